@@ -1,0 +1,1 @@
+"""Rate limits for Flask APIs on PostgreSQL, without touching the app."""

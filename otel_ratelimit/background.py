@@ -1,0 +1,141 @@
+"""The one background thread of a process: periodic tasks, woken early on request.
+
+Lazy (the first task starts it), fork-safe (a child starts its own when it next needs one),
+stopped at exit. `wake` may be called from a signal handler: it takes no lock.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Task:
+    name: str
+    interval: float
+    run: Callable[[], object]
+    due: float
+
+
+class BackgroundWorker:
+    """Runs named tasks, each every so many seconds, on one daemon thread.
+
+    A task that raises is logged and runs again at its next turn.
+    """
+
+    def __init__(self, name: str = "otel-ratelimit", monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._tasks: dict[str, _Task] = {}
+        self._wakes: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        _survive_fork(self)
+        atexit.register(_close_if_alive, weakref.ref(self))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs in this process."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def every(self, interval: float, name: str, run: Callable[[], object]) -> None:
+        """Run `run` every `interval` seconds from now on; a task of the same name is replaced."""
+        with self._lock:
+            self._tasks[name] = _Task(name, interval, run, self._monotonic() + interval)
+        self.ensure_started()
+        self._wakes.put("")
+
+    def cancel(self, name: str) -> None:
+        """Forget the task; one that runs now is finished."""
+        with self._lock:
+            self._tasks.pop(name, None)
+
+    def wake(self, name: str) -> None:
+        """Run the task as soon as possible. Safe in a signal handler."""
+        self._wakes.put(name)
+
+    def ensure_started(self) -> None:
+        """Start the thread unless it runs; cheap when it does. Never raises: no thread, no upkeep."""
+        thread = self._thread
+        if (thread is not None and thread.is_alive()) or self._closed or not self._tasks:
+            return
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # no more threads, or the interpreter is going down
+                self._thread = None
+                _log.warning("background thread not started (%s); trying again later", error)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop the thread and wait for it; may be called twice."""
+        self._closed = True
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            self._wakes.put("")
+            thread.join(timeout)
+        self._thread = None
+
+    def _loop(self) -> None:
+        while not self._closed:
+            woken = ""
+            with contextlib.suppress(queue.Empty):
+                woken = self._wakes.get(timeout=self._seconds_to_next())
+            if self._closed:
+                return
+            for task in self._due(woken):
+                try:
+                    task.run()
+                except Exception:  # noqa: BLE001 - one task's fault must not end the others
+                    _log.exception("task %s failed; it runs again in %.0f s", task.name, task.interval)
+
+    def _seconds_to_next(self) -> float:
+        with self._lock:
+            due = min((task.due for task in self._tasks.values()), default=None)
+        return 3600.0 if due is None else max(0.0, due - self._monotonic())
+
+    def _due(self, woken: str) -> list[_Task]:
+        now = self._monotonic()
+        with self._lock:
+            ready = [task for task in self._tasks.values() if task.due <= now or task.name == woken]
+            # Scheduled again before it runs, so that a failure cannot end it.
+            for task in ready:
+                task.due = now + task.interval
+        return ready
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child, where the thread is gone and the lock may be held."""
+        self._lock = threading.Lock()
+        self._wakes = queue.SimpleQueue()
+        self._thread = None
+
+
+def _survive_fork(worker: BackgroundWorker) -> None:
+    reference = weakref.ref(worker)
+
+    def reset() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.reset_after_fork()
+
+    os.register_at_fork(after_in_child=reset)
+
+
+def _close_if_alive(reference: weakref.ref[BackgroundWorker]) -> None:
+    worker = reference()
+    if worker is not None:
+        worker.close()

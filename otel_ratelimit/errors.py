@@ -1,0 +1,57 @@
+"""The errors this package raises on purpose.
+
+    RateLimitError
+    ├── ConfigurationError     something the operator wrote is wrong
+    │   ├── PolicyError        ... in the policy file or model
+    │   └── SettingsError      ... in the environment or in arguments
+    └── StorageUnavailableError  the counter store did not answer
+
+A configuration error carries every problem found, not the first only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where it stands, what is wrong, what would be right."""
+
+    where: str
+    """File and line and key (`ratelimit.toml:12: routes[0].limits`), or a variable's name."""
+    what: str
+    """What is wrong, with the offending value."""
+    instead: str = ""
+    """What would be right; empty when `what` says it already."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f"; {self.instead}" if self.instead else "")
+
+
+class RateLimitError(Exception):
+    """Base of every error of this package."""
+
+
+class ConfigurationError(RateLimitError):
+    """What the operator wrote cannot be used; `problems` holds all that was found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class PolicyError(ConfigurationError):
+    """The policy file is not valid."""
+
+
+class SettingsError(ConfigurationError):
+    """An `OTEL_RATELIMIT_*` variable, or the argument of the same meaning, is not valid."""
+
+
+class StorageUnavailableError(RateLimitError):
+    """The counter store failed or did not answer in time; `error_type` is safe as a metric attribute."""
+
+    def __init__(self, error_type: str) -> None:
+        self.error_type = error_type
+        super().__init__(f"counter storage unavailable ({error_type})")

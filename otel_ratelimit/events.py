@@ -1,0 +1,252 @@
+"""The values that travel between the parts. Made once in the core, consumed by every adapter.
+
+    Window, RoutePlan   what the policy says of a route (resolved once, reused by every request)
+    Identity            who asks
+    WindowState         one counter after the check
+    Decision            what was decided; goes to the response, to telemetry and to the recorder
+
+Those made anew for each request are NamedTuples: building a frozen dataclass of the same
+size takes about four times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+Clock: TypeAlias = Callable[[], float]
+"""Seconds since the Unix epoch, as `time.time`."""
+
+OnError: TypeAlias = Literal["closed", "open"]
+
+
+class Strategy(StrEnum):
+    """How a window counts; names and meaning as in `limits.strategies`."""
+
+    FIXED_WINDOW = "fixed-window"
+    SLIDING_WINDOW_COUNTER = "sliding-window-counter"
+    MOVING_WINDOW = "moving-window"
+
+
+class Outcome(StrEnum):
+    """Value of the attribute `otel_ratelimit.decision`."""
+
+    ALLOWED = "allowed"
+    BLOCKED = "blocked"
+    SHADOW_BLOCKED = "shadow_blocked"
+    EXEMPT = "exempt"
+    ERROR = "error"
+    """The store failed: refused with 503 when the plan's `on_error` is closed, let through when open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One limit of a route: `amount` requests in `seconds`, counted per client."""
+
+    prefix: str
+    """What is counted, without the client: the counter's key is `prefix + client key`.
+
+    Holds the scope, the window's length and the strategy, never the amount, so that a changed
+    amount keeps the counter.
+    """
+    amount: int
+    seconds: int
+    strategy: Strategy
+    shadow: bool
+    text: str
+    """As `limits` prints it: `10 per 1 minute`."""
+    name: str
+    """Name of the quota in `RateLimit` headers and problem bodies: `10-per-minute`."""
+
+
+KeyKind: TypeAlias = Literal["ip", "user", "ip+user", "header", "function"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """How a client is told from another; `ip | user | ip+user | header:NAME | module:function`."""
+
+    kind: KeyKind
+    argument: str = ""
+    """The header's name, or `module:function`; empty otherwise."""
+
+    def __str__(self) -> str:
+        return f"header:{self.argument}" if self.kind == "header" else self.argument or self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """Everything the policy says of one endpoint and method. Resolved once, not per request."""
+
+    endpoint: str
+    """Flask's endpoint name; empty for unmatched requests."""
+    method: str
+    """Known method, or `_OTHER`. HEAD is planned as GET."""
+    route: str
+    """The route's template (`/users/<int:id>`), or `<unmatched>`."""
+    tier: str
+    exempt: bool
+    key: KeySpec
+    windows: tuple[Window, ...]
+    """Shortest window first. Empty when exempt."""
+    cost: int
+    on_error: OnError
+    source: str
+    """Which rule said so: `routes[2] (ratelimit.toml:31)`, `default_tier`, `exempt`."""
+
+
+class ClientOverride(NamedTuple):
+    """What `[[clients]]` says of one client."""
+
+    multiply: float
+    exempt: bool
+    source: str
+
+
+class Identity(NamedTuple):
+    """Who asks. `key` is what counters use; nothing here is ever a metric attribute."""
+
+    key: str
+    """32 hex digits: a keyed 128-bit hash, whatever the client sent."""
+    kind: KeyKind
+    """What the key was really made of: `ip` where a user was wanted and none was known."""
+    address: str
+    """The client's address, normalised, whole. `unknown` when the server gave none."""
+    user: str | None
+    fallback: str = ""
+    """Why the wanted key could not be had (`error`, `empty`); empty when it could."""
+
+
+class WindowState(NamedTuple):
+    """One counter after the check. Times are seconds from the moment of the check."""
+
+    used: int
+    """Units now used in the window, this request's included if it was taken."""
+    remaining: int
+    """Units left, never negative."""
+    reset_after: float
+    """Until the window is as empty as if nothing had been taken."""
+    retry_after: float
+    """Until a request of the same cost would be taken; 0.0 when this one was within the limit."""
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether this limit refused the request (or would have, in shadow)."""
+        return self.retry_after > 0.0
+
+
+class Taken(NamedTuple):
+    """Answer of `CounterStore.take`: aligned with the windows it was asked for."""
+
+    allowed: bool
+    """False when an enforced (not shadow) window refused; then no window was drained."""
+    states: tuple[WindowState, ...]
+
+
+class CounterStore(Protocol):
+    """Where counters live; one call a request, whatever the number of limits.
+
+    Two phases, one atomic step. First the windows that are not in shadow: if one of them has not
+    room for `cost`, nothing is drained anywhere and `allowed` is False. Otherwise they are all
+    drained by `cost`; then, if every shadow window has room, those are all drained too, else none
+    of them is. `retry_after` is positive for exactly the windows that had no room.
+    """
+
+    @property
+    def name(self) -> str:
+        """The URI's scheme, for the attribute `otel_ratelimit.storage`."""
+
+    def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
+        """Count `cost` units (0 or more) for `client` in all `windows`, or in none.
+
+        A cost above a window's amount can never be taken: `retry_after` is then that window's
+        length. `now` is Unix time in seconds; a remote store may use its own clock instead.
+
+        Raises:
+            StorageUnavailableError: the store failed or did not answer in time.
+        """
+
+    def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
+        """What `take` would answer now; drains nothing (`used` is then without this request)."""
+
+    def clear(self, windows: Sequence[Window], client: str) -> int:
+        """Forget `client`'s counters in `windows`; returns how many there were."""
+
+
+class Decision(NamedTuple):
+    """What was decided of one request. Made once; read by responses, telemetry and recorders."""
+
+    outcome: Outcome
+    plan: RoutePlan
+    windows: tuple[Window, ...]
+    """The plan's windows, scaled if the client has an override."""
+    states: tuple[WindowState, ...]
+    """Aligned with `windows`; empty when exempt or on a storage error."""
+    identity: Identity | None
+    """None when exempt."""
+    tightest: int
+    """Index of the window that decided or, when none refused, has the largest share used; -1 if none."""
+    at: float
+    """Unix time of the check, seconds."""
+    duration: float
+    """How long the check took, seconds."""
+    error_type: str = ""
+    """Why the store failed; set when the outcome is `error`."""
+
+    @property
+    def window(self) -> Window | None:
+        """The window that decided, or the one with the least room."""
+        return self.windows[self.tightest] if self.tightest >= 0 else None
+
+    @property
+    def state(self) -> WindowState | None:
+        """The state of `window`."""
+        return self.states[self.tightest] if self.tightest >= 0 else None
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a retry meets no enforced window that is still full."""
+        return max(
+            (s.retry_after for w, s in zip(self.windows, self.states, strict=True) if not w.shadow),
+            default=0.0,
+        )
+
+    @property
+    def utilization(self) -> float:
+        """Share of the tightest limit used, 0 to 1."""
+        if self.tightest < 0:
+            return 0.0
+        window, state = self.windows[self.tightest], self.states[self.tightest]
+        return 1.0 - state.remaining / window.amount
+
+
+class DecisionSink(Protocol):
+    """Anything that wants to know of decisions. Called on the request's thread: must be quick."""
+
+    def __call__(self, decision: Decision, /) -> None:
+        """Take note of `decision`; what it raises is logged and goes no further."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """What one sweep of the store did."""
+
+    removed_keys: int
+    freed_bytes: int
+    duration_seconds: float
+    longest_pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSnapshot:
+    """What the store holds at one moment, for metrics, the API and the log."""
+
+    name: str
+    size_bytes: int
+    capacity_bytes: int | None
+    keys: int
+    overflows: int
+    by_endpoint: Mapping[str, int] = field(default_factory=dict)
+    by_client_kind: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,49 @@
+"""Every metric, attribute, span-event and header name, in one place.
+
+Metric and attribute names follow the OpenTelemetry semantic conventions (`http.route`,
+`http.request.method`) where one exists, and `otel_ratelimit.*` elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+METER: Final = "otel_ratelimit"
+
+# Instruments: see docs/reference/metrics.md
+REQUESTS: Final = "otel_ratelimit.requests"
+UTILIZATION: Final = "otel_ratelimit.utilization"
+CHECK_DURATION: Final = "otel_ratelimit.check.duration"
+STORAGE_SIZE: Final = "otel_ratelimit.storage.size"
+STORAGE_CAPACITY: Final = "otel_ratelimit.storage.capacity"
+STORAGE_KEYS: Final = "otel_ratelimit.storage.keys"
+STORAGE_ERRORS: Final = "otel_ratelimit.storage.errors"
+STORAGE_OVERFLOWS: Final = "otel_ratelimit.storage.overflows"
+CLEANUP_REMOVED_KEYS: Final = "otel_ratelimit.cleanup.removed_keys"
+CLEANUP_FREED: Final = "otel_ratelimit.cleanup.freed"
+CLEANUP_DURATION: Final = "otel_ratelimit.cleanup.duration"
+KEY_FALLBACKS: Final = "otel_ratelimit.identity.fallbacks"
+POLICY_INFO: Final = "otel_ratelimit.policy.info"
+POLICY_RELOADS: Final = "otel_ratelimit.policy.reloads"
+
+# Attributes
+HTTP_ROUTE: Final = "http.route"
+HTTP_REQUEST_METHOD: Final = "http.request.method"
+TIER: Final = "otel_ratelimit.tier"
+DECISION: Final = "otel_ratelimit.decision"
+LIMIT: Final = "otel_ratelimit.limit"
+REMAINING: Final = "otel_ratelimit.remaining"
+CLIENT: Final = "otel_ratelimit.client"
+"""Keyed hash of the client identity; on spans only."""
+STORAGE: Final = "otel_ratelimit.storage"
+ERROR_TYPE: Final = "error.type"
+OUTCOME: Final = "otel_ratelimit.outcome"
+POLICY_HASH: Final = "otel_ratelimit.policy.hash"
+KEY: Final = "otel_ratelimit.key"
+
+UNMATCHED_ROUTE: Final = "<unmatched>"
+"""`http.route` of a request that matched no route (404, 405)."""
+OTHER_METHOD: Final = "_OTHER"
+"""Semantic conventions' name for a method that is not a known one."""
+APPLICATION_TIER: Final = "application"
+"""Tier of a decision that the app's own Flask-Limiter took."""

@@ -1,0 +1,25 @@
+"""Figures that code, alert rules and dashboards share; each has its unit in its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MEBIBYTE: Final = 1024 * 1024
+
+MEMORY_CAPACITY_BYTES: Final = 50 * MEBIBYTE
+MEMORY_WARNING_BYTES: Final = 40 * MEBIBYTE
+MEMORY_CRITICAL_BYTES: Final = 50 * MEBIBYTE
+CLEANUP_INTERVAL_SECONDS: Final = 60.0
+"""How often expired counters are removed."""
+SWEEP_PAUSE_MAX_SECONDS: Final = 0.001
+"""The longest a request may wait for the sweeper."""
+
+POLICY_POLL_SECONDS: Final = 2.0
+"""How often the policy file's modification time is looked at."""
+
+STORAGE_TIMEOUT_SECONDS: Final = 0.25
+"""How long a request waits for a remote store."""
+STORAGE_RETRY_SECONDS: Final = 1.0
+"""How long a failed store is left alone before one request tries it again."""
+
+IPV6_PREFIX_BITS: Final = 64
