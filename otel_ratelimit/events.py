@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 Clock: TypeAlias = Callable[[], float]
@@ -48,8 +49,8 @@ class Window:
     prefix: str
     """What is counted, without the client: the counter's key is `prefix + client key`.
 
-    Holds the scope, the window's length and the strategy, never the amount, so that a changed
-    amount keeps the counter.
+    `namespace|scope|seconds|strategy|`, the scope being an endpoint, a rule or a tier; `|` and `%`
+    in parts are percent-encoded. Never holds the amount, so that a changed amount keeps the counter.
     """
     amount: int
     seconds: int
@@ -62,6 +63,12 @@ class Window:
 
 
 KeyKind: TypeAlias = Literal["ip", "user", "ip+user", "header", "function"]
+
+
+KIND_LETTERS: Mapping[KeyKind, str] = MappingProxyType(
+    {"ip": "i", "user": "u", "ip+user": "b", "header": "h", "function": "f"}
+)
+"""First letter of a client key, so that a store can tell the kinds of client apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,8 @@ class Identity(NamedTuple):
     """Who asks. `key` is what counters use; nothing here is ever a metric attribute."""
 
     key: str
-    """32 hex digits: a keyed 128-bit hash, whatever the client sent."""
+    """A letter for the kind (`KIND_LETTERS`), then 32 hex digits: a keyed 128-bit hash, whatever
+    the client sent."""
     kind: KeyKind
     """What the key was really made of: `ip` where a user was wanted and none was known."""
     address: str

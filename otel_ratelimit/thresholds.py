@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-MEBIBYTE: Final = 1024 * 1024
+MEGABYTE: Final = 1_000_000
 
-MEMORY_CAPACITY_BYTES: Final = 50 * MEBIBYTE
-MEMORY_WARNING_BYTES: Final = 40 * MEBIBYTE
-MEMORY_CRITICAL_BYTES: Final = 50 * MEBIBYTE
+MEMORY_CAPACITY_BYTES: Final = 50 * MEGABYTE
+MEMORY_WARNING_BYTES: Final = 40 * MEGABYTE
+MEMORY_CRITICAL_BYTES: Final = 50 * MEGABYTE
 CLEANUP_INTERVAL_SECONDS: Final = 60.0
 """How often expired counters are removed."""
 SWEEP_PAUSE_MAX_SECONDS: Final = 0.001
