@@ -50,11 +50,16 @@ class BackgroundWorker:
         """Whether the thread runs in this process."""
         return self._thread is not None and self._thread.is_alive()
 
-    def every(self, interval: float, name: str, run: Callable[[], object]) -> None:
-        """Run `run` every `interval` seconds from now on; a task of the same name is replaced."""
+    def every(self, interval: float, name: str, run: Callable[[], object], *, start: bool = True) -> None:
+        """Run `run` every `interval` seconds from now on; a task of the same name is replaced.
+
+        With `start` false the thread is left to the next `ensure_started`, for instance until a
+        server has forked its workers.
+        """
         with self._lock:
             self._tasks[name] = _Task(name, interval, run, self._monotonic() + interval)
-        self.ensure_started()
+        if start:
+            self.ensure_started()
         self._wakes.put("")
 
     def cancel(self, name: str) -> None:

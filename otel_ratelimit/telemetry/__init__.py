@@ -1,1 +1,7 @@
-"""See the modules."""
+"""Decisions and the state of the store as OpenTelemetry metrics and span attributes."""
+
+from otel_ratelimit.telemetry.decisions import DecisionTelemetry
+from otel_ratelimit.telemetry.policy import PolicyTelemetry
+from otel_ratelimit.telemetry.storage import StorageTelemetry
+
+__all__ = ["DecisionTelemetry", "PolicyTelemetry", "StorageTelemetry"]

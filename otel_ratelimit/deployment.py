@@ -1,0 +1,43 @@
+"""How many processes serve the application, as far as it can be known from inside one of them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+
+def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int | None:
+    """Number of worker processes that a gunicorn or uWSGI command line asks for; None if it is not told.
+
+    Reads `-w N`, `-wN`, `--workers N`, `--workers=N`, uWSGI's `-p` and `--processes`, and the
+    variables `GUNICORN_CMD_ARGS` and `WEB_CONCURRENCY`; what stands later wins, as there.
+    """
+    program = argv[0].rsplit("/", 1)[-1] if argv else ""
+    found = _number(environ.get("WEB_CONCURRENCY", ""))
+    options = {"-p", "--processes", "--workers"} if "uwsgi" in program else {"-w", "--workers"}
+    for arguments in (_split(environ.get("GUNICORN_CMD_ARGS", "")), list(argv[1:])):
+        found = _from_arguments(arguments, options) or found
+    return found
+
+
+def _from_arguments(arguments: Sequence[str], options: set[str]) -> int | None:
+    found: int | None = None
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in options:
+            following = arguments[index + 1] if index + 1 < len(arguments) else ""
+            found = _number(value if equals else following) or found
+        elif argument[:2] in options and not argument.startswith("--"):
+            found = _number(argument[2:]) or found
+    return found
+
+
+def _split(arguments: str) -> list[str]:
+    try:
+        return shlex.split(arguments)
+    except ValueError:
+        return []
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and int(text) > 0 else None

@@ -1,0 +1,70 @@
+"""The zero-code entry point: every Flask application that the process makes is given its limits.
+
+Nothing is read or started before the first application is made, because every Python process
+below `opentelemetry-instrument` comes through here. `_instrument` never raises: that would stop
+the instrumentors after it. A policy that cannot be used stops the application instead, when it is
+made: without its limits it must not serve.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from flask.app import Flask
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.utils import unwrap
+from wrapt import wrap_function_wrapper
+
+from otel_ratelimit.settings import settings_from
+
+if TYPE_CHECKING:
+    from otel_ratelimit.wiring import RateLimit
+
+_log = logging.getLogger(__name__)
+
+
+class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its package is not typed
+    """Entry point `otel_ratelimit` in group `opentelemetry_instrumentor`."""
+
+    _rate_limit: RateLimit | None = None
+    _wrapped = False
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """What must be installed for this to make sense."""
+        return ("flask >= 3.0",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        try:
+            if not settings_from(os.environ).enabled:
+                _log.info("switched off by OTEL_RATELIMIT_ENABLED")
+                return
+        except Exception as error:  # noqa: BLE001 - reported again, and refused, when an app is made
+            _log.error("%s", error)  # noqa: TRY400 - the message says it all
+        try:
+            self._options = kwargs
+            wrap_function_wrapper("flask.app", "Flask.__init__", self._after_init)
+            self._wrapped = True
+        except Exception:
+            _log.exception("rate limits are NOT active: Flask could not be instrumented")
+
+    def _uninstrument(self, **_kwargs: Any) -> None:
+        if self._wrapped:
+            unwrap(Flask, "__init__")
+            self._wrapped = False
+        if self._rate_limit is not None:
+            self._rate_limit.close()
+            self._rate_limit = None
+
+    def _after_init(
+        self, init: Callable[..., None], app: Flask, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        init(*args, **kwargs)
+        if self._rate_limit is None:
+            # Imported late: most processes below `opentelemetry-instrument` make no application.
+            from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415
+
+            self._rate_limit = RateLimit(meter_provider=self._options.get("meter_provider"))
+        self._rate_limit.init_app(app)

@@ -1,0 +1,136 @@
+"""The sole reader of the environment: `OTEL_RATELIMIT_*` to one frozen `Settings`.
+
+Every variable is also an argument of `RateLimit`; an argument wins. All problems are reported at
+once. A variable that looks like ours and is not is warned of, with the nearest name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from otel_ratelimit.errors import Problem, SettingsError
+
+PREFIX: Final = "OTEL_RATELIMIT_"
+DEFAULT_POLICY_FILE: Final = "ratelimit.toml"
+DEFAULT_STORAGE_URI: Final = "bounded-memory://"
+
+RESERVED: Final = frozenset(
+    PREFIX + name for name in ("DATABASE_URL", "API_TOKEN", "ADMIN_TOKEN", "QUERY_SAMPLE_RATE")
+)
+"""Part of the documented contract, without effect in this version."""
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+_HASH_KEY_MIN_CHARACTERS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator set outside the policy file. `None` means: not set."""
+
+    enabled: bool = True
+    """`OTEL_RATELIMIT_ENABLED`: false leaves the app as if the package were not there."""
+    policy: Path | None = None
+    """`OTEL_RATELIMIT_POLICY`: the policy file. Unset: `./ratelimit.toml` if it is there."""
+    storage_uri: str = DEFAULT_STORAGE_URI
+    """`OTEL_RATELIMIT_STORAGE_URI`: where counters live."""
+    shadow: bool | None = None
+    """`OTEL_RATELIMIT_SHADOW`: true counts and reports and never blocks. Unset: shadow only
+    where there is no policy file."""
+    trusted_proxies: str = ""
+    """`OTEL_RATELIMIT_TRUSTED_PROXIES`: comma-separated CIDRs whose forwarding headers are believed."""
+    hash_key: str = ""
+    """`OTEL_RATELIMIT_HASH_KEY`: secret for keyed hashes. Unset: random."""
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        shown = (
+            f"{f.name}={'***' if f.name == 'hash_key' and self.hash_key else repr(getattr(self, f.name))}"
+            for f in fields(self)
+        )
+        return f"Settings({', '.join(shown)})"
+
+    def policy_file(self, working_directory: Path) -> Path | None:
+        """The policy file to read: the one named, else `./ratelimit.toml` if there, else None."""
+        if self.policy is not None:
+            return working_directory / self.policy
+        default = working_directory / DEFAULT_POLICY_FILE
+        return default if default.is_file() else None
+
+
+def variable_names() -> tuple[str, ...]:
+    """Every variable that has an effect."""
+    return tuple(PREFIX + field.name.upper() for field in fields(Settings))
+
+
+def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:
+    """Read `environ`; what `overrides` holds (by field name, None meaning not given) wins.
+
+    Raises:
+        SettingsError: with every invalid value.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    values: dict[str, object] = {}
+    problems: list[Problem] = []
+    for field in fields(Settings):
+        variable = PREFIX + field.name.upper()
+        if field.name in given:
+            values[field.name] = given[field.name]
+            continue
+        raw = environ.get(variable, "").strip()
+        if not raw:
+            continue
+        parsed = _parse(field.name, raw)
+        if isinstance(parsed, Problem):
+            problems.append(parsed)
+        else:
+            values[field.name] = parsed
+    problems.extend(_check(values))
+    if problems:
+        raise SettingsError(problems)
+    if isinstance(values.get("policy"), str):
+        values["policy"] = Path(str(values["policy"]))
+    return Settings(**values)  # type: ignore[arg-type]  # built by field name just above
+
+
+def _parse(name: str, raw: str) -> object | Problem:
+    if name in {"enabled", "shadow"}:
+        lowered = raw.lower()
+        if lowered in _TRUE:
+            return True
+        if lowered in _FALSE:
+            return False
+        return Problem(PREFIX + name.upper(), f"{raw!r} is neither true nor false", "write true or false")
+    if name == "policy":
+        return Path(raw)
+    return raw
+
+
+def _check(values: Mapping[str, object]) -> Iterator[Problem]:
+    hash_key = str(values.get("hash_key", ""))
+    if hash_key and len(hash_key) < _HASH_KEY_MIN_CHARACTERS:
+        yield Problem(
+            PREFIX + "HASH_KEY",
+            f"a secret of {len(hash_key)} characters can be guessed",
+            f"use at least {_HASH_KEY_MIN_CHARACTERS}, for instance from `openssl rand -hex 32`",
+        )
+    policy = values.get("policy")
+    if isinstance(policy, str | Path) and "\0" in str(policy):
+        yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """One sentence for each variable that has our prefix and no effect."""
+    known = variable_names()
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in known:
+            continue
+        if name in RESERVED:
+            yield f"{name} has no effect in this version"
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        yield f"{name} is not a known variable" + (f"; did you mean {close[0]}?" if close else "")

@@ -1,0 +1,310 @@
+"""The arithmetic of the three ways to count, as pure functions of one counter's value.
+
+A value is one immutable object that the garbage collector need not visit, and the smallest that
+CPython has for the purpose; `None` is a counter that nobody has hit yet.
+
+    fixed window            complex(expiry, used): two floats in 32 bytes
+    sliding-window counter  index << 128 | previous << 64 | current: one integer, 48 bytes
+    moving window           bytes: the expiry of each unit taken, a float64 each, oldest first
+
+The numbers are those of `limits.strategies` over `limits.storage.MemoryStorage`. One thing differs: a unit
+of a moving window ceases to count exactly `seconds` after it was taken (there: just after), so that
+waiting for `retry_after` is always enough. A counter is expired when its expiry is now or earlier.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from math import inf, nextafter, ulp
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from otel_ratelimit.events import Strategy, WindowState
+from otel_ratelimit.storage.accounting import rounded
+
+Value: TypeAlias = Any
+"""`complex`, `int` or `bytes`: only the strategy that made it looks inside."""
+
+CLOCK_SLACK_SECONDS: Final = 1.0
+"""A value this far in the future is laid to threads overtaking each other, not to the clock."""
+
+_state: Final = tuple.__new__
+"""Builds a NamedTuple in half the time of calling its class."""
+
+
+class Rules(NamedTuple):
+    """One strategy. All but `seconds` and `cost` is in the value, so rules hold no state."""
+
+    wait: Callable[[Value | None, int, int, int, float], float]
+    """(value, amount, seconds, cost, now): until `cost` fits; 0.0 when it fits now."""
+    add: Callable[[Value | None, int, int, float], Value]
+    """(value, seconds, cost, now): the value with `cost` counted."""
+    state: Callable[[Value | None, int, int, float, float], WindowState]
+    """(value, amount, seconds, now, wait): what to report."""
+    expiry: Callable[[Value, int], float]
+    """(value, seconds): from when on the value means nothing."""
+    unfit: Callable[[Mapping[int, Value], int, float], list[int]]
+    """(values, seconds, now): keys that are expired, or lie further ahead than the clock allows."""
+    settled: Callable[[Value, int, float], Value]
+    """(value, seconds, now): the value as if taken now; for when the clock was set back."""
+    size: Callable[[Value], int]
+    """Bytes the value takes."""
+    elastic: bool
+    """Whether a value's size changes with its content."""
+
+
+def _until(moment: float, now: float, seconds: int) -> float:
+    """Seconds from `now` that, added to `now`, reach `moment` in spite of rounding."""
+    wait = moment - now
+    if wait > seconds + CLOCK_SLACK_SECONDS:  # the clock was set back; the sweeper puts the value right
+        return float(seconds)
+    while now + wait < moment:
+        wait = nextafter(wait, inf)
+    return wait
+
+
+# --- fixed window -------------------------------------------------------------------------------
+
+
+def _fixed_wait(value: complex | None, amount: int, seconds: int, cost: int, now: float) -> float:
+    if cost > amount:
+        return float(seconds)
+    if value is None or value.imag + cost <= amount or value.real <= now:
+        return 0.0
+    return _until(value.real, now, seconds)
+
+
+def _fixed_add(value: complex | None, seconds: int, cost: int, now: float) -> complex:
+    if value is None or value.real <= now:
+        return complex(now + seconds, cost)
+    return value + complex(0.0, cost)
+
+
+def _fixed_state(
+    value: complex | None, amount: int, _seconds: int, now: float, wait: float
+) -> WindowState:
+    if value is None or value.real <= now:
+        return _state(WindowState, (0, amount, 0.0, wait))
+    used = int(value.imag)
+    return _state(WindowState, (used, amount - used if used < amount else 0, value.real - now, wait))
+
+
+def _fixed_expiry(value: complex, _seconds: int) -> float:
+    return value.real
+
+
+def _fixed_unfit(values: Mapping[int, complex], seconds: int, now: float) -> list[int]:
+    horizon = now + seconds + CLOCK_SLACK_SECONDS
+    return [key for key, value in values.items() if not now < value.real <= horizon]
+
+
+def _fixed_settled(value: complex, seconds: int, now: float) -> complex:
+    return complex(now + seconds, value.imag)
+
+
+# --- sliding-window counter ---------------------------------------------------------------------
+
+_BITS: Final = 64
+_MASK: Final = (1 << _BITS) - 1
+_INDEX: Final = 2 * _BITS
+
+
+def _sliding_read(value: int | None, seconds: int, now: float) -> tuple[int, int, int, float]:
+    """(index, previous, current, now): both counts as they stand at `now`.
+
+    A value from the window ahead is read at that window's start: another thread was a moment earlier.
+    """
+    index = int(now // seconds)
+    if value is None:
+        return index, 0, 0, now
+    behind = index - (value >> _INDEX)
+    if behind <= 0:
+        index -= behind
+        return index, value >> _BITS & _MASK, value & _MASK, max(now, float(index * seconds))
+    return index, (value & _MASK if behind == 1 else 0), 0, now
+
+
+def _weighted(previous: int, current: int, left: float, seconds: int) -> int:
+    return int(previous * left / seconds + current)
+
+
+def sliding_counts(value: int | None, seconds: int, now: float) -> tuple[int, float, int, float]:
+    """Previous count and how long it still weighs, current count and how long it lives."""
+    index, previous, current, at = _sliding_read(value, seconds, now)
+    left = (index + 1) * seconds - at
+    return previous, (left if previous else 0.0), current, left + seconds
+
+
+def _sliding_wait(value: int | None, amount: int, seconds: int, cost: int, now: float) -> float:
+    if cost > amount:
+        return float(seconds)
+    if value is None:
+        return 0.0
+    index, previous, current, at = _sliding_read(value, seconds, now)
+    end = (index + 1) * seconds
+    if int(previous * (end - at) / seconds + current) + cost <= amount:
+        return 0.0
+    if current + cost > amount:  # not in this window; in the next one `current` weighs less and less
+        previous, current, end = current, 0, end + seconds
+    # The weighted count is rounded down: it fits as soon as it is below room + 1.
+    moment = end - (amount - cost - current + 1) * seconds / previous
+    wait = max(moment, at) - now
+    step = ulp(now)
+    while not _sliding_fits(value, amount, seconds, cost, now + wait):
+        wait += step
+        step *= 2
+    return wait
+
+
+def _sliding_fits(value: int, amount: int, seconds: int, cost: int, now: float) -> bool:
+    index, previous, current, at = _sliding_read(value, seconds, now)
+    return _weighted(previous, current, (index + 1) * seconds - at, seconds) + cost <= amount
+
+
+def _sliding_add(value: int | None, seconds: int, cost: int, now: float) -> int:
+    index, previous, current, _ = _sliding_read(value, seconds, now)
+    return index << _INDEX | previous << _BITS | min(current + cost, _MASK)
+
+
+def _sliding_state(value: int | None, amount: int, seconds: int, now: float, wait: float) -> WindowState:
+    index, previous, current, at = _sliding_read(value, seconds, now)
+    end = (index + 1) * seconds
+    used = int(previous * (end - at) / seconds + current)
+    reset = end + seconds - now if current else end - now if previous else 0.0
+    return _state(WindowState, (used, amount - used if used < amount else 0, reset, wait))
+
+
+def _sliding_expiry(value: int, seconds: int) -> float:
+    return float(((value >> _INDEX) + 2) * seconds)
+
+
+def _sliding_unfit(values: Mapping[int, int], seconds: int, now: float) -> list[int]:
+    index = int(now // seconds)
+    low, high = (index - 1) << _INDEX, (index + 2) << _INDEX
+    return [key for key, value in values.items() if not low <= value < high]
+
+
+def _sliding_settled(value: int, seconds: int, now: float) -> int:
+    return int(now // seconds) << _INDEX | value & ((1 << _INDEX) - 1)
+
+
+# --- moving window ------------------------------------------------------------------------------
+
+_UNIT: Final = struct.Struct("d")
+_BYTES_OVERHEAD: Final = b"".__sizeof__()
+UNIT_BYTES: Final = _UNIT.size
+
+
+def _expired_units(value: bytes, now: float) -> int:
+    if not value or _UNIT.unpack_from(value)[0] > now:
+        return 0
+    return bisect_right(memoryview(value).cast("d"), now)
+
+
+def units_held(value: bytes | None) -> int:
+    """How many units, live or expired, the value has room for as it is."""
+    return len(value) // UNIT_BYTES if value else 0
+
+
+def moving_counts(value: bytes | None, now: float) -> tuple[float, int]:
+    """Expiry of the oldest live unit (0.0 without any), and how many are live."""
+    expired = _expired_units(value, now) if value else 0
+    live = units_held(value) - expired
+    if not value or not live:
+        return 0.0, 0
+    return _UNIT.unpack_from(value, expired * UNIT_BYTES)[0], live
+
+
+def _moving_wait(value: bytes | None, amount: int, seconds: int, cost: int, now: float) -> float:
+    if cost > amount:
+        return float(seconds)
+    if not value:
+        return 0.0
+    held = len(value) // UNIT_BYTES
+    if held + cost <= amount:
+        return 0.0
+    # The unit with whose expiry `cost` more fit, counted from the newest.
+    (moment,) = _UNIT.unpack_from(value, (held - (amount - cost) - 1) * UNIT_BYTES)
+    return _until(moment, now, seconds) if moment > now else 0.0
+
+
+def _moving_add(value: bytes | None, seconds: int, cost: int, now: float) -> bytes:
+    expiry = now + seconds
+    if not value:
+        return _UNIT.pack(expiry) * cost
+    # Never before the newest, lest a thread that was overtaken spoils the order.
+    newest = _UNIT.unpack_from(value, len(value) - UNIT_BYTES)[0]
+    units = _UNIT.pack(expiry if expiry > newest else newest) * cost
+    return value[_expired_units(value, now) * UNIT_BYTES :] + units
+
+
+def _moving_state(value: bytes | None, amount: int, _seconds: int, now: float, wait: float) -> WindowState:
+    used = units_held(value) - _expired_units(value, now) if value else 0
+    if not value or not used:
+        return _state(WindowState, (0, amount, 0.0, wait))
+    reset = _UNIT.unpack_from(value, len(value) - UNIT_BYTES)[0] - now
+    return _state(WindowState, (used, amount - used if used < amount else 0, reset, wait))
+
+
+def _moving_expiry(value: bytes, _seconds: int) -> float:
+    return float(_UNIT.unpack_from(value, len(value) - UNIT_BYTES)[0])
+
+
+def _moving_unfit(values: Mapping[int, bytes], seconds: int, now: float) -> list[int]:
+    horizon = now + seconds + CLOCK_SLACK_SECONDS
+    newest = _UNIT.unpack_from
+    return [key for key, units in values.items() if not now < newest(units, len(units) - UNIT_BYTES)[0] <= horizon]
+
+
+def _moving_settled(value: bytes, seconds: int, now: float) -> bytes:
+    latest = now + seconds
+    units: Iterable[float] = memoryview(value).cast("d")
+    return b"".join(_UNIT.pack(min(unit, latest)) for unit in units)
+
+
+def _moving_size(value: bytes) -> int:
+    return rounded(_BYTES_OVERHEAD + len(value))
+
+
+def _constant(sample: Value) -> Callable[[Value], int]:
+    size = rounded(sample.__sizeof__())
+    return lambda _value: size
+
+
+FIXED_WINDOW: Final = Rules(
+    _fixed_wait,
+    _fixed_add,
+    _fixed_state,
+    _fixed_expiry,
+    _fixed_unfit,
+    _fixed_settled,
+    _constant(1j),
+    elastic=False,
+)
+SLIDING_WINDOW_COUNTER: Final = Rules(
+    _sliding_wait,
+    _sliding_add,
+    _sliding_state,
+    _sliding_expiry,
+    _sliding_unfit,
+    _sliding_settled,
+    _constant(1 << 159),
+    elastic=False,
+)
+MOVING_WINDOW: Final = Rules(
+    _moving_wait,
+    _moving_add,
+    _moving_state,
+    _moving_expiry,
+    _moving_unfit,
+    _moving_settled,
+    _moving_size,
+    elastic=True,
+)
+
+RULES: Final[Mapping[Strategy, Rules]] = {
+    Strategy.FIXED_WINDOW: FIXED_WINDOW,
+    Strategy.SLIDING_WINDOW_COUNTER: SLIDING_WINDOW_COUNTER,
+    Strategy.MOVING_WINDOW: MOVING_WINDOW,
+}

@@ -1,0 +1,80 @@
+"""The state of the counter store as metrics: size, keys, capacity, overflows, errors, cleanups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from otel_ratelimit import names
+from otel_ratelimit.events import CleanupReport, StorageSnapshot
+
+CLEANUP_DURATION_BOUNDARIES_SECONDS: Final = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+
+ReadSnapshot = Callable[[], StorageSnapshot | None]
+"""The store's state now; None where the store cannot say (a remote one)."""
+
+
+class StorageTelemetry:
+    """Gauges are read when metrics are collected; the rest is told as it happens."""
+
+    def __init__(self, meter: Meter, storage: str, read: ReadSnapshot) -> None:
+        self._attributes = {names.STORAGE: storage}
+        self._read = read
+        self._errors = meter.create_counter(
+            names.STORAGE_ERRORS, unit="{error}", description="Checks that the counter store failed."
+        )
+        self._overflows = meter.create_counter(
+            names.STORAGE_OVERFLOWS,
+            unit="{request}",
+            description="Hits on an overflow bucket because the store was full.",
+        )
+        self._removed = meter.create_counter(
+            names.CLEANUP_REMOVED_KEYS, unit="{key}", description="Expired counters removed."
+        )
+        self._freed = meter.create_counter(names.CLEANUP_FREED, unit="By", description="Memory given back.")
+        self._duration = meter.create_histogram(
+            names.CLEANUP_DURATION,
+            unit="s",
+            description="How long a cleanup took.",
+            explicit_bucket_boundaries_advisory=CLEANUP_DURATION_BOUNDARIES_SECONDS,
+        )
+        meter.create_observable_gauge(
+            names.STORAGE_SIZE, [self._size], unit="By", description="Memory that counters use."
+        )
+        meter.create_observable_gauge(
+            names.STORAGE_CAPACITY, [self._capacity], unit="By", description="The most they may use."
+        )
+        meter.create_observable_gauge(
+            names.STORAGE_KEYS, [self._keys], unit="{key}", description="Counters held."
+        )
+
+    def failed(self, error_type: str) -> None:
+        """Count a check that the store failed."""
+        self._errors.add(1, {**self._attributes, names.ERROR_TYPE: error_type})
+
+    def overflowed(self, hits: int = 1) -> None:
+        """Count hits on an overflow bucket."""
+        self._overflows.add(hits, self._attributes)
+
+    def cleaned(self, report: CleanupReport) -> None:
+        """Record one cleanup."""
+        self._removed.add(report.removed_keys, self._attributes)
+        self._freed.add(report.freed_bytes, self._attributes)
+        self._duration.record(report.duration_seconds, self._attributes)
+
+    def _size(self, _options: CallbackOptions) -> Iterable[Observation]:
+        snapshot = self._read()
+        if snapshot is not None:
+            yield Observation(snapshot.size_bytes, self._attributes)
+
+    def _capacity(self, _options: CallbackOptions) -> Iterable[Observation]:
+        snapshot = self._read()
+        if snapshot is not None and snapshot.capacity_bytes is not None:
+            yield Observation(snapshot.capacity_bytes, self._attributes)
+
+    def _keys(self, _options: CallbackOptions) -> Iterable[Observation]:
+        snapshot = self._read()
+        if snapshot is not None:
+            yield Observation(snapshot.keys, self._attributes)

@@ -1,0 +1,204 @@
+"""The request's way through the limiter: facts → plan → identity → store → Decision → answers, sinks.
+
+    before_request    decide; refuse with 429 or 503, before any hook of the application
+    after_request     headers; one Decision to every sink
+    teardown_request  the same Decision, where an exception kept after_request from running
+
+One request, one Decision, whatever happens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Flask, Request, Response, request
+from flask_limiter import Limiter, RequestLimit
+
+from otel_ratelimit.errors import StorageUnavailableError
+from otel_ratelimit.events import Clock, CounterStore, Decision, DecisionSink, Outcome
+from otel_ratelimit.identity import Identifier
+from otel_ratelimit.limiter import decide, exempted
+from otel_ratelimit.names import OTHER_METHOD
+from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter, observe, other_limiters
+from otel_ratelimit.web.plans import RoutePlans
+from otel_ratelimit.web.responses import HeaderWriter, application_refusal, refusal, unavailable
+from otel_ratelimit.web.source import FlaskClientSource, UserReader
+
+_log = logging.getLogger(__name__)
+
+DECISION_KEY: Final = "otel_ratelimit.decision"
+"""Where a request's Decision stands in its WSGI environment, until it has gone to the sinks."""
+_TOLD_KEY: Final = "otel_ratelimit.told"
+
+
+@dataclass(slots=True)
+class Enforcement:
+    """What follows from the policy; replaced as a whole when the policy changes."""
+
+    plans: RoutePlans
+    identifier: Identifier
+    read_user: UserReader
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the hooks need and the policy does not change."""
+
+    limiter: PolicyLimiter
+    store: CounterStore
+    sinks: Sequence[DecisionSink]
+    clock: Clock
+    timer: Callable[[], float]
+    retry_seconds: Callable[[], float]
+    """Seconds until the store is tried again, for the 503."""
+    shadow: bool
+    """Never block, whatever happens."""
+
+
+class RequestHooks:
+    """The three hooks of one application."""
+
+    def __init__(self, app: Flask, enforcement: Enforcement, tools: Tools) -> None:
+        self._app = app
+        self.enforcement = enforcement
+        self._tools = tools
+        self._headers = HeaderWriter()
+        self._faults: set[tuple[str, type[BaseException]]] = set()
+
+    def before_request(self) -> Response | None:
+        """Decide on the request; the response that refuses it, or None to go on."""
+        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+        try:
+            decision = self._decide(current)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
+            self._report("the check of a request", error)
+            current.environ[DECISION_KEY] = self._undecided()
+            return None if self._tools.shadow else unavailable(1.0)
+        current.environ[DECISION_KEY] = decision
+        refused = self._refusal(decision)
+        if refused is not None:
+            return refused
+        return self._check_declared_limits()
+
+    def after_request(self, response: Response) -> Response:
+        """Finish the decision, tell the sinks, and write the headers."""
+        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+        decision = current.environ.get(DECISION_KEY)
+        if decision is None:
+            return response
+        limiter = self._tools.limiter
+        others = other_limiters(self._app, limiter)
+        declared = limiter.checked(current)
+        if declared:
+            response = limiter.after_request(response)
+        if declared or others:
+            seen: list[Limiter] = [limiter, *others] if declared else others
+            decision = self._observe(decision, seen)
+            current.environ[DECISION_KEY] = decision
+        self._tell(current, decision)
+        headers = self._headers.headers(decision)
+        if headers and (not others or "X-RateLimit-Limit" not in response.headers):
+            response.headers.extend(headers)
+        return response
+
+    def teardown_request(self, error: BaseException | None) -> None:
+        """Tell the sinks what after_request could not, and release Flask-Limiter's context."""
+        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+        decision = current.environ.get(DECISION_KEY)
+        if decision is not None:
+            self._tell(current, decision)
+        self._tools.limiter.teardown_request(error)
+
+    def _decide(self, current: Request) -> Decision:
+        enforcement, tools = self.enforcement, self._tools
+        plan = enforcement.plans.find(current)
+        if plan.exempt:
+            return exempted(plan, tools.clock())
+        source = FlaskClientSource(current, enforcement.read_user)
+        identity = enforcement.identifier.identify(plan.key, source)
+        windows = plan.windows
+        resolver = enforcement.plans.resolver
+        if resolver.has_clients:
+            override = resolver.client(identity)
+            if override is not None:
+                if override.exempt:
+                    return exempted(plan, tools.clock(), identity)
+                windows = enforcement.plans.windows_for(plan, override)
+        return decide(plan, windows, identity, tools.store, clock=tools.clock, timer=tools.timer)
+
+    def _undecided(self) -> Decision:
+        plan = self.enforcement.plans.resolver.unmatched(OTHER_METHOD)
+        return Decision(
+            Outcome.ERROR, plan, plan.windows, (), None, -1, self._tools.clock(), 0.0, error_type="internal"
+        )
+
+    def _refusal(self, decision: Decision) -> Response | None:
+        if decision.outcome is Outcome.BLOCKED:
+            return refusal(decision)
+        if decision.outcome is Outcome.ERROR and self._fails_closed(decision):
+            return unavailable(self._tools.retry_seconds())
+        return None
+
+    def _fails_closed(self, decision: Decision) -> bool:
+        enforced = any(not window.shadow for window in decision.windows)
+        return decision.plan.on_error == "closed" and enforced and not self._tools.shadow
+
+    def _check_declared_limits(self) -> Response | None:
+        try:
+            self._tools.limiter.before_request()
+        except StorageUnavailableError as error:
+            return self.storage_failed(error)
+        return None
+
+    def storage_failed(self, error: StorageUnavailableError) -> Response:
+        """The 503 for a limit that the application declared and that could not be checked."""
+        environ = request.environ
+        decision = environ.get(DECISION_KEY)
+        if decision is not None:
+            environ[DECISION_KEY] = decision._replace(outcome=Outcome.ERROR, error_type=error.error_type)
+        return unavailable(self._tools.retry_seconds())
+
+    def _observe(self, decision: Decision, limiters: Sequence[Limiter]) -> Decision:
+        try:
+            return observe(limiters, decision)
+        except Exception as error:  # noqa: BLE001 - observation must not cost the response
+            self._report("the observation of the application's limiter", error)
+            return decision
+
+    def _tell(self, current: Request, decision: Decision) -> None:
+        environ = current.environ
+        if _TOLD_KEY in environ:
+            return
+        environ[_TOLD_KEY] = True
+        for sink in self._tools.sinks:
+            try:
+                sink(decision)
+            except Exception as error:  # noqa: BLE001 - telemetry never costs a response
+                self._report(f"the sink {type(sink).__name__}", error)
+
+    def _report(self, what: str, error: Exception) -> None:
+        """Log a fault in full the first time; after that a line at debug, so that it cannot flood."""
+        kind = (what, type(error))
+        if kind in self._faults:
+            _log.debug("%s failed again: %r", what, error)
+            return
+        self._faults.add(kind)
+        _log.error("%s failed; further failures of this kind are logged at debug", what, exc_info=error)
+
+
+def current_decision() -> Decision | None:
+    """The Decision on the current request, if it has been taken."""
+    found: Decision | None = request.environ.get(DECISION_KEY)
+    return found
+
+
+def refuse_declared(limit: RequestLimit) -> Response:
+    """The 429 for a limit declared with a decorator: Flask-Limiter's `on_breach`."""
+    item = limit.limit
+    text = str(item)
+    now = current_decision()
+    wait = limit.window.reset_time - now.at if now is not None else float(item.get_expiry())
+    return application_refusal(text, text.replace(" per 1 ", "-per-").replace(" ", "-"), wait)

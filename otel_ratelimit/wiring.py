@@ -1,0 +1,178 @@
+"""`RateLimit`: the one place where the parts are put together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask, request
+from flask_limiter import Limiter
+from opentelemetry.metrics import MeterProvider, get_meter
+
+from otel_ratelimit import names
+from otel_ratelimit._version import __version__
+from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.deployment import worker_count
+from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.events import Clock, DecisionSink, KeySpec
+from otel_ratelimit.identity import Identifier, TrustedProxies
+from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
+from otel_ratelimit.policy_reload import PolicyReloader
+from otel_ratelimit.settings import settings_from, unknown_variables
+from otel_ratelimit.storage import CounterStorage, open_options, validate_uri
+from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry, StorageTelemetry
+from otel_ratelimit.web.extension import Enforcement, RequestHooks, Tools, current_decision, refuse_declared
+from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
+from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.hooks import AttachedHooks
+from otel_ratelimit.web.plans import RoutePlans
+from otel_ratelimit.web.source import FlaskClientSource, user_reader
+
+_log = logging.getLogger(__name__)
+
+EXTENSION: Final = "otel_ratelimit"
+"""Our place in `app.extensions`."""
+
+
+class RateLimit:
+    """Rate limits for Flask applications, from one policy file.
+
+    What is not given is read from the environment (`OTEL_RATELIMIT_*`). One object can serve several
+    applications: they share the store, not the counters.
+
+    Args:
+        app: the application, unless `init_app` is called later.
+        policy: a policy file, or a policy already loaded.
+        storage_uri: where counters live, as `limits` writes it.
+        shadow: True never blocks; False enforces even the built-in policy.
+        trusted_proxies: comma-separated CIDRs whose forwarding headers are believed.
+        hash_key: secret for keyed hashes of clients.
+        enabled: False does nothing at all.
+        sinks: called with every Decision, on the request's thread.
+        meter_provider: instead of the global one.
+        environ: instead of the process's environment.
+        clock: instead of `time.time`.
+
+    Raises:
+        PolicyError: the policy file is missing or not valid; with every problem.
+        SettingsError: a variable or argument is not valid; with every problem.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        policy: Policy | Path | str | None = None,
+        storage_uri: str | None = None,
+        shadow: bool | None = None,
+        trusted_proxies: str | None = None,
+        hash_key: str | None = None,
+        enabled: bool | None = None,
+        sinks: Sequence[DecisionSink] = (),
+        meter_provider: MeterProvider | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        given = None if isinstance(policy, Policy) else policy
+        self.settings = settings_from(
+            self._environ,
+            {
+                "policy": given,
+                "storage_uri": storage_uri,
+                "shadow": shadow,
+                "trusted_proxies": trusted_proxies,
+                "hash_key": hash_key,
+                "enabled": enabled,
+            },
+        )
+        self._apps: weakref.WeakKeyDictionary[Flask, AttachedHooks] = weakref.WeakKeyDictionary()
+        self._clock = clock
+        if not self.settings.enabled:
+            return
+        for sentence in unknown_variables(self._environ):
+            _log.warning("%s", sentence)
+        problems = validate_uri(self.settings.storage_uri)
+        if problems:
+            raise SettingsError(problems)
+        self._trusted = TrustedProxies.parse(self.settings.trusted_proxies)
+        self._policy_file = None if isinstance(policy, Policy) else self._find_policy_file()
+        self._policy = self._first_policy(policy if isinstance(policy, Policy) else None)
+        self.shadow = self._decide_shadow(given_policy=policy is not None)
+        self._worker = BackgroundWorker()
+        meter = get_meter(names.METER, __version__, meter_provider)
+        self._storage = self._open_storage(meter)
+        self._policy_telemetry = PolicyTelemetry(meter)
+        self._sinks: tuple[DecisionSink, ...] = (DecisionTelemetry(meter), *sinks)
+        self._reloader = (
+            PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
+        )
+        self._say_what_is_in_force()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Give `app` its limits; what an earlier `RateLimit` gave it is taken away first."""
+        if not self.settings.enabled:
+            return
+        former = app.extensions.get(EXTENSION)
+        if isinstance(former, RateLimit):
+            former.detach(app)
+        enforcement = self._enforcement(app)
+        tools = Tools(
+            limiter=self._storage.limiter,
+            store=self._storage.store,
+            sinks=self._sinks,
+            clock=self._clock,
+            timer=time.perf_counter,
+            retry_seconds=self._storage.retry_seconds,
+            shadow=self.shadow,
+        )
+        hooks = RequestHooks(app, enforcement, tools)
+        self._apps[app] = AttachedHooks(app, hooks, lambda: self._at_first_request(app))
+        app.extensions[EXTENSION] = self
+        if self._reloader is not None:
+            self._reloader.listen()
+
+    def detach(self, app: Flask) -> None:
+        """Take away from `app` exactly what `init_app` gave it."""
+        attached = self._apps.pop(app, None)
+        if attached is None:
+            return
+        attached.remove()
+        limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
+        limiters.discard(self.limiter)
+        if app.extensions.get(EXTENSION) is self:
+            del app.extensions[EXTENSION]
+
+    def close(self) -> None:
+        """Detach from every application and stop the background thread."""
+        if not self.settings.enabled:
+            return
+        for app in list(self._apps):
+            self.detach(app)
+        if self._reloader is not None:
+            self._reloader.close()
+        self._worker.close()
+
+    @property
+    def limiter(self) -> Limiter:
+        """A Flask-Limiter on the same storage, for decorators and exemptions in the application."""
+        return self._storage.limiter
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._policy
+
+    def plans(self, app: Flask) -> RoutePlans:
+        """What the policy in force says of each route of `app`."""
+        return self._enforcement(app).plans

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.settings import Settings, settings_from, unknown_variables
+
+
+def test_an_empty_environment_gives_the_documented_defaults():
+    assert settings_from({}) == Settings()
+    assert Settings().storage_uri == "bounded-memory://"
+
+
+def test_variables_are_read_and_blank_ones_count_as_unset():
+    settings = settings_from(
+        {
+            "OTEL_RATELIMIT_POLICY": "limits/api.toml",
+            "OTEL_RATELIMIT_STORAGE_URI": "redis://localhost:6379",
+            "OTEL_RATELIMIT_SHADOW": "TRUE",
+            "OTEL_RATELIMIT_TRUSTED_PROXIES": " 10.0.0.0/8 ",
+            "OTEL_RATELIMIT_HASH_KEY": "  ",
+        }
+    )
+    assert settings.policy == Path("limits/api.toml")
+    assert settings.storage_uri == "redis://localhost:6379"
+    assert settings.shadow is True
+    assert settings.trusted_proxies == "10.0.0.0/8"
+    assert settings.hash_key == ""
+
+
+def test_an_argument_wins_over_the_variable_even_when_it_is_false():
+    environ = {"OTEL_RATELIMIT_SHADOW": "true", "OTEL_RATELIMIT_POLICY": "a.toml"}
+    settings = settings_from(environ, {"shadow": False, "policy": "b.toml"})
+    assert settings.shadow is False
+    assert settings.policy == Path("b.toml")
+
+
+def test_all_invalid_values_are_reported_at_once_with_what_would_be_right():
+    with pytest.raises(SettingsError) as caught:
+        settings_from(
+            {
+                "OTEL_RATELIMIT_SHADOW": "maybe",
+                "OTEL_RATELIMIT_ENABLED": "2",
+                "OTEL_RATELIMIT_HASH_KEY": "short",
+            }
+        )
+    message = str(caught.value)
+    assert "OTEL_RATELIMIT_SHADOW: 'maybe' is neither true nor false; write true or false" in message
+    assert "OTEL_RATELIMIT_ENABLED" in message
+    assert "openssl rand -hex 32" in message
+    assert len(caught.value.problems) == 3
+
+
+def test_a_misspelt_variable_is_named_with_its_neighbour_and_a_reserved_one_is_said_to_do_nothing():
+    sentences = list(
+        unknown_variables({"OTEL_RATELIMIT_POLCY": "x", "OTEL_RATELIMIT_DATABASE_URL": "y", "PATH": "/bin"})
+    )
+    assert sentences == [
+        "OTEL_RATELIMIT_DATABASE_URL has no effect in this version",
+        "OTEL_RATELIMIT_POLCY is not a known variable; did you mean OTEL_RATELIMIT_POLICY?",
+    ]
+
+
+def test_the_secret_is_not_shown():
+    assert "topsecrettopsecret" not in repr(Settings(hash_key="topsecrettopsecret"))
+
+
+def test_the_default_policy_file_is_used_only_where_it_exists(tmp_path):
+    assert Settings().policy_file(tmp_path) is None
+    (tmp_path / "ratelimit.toml").write_text("version = 1\n")
+    assert Settings().policy_file(tmp_path) == tmp_path / "ratelimit.toml"
+    assert Settings(policy=Path("other.toml")).policy_file(tmp_path) == tmp_path / "other.toml"
