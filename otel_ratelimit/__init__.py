@@ -1,1 +1,40 @@
-"""Rate limits for Flask APIs on PostgreSQL, without touching the app."""
+"""Rate limits for Flask APIs on PostgreSQL, without touching the app.
+
+    from otel_ratelimit import RateLimit
+
+    RateLimit(app)
+
+or, with no change in the app at all, `opentelemetry-instrument gunicorn app:app`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_ratelimit._version import __version__
+from otel_ratelimit.errors import ConfigurationError, PolicyError, RateLimitError, SettingsError
+from otel_ratelimit.events import Decision, DecisionSink, Outcome
+
+if TYPE_CHECKING:
+    from otel_ratelimit.wiring import RateLimit
+
+__all__ = [
+    "ConfigurationError",
+    "Decision",
+    "DecisionSink",
+    "Outcome",
+    "PolicyError",
+    "RateLimit",
+    "RateLimitError",
+    "SettingsError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because the core is used without Flask and OpenTelemetry too.
+    if name == "RateLimit":
+        from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415
+
+        return RateLimit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

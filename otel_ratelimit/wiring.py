@@ -6,29 +6,29 @@ import logging
 import os
 import secrets
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 from flask_limiter import Limiter
-from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.metrics import Meter, MeterProvider, get_meter
 
 from otel_ratelimit import names
 from otel_ratelimit._version import __version__
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.deployment import worker_count
 from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.events import Clock, DecisionSink, KeySpec
+from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader
 from otel_ratelimit.settings import settings_from, unknown_variables
-from otel_ratelimit.storage import CounterStorage, open_options, validate_uri
-from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry, StorageTelemetry
+from otel_ratelimit.storage import redact_uri, validate_uri
+from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
+from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
 from otel_ratelimit.web.extension import Enforcement, RequestHooks, Tools, current_decision, refuse_declared
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
@@ -66,7 +66,7 @@ class RateLimit:
         SettingsError: a variable or argument is not valid; with every problem.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every setting is an argument, by name
         self,
         app: Flask | None = None,
         *,
@@ -105,11 +105,15 @@ class RateLimit:
             raise SettingsError(problems)
         self._trusted = TrustedProxies.parse(self.settings.trusted_proxies)
         self._policy_file = None if isinstance(policy, Policy) else self._find_policy_file()
-        self._policy = self._first_policy(policy if isinstance(policy, Policy) else None)
-        self.shadow = self._decide_shadow(given_policy=policy is not None)
+        if isinstance(policy, Policy):
+            self._policy = policy
+        else:
+            self._policy = self._policy_file.policy if self._policy_file else builtin_policy()
+        self.shadow = self.settings.shadow if self.settings.shadow is not None else self._unasked
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
         self._storage = self._open_storage(meter)
+        self._hash_key = self._choose_hash_key()
         self._policy_telemetry = PolicyTelemetry(meter)
         self._sinks: tuple[DecisionSink, ...] = (DecisionTelemetry(meter), *sinks)
         self._reloader = (
@@ -127,6 +131,7 @@ class RateLimit:
         if isinstance(former, RateLimit):
             former.detach(app)
         enforcement = self._enforcement(app)
+        self._policy_telemetry.in_force(enforcement.plans.resolver.policy_hash)
         tools = Tools(
             limiter=self._storage.limiter,
             store=self._storage.store,
@@ -139,6 +144,9 @@ class RateLimit:
         hooks = RequestHooks(app, enforcement, tools)
         self._apps[app] = AttachedHooks(app, hooks, lambda: self._at_first_request(app))
         app.extensions[EXTENSION] = self
+        limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
+        if not limiters:
+            limiters.add(self.limiter)
         if self._reloader is not None:
             self._reloader.listen()
 
@@ -150,6 +158,8 @@ class RateLimit:
         attached.remove()
         limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
         limiters.discard(self.limiter)
+        if not limiters:
+            app.extensions.pop(LIMITER_EXTENSION, None)
         if app.extensions.get(EXTENSION) is self:
             del app.extensions[EXTENSION]
 
@@ -176,3 +186,83 @@ class RateLimit:
     def plans(self, app: Flask) -> RoutePlans:
         """What the policy in force says of each route of `app`."""
         return self._enforcement(app).plans
+
+    def _find_policy_file(self) -> PolicyFile | None:
+        path = self.settings.policy_file(Path.cwd())
+        return PolicyFile(path) if path is not None else None
+
+    @property
+    def _unasked(self) -> bool:
+        """Whether nobody wrote a policy: then the built-in one only observes, unless told to enforce."""
+        return self._policy_file is None and self._policy == builtin_policy()
+
+    def _choose_hash_key(self) -> bytes:
+        """The secret of client keys: the one set, else a random one where no other process counts along."""
+        if self.settings.hash_key:
+            return self.settings.hash_key.encode()
+        return secrets.token_bytes(32) if self._storage.local else b""
+
+    def _open_storage(self, meter: Meter) -> OpenedStorage:
+        uri, memory = self.settings.storage_uri, self._policy.memory
+        limiter = PolicyLimiter(
+            self._key_of_current_request,
+            storage_uri=uri,
+            storage_options=limiter_options(uri, memory, self._worker, self._clock),
+            refuse=refuse_declared,
+            current=current_decision,
+        )
+        return join_storage(limiter, memory, self._clock, meter)
+
+    def _key_of_current_request(self) -> str:
+        """Default key of limits declared with decorators: the policy's, so that both mean one client."""
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+        enforcement = self._apps[app].hooks.enforcement
+        source = FlaskClientSource(request, enforcement.read_user)
+        return enforcement.identifier.identify(self._policy.key, source).key
+
+    def _enforcement(self, app: Flask) -> Enforcement:
+        resolver = PolicyResolver(self._policy, namespace=app.import_name, shadow=self.shadow)
+        identity = self._policy.identity
+        return Enforcement(
+            plans=RoutePlans(app, resolver, self._storage.limiter),
+            identifier=Identifier(self._trusted, ipv6_prefix=identity.ipv6_prefix, hash_key=self._hash_key),
+            read_user=user_reader(identity.user),
+        )
+
+    def _apply(self, result: ReloadResult) -> None:
+        """Put a reloaded policy in force; counters stay, since they are kept apart from amounts."""
+        self._policy_telemetry.reloaded(result.outcome)
+        if self._policy_file is None or result.outcome != "reloaded":
+            return
+        self._policy = self._policy_file.policy
+        for app, attached in list(self._apps.items()):
+            attached.hooks.enforcement = self._enforcement(app)
+        self._policy_telemetry.in_force(result.policy_hash)
+
+    def _at_first_request(self, app: Flask) -> None:
+        """What can be known, or may be started, only where requests are served."""
+        limiters: set[Limiter] = app.extensions[LIMITER_EXTENSION]
+        if len(limiters) > 1:
+            # The application made its own since; its place is not ours to share.
+            limiters.discard(self.limiter)
+        self._worker.ensure_started()
+        if self._storage.local and request.environ.get("wsgi.multiprocess"):
+            count = worker_count(sys.argv, self._environ)
+            _log.warning(
+                "%s worker processes each count for themselves, so a client may have %s times each limit;"
+                " set OTEL_RATELIMIT_STORAGE_URI to a Redis or Valkey that they share",
+                count or "several",
+                count or "as many",
+            )
+
+    def _say_what_is_in_force(self) -> None:
+        if self._policy_file is not None:
+            where = f"policy {self._policy_file.path}"
+        else:
+            where = "no policy file, so the built-in policy" if self._unasked else "the policy given"
+        _log.info(
+            "rate limits %s: %s, counters in %s",
+            "are only observed (shadow)" if self.shadow else "are enforced",
+            where,
+            redact_uri(self.settings.storage_uri),
+        )

@@ -1,1 +1,21 @@
-"""See the modules."""
+"""The command line: `otel-ratelimit`. Exit status 0, 1 when a check failed, 2 for wrong use."""
+
+from __future__ import annotations
+
+import click
+
+from otel_ratelimit._version import __version__
+from otel_ratelimit.cli.policy import policy
+from otel_ratelimit.cli.routes import routes
+from otel_ratelimit.demo.command import demo
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="otel-ratelimit", message="%(package)s %(version)s")
+def main() -> None:
+    """Rate limits for Flask APIs, without touching the app."""
+
+
+main.add_command(demo)
+main.add_command(policy)
+main.add_command(routes)

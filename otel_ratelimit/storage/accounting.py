@@ -13,8 +13,6 @@ from typing import Final
 from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.thresholds import MEGABYTE
 
-_GC_HEAD: Final = 16
-"""The collector's header in front of a container; `__sizeof__` leaves it out."""
 _BLOCK: Final = 16
 
 
@@ -23,12 +21,12 @@ def rounded(size: int) -> int:
     return (size + _BLOCK - 1) & -_BLOCK
 
 
-KEY_BYTES: Final = rounded(sys.getsizeof(1 << 164))
-"""A 165-bit integer: the kind of client and a 160-bit key."""
+KEY_BYTES_MAX: Final = 192
+"""No key with its value takes more, the list of a moving window excepted."""
 INTEGER_BYTES: Final = rounded(sys.getsizeof(1 << 29))
 """A small integer that CPython does not share (those above 256)."""
-SHARD_BYTES: Final = rounded({}.__sizeof__() + _GC_HEAD) + 2 * INTEGER_BYTES
-"""A shard without its entries, and the integers under which the directory knows it."""
+SHARD_BYTES: Final = 32
+"""What a dict takes beyond its `__sizeof__`: the collector's header and the allocator's."""
 TABLE_BYTES: Final = 1600
 """A table with one empty shard, its directory, its name and the place of its overflow bucket."""
 OVERFLOW_BYTES: Final = 240
@@ -41,7 +39,16 @@ FULL_SHARE: Final = 0.9
 What is missing to 1.0 is the room for what may still grow: see `Ledger`.
 """
 
-_UNITS: Final = {"": 1, "B": 1, "KB": 1_000, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_UNITS: Final = {
+    "": 1,
+    "B": 1,
+    "KB": 1_000,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+}
 _BYTES: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?B|B|)\s*", re.IGNORECASE | re.ASCII)
 
 

@@ -1,50 +1,87 @@
-"""From a client's key, or from any text, to the integer a counter is stored under.
+"""What a counter is stored under, and in which shard.
 
-`Identity.key` is a letter for the kind of client and 32 hexadecimal digits, a keyed 128-bit hash already.
-All of its characters are digits in base 32, so the whole of it reads as one number of 165 bits: no
-hash, no copy, nothing lost, 48 bytes where the text takes 96. (Case does not count, as in all hexadecimal.)
+Two kinds of key, each small and of bounded size whatever the client sends:
 
-Any other text (the keys that `limits` builds, of any length and content) is hashed by BLAKE2s
-(RFC 7693) under a key made anew in each process, so that nobody can prepare two texts that collide.
+*Client keys* (`events.Identity.key`): a letter for the kind of client and 32 hexadecimal digits, already a
+keyed 128-bit hash. All its characters are digits in base 32, so the whole of it reads as one number of
+165 bits: no hash, nothing lost, 48 bytes where the text takes 96. (Case does not count, as in
+all hexadecimal.) Other text in that place is hashed.
+
+*Text keys* (those that `limits` builds): kept as they are when short and plain, which is quickest; else
+hashed. The hash is BLAKE2s (RFC 7693), 160 bits, under a secret made anew in each process, so that nobody
+can prepare two texts that collide, or a text that equals another's hash.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from otel_ratelimit.events import KIND_LETTERS
+from otel_ratelimit.storage.accounting import rounded
 
-KIND_SHIFT: Final = 160
 KINDS: Final = 32
-"""A key's top five bits are its kind: a digit in base 32."""
+"""A client key's top five bits are its kind: a digit in base 32."""
 OTHER_KIND: Final = 1
-"""Kind of a text that does not begin with a letter of `KIND_LETTERS`."""
+"""Kind of a key that does not begin with a letter of `KIND_LETTERS`."""
+OTHER_KIND_NAME: Final = "other"
 KIND_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {int(letter, KINDS): kind for kind, letter in KIND_LETTERS.items()}
 )
-LIVE_BITS: Final = tuple(bit for bit in range(30) if bit % 5 != 4)
-"""Low bits of a key that are as likely 0 as 1; every fifth is not, a hexadecimal digit being below 16."""
+PLAIN_TEXT_MAX: Final = 80
+"""Longer text keys are hashed."""
+TEXT_SPOT_SHIFT: Final = 12
+"""A shard's dict uses a hash's low bits; those that choose the shard must be others."""
 
+_KIND_SHIFT: Final = 160
 _IDENTITY_LENGTH: Final = 33
-_LOWEST: Final = (OTHER_KIND + 1) << KIND_SHIFT
-_DIGEST_BYTES: Final = KIND_SHIFT // 8
-_OTHER: Final = OTHER_KIND << KIND_SHIFT
+_LOWEST: Final = (OTHER_KIND + 1) << _KIND_SHIFT
+_DIGEST_BYTES: Final = _KIND_SHIFT // 8
+_LIMIT: Final = re.compile(r"\d{1,20}/\d{1,10}/[a-z]{1,10}", re.ASCII)
+_LIMIT_MAX: Final = 42
+
+
+class KeyForm(NamedTuple):
+    """What a table must know of its keys."""
+
+    masks: tuple[int, ...]
+    """masks[n] selects the first n bits of a spot."""
+    spot: Callable[[Any, int], int]
+    """(key, mask): the index of the key's shard."""
+    size: Callable[[Any], int]
+    """Bytes the key takes."""
+    kind: Callable[[Any], int]
+    """The kind of client."""
+
+
+def _masks(bits: list[int]) -> tuple[int, ...]:
+    return (0, *accumulate((1 << bit for bit in bits), int.__or__))
+
+
+# Every fifth bit of a client key is 0, a hexadecimal digit being below 16.
+CLIENT_KEYS: Final = KeyForm(
+    masks=_masks([5 * digit + bit for digit in range(5) for bit in range(4)]),
+    spot=int.__and__,
+    size=lambda key: rounded(key.__sizeof__()),
+    kind=lambda key: int(key >> _KIND_SHIFT),
+)
+TEXT_KEYS: Final = KeyForm(
+    masks=_masks(list(range(20))),
+    spot=lambda key, mask: hash(key) >> TEXT_SPOT_SHIFT & mask,
+    size=lambda key: rounded(key.__sizeof__()),
+    kind=lambda _key: OTHER_KIND,
+)
 
 
 class Keys:
-    """Makes keys; `secret` keys the hash of free text (1 to 32 bytes)."""
+    """Makes keys; `secret` keys the hash (1 to 32 bytes)."""
 
     def __init__(self, secret: bytes) -> None:
-        self._copy: Callable[[], hashlib._Hash] = hashlib.blake2s(key=secret, digest_size=_DIGEST_BYTES).copy
-
-    def of_text(self, text: str) -> int:
-        """The key of any text."""
-        state = self._copy()
-        state.update(text.encode("utf-8", "surrogatepass"))
-        return int.from_bytes(state.digest(), "little") | _OTHER
+        self._keyed = hashlib.blake2s(key=secret, digest_size=_DIGEST_BYTES)
 
     def of_client(self, client: str) -> int:
         """The key of a client, its kind kept."""
@@ -59,4 +96,21 @@ class Keys:
                     return key
         letter = client[:1]
         kind = int(letter, KINDS) if letter in KIND_LETTERS.values() else OTHER_KIND
-        return self.of_text(client) ^ _OTHER | kind << KIND_SHIFT
+        return int.from_bytes(self._digest(client), "little") | kind << _KIND_SHIFT
+
+    def of_text(self, text: str) -> str:
+        """The key of any text: itself, or its hash."""
+        if len(text) <= PLAIN_TEXT_MAX and text.isascii():
+            return text
+        return self._digest(text).hex()
+
+    def _digest(self, text: str) -> bytes:
+        state = self._keyed.copy()
+        state.update(text.encode("utf-8", "surrogatepass"))
+        return state.digest()
+
+
+def limit_of(text: str) -> str:
+    """The limit at the end of a key that `limits` built (`10/1/minute`); empty if there is none."""
+    tail = "/".join(text[-_LIMIT_MAX - 1 :].rsplit("/", 3)[1:])
+    return tail if _LIMIT.fullmatch(tail) else ""

@@ -5,36 +5,40 @@ directory points to shards of at most `SHARD_KEYS` entries; a shard that is full
 nothing else moves. That is extendible hashing (Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing:
 a fast access method for dynamic files", ACM TODS 4(3), 1979). A split takes about 60 µs.
 
-Keys are integers (see `keys`) and values immutable atoms (see `windows`). Shards are plain dicts:
+Keys are integers or strings (see `keys`), values immutable atoms (see `windows`). Shards are plain dicts:
 holding nothing but such objects, they are never visited by the garbage collector.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate
-from typing import Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from otel_ratelimit.events import WindowState
 from otel_ratelimit.storage.accounting import (
     INTEGER_BYTES,
-    KEY_BYTES,
+    KEY_BYTES_MAX,
     OVERFLOW_BYTES,
     SHARD_BYTES,
     TABLE_BYTES,
     Ledger,
 )
-from otel_ratelimit.storage.keys import KIND_SHIFT, LIVE_BITS
-from otel_ratelimit.storage.windows import FIXED_WINDOW, SLIDING_WINDOW_COUNTER, Rules, Value
+from otel_ratelimit.storage.keys import KeyForm
+from otel_ratelimit.storage.windows import SLIDING_WINDOW_COUNTER, Rules, Value
 
 SHARD_KEYS: Final = 640
 """Split above this; both halves then fit a dict of 512 slots (341 entries)."""
 _SPARSE_BYTES_PER_KEY: Final = 160
 """A shard whose dict is roomier than this per key is packed again."""
 _DENSE_ENOUGH_BYTES: Final = 1024
+_FIRST_GROWTH: Final = 1024
 
-# Directories are indexed by the bits of a key that carry information, lowest first.
-_MASKS: Final = (0, *accumulate((1 << bit for bit in LIVE_BITS), int.__or__))
+
+class Books(NamedTuple):
+    """Where tables write down what they hold."""
+
+    ledger: Ledger
+    kinds: list[int]
+    """How many keys there are of each kind of client."""
 
 
 class Overflow:
@@ -45,6 +49,9 @@ class Overflow:
 
     __slots__ = ("add", "cells", "elastic", "ledger", "state", "wait")
 
+    BUCKETS: Final = 256
+    """So many limits have a bucket of their own; those beyond share one."""
+
     def __init__(self, rules: Rules, ledger: Ledger) -> None:
         if rules.elastic:
             rules = SLIDING_WINDOW_COUNTER
@@ -52,8 +59,12 @@ class Overflow:
         self.ledger = ledger
         self.cells: dict[str, Value] = {}
 
+    def bucket(self, limit: str) -> str:
+        """The bucket in which to count `limit`."""
+        return limit if limit in self.cells or len(self.cells) < self.BUCKETS else ""
+
     def put(self, bucket: str, value: Value) -> None:
-        """Open `bucket`; its room was set aside, so this never fails."""
+        """Set `bucket`, open or not; its room was set aside, so this never fails."""
         if bucket not in self.cells:
             self.ledger.used += OVERFLOW_BYTES
         self.cells[bucket] = value
@@ -73,6 +84,7 @@ class Table:
         "depth",
         "depths",
         "elastic",
+        "form",
         "growth",
         "keys",
         "kinds",
@@ -87,27 +99,28 @@ class Table:
         "wait",
     )
 
-    def __init__(self, name: str, rules: Rules, seconds: int, ledger: Ledger, kinds: list[int]) -> None:
+    def __init__(self, name: str, rules: Rules, form: KeyForm, seconds: int, books: Books) -> None:
         self.name = name
         self.rules = rules
+        self.form = form
         # At hand without a detour: they are called for every request.
         self.wait, self.add, self.state, self.elastic = rules.wait, rules.add, rules.state, rules.elastic
         self.seconds = seconds
         """Length of the longest window counted here; for one prefix they are all the same."""
-        self.ledger = ledger
-        self.kinds = kinds
+        self.ledger = books.ledger
+        self.kinds = books.kinds
         self.keys = 0
-        self.overflow = Overflow(rules, ledger)
+        self.overflow = Overflow(rules, self.ledger)
         self._begin()
-        ledger.used += TABLE_BYTES
+        self.ledger.used += TABLE_BYTES
 
     def _begin(self) -> None:
         self.depth = 0
         self.mask = 0
-        self.shards: dict[int, dict[int, Value]] = {0: {}}
+        self.shards: dict[int, dict[Any, Value]] = {0: {}}
         self.depths: dict[int, int] = {0: 0}
         """Each shard once, by the lowest index that leads to it; and how many bits lead there."""
-        self.growth = 4 * KEY_BYTES + SHARD_BYTES
+        self.growth = _FIRST_GROWTH
         """The most that one new key can add to the ledger, list of a moving window excepted."""
 
     @property
@@ -117,44 +130,43 @@ class Table:
         scope = parts[1] if len(parts) > 1 else self.name
         return unquote(scope.partition(":")[0]) or unquote(scope)
 
-    def get(self, key: int) -> Value | None:
+    def get(self, key: Any) -> Value | None:
         """The value of `key`, expired or not."""
-        return self.shards[key & self.mask].get(key)
+        return self.shards[self.form.spot(key, self.mask)].get(key)
 
-    def put(self, key: int, value: Value) -> None:
+    def put(self, key: Any, value: Value) -> None:
         """Set `key`, new or not."""
-        shard = self.shards[key & self.mask]
+        shard = self.shards[self.form.spot(key, self.mask)]
         if key in shard:
-            self.replace(shard, key, value)
+            self._replace(shard, key, value)
             return
         before = shard.__sizeof__()
         shard[key] = value
         after = shard.__sizeof__()
-        self.ledger.used += KEY_BYTES + self.rules.size(value) + after - before
+        self.ledger.used += self.form.size(key) + self.rules.size(value) + after - before
         self.keys += 1
-        self.kinds[key >> KIND_SHIFT] += 1
+        self.kinds[self.form.kind(key)] += 1
         if after > before:
             self._expect_growth(after)
         if len(shard) > SHARD_KEYS:
             self._split(key)
 
-    def replace(self, shard: dict[int, Value], key: int, value: Value) -> None:
-        """Set `key`, which is in `shard`."""
+    def _replace(self, shard: dict[Any, Value], key: Any, value: Value) -> None:
         if self.elastic:
             self.ledger.used += self.rules.size(value) - self.rules.size(shard[key])
         shard[key] = value
 
-    def remove(self, key: int) -> bool:
+    def remove(self, key: Any) -> bool:
         """Forget `key`; False if it was not there."""
-        return self._remove(self.shards[key & self.mask], key)
+        return self._remove(self.shards[self.form.spot(key, self.mask)], key)
 
-    def _remove(self, shard: dict[int, Value], key: int) -> bool:
+    def _remove(self, shard: dict[Any, Value], key: Any) -> bool:
         value = shard.pop(key, None)
         if value is None:
             return False
-        self.ledger.used -= KEY_BYTES + self.rules.size(value)
+        self.ledger.used -= self.form.size(key) + self.rules.size(value)
         self.keys -= 1
-        self.kinds[key >> KIND_SHIFT] -= 1
+        self.kinds[self.form.kind(key)] -= 1
         return True
 
     def sweep(self, index: int, now: float) -> int:
@@ -168,7 +180,7 @@ class Table:
             if self.rules.expiry(value, self.seconds) <= now:
                 removed += self._remove(shard, key)
             else:
-                self.replace(shard, key, self.rules.settled(value, self.seconds, now))
+                self._replace(shard, key, self.rules.settled(value, self.seconds, now))
         if removed:
             self._pack(shard)
         return removed
@@ -185,15 +197,17 @@ class Table:
             self.ledger.used -= self._frame_bytes()
             self._begin()
 
+    @property
+    def unused(self) -> bool:
+        """Whether nothing is counted here."""
+        return not self.keys and not self.overflow.cells
+
     def close(self) -> None:
-        """Take the table and all it holds off the ledger; it must not be used afterwards."""
-        for index in self.depths:
-            for key in list(self.shards[index]):
-                self._remove(self.shards[index], key)
-        self.overflow.drop(list(self.overflow.cells))
+        """Take the table, which must be unused, off the ledger."""
+        self.shrink()
         self.ledger.used -= self._frame_bytes() + TABLE_BYTES
 
-    def _pack(self, shard: dict[int, Value]) -> None:
+    def _pack(self, shard: dict[Any, Value]) -> None:
         before = shard.__sizeof__()
         if before <= max(_DENSE_ENOUGH_BYTES, _SPARSE_BYTES_PER_KEY * len(shard)):
             return
@@ -202,20 +216,21 @@ class Table:
         shard.update(rest)
         self.ledger.used += shard.__sizeof__() - before
 
-    def _split(self, key: int) -> None:
-        index = key & self.mask
+    def _split(self, key: Any) -> None:
+        index = self.form.spot(key, self.mask)
         while index not in self.depths:  # drop bits until it is the shard's own index
             index &= ~(1 << (index.bit_length() - 1))
         depth = self.depths[index]
         if depth == self.depth and not self._deepen():
             return
         before = self._directory_bytes() + self.shards[index].__sizeof__()
-        bit = _MASKS[depth + 1] & ~_MASKS[depth]
+        masks, spot = self.form.masks, self.form.spot
+        bit = masks[depth + 1] & ~masks[depth]
         full = self.shards[index]
-        low = {k: v for k, v in full.items() if not k & bit}
-        high = {k: v for k, v in full.items() if k & bit}
+        low = {k: v for k, v in full.items() if not spot(k, bit)}
+        high = {k: v for k, v in full.items() if spot(k, bit)}
         self.depths[index] = self.depths[index | bit] = depth + 1
-        free = rest = self.mask & ~_MASKS[depth]
+        free = rest = self.mask & ~masks[depth]
         while True:  # all indexes that led to the full shard
             self.shards[index | rest] = high if rest & bit else low
             if not rest:
@@ -227,31 +242,34 @@ class Table:
 
     def _deepen(self) -> bool:
         """Double the directory, unless keys are so uneven that this would not help."""
-        if self.depth + 1 == len(_MASKS) or 1 << self.depth > 8 + 4 * self.keys // SHARD_KEYS:
+        if self.depth + 1 == len(self.form.masks) or 1 << self.depth > 8 + 4 * self.keys // SHARD_KEYS:
             return False
         before = self._directory_bytes()
         self.depth += 1
-        bit = _MASKS[self.depth] & ~self.mask
+        bit = self.form.masks[self.depth] & ~self.mask
         self.shards |= {index | bit: shard for index, shard in self.shards.items()}
-        self.mask = _MASKS[self.depth]
+        self.mask = self.form.masks[self.depth]
         self.ledger.used += self._directory_bytes() - before
         return True
 
     def _expect_growth(self, shard_bytes: int) -> None:
         # A dict that is full doubles; a split makes two of the size of one, and may double the directory.
-        directory = self.shards.__sizeof__() + len(self.shards) * INTEGER_BYTES
-        self.growth = max(self.growth, 2 * shard_bytes + 2 * directory + 4 * KEY_BYTES)
+        self.growth = max(self.growth, 2 * shard_bytes + 2 * self._directory_bytes() + KEY_BYTES_MAX)
 
     def _directory_bytes(self) -> int:
-        return self.shards.__sizeof__() + self.depths.__sizeof__() + len(self.shards) * INTEGER_BYTES
+        entries = len(self.shards) + len(self.depths)
+        return self.shards.__sizeof__() + self.depths.__sizeof__() + entries * INTEGER_BYTES
 
     def _frame_bytes(self) -> int:
-        """Directory and shards beyond what an empty table has; keys and values excluded."""
+        """What directory and shards take beyond `TABLE_BYTES`; keys and values excluded."""
         shards = sum(self.shards[index].__sizeof__() + SHARD_BYTES for index in self.depths)
-        empty = 2 * {0: 0}.__sizeof__() + INTEGER_BYTES + {}.__sizeof__() + SHARD_BYTES
-        return self._directory_bytes() + shards - empty
+        return self._directory_bytes() + shards - _EMPTY_FRAME_BYTES
+
+    def weigh(self) -> int:
+        """What the table takes, counted anew; equals what it has put on the ledger."""
+        items = (item for index in self.depths for item in self.shards[index].items())
+        entries = sum(self.form.size(key) + self.rules.size(value) for key, value in items)
+        return TABLE_BYTES + self._frame_bytes() + entries + OVERFLOW_BYTES * len(self.overflow.cells)
 
 
-def fixed_state(value: complex | None, amount: int, now: float) -> WindowState:
-    """A fixed window's state, for those that have no window at hand."""
-    return FIXED_WINDOW.state(value, amount, 0, now, 0.0)
+_EMPTY_FRAME_BYTES: Final = 2 * ({0: 0}.__sizeof__() + INTEGER_BYTES) + {}.__sizeof__() + SHARD_BYTES

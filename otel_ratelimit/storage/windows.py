@@ -44,7 +44,7 @@ class Rules(NamedTuple):
     """(value, amount, seconds, now, wait): what to report."""
     expiry: Callable[[Value, int], float]
     """(value, seconds): from when on the value means nothing."""
-    unfit: Callable[[Mapping[int, Value], int, float], list[int]]
+    unfit: Callable[[Mapping[Any, Value], int, float], list[Any]]
     """(values, seconds, now): keys that are expired, or lie further ahead than the clock allows."""
     settled: Callable[[Value, int, float], Value]
     """(value, seconds, now): the value as if taken now; for when the clock was set back."""
@@ -81,9 +81,7 @@ def _fixed_add(value: complex | None, seconds: int, cost: int, now: float) -> co
     return value + complex(0.0, cost)
 
 
-def _fixed_state(
-    value: complex | None, amount: int, _seconds: int, now: float, wait: float
-) -> WindowState:
+def _fixed_state(value: complex | None, amount: int, _seconds: int, now: float, wait: float) -> WindowState:
     if value is None or value.real <= now:
         return _state(WindowState, (0, amount, 0.0, wait))
     used = int(value.imag)
@@ -94,7 +92,7 @@ def _fixed_expiry(value: complex, _seconds: int) -> float:
     return value.real
 
 
-def _fixed_unfit(values: Mapping[int, complex], seconds: int, now: float) -> list[int]:
+def _fixed_unfit(values: Mapping[Any, complex], seconds: int, now: float) -> list[Any]:
     horizon = now + seconds + CLOCK_SLACK_SECONDS
     return [key for key, value in values.items() if not now < value.real <= horizon]
 
@@ -118,15 +116,13 @@ def _sliding_read(value: int | None, seconds: int, now: float) -> tuple[int, int
     index = int(now // seconds)
     if value is None:
         return index, 0, 0, now
-    behind = index - (value >> _INDEX)
-    if behind <= 0:
-        index -= behind
-        return index, value >> _BITS & _MASK, value & _MASK, max(now, float(index * seconds))
-    return index, (value & _MASK if behind == 1 else 0), 0, now
-
-
-def _weighted(previous: int, current: int, left: float, seconds: int) -> int:
-    return int(previous * left / seconds + current)
+    ahead = (value >> _INDEX) - index
+    if ahead == 0:
+        return index, value >> _BITS & _MASK, value & _MASK, now
+    if ahead > 0:
+        index += ahead
+        return index, value >> _BITS & _MASK, value & _MASK, float(index * seconds)
+    return index, (value & _MASK if ahead == -1 else 0), 0, now
 
 
 def sliding_counts(value: int | None, seconds: int, now: float) -> tuple[int, float, int, float]:
@@ -159,12 +155,19 @@ def _sliding_wait(value: int | None, amount: int, seconds: int, cost: int, now: 
 
 def _sliding_fits(value: int, amount: int, seconds: int, cost: int, now: float) -> bool:
     index, previous, current, at = _sliding_read(value, seconds, now)
-    return _weighted(previous, current, (index + 1) * seconds - at, seconds) + cost <= amount
+    return int(previous * ((index + 1) * seconds - at) / seconds + current) + cost <= amount
 
 
 def _sliding_add(value: int | None, seconds: int, cost: int, now: float) -> int:
-    index, previous, current, _ = _sliding_read(value, seconds, now)
-    return index << _INDEX | previous << _BITS | min(current + cost, _MASK)
+    index = int(now // seconds)
+    if value is None:
+        return index << _INDEX | min(cost, _MASK)
+    behind = index - (value >> _INDEX)
+    current = value & _MASK
+    if behind <= 0:
+        return value + cost if current + cost <= _MASK else value | _MASK
+    previous = current if behind == 1 else 0
+    return index << _INDEX | previous << _BITS | min(cost, _MASK)
 
 
 def _sliding_state(value: int | None, amount: int, seconds: int, now: float, wait: float) -> WindowState:
@@ -179,7 +182,7 @@ def _sliding_expiry(value: int, seconds: int) -> float:
     return float(((value >> _INDEX) + 2) * seconds)
 
 
-def _sliding_unfit(values: Mapping[int, int], seconds: int, now: float) -> list[int]:
+def _sliding_unfit(values: Mapping[Any, int], seconds: int, now: float) -> list[Any]:
     index = int(now // seconds)
     low, high = (index - 1) << _INDEX, (index + 2) << _INDEX
     return [key for key, value in values.items() if not low <= value < high]
@@ -235,7 +238,7 @@ def _moving_add(value: bytes | None, seconds: int, cost: int, now: float) -> byt
         return _UNIT.pack(expiry) * cost
     # Never before the newest, lest a thread that was overtaken spoils the order.
     newest = _UNIT.unpack_from(value, len(value) - UNIT_BYTES)[0]
-    units = _UNIT.pack(expiry if expiry > newest else newest) * cost
+    units = _UNIT.pack(max(expiry, newest)) * cost
     return value[_expired_units(value, now) * UNIT_BYTES :] + units
 
 
@@ -251,10 +254,12 @@ def _moving_expiry(value: bytes, _seconds: int) -> float:
     return float(_UNIT.unpack_from(value, len(value) - UNIT_BYTES)[0])
 
 
-def _moving_unfit(values: Mapping[int, bytes], seconds: int, now: float) -> list[int]:
+def _moving_unfit(values: Mapping[Any, bytes], seconds: int, now: float) -> list[Any]:
     horizon = now + seconds + CLOCK_SLACK_SECONDS
     newest = _UNIT.unpack_from
-    return [key for key, units in values.items() if not now < newest(units, len(units) - UNIT_BYTES)[0] <= horizon]
+    return [
+        key for key, units in values.items() if not now < newest(units, len(units) - UNIT_BYTES)[0] <= horizon
+    ]
 
 
 def _moving_settled(value: bytes, seconds: int, now: float) -> bytes:

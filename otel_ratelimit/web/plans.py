@@ -79,13 +79,17 @@ class RoutePlans:
         return found[1]
 
     def all(self) -> Iterator[PlannedRoute]:
-        """Every route and method that the application has registered now."""
+        """Every route and method that the application has registered now.
+
+        HEAD is left out, being planned as GET, and so is Flask's own answer to OPTIONS.
+        """
         for rule in self._app.url_map.iter_rules():
-            for method in sorted((rule.methods or {"GET"}) - {"HEAD"}):
+            own = {"HEAD", "OPTIONS"} if _answers_options_itself(rule) else {"HEAD"}
+            for method in sorted((rule.methods or {"GET"}) - own):
                 yield PlannedRoute(rule, method, self._resolve(rule, method))
 
     def _resolve(self, rule: Rule, method: str) -> RoutePlan:
-        if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+        if method == "OPTIONS" and _answers_options_itself(rule):
             plan = self.resolver.preflight(rule.endpoint, rule.rule)
         else:
             plan = self.resolver.plan(rule.endpoint, method, rule.rule)
@@ -110,3 +114,8 @@ class RoutePlans:
         if getattr(function, "__module__", "") == "flask.app":
             return endpoint == "static"
         return function in {Flask.send_static_file, Blueprint.send_static_file}
+
+
+def _answers_options_itself(rule: Rule) -> bool:
+    """Whether Flask, and not a view, answers OPTIONS on this route."""
+    return bool(getattr(rule, "provide_automatic_options", False))

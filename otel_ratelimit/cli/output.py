@@ -1,0 +1,46 @@
+"""How commands print: a table for people, JSON for machines, errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otel_ratelimit.errors import ConfigurationError
+
+CHECK_FAILED = 1
+WRONG_USE = 2
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; nothing in it is cut, whatever the width of the terminal or pipe."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    natural = Console(width=10_000).measure(table).maximum
+    console = Console(file=sys.stdout, highlight=False)
+    # A pipe has no width: there the table may be as wide as it needs.
+    console.width = console.width if console.is_terminal else max(natural, 80)
+    console.print(table)
+
+
+def fail(error: ConfigurationError) -> NoReturn:
+    """Print every problem, and end with the status of a failed check."""
+    count = len(error.problems)
+    for problem in error.problems:
+        click.echo(str(problem), err=True)
+    click.echo(f"{count} problem{'s' if count > 1 else ''} found.", err=True)
+    sys.exit(CHECK_FAILED)

@@ -1,0 +1,138 @@
+"""`otel-ratelimit routes`: what the policy says of every route of an application."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+from flask import Flask
+from flask.cli import NoAppException, ScriptInfo
+
+from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, fail, print_json, print_table
+from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.web.plans import PlannedRoute
+from otel_ratelimit.wiring import EXTENSION, RateLimit
+
+PROTECTED = "protected"
+SHADOW = "shadow"
+EXEMPT = "exempt"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """One route and method as it is printed."""
+
+    route: str
+    method: str
+    endpoint: str
+    tier: str
+    limits: str
+    key: str
+    status: str
+    source: str
+
+
+@click.command()
+@click.argument("app_path", metavar="MODULE:APP")
+@click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    help="Policy file; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml.",
+)
+@click.option(
+    "--fail-under",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Exit with 1 when fewer routes than this are protected.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as_json: bool) -> None:
+    """List every route, its limits and its key, and the share that is protected.
+
+    MODULE:APP is written as for Flask: `app:app`, `package.module:create_app()`.
+
+    A route is protected when at least one limit is enforced on it. Routes that are exempt on purpose do not
+    count; limits that only observe (shadow) do not protect.
+    """
+    app = _load(app_path)
+    try:
+        rows = [_row(planned) for planned in _rate_limit(app, policy_path).plans(app).all()]
+    except ConfigurationError as error:
+        fail(error)
+    rows.sort(key=lambda row: (row.route, row.method))
+    share = protected_share(rows)
+    if as_json:
+        print_json({"routes": [asdict(row) for row in rows], "protected_percent": round(share, 2)})
+    else:
+        _print(rows, share)
+    if fail_under is not None and share < fail_under:
+        click.echo(f"{share:.1f} % protected is under the {fail_under:g} % asked for:", err=True)
+        for row in rows:
+            if row.status == SHADOW:
+                click.echo(f"  {row.method} {row.route} only observes ({row.source})", err=True)
+        sys.exit(CHECK_FAILED)
+
+
+def protected_share(rows: list[RouteRow]) -> float:
+    """Percentage of the rows that are not exempt on which a limit is enforced; 100 if there is none."""
+    counted = [row for row in rows if row.status != EXEMPT]
+    if not counted:
+        return 100.0
+    return 100.0 * sum(row.status == PROTECTED for row in counted) / len(counted)
+
+
+def _load(app_path: str) -> Flask:
+    # As `flask` and `python -m` do: modules of the folder one stands in can be named.
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return ScriptInfo(app_import_path=app_path, set_debug_flag=False).load_app()
+    except ConfigurationError as error:
+        fail(error)
+    except NoAppException as error:
+        click.echo(f"{app_path}: {error}", err=True)
+    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
+        click.echo(f"{app_path} could not be imported: {type(error).__name__}: {error}", err=True)
+    sys.exit(WRONG_USE)
+
+
+def _rate_limit(app: Flask, policy_path: Path | None) -> RateLimit:
+    attached = app.extensions.get(EXTENSION)
+    if isinstance(attached, RateLimit) and policy_path is None:
+        return attached
+    return RateLimit(policy=policy_path)
+
+
+def _row(planned: PlannedRoute) -> RouteRow:
+    plan = planned.plan
+    status = EXEMPT if plan.exempt else PROTECTED
+    if not plan.exempt and all(window.shadow for window in plan.windows):
+        status = SHADOW
+    limits = "; ".join(window.text + (" (shadow)" if window.shadow else "") for window in plan.windows)
+    return RouteRow(
+        route=plan.route,
+        method=planned.method,
+        endpoint=plan.endpoint,
+        tier=plan.tier or "-",
+        limits=limits or "-",
+        key="-" if plan.exempt else str(plan.key),
+        status=status,
+        source=plan.source,
+    )
+
+
+def _print(rows: list[RouteRow], share: float) -> None:
+    print_table(
+        ("METHOD", "ROUTE", "TIER", "LIMITS", "KEY", "STATUS", "FROM"),
+        [(r.method, r.route, r.tier, r.limits, r.key, r.status, r.source) for r in rows],
+    )
+    exempt = sum(row.status == EXEMPT for row in rows)
+    protected = sum(row.status == PROTECTED for row in rows)
+    click.echo(
+        f"\n{protected} of {len(rows) - exempt} protected ({share:.1f} %), {exempt} exempt; requests that match"
+        " no route share one bucket."
+    )

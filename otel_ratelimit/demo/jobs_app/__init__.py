@@ -1,0 +1,1 @@
+"""A job board with applications, documents and text analysis: Flask on PostgreSQL."""

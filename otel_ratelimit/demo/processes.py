@@ -1,0 +1,93 @@
+"""Child processes that cannot outlive us: each hangs on a `leash`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_LEASH = Path(__file__).with_name("leash.py")
+_MARGIN_SECONDS = 5.0
+"""What the leash itself may take on top of its grace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unprivileged:
+    """A user without rights, for a program that refuses to run as root."""
+
+    uid: int
+    gid: int
+
+
+class LeashedProcess:
+    """One running command, its output in a file."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path, grace: float) -> None:
+        self._process = process
+        self._log = log
+        self._grace = grace
+
+    @classmethod
+    def start(
+        cls,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        cwd: Path,
+        stop_signal: str = "TERM",
+        grace: float = 5.0,
+        user: Unprivileged | None = None,
+        read_output: bool = False,
+    ) -> LeashedProcess:
+        """Start `command`; with `read_output` its standard output comes to `output`, the rest to `log`."""
+        leash = [sys.executable, "-I", "-S", str(_LEASH), "--signal", stop_signal, "--grace", str(grace)]
+        if user is not None:
+            leash += ["--user", f"{user.uid}:{user.gid}"]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [*leash, "--", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if read_output else output,
+                stderr=output,
+                env=dict(env),
+                cwd=cwd,
+                text=True,
+                start_new_session=True,
+            )
+        return cls(process, log, grace)
+
+    @property
+    def output(self) -> IO[str]:
+        """Standard output, if it is read."""
+        if self._process.stdout is None:
+            raise ValueError("started without read_output")
+        return self._process.stdout
+
+    @property
+    def exit_status(self) -> int | None:
+        """None as long as it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout: float) -> int | None:
+        """Its exit status, or None if it still runs after `timeout` seconds."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self) -> None:
+        """End it and wait until it has ended; may be called twice."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+        if self.wait(self._grace + _MARGIN_SECONDS) is None:
+            self._process.kill()
+            self._process.wait()
+
+    def last_lines(self, count: int = 12) -> str:
+        """The end of its log."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-count:]) or "(it said nothing)"

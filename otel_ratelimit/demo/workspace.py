@@ -1,0 +1,95 @@
+"""The folder of one run, and clearing up after runs that could not do so themselves.
+
+A run holds a lock on its folder for as long as it lives. The kernel gives the lock back however
+the process ends, so a folder without one was left behind; no process id is trusted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from otel_ratelimit.demo.errors import WRONG_USE, DemoError
+
+PREFIX = "otel-ratelimit-demo-"
+_LOCK = "lock"
+_TOO_YOUNG_SECONDS = 30.0
+"""A folder without a lock file may be one that is being made."""
+
+
+@contextmanager
+def workspace(parent: Path) -> Iterator[Path]:
+    """A fresh folder in `parent`, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    try:
+        with locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process.
+
+    Raises:
+        DemoError: another process holds it.
+    """
+    with (folder / _LOCK).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(
+                f"{folder} is in use by another demo that is running",
+                "stop that one first, or choose another folder with --keep-data",
+                exit_status=WRONG_USE,
+            ) from None
+        yield
+
+
+def clear_leftovers(parent: Path) -> list[str]:
+    """Stop and remove what killed runs left in `parent`; one sentence for each."""
+    return [
+        f"cleared up after an earlier demo that was killed: {folder}"
+        for folder in sorted(parent.glob(f"{PREFIX}*"))
+        if _clear(folder)
+    ]
+
+
+def stop_leftover_postgres(data: Path, timeout: float = 10.0) -> int | None:
+    """Stop a PostgreSQL that still runs on `data`, which must be locked; its process id if there was one."""
+    try:
+        pid = int((data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        process = psutil.Process(pid)
+        if str(data) not in process.cmdline():
+            return None
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout)
+    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        return None
+    except psutil.TimeoutExpired:
+        process.kill()
+    return pid
+
+
+def _clear(folder: Path) -> bool:
+    try:
+        if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+            return False
+        if not (folder / _LOCK).exists() and time.time() - folder.stat().st_mtime < _TOO_YOUNG_SECONDS:
+            return False
+        with locked(folder):
+            stop_leftover_postgres(folder / "data")
+            shutil.rmtree(folder, ignore_errors=True)
+    except (DemoError, OSError):
+        return False
+    return True

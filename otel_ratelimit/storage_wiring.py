@@ -1,0 +1,68 @@
+"""Opens the store that a URI names, and joins it to Flask-Limiter, telemetry and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from limits.storage import MemoryStorage
+from opentelemetry.metrics import Meter
+
+from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.events import Clock, CounterStore
+from otel_ratelimit.policy import Memory
+from otel_ratelimit.storage import (
+    BoundedMemoryStorage,
+    GuardedStore,
+    MemoryHealthLog,
+    counter_store,
+    storage_options,
+)
+from otel_ratelimit.telemetry import StorageTelemetry
+from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
+from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+
+LOCAL_SCHEME: Final = "bounded-memory"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStorage:
+    """One counter store, as each of its users sees it."""
+
+    limiter: PolicyLimiter
+    store: CounterStore
+    retry_seconds: Callable[[], float]
+    """Until a failed store is tried again."""
+    local: bool
+    """Whether the counters are this process's own."""
+
+
+def limiter_options(uri: str, memory: Memory, worker: BackgroundWorker, clock: Clock) -> dict[str, Any]:
+    """What Flask-Limiter must open the store behind `uri` with."""
+    if not uri.startswith(f"{LOCAL_SCHEME}:"):
+        return dict(storage_options(uri))
+    return {
+        "capacity": memory.capacity,
+        "cleanup_interval": memory.cleanup_interval,
+        "worker": worker,
+        "clock": clock,
+    }
+
+
+def join_storage(limiter: PolicyLimiter, memory: Memory, clock: Clock, meter: Meter) -> OpenedStorage:
+    """Join the store that `limiter` has opened to telemetry and the log."""
+    storage = limiter.storage
+    if isinstance(storage, BoundedMemoryStorage):
+        telemetry = StorageTelemetry(meter, storage.counters.name, storage.snapshot)
+        storage.on_cleanup(telemetry.cleaned)
+        storage.on_overflow(lambda _limit: telemetry.overflowed())
+        health = MemoryHealthLog(storage, warning=memory.warning, critical=memory.critical)
+        storage.on_cleanup(health.cleaned)
+        storage.on_overflow(health.overflowed)
+        health.start()
+        return OpenedStorage(limiter, storage.counters, lambda: STORAGE_RETRY_SECONDS, local=True)
+    store = counter_store(storage, clock)
+    telemetry = StorageTelemetry(meter, store.name, lambda: None)
+    guarded = GuardedStore(store, on_error=telemetry.failed)
+    return OpenedStorage(limiter, guarded, guarded.retry_after, local=isinstance(storage, MemoryStorage))

@@ -1,0 +1,162 @@
+"""What the plugin adds to a request, against what stock Flask-Limiter adds, in one run.
+
+Three copies of one Flask application, all instrumented by OpenTelemetry with a real SDK: bare; with stock
+Flask-Limiter, two limits and headers; with everything of ours on: two limits, headers, metrics, span
+attributes. They are called in turn, round after round, so that noise falls on all alike; the median
+over rounds is reported with its spread.
+
+    python tests/benchmarks/bench_request.py [--rounds 60] [--calls 400] [--json FILE] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import logging
+import pstats
+import statistics
+import time
+from pathlib import Path
+
+import flask
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from werkzeug.test import EnvironBuilder
+
+from otel_ratelimit import RateLimit
+from otel_ratelimit.policy import parse_policy
+
+LIMITS = "100000000/minute; 1000000000/hour"
+POLICY = f'version = 1\n[tiers]\ndefault = "{LIMITS}"\n'
+PROMISED_RATIO = 0.5
+
+
+class Discard(SpanExporter):
+    def export(self, spans):
+        return SpanExportResult.SUCCESS
+
+
+def make_app(name, tracer_provider, meter_provider):
+    app = flask.Flask(name)
+
+    @app.get("/items/<int:item>")
+    def item(item):
+        return "ok"
+
+    FlaskInstrumentor.instrument_app(app, tracer_provider=tracer_provider, meter_provider=meter_provider)
+    return app
+
+
+def caller(app):
+    environ = EnvironBuilder(path="/items/7", environ_base={"REMOTE_ADDR": "192.0.2.7"}).get_environ()
+
+    def start_response(status, headers, exc_info=None):
+        if not status.startswith("200"):
+            raise AssertionError(status)
+        return lambda _: None
+
+    def call():
+        for chunk in app(dict(environ), start_response):
+            assert chunk == b"ok"
+
+    return call
+
+
+def measure(call, calls):
+    started = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - started) / calls * 1e6
+
+
+def build():
+    tracer_provider = TracerProvider()
+    tracer_provider.add_span_processor(BatchSpanProcessor(Discard()))
+    meter_provider = MeterProvider(metric_readers=[InMemoryMetricReader()])
+    bare = make_app("bare", tracer_provider, meter_provider)
+    stock = make_app("stock", tracer_provider, meter_provider)
+    Limiter(
+        get_remote_address,
+        app=stock,
+        default_limits=LIMITS.split("; "),
+        headers_enabled=True,
+        storage_uri="memory://",
+    )
+    ours = make_app("ours", tracer_provider, meter_provider)
+    RateLimit(ours, policy=parse_policy(POLICY, "bench.toml"), environ={}, meter_provider=meter_provider)
+    return {"bare": caller(bare), "stock": caller(stock), "ours": caller(ours)}
+
+
+def run(rounds, calls):
+    callers = build()
+    for call in callers.values():
+        measure(call, calls)
+    samples = {name: [] for name in callers}
+    for _ in range(rounds):
+        for name, call in callers.items():
+            samples[name].append(measure(call, calls))
+    added_stock = [s - b for s, b in zip(samples["stock"], samples["bare"], strict=True)]
+    added_ours = [o - b for o, b in zip(samples["ours"], samples["bare"], strict=True)]
+    ratios = [o / s for o, s in zip(added_ours, added_stock, strict=True) if s > 0]
+    quarters = statistics.quantiles(ratios, n=4)
+    return {
+        "bare_us": statistics.median(samples["bare"]),
+        "stock_us": statistics.median(samples["stock"]),
+        "ours_us": statistics.median(samples["ours"]),
+        "added_by_stock_us": statistics.median(added_stock),
+        "added_by_ours_us": statistics.median(added_ours),
+        "ratio": statistics.median(ratios),
+        "ratio_quartiles": [quarters[0], quarters[2]],
+        "promised_ratio": PROMISED_RATIO,
+        "rounds": rounds,
+        "calls": calls,
+    }
+
+
+def profile(calls):
+    call = build()["ours"]
+    measure(call, calls)
+    profiler = cProfile.Profile()
+    profiler.enable()
+    measure(call, calls)
+    profiler.disable()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats("otel_ratelimit|opentelemetry/sdk/metrics", 30)
+
+
+def main():
+    logging.disable(logging.WARNING)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--calls", type=int, default=400)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    if options.profile:
+        profile(5000)
+        return
+    result = run(options.rounds, options.calls)
+    low, high = result["ratio_quartiles"]
+    print("| request through an OTel-instrumented Flask | µs | added µs |")
+    print("|---|---|---|")
+    print(f"| bare | {result['bare_us']:.1f} | |")
+    print(
+        f"| stock Flask-Limiter, two limits, headers | {result['stock_us']:.1f}"
+        f" | {result['added_by_stock_us']:.1f} |"
+    )
+    print(f"| otel-ratelimit, everything on | {result['ours_us']:.1f} | {result['added_by_ours_us']:.1f} |")
+    print(
+        f"\nratio {result['ratio']:.2f} (middle half of {options.rounds} rounds: {low:.2f} to {high:.2f};"
+        f" promised: at most {PROMISED_RATIO})"
+    )
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,396 @@
+"""Every known way around a limiter, tried.
+
+Where stock Flask-Limiter can be passed, the same attempt is made against it first: the test would prove
+nothing if the attempt were harmless. The list and its sources are in docs/explanation/abuse.md.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import flask
+import pytest
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+
+from otel_ratelimit import RateLimit
+from otel_ratelimit.policy import parse_policy
+
+AMOUNT = 5
+TRIES = 12
+
+
+def make_app():
+    app = flask.Flask("target")
+
+    @app.route("/thing", methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
+    def thing():
+        return "ok"
+
+    @app.get("/thing/<path:rest>")
+    def deep(rest):
+        return "ok"
+
+    @app.get("/files", endpoint="static_report")
+    def report():
+        return "ok"
+
+    return app
+
+
+def protect(app, rules="", *, amount=AMOUNT, **options):
+    policy = parse_policy(f'version = 1\n[tiers]\ndefault = "{amount}/minute"\n{rules}', "bypass.toml")
+    return RateLimit(app, policy=policy, environ={}, **options)
+
+
+def stock(app, key_func=get_remote_address, **options):
+    return Limiter(key_func, app=app, default_limits=[f"{AMOUNT}/minute"], storage_uri="memory://", **options)
+
+
+def passed(app, send, tries=TRIES):
+    """How many of `tries` attempts were not refused; `send(client, i)` makes one."""
+    client = app.test_client()
+    return sum(send(client, i).status_code not in {429, 503} for i in range(tries))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        lambda i: {"X-Forwarded-For": f"198.51.100.{i}"},
+        lambda i: {"X-Real-IP": f"198.51.100.{i}"},
+        lambda i: {"Forwarded": f"for=198.51.100.{i}"},
+        lambda i: [("X-Forwarded-For", f"198.51.100.{i}"), ("X-Forwarded-For", f"203.0.113.{i}")],
+        lambda i: {"True-Client-IP": f"198.51.100.{i}", "CF-Connecting-IP": f"198.51.100.{i}"},
+        lambda i: {"X-Forwarded-For": "127.0.0.1"},
+    ],
+    ids=["x-forwarded-for", "x-real-ip", "forwarded", "duplicate", "vendor", "loopback"],
+)
+def test_forged_forwarding_headers_gain_nothing(headers):
+    app = make_app()
+    protect(app)
+    assert passed(app, lambda client, i: client.get("/thing", headers=headers(i))) == AMOUNT
+
+
+def test_behind_a_trusted_proxy_the_leftmost_forged_entry_gains_nothing():
+    app = make_app()
+    protect(app, trusted_proxies="10.0.0.0/8")
+
+    def send(client, i):
+        forwarded = f"198.51.100.{i}, 203.0.113.5"
+        return client.get(
+            "/thing", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": "10.1.1.1"}
+        )
+
+    assert passed(app, send) == AMOUNT
+
+
+def test_behind_a_trusted_proxy_clients_are_told_apart():
+    app = make_app()
+    protect(app, trusted_proxies="10.0.0.0/8")
+
+    def send(client, i):
+        return client.get(
+            "/thing",
+            headers={"X-Forwarded-For": f"203.0.113.{i}"},
+            environ_base={"REMOTE_ADDR": "10.1.1.1"},
+        )
+
+    assert passed(app, send) == TRIES
+
+
+def rotate_ipv6(client, i):
+    return client.get("/thing", environ_base={"REMOTE_ADDR": f"2001:db8:1:2::{i:x}"})
+
+
+def test_stock_can_be_passed_by_ipv6_rotation():
+    app = make_app()
+    stock(app)
+    assert passed(app, rotate_ipv6) == TRIES
+
+
+def test_ipv6_rotation_inside_a_prefix_gains_nothing():
+    app = make_app()
+    protect(app)
+    assert passed(app, rotate_ipv6) == AMOUNT
+
+
+def test_an_ipv4_mapped_address_is_the_ipv4_address():
+    app = make_app()
+    protect(app)
+    spellings = ["192.0.2.9", "::ffff:192.0.2.9", "::FFFF:C000:209"]
+    assert (
+        passed(app, lambda client, i: client.get("/thing", environ_base={"REMOTE_ADDR": spellings[i % 3]}))
+        == AMOUNT
+    )
+
+
+def test_different_ipv4_mapped_clients_are_not_one_prefix():
+    app = make_app()
+    protect(app)
+    assert (
+        passed(
+            app, lambda client, i: client.get("/thing", environ_base={"REMOTE_ADDR": f"::ffff:192.0.2.{i}"})
+        )
+        == TRIES
+    )
+
+
+def test_stock_can_be_passed_by_head_where_the_decorator_names_get():
+    app = flask.Flask("target")
+    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://")
+    app.add_url_rule("/thing", "thing", limiter.limit(f"{AMOUNT}/minute", methods=["GET"])(lambda: "ok"))
+    assert passed(app, lambda client, i: client.head("/thing")) == TRIES
+
+
+def test_head_counts_as_get():
+    app = make_app()
+    protect(app, f'[[routes]]\nmatch = "GET /thing"\nlimits = "{AMOUNT}/minute"\n', amount=1000)
+    assert passed(app, lambda client, i: client.open("/thing", method=("HEAD", "GET")[i % 2])) == AMOUNT
+
+
+def rotate_verbs(client, i):
+    return client.open("/thing", method=("GET", "POST", "PUT")[i % 3])
+
+
+def test_stock_can_be_passed_by_verb_rotation_with_limits_per_method():
+    app = make_app()
+    stock(app, default_limits_per_method=True)
+    assert passed(app, rotate_verbs) == TRIES
+
+
+def test_verb_rotation_shares_one_bucket():
+    app = make_app()
+    protect(app)
+    assert passed(app, rotate_verbs) == AMOUNT
+
+
+def test_a_bucket_for_each_method_is_had_only_by_asking():
+    app = make_app()
+    protect(app, f'[[routes]]\nmatch = "/thing"\nlimits = "{AMOUNT}/minute"\nscope = "method"\n')
+    assert passed(app, rotate_verbs) == TRIES
+
+
+def test_a_method_override_header_is_ignored():
+    app = make_app()
+    protect(app)
+    names = ("GET", "POST", "PUT", "DELETE", "PATCH", "BREW")
+    assert (
+        passed(
+            app,
+            lambda client, i: client.post("/thing", headers={"X-HTTP-Method-Override": names[i % 6]}),
+        )
+        == AMOUNT
+    )
+
+
+def test_stock_can_be_passed_through_an_empty_key():
+    app = make_app()
+    stock(app, key_func=lambda: flask.request.headers.get("X-Api-Key", ""))
+    assert passed(app, lambda client, i: client.get("/thing")) == TRIES
+
+
+KEYED = '[[routes]]\nmatch = "/thing"\nlimits = "5/minute"\nkey = "{}"\n'
+
+
+def test_an_empty_header_falls_back_to_the_address():
+    app = make_app()
+    protect(app, KEYED.format("header:X-Api-Key"))
+    assert passed(app, lambda client, i: client.get("/thing", headers={"X-Api-Key": ""})) == AMOUNT
+
+
+def failing_key():
+    raise RuntimeError("no key today")
+
+
+def empty_key():
+    return None
+
+
+@pytest.mark.parametrize("function", ["failing_key", "empty_key", "not_there"])
+def test_a_key_function_that_fails_or_answers_nothing_falls_back_to_the_address(function, monkeypatch):
+    import sys  # noqa: PLC0415 - the policy names this very module
+
+    monkeypatch.setitem(sys.modules, "bypass_keys", sys.modules[__name__])
+    app = make_app()
+    protect(app, KEYED.format(f"bypass_keys:{function}"))
+    assert passed(app, lambda client, i: client.get("/thing")) == AMOUNT
+
+
+def app_with_a_view_named_static():
+    app = flask.Flask("target", static_folder=None)
+    app.add_url_rule("/report", "static", lambda: "ok")
+    return app
+
+
+def test_stock_can_be_passed_through_a_view_named_static():
+    app = app_with_a_view_named_static()
+    stock(app)
+    assert passed(app, lambda client, i: client.get("/report")) == TRIES
+
+
+def test_a_view_that_is_merely_named_static_is_limited():
+    app = app_with_a_view_named_static()
+    protect(app)
+    assert passed(app, lambda client, i: client.get("/report")) == AMOUNT
+
+
+def test_only_flasks_own_static_view_is_exempt(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    app = flask.Flask("target", static_folder=str(tmp_path), static_url_path="/static")
+    protect(app)
+    assert passed(app, lambda client, i: client.get("/static/a.txt")) == TRIES
+
+
+def flood_the_unmatched(client, i):
+    return client.open(f"/nothing/{i}" if i % 2 else "/thing", method="GET" if i % 2 else "TRACE")
+
+
+def test_stock_can_be_passed_by_a_404_and_405_flood():
+    app = make_app()
+    stock(app)
+    assert passed(app, flood_the_unmatched) == TRIES
+
+
+def test_a_404_and_405_flood_is_limited():
+    app = make_app()
+    protect(app)
+    assert passed(app, flood_the_unmatched) == AMOUNT
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda i: f"/thing?x={i}",
+        lambda i: "/th" + "%69" * (i % 2) + "i" * (1 - i % 2) + "ng",
+    ],
+    ids=["query-string", "percent-encoding"],
+)
+def test_another_spelling_of_the_path_is_the_same_route(path):
+    app = make_app()
+    protect(app)
+    assert passed(app, lambda client, i: client.get(path(i))) == AMOUNT
+
+
+def test_paths_that_only_look_alike_cannot_exceed_route_and_unmatched_together():
+    app = make_app()
+    protect(app)
+    paths = ["/thing", "//thing", "/Thing", "/thing/", "/THING", "/./thing", "/thing%20", "/thing;a=1"]
+    reached = [app.test_client().get(paths[i % 8], follow_redirects=False) for i in range(80)]
+    assert sum(response.status_code == 200 for response in reached) <= 2 * AMOUNT
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a/b", "a\0b", "x" * 1_000_000, "🦆" * 50, "a" * 10 + "/5/1/minute", "%2F", "\udce9"],
+    ids=["slash", "nul", "a-megabyte", "emoji", "key-syntax", "encoded", "surrogate"],
+)
+def test_a_strange_header_key_is_one_client_and_no_error(value):
+    app = make_app()
+    protect(app, KEYED.format("header:X-Api-Key"))
+    assert passed(app, lambda c, i: c.get("/thing", environ_base={"HTTP_X_API_KEY": value})) == AMOUNT
+
+
+def test_a_slash_in_a_key_cannot_reach_another_clients_counter():
+    app = make_app()
+    protect(app, KEYED.format("header:X-Api-Key"))
+    client = app.test_client()
+    for _ in range(AMOUNT):
+        client.get("/thing", headers={"X-Api-Key": "victim"})
+    assert client.get("/thing", headers={"X-Api-Key": "victim"}).status_code == 429
+    assert client.get("/thing", headers={"X-Api-Key": "victim/x"}).status_code == 200
+
+
+def test_an_eviction_flood_frees_nobody():
+    app = make_app()
+    protect(app, '[memory]\ncapacity = "1 MB"\nwarning = "800 kB"\ncritical = "1 MB"\n')
+    client = app.test_client()
+    for _ in range(AMOUNT):
+        client.get("/thing")
+    for i in range(12_000):
+        client.get("/thing", environ_base={"REMOTE_ADDR": f"198.{i >> 16}.{i >> 8 & 255}.{i & 255}"})
+    assert client.get("/thing").status_code == 429
+
+
+def test_a_parallel_burst_is_counted_to_the_unit():
+    app = make_app()
+    protect(app, amount=100)
+    statuses = []
+
+    def burst():
+        client = app.test_client()
+        statuses.extend(client.get("/thing").status_code for _ in range(50))
+
+    threads = [threading.Thread(target=burst) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(statuses) == 400
+    assert statuses.count(200) == 100
+
+
+class Clock:
+    now = 1_700_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("strategy", "most"), [("fixed-window", 10), ("moving-window", 5), ("sliding-window-counter", 6)]
+)
+def test_a_burst_at_the_windows_edge_is_bounded_as_documented(strategy, most):
+    app = make_app()
+    clock = Clock()
+    protect(app, f'[[routes]]\nmatch = "/thing"\nlimits = "5/minute"\nstrategy = "{strategy}"\n', clock=clock)
+    client = app.test_client()
+    client.get("/thing")
+    clock.now += 59.9
+    burst = sum(client.get("/thing").status_code == 200 for _ in range(10))
+    clock.now += 0.2
+    burst += sum(client.get("/thing").status_code == 200 for _ in range(10))
+    assert burst <= most
+
+
+def test_stock_leaves_a_malformed_limit_unenforced():
+    app = flask.Flask("target")
+    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://")
+    app.add_url_rule("/thing", "thing", limiter.limit("five per minuet")(lambda: "ok"))
+    assert passed(app, lambda client, i: client.get("/thing")) == TRIES
+
+
+def test_a_malformed_limit_is_refused_at_start():
+    from otel_ratelimit.errors import PolicyError  # noqa: PLC0415 - beside its use
+
+    with pytest.raises(PolicyError, match="five per minuet"):
+        protect(make_app(), '[[routes]]\nmatch = "/thing"\nlimits = "five per minuet"\n')
+
+
+def test_stock_forgets_its_counters_when_a_limit_is_changed():
+    limit = ["5/minute"]
+    app = flask.Flask("target")
+    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://")
+    app.add_url_rule("/thing", "thing", limiter.limit(lambda: limit[0])(lambda: "ok"))
+    assert passed(app, lambda client, i: client.get("/thing")) == 5
+    limit[0] = "6/minute"
+    assert passed(app, lambda client, i: client.get("/thing")) == 6
+
+
+def test_stock_drains_other_windows_with_rejected_hits():
+    app = flask.Flask("target")
+    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", fail_on_first_breach=False)
+    app.add_url_rule("/thing", "thing", limiter.limit("5/minute; 8/hour")(lambda: "ok"))
+    client = app.test_client()
+    for _ in range(TRIES):
+        client.get("/thing")
+    used = {key: value for key, value in limiter.storage.storage.items() if "hour" in key}
+    assert max(used.values()) > AMOUNT
+
+
+def test_rejected_hits_drain_no_other_window():
+    app = make_app()
+    clock = Clock()
+    protect(app, '[[routes]]\nmatch = "/thing"\nlimits = "5/minute; 8/hour"\n', clock=clock)
+    assert passed(app, lambda client, i: client.get("/thing")) == 5
+    clock.now += 60
+    assert passed(app, lambda client, i: client.get("/thing")) == 3
