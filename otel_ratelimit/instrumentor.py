@@ -42,12 +42,12 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its pack
                 _log.info("switched off by OTEL_RATELIMIT_ENABLED")
                 return
         except Exception as error:  # noqa: BLE001 - reported again, and refused, when an app is made
-            _log.error("%s", error)  # noqa: TRY400 - the message says it all
+            _log.error("%s", error)
         try:
             self._options = kwargs
             wrap_function_wrapper("flask.app", "Flask.__init__", self._after_init)
             self._wrapped = True
-        except Exception:
+        except Exception:  # noqa: BLE001 - raising here would stop the instrumentors after this one
             _log.exception("rate limits are NOT active: Flask could not be instrumented")
 
     def _uninstrument(self, **_kwargs: Any) -> None:

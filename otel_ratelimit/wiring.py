@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
@@ -40,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 EXTENSION: Final = "otel_ratelimit"
 """Our place in `app.extensions`."""
+
+FLUSH_SECONDS: Final = 5.0
 
 
 class RateLimit:
@@ -114,8 +117,12 @@ class RateLimit:
         meter = get_meter(names.METER, __version__, meter_provider)
         self._storage = self._open_storage(meter)
         self._hash_key = self._choose_hash_key()
-        self._policy_telemetry = PolicyTelemetry(meter)
-        self._sinks: tuple[DecisionSink, ...] = (DecisionTelemetry(meter), *sinks)
+        self._decision_telemetry = DecisionTelemetry(meter)
+        self._policy_telemetry = PolicyTelemetry(meter, before_collection=self._decision_telemetry.flush)
+        self._sinks: tuple[DecisionSink, ...] = (self._decision_telemetry, *sinks)
+        # Where another RateLimit of this process has the gauge, this one is flushed all the same.
+        self._worker.every(FLUSH_SECONDS, "decision counts", self._decision_telemetry.flush, start=False)
+        atexit.register(_flush_if_alive, weakref.ref(self._decision_telemetry))
         self._reloader = (
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )
@@ -172,6 +179,7 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.close()
         self._worker.close()
+        self._decision_telemetry.flush()
 
     @property
     def limiter(self) -> Limiter:
@@ -266,3 +274,9 @@ class RateLimit:
             where,
             redact_uri(self.settings.storage_uri),
         )
+
+
+def _flush_if_alive(reference: weakref.ref[DecisionTelemetry]) -> None:
+    telemetry = reference()
+    if telemetry is not None:
+        telemetry.flush()

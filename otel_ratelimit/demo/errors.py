@@ -29,7 +29,7 @@ class ExtraMissingError(DemoError):
 
     def __init__(self, missing: list[str]) -> None:
         super().__init__(
-            f"the demo needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            f"the demo needs packages that are not installed: {', '.join(missing)}",
             'pip install "otel-ratelimit[demo]"',
             exit_status=WRONG_USE,
         )

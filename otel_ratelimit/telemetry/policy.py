@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from opentelemetry.metrics import Meter
+from collections.abc import Callable, Iterable
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from otel_ratelimit import names
 
 
 class PolicyTelemetry:
-    """`policy.info` is 1 for the policy in force; a former one goes to 0."""
+    """`policy.info` is 1 for the policy in force; a former one goes to 0.
 
-    def __init__(self, meter: Meter) -> None:
-        self._info = meter.create_gauge(names.POLICY_INFO, unit="1", description="The policy in force.")
+    Its gauge is read at each collection of metrics, and read first: the SDK asks observable
+    instruments before it collects the others. `before_collection` makes use of that.
+    """
+
+    def __init__(self, meter: Meter, before_collection: Callable[[], None]) -> None:
+        self._before_collection = before_collection
+        self._in_force: dict[str, int] = {}
         self._reloads = meter.create_counter(
             names.POLICY_RELOADS, unit="{reload}", description="Reloads of the policy file by outcome."
         )
-        self._hash = ""
+        meter.create_observable_gauge(
+            names.POLICY_INFO, [self._info], unit="1", description="The policy in force."
+        )
 
     def in_force(self, policy_hash: str) -> None:
         """Say that the policy with this hash now decides."""
-        if self._hash and self._hash != policy_hash:
-            self._info.set(0, {names.POLICY_HASH: self._hash})
-        self._hash = policy_hash
-        self._info.set(1, {names.POLICY_HASH: policy_hash})
+        former = [known for known in self._in_force if known != policy_hash]
+        # The last one only: each edit of the file would otherwise leave a series behind.
+        self._in_force = {**dict.fromkeys(former[-1:], 0), policy_hash: 1}
 
     def reloaded(self, outcome: str) -> None:
         """Count a reload: `reloaded`, `unchanged` or `refused`."""
         self._reloads.add(1, {names.OUTCOME: outcome})
+
+    def _info(self, _options: CallbackOptions) -> Iterable[Observation]:
+        self._before_collection()
+        return [Observation(value, {names.POLICY_HASH: known}) for known, value in self._in_force.items()]

@@ -1,8 +1,8 @@
 """The request's way through the limiter: facts → plan → identity → store → Decision → answers, sinks.
 
-    before_request    decide; refuse with 429 or 503, before any hook of the application
-    after_request     headers; one Decision to every sink
-    teardown_request  the same Decision, where an exception kept after_request from running
+    before_request         decide; refuse with 429 or 503, before any hook of the application
+    after_request          headers; one Decision to every sink
+    got_request_exception  the same Decision, where an exception may keep after_request from running
 
 One request, one Decision, whatever happens.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask, Request, Response, request
 from flask_limiter import Limiter, RequestLimit
@@ -59,7 +59,7 @@ class Tools:
 
 
 class RequestHooks:
-    """The three hooks of one application."""
+    """The hooks of one application."""
 
     def __init__(self, app: Flask, enforcement: Enforcement, tools: Tools) -> None:
         self._app = app
@@ -85,32 +85,31 @@ class RequestHooks:
 
     def after_request(self, response: Response) -> Response:
         """Finish the decision, tell the sinks, and write the headers."""
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        decision = current.environ.get(DECISION_KEY)
+        environ = request.environ
+        decision = environ.get(DECISION_KEY)
         if decision is None:
             return response
         limiter = self._tools.limiter
         others = other_limiters(self._app, limiter)
-        declared = limiter.checked(current)
+        declared = limiter.checked(environ)
         if declared:
             response = limiter.after_request(response)
         if declared or others:
             seen: list[Limiter] = [limiter, *others] if declared else others
             decision = self._observe(decision, seen)
-            current.environ[DECISION_KEY] = decision
-        self._tell(current, decision)
+            environ[DECISION_KEY] = decision
+        self._tell(environ, decision)
         headers = self._headers.headers(decision)
         if headers and (not others or "X-RateLimit-Limit" not in response.headers):
             response.headers.extend(headers)
         return response
 
-    def teardown_request(self, error: BaseException | None) -> None:
-        """Tell the sinks what after_request could not, and release Flask-Limiter's context."""
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        decision = current.environ.get(DECISION_KEY)
+    def got_request_exception(self, _app: Flask, **_extra: object) -> None:
+        """Tell the sinks at once: with `PROPAGATE_EXCEPTIONS` there is no response, so no after_request."""
+        environ = request.environ
+        decision = environ.get(DECISION_KEY)
         if decision is not None:
-            self._tell(current, decision)
-        self._tools.limiter.teardown_request(error)
+            self._tell(environ, decision)
 
     def _decide(self, current: Request) -> Decision:
         enforcement, tools = self.enforcement, self._tools
@@ -168,8 +167,7 @@ class RequestHooks:
             self._report("the observation of the application's limiter", error)
             return decision
 
-    def _tell(self, current: Request, decision: Decision) -> None:
-        environ = current.environ
+    def _tell(self, environ: dict[str, Any], decision: Decision) -> None:
         if _TOLD_KEY in environ:
             return
         environ[_TOLD_KEY] = True

@@ -10,7 +10,7 @@ An application's own limiter is left as it is, and observed through its public `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -44,7 +44,6 @@ class _CapturedHooks:
     config: dict[str, Any] = field(default_factory=dict)
     extensions: dict[str, Any] = field(default_factory=dict)
     after: Callable[[Response], Response] | None = None
-    teardown: Callable[[BaseException | None], None] | None = None
 
     def before_request(self, _hook: object) -> None:
         """`_check_request_limit`, which is called by name."""
@@ -53,9 +52,8 @@ class _CapturedHooks:
         """Conditional deductions and headers."""
         self.after = hook
 
-    def teardown_request(self, hook: Callable[[BaseException | None], None]) -> None:
-        """Release of the request's context."""
-        self.teardown = hook
+    def teardown_request(self, _hook: object) -> None:
+        """Release of the limiter's context, which goes with the request's own anyway."""
 
 
 class PolicyRequestLimit(RequestLimit):
@@ -124,19 +122,12 @@ class PolicyLimiter(Limiter):
             self._check_request_limit()
 
     def after_request(self, response: Response) -> Response:
-        """Deduct what depends on the response; only where something was checked."""
-        if self.checked(flask.request) and self._hooks.after is not None:
-            return self._hooks.after(response)
-        return response
+        """Deduct what depends on the response; to be called where something was checked."""
+        return self._hooks.after(response) if self._hooks.after is not None else response
 
-    def teardown_request(self, error: BaseException | None) -> None:
-        """Release Flask-Limiter's context of this request, if it made one."""
-        if self.checked(flask.request) and self._hooks.teardown is not None:
-            self._hooks.teardown(error)
-
-    def checked(self, request: flask.Request) -> bool:
-        """Whether something declared on the limiter was checked for this request."""
-        return _CHECKED in request.environ
+    def checked(self, environ: Mapping[str, object]) -> bool:
+        """Whether something declared on the limiter was checked for the request of this environment."""
+        return _CHECKED in environ
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         flask.request.environ[_CHECKED] = True

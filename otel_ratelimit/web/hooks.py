@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, got_request_exception
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.web.extension import RequestHooks
@@ -38,7 +38,7 @@ class AttachedHooks:
         # Bound once: each look-up on the instance makes a new object, and removal goes by identity.
         self._before = hooks.before_request
         self._after = hooks.after_request
-        self._teardown = hooks.teardown_request
+        self._failed = hooks.got_request_exception
         self._shim = self._make_shim()
         setattr(app, _DISPATCH, self._shim)
 
@@ -51,7 +51,7 @@ class AttachedHooks:
         app = self._app
         app.before_request_funcs[None].remove(self._before)
         app.after_request_funcs[None].remove(self._after)
-        app.teardown_request_funcs[None].remove(self._teardown)
+        got_request_exception.disconnect(self._failed, app)
         app.error_handler_spec[None][None].pop(StorageUnavailableError, None)
         self._placed = False
 
@@ -77,7 +77,7 @@ class AttachedHooks:
         opens_span = getattr(app, "_before_request", None)
         before.insert(before.index(opens_span) + 1 if opens_span in before else 0, self._before)
         app.after_request_funcs.setdefault(None, []).insert(0, self._after)
-        app.teardown_request_funcs.setdefault(None, []).append(self._teardown)
+        got_request_exception.connect(self._failed, app)
         app.error_handler_spec[None][None][StorageUnavailableError] = self.hooks.storage_failed
         self._placed = True
 

@@ -116,16 +116,33 @@ def test_a_decision_carries_route_method_tier_and_the_limit_that_decided(app, re
     }
 
 
-def test_utilization_and_duration_are_recorded(app, reader):
+def test_utilization_is_recorded_for_every_request_that_was_counted(app, reader):
     client = app.test_client()
     for _ in range(3):
         client.get("/plain")
+    client.get("/health")
     (utilization,) = points(reader, names.UTILIZATION)
     assert (utilization.count, utilization.max) == (3, 1.0)
     assert utilization.sum == pytest.approx(1 / 3 + 2 / 3 + 1)
-    (duration,) = points(reader, names.CHECK_DURATION)
-    assert duration.count == 3
-    assert 0 < duration.sum < 1
+
+
+def test_duration_is_recorded_for_one_in_eight_allowed_and_for_every_refused(app, reader):
+    client = app.test_client()
+    for i in range(24):
+        client.get("/plain", environ_base={"REMOTE_ADDR": f"192.0.2.{i}"})
+    for _ in range(5):
+        client.get("/plain", environ_base={"REMOTE_ADDR": "198.51.100.1"})
+    durations = {p.attributes[names.DECISION]: p for p in points(reader, names.CHECK_DURATION)}
+    assert durations["allowed"].count == (24 + 3 + 7) // 8
+    assert durations["blocked"].count == 2
+    assert 0 < durations["allowed"].sum < 1
+
+
+def test_counts_are_complete_at_each_collection_and_after_close(app, reader):
+    client = app.test_client()
+    for expected in (1, 2, 3):
+        client.get("/plain")
+        assert requests_by(reader, names.DECISION) == {("allowed",): expected}
 
 
 def test_the_series_are_bounded_whatever_clients_send(app, reader):

@@ -153,8 +153,8 @@ def _jobs(rng: random.Random, companies: list[Row], now: datetime) -> tuple[list
         low = rng.randrange(38_000, 90_000, 1000)
         description = (
             f"{company[1]} is looking for a {role} who knows {named}. The team of {rng.randint(3, 14)}"
-            f" works on {company[2]} products for customers in {rng.choice(CITIES)} and beyond. You will write,"
-            f" review and run what you build, and speak with the people who use it."
+            f" works on {company[2]} products for customers in {rng.choice(CITIES)} and beyond. You will"
+            f" write, review and run what you build, and speak with the people who use it."
         )
         posted = now - timedelta(minutes=rng.randrange(60 * 24 * 60))
         high = low + rng.randrange(5000, 30_000, 1000)

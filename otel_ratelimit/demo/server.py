@@ -1,0 +1,171 @@
+"""The application under gunicorn, started as OpenTelemetry users start theirs.
+
+One worker by default: the counters of `bounded-memory://` are its own, so that N workers would
+allow every client N times the limit. Several workers share their counts through Redis or Valkey.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import sysconfig
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from otel_ratelimit.demo.errors import DemoError
+from otel_ratelimit.demo.ports import LOOPBACK
+from otel_ratelimit.demo.processes import Launch, LeashedProcess
+
+FOLDER: Final = Path(__file__).parent
+POLICY: Final = FOLDER / "ratelimit.toml"
+APPLICATION: Final = "jobs_app.app:app"
+THREADS: Final = 8
+START_TIMEOUT_SECONDS: Final = 60.0
+EXPORT_INTERVAL_MS: Final = 1000
+SPANS_KEPT: Final = 0.2
+"""Share of traces sampled: enough to show some."""
+
+_NOT_PASSED_ON: Final = (
+    "OTEL_",
+    "PG",
+    "FLASK_",
+    "GUNICORN_",
+    "WEB_CONCURRENCY",
+    "DATABASE_URL",
+    "SECRET_KEY",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the server needs to know."""
+
+    port: int
+    workers: int
+    database_url: str
+    otlp_endpoint: str
+    scratch: Path
+    trusted_proxies: str = ""
+    """Set where clients cannot have loopback addresses of their own (macOS)."""
+
+
+def command(serving: Serving) -> list[str]:
+    """What is run; the words that matter come first."""
+    return [
+        "opentelemetry-instrument",
+        "gunicorn",
+        APPLICATION,
+        f"--bind={LOOPBACK}:{serving.port}",
+        f"--workers={serving.workers}",
+        f"--threads={THREADS}",
+        "--worker-class=gthread",
+        "--keep-alive=30",
+        "--graceful-timeout=5",
+    ]
+
+
+def plugin_environment(serving: Serving) -> dict[str, str]:
+    """The variables that make it a limited, observed application."""
+    return {
+        "OTEL_RATELIMIT_POLICY": str(POLICY),
+        "OTEL_SERVICE_NAME": "job-board",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": serving.otlp_endpoint,
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative",
+        "OTEL_METRIC_EXPORT_INTERVAL": str(EXPORT_INTERVAL_MS),
+        "OTEL_BSP_SCHEDULE_DELAY": "1000",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": str(SPANS_KEPT),
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
+        **({"OTEL_RATELIMIT_TRUSTED_PROXIES": serving.trusted_proxies} if serving.trusted_proxies else {}),
+    }
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without what would make the demo something else than the demo."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(_NOT_PASSED_ON)}
+    scripts = sysconfig.get_path("scripts")
+    return {
+        **kept,
+        "PATH": os.pathsep.join([scripts, kept.get("PATH", os.defpath)]),
+        "NO_PROXY": LOOPBACK,
+        "no_proxy": LOOPBACK,
+    }
+
+
+class Server:
+    """The running application."""
+
+    def __init__(self, serving: Serving, environ: Mapping[str, str]) -> None:
+        self._serving = serving
+        self._process = LeashedProcess(
+            Launch(
+                command=command(serving),
+                log=serving.scratch / "gunicorn.log",
+                env={
+                    **clean_environment(environ),
+                    **plugin_environment(serving),
+                    "DATABASE_URL": serving.database_url,
+                    "SECRET_KEY": secrets.token_hex(),
+                    # gunicorn 25.1 and later puts its control socket there.
+                    "XDG_RUNTIME_DIR": str(serving.scratch),
+                },
+                cwd=FOLDER,
+                grace=8.0,
+            )
+        )
+
+    def wait_until_ready(self) -> int:
+        """Wait for `/health`; how many requests have been answered for that.
+
+        Raises:
+            DemoError: the server ended, or does not answer.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        answered, status = 0, 0
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                status = self._get("/health")
+            except OSError:
+                self._process.wait(0.05)
+                continue
+            answered += 1
+            if status == http.client.OK:
+                return answered
+            self._process.wait(0.2)
+        raise DemoError(
+            f"the application does not get well (/health answers {status or 'nothing'});"
+            f" its last words:\n{self._process.last_lines()}",
+            "the lines above say why",
+        )
+
+    def check(self) -> None:
+        """Nothing, as long as it runs.
+
+        Raises:
+            DemoError: it has ended; with its last words.
+        """
+        status = self._process.exit_status
+        if status is not None:
+            raise DemoError(
+                f"gunicorn ended with status {status}; its last words:\n{self._process.last_lines()}",
+                "the lines above say why; `otel-ratelimit policy check` looks at a policy alone",
+            )
+
+    def stop(self) -> None:
+        """Stop it; what it still has to report is sent first."""
+        self._process.stop()
+
+    def _get(self, path: str) -> int:
+        connection = http.client.HTTPConnection(LOOPBACK, self._serving.port, timeout=5.0)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()

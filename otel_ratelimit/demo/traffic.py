@@ -1,0 +1,71 @@
+"""Drives the clients, in a process of its own because importing locust gives it to gevent.
+
+    python -m otel_ratelimit.demo.traffic http://127.0.0.1:8000 --duration 20
+
+What they see goes to standard output, a JSON object a line (`clients.ClientReport`). Bounded in
+time and in number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import time
+
+import gevent
+import locust
+from gevent.event import Event
+from locust.env import Environment
+
+from otel_ratelimit.demo.clients import ClientReport, Recorder
+from otel_ratelimit.demo.personas import Abuser, Person, Probe, Scraper, Visitor, addresses_of_our_own
+
+PEOPLE = 8
+MOST_REQUESTS = 50_000
+TELL_EVERY_SECONDS = 0.5
+FINISH_TIMEOUT_SECONDS = 10
+"""What a client may take to finish what it is doing."""
+
+
+def main() -> int:
+    """Drive for the time asked for; what was begun is finished, so that all answers are counted."""
+    parser = argparse.ArgumentParser(description=f"locust {locust.__version__} drives the demo's clients")
+    parser.add_argument("host")
+    parser.add_argument("--duration", type=float, default=20.0)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+
+    crowd: dict[type[Visitor], int] = {Person: PEOPLE, Scraper: 1, Abuser: 1, Probe: 1}
+    recorder = Recorder(_print, {visitor.persona: count for visitor, count in crowd.items()})
+    Visitor.recorder = recorder
+    Visitor.most_requests = MOST_REQUESTS
+    Visitor.bind_addresses = addresses_of_our_own()
+    for visitor, count in crowd.items():
+        visitor.fixed_count = count
+    environment = Environment(
+        user_classes=list(crowd), host=options.host, stop_timeout=FINISH_TIMEOUT_SECONDS, reset_stats=False
+    )
+    runner = environment.create_local_runner()
+    ended = Event()
+    gevent.signal_handler(signal.SIGTERM, ended.set)
+    begun = time.monotonic()
+    runner.start(user_count=sum(crowd.values()), spawn_rate=sum(crowd.values()))
+    while not ended.wait(TELL_EVERY_SECONDS):
+        elapsed = time.monotonic() - begun
+        recorder.tell(elapsed)
+        if elapsed >= options.duration or recorder.requests >= MOST_REQUESTS:
+            break
+    runner.quit()
+    recorder.tell(time.monotonic() - begun, finished=True)
+    return 0
+
+
+def _print(report: ClientReport) -> None:
+    sys.stdout.write(report.to_line() + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
