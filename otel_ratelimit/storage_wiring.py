@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
@@ -19,11 +19,10 @@ from otel_ratelimit.storage import (
     counter_store,
     storage_options,
 )
+from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
-
-LOCAL_SCHEME: Final = "bounded-memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class OpenedStorage:
 
 def limiter_options(uri: str, memory: Memory, worker: BackgroundWorker, clock: Clock) -> dict[str, Any]:
     """What Flask-Limiter must open the store behind `uri` with."""
-    if not uri.startswith(f"{LOCAL_SCHEME}:"):
+    if not uri.startswith(f"{SCHEME}:"):
         return dict(storage_options(uri))
     return {
         "capacity": memory.capacity,
@@ -50,7 +49,9 @@ def limiter_options(uri: str, memory: Memory, worker: BackgroundWorker, clock: C
     }
 
 
-def join_storage(limiter: PolicyLimiter, memory: Memory, clock: Clock, meter: Meter) -> OpenedStorage:
+def join_storage(
+    limiter: PolicyLimiter, uri: str, memory: Memory, clock: Clock, meter: Meter
+) -> OpenedStorage:
     """Join the store that `limiter` has opened to telemetry and the log."""
     storage = limiter.storage
     if isinstance(storage, BoundedMemoryStorage):
@@ -62,7 +63,7 @@ def join_storage(limiter: PolicyLimiter, memory: Memory, clock: Clock, meter: Me
         storage.on_overflow(health.overflowed)
         health.start()
         return OpenedStorage(limiter, storage.counters, lambda: STORAGE_RETRY_SECONDS, local=True)
-    store = counter_store(storage, clock)
+    store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     guarded = GuardedStore(store, on_error=telemetry.failed)
     return OpenedStorage(limiter, guarded, guarded.retry_after, local=isinstance(storage, MemoryStorage))

@@ -112,7 +112,9 @@ class RateLimit:
             self._policy = policy
         else:
             self._policy = self._policy_file.policy if self._policy_file else builtin_policy()
-        self.shadow = self.settings.shadow if self.settings.shadow is not None else self._unasked
+        # Nobody wrote a policy: then the built-in one only observes, unless told to enforce.
+        self._unasked = policy is None and self._policy_file is None
+        self.shadow = self._unasked if self.settings.shadow is None else self.settings.shadow
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
         self._storage = self._open_storage(meter)
@@ -199,11 +201,6 @@ class RateLimit:
         path = self.settings.policy_file(Path.cwd())
         return PolicyFile(path) if path is not None else None
 
-    @property
-    def _unasked(self) -> bool:
-        """Whether nobody wrote a policy: then the built-in one only observes, unless told to enforce."""
-        return self._policy_file is None and self._policy == builtin_policy()
-
     def _choose_hash_key(self) -> bytes:
         """The secret of client keys: the one set, else a random one where no other process counts along."""
         if self.settings.hash_key:
@@ -219,14 +216,14 @@ class RateLimit:
             refuse=refuse_declared,
             current=current_decision,
         )
-        return join_storage(limiter, memory, self._clock, meter)
+        return join_storage(limiter, uri, memory, self._clock, meter)
 
     def _key_of_current_request(self) -> str:
         """Default key of limits declared with decorators: the policy's, so that both mean one client."""
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
         enforcement = self._apps[app].hooks.enforcement
         source = FlaskClientSource(request, enforcement.read_user)
-        return enforcement.identifier.identify(self._policy.key, source).key
+        return enforcement.identifier.identify(self._policy.key_spec, source).key
 
     def _enforcement(self, app: Flask) -> Enforcement:
         resolver = PolicyResolver(self._policy, namespace=app.import_name, shadow=self.shadow)
@@ -268,7 +265,9 @@ class RateLimit:
             where = f"policy {self._policy_file.path}"
         else:
             where = "no policy file, so the built-in policy" if self._unasked else "the policy given"
-        _log.info(
+        _log.log(
+            # Python shows warnings where nobody has set logging up, and this must be seen.
+            logging.WARNING if self._unasked else logging.INFO,
             "rate limits %s: %s, counters in %s",
             "are only observed (shadow)" if self.shadow else "are enforced",
             where,

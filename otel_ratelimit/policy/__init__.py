@@ -1,1 +1,19 @@
-"""See the modules."""
+"""The policy: from a TOML file to the limits that apply to each route."""
+
+from otel_ratelimit.policy.load import builtin_policy, load_policy, parse_policy
+from otel_ratelimit.policy.model import Memory, Policy
+from otel_ratelimit.policy.resolve import DEFAULT_SOURCE, PolicyResolver, policy_hash
+from otel_ratelimit.policy.watch import PolicyFile, ReloadResult
+
+__all__ = [
+    "DEFAULT_SOURCE",
+    "Memory",
+    "Policy",
+    "PolicyFile",
+    "PolicyResolver",
+    "ReloadResult",
+    "builtin_policy",
+    "load_policy",
+    "parse_policy",
+    "policy_hash",
+]

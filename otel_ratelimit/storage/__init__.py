@@ -1,1 +1,30 @@
-"""See the modules."""
+"""Where counters live: in this process, or in a store that several processes share."""
+
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.storage.guard import GuardedStore
+from otel_ratelimit.storage.health import (
+    KeyDistribution,
+    MemoryHealth,
+    MemoryHealthLog,
+    check_memory_health,
+    get_active_keys,
+    get_key_distribution,
+    get_storage_size,
+)
+from otel_ratelimit.storage.open import counter_store, redact_uri, storage_options, validate_uri
+
+__all__ = [
+    "BoundedMemoryStorage",
+    "GuardedStore",
+    "KeyDistribution",
+    "MemoryHealth",
+    "MemoryHealthLog",
+    "check_memory_health",
+    "counter_store",
+    "get_active_keys",
+    "get_key_distribution",
+    "get_storage_size",
+    "redact_uri",
+    "storage_options",
+    "validate_uri",
+]

@@ -33,11 +33,8 @@ OVERFLOW_BYTES: Final = 240
 """One overflow bucket: its name, its value, its entry."""
 
 MIN_CAPACITY_BYTES: Final = MEGABYTE
-FULL_SHARE: Final = 0.9
-"""A store that admits no new key has at least this share of its capacity in use.
-
-What is missing to 1.0 is the room for what may still grow: see `Ledger`.
-"""
+_FULL_SHARE: Final = 0.96
+_FULL_MARGIN_BYTES: Final = 150_000
 
 _UNITS: Final = {
     "": 1,
@@ -75,6 +72,14 @@ class Ledger:
     def may_open(self) -> bool:
         """Whether there is room for one table more."""
         return self.used + TABLE_BYTES <= self.capacity
+
+
+def full_bytes(capacity: int) -> int:
+    """From what size on a store of that capacity is full, for all that matters.
+
+    It turns new keys away somewhat below its capacity, since it must be sure that what it takes in fits.
+    """
+    return int(capacity * _FULL_SHARE) - _FULL_MARGIN_BYTES
 
 
 def parse_capacity(value: str | float, where: str) -> int:

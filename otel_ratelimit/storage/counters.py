@@ -183,7 +183,7 @@ class BoundedCounters:
         if value is None:
             if self.ledger.used + pending + table.growth + growth > self.ledger.key_mark:
                 overflow = table.overflow
-                bucket = overflow.bucket(limit_of(text))
+                bucket = overflow.bucket(limit_of(text)) if text else text
                 value = overflow.cells.get(bucket)
                 wait = overflow.wait(value, amount, seconds, cost, now)
                 return overflow, overflow.cells, bucket, value, wait

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from otel_ratelimit.events import CleanupReport, StorageSnapshot
-from otel_ratelimit.storage.accounting import FULL_SHARE
+from otel_ratelimit.storage.accounting import full_bytes
 from otel_ratelimit.thresholds import MEGABYTE, MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
 
 _log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 Status: TypeAlias = Literal["ok", "warning", "critical"]
 
 _WARNING_SHARE: Final = 0.8
-"""Of what the store can reach, where that is less than the threshold of critical."""
+"""Of critical, where a small store can never reach the threshold that was given."""
 _RETURN_SHARE: Final = 0.95
 """A status is left only when the size is below this share of the threshold, lest the log be flooded."""
 _RANK: Final[dict[Status, int]] = {"ok": 0, "warning": 1, "critical": 2}
@@ -74,13 +74,12 @@ def get_key_distribution(storage: SnapshotSource) -> KeyDistribution:
 def effective_thresholds(capacity: int | None, warning: int, critical: int) -> tuple[int, int]:
     """The thresholds for a store of that capacity: what it can never reach would never be reported.
 
-    A store is full a little below its capacity (`accounting.FULL_SHARE`), and that is critical
-    whatever the threshold says.
+    A store is full a little below its capacity, and that is critical whatever the threshold says.
     """
     if capacity is None:
         return warning, critical
-    reachable = min(critical, int(capacity * FULL_SHARE))
-    return min(warning, int(reachable * _WARNING_SHARE) if reachable < critical else warning), reachable
+    critical = min(critical, full_bytes(capacity))
+    return (warning if warning < critical else int(critical * _WARNING_SHARE)), critical
 
 
 def check_memory_health(

@@ -39,7 +39,7 @@ class FlaskClientSource:
 
     def header(self, name: str) -> str | None:
         """All values of the header, joined by commas."""
-        return self._request.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return self._request.environ.get(_environ_name(name))
 
     def user(self) -> str | None:
         """The verified user, if the request has one."""
@@ -80,7 +80,7 @@ def user_reader(spec: str) -> UserReader:
     if spec == "none":
         return lambda _request: None
     if kind == "header":
-        variable = "HTTP_" + argument.upper().replace("-", "_")
+        variable = _environ_name(argument)
         return lambda request: request.environ.get(variable) or None
     if kind == "session":
         return lambda request: _from_session(request, (argument,))
@@ -113,3 +113,9 @@ def _from_session(request: Request, keys: tuple[str, ...]) -> str | None:
 
 def _as_user(value: object) -> str | None:
     return None if value is None or value == "" else str(value)
+
+
+@lru_cache(maxsize=64)
+def _environ_name(header: str) -> str:
+    """Where WSGI (PEP 3333) keeps a request header."""
+    return "HTTP_" + header.upper().replace("-", "_")

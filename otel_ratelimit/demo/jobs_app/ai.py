@@ -36,7 +36,8 @@ def analyze_jobs() -> ResponseReturnValue:
     ids = field(body(), "job_ids", list)
     if not ids or len(ids) > MOST_JOBS or not all(type(i) is int for i in ids):
         abort(422, f"job_ids must be 1 to {MOST_JOBS} numbers.")
-    return _analyse(user, database.execute_query(JOBS, (ids,)))
+    jobs = database.execute_query(JOBS, (ids,))
+    return _analyse(user, jobs) if jobs else abort(422, "None of these jobs exists.")
 
 
 @blueprint.post("/batch-analyze")

@@ -75,8 +75,8 @@ def search_jobs() -> ResponseReturnValue:
     """Open jobs by words, city and salary."""
     limit, offset = page()
     criteria = {
-        "q": request.args.get("q", "")[:200],
-        "city": request.args.get("city", ""),
+        "q": request.args.get("q", "").replace("\x00", " ")[:200],
+        "city": request.args.get("city", "").replace("\x00", " "),
         "salary": request.args.get("salary", 0, type=int),
         "limit": limit,
         "offset": offset,

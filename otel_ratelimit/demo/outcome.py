@@ -1,0 +1,240 @@
+"""What a run of the demo showed: the application's own metrics beside what its clients saw."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from otel_ratelimit import names
+from otel_ratelimit.demo.clients import ClientReport, Refusal, Tally
+from otel_ratelimit.demo.telemetry import Point, Span, Telemetry
+from otel_ratelimit.events import Outcome
+
+REQUEST_DURATION: Final = "http.server.request.duration"
+"""Of the OpenTelemetry Flask instrumentation."""
+_REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+
+
+@dataclass(slots=True)
+class TierDecisions:
+    """Decisions of one tier."""
+
+    tier: str
+    allowed: int = 0
+    blocked: int = 0
+    shadow_blocked: int = 0
+    exempt: int = 0
+    error: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.allowed + self.blocked + self.shadow_blocked + self.exempt + self.error
+
+
+@dataclass(frozen=True, slots=True)
+class DecidingLimit:
+    """A limit that refused, and where."""
+
+    limit: str
+    method: str
+    route: str
+    blocked: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaResult:
+    """How one kind of client fared."""
+
+    persona: str
+    clients: int
+    answered: int
+    limited: int
+    failed: int
+    broken: int
+    endpoints: tuple[Tally, ...]
+    """Those on which it was limited, most first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The counter store at the end."""
+
+    size_bytes: int
+    capacity_bytes: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Times in seconds; None where nothing was reported."""
+
+    check_p50: float | None
+    check_p99: float | None
+    request_p50: float | None
+    """A whole request in the application, as OpenTelemetry's Flask instrumentation measured it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """Whether both sides counted the same."""
+
+    answered: int
+    """Answers that clients got, the demo's own look at /health included."""
+    decisions: int
+    limited: int
+    """Answers 429."""
+    blocked: int
+    """Decisions `blocked`."""
+    broken: int
+    """Requests that got no answer; the application may have counted them."""
+
+    @property
+    def agrees(self) -> bool:
+        """To the unit."""
+        return self.answered == self.decisions and self.limited == self.blocked
+
+    def explain(self) -> str:
+        """One sentence on a difference; empty without one."""
+        if self.agrees:
+            return ""
+        if self.decisions == 0:
+            return "the application reported no decision at all, so it was not rate limited"
+        missing = self.answered - self.decisions
+        if missing > 0:
+            return (
+                f"{missing} answers are not in the metrics yet; the application exports them once a second,"
+                " and a worker that is killed takes its last second along"
+            )
+        if missing < 0 and self.broken:
+            return (
+                f"{self.broken} requests got no answer, but {-missing} of them were counted before they broke"
+            )
+        return "both sides counted differently, which they never should: please report it"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOutcome:
+    """Everything there is to say at the end."""
+
+    duration_seconds: float
+    workers: int
+    reconciliation: Reconciliation
+    tiers: tuple[TierDecisions, ...]
+    limits: tuple[DecidingLimit, ...]
+    clients: tuple[PersonaResult, ...]
+    memory: Memory
+    overhead: Overhead
+    refusal: Refusal | None
+    span: Span | None
+    span_is_exemplar: bool
+    """Whether a metric's point names the span's trace as its example."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            **asdict(self),
+            "reconciliation": {
+                **asdict(self.reconciliation),
+                "agrees": self.reconciliation.agrees,
+                "explanation": self.reconciliation.explain(),
+            },
+        }
+
+
+def summarise(telemetry: Telemetry, clients: ClientReport, *, probes: int, workers: int) -> DemoOutcome:
+    """Put both sides together; `probes` is how many answers the demo itself asked for."""
+    requests = telemetry.points(names.REQUESTS)
+    span, is_exemplar = _telling_span(telemetry)
+    return DemoOutcome(
+        duration_seconds=round(clients.elapsed, 1),
+        workers=workers,
+        reconciliation=reconcile(requests, clients, probes),
+        tiers=decisions_by_tier(requests),
+        limits=deciding_limits(requests),
+        clients=tuple(_personas(clients)),
+        memory=Memory(
+            size_bytes=int(telemetry.total(names.STORAGE_SIZE)),
+            capacity_bytes=int(telemetry.total(names.STORAGE_CAPACITY)),
+            keys=int(telemetry.total(names.STORAGE_KEYS)),
+        ),
+        overhead=_overhead(telemetry),
+        refusal=clients.refusal,
+        span=span,
+        span_is_exemplar=is_exemplar,
+    )
+
+
+def reconcile(requests: Iterable[Point], clients: ClientReport, probes: int) -> Reconciliation:
+    """Answers against decisions."""
+    requests = list(requests)
+    return Reconciliation(
+        answered=clients.answered + probes,
+        decisions=int(sum(point.value for point in requests)),
+        limited=clients.limited,
+        blocked=int(sum(p.value for p in requests if p.attributes.get(names.DECISION) == Outcome.BLOCKED)),
+        broken=clients.broken,
+    )
+
+
+def decisions_by_tier(requests: Iterable[Point]) -> tuple[TierDecisions, ...]:
+    """The tiers that refused most come first."""
+    tiers: dict[str, TierDecisions] = {}
+    for point in requests:
+        outcome = point.attributes.get(names.DECISION, "")
+        tier = point.attributes.get(names.TIER, "")
+        name = tier if outcome != Outcome.EXEMPT else "(exempt)"
+        decisions = tiers.setdefault(name, TierDecisions(name))
+        setattr(decisions, outcome, getattr(decisions, outcome) + int(point.value))
+    return tuple(sorted(tiers.values(), key=lambda t: (-t.blocked - t.shadow_blocked, -t.total, t.tier)))
+
+
+def deciding_limits(requests: Iterable[Point]) -> tuple[DecidingLimit, ...]:
+    """Which limit refused where, most often first."""
+    counts: dict[tuple[str, str, str], int] = defaultdict(int)
+    for point in requests:
+        found = point.attributes
+        if found.get(names.DECISION) in _REFUSED:
+            key = (found.get(names.LIMIT, "?"), found[names.HTTP_REQUEST_METHOD], found[names.HTTP_ROUTE])
+            counts[key] += int(point.value)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(DecidingLimit(*key, blocked) for key, blocked in ordered)
+
+
+def _personas(clients: ClientReport) -> Iterable[PersonaResult]:
+    for persona, count in clients.people.items():
+        mine = [tally for tally in clients.tallies if tally.persona == persona]
+        limited = sorted((t for t in mine if t.limited), key=lambda t: (-t.limited, t.endpoint))
+        yield PersonaResult(
+            persona=persona,
+            clients=count,
+            answered=sum(tally.answered for tally in mine),
+            limited=sum(tally.limited for tally in mine),
+            failed=sum(tally.failed for tally in mine),
+            broken=sum(tally.broken for tally in mine),
+            endpoints=tuple(limited),
+        )
+
+
+def _overhead(telemetry: Telemetry) -> Overhead:
+    check = telemetry.histogram(names.CHECK_DURATION)
+    request = telemetry.histogram(REQUEST_DURATION)
+    return Overhead(
+        check_p50=check.quantile(0.5) if check else None,
+        check_p99=check.quantile(0.99) if check else None,
+        request_p50=request.quantile(0.5) if request else None,
+    )
+
+
+def _telling_span(telemetry: Telemetry) -> tuple[Span | None, bool]:
+    """A refused request's span, best one that a metric's point names as its example."""
+    spans = [span for span in telemetry.spans() if names.DECISION in span.attributes]
+    refused = [span for span in spans if span.attributes[names.DECISION] in _REFUSED]
+    examples = telemetry.exemplars(names.REQUESTS)
+    exemplary = [span for span in refused if span.trace_id in examples]
+    for choice in (exemplary, refused, spans):
+        if choice:
+            return choice[-1], choice is exemplary
+    return None, False

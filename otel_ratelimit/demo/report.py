@@ -1,0 +1,194 @@
+"""The outcome of a run as tables and text, for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from otel_ratelimit.demo.clients import Refusal
+from otel_ratelimit.demo.jobs_app.seed import PASSWORD, email_of
+from otel_ratelimit.demo.outcome import DemoOutcome, PersonaResult, Reconciliation, TierDecisions
+from otel_ratelimit.demo.ports import LOOPBACK
+from otel_ratelimit.demo.telemetry import Span
+
+_BAR_WIDTH: Final = 16
+_MOST_LIMITS: Final = 10
+_MOST_ENDPOINTS: Final = 3
+_OF_THE_RATE_LIMIT: Final = "otel_ratelimit."
+_ALSO_TELLING: Final = ("http.request.method", "http.route", "http.response.status_code")
+
+
+def outcome_sections(outcome: DemoOutcome, tiers: Mapping[str, str]) -> Iterator[tuple[str, RenderableType]]:
+    """Title and body of each part, in the order they are read."""
+    seconds = f"{outcome.duration_seconds:.0f} s"
+    yield f"What happened in {seconds}: decisions by tier", tier_table(outcome.tiers, tiers)
+    yield "Who was limited, and where", _personas(outcome.clients)
+    yield "Which limit decided", _limits(outcome)
+    yield "Memory, overhead, and whether the numbers agree", _figures(outcome)
+    if outcome.refusal is not None:
+        yield "A refusal as its client got it", _refusal(outcome.refusal)
+    if outcome.span is not None:
+        yield "A span as it was exported", _span(outcome.span, is_exemplar=outcome.span_is_exemplar)
+
+
+def tier_table(tiers: Sequence[TierDecisions], limits: Mapping[str, str]) -> Table:
+    """Decisions by tier, with a bar for the share refused."""
+    table = _table()
+    table.add_column("tier", no_wrap=True)
+    table.add_column("limits", no_wrap=True)
+    for name in ("allowed", "blocked"):
+        table.add_column(name, justify="right")
+    table.add_column("refused")
+    for tier in tiers:
+        refused = tier.blocked + tier.shadow_blocked
+        table.add_row(
+            tier.tier,
+            Text(limits.get(tier.tier, "-"), style="dim"),
+            Text(str(tier.allowed + tier.exempt), style="green"),
+            Text(str(refused), style="red" if refused else "dim"),
+            _bar(tier.allowed + tier.exempt, refused),
+        )
+    return table
+
+
+def what_to_try(port: int, dsn: str) -> Text:
+    """Commands for another terminal."""
+    text = Text()
+    for what, *commands in (
+        ("In another terminal:", f"URL=http://{LOOPBACK}:{port}"),
+        (
+            "Five an hour are allowed; the sixth gets 429, and is told when to come back:",
+            "for i in 1 2 3 4 5 6; do curl -si -X POST $URL/api/scrape | grep -iE '^(HTTP|retry)'; done",
+        ),
+        (
+            "A forged address changes nothing:",
+            "curl -si -X POST -H 'X-Forwarded-For: 203.0.113.9' $URL/api/scrape",
+        ),
+        ("Allowed answers say how much is left:", 'curl -si "$URL/api/jobs/search?q=python"'),
+        (
+            "Signed in, one has a count of one's own (analyses: 10 a minute):",
+            f'curl -s -c jar $URL/login --json \'{{"email":"{email_of(1)}","password":"{PASSWORD}"}}\'',
+            "curl -si -b jar $URL/api/ai/analyze-jobs --json '{\"job_ids\":[1,2,3]}'",
+        ),
+        ("The database:", f"psql '{dsn}'"),
+    ):
+        text.append(f"{what}\n", style="dim")
+        for command in commands:
+            text.append(f"  {command}\n")
+    text.append("Ctrl-C stops everything.")
+    return text
+
+
+def _personas(results: Sequence[PersonaResult]) -> Table:
+    table = _table()
+    for name in ("client", "", "answers", "429", "where"):
+        table.add_column(name, justify="left" if name in ("client", "where") else "right")
+    for result in results:
+        where = [f"{t.limited:>4}  {t.endpoint}" for t in result.endpoints[:_MOST_ENDPOINTS]]
+        more = len(result.endpoints) - len(where)
+        table.add_row(
+            Text(result.persona, style="bold"),
+            f"x {result.clients}",
+            str(result.answered),
+            Text(str(result.limited), style="red" if result.limited else "dim"),
+            Text("\n".join(where) + (f"\n      and {more} more" if more else ""), style="dim"),
+        )
+    return table
+
+
+def _limits(outcome: DemoOutcome) -> RenderableType:
+    if not outcome.limits:
+        return Text("None: nobody reached one.")
+    table = _table()
+    table.add_column("limit", no_wrap=True)
+    table.add_column("route")
+    table.add_column("blocked", justify="right")
+    for limit in outcome.limits[:_MOST_LIMITS]:
+        table.add_row(limit.limit, f"{limit.method} {limit.route}", Text(str(limit.blocked), style="red"))
+    return table
+
+
+def _figures(outcome: DemoOutcome) -> Table:
+    memory, overhead, numbers = outcome.memory, outcome.overhead, outcome.reconciliation
+    table = _table(show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    share = 100 * memory.size_bytes / memory.capacity_bytes if memory.capacity_bytes else 0.0
+    table.add_row(
+        "memory",
+        f"{memory.keys} counters in {memory.size_bytes / 1000:.1f} kB"
+        f" ({share:.2g} % of {memory.capacity_bytes / 1e6:.0f} MB)",
+    )
+    table.add_row(
+        "overhead",
+        f"a check takes {_milliseconds(overhead.check_p50)} (median), {_milliseconds(overhead.check_p99)} (p99);"
+        f" a whole request {_milliseconds(overhead.request_p50)}",
+    )
+    table.add_row("numbers", _agreement(numbers))
+    if outcome.workers > 1:
+        table.add_row(
+            "workers",
+            f"each of {outcome.workers} counts for itself, so clients had up to {outcome.workers} times each"
+            " limit; a shared Redis or Valkey counts once",
+        )
+    return table
+
+
+def _agreement(numbers: Reconciliation) -> Text:
+    pairs = (
+        f"{numbers.answered} answers {{0}} {numbers.decisions} decisions, {numbers.limited} times 429 {{0}}"
+    )
+    if numbers.agrees:
+        return Text.assemble(f"{pairs.format('=')} {numbers.blocked} blocked: ", ("they agree", "green"))
+    return Text.assemble(f"{pairs.format('against')} {numbers.blocked} blocked\n", (numbers.explain(), "red"))
+
+
+def _refusal(refusal: Refusal) -> Group:
+    lines = [
+        Text(f"{refusal.persona} at {refusal.address}: {refusal.request}", style="dim"),
+        Text(f"HTTP/1.1 {refusal.status}", style="red"),
+    ]
+    for name, value in refusal.headers:
+        lines.append(Text.assemble((f"{name}: ", "cyan"), value))
+    try:
+        body = json.dumps(json.loads(refusal.body), indent=2)
+    except ValueError:
+        body = refusal.body
+    return Group(*lines, Text(), Text(body))
+
+
+def _span(span: Span, *, is_exemplar: bool) -> Group:
+    told = {
+        key: value
+        for key, value in span.attributes.items()
+        if key.startswith(_OF_THE_RATE_LIMIT) or key in _ALSO_TELLING
+    }
+    width = max(map(len, told))
+    lines = [
+        Text(f"{span.name} ({span.kind}, {span.duration_ms:.1f} ms), trace {span.trace_id}", style="dim")
+    ]
+    lines += [Text.assemble((f"{key:<{width}}  ", "cyan"), value) for key, value in sorted(told.items())]
+    if is_exemplar:
+        lines.append(Text("An exemplar of otel_ratelimit.requests points to this trace.", style="dim"))
+    return Group(*lines)
+
+
+def _bar(passed: int, refused: int) -> Text:
+    total = passed + refused
+    filled = round(_BAR_WIDTH * refused / total) if total else 0
+    if refused and not filled:
+        filled = 1
+    return Text.assemble(("#" * filled, "red"), ("." * (_BAR_WIDTH - filled), "green"))
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "(not reported)" if seconds is None else f"{seconds * 1e3:.2g} ms"
+
+
+def _table(*, show_header: bool = True) -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold", show_header=show_header, padding=(0, 2, 0, 0))

@@ -1,0 +1,220 @@
+"""One run of the demo from start to end; what was started is stopped in reverse, whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from otel_ratelimit import names
+from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
+from otel_ratelimit.demo.clients import ReportReader
+from otel_ratelimit.demo.errors import DemoError
+from otel_ratelimit.demo.jobs_app import seed
+from otel_ratelimit.demo.outcome import DemoOutcome, reconcile, summarise
+from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.postgres import THROW_AWAY, EmbeddedPostgres
+from otel_ratelimit.demo.processes import Launch, LeashedProcess
+from otel_ratelimit.demo.receiver import Receiver
+from otel_ratelimit.demo.screen import Screen
+from otel_ratelimit.demo.server import (
+    APPLICATION,
+    EXPORT_INTERVAL_MS,
+    POLICY,
+    Server,
+    Serving,
+    clean_environment,
+)
+from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
+
+DATABASE: Final = "jobs"
+LOOK_EVERY_SECONDS: Final = 0.5
+LEFTOVER_PATIENCE_SECONDS: Final = 12.0
+LAST_EXPORT_TIMEOUT_SECONDS: Final = 6.0
+FINISH_TIMEOUT_SECONDS: Final = 30.0
+"""What the clients may take to finish after their time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for."""
+
+    port: int
+    duration: float
+    once: bool
+    as_json: bool
+    keep_data: Path | None
+    workers: int
+
+
+class _Stopped(Exception):  # noqa: N818 - it is no error
+    """Ctrl-C or SIGTERM."""
+
+
+def run(options: Options, environ: Mapping[str, str]) -> bool:
+    """Run the demo until it is over or is stopped; whether it got as far as its outcome.
+
+    Raises:
+        DemoError: something could not be started, or ended on its own.
+    """
+    screen = Screen(as_json=options.as_json, tiers=_tiers())
+    demo = None
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_stopping_by_signal())
+            demo = _Demo(options, environ, screen, stack)
+            try:
+                demo.run()
+            except _Stopped:
+                screen.say("Stopping ...")
+    except _Stopped:  # while stopping for another reason
+        pass
+    return demo is not None and demo.is_told
+
+
+class _Demo:
+    def __init__(
+        self, options: Options, environ: Mapping[str, str], screen: Screen, stack: ExitStack
+    ) -> None:
+        self._options = options
+        self._environ = environ
+        self._screen = screen
+        self._stack = stack
+        self._telemetry = Telemetry()
+        self.is_told = False
+        """Whether the outcome was shown."""
+
+    def run(self) -> None:
+        parent = Path(tempfile.gettempdir()).resolve()
+        leftovers = clear_leftovers(parent)
+        for sentence in leftovers:
+            self._screen.say(sentence)
+        # The server of a demo killed a moment ago may still be on its way out.
+        port = choose_port(self._options.port, LEFTOVER_PATIENCE_SECONDS if leftovers else 0.0)
+        scratch = self._stack.enter_context(workspace(parent))
+        postgres = self._start_postgres(scratch)
+        server, probes = self._start_server(port, postgres.dsn(DATABASE), scratch)
+        outcome = self._let_traffic_loose(port, server, probes, scratch)
+        self._screen.show_outcome(outcome)
+        self.is_told = True
+        if not self._options.once:
+            self._screen.show_what_to_try(port, postgres.dsn(DATABASE))
+            while True:
+                server.check()
+                time.sleep(LOOK_EVERY_SECONDS)
+
+    def _start_postgres(self, scratch: Path) -> EmbeddedPostgres:
+        keep = self._options.keep_data
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            self._stack.enter_context(locked(keep))
+        postgres = EmbeddedPostgres(
+            (keep or scratch) / "data", scratch, environ=self._environ, settings={} if keep else THROW_AWAY
+        )
+        with self._screen.step("PostgreSQL") as done:
+            self._stack.callback(postgres.stop)
+            postgres.start()
+            if postgres.stopped_leftover is not None:
+                self._screen.say(
+                    f"stopped a PostgreSQL that a killed demo had left: {postgres.stopped_leftover}"
+                )
+            is_new = postgres.create_database(DATABASE, seed.load)
+            filled = f"{seed.JOBS} jobs, {seed.USERS} users" if is_new else f"its data as left in {keep}"
+            done(f"{postgres.version()}, embedded; {filled}")
+        return postgres
+
+    def _start_server(self, port: int, database_url: str, scratch: Path) -> tuple[Server, int]:
+        receiver = Receiver(self._telemetry)
+        self._stack.callback(receiver.close)
+        serving = Serving(
+            port=port,
+            workers=self._options.workers,
+            database_url=database_url,
+            otlp_endpoint=receiver.endpoint,
+            scratch=scratch,
+            trusted_proxies="" if addresses_of_our_own() else TRUSTED_PROXY,
+        )
+        with self._screen.step("Application") as done:
+            server = Server(serving, self._environ)
+            self._stack.callback(server.stop)
+            probes = server.wait_until_ready()
+            done(f"http://{LOOPBACK}:{port}")
+        self._screen.say(f"{'':<13}opentelemetry-instrument gunicorn {APPLICATION}")
+        return server, probes
+
+    def _let_traffic_loose(self, port: int, server: Server, probes: int, scratch: Path) -> DemoOutcome:
+        options = self._options
+        traffic = LeashedProcess(
+            Launch(
+                command=[
+                    sys.executable,
+                    "-m",
+                    "otel_ratelimit.demo.traffic",
+                    f"http://{LOOPBACK}:{port}",
+                    f"--duration={options.duration}",
+                ],
+                log=scratch / "traffic.log",
+                env=clean_environment(self._environ),
+                cwd=scratch,
+                read_output=True,
+            )
+        )
+        self._stack.callback(traffic.stop)
+        reader = ReportReader(traffic.output)
+        deadline = time.monotonic() + options.duration + FINISH_TIMEOUT_SECONDS
+        with self._screen.live(options.duration) as show:
+            while traffic.wait(LOOK_EVERY_SECONDS) is None:
+                server.check()
+                show(self._telemetry, reader.latest)
+                if time.monotonic() > deadline:
+                    break
+            reader.join(timeout=5.0)
+            self._wait_for_last_export(server, reader, probes)
+            show(self._telemetry, reader.latest)
+        if not reader.latest.finished:
+            raise DemoError(f"the clients ended early:\n{traffic.last_lines()}", "the lines above say why")
+        return summarise(self._telemetry, reader.latest, probes=probes, workers=options.workers)
+
+    def _wait_for_last_export(self, server: Server, reader: ReportReader, probes: int) -> None:
+        deadline = time.monotonic() + LAST_EXPORT_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            server.check()
+            if reconcile(self._telemetry.points(names.REQUESTS), reader.latest, probes).agrees:
+                # Spans and gauges of the same second.
+                time.sleep(EXPORT_INTERVAL_MS / 1000)
+                return
+            time.sleep(0.1)
+
+
+def _tiers() -> dict[str, str]:
+    """Each tier's limits as the policy file words them."""
+    tiers: dict[str, str] = tomllib.loads(POLICY.read_text(encoding="utf-8"))["tiers"]
+    return tiers
+
+
+@contextmanager
+def _stopping_by_signal() -> Iterator[None]:
+    """SIGINT and SIGTERM stop the demo in good order; while it stops they are not heard."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for number in former:
+            signal.signal(number, signal.SIG_IGN)
+        raise _Stopped
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in former:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,137 @@
+"""What the demo prints: its steps, the traffic as it runs, and what came of it.
+
+On a terminal with colours and in place; anywhere else as plain lines of at most 80 columns. With
+`--json` all of it goes to standard error, and the outcome to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, TypeAlias
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from otel_ratelimit import names
+from otel_ratelimit.demo.clients import ClientReport
+from otel_ratelimit.demo.outcome import DemoOutcome, decisions_by_tier
+from otel_ratelimit.demo.report import outcome_sections, tier_table, what_to_try
+from otel_ratelimit.demo.telemetry import Telemetry
+
+Show: TypeAlias = Callable[[Telemetry, ClientReport], None]
+
+PLAIN_LINE_EVERY_SECONDS: Final = 5.0
+WIDTH: Final = 80
+_TELLING_HEADERS: Final = ("Retry-After", "RateLimit")
+
+
+class Screen:
+    """Where the demo speaks to whoever watches."""
+
+    def __init__(self, *, as_json: bool, tiers: Mapping[str, str]) -> None:
+        self._as_json = as_json
+        self._tiers = tiers
+        self._console = Console(stderr=as_json, highlight=False)
+        self._console.width = min(self._console.width, 100) if self._console.is_terminal else WIDTH
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(Text(text))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """One step of the start: a spinner while it takes, then what came of it."""
+        begun = time.monotonic()
+        results: list[str] = []
+        with self._console.status(f"{name} ..."):
+            yield results.append
+        for text in results:
+            took = f"{time.monotonic() - begun:.1f} s"
+            self._console.print(Text.assemble((f"{name:<13}", "bold"), f"{text} ", (f"({took})", "dim")))
+
+    @contextmanager
+    def live(self, duration: float) -> Iterator[Show]:
+        """The traffic as it runs; what is yielded shows the latest state."""
+        if not self._console.is_terminal:
+            yield _PlainProgress(self._console, duration)
+            return
+        with Live(console=self._console, transient=True, auto_refresh=False) as live:
+
+            def show(telemetry: Telemetry, clients: ClientReport) -> None:
+                live.update(self._frame(telemetry, clients, duration), refresh=True)
+
+            yield show
+
+    def show_outcome(self, outcome: DemoOutcome) -> None:
+        """All that there is to say."""
+        if self._as_json:
+            sys.stdout.write(json.dumps(outcome.to_json(), indent=2) + "\n")
+            sys.stdout.flush()
+            return
+        for title, body in outcome_sections(outcome, self._tiers):
+            self._console.print()
+            self._console.print(Text(title, style="bold underline"))
+            self._console.print(body)
+
+    def show_what_to_try(self, port: int, dsn: str) -> None:
+        """Commands for another terminal."""
+        self._console.print()
+        self._console.print(Text("Still running: try it yourself", style="bold underline"))
+        # Not wrapped: they are to be copied.
+        self._console.print(what_to_try(port, dsn), soft_wrap=True)
+
+    def _frame(self, telemetry: Telemetry, clients: ClientReport, duration: float) -> Group:
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Text("Traffic", style="bold"),
+            ProgressBar(total=duration, completed=min(clients.elapsed, duration), width=20),
+            f"{min(clients.elapsed, duration):.0f} of {duration:.0f} s",
+            f"{_rate(clients):.0f} requests/s",
+            Text(f"{clients.answered - clients.limited} let through", style="green"),
+            Text(f"{clients.limited} limited", style="red"),
+        )
+        tiers = decisions_by_tier(telemetry.points(names.REQUESTS))
+        return Group(head, Text(), tier_table(tiers, self._tiers), Text(), _latest_refusal(clients))
+
+
+class _PlainProgress:
+    """A line every few seconds, for a log."""
+
+    def __init__(self, console: Console, duration: float) -> None:
+        self._console = console
+        self._duration = duration
+        self._next = 0.0
+
+    def __call__(self, _telemetry: Telemetry, clients: ClientReport) -> None:
+        if clients.elapsed < self._next or not clients.answered:
+            return
+        self._next = clients.elapsed + PLAIN_LINE_EVERY_SECONDS
+        self._console.print(
+            f"{'Traffic':<13}{min(clients.elapsed, self._duration):.0f} of {self._duration:.0f} s,"
+            f" {_rate(clients):.0f} requests/s, {clients.answered - clients.limited} let through,"
+            f" {clients.limited} limited"
+        )
+
+
+def _rate(clients: ClientReport) -> float:
+    return clients.answered / clients.elapsed if clients.elapsed else 0.0
+
+
+def _latest_refusal(clients: ClientReport) -> Text:
+    refusal = clients.refusal
+    if refusal is None:
+        return Text("Nobody has been limited yet.", style="dim")
+    text = Text("Latest refusal  ", style="bold")
+    text.append(f"{refusal.persona} at {refusal.address}: {refusal.request}\n", style="default not bold")
+    text.append(f"{'':16}{refusal.status}", style="red not bold")
+    for name, value in refusal.headers:
+        if name in _TELLING_HEADERS:
+            text.append(f"\n{'':16}{name}: {value}", style="default not bold")
+    return text

@@ -1,0 +1,15 @@
+"""Who asks: from a request's address, headers and user to a key of fixed size."""
+
+from otel_ratelimit.identity.addresses import UNKNOWN_ADDRESS, client_address, normalise, prefix_of
+from otel_ratelimit.identity.keys import ClientSource, Identifier
+from otel_ratelimit.identity.proxies import TrustedProxies
+
+__all__ = [
+    "UNKNOWN_ADDRESS",
+    "ClientSource",
+    "Identifier",
+    "TrustedProxies",
+    "client_address",
+    "normalise",
+    "prefix_of",
+]

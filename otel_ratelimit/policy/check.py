@@ -1,0 +1,134 @@
+"""What can be wrong between the tables of a policy file. Works on the raw data, so that one mistake
+does not hide another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS
+from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.policy.wrong import Wrong, nearest
+
+
+class Finding(NamedTuple):
+    """A mistake and the place of the key that has it."""
+
+    path: tuple[str | int, ...]
+    what: str
+    instead: str
+    other: tuple[str | int, ...] = ()
+    """The place that contradicts it, if there is one."""
+
+
+def check(data: dict[str, Any]) -> Iterator[Finding]:
+    """Every contradiction between tables."""
+    yield from _tiers(data)
+    yield from _unreachable(data)
+    yield from _costs_and_shadows(data)
+    yield from _twice(data)
+
+
+def _known_tiers(data: dict[str, Any]) -> dict[str, Any]:
+    tiers = data.get("tiers", {})
+    return {**BUILT_IN_TIERS, **(tiers if isinstance(tiers, dict) else {})}
+
+
+def _tables(data: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    tables = data.get(name, [])
+    if isinstance(tables, list):
+        for index, table in enumerate(tables):
+            if isinstance(table, dict):
+                yield index, table
+
+
+def _tiers(data: dict[str, Any]) -> Iterator[Finding]:
+    known = _known_tiers(data)
+    named: list[tuple[tuple[str | int, ...], Any]] = [(("default_tier",), data.get("default_tier"))]
+    named += [(("routes", index, "tier"), rule.get("tier")) for index, rule in _tables(data, "routes")]
+    unmatched = data.get("unmatched")
+    if isinstance(unmatched, dict):
+        named.append((("unmatched", "tier"), unmatched.get("tier")))
+    for path, tier in named:
+        if isinstance(tier, str) and tier not in known:
+            yield Finding(path, f"there is no tier {tier!r}", nearest(tier, known))
+
+
+def _unreachable(data: dict[str, Any]) -> Iterator[Finding]:
+    exempt = data.get("exempt", BUILT_IN_EXEMPT if "exempt" not in data else [])
+    earlier: list[tuple[tuple[str | int, ...], Pattern]] = []
+    for index, text in enumerate(exempt if isinstance(exempt, list | tuple) else []):
+        pattern = _pattern(text)
+        if pattern is not None:
+            earlier.append((("exempt", index) if "exempt" in data else ("exempt",), pattern))
+    for index, rule in _tables(data, "routes"):
+        pattern = _pattern(rule.get("match"))
+        if pattern is None:
+            continue
+        place = ("routes", index, "match")
+        for former, candidate in earlier:
+            if candidate.covers(pattern):
+                by = "is exempt because of" if former[0] == "exempt" else "is already matched by"
+                yield Finding(
+                    place,
+                    f"{pattern.text!r} can never match: all of it {by} {candidate.text!r}",
+                    "put the more specific rule first, or take one away",
+                    former,
+                )
+                break
+        earlier.append((place, pattern))
+
+
+def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
+    tiers = _known_tiers(data)
+    for index, rule in _tables(data, "routes"):
+        text = rule.get("limits", tiers.get(rule.get("tier", "")))
+        try:
+            items = parse_limits(text) if isinstance(text, str) else ()
+        except Wrong:
+            continue
+        cost = rule.get("cost", 1)
+        if isinstance(cost, int) and items and cost > min(item.amount for item in items):
+            yield Finding(
+                ("routes", index, "cost"),
+                f"a cost of {cost} is more than {min(items, key=lambda item: item.amount)} ever allows",
+                "make the cost smaller or the limit larger",
+            )
+        shadow = rule.get("shadow")
+        if isinstance(shadow, str):
+            try:
+                observed = parse_limits(shadow)
+            except Wrong:
+                continue
+            for item in observed:
+                if item not in items:
+                    yield Finding(
+                        ("routes", index, "shadow"),
+                        f"{item} is not one of the rule's limits",
+                        f"name some of {text!r}, or write true",
+                    )
+
+
+def _twice(data: dict[str, Any]) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for index, rule in _tables(data, "clients"):
+        match = rule.get("match")
+        if not isinstance(match, str):
+            continue
+        if match in seen:
+            yield Finding(
+                ("clients", index, "match"),
+                f"{match!r} is there already",
+                "keep one of the two",
+                ("clients", seen[match], "match"),
+            )
+        seen.setdefault(match, index)
+
+
+def _pattern(text: object) -> Pattern | None:
+    try:
+        return Pattern.parse(text) if isinstance(text, str) else None
+    except Wrong:
+        return None

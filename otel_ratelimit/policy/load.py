@@ -1,0 +1,185 @@
+"""From a TOML file to a `Policy`, or to every problem in it with file, line and key."""
+
+from __future__ import annotations
+
+import tomllib
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from otel_ratelimit.errors import PolicyError, Problem
+from otel_ratelimit.policy.check import check
+from otel_ratelimit.policy.locate import Lines
+from otel_ratelimit.policy.model import (
+    Analytics,
+    Cache,
+    ClientRule,
+    IdentityTable,
+    Memory,
+    Policy,
+    RouteRule,
+    Unmatched,
+)
+from otel_ratelimit.policy.wrong import Wrong, nearest
+
+MOST_BYTES: Final = 1_000_000
+
+_TABLES: Final[dict[str, type[BaseModel]]] = {
+    "routes": RouteRule,
+    "clients": ClientRule,
+    "unmatched": Unmatched,
+    "identity": IdentityTable,
+    "memory": Memory,
+    "analytics": Analytics,
+    "cache": Cache,
+}
+
+
+def builtin_policy() -> Policy:
+    """What holds without a policy file."""
+    return Policy(version=1)
+
+
+def load_policy(path: Path | str) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: it cannot be read or is not valid; with every problem.
+    """
+    return parse_policy(read_policy(Path(path)), str(path))
+
+
+def read_policy(path: Path) -> str:
+    """The file's text.
+
+    Raises:
+        PolicyError: it is missing, too large, or not text.
+    """
+    try:
+        content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise PolicyError(
+            [Problem(str(path), f"cannot be read: {reason}", "set OTEL_RATELIMIT_POLICY to the policy file")]
+        ) from error
+    if content is None:
+        raise PolicyError([Problem(str(path), f"is larger than {MOST_BYTES} bytes", "is it the right file?")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PolicyError([Problem(f"{path}:{line}", "is not UTF-8", "save the file as UTF-8")]) from error
+
+
+def parse_policy(text: str, filename: str) -> Policy:
+    """Read a policy from `text`; `filename` is for messages.
+
+    Raises:
+        PolicyError: it is not valid; with every problem.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError([_syntax_problem(filename, text, error)]) from error
+    lines = Lines(text)
+    policy, problems = _validate(data)
+    problems += [
+        (finding.path, _with_other(finding.what, finding.other, filename, lines), finding.instead)
+        for finding in check(data)
+    ]
+    if policy is None or problems:
+        found = {
+            Problem(f"{filename}:{lines.of(path)}: {_dotted(path)}".rstrip(": "), what, instead): lines.of(
+                path
+            )
+            for path, what, instead in problems
+        }
+        raise PolicyError(sorted(found, key=lambda problem: found[problem]))
+    policy.set_origins(dict(_origins(data, filename, lines)))
+    return policy
+
+
+_Located: typing.TypeAlias = tuple[tuple[str | int, ...], str, str]
+
+
+def _validate(data: dict[str, Any]) -> tuple[Policy | None, list[_Located]]:
+    try:
+        return Policy.model_validate(data), []
+    except ValidationError as error:
+        return None, list(dict.fromkeys(_explain(details, data) for details in error.errors()))
+
+
+def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
+    path = _path_in(details["loc"], data)
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, Wrong):
+        return path, cause.what, cause.instead
+    value = details["input"]
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        return path, f"unknown key {path[-1]!r}", nearest(str(path[-1]), _known_keys(path))
+    if kind == "missing":
+        example = "write version = 1" if path[-1] == "version" else ""
+        return path[:-1], f"{path[-1]!r} is missing", example
+    if kind == "literal_error":
+        return path, f"{value!r} is not known", f"use {details['ctx']['expected']}"
+    message = details["msg"].removeprefix("Input ")
+    return path, f"{value!r} {message}", ""
+
+
+def _path_in(location: Sequence[str | int], data: dict[str, Any]) -> tuple[str | int, ...]:
+    """Pydantic's location without what it adds for unions and keys, as far as the file has it."""
+    path: list[str | int] = []
+    node: Any = data
+    for index, part in enumerate(location):
+        inside = (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        )
+        if inside:
+            node = node[part]
+        elif index < len(location) - 1 or not isinstance(node, dict):
+            break
+        path.append(part)
+    return tuple(path)
+
+
+def _known_keys(path: Sequence[str | int]) -> Iterator[str]:
+    model = _TABLES.get(str(path[0]), Policy) if len(path) > 1 else Policy
+    return iter(model.model_fields)
+
+
+def _with_other(what: str, other: Sequence[str | int], filename: str, lines: Lines) -> str:
+    # A default of ours stands on no line.
+    if not other or other == ("exempt",):
+        return what
+    return f"{what} ({filename}:{lines.of(other)})"
+
+
+def _origins(data: dict[str, Any], filename: str, lines: Lines) -> Iterator[tuple[str, str]]:
+    short = Path(filename).name
+    for name in ("routes", "clients", "exempt"):
+        for index, _ in enumerate(data.get(name, ())):
+            place = f"{name}[{index}]"
+            yield place, f"{place} ({short}:{lines.of((name, index))})"
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _syntax_problem(filename: str, text: str, error: tomllib.TOMLDecodeError) -> Problem:
+    message = str(error)
+    line = text.count("\n") + 1
+    if "(at line " in message:
+        message, _, position = message.rpartition(" (at line ")
+        line = int(position.partition(",")[0])
+    else:
+        message = message.removesuffix(" (at end of document)")
+    return Problem(f"{filename}:{line}", f"is not TOML: {message}")

@@ -1,0 +1,119 @@
+"""Which routes a rule speaks of: `[METHOD[,METHOD]] path` with wildcards, or an endpoint's name.
+
+A path is held against a route's template, not against what clients send: `*` stands for a segment or
+part of one, `**` for any number of segments, none included, and `<x>` for a parameter whatever its name and
+converter. A slash at the end makes no difference. An endpoint's name has no leading slash; `*` in it
+stands for anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from otel_ratelimit.policy.wrong import Wrong, nearest
+
+METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
+)
+_PARAMETER: Final = re.compile(r"<[^<>]*>")
+_ANY: Final = "*"
+_ANY_DEPTH: Final = "**"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A parsed `match`. `methods` is empty for all of them."""
+
+    text: str
+    methods: frozenset[str]
+    segments: tuple[str, ...] | None
+    """Of a path; None for an endpoint's name."""
+    endpoint: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """Read a pattern.
+
+        Raises:
+            Wrong: it is not one.
+        """
+        words = text.split()
+        if not words or len(words) > 2:  # noqa: PLR2004 - methods and path
+            raise Wrong(f"{text!r} is not a pattern", 'write for instance "POST /api/ai/*" or "jobs.create"')
+        methods = _methods(words[0], text) if len(words) > 1 else frozenset()
+        target = words[-1]
+        if len(words) == 1 and target.upper() in METHODS:
+            raise Wrong(f"{text!r} names a method and no path", f'write for instance "{target.upper()} /**"')
+        if not target.startswith("/"):
+            return cls(text, methods, None, target)
+        segments = _segments(target)
+        for segment in segments:
+            if _ANY_DEPTH in segment and segment != _ANY_DEPTH:
+                raise Wrong(f"{text!r}: ** must be a segment of its own", "write /a/** or /a/*")
+        return cls(text, methods, segments)
+
+    def matches(self, endpoint: str, method: str, route: str) -> bool:
+        """Whether it speaks of this endpoint and method; HEAD goes with GET."""
+        if self.methods and method not in self.methods and not (method == "HEAD" and "GET" in self.methods):
+            return False
+        if self.segments is None:
+            return fnmatchcase(endpoint, self.endpoint)
+        return _path_matches(self.segments, _segments(route))
+
+    def covers(self, other: Pattern) -> bool:
+        """Whether all that `other` matches is matched by this one. Sound, not complete."""
+        if self.methods and not (other.methods and other.methods <= self.methods):
+            return False
+        if self.segments == (_ANY_DEPTH,):
+            return True
+        if self.segments is None or other.segments is None:
+            both_endpoints = self.segments is None and other.segments is None
+            return both_endpoints and _text_covers(self.endpoint, other.endpoint)
+        return _path_covers(self.segments, other.segments)
+
+
+def _methods(text: str, whole: str) -> frozenset[str]:
+    methods = frozenset(method.upper() for method in text.split(","))
+    for method in sorted(methods - METHODS):
+        raise Wrong(f"{whole!r}: {method!r} is not a method", nearest(method, METHODS))
+    return methods
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    return tuple(_PARAMETER.sub("<>", path).strip("/").split("/")) if path.strip("/") else ()
+
+
+def _path_matches(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == _ANY_DEPTH:
+        return _path_matches(pattern[1:], path) or (bool(path) and _path_matches(pattern, path[1:]))
+    return bool(path) and _segment_matches(pattern[0], path[0]) and _path_matches(pattern[1:], path[1:])
+
+
+def _segment_matches(pattern: str, segment: str) -> bool:
+    if _ANY not in pattern:
+        return pattern == segment
+    return re.fullmatch(".*".join(map(re.escape, pattern.split(_ANY))), segment) is not None
+
+
+def _path_covers(mine: Sequence[str], theirs: Sequence[str]) -> bool:
+    if not mine:
+        return not theirs
+    if mine[0] == _ANY_DEPTH:
+        return _path_covers(mine[1:], theirs) or (bool(theirs) and _path_covers(mine, theirs[1:]))
+    if not theirs or theirs[0] == _ANY_DEPTH:
+        return False
+    return _text_covers(mine[0], theirs[0]) and _path_covers(mine[1:], theirs[1:])
+
+
+def _text_covers(mine: str, theirs: str) -> bool:
+    if mine in {theirs, _ANY}:
+        return True
+    if any(character in theirs for character in "*?["):
+        return False
+    return _segment_matches(mine, theirs) if "?" not in mine and "[" not in mine else False

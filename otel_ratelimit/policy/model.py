@@ -1,0 +1,297 @@
+"""The policy file as a validated, immutable model: every key, its type and its default.
+
+What can be said of one table alone is checked here; what concerns several is in `check`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
+
+from otel_ratelimit.events import KeySpec, OnError, Strategy
+from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.quantities import parse_duration, parse_limits, parse_size
+from otel_ratelimit.policy.wrong import Wrong
+from otel_ratelimit.thresholds import (
+    CLEANUP_INTERVAL_SECONDS,
+    IPV6_PREFIX_BITS,
+    MEMORY_CAPACITY_BYTES,
+    MEMORY_CRITICAL_BYTES,
+    MEMORY_WARNING_BYTES,
+)
+
+BUILT_IN_TIERS: Final[Mapping[str, str]] = {
+    "expensive": "10/minute; 50/hour",
+    "moderate": "20/minute; 200/hour",
+    "cheap": "200/minute",
+    "default": "100/minute",
+}
+BUILT_IN_EXEMPT: Final = (
+    "/health",
+    "/health/**",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/ready",
+    "/ping",
+)
+
+_KEY_KINDS: Final = ("ip", "user", "ip+user")
+_HEADER: Final = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]+)")
+_FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_TIER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def parse_key(text: str) -> KeySpec:
+    """Read `ip | user | ip+user | header:NAME | module:function`.
+
+    Raises:
+        Wrong: it is none of these.
+    """
+    if text in _KEY_KINDS:
+        return KeySpec(text)  # type: ignore[arg-type]  # one of them, as just seen
+    header = _HEADER.fullmatch(text)
+    if header:
+        return KeySpec("header", header[1])
+    if not text.startswith("header:") and _FUNCTION.fullmatch(text):
+        return KeySpec("function", text)
+    raise Wrong(f"{text!r} is not a key", "use ip, user, ip+user, header:NAME or module:function")
+
+
+def _limits(text: str) -> str:
+    parse_limits(text)
+    return text
+
+
+def _key(text: str) -> str:
+    parse_key(text)
+    return text
+
+
+def _pattern(text: str) -> str:
+    Pattern.parse(text)
+    return text
+
+
+def _user(text: str) -> str:
+    kind, _, argument = text.partition(":")
+    if text in {"auto", "none"} or (kind == "session" and argument) or _HEADER.fullmatch(text):
+        return text
+    if kind != "header" and _FUNCTION.fullmatch(text):
+        return text
+    raise Wrong(
+        f"{text!r} does not say where the user is found",
+        "use auto, none, header:NAME, session:KEY or module:function",
+    )
+
+
+def _quantity(parse: Any) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise Wrong(f"{value!r} is neither a number nor text")
+        return parse(value)
+
+    return BeforeValidator(read)
+
+
+Limits = Annotated[StrictStr, AfterValidator(_limits)]
+Key = Annotated[StrictStr, AfterValidator(_key)]
+PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
+Size = Annotated[int, _quantity(parse_size)]
+Duration = Annotated[float, _quantity(parse_duration)]
+StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window"]
+Scope = Literal["endpoint", "method", "rule", "tier"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RouteRule(_Table):
+    """`[[routes]]`: limits for the routes that `match` speaks of. The first that matches wins."""
+
+    match: PatternText
+    tier: StrictStr | None = None
+    limits: Limits | None = None
+    key: Key | None = None
+    strategy: StrategyName | None = None
+    on_error: OnError | None = None
+    shadow: StrictBool | Limits = False
+    """True observes only; a text names which of the rule's limits do."""
+    scope: Scope = "endpoint"
+    """What shares a counter: an endpoint, an endpoint's method, the whole rule, the whole tier."""
+    cost: Annotated[StrictInt, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _one_of_tier_and_limits(self) -> RouteRule:
+        if (self.tier is None) == (self.limits is None):
+            what = "neither a tier nor limits" if self.tier is None else "both a tier and limits"
+            raise Wrong(f"the rule for {self.match!r} has {what}", "give exactly one of them")
+        if self.scope == "tier" and self.tier is None:
+            raise Wrong(f"the rule for {self.match!r} has scope tier and no tier", "name a tier")
+        return self
+
+
+class ClientRule(_Table):
+    """`[[clients]]`: a known client's limits times `multiply`, or none at all."""
+
+    match: StrictStr
+    multiply: Annotated[float, Field(gt=0, le=1_000_000, strict=False)] = 1.0
+    exempt: StrictBool = False
+
+    @field_validator("match")
+    @classmethod
+    def _known_form(cls, match: str) -> str:
+        kind, _, argument = match.partition(":")
+        if kind == "ip" and argument:
+            parse_network(argument)
+            return match
+        if kind == "user" and argument:
+            return match
+        raise Wrong(f"{match!r} names no client", 'write "user:NAME" or "ip:ADDRESS" or "ip:CIDR"')
+
+
+def parse_network(text: str) -> Any:
+    """The network that an address or CIDR names.
+
+    Raises:
+        Wrong: it is neither.
+    """
+    import ipaddress  # noqa: PLC0415 - only where a policy names addresses
+
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise Wrong(f"{text!r} is neither an address nor a CIDR: {error}") from error
+
+
+class Unmatched(_Table):
+    """`[unmatched]`: requests that match no route (404, 405); they share one bucket."""
+
+    tier: StrictStr | None = None
+    limits: Limits | None = None
+    shadow: StrictBool = False
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Unmatched:
+        if self.tier is not None and self.limits is not None:
+            raise Wrong("[unmatched] has both a tier and limits", "give one of them")
+        return self
+
+
+class IdentityTable(_Table):
+    """`[identity]`: who a client is."""
+
+    user: Annotated[StrictStr, AfterValidator(_user)] = "auto"
+    ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = IPV6_PREFIX_BITS
+
+
+class Memory(_Table):
+    """`[memory]`: the in-process store. Read at start only."""
+
+    capacity: Size = MEMORY_CAPACITY_BYTES
+    warning: Size = MEMORY_WARNING_BYTES
+    critical: Size = MEMORY_CRITICAL_BYTES
+    cleanup_interval: Duration = CLEANUP_INTERVAL_SECONDS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _thresholds_follow_the_capacity(cls, table: Any) -> Any:
+        """A smaller store has smaller thresholds, unless they are given."""
+        if isinstance(table, dict) and "capacity" in table:
+            capacity = table["capacity"]
+            if isinstance(capacity, str | int) and not isinstance(capacity, bool):
+                size = parse_size(capacity)
+                table = {"warning": int(size * 0.8), "critical": size, **table}
+        return table
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Memory:
+        if not self.warning <= self.critical <= self.capacity:
+            raise Wrong(
+                f"warning {self.warning}, critical {self.critical} and capacity {self.capacity} are out of order",
+                "warning must not exceed critical, nor critical the capacity",
+            )
+        return self
+
+
+class Analytics(_Table):
+    """`[analytics]`: what is kept of refused requests."""
+
+    batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = 10
+    flush_interval: Duration = 60.0
+    retention: Duration = 30 * 86_400.0
+    client_addresses: Literal["whole", "masked", "hashed"] = "whole"
+
+
+class Cache(_Table):
+    """`[cache]`: what the cache analysis reckons with."""
+
+    value_of_saved_millisecond: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Policy(_Table):
+    """A whole policy file."""
+
+    version: Literal[1]
+    default_tier: StrictStr = "default"
+    key: Key = "ip+user"
+    strategy: StrategyName = "fixed-window"
+    on_error: OnError = "closed"
+    exempt: tuple[PatternText, ...] = BUILT_IN_EXEMPT
+    tiers: dict[StrictStr, Limits] = Field(default_factory=lambda: dict(BUILT_IN_TIERS))
+    routes: tuple[RouteRule, ...] = ()
+    clients: tuple[ClientRule, ...] = ()
+    unmatched: Unmatched = Unmatched()
+    identity: IdentityTable = IdentityTable()
+    memory: Memory = Memory()
+    analytics: Analytics = Analytics()
+    cache: Cache = Cache()
+
+    _origin: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("tiers", mode="before")
+    @classmethod
+    def _built_in_tiers_stay(cls, tiers: Any) -> Any:
+        return {**BUILT_IN_TIERS, **tiers} if isinstance(tiers, dict) else tiers
+
+    @field_validator("tiers")
+    @classmethod
+    def _plain_names(cls, tiers: dict[str, str]) -> dict[str, str]:
+        for name in tiers:
+            if not _TIER_NAME.fullmatch(name):
+                raise Wrong(f"{name!r} is not a tier's name", "use letters, digits, - _ .")
+        return tiers
+
+    @property
+    def key_spec(self) -> KeySpec:
+        """The default key."""
+        return parse_key(self.key)
+
+    @property
+    def default_strategy(self) -> Strategy:
+        """The default strategy."""
+        return Strategy(self.strategy)
+
+    def origin(self, place: str) -> str:
+        """`routes[2] (ratelimit.toml:31)`, or the place alone where there is no file."""
+        return self._origin.get(place, place)
+
+    def set_origins(self, origins: Mapping[str, str]) -> None:
+        """Note where each place stands in the file; done once, by the loader."""
+        self._origin.update(origins)

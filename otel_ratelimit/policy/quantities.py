@@ -1,0 +1,93 @@
+"""Limits, sizes and durations as they are written in the policy file, read strictly.
+
+The `limits` library looks for a limit anywhere in a text and skips the rest, so that `10/minuet` or
+`ten per minute` can leave a route without one. Here the whole text must be limits.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from limits import RateLimitItem, parse
+
+from otel_ratelimit.policy.wrong import Wrong, nearest
+
+_LIMIT: Final = re.compile(
+    r"(?P<amount>\d+)\s*(?:/|\bper\b)\s*(?P<multiples>\d+)?\s*(?P<unit>[a-z]+)", re.IGNORECASE
+)
+_UNITS: Final = ("second", "minute", "hour", "day", "month", "year")
+_EXAMPLE: Final = "write for instance 10/minute, or 10/minute; 50/hour"
+_MOST_AMOUNT: Final = 10**12
+_MOST_SECONDS: Final = 10 * 366 * 86_400
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]i?)?B?", re.IGNORECASE)
+_SIZE_FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?")
+_DURATION_FACTORS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def parse_limits(text: str) -> tuple[RateLimitItem, ...]:
+    """The limits in `text`, separated by `;`, `,` or `|`; the shortest window first.
+
+    Raises:
+        Wrong: something in it is not a limit, or two limits have the same window.
+    """
+    items = tuple(sorted(map(_parse_limit, re.split(r"[;,|]", text)), key=lambda item: item.get_expiry()))
+    for shorter, longer in zip(items, items[1:], strict=False):
+        if shorter.get_expiry() == longer.get_expiry():
+            raise Wrong(f"{text!r} has two limits for the same window", "keep the smaller one")
+    return items
+
+
+def _parse_limit(text: str) -> RateLimitItem:
+    text = text.strip()
+    found = _LIMIT.fullmatch(text)
+    if found is None:
+        raise Wrong(f"{text!r} is not a limit", _EXAMPLE)
+    unit = found["unit"].lower().removesuffix("s")
+    if unit not in _UNITS:
+        raise Wrong(f"{text!r}: {found['unit']!r} is not a unit of time", nearest(unit, _UNITS))
+    amount, multiples = int(found["amount"]), int(found["multiples"] or 1)
+    if amount == 0 or multiples == 0:
+        raise Wrong(f"{text!r} would refuse every request", "use at least 1")
+    item = parse(f"{amount}/{multiples} {unit}")
+    if amount > _MOST_AMOUNT or item.get_expiry() > _MOST_SECONDS:
+        raise Wrong(f"{text!r} is beyond what can be counted", "at most 10^12 in ten years")
+    return item
+
+
+def parse_size(value: int | str) -> int:
+    """Bytes, from a number or from `50 MB` (10^6) or `48 MiB` (2^20).
+
+    Raises:
+        Wrong: it is neither.
+    """
+    if isinstance(value, int):
+        size: float = value
+    else:
+        found = _SIZE.fullmatch(value.strip())
+        if found is None:
+            raise Wrong(f"{value!r} is not a size", 'write bytes, or for instance "50 MB" or "48 MiB"')
+        size = float(found[1]) * _SIZE_FACTORS[(found[2] or "").lower()]
+    if size <= 0:
+        raise Wrong(f"{value!r} is not a size", "use more than 0 bytes")
+    return int(size)
+
+
+def parse_duration(value: float | str) -> float:
+    """Seconds, from a number or from `60s`, `5m`, `12h`, `30d`.
+
+    Raises:
+        Wrong: it is neither, or not positive.
+    """
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip())
+        if found is None:
+            raise Wrong(f"{value!r} is not a duration", 'write seconds, or for instance "60s", "5m", "30d"')
+        seconds = float(found[1]) * _DURATION_FACTORS[found[2] or "s"]
+    else:
+        seconds = float(value)
+    if not 0 < seconds < float("inf"):
+        raise Wrong(f"{value!r} is not a duration", "use more than 0 seconds")
+    return seconds

@@ -1,0 +1,226 @@
+"""What the policy says of a route: limits, key and failure mode, resolved once and not per request."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+from limits import RateLimitItem
+
+from otel_ratelimit.events import ClientOverride, Identity, KeySpec, RoutePlan, Strategy, Window
+from otel_ratelimit.names import OTHER_METHOD, UNMATCHED_ROUTE
+from otel_ratelimit.policy.match import METHODS, Pattern
+from otel_ratelimit.policy.model import Policy, RouteRule, parse_key, parse_network
+from otel_ratelimit.policy.quantities import parse_limits
+
+DEFAULT_SOURCE: Final = "default_tier"
+"""`RoutePlan.source` of a route that no rule names."""
+UNMATCHED_SOURCE: Final = "unmatched"
+PREFLIGHT_SOURCE: Final = "preflight"
+CUSTOM_TIER: Final = "custom"
+"""Tier of a rule that has limits of its own."""
+
+_REMEMBERED_CLIENTS: Final = 4096
+
+
+class PolicyResolver:
+    """One policy, ready to be asked about routes and clients.
+
+    Args:
+        policy: the policy.
+        namespace: keeps the counters of several applications in one store apart.
+        shadow: every limit only observes, whatever the policy says.
+    """
+
+    def __init__(self, policy: Policy, namespace: str, *, shadow: bool) -> None:
+        self._policy = policy
+        self._namespace = _escape(namespace)
+        self._shadow = shadow
+        self._exempt = tuple(Pattern.parse(text) for text in policy.exempt)
+        self._rules = tuple((Pattern.parse(rule.match), rule) for rule in policy.routes)
+        self._users: dict[str, ClientOverride] = {}
+        self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ClientOverride]] = []
+        self._read_clients()
+        self.has_clients = bool(policy.clients)
+        self.policy_hash = policy_hash(policy)
+        self._client_of = lru_cache(_REMEMBERED_CLIENTS)(self._find_client)
+
+    def plan(self, endpoint: str, method: str, route: str) -> RoutePlan:
+        """The plan for one method of a route; HEAD is planned as GET."""
+        method = _planned_method(method)
+        for index, pattern in enumerate(self._exempt):
+            if pattern.matches(endpoint, method, route):
+                return self._exempt_plan(endpoint, method, route, self._policy.origin(f"exempt[{index}]"))
+        for index, (pattern, rule) in enumerate(self._rules):
+            if pattern.matches(endpoint, method, route):
+                return self._rule_plan(endpoint, method, route, rule, self._policy.origin(f"routes[{index}]"))
+        scope = f"{_escape_endpoint(endpoint)}:tier={_escape(self._policy.default_tier)}"
+        return self._default_plan(endpoint, method, route, scope, DEFAULT_SOURCE)
+
+    def unmatched(self, method: str) -> RoutePlan:
+        """The plan for requests that match no route: one bucket for all of them."""
+        table = self._policy.unmatched
+        tier = table.tier or (CUSTOM_TIER if table.limits else self._policy.default_tier)
+        limits = table.limits or self._policy.tiers[tier]
+        shadows = frozenset(parse_limits(limits)) if table.shadow else frozenset()
+        return RoutePlan(
+            endpoint="",
+            method=_planned_method(method),
+            route=UNMATCHED_ROUTE,
+            tier=tier,
+            exempt=False,
+            key=self._policy.key_spec,
+            windows=self._windows(limits, UNMATCHED_ROUTE, self._policy.default_strategy, shadows),
+            cost=1,
+            on_error=self._policy.on_error,
+            source=UNMATCHED_SOURCE,
+        )
+
+    def preflight(self, endpoint: str, route: str) -> RoutePlan:
+        """The plan for OPTIONS that Flask answers itself: a bucket of its own, the default tier's limits."""
+        scope = f"{_escape_endpoint(endpoint)}:preflight"
+        return self._default_plan(endpoint, "OPTIONS", route, scope, PREFLIGHT_SOURCE)
+
+    def client(self, identity: Identity) -> ClientOverride | None:
+        """What the policy says of this client in particular."""
+        return self._client_of(identity.user, identity.address)
+
+    def scaled(self, windows: tuple[Window, ...], override: ClientOverride) -> tuple[Window, ...]:
+        """The windows as they are for a client with an override; its counters are the same."""
+        return tuple(
+            _with_amount(window, max(1, round(window.amount * override.multiply))) for window in windows
+        )
+
+    def unused_rules(self, routes: list[tuple[str, str, str]]) -> list[str]:
+        """Rules that decide for none of `routes`, given as endpoint, method, route template."""
+        used = {self.plan(*route).source for route in routes}
+        origins = [self._policy.origin(f"routes[{index}]") for index in range(len(self._rules))]
+        return [origin for origin in origins if origin not in used]
+
+    def _rule_plan(self, endpoint: str, method: str, route: str, rule: RouteRule, source: str) -> RoutePlan:
+        tier = rule.tier or CUSTOM_TIER
+        limits = rule.limits or self._policy.tiers[tier]
+        strategy = Strategy(rule.strategy or self._policy.strategy)
+        shadows = frozenset(parse_limits(limits)) if rule.shadow is True else frozenset()
+        if isinstance(rule.shadow, str):
+            shadows = frozenset(parse_limits(rule.shadow))
+        return RoutePlan(
+            endpoint=endpoint,
+            method=method,
+            route=route,
+            tier=tier,
+            exempt=False,
+            key=parse_key(rule.key or self._policy.key),
+            windows=self._windows(limits, _scope(endpoint, method, rule), strategy, shadows),
+            cost=rule.cost,
+            on_error=rule.on_error or self._policy.on_error,
+            source=source,
+        )
+
+    def _default_plan(self, endpoint: str, method: str, route: str, scope: str, source: str) -> RoutePlan:
+        tier = self._policy.default_tier
+        return RoutePlan(
+            endpoint=endpoint,
+            method=method,
+            route=route,
+            tier=tier,
+            exempt=False,
+            key=self._policy.key_spec,
+            windows=self._windows(
+                self._policy.tiers[tier], scope, self._policy.default_strategy, frozenset()
+            ),
+            cost=1,
+            on_error=self._policy.on_error,
+            source=source,
+        )
+
+    def _exempt_plan(self, endpoint: str, method: str, route: str, source: str) -> RoutePlan:
+        key, on_error = KeySpec("ip"), self._policy.on_error
+        return RoutePlan(endpoint, method, route, "", True, key, (), 0, on_error, source)
+
+    def _windows(
+        self, limits: str, scope: str, strategy: Strategy, shadows: frozenset[RateLimitItem]
+    ) -> tuple[Window, ...]:
+        return tuple(
+            Window(
+                prefix=f"{self._namespace}|{scope}|{item.get_expiry()}|{strategy}|",
+                amount=item.amount,
+                seconds=item.get_expiry(),
+                strategy=strategy,
+                shadow=self._shadow or item in shadows,
+                text=str(item),
+                name=_quota_name(str(item)),
+            )
+            for item in parse_limits(limits)
+        )
+
+    def _read_clients(self) -> None:
+        for index, rule in enumerate(self._policy.clients):
+            override = ClientOverride(rule.multiply, rule.exempt, self._policy.origin(f"clients[{index}]"))
+            kind, _, argument = rule.match.partition(":")
+            if kind == "user":
+                self._users[argument] = override
+            else:
+                self._networks.append((parse_network(argument), override))
+
+    def _find_client(self, user: str | None, address: str) -> ClientOverride | None:
+        if user is not None and user in self._users:
+            return self._users[user]
+        if not self._networks:
+            return None
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return None
+        for network, override in self._networks:
+            if parsed.version == network.version and parsed in network:
+                return override
+        return None
+
+
+def policy_hash(policy: Policy) -> str:
+    """Twelve hex digits that change with anything the policy says."""
+    content = json.dumps(policy.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _scope(endpoint: str, method: str, rule: RouteRule) -> str:
+    """What a rule's requests share a counter with. Begins with the endpoint, `*` for several."""
+    counted = f"tier={_escape(rule.tier)}" if rule.tier is not None else f"rule={_escape(rule.match)}"
+    match rule.scope:
+        case "endpoint":
+            return f"{_escape_endpoint(endpoint)}:{counted}"
+        case "method":
+            return f"{_escape_endpoint(endpoint)}:{counted}:{method}"
+        case "rule":
+            return f"*:rule={_escape(rule.match)}"
+        case "tier":
+            return f"*:{counted}"
+
+
+def _planned_method(method: str) -> str:
+    if method == "HEAD":
+        return "GET"
+    return method if method in METHODS else OTHER_METHOD
+
+
+def _with_amount(window: Window, amount: int) -> Window:
+    _, _, rest = window.text.partition(" ")
+    text = f"{amount} {rest}"
+    return replace(window, amount=amount, text=text, name=_quota_name(text))
+
+
+def _quota_name(text: str) -> str:
+    return text.replace(" per 1 ", " per ").replace(" ", "-")
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%25").replace("|", "%7C")
+
+
+def _escape_endpoint(endpoint: str) -> str:
+    return _escape(endpoint).replace(":", "%3A")

@@ -1,0 +1,151 @@
+"""Real servers for acceptance tests: gunicorn below `opentelemetry-instrument`."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from otel_ratelimit.demo.receiver import Receiver
+from otel_ratelimit.demo.telemetry import Telemetry
+
+APP = """
+import flask
+
+app = flask.Flask(__name__)
+
+@app.get("/thing")
+def thing():
+    return "ok"
+
+@app.get("/health")
+def health():
+    return "ok"
+"""
+
+
+@pytest.fixture
+def telemetry():
+    return Telemetry()
+
+
+@pytest.fixture
+def receiver(telemetry):
+    receiver = Receiver(telemetry)
+    yield receiver
+    receiver.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """One gunicorn. `log` is what it and its workers have printed so far."""
+
+    def __init__(self, folder: Path, arguments: list[str], environ: dict[str, str]) -> None:
+        self.port = free_port()
+        self._log = folder / "server.log"
+        binaries = Path(sys.executable).parent
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "GUNICORN", "WEB_"))}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    binaries / "opentelemetry-instrument",
+                    binaries / "gunicorn",
+                    "--bind",
+                    f"127.0.0.1:{self.port}",
+                    *arguments,
+                    "app:app",
+                ],
+                cwd=folder,
+                env={**inherited, "OTEL_LOGS_EXPORTER": "none", **environ},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_until(self, done, what: str, seconds: float = 40.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what} did not happen in {seconds} s; the log says:\n{self.log}")
+            time.sleep(0.02)
+
+    def wait_until_ready(self) -> None:
+        def answers():
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log}")
+            with contextlib.suppress(OSError):
+                return self.get("/health")[0] == 200
+            return False
+
+        self.wait_until(answers, "an answer")
+
+    def get(self, path: str, method: str = "GET"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+        finally:
+            connection.close()
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self) -> None:
+        """As an operator would: SIGTERM, so that telemetry is flushed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                raise
+
+
+@pytest.fixture
+def serve(tmp_path, receiver):
+    """Call it with gunicorn's arguments, a policy and environment; it gives a running `Server`."""
+    servers = []
+
+    def start(*arguments, policy="", app=APP, environ=None, ready=True):
+        (tmp_path / "app.py").write_text(textwrap.dedent(app))
+        if policy:
+            (tmp_path / "ratelimit.toml").write_text(textwrap.dedent(policy))
+        server = Server(
+            tmp_path,
+            list(arguments),
+            {
+                "OTEL_SERVICE_NAME": "acceptance",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+                "OTEL_METRIC_EXPORT_INTERVAL": "500",
+                **(environ or {}),
+            },
+        )
+        servers.append(server)
+        if ready:
+            server.wait_until_ready()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -1,0 +1,92 @@
+"""The ledger against what the process really takes, each measurement in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import gc, json, sys, tracemalloc
+
+import psutil
+
+from otel_ratelimit.events import Strategy, Window
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+
+face, strategy, capacity, tool, *checkpoints = sys.argv[1:]
+checkpoints = [int(checkpoint) for checkpoint in checkpoints]
+storage = BoundedMemoryStorage(capacity=capacity, cleanup_interval=3600)
+counters = storage.counters
+window = Window(f"app|ep|86400|{strategy}|", 5, 86400, Strategy(strategy), False, "", "")
+key = "LIMITER/user-{:08}/some.endpoint/5/1/day".format
+hit = {
+    "take": lambda n: counters.take((window,), f"i{n:032x}", 1, 1.7e9 + n / 1e4),
+    "fixed-window": lambda n: storage.incr(key(n), 86400),
+    "moving-window": lambda n: storage.acquire_entry(key(n), 5, 86400),
+    "sliding-window-counter": lambda n: storage.acquire_sliding_window_entry(key(n), 5, 86400),
+}["take" if face == "take" else strategy]
+
+for n in range(10):  # everything that is made once
+    hit(n)
+storage.reset()
+# Use up what the interpreter has at hand, or the first megabyte would seem to cost nothing.
+ballast = [bytes(size) for size in range(16, 500, 8) for _ in range(1000)]
+ballast += [bytes(size) for size in range(600, 40_000, 400) for _ in range(3)]
+gc.collect()
+if tool == "tracemalloc":
+    tracemalloc.start()
+    grown = lambda: tracemalloc.get_traced_memory()[0]
+else:
+    grown = lambda: psutil.Process().memory_info().rss
+found, before, highest, ledger = [], grown(), 0, 0
+for n in range(1, checkpoints[-1] + 1):
+    hit(n)
+    if n % 5000 == 0:
+        highest = max(highest, grown() - before)
+        ledger = max(ledger, counters.ledger.used)
+    if n in checkpoints:
+        keys = storage.snapshot().keys
+        found.append({"keys": keys, "accounted": counters.ledger.used, "real": grown() - before})
+print(json.dumps({"checkpoints": found, "highest_accounted": ledger, "highest_real": highest}))
+"""
+
+
+def measure(face, strategy, capacity, *checkpoints, tools):
+    """The findings of each tool; the processes run at the same time."""
+    arguments = [sys.executable, "-c", MEASURE, face, strategy, capacity]
+    counts = [str(checkpoint) for checkpoint in checkpoints]
+    processes = [
+        subprocess.Popen(
+            [*arguments, tool, *counts], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for tool in tools
+    ]
+    answers = [process.communicate(timeout=110) for process in processes]
+    assert not any(process.returncode for process in processes), answers
+    return [json.loads(answer) for answer, _ in answers]
+
+
+@pytest.mark.parametrize("strategy", ["fixed-window", "sliding-window-counter", "moving-window"])
+@pytest.mark.parametrize("face", ["take", "limits"])
+def test_the_ledger_is_honest(face, strategy):
+    traced, resident = measure(face, strategy, "50MB", 10_000, 100_000, tools=["tracemalloc", "rss"])
+
+    for found in (*traced["checkpoints"], *resident["checkpoints"]):
+        assert found["keys"] in {10_000, 100_000}
+        assert 0.9 <= found["accounted"] / found["real"] <= 1.25, (traced, resident)
+
+
+@pytest.mark.parametrize("face", ["take", "limits"])
+def test_millions_of_distinct_keys_never_take_more_than_the_capacity(face):
+    (found,) = measure(face, "fixed-window", "2MB", 1_000_000, tools=["rss"])
+
+    assert found["checkpoints"][0]["keys"] > 10_000
+    assert found["highest_accounted"] <= 2_000_000
+    assert found["highest_real"] <= 2_000_000, found
+
+
+def test_a_fixed_window_takes_well_under_200_bytes_a_key():
+    (found,) = measure("take", "fixed-window", "50MB", 100_000, tools=["rss"])
+
+    assert found["checkpoints"][0]["real"] < 150 * 100_000

@@ -1,0 +1,93 @@
+"""The reference pages say what the code has, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from otel_ratelimit import names
+from otel_ratelimit.cli import main
+from otel_ratelimit.events import Outcome
+from otel_ratelimit.settings import RESERVED, variable_names
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+SPAN_ATTRIBUTES = {names.TIER, names.DECISION, names.LIMIT, names.REMAINING, names.CLIENT, names.ERROR_TYPE}
+INSTRUMENTS = {
+    names.REQUESTS,
+    names.UTILIZATION,
+    names.CHECK_DURATION,
+    names.KEY_FALLBACKS,
+    names.STORAGE_SIZE,
+    names.STORAGE_CAPACITY,
+    names.STORAGE_KEYS,
+    names.STORAGE_ERRORS,
+    names.STORAGE_OVERFLOWS,
+    names.CLEANUP_REMOVED_KEYS,
+    names.CLEANUP_FREED,
+    names.CLEANUP_DURATION,
+    names.POLICY_INFO,
+    names.POLICY_RELOADS,
+}
+
+
+def first_column(page, section=""):
+    text = (DOCS / page).read_text()
+    if section:
+        text = text.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE))
+
+
+def test_every_name_in_the_code_is_an_instrument_an_attribute_or_a_known_constant():
+    constants = {
+        value for key, value in vars(names).items() if key.isupper() and str(value).startswith("otel_")
+    }
+    others = {names.METER, names.STORAGE, names.OUTCOME, names.POLICY_HASH, names.KEY}
+    assert constants == INSTRUMENTS | (SPAN_ATTRIBUTES - {names.ERROR_TYPE}) | others
+
+
+def test_the_metrics_page_lists_every_instrument():
+    text = (DOCS / "reference/metrics.md").read_text()
+    table = text.split("\n## Metrics\n", 1)[1].split("`otel_ratelimit.decision` is one of", 1)[0]
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE)) == INSTRUMENTS
+
+
+def test_the_metrics_page_explains_every_decision():
+    text = (DOCS / "reference/metrics.md").read_text().split("`otel_ratelimit.decision` is one of", 1)[1]
+    table = text.split("\nThe tier", 1)[0]
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE)) == set(Outcome)
+
+
+def test_the_metrics_page_lists_every_span_attribute():
+    assert first_column("reference/metrics.md", "On the server span") == SPAN_ATTRIBUTES
+
+
+def test_the_environment_page_lists_every_variable():
+    assert first_column("reference/environment.md") == set(variable_names())
+    text = (DOCS / "reference/environment.md").read_text()
+    assert all(f"`{name}`" in text for name in RESERVED)
+
+
+def commands(group, prefix="otel-ratelimit"):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}"
+
+
+def test_the_command_line_page_lists_every_command():
+    listed = {re.sub(r" (\[?[A-Z:]+\]?)$", "", entry) for entry in first_column("reference/cli.md")}
+    assert listed == set(commands(main))
+
+
+@pytest.mark.parametrize(
+    "page", sorted(DOCS.rglob("*.md")) + [DOCS.parent / "README.md"], ids=lambda p: p.name
+)
+def test_no_link_of_a_page_leads_nowhere(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

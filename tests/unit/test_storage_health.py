@@ -1,0 +1,129 @@
+import logging
+
+import pytest
+
+from otel_ratelimit.events import CleanupReport, StorageSnapshot, Strategy, Window
+from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.storage.health import (
+    MemoryHealthLog,
+    check_memory_health,
+    effective_thresholds,
+    get_active_keys,
+    get_key_distribution,
+    get_storage_size,
+)
+
+MB = 1_000_000
+
+
+class Store:
+    """A store of any size one likes."""
+
+    def __init__(self, size, capacity=50 * MB):
+        self.size, self.capacity = size, capacity
+
+    def snapshot(self):
+        return StorageSnapshot("any", self.size, self.capacity, 7, 0, {"users": 5, "x": 2}, {"ip": 7})
+
+
+def test_size_keys_and_distribution_are_those_of_the_snapshot():
+    store = Store(12 * MB)
+
+    assert get_storage_size(store) == 12 * MB
+    assert get_active_keys(store) == 7
+    assert get_key_distribution(store) == ({"users": 5, "x": 2}, {"ip": 7})
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(0, "ok"), (39_999_999, "ok"), (40 * MB, "warning"), (50 * MB, "critical")]
+)
+def test_the_status_follows_the_size(size, status):
+    health = check_memory_health(Store(size, capacity=None))
+
+    assert health.status == status
+    assert health.size_bytes == size
+    assert health.capacity_bytes is None
+
+
+def test_the_message_says_size_capacity_and_thresholds():
+    health = check_memory_health(Store(41 * MB))
+
+    assert health.message == (
+        "counters take 41.0 MB of 50.0 MB, 7 keys; warning from 40.0 MB, critical from 47.9 MB"
+    )
+    assert health.used_ratio == pytest.approx(0.82)
+
+
+@pytest.mark.parametrize("capacity", [1 * MB, 10 * MB, 50 * MB, 200 * MB, None])
+def test_warning_comes_before_critical_and_critical_can_be_reached(capacity):
+    warning, critical = effective_thresholds(capacity, 40 * MB, 50 * MB)
+
+    assert 0 < warning < critical
+    assert capacity is None or critical < 0.98 * capacity
+
+
+@pytest.mark.parametrize("capacity", [1 * MB, 3 * MB, 8 * MB])
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_full_store_is_critical(capacity, strategy):
+    counters = BoundedCounters(capacity)
+    windows = [Window(f"a|b|{s}|{strategy}|", 9, s, strategy, False, "", "") for s in (60, 3600)]
+    n = 0
+    while not counters.overflows:
+        counters.take(windows, f"i{n:032x}", 1, 1_700_000_000.0)
+        n += 1
+
+    assert check_memory_health(counters).status == "critical"
+
+
+def lines(caplog):
+    return [(record.levelname, record.getMessage().split(":")[0]) for record in caplog.records]
+
+
+def test_each_threshold_crossed_is_logged_once_up_and_down(caplog):
+    caplog.set_level(logging.INFO)
+    store = Store(10 * MB, capacity=None)
+    log = MemoryHealthLog(store)
+
+    for size in (39, 41, 45, 41, 51, 60, 52, 44, 45, 30, 10):
+        store.size = size * MB
+        log.check()
+
+    assert lines(caplog) == [
+        ("WARNING", "counter store is warning"),
+        ("ERROR", "counter store is critical"),
+        ("INFO", "counter store is warning"),
+        ("INFO", "counter store is ok"),
+    ]
+
+
+def test_a_size_that_trembles_about_a_threshold_does_not_flood_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    store = Store(0, capacity=None)
+    log = MemoryHealthLog(store)
+
+    for n in range(1000):
+        store.size = 40 * MB + (-1) ** n * 1000
+        log.check()
+
+    assert len(caplog.records) == 1
+
+
+def test_the_size_is_logged_at_start_and_after_each_cleanup(caplog):
+    caplog.set_level(logging.INFO)
+    log = MemoryHealthLog(Store(10 * MB))
+
+    log.start()
+    log.cleaned(CleanupReport(3, 400, 0.1, 0.0001))
+
+    assert lines(caplog) == [("INFO", "counter store"), ("INFO", "after cleanup (3 removed)")]
+
+
+def test_an_overflow_reports_a_full_store_at_once_and_only_once(caplog):
+    store = Store(10 * MB)
+    log = MemoryHealthLog(store)
+    store.size = 49 * MB
+
+    for _ in range(100):
+        log.overflowed("prefix")
+
+    assert lines(caplog) == [("ERROR", "counter store is critical")]

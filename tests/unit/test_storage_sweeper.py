@@ -1,0 +1,191 @@
+import gc
+import logging
+import threading
+import time
+import weakref
+
+from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.events import Strategy, Window
+from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.storage.sweeper import Sweeper
+from otel_ratelimit.storage.tables import SHARD_KEYS
+
+MINUTE = Window("a|ep|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
+HOUR = Window("a|ep|3600|moving-window|", 5, 3600, Strategy.MOVING_WINDOW, False, "", "")
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_700_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def filled(clock, keys=5000):
+    counters = BoundedCounters(50_000_000, clock)
+    for n in range(keys):
+        counters.take([MINUTE, HOUR], f"i{n:032x}", 1, clock.now)
+    return counters
+
+
+def threads():
+    return {thread.name for thread in threading.enumerate()}
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen within 10 s"
+        time.sleep(0.005)
+
+
+def test_a_sweep_removes_what_is_expired_and_nothing_else():
+    clock = Clock()
+    counters = filled(clock)
+    clock.now += 60
+    counters.take([MINUTE], "i" + 32 * "f", 1, clock.now)
+
+    report = Sweeper(counters, 60).sweep()
+
+    assert report.removed_keys == 5000
+    assert counters.snapshot().keys == 5001
+    assert counters.peek([HOUR], f"i{7:032x}", 1, clock.now).states[0].used == 1
+    assert counters.peek([MINUTE], "i" + 32 * "f", 1, clock.now).states[0].used == 1
+
+
+def test_a_sweep_reports_the_bytes_it_freed():
+    clock = Clock()
+    counters = filled(clock)
+    before = counters.ledger.used
+    clock.now += 60
+
+    report = Sweeper(counters, 60).sweep()
+
+    assert report.freed_bytes == before - counters.ledger.used
+    assert report.freed_bytes > 5000 * 80
+    assert report.duration_seconds >= report.longest_pause_seconds > 0
+
+
+def test_memory_goes_back_to_that_of_an_empty_store():
+    clock = Clock()
+    empty = BoundedCounters(50_000_000).ledger.used
+    counters = filled(clock)
+    clock.now += 3600
+
+    Sweeper(counters, 60).sweep()
+
+    assert counters.ledger.used == empty
+    assert counters.tables() == []
+
+
+def test_the_lock_is_released_between_steps_and_a_step_is_small():
+    clock = Clock()
+    counters = filled(clock, keys=20_000)
+    clock.now += 60
+    ticks = iter(range(10**9))
+    removed_between = []
+    keys = [counters.snapshot().keys]
+
+    def rest(_seconds):
+        assert not counters.lock.locked()
+        now = sum(table.keys for table in counters.tables())
+        removed_between.append(keys[0] - now)
+        keys[0] = now
+
+    # A timer by which every shard takes too long: one shard a step.
+    Sweeper(counters, 60, timer=lambda: float(next(ticks)), rest=rest).sweep()
+
+    assert max(removed_between) <= SHARD_KEYS
+    assert sum(removed_between) == 20_000
+
+
+def test_small_shards_share_a_step():
+    clock = Clock()
+    counters = BoundedCounters(50_000_000, clock)
+    for n in range(100):
+        window = Window(f"a|ep{n}|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
+        counters.take([window], "i" + 32 * "f", 1, clock.now)
+    rests = []
+
+    Sweeper(counters, 60, timer=lambda: 0.0, rest=rests.append).sweep()
+
+    assert len(rests) == 1
+
+
+def test_a_store_that_is_reset_during_a_sweep_keeps_an_exact_ledger():
+    clock = Clock()
+    counters = filled(clock)
+    clock.now += 60
+    ticks = iter(range(10**9))
+
+    def rest(_seconds):
+        counters.reset()
+        counters.take([MINUTE], "i" + 32 * "f", 1, clock.now)
+
+    Sweeper(counters, 60, timer=lambda: float(next(ticks)), rest=rest).sweep()
+
+    assert counters.ledger.used == sum(table.weigh() for table in counters.tables())
+    assert counters.snapshot().keys == 1
+
+
+def test_listeners_hear_of_each_cleanup_and_one_that_fails_does_not_silence_the_next(caplog):
+    sweeper = Sweeper(filled(Clock()), 60)
+    heard = []
+    sweeper.on_cleanup(lambda _report: 1 / 0)
+    sweeper.on_cleanup(heard.append)
+
+    report = sweeper.sweep()
+
+    assert heard == [report]
+    assert sweeper.last == report
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_sweep_says_in_the_log_what_it_removed(caplog):
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    counters = filled(clock)
+    clock.now += 60
+
+    Sweeper(counters, 60).sweep()
+
+    assert "5000 expired counters removed" in caplog.text
+
+
+def test_no_thread_runs_before_the_first_request_and_one_sweeps_from_then_on():
+    clock = Clock()
+    counters = BoundedCounters(1_000_000, clock)
+    sweeper = Sweeper(counters, 0.01)
+    assert "otel-ratelimit-sweeper" not in threads()
+
+    counters.take([MINUTE], "i" + 32 * "f", 1, clock.now)
+    clock.now += 60
+
+    wait_until(lambda: sweeper.last is not None and counters.snapshot().keys == 0)
+
+
+def test_a_worker_that_is_given_is_used():
+    worker = BackgroundWorker("given")
+    counters = BoundedCounters(1_000_000)
+    sweeper = Sweeper(counters, 0.01, worker)
+    try:
+        counters.take([MINUTE], "i" + 32 * "f", 1, time.time())
+        wait_until(lambda: sweeper.last is not None)
+        assert "given" in threads()
+    finally:
+        worker.close()
+
+
+def test_a_store_that_nobody_needs_any_more_is_collected_and_its_thread_ends():
+    counters = BoundedCounters(1_000_000)
+    sweeper = Sweeper(counters, 0.01)
+    counters.take([MINUTE], "i" + 32 * "f", 1, time.time())
+    wait_until(lambda: sweeper.last is not None)
+    gone = weakref.ref(counters)
+    mine = sweeper._worker._thread
+
+    del counters, sweeper
+
+    wait_until(lambda: gc.collect() >= 0 and gone() is None)
+    wait_until(lambda: not mine.is_alive())
