@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from flask.app import Flask
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import (
+    BaseInstrumentor,  # type: ignore[attr-defined]  # exported by __all__, which its stub marker hides
+)
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its package is not typed
+class RateLimitInstrumentor(BaseInstrumentor):
     """Entry point `otel_ratelimit` in group `opentelemetry_instrumentor`."""
 
     _rate_limit: RateLimit | None = None

@@ -12,6 +12,8 @@ from otel_ratelimit.errors import ConfigurationError
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy, policy_hash
 from otel_ratelimit.settings import settings_from
 
+_COLUMNS = ("#", "MATCH", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST")
+
 BUILT_IN = "the built-in policy"
 
 _file = click.argument("file", required=False, type=click.Path(path_type=Path))
@@ -70,7 +72,7 @@ def show(file: Path | None, as_json: bool) -> None:
 
 
 def _rules(read: Policy) -> list[tuple[str, ...]]:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             str(index),
             rule.match,

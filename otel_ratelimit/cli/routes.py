@@ -133,6 +133,6 @@ def _print(rows: list[RouteRow], share: float) -> None:
     exempt = sum(row.status == EXEMPT for row in rows)
     protected = sum(row.status == PROTECTED for row in rows)
     click.echo(
-        f"\n{protected} of {len(rows) - exempt} protected ({share:.1f} %), {exempt} exempt; requests that match"
-        " no route share one bucket."
+        f"\n{protected} of {len(rows) - exempt} protected ({share:.1f} %), {exempt} exempt;"
+        " requests that match no route share one bucket."
     )

@@ -62,7 +62,7 @@ def what_to_try(port: int, dsn: str) -> Text:
     for what, *commands in (
         ("In another terminal:", f"URL=http://{LOOPBACK}:{port}"),
         (
-            "Five an hour are allowed; the sixth gets 429, and is told when to come back:",
+            "Five an hour reach the application (401: sign in first); the sixth gets 429:",
             "for i in 1 2 3 4 5 6; do curl -si -X POST $URL/api/scrape | grep -iE '^(HTTP|retry)'; done",
         ),
         (
@@ -73,7 +73,7 @@ def what_to_try(port: int, dsn: str) -> Text:
         (
             "Signed in, one has a count of one's own (analyses: 10 a minute):",
             f'curl -s -c jar $URL/login --json \'{{"email":"{email_of(1)}","password":"{PASSWORD}"}}\'',
-            "curl -si -b jar $URL/api/ai/analyze-jobs --json '{\"job_ids\":[1,2,3]}'",
+            "curl -si -b jar $URL/api/ai/analyze-jobs -d '{\"job_ids\":[1,2,3]}'",
         ),
         ("The database:", f"psql '{dsn}'"),
     ):
@@ -126,8 +126,8 @@ def _figures(outcome: DemoOutcome) -> Table:
     )
     table.add_row(
         "overhead",
-        f"a check takes {_milliseconds(overhead.check_p50)} (median), {_milliseconds(overhead.check_p99)} (p99);"
-        f" a whole request {_milliseconds(overhead.request_p50)}",
+        f"a check takes {_milliseconds(overhead.check_p50)} (median),"
+        f" {_milliseconds(overhead.check_p99)} (p99); a request {_milliseconds(overhead.request_p50)}",
     )
     table.add_row("numbers", _agreement(numbers))
     if outcome.workers > 1:

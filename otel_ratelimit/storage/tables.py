@@ -3,7 +3,7 @@
 A single big dict stops every request for tens of milliseconds whenever it doubles. Here a
 directory points to shards of at most `SHARD_KEYS` entries; a shard that is full is split in two, and
 nothing else moves. That is extendible hashing (Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing:
-a fast access method for dynamic files", ACM TODS 4(3), 1979). A split takes about 60 µs.
+a fast access method for dynamic files", ACM TODS 4(3), 1979). A split takes about 0.1 ms.
 
 Keys are integers or strings (see `keys`), values immutable atoms (see `windows`). Shards are plain dicts:
 holding nothing but such objects, they are never visited by the garbage collector.
@@ -25,8 +25,8 @@ from otel_ratelimit.storage.accounting import (
 from otel_ratelimit.storage.keys import KeyForm
 from otel_ratelimit.storage.windows import SLIDING_WINDOW_COUNTER, Rules, Value
 
-SHARD_KEYS: Final = 640
-"""Split above this; both halves then fit a dict of 512 slots (341 entries)."""
+SHARD_KEYS: Final = 320
+"""Split above this; both halves then fit a dict of 256 slots (170 entries)."""
 _SPARSE_BYTES_PER_KEY: Final = 160
 """A shard whose dict is roomier than this per key is packed again."""
 _DENSE_ENOUGH_BYTES: Final = 1024

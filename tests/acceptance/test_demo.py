@@ -19,13 +19,20 @@ from click.testing import CliRunner
 from otel_ratelimit.demo import command
 from otel_ratelimit.demo.errors import ExtraMissingError
 from otel_ratelimit.demo.postgres import find_binaries
-from otel_ratelimit.demo.workspace import PREFIX
 
 OTEL_RATELIMIT = str(Path(sys.executable).with_name("otel-ratelimit"))
 
 
 @pytest.fixture(scope="module")
-def finished():
+def temporary():
+    # Not pytest's own, which as root no other user may enter.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def finished(temporary):
     try:
         find_binaries()
     except ExtraMissingError as error:
@@ -38,6 +45,7 @@ def finished():
         capture_output=True,
         text=True,
         timeout=110,
+        env={**os.environ, "TMPDIR": temporary},
     )
 
 
@@ -117,10 +125,9 @@ def test_progress_does_not_spoil_the_json(finished, outcome):
     assert finished.stdout.lstrip().startswith("{")
 
 
-def test_nothing_is_left_behind(finished):
+def test_nothing_is_left_behind(finished, temporary):
     assert finished.returncode == 0, finished.stderr
-    left = [path for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") if str(path) in finished.stderr]
-    assert left == []
+    assert list(Path(temporary).iterdir()) == []
 
 
 def test_a_taken_port_is_said_at_once_with_what_to_do():
@@ -142,13 +149,13 @@ def test_a_missing_extra_is_named(monkeypatch):
     assert 'pip install "otel-ratelimit[demo]"' in result.stderr
 
 
-def test_a_demo_that_is_stopped_takes_everything_with_it():
+def test_a_demo_that_is_stopped_takes_everything_with_it(temporary):
     demo = subprocess.Popen(
         [OTEL_RATELIMIT, "demo", "--port", "0", "--duration", "60"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TMPDIR": "/tmp"},
+        env={**os.environ, "TMPDIR": temporary},
     )
     for line in demo.stdout:
         if line.startswith("Application"):
@@ -162,3 +169,4 @@ def test_a_demo_that_is_stopped_takes_everything_with_it():
     while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
         assert time.monotonic() < deadline, children
         time.sleep(0.05)
+    assert list(Path(temporary).iterdir()) == []

@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from limits.strategies import FixedWindowRateLimiter
 
 from otel_ratelimit.events import Strategy, Window
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.storage.sweeper import Sweeper
 
 OURS, THEIRS = "bounded-memory", "memory"
 HITS = 100_000
@@ -60,9 +62,8 @@ def filled(which: str, keys: int) -> tuple[FixedWindowRateLimiter, list[str]]:
 
 
 def background_cpu_seconds() -> float:
-    """Processor time of all threads but the first."""
-    process = psutil.Process()
-    return sum(t.user_time + t.system_time for t in process.threads() if t.id != process.pid)
+    """Processor time of all threads but this one, those that have ended included."""
+    return time.process_time() - time.thread_time()
 
 
 # --- one measurement each; run in a process of its own -------------------------------------------
@@ -74,6 +75,17 @@ def measure_hits(which: str, keys: int) -> dict[str, float]:
     begun = time.perf_counter()
     for one in picked:
         limiter.hit(ITEM, one, "endpoint")
+    return {"us": (time.perf_counter() - begun) / HITS * 1e6}
+
+
+def measure_decisions(which: str, keys: int) -> dict[str, float]:
+    """A hit and what response headers need: how much is left, and until when."""
+    limiter, who = filled(which, keys)
+    picked = random.Random(1).choices(who, k=HITS)
+    begun = time.perf_counter()
+    for one in picked:
+        limiter.hit(ITEM, one, "endpoint")
+        limiter.get_window_stats(ITEM, one, "endpoint")
     return {"us": (time.perf_counter() - begun) / HITS * 1e6}
 
 
@@ -118,7 +130,6 @@ def measure_background(which: str, keys: int) -> dict[str, float]:
             hits += 1
         else:
             time.sleep(0.0005)
-    # A thread that has ended takes its record with it, so theirs is a lower bound.
     return {"idle": idle / seconds, "under_hits": (background_cpu_seconds() - before) / seconds}
 
 
@@ -135,18 +146,19 @@ def measure_pauses(which: str, keys: int) -> dict[str, float]:
 
 
 def measure_sweep(keys: int) -> dict[str, float]:
-    now = [time.time()]
-    storage = BoundedMemoryStorage(capacity="500MB", clock=lambda: now[0])
-    window = Window("a|endpoint|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
-    for n in range(keys):
-        storage.counters.take([window], client(n), 1, now[0])
-    now[0] += 60
-    report = storage.sweeper.sweep()
-    return {
-        "removed": report.removed_keys,
-        "duration_ms": report.duration_seconds * 1e3,
-        "longest_pause_us": report.longest_pause_seconds * 1e6,
-    }
+    """Once by the clock, once by the processor's: other processes lengthen the former."""
+    found = {"keys": float(keys)}
+    for name, timer in (("wall", time.perf_counter), ("cpu", time.thread_time)):
+        now = [time.time()]
+        counters = BoundedCounters(500_000_000, clock=lambda now=now: now[0])
+        window = Window("a|endpoint|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
+        for n in range(keys):
+            counters.take([window], client(n), 1, now[0])
+        now[0] += 60
+        swept = Sweeper(counters, 60, timer=timer).sweep()
+        found[f"{name}_ms"] = swept.duration_seconds * 1e3
+        found[f"{name}_longest_pause_us"] = swept.longest_pause_seconds * 1e6
+    return found
 
 
 def measure_distinct(distinct: int) -> dict[str, float]:
@@ -178,6 +190,7 @@ def measure_distinct(distinct: int) -> dict[str, float]:
 
 MEASUREMENTS: dict[str, Callable[..., dict[str, float]]] = {
     "hits": measure_hits,
+    "decisions": measure_decisions,
     "take": measure_take,
     "memory": measure_memory,
     "background": measure_background,
@@ -197,8 +210,8 @@ def run(name: str, *arguments: object) -> dict[str, float]:
     return found
 
 
-def ratios(keys: int, repeats: int) -> dict[str, Any]:
-    pairs = [(run("hits", OURS, keys)["us"], run("hits", THEIRS, keys)["us"]) for _ in range(repeats)]
+def in_turn(name: str, keys: int, repeats: int) -> dict[str, Any]:
+    pairs = [(run(name, OURS, keys)["us"], run(name, THEIRS, keys)["us"]) for _ in range(repeats)]
     found = [theirs / ours for ours, theirs in pairs]
     return {
         "ours_us": statistics.median(ours for ours, _ in pairs),
@@ -219,57 +232,66 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure:
         name, *arguments = json.loads(options.measure)
-        print(json.dumps(MEASUREMENTS[name](*arguments)))  # noqa: T201 - read by the calling process
+        print(json.dumps(MEASUREMENTS[name](*arguments)))
         return
     figures: dict[str, Any] = {}
     for line in report(options, figures):
-        print(line, flush=True)  # noqa: T201 - the table is the point
+        print(line, flush=True)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def report(options: argparse.Namespace, figures: dict[str, Any]) -> Any:
+def report(options: argparse.Namespace, figures: dict[str, Any]) -> Iterator[str]:
     """The table's lines as they become known; fills `figures`."""
     keys = [int(count) for count in options.keys.split(",")]
-    most = max(keys)
     yield "| | bounded-memory | limits' memory | ratio |"
     yield "|-|-|-|-|"
-    for count in keys:
-        found = figures[f"hits_{count}"] = ratios(count, options.repeats)
-        yield (
-            f"| fixed-window hit through `limits`, {count:,} live keys | {found['ours_us']:.2f} µs "
-            f"| {found['theirs_us']:.2f} µs | {found['ratio']:.2f} [{found['lowest']:.2f}, {found['highest']:.2f}] |"
-        )
-    for name, unit, names in (
-        ("memory", "B", {"bytes": "memory per key"}),
-        ("background", "%", {"idle": "background CPU, idle", "under_hits": "background CPU, 1,000 hits/s"}),
-        ("pauses", "µs", {"p50": "hit on a new key, median", "p999": "... p99.9", "max": "... longest"}),
+    for name, title in (("hits", "fixed-window hit through `limits`"), ("decisions", "... and its state")):
+        for count in keys:
+            found = figures[f"{name}_{count}"] = in_turn(name, count, options.repeats)
+            spread = f"{found['ratio']:.2f} [{found['lowest']:.2f}, {found['highest']:.2f}]"
+            ours, theirs = f"{found['ours_us']:.2f} µs", f"{found['theirs_us']:.2f} µs"
+            yield f"| {title}, {count:,} live keys | {ours} | {theirs} | {spread} |"
+    yield from side_by_side(max(keys), figures)
+    yield from alone(max(keys), options.distinct, figures)
+
+
+def side_by_side(keys: int, figures: dict[str, Any]) -> Iterator[str]:
+    for name, unit, scale, titles in (
+        ("memory", "B", 1, {"bytes": "memory per key"}),
+        (
+            "background",
+            "%",
+            100,
+            {"idle": "background CPU, idle", "under_hits": "background CPU, 1,000 hits/s"},
+        ),
+        ("pauses", "µs", 1, {"p50": "hit on a new key, median", "p999": "... p99.9", "max": "... longest"}),
     ):
-        ours, theirs = (run(name, which, most) for which in (OURS, THEIRS))
+        ours, theirs = (run(name, which, keys) for which in (OURS, THEIRS))
         figures[name] = {"ours": ours, "theirs": theirs}
-        for key, title in names.items():
-            mine, peer = (value[key] * (100 if unit == "%" else 1) for value in (ours, theirs))
+        for key, title in titles.items():
+            mine, peer = ours[key] * scale, theirs[key] * scale
             ratio = f"{peer / mine:.2f}" if mine else ""
-            yield f"| {title}, {most:,} keys | {mine:.1f} {unit} | {peer:.1f} {unit} | {ratio} |"
+            yield f"| {title}, {keys:,} keys | {mine:.2f} {unit} | {peer:.2f} {unit} | {ratio} |"
+
+
+def alone(keys: int, distinct: int, figures: dict[str, Any]) -> Iterator[str]:
     for strategy in Strategy:
         for windows in (1, 2):
-            hot, cold = (run("take", strategy, windows, count)["us"] for count in (1000, most))
+            hot, cold = (run("take", strategy, windows, count)["us"] for count in (1000, keys))
             figures[f"take_{strategy}_{windows}"] = {"hot_us": hot, "cold_us": cold}
-            yield f"| `take`, {strategy} × {windows}, 1,000 / {most:,} clients | {hot:.2f} / {cold:.2f} µs | | |"
-    sweep = figures["sweep"] = run("sweep", most)
-    yield (
-        f"| sweep of {sweep['removed']:,} expired keys: in all, longest pause | {sweep['duration_ms']:.0f} ms, "
-        f"{sweep['longest_pause_us']:.0f} µs | | |"
-    )
-    flood = figures["distinct"] = run("distinct", options.distinct)
-    yield (
-        f"| {options.distinct:,} distinct keys, capacity {flood['capacity'] / 1e6:.0f} MB: highest accounted, RSS "
-        f"| {flood['accounted'] / 1e6:.1f} MB, {flood['rss'] / 1e6:.1f} MB | | |"
-    )
-    yield (
-        f"| ... live counters kept, keys held, overflows | {flood['live_kept']} of {LIVE}, {flood['keys']:,}, "
-        f"{flood['overflows']:,} ({flood['us']:.1f} µs a hit) | | |"
-    )
+            title = f"`take`, {windows} {strategy}, 1,000 / {keys:,} clients"
+            yield f"| {title} | {hot:.2f} / {cold:.2f} µs | | |"
+    sweep = figures["sweep"] = run("sweep", keys)
+    for name, title in (("wall", "by the clock"), ("cpu", "processor time")):
+        total, longest = sweep[f"{name}_ms"], sweep[f"{name}_longest_pause_us"]
+        yield f"| sweep of {keys:,}, {title}: in all, longest pause | {total:.0f} ms, {longest:.0f} µs | | |"
+    flood = figures["distinct"] = run("distinct", distinct)
+    accounted, rss, capacity = (flood[key] / 1e6 for key in ("accounted", "rss", "capacity"))
+    title = f"{distinct:,} distinct keys, capacity {capacity:.0f} MB: most accounted, RSS"
+    yield f"| {title} | {accounted:.1f} MB, {rss:.1f} MB | | |"
+    kept = f"{flood['live_kept']:.0f} of {LIVE}, {flood['keys']:,.0f}, {flood['us']:.1f} µs"
+    yield f"| ... live counters kept, keys held, time of a hit | {kept} | | |"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def interrupting_often():
 
 
 def allowed_by_all(hits, hit):
-    """How many of 16 × `hits` calls of `hit` were allowed."""
+    """How many of 16 times `hits` calls of `hit` were allowed."""
     allowed = []
     start = threading.Barrier(THREADS)
 

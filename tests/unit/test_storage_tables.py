@@ -69,7 +69,7 @@ def test_keys_that_all_lead_to_one_shard_do_not_blow_up_the_directory():
         table.put(keys.of_client(f"i{n:012x}".ljust(33, "0")), 1j)
 
     assert table.keys == 5_000
-    assert len(table.shards) <= 64
+    assert len(table.shards) <= 128
     assert table.ledger.used == table.weigh()
 
 

@@ -23,7 +23,7 @@ def current_user_id() -> int:
 
 def body() -> dict[str, Any]:
     """The request's JSON object; answers 400 if it is anything else."""
-    value = request.get_json(silent=True)
+    value = request.get_json(force=True, silent=True)
     if not isinstance(value, dict):
         abort(400, "The body must be a JSON object.")
     return value

@@ -1,0 +1,194 @@
+"""The commands as an operator types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "otel-ratelimit"
+
+APP = """
+import flask
+from flask.views import MethodView
+
+app = flask.Flask(__name__)
+jobs = flask.Blueprint("jobs", __name__, url_prefix="/api/jobs")
+
+class Job(MethodView):
+    def get(self, job_id):
+        return "ok"
+    def delete(self, job_id):
+        return "ok"
+
+jobs.add_url_rule("/<int:job_id>", view_func=Job.as_view("job"))
+app.register_blueprint(jobs)
+
+@app.post("/api/ai/analyze")
+def analyze():
+    return "ok"
+
+@app.get("/health")
+def health():
+    return "ok"
+
+def create_app():
+    return app
+"""
+POLICY = """
+version = 1
+[tiers]
+default = "100/minute"
+[[routes]]
+match = "POST /api/ai/*"
+tier = "expensive"
+[[routes]]
+match = "DELETE /api/jobs/*"
+limits = "5/minute"
+shadow = true
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "ratelimit.toml").write_text(POLICY)
+    return tmp_path
+
+
+def run(folder, *arguments, **environ):
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **environ},
+        check=False,
+    )
+
+
+def test_routes_lists_every_route_with_tier_limits_key_and_the_rule_that_says_so(folder):
+    result = run(folder, "routes", "app:app")
+    assert result.returncode == 0, result.stderr
+    lines = [line.split("  ") for line in result.stdout.splitlines()]
+    rows = {
+        (cells[0].strip(), [c for c in cells if c][1].strip()): " ".join(cells)
+        for cells in lines
+        if len(cells) > 2
+    }
+    assert "expensive" in rows["POST", "/api/ai/analyze"]
+    assert "10 per 1 minute; 50 per 1 hour" in rows["POST", "/api/ai/analyze"]
+    assert "ip+user" in rows["POST", "/api/ai/analyze"]
+    assert "routes[0] (ratelimit.toml:5)" in rows["POST", "/api/ai/analyze"]
+    assert "default_tier" in rows["GET", "/api/jobs/<int:job_id>"]
+    assert "shadow" in rows["DELETE", "/api/jobs/<int:job_id>"]
+    assert "exempt" in rows["GET", "/health"]
+
+
+def test_routes_as_json_gives_the_share_protected(folder):
+    result = run(folder, "routes", "app:create_app()", "--json")
+    document = json.loads(result.stdout)
+    # Three count: the AI route, GET and DELETE of a job; the last only observes.
+    assert document["protected_percent"] == 66.67
+    assert {row["status"] for row in document["routes"]} == {"protected", "shadow", "exempt"}
+
+
+def test_fail_under_fails_a_pipeline_and_names_what_is_not_protected(folder):
+    result = run(folder, "routes", "app:app", "--fail-under", "100")
+    assert result.returncode == 1
+    assert "DELETE /api/jobs/<int:job_id> only observes (routes[1] (ratelimit.toml:8))" in result.stderr
+    (folder / "ratelimit.toml").write_text(POLICY.replace("shadow = true", ""))
+    assert run(folder, "routes", "app:app", "--fail-under", "100").returncode == 0
+
+
+def test_without_a_policy_nothing_is_protected(folder):
+    (folder / "ratelimit.toml").unlink()
+    result = run(folder, "routes", "app:app", "--fail-under", "1")
+    assert result.returncode == 1
+    assert "0.0 %" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("nothing:app", "nothing"), ("app:nothing", "nothing"), ("broken:app", "broken")],
+)
+def test_an_app_that_cannot_be_loaded_is_wrong_use_without_a_traceback(folder, target, said):
+    (folder / "broken.py").write_text("raise RuntimeError('at import')\n")
+    result = run(folder, "routes", target)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_policy_check_accepts_a_valid_file(folder):
+    result = run(folder, "policy", "check")
+    assert result.returncode == 0
+    assert "ratelimit.toml: valid; 2 rules" in result.stdout
+
+
+def test_policy_check_names_every_mistake_and_fails(folder):
+    (folder / "bad.toml").write_text(
+        textwrap.dedent(
+            """\
+            version = 2
+            defalt_tier = "x"
+            [tiers]
+            slow = "ten per minuet"
+            [[routes]]
+            match = "/a"
+            tier = "slwo"
+            """
+        )
+    )
+    result = run(folder, "policy", "check", "bad.toml")
+    assert result.returncode == 1
+    assert [line.split(" ")[0] for line in result.stderr.splitlines()[:-1]] == [
+        "bad.toml:1:",
+        "bad.toml:2:",
+        "bad.toml:4:",
+        "bad.toml:7:",
+    ]
+    assert "did you mean 'default_tier'?" in result.stderr
+    assert "did you mean 'slow'?" in result.stderr
+    assert "4 problems found." in result.stderr
+
+
+def test_policy_check_without_a_file_is_wrong_use(tmp_path):
+    result = run(tmp_path, "policy", "check")
+    assert result.returncode == 2
+    assert "OTEL_RATELIMIT_POLICY" in result.stderr
+
+
+def test_policy_check_reads_the_variable(folder):
+    (folder / "other.toml").write_text("version = 1\n")
+    result = run(folder, "policy", "check", OTEL_RATELIMIT_POLICY="other.toml")
+    assert "other.toml: valid; 0 rules" in result.stdout
+
+
+def test_policy_show_fills_in_the_defaults(folder):
+    shown = run(folder, "policy", "show").stdout
+    assert "expensive" in shown
+    assert "everything else" in shown
+    document = json.loads(run(folder, "policy", "show", "--json").stdout)
+    assert document["routes"][1]["limits"] == "5/minute"
+    assert document["tiers"]["cheap"] == "200/minute"
+
+
+def test_policy_show_without_a_file_shows_the_built_in_policy(tmp_path):
+    assert "the built-in policy" in run(tmp_path, "policy", "show").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["routes"], ["routes", "app:app", "--fail-under", "200"]]
+)
+def test_wrong_use_exits_with_2(folder, arguments):
+    assert run(folder, *arguments).returncode == 2
+
+
+def test_the_version_is_told(folder):
+    assert run(folder, "--version").stdout.startswith("otel-ratelimit 0.")

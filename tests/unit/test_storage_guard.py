@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from otel_ratelimit.errors import StorageUnavailableError
+from otel_ratelimit.events import Taken
+from otel_ratelimit.storage.guard import GuardedStore, error_type_of
+
+ANSWER = Taken(True, ())
+
+
+class Store:
+    name = "flaky"
+
+    def __init__(self):
+        self.error = None
+        self.calls = 0
+
+    def take(self, windows, client, cost, now):
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return ANSWER
+
+    peek = take
+
+    def clear(self, windows, client):
+        return self.take(windows, client, 0, 0.0) and 0
+
+
+class Monotonic:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def monotonic():
+    return Monotonic()
+
+
+def ask(guard):
+    return guard.take((), "client", 1, 0.0)
+
+
+def test_a_working_store_is_passed_through(store):
+    assert ask(GuardedStore(store)) is ANSWER
+    assert GuardedStore(store).retry_after() == 0.0
+
+
+def test_whatever_the_store_raises_becomes_one_kind_of_error(store):
+    class ConnectionRefusedByPeerError(OSError):
+        pass
+
+    store.error = ConnectionRefusedByPeerError("no")
+    with pytest.raises(StorageUnavailableError) as caught:
+        ask(GuardedStore(store))
+    assert caught.value.error_type == "connection"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TimeoutError(), "timeout"),
+        (ConnectionRefusedError(), "connection"),
+        (type("ReadOnlyError", (Exception,), {})(), "readonly"),
+        (type("AuthenticationError", (ConnectionError,), {})(), "authentication"),
+        (type("BusyLoadingError", (ConnectionError,), {})(), "loading"),
+        (type("ClusterDownError", (Exception,), {})(), "cluster"),
+        (ValueError("client-chosen text"), "other"),
+    ],
+)
+def test_error_types_are_few_words_and_never_the_message(error, expected):
+    assert error_type_of(error) == expected
+
+
+def test_a_failed_store_is_left_alone_until_the_time_has_come(store, monotonic):
+    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    store.error = TimeoutError()
+    for _ in range(50):
+        with pytest.raises(StorageUnavailableError):
+            ask(guard)
+    assert store.calls == 1
+    assert guard.retry_after() == 1.0
+    monotonic.now += 1.0
+    with pytest.raises(StorageUnavailableError):
+        ask(guard)
+    assert store.calls == 2
+
+
+def test_it_recovers_with_the_first_answer_and_says_so_once(store, monotonic, caplog):
+    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    store.error = TimeoutError()
+    with pytest.raises(StorageUnavailableError):
+        ask(guard)
+    store.error = None
+    monotonic.now += 1.0
+    assert [ask(guard) for _ in range(3)] == [ANSWER] * 3
+    assert sum("answers again" in record.message for record in caplog.records) == 1
+    assert sum("failed" in record.message for record in caplog.records) == 1
+    assert guard.retry_after() == 0.0
+
+
+def test_only_one_request_at_a_time_tries_a_failed_store(store, monotonic):
+    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    store.error = TimeoutError()
+    with pytest.raises(StorageUnavailableError):
+        ask(guard)
+    store.error = None
+    monotonic.now += 1.0
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(windows, client, cost, now):
+        entered.set()
+        leave.wait(10)
+        return ANSWER
+
+    store.take = slow
+    probe = threading.Thread(target=ask, args=(guard,))
+    probe.start()
+    assert entered.wait(10)
+    with pytest.raises(StorageUnavailableError):
+        ask(guard)
+    leave.set()
+    probe.join()
+    assert ask(guard) is ANSWER
+
+
+def test_only_real_failures_are_counted(store, monotonic):
+    kinds = []
+    guard = GuardedStore(store, on_error=kinds.append, monotonic=monotonic)
+    store.error = TimeoutError()
+    for _ in range(10):
+        with pytest.raises(StorageUnavailableError):
+            ask(guard)
+    assert kinds == ["timeout"]
+
+
+def test_peek_and_clear_are_guarded_too(store):
+    guard = GuardedStore(store)
+    assert guard.peek((), "client", 1, 0.0) is ANSWER
+    store.error = TimeoutError()
+    with pytest.raises(StorageUnavailableError):
+        guard.clear((), "client")
