@@ -14,9 +14,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from flask.app import Flask
-from opentelemetry.instrumentation.instrumentor import (
-    BaseInstrumentor,  # type: ignore[attr-defined]  # exported by __all__, which its stub marker hides
-)
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # in __all__
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class RateLimitInstrumentor(BaseInstrumentor):
+class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy cannot see it
     """Entry point `otel_ratelimit` in group `opentelemetry_instrumentor`."""
 
     _rate_limit: RateLimit | None = None
@@ -64,7 +62,7 @@ class RateLimitInstrumentor(BaseInstrumentor):
         self, init: Callable[..., None], app: Flask, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         init(*args, **kwargs)
-        if self._rate_limit is None:
+        if self._rate_limit is None or self._rate_limit.closed:
             # Imported late: most processes below `opentelemetry-instrument` make no application.
             from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415
 

@@ -35,6 +35,7 @@ class OpenedStorage:
     """Until a failed store is tried again."""
     local: bool
     """Whether the counters are this process's own."""
+    telemetry: StorageTelemetry
 
 
 def limiter_options(uri: str, memory: Memory, worker: BackgroundWorker, clock: Clock) -> dict[str, Any]:
@@ -62,8 +63,9 @@ def join_storage(
         storage.on_cleanup(health.cleaned)
         storage.on_overflow(health.overflowed)
         health.start()
-        return OpenedStorage(limiter, storage.counters, lambda: STORAGE_RETRY_SECONDS, local=True)
+        return OpenedStorage(limiter, storage.counters, lambda: STORAGE_RETRY_SECONDS, True, telemetry)
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     guarded = GuardedStore(store, on_error=telemetry.failed)
-    return OpenedStorage(limiter, guarded, guarded.retry_after, local=isinstance(storage, MemoryStorage))
+    local = isinstance(storage, MemoryStorage)
+    return OpenedStorage(limiter, guarded, guarded.retry_after, local, telemetry)

@@ -15,6 +15,7 @@ from typing import Final
 
 from flask import Flask, current_app, request
 from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 from opentelemetry.metrics import Meter, MeterProvider, get_meter
 
 from otel_ratelimit import names
@@ -99,7 +100,9 @@ class RateLimit:
         )
         self._apps: weakref.WeakKeyDictionary[Flask, AttachedHooks] = weakref.WeakKeyDictionary()
         self._clock = clock
+        self.closed = False
         if not self.settings.enabled:
+            self._inert_limiter = Limiter(get_remote_address, enabled=False)
             return
         for sentence in unknown_variables(self._environ):
             _log.warning("%s", sentence)
@@ -133,12 +136,20 @@ class RateLimit:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Give `app` its limits; what an earlier `RateLimit` gave it is taken away first."""
+        """Give `app` its limits; what an earlier `RateLimit` gave it is taken away first.
+
+        Raises:
+            RuntimeError: after `close`.
+        """
         if not self.settings.enabled:
             return
+        if self.closed:
+            raise RuntimeError("this RateLimit is closed; make another")
         former = app.extensions.get(EXTENSION)
-        if isinstance(former, RateLimit):
-            former.detach(app)
+        if former is self:
+            self.detach(app)
+        elif isinstance(former, RateLimit):
+            former.give_up(app)
         enforcement = self._enforcement(app)
         self._policy_telemetry.in_force(enforcement.plans.resolver.policy_hash)
         tools = Tools(
@@ -172,6 +183,12 @@ class RateLimit:
         if app.extensions.get(EXTENSION) is self:
             del app.extensions[EXTENSION]
 
+    def give_up(self, app: Flask) -> None:
+        """Detach from `app` in favour of another `RateLimit`, and close if that was the last."""
+        self.detach(app)
+        if not self._apps:
+            self.close()
+
     def close(self) -> None:
         """Detach from every application and stop the background thread."""
         if not self.settings.enabled:
@@ -182,11 +199,14 @@ class RateLimit:
             self._reloader.close()
         self._worker.close()
         self._decision_telemetry.flush()
+        self._policy_telemetry.retire()
+        self._storage.telemetry.retire()
+        self.closed = True
 
     @property
     def limiter(self) -> Limiter:
         """A Flask-Limiter on the same storage, for decorators and exemptions in the application."""
-        return self._storage.limiter
+        return self._storage.limiter if self.settings.enabled else self._inert_limiter
 
     @property
     def policy(self) -> Policy:

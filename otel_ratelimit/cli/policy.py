@@ -66,8 +66,8 @@ def show(file: Path | None, as_json: bool) -> None:
         click.echo(f"client {client.match}: {effect}")
     memory = read.memory
     click.echo(
-        f"memory: capacity {memory.capacity:,} B, warning {memory.warning:,} B, critical {memory.critical:,} B,"
-        f" cleanup every {memory.cleanup_interval:g} s"
+        f"memory: capacity {memory.capacity:,} B, warning {memory.warning:,} B,"
+        f" critical {memory.critical:,} B, cleanup every {memory.cleanup_interval:g} s"
     )
 
 

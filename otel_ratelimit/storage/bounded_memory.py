@@ -100,6 +100,12 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
 
     # --- for people and dashboards ---
 
+    @property
+    def storage(self) -> str:
+        """What holds the counters, in words: Flask-Limiter's `config` command prints it of any storage."""
+        snapshot = self.counters.snapshot()
+        return f"{snapshot.keys} counters in {snapshot.size_bytes} of {snapshot.capacity_bytes} bytes"
+
     def snapshot(self) -> StorageSnapshot:
         """What the store holds now."""
         return self.counters.snapshot()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from otel_ratelimit import names
+from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
 
 
 class PolicyTelemetry:
@@ -22,9 +23,7 @@ class PolicyTelemetry:
         self._reloads = meter.create_counter(
             names.POLICY_RELOADS, unit="{reload}", description="Reloads of the policy file by outcome."
         )
-        meter.create_observable_gauge(
-            names.POLICY_INFO, [self._info], unit="1", description="The policy in force."
-        )
+        observe(meter, Gauge(names.POLICY_INFO, "1", "The policy in force."), self._info)
 
     def in_force(self, policy_hash: str) -> None:
         """Say that the policy with this hash now decides."""
@@ -36,6 +35,10 @@ class PolicyTelemetry:
         """Count a reload: `reloaded`, `unchanged` or `refused`."""
         self._reloads.add(1, {names.OUTCOME: outcome})
 
-    def _info(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def retire(self) -> None:
+        """Report no policy any more."""
+        self._in_force = {}
+
+    def _info(self) -> Iterable[Reading]:
         self._before_collection()
-        return [Observation(value, {names.POLICY_HASH: known}) for known, value in self._in_force.items()]
+        return [(value, {names.POLICY_HASH: known}) for known, value in self._in_force.items()]

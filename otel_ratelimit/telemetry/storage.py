@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from otel_ratelimit import names
 from otel_ratelimit.events import CleanupReport, StorageSnapshot
+from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
 
 CLEANUP_DURATION_BOUNDARIES_SECONDS: Final = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
@@ -40,15 +41,13 @@ class StorageTelemetry:
             description="How long a cleanup took.",
             explicit_bucket_boundaries_advisory=CLEANUP_DURATION_BOUNDARIES_SECONDS,
         )
-        meter.create_observable_gauge(
-            names.STORAGE_SIZE, [self._size], unit="By", description="Memory that counters use."
-        )
-        meter.create_observable_gauge(
-            names.STORAGE_CAPACITY, [self._capacity], unit="By", description="The most they may use."
-        )
-        meter.create_observable_gauge(
-            names.STORAGE_KEYS, [self._keys], unit="{key}", description="Counters held."
-        )
+        observe(meter, Gauge(names.STORAGE_SIZE, "By", "Memory that counters use."), self._size)
+        observe(meter, Gauge(names.STORAGE_CAPACITY, "By", "The most they may use."), self._capacity)
+        observe(meter, Gauge(names.STORAGE_KEYS, "{key}", "Counters held."), self._keys)
+
+    def retire(self) -> None:
+        """Report no size any more."""
+        self._read = lambda: None
 
     def failed(self, error_type: str) -> None:
         """Count a check that the store failed."""
@@ -64,17 +63,17 @@ class StorageTelemetry:
         self._freed.add(report.freed_bytes, self._attributes)
         self._duration.record(report.duration_seconds, self._attributes)
 
-    def _size(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def _size(self) -> Iterable[Reading]:
         snapshot = self._read()
         if snapshot is not None:
-            yield Observation(snapshot.size_bytes, self._attributes)
+            yield snapshot.size_bytes, self._attributes
 
-    def _capacity(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def _capacity(self) -> Iterable[Reading]:
         snapshot = self._read()
         if snapshot is not None and snapshot.capacity_bytes is not None:
-            yield Observation(snapshot.capacity_bytes, self._attributes)
+            yield snapshot.capacity_bytes, self._attributes
 
-    def _keys(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def _keys(self) -> Iterable[Reading]:
         snapshot = self._read()
         if snapshot is not None:
-            yield Observation(snapshot.keys, self._attributes)
+            yield snapshot.keys, self._attributes

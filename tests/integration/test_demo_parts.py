@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -117,18 +116,38 @@ def test_a_program_that_is_not_there_says_so_in_the_log(tmp_path):
     assert "/no/such/program could not be started" in process.last_lines()
 
 
-def test_postgres_starts_speaks_on_its_socket_only_and_stops(binaries):
+@pytest.fixture(scope="module")
+def postgres(binaries):
     with workspace(TEMPORARY) as scratch:
-        postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY)
-        postgres.start()
-        pid = int((scratch / "data" / "postmaster.pid").read_text().split()[0])
-        server = psutil.Process(pid)
-        assert server.uids().effective != 0
-        assert not [c for c in server.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN]
-        assert (scratch / "socket").stat().st_mode & 0o077 == 0
-        postgres.stop()
-        assert not psutil.pid_exists(pid)
-    assert not scratch.exists()
+        server = EmbeddedPostgres(
+            scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY, binaries=binaries
+        )
+        server.start()
+        yield server
+        server.stop()
+
+
+def test_postgres_speaks_on_a_private_socket_only(postgres):
+    connection = psycopg2.connect(postgres.dsn())
+    folder = Path(connection.info.host)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW data_directory")
+        [data] = cursor.fetchone()
+    connection.close()
+    server = psutil.Process(int((Path(data) / "postmaster.pid").read_text().split()[0]))
+    assert server.uids().effective != 0
+    assert not [c for c in server.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN]
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_database_whose_filling_failed_is_filled_anew(postgres):
+    def fail(dsn):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        postgres.create_database("jobs", fail)
+    assert postgres.create_database("jobs", lambda dsn: psycopg2.connect(dsn).close())
+    assert not postgres.create_database("jobs", fail)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand over to another user")
@@ -136,7 +155,7 @@ def test_root_runs_it_from_a_copy_where_the_wheel_is_private(binaries):
     with workspace(TEMPORARY) as scratch, tempfile.TemporaryDirectory() as private:
         package = binaries.parent.parent
         for folder in (package, package.with_name(f"{package.name}.libs")):
-            shutil.copytree(folder, Path(private) / folder.name)
+            (Path(private) / folder.name).symlink_to(folder)
         hidden = Path(private) / package.name / binaries.parent.name / "bin"
         postgres = EmbeddedPostgres(
             scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY, binaries=hidden
@@ -147,28 +166,16 @@ def test_root_runs_it_from_a_copy_where_the_wheel_is_private(binaries):
         assert Path(private).stat().st_mode & 0o077 == 0
 
 
-def test_data_that_are_kept_are_there_again(binaries):
+def test_data_that_are_kept_are_there_again_and_nothing_else_is(binaries):
     with workspace(TEMPORARY) as scratch:
         for turn in range(2):
-            postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ)
+            postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY)
             postgres.start()
-            filled = []
-            assert postgres.create_database("jobs", filled.append) is (turn == 0)
-            assert len(filled) == (turn == 0)
+            assert postgres.create_database("jobs", lambda dsn: None) is (turn == 0)
+            pid = int((scratch / "data" / "postmaster.pid").read_text().split()[0])
             postgres.stop()
-
-
-def test_a_database_whose_filling_failed_is_filled_anew(binaries):
-    def fail(dsn):
-        raise KeyboardInterrupt
-
-    with workspace(TEMPORARY) as scratch:
-        postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY)
-        postgres.start()
-        with pytest.raises(KeyboardInterrupt):
-            postgres.create_database("jobs", fail)
-        assert postgres.create_database("jobs", lambda dsn: psycopg2.connect(dsn).close())
-        postgres.stop()
+            assert not psutil.pid_exists(pid)
+    assert not scratch.exists()
 
 
 def test_a_postgres_that_cannot_start_says_why_and_what_to_do(binaries):
@@ -183,10 +190,10 @@ def test_a_postgres_that_cannot_start_says_why_and_what_to_do(binaries):
 
 def test_data_of_another_version_are_named_as_the_reason(binaries):
     with workspace(TEMPORARY) as scratch:
-        postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY)
-        postgres.start()
-        postgres.stop()
+        (scratch / "data").mkdir()
         (scratch / "data" / "PG_VERSION").write_text("9\n")
+        (scratch / "data" / "postgresql.conf").touch()
+        postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ)
         with pytest.raises(PostgresError, match="data are of another PostgreSQL version"):
             postgres.start()
 

@@ -1,0 +1,64 @@
+"""Observable gauges that several owners in one process can share.
+
+The SDK keeps the first callbacks that an observable instrument of a name is made with, and silently
+drops later ones. A process may well have two `RateLimit`s, one attached by the instrumentor and one by
+hand. So each gauge is made once for a meter, and asks all owners that are still there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+Reading = tuple[float, Mapping[str, str]]
+"""A value and its attributes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """What a gauge is called and measures."""
+
+    name: str
+    unit: str
+    description: str
+
+
+_Readers = list["weakref.WeakMethod[Callable[[], Iterable[Reading]]]"]
+
+# Goes with the meters, which belong to the OpenTelemetry provider.
+_readers: weakref.WeakKeyDictionary[Meter, dict[str, _Readers]] = weakref.WeakKeyDictionary()
+
+
+def observe(meter: Meter, gauge: Gauge, read: Callable[[], Iterable[Reading]]) -> None:
+    """Report what `read`, a bound method, gives, for as long as its object lives.
+
+    What several owners report under the same attributes is added up.
+    """
+    by_name = _readers.setdefault(meter, {})
+    if gauge.name in by_name:
+        by_name[gauge.name].append(weakref.WeakMethod(read))
+        return
+    readers: _Readers = [weakref.WeakMethod(read)]
+    by_name[gauge.name] = readers
+
+    def callback(_options: CallbackOptions) -> Iterable[Observation]:
+        return _sum_up(readers)
+
+    meter.create_observable_gauge(gauge.name, [callback], unit=gauge.unit, description=gauge.description)
+
+
+def _sum_up(readers: _Readers) -> Iterable[Observation]:
+    totals: dict[tuple[tuple[str, str], ...], float] = {}
+    for reference in list(readers):
+        read: Any = reference()
+        if read is None:
+            readers.remove(reference)
+            continue
+        for value, attributes in read():
+            key = tuple(attributes.items())
+            totals[key] = totals.get(key, 0) + value
+    return [Observation(value, dict(key)) for key, value in totals.items()]
