@@ -145,6 +145,8 @@ def test_figures_out_of_range_are_the_clients_mistake(app):
     assert client.post("/api/ai/analyze-jobs", json={"job_ids": [2**70]}).status_code == 422
     assert client.get("/api/jobs?offset=99999999999999999999&limit=-1").status_code == 200
     assert client.post("/api/scrape", json={"page": "\x00"}).status_code == 422
+    half = client.post("/api/documents", data='{"kind": "cv", "title": "\\ud800", "body": ""}')
+    assert half.status_code == 422
     assert client.get("/api/jobs/search?q=%00&city=%00&salary=x").status_code == 200
 
 

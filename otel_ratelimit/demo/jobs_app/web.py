@@ -6,7 +6,6 @@ from typing import Any, NoReturn, TypeVar
 
 from flask import Flask, abort, jsonify, request, session
 from flask.typing import ResponseReturnValue
-from psycopg2 import DataError
 from werkzeug.exceptions import HTTPException
 
 MOST_ROWS = 100
@@ -36,8 +35,8 @@ def field(values: dict[str, Any], name: str, kind: type[_Kind], default: _Kind |
         abort(422, f"{name} is missing.")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         abort(422, f"{name} must be a {kind.__name__}.")
-    if isinstance(value, str) and "\x00" in value:
-        abort(422, f"{name} must not hold a NUL character.")
+    if isinstance(value, str) and not _is_storable(value):
+        abort(422, f"{name} holds characters that cannot be stored.")
     return value
 
 
@@ -53,6 +52,13 @@ def not_found(what: str) -> NoReturn:
     abort(404, f"No such {what}.")
 
 
+def _is_storable(text: str) -> bool:
+    try:
+        return b"\x00" not in text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
 def register_errors(app: Flask) -> None:
     """Every error as JSON, the unexpected ones without their details."""
 
@@ -60,10 +66,6 @@ def register_errors(app: Flask) -> None:
     def expected(error: HTTPException) -> ResponseReturnValue:
         response = jsonify(error=error.name, message=error.description)
         return response, error.code or 500
-
-    @app.errorhandler(DataError)
-    def out_of_range(_error: DataError) -> ResponseReturnValue:
-        return jsonify(error="Unprocessable Entity", message="A value is out of range."), 422
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> ResponseReturnValue:
