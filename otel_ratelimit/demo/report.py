@@ -168,10 +168,9 @@ def _span(span: Span, *, is_exemplar: bool) -> Group:
         for key, value in span.attributes.items()
         if key.startswith(_OF_THE_RATE_LIMIT) or key in _ALSO_TELLING
     }
+    told["trace"] = span.trace_id
     width = max(map(len, told))
-    lines = [
-        Text(f"{span.name} ({span.kind}, {span.duration_ms:.1f} ms), trace {span.trace_id}", style="dim")
-    ]
+    lines = [Text(f"{span.name} ({span.kind}, {span.duration_ms:.1f} ms)", style="dim")]
     lines += [Text.assemble((f"{key:<{width}}  ", "cyan"), value) for key, value in sorted(told.items())]
     if is_exemplar:
         lines.append(Text("An exemplar of otel_ratelimit.requests points to this trace.", style="dim"))
