@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 EXTENSION: Final = "otel_ratelimit"
 """Our place in `app.extensions`."""
+_HOOKS: Final = "otel_ratelimit.hooks"
 
 FLUSH_SECONDS: Final = 5.0
 
@@ -98,7 +99,8 @@ class RateLimit:
                 "enabled": enabled,
             },
         )
-        self._apps: weakref.WeakKeyDictionary[Flask, AttachedHooks] = weakref.WeakKeyDictionary()
+        # An application holds its hooks, and they hold it; from here neither is kept alive.
+        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         self._clock = clock
         self.closed = False
         if not self.settings.enabled:
@@ -162,8 +164,9 @@ class RateLimit:
             shadow=self.shadow,
         )
         hooks = RequestHooks(app, enforcement, tools)
-        self._apps[app] = AttachedHooks(app, hooks, lambda: self._at_first_request(app))
         app.extensions[EXTENSION] = self
+        app.extensions[_HOOKS] = AttachedHooks(app, hooks, lambda: self._at_first_request(app))
+        self._apps.add(app)
         limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
         if not limiters:
             limiters.add(self.limiter)
@@ -172,16 +175,15 @@ class RateLimit:
 
     def detach(self, app: Flask) -> None:
         """Take away from `app` exactly what `init_app` gave it."""
-        attached = self._apps.pop(app, None)
-        if attached is None:
+        if app not in self._apps:
             return
-        attached.remove()
+        self._apps.discard(app)
+        _attached(app).remove()
+        del app.extensions[_HOOKS], app.extensions[EXTENSION]
         limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
         limiters.discard(self.limiter)
         if not limiters:
             app.extensions.pop(LIMITER_EXTENSION, None)
-        if app.extensions.get(EXTENSION) is self:
-            del app.extensions[EXTENSION]
 
     def give_up(self, app: Flask) -> None:
         """Detach from `app` in favour of another `RateLimit`, and close if that was the last."""
@@ -241,7 +243,7 @@ class RateLimit:
     def _key_of_current_request(self) -> str:
         """Default key of limits declared with decorators: the policy's, so that both mean one client."""
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        enforcement = self._apps[app].hooks.enforcement
+        enforcement = _attached(app).hooks.enforcement
         source = FlaskClientSource(request, enforcement.read_user)
         return enforcement.identifier.identify(self._policy.key_spec, source).key
 
@@ -259,14 +261,16 @@ class RateLimit:
         self._policy_telemetry.reloaded(result.outcome)
         if self._policy_file is None or result.outcome != "reloaded":
             return
+        if self._policy_file.policy.memory != self._policy.memory:
+            _log.warning("the changed [memory] table comes into force at the next start")
         self._policy = self._policy_file.policy
-        for app, attached in list(self._apps.items()):
-            attached.hooks.enforcement = self._enforcement(app)
+        for app in list(self._apps):
+            _attached(app).hooks.enforcement = self._enforcement(app)
         self._policy_telemetry.in_force(result.policy_hash)
 
     def _at_first_request(self, app: Flask) -> None:
         """What can be known, or may be started, only where requests are served."""
-        limiters: set[Limiter] = app.extensions[LIMITER_EXTENSION]
+        limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
         if len(limiters) > 1:
             # The application made its own since; its place is not ours to share.
             limiters.discard(self.limiter)
@@ -293,6 +297,11 @@ class RateLimit:
             where,
             redact_uri(self.settings.storage_uri),
         )
+
+
+def _attached(app: Flask) -> AttachedHooks:
+    attached: AttachedHooks = app.extensions[_HOOKS]
+    return attached
 
 
 def _flush_if_alive(reference: weakref.ref[DecisionTelemetry]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import flask
 import pytest
 from flask.app import Flask
@@ -148,3 +151,12 @@ def test_a_closed_rate_limit_says_so(tmp_path, monkeypatch):
     rate_limit.close()
     with pytest.raises(RuntimeError, match="closed"):
         rate_limit.init_app(make_app())
+
+
+def test_an_application_that_is_dropped_is_freed(instrumented):
+    app = make_app()
+    statuses(app, 1)
+    dropped = weakref.ref(app)
+    del app
+    gc.collect()
+    assert dropped() is None
