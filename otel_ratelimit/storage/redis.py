@@ -1,2 +1,69 @@
+"""Counters in Redis or Valkey, shared by all processes: one round trip a request.
+
+`take.lua` counts in all windows of a request in one atomic step, whatever their number and
+strategies. The client's key is the hash tag, so that in a cluster all of them lie on one node:
+
+    LIMITS:{client}namespace|scope|seconds|strategy|
+
+Every key has a time to live, and the clock is the server's, so that processes on several machines agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from limits.storage import RedisStorage
+
+from otel_ratelimit.events import Taken, Window, WindowState
+
+_SCRIPT: Final = "take.lua"
+_PER_WINDOW: Final = 3
+"""Values that the script answers for each window."""
+
+
 class RedisCounters:
-    def __init__(self, s): ...
+    """A `CounterStore` over what `limits` has connected to. Raises what the client raises."""
+
+    def __init__(self, storage: RedisStorage) -> None:
+        self._storage = storage
+        script = files(__package__).joinpath(_SCRIPT).read_bytes()
+        self._take = storage.get_connection().register_script(script)
+
+    @property
+    def name(self) -> str:
+        """`redis` or `valkey`."""
+        return self._storage.target_server
+
+    def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:  # noqa: ARG002 - the server's clock is used
+        """As `CounterStore.take`, by the server's clock."""
+        return self._run(windows, client, cost, counting=1)
+
+    def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:  # noqa: ARG002 - the server's clock is used
+        """As `CounterStore.peek`, by the server's clock."""
+        return self._run(windows, client, cost, counting=0)
+
+    def clear(self, windows: Sequence[Window], client: str) -> int:
+        """As `CounterStore.clear`."""
+        keys = self._keys(windows, client)
+        return int(self._storage.get_connection().delete(*keys)) if keys else 0
+
+    def _run(self, windows: Sequence[Window], client: str, cost: int, counting: int) -> Taken:
+        arguments: list[Any] = [cost, counting]
+        for window in windows:
+            arguments += (window.amount, window.seconds, str(window.strategy), int(window.shadow))
+        answer = self._take(keys=self._keys(windows, client), args=arguments)
+        states = tuple(
+            _state(window.amount, *answer[1 + at : 1 + at + _PER_WINDOW])
+            for at, window in zip(range(0, len(answer) - 1, _PER_WINDOW), windows, strict=True)
+        )
+        return Taken(bool(answer[0]), states)
+
+    def _keys(self, windows: Sequence[Window], client: str) -> list[str]:
+        return [self._storage.prefixed_key(f"{{{client}}}{window.prefix}") for window in windows]
+
+
+def _state(amount: int, used: Any, wait: Any, reset: Any) -> WindowState:
+    used = int(used)
+    return WindowState(used, max(0, amount - used), float(reset), float(wait))

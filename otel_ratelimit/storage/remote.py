@@ -1,2 +1,145 @@
+"""Counters in any other store of the `limits` library (`memory://`, `memcached://`, …), call by call.
+
+Such a store cannot take several windows in one step. So all enforced windows are looked at first, and
+only if all have room are they taken one after the other. Where another request comes between and one of
+them refuses after all, the fixed windows taken before are given back, if the store can; the others
+stay taken. A race can cost a client a unit too many; it never lets one request more through than the
+limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from limits.storage import Storage
+
+from otel_ratelimit.events import Clock, Strategy, Taken, Window, WindowState
+
+
 class SequentialCounters:
-    def __init__(self, *s): ...
+    """A `CounterStore` over a storage of `limits`. Raises what the storage raises."""
+
+    def __init__(self, storage: Storage, name: str, clock: Clock) -> None:
+        # Which of the methods there are depends on the kind of storage, and is asked for by name.
+        self._storage: Any = storage
+        self._name = name
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """The URI's scheme."""
+        return self._name
+
+    def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
+        """As `CounterStore.take`, but not in one step; see the module."""
+        seen = self.peek(windows, client, cost, now)
+        if not seen.allowed or cost == 0:
+            return seen
+        taken: list[Window] = []
+        for window in windows:
+            if window.shadow:
+                continue
+            if not self._add(window, window.prefix + client, cost):
+                self._give_back(taken, client, cost)
+                return self._refused(windows, client, cost, now, window)
+            taken.append(window)
+        observed = [window for window in windows if window.shadow]
+        if not any(
+            state.exceeded for window, state in zip(windows, seen.states, strict=True) if window.shadow
+        ):
+            for window in observed:
+                self._add(window, window.prefix + client, cost)
+        states = tuple(
+            self._state(window, client, 0, now)._replace(retry_after=before.retry_after)
+            for window, before in zip(windows, seen.states, strict=True)
+        )
+        return Taken(True, states)
+
+    def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
+        """As `CounterStore.peek`."""
+        states = tuple(self._state(window, client, cost, now) for window in windows)
+        allowed = all(
+            window.shadow or not state.exceeded for window, state in zip(windows, states, strict=True)
+        )
+        return Taken(allowed, states)
+
+    def clear(self, windows: Sequence[Window], client: str) -> int:
+        """As `CounterStore.clear`."""
+        held = 0
+        for window in windows:
+            held += self._state(window, client, 0, self._clock()).used > 0
+            if window.strategy is Strategy.SLIDING_WINDOW_COUNTER:
+                self._storage.clear_sliding_window(window.prefix + client, window.seconds)
+            else:
+                self._storage.clear(window.prefix + client)
+        return held
+
+    def _add(self, window: Window, key: str, cost: int) -> bool:
+        """Takes; answers whether there was room."""
+        if window.strategy is Strategy.MOVING_WINDOW:
+            return bool(self._storage.acquire_entry(key, window.amount, window.seconds, cost))
+        if window.strategy is Strategy.SLIDING_WINDOW_COUNTER:
+            return bool(self._storage.acquire_sliding_window_entry(key, window.amount, window.seconds, cost))
+        if self._storage.incr(key, window.seconds, cost) <= window.amount:
+            return True
+        self._lower(key, cost)
+        return False
+
+    def _give_back(self, windows: Sequence[Window], client: str, cost: int) -> None:
+        for window in windows:
+            if window.strategy is Strategy.FIXED_WINDOW:
+                self._lower(window.prefix + client, cost)
+
+    def _lower(self, key: str, cost: int) -> None:
+        lower: Callable[[str, int], object] | None = getattr(self._storage, "decr", None)
+        if lower is not None:
+            lower(key, cost)
+
+    def _refused(self, windows: Sequence[Window], client: str, cost: int, now: float, by: Window) -> Taken:
+        states = [self._state(window, client, cost, now) for window in windows]
+        at = windows.index(by)
+        if not states[at].exceeded:
+            # It has room again already; whoever was refused may come back as soon as can be said.
+            states[at] = states[at]._replace(retry_after=1.0)
+        return Taken(False, tuple(states))
+
+    def _state(self, window: Window, client: str, cost: int, now: float) -> WindowState:
+        key = window.prefix + client
+        if window.strategy is Strategy.MOVING_WINDOW:
+            return self._moving(window, key, cost, now)
+        if window.strategy is Strategy.SLIDING_WINDOW_COUNTER:
+            return self._sliding(window, key, cost)
+        used = max(0, int(self._storage.get(key)))
+        reset = max(0.0, self._storage.get_expiry(key) - now) if used else 0.0
+        return _seen(window, used, reset, cost, reset or float(window.seconds))
+
+    def _moving(self, window: Window, key: str, cost: int, now: float) -> WindowState:
+        start, used = self._storage.get_moving_window(key, window.amount, window.seconds)
+        # Only the oldest entry is known; for more than one unit the whole window is sure to be enough.
+        wait = start + window.seconds - now if cost <= 1 else window.seconds
+        # The newest is not known either: at the latest all has gone a window from now.
+        return _seen(window, used, float(window.seconds) if used else 0.0, cost, max(wait, 0.0) + 0.001)
+
+    def _sliding(self, window: Window, key: str, cost: int) -> WindowState:
+        previous, previous_ttl, current, current_ttl = self._storage.get_sliding_window(key, window.seconds)
+        seconds, amount = window.seconds, window.amount
+        used = math.floor(previous * previous_ttl / seconds + current)
+        left = current_ttl - seconds if current else previous_ttl
+        reset = left + seconds if current else left
+        if current + cost > amount:
+            # In the next window what is counted in this one weighs less and less.
+            wait = left + seconds - (amount - cost + 1) * seconds / max(current, 1)
+            wait = max(wait, left)
+        else:
+            wait = previous_ttl - (amount - cost - current + 1) * seconds / max(previous, 1)
+        return _seen(window, used, max(reset, 0.0), cost, max(wait, 0.0) + 0.001)
+
+
+def _seen(window: Window, used: int, reset: float, cost: int, wait: float) -> WindowState:
+    if cost > window.amount:
+        wait = float(window.seconds)
+    elif used + cost <= window.amount:
+        wait = 0.0
+    return WindowState(used, max(0, window.amount - used), reset, wait)

@@ -1,0 +1,195 @@
+"""What clients see while a real Redis is away, and when it comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import flask
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from otel_ratelimit import Outcome, RateLimit, names
+from otel_ratelimit.policy import parse_policy
+
+POLICY = """
+version = 1
+[tiers]
+default = "5/minute; 100/hour"
+[[routes]]
+match = "/open"
+limits = "5/minute"
+on_error = "open"
+[[routes]]
+match = "/watched"
+limits = "5/minute"
+shadow = true
+"""
+
+
+class Redis:
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri = f"redis://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [
+                "redis-server",
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--dir",
+                self.folder,
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            else:
+                return
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def redis(tmp_path):
+    if shutil.which("redis-server") is None:
+        if os.environ.get("CI"):
+            pytest.fail("redis-server is not installed")
+        pytest.skip("redis-server is not installed")
+    server = Redis(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def reader():
+    return InMemoryMetricReader()
+
+
+@pytest.fixture
+def decisions():
+    return []
+
+
+@pytest.fixture
+def app(redis, reader, decisions):
+    app = flask.Flask("shop")
+    for name in ("closed", "open", "watched"):
+        app.add_url_rule(f"/{name}", name, lambda: "ok")
+    rate_limit = RateLimit(
+        app,
+        policy=parse_policy(POLICY, "outage.toml"),
+        storage_uri=redis.uri,
+        environ={},
+        sinks=[decisions.append],
+        meter_provider=MeterProvider(metric_readers=[reader]),
+    )
+
+    @app.get("/declared")
+    @rate_limit.limiter.limit("5/minute")
+    def declared():
+        return "ok"
+
+    yield app
+    rate_limit.close()
+
+
+def statuses(app, path, times):
+    client = app.test_client()
+    return [client.get(path).status_code for _ in range(times)]
+
+
+def test_limits_hold_on_redis_and_two_processes_worth_of_limiters_share_them(app, redis):
+    assert statuses(app, "/closed", 3) == [200] * 3
+    other = flask.Flask("shop")
+    other.add_url_rule("/closed", "closed", lambda: "ok")
+    second = RateLimit(other, policy=parse_policy(POLICY, "outage.toml"), storage_uri=redis.uri, environ={})
+    assert statuses(other, "/closed", 3) == [200, 200, 429]
+    second.close()
+
+
+def test_closed_answers_503_with_retry_after_and_never_a_500(app, redis, decisions):
+    assert statuses(app, "/closed", 1) == [200]
+    redis.stop()
+    refused = [app.test_client().get("/closed") for _ in range(5)]
+    assert {r.status_code for r in refused} == {503}
+    assert {r.content_type for r in refused} == {"application/problem+json"}
+    assert all(1 <= int(r.headers["Retry-After"]) <= 2 for r in refused)
+    assert refused[0].json["type"].endswith("#temporary-reduced-capacity")
+    assert [d.outcome for d in decisions] == [Outcome.ALLOWED] + [Outcome.ERROR] * 5
+
+
+def test_open_lets_through_and_says_so(app, redis, decisions):
+    redis.stop()
+    assert statuses(app, "/open", 8) == [200] * 8
+    assert {d.outcome for d in decisions} == {Outcome.ERROR}
+
+
+def test_shadow_never_refuses_for_want_of_a_store(app, redis):
+    redis.stop()
+    assert statuses(app, "/watched", 3) == [200] * 3
+
+
+def test_a_declared_limit_answers_503_too(app, redis, decisions):
+    assert statuses(app, "/declared", 1) == [200]
+    redis.stop()
+    assert statuses(app, "/declared", 2) == [503, 503]
+    assert len(decisions) == 3
+
+
+def test_a_stall_costs_one_request_a_quarter_of_a_second_and_the_next_nothing(app, redis):
+    assert statuses(app, "/closed", 1) == [200]
+    os.kill(redis.process.pid, 19)  # SIGSTOP: connected, and silent
+    try:
+        began = time.monotonic()
+        assert statuses(app, "/closed", 20) == [503] * 20
+        assert time.monotonic() - began < 2.0
+    finally:
+        os.kill(redis.process.pid, 18)
+
+
+def test_service_is_resumed_when_the_store_is_back(app, redis):
+    assert statuses(app, "/closed", 1) == [200]
+    redis.stop()
+    assert statuses(app, "/closed", 1) == [503]
+    redis.start()
+    deadline = time.monotonic() + 10
+    while statuses(app, "/closed", 1) != [200]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_failures_are_counted_by_kind(app, redis, reader):
+    redis.stop()
+    statuses(app, "/closed", 10)
+    (point,) = [
+        point
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == names.STORAGE_ERRORS
+        for point in metric.data.data_points
+    ]
+    assert dict(point.attributes) == {names.STORAGE: "redis", names.ERROR_TYPE: "connection"}
+    assert 1 <= point.value <= 3
