@@ -1,5 +1,6 @@
-"""What can be wrong between the tables of a policy file. Works on the raw data, so that one mistake
-does not hide another.
+"""What can be wrong between the tables of a policy file.
+
+Works on the raw data, so that one mistake does not hide another.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from otel_ratelimit.policy.match import Pattern
-from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS
+from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.wrong import Wrong, nearest
+from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
 
 class Finding(NamedTuple):
@@ -53,7 +54,7 @@ def _tiers(data: dict[str, Any]) -> Iterator[Finding]:
         named.append((("unmatched", "tier"), unmatched.get("tier")))
     for path, tier in named:
         if isinstance(tier, str) and tier not in known:
-            yield Finding(path, f"there is no tier {tier!r}", nearest(tier, known))
+            yield Finding(path, f"there is no tier {shown(tier)}", nearest(tier, known))
 
 
 def _unreachable(data: dict[str, Any]) -> Iterator[Finding]:

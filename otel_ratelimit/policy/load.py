@@ -103,6 +103,18 @@ def parse_policy(text: str, filename: str) -> Policy:
     return policy
 
 
+_WANTED: Final = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+}
+"""How this file's readers call what pydantic names otherwise."""
+
 _Located: typing.TypeAlias = tuple[tuple[str | int, ...], str, str]
 
 
@@ -110,7 +122,9 @@ def _validate(data: dict[str, Any]) -> tuple[Policy | None, list[_Located]]:
     try:
         return Policy.model_validate(data), []
     except ValidationError as error:
-        return None, list(dict.fromkeys(_explain(details, data) for details in error.errors()))
+        found = dict.fromkeys(_explain(details, data) for details in error.errors())
+        # A value that may be of two kinds is reported once for each: the last says most.
+        return None, list({located[0]: located for located in found}.values())
 
 
 def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
@@ -127,8 +141,8 @@ def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
         return path[:-1], f"{path[-1]!r} is missing", example
     if kind == "literal_error":
         return path, f"{value!r} is not known", f"use {details['ctx']['expected']}"
-    message = details["msg"].removeprefix("Input ")
-    return path, f"{value!r} {message}", ""
+    wanted = _WANTED.get(kind, details["msg"].removeprefix("Input should be "))
+    return path, f"{value!r} is not {wanted}", ""
 
 
 def _path_in(location: Sequence[str | int], data: dict[str, Any]) -> tuple[str | int, ...]:

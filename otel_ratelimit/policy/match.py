@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Final
 
-from otel_ratelimit.policy.wrong import Wrong, nearest
+from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
 METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
@@ -43,17 +42,19 @@ class Pattern:
         """
         words = text.split()
         if not words or len(words) > 2:  # noqa: PLR2004 - methods and path
-            raise Wrong(f"{text!r} is not a pattern", 'write for instance "POST /api/ai/*" or "jobs.create"')
+            raise Wrong(f"{shown(text)} is not a pattern", 'write for instance "POST /api/ai/*" or "jobs.create"')
         methods = _methods(words[0], text) if len(words) > 1 else frozenset()
         target = words[-1]
         if len(words) == 1 and target.upper() in METHODS:
-            raise Wrong(f"{text!r} names a method and no path", f'write for instance "{target.upper()} /**"')
+            raise Wrong(f"{shown(text)} names a method and no path", f'write for instance "{target.upper()} /**"')
         if not target.startswith("/"):
+            if "/" in target:
+                raise Wrong(f"{shown(text)} is neither a path nor an endpoint's name", f"did you mean '/{target}'?")
             return cls(text, methods, None, target)
         segments = _segments(target)
         for segment in segments:
             if _ANY_DEPTH in segment and segment != _ANY_DEPTH:
-                raise Wrong(f"{text!r}: ** must be a segment of its own", "write /a/** or /a/*")
+                raise Wrong(f"{shown(text)}: ** must be a segment of its own", "write /a/** or /a/*")
         return cls(text, methods, segments)
 
     def matches(self, endpoint: str, method: str, route: str) -> bool:
@@ -61,7 +62,7 @@ class Pattern:
         if self.methods and method not in self.methods and not (method == "HEAD" and "GET" in self.methods):
             return False
         if self.segments is None:
-            return fnmatchcase(endpoint, self.endpoint)
+            return _text_matches(self.endpoint, endpoint)
         return _path_matches(self.segments, _segments(route))
 
     def covers(self, other: Pattern) -> bool:
@@ -79,7 +80,9 @@ class Pattern:
 def _methods(text: str, whole: str) -> frozenset[str]:
     methods = frozenset(method.upper() for method in text.split(","))
     for method in sorted(methods - METHODS):
-        raise Wrong(f"{whole!r}: {method!r} is not a method", nearest(method, METHODS))
+        raise Wrong(f"{shown(whole)}: {shown(method)} is not a method", nearest(method, METHODS))
+    if "HEAD" in methods and "GET" not in methods:
+        raise Wrong(f"{shown(whole)}: HEAD is planned as GET and has no rule of its own", "write GET")
     return methods
 
 
@@ -92,13 +95,13 @@ def _path_matches(pattern: Sequence[str], path: Sequence[str]) -> bool:
         return not path
     if pattern[0] == _ANY_DEPTH:
         return _path_matches(pattern[1:], path) or (bool(path) and _path_matches(pattern, path[1:]))
-    return bool(path) and _segment_matches(pattern[0], path[0]) and _path_matches(pattern[1:], path[1:])
+    return bool(path) and _text_matches(pattern[0], path[0]) and _path_matches(pattern[1:], path[1:])
 
 
-def _segment_matches(pattern: str, segment: str) -> bool:
+def _text_matches(pattern: str, text: str) -> bool:
     if _ANY not in pattern:
-        return pattern == segment
-    return re.fullmatch(".*".join(map(re.escape, pattern.split(_ANY))), segment) is not None
+        return pattern == text
+    return re.fullmatch(".*".join(map(re.escape, pattern.split(_ANY))), text, re.DOTALL) is not None
 
 
 def _path_covers(mine: Sequence[str], theirs: Sequence[str]) -> bool:
@@ -112,8 +115,5 @@ def _path_covers(mine: Sequence[str], theirs: Sequence[str]) -> bool:
 
 
 def _text_covers(mine: str, theirs: str) -> bool:
-    if mine in {theirs, _ANY}:
-        return True
-    if any(character in theirs for character in "*?["):
-        return False
-    return _segment_matches(mine, theirs) if "?" not in mine and "[" not in mine else False
+    # An asterisk in `theirs` could stand for anything, of which `mine` may not allow all.
+    return mine in {theirs, _ANY} or (_ANY not in theirs and _text_matches(mine, theirs))

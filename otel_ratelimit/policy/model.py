@@ -5,6 +5,7 @@ What can be said of one table alone is checked here; what concerns several is in
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -100,20 +101,30 @@ def _user(text: str) -> str:
     )
 
 
-def _quantity(parse: Any) -> BeforeValidator:
-    def read(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise Wrong(f"{value!r} is neither a number nor text")
-        return parse(value)
+def _whole(value: Any) -> Any:
+    # True and 1.0 equal 1 in Python, and would pass for it.
+    if type(value) is not int:
+        raise Wrong(f"{value!r} is not a version", "write version = 1")
+    return value
 
-    return BeforeValidator(read)
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Wrong(f"{value!r} is not a size", 'write bytes, or for instance "50 MB"')
+    return parse_size(value)
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Wrong(f"{value!r} is not a duration", 'write seconds, or for instance "60s"')
+    return parse_duration(value)
 
 
 Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
-Size = Annotated[int, _quantity(parse_size)]
-Duration = Annotated[float, _quantity(parse_duration)]
+Size = Annotated[int, BeforeValidator(_size)]
+Duration = Annotated[float, BeforeValidator(_duration)]
 StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window"]
 Scope = Literal["endpoint", "method", "rule", "tier"]
 
@@ -213,10 +224,11 @@ class Memory(_Table):
     @classmethod
     def _thresholds_follow_the_capacity(cls, table: Any) -> Any:
         """A smaller store has smaller thresholds, unless they are given."""
-        if isinstance(table, dict) and "capacity" in table:
+        if isinstance(table, dict) and isinstance(table.get("capacity"), str | int):
             capacity = table["capacity"]
-            if isinstance(capacity, str | int) and not isinstance(capacity, bool):
-                size = parse_size(capacity)
+            # What is no size is reported where it stands, when the key itself is read.
+            with contextlib.suppress(Wrong):
+                size = _size(capacity)
                 table = {"warning": int(size * 0.8), "critical": size, **table}
         return table
 
@@ -224,7 +236,7 @@ class Memory(_Table):
     def _in_order(self) -> Memory:
         if not self.warning <= self.critical <= self.capacity:
             raise Wrong(
-                f"warning {self.warning}, critical {self.critical} and capacity {self.capacity} are out of order",
+                f"warning {self.warning}, critical {self.critical}, capacity {self.capacity}: out of order",
                 "warning must not exceed critical, nor critical the capacity",
             )
         return self
@@ -248,7 +260,7 @@ class Cache(_Table):
 class Policy(_Table):
     """A whole policy file."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_whole)]
     default_tier: StrictStr = "default"
     key: Key = "ip+user"
     strategy: StrategyName = "fixed-window"

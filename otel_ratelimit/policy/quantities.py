@@ -6,24 +6,28 @@ The `limits` library looks for a limit anywhere in a text and skips the rest, so
 
 from __future__ import annotations
 
+import math
 import re
+from itertools import pairwise
 from typing import Final
 
 from limits import RateLimitItem, parse
 
-from otel_ratelimit.policy.wrong import Wrong, nearest
+from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
 _LIMIT: Final = re.compile(
-    r"(?P<amount>\d+)\s*(?:/|\bper\b)\s*(?P<multiples>\d+)?\s*(?P<unit>[a-z]+)", re.IGNORECASE
+    r"(?P<amount>[0-9]+)\s*(?:/|\bper\b)\s*(?P<multiples>[0-9]+)?\s*(?P<unit>[a-z]+)", re.IGNORECASE | re.ASCII
 )
 _UNITS: Final = ("second", "minute", "hour", "day", "month", "year")
 _EXAMPLE: Final = "write for instance 10/minute, or 10/minute; 50/hour"
 _MOST_AMOUNT: Final = 10**12
 _MOST_SECONDS: Final = 10 * 366 * 86_400
+_MOST_DIGITS: Final = 13
+_MOST_BYTES: Final = 2**60
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]i?)?B?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMG]i?)?B?", re.IGNORECASE | re.ASCII)
 _SIZE_FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?")
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)?")
 _DURATION_FACTORS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
@@ -34,9 +38,9 @@ def parse_limits(text: str) -> tuple[RateLimitItem, ...]:
         Wrong: something in it is not a limit, or two limits have the same window.
     """
     items = tuple(sorted(map(_parse_limit, re.split(r"[;,|]", text)), key=lambda item: item.get_expiry()))
-    for shorter, longer in zip(items, items[1:], strict=False):
+    for shorter, longer in pairwise(items):
         if shorter.get_expiry() == longer.get_expiry():
-            raise Wrong(f"{text!r} has two limits for the same window", "keep the smaller one")
+            raise Wrong(f"{shown(text)} has two limits for the same window", "keep the smaller one")
     return items
 
 
@@ -44,34 +48,34 @@ def _parse_limit(text: str) -> RateLimitItem:
     text = text.strip()
     found = _LIMIT.fullmatch(text)
     if found is None:
-        raise Wrong(f"{text!r} is not a limit", _EXAMPLE)
+        raise Wrong(f"{shown(text)} is not a limit", _EXAMPLE)
     unit = found["unit"].lower().removesuffix("s")
     if unit not in _UNITS:
-        raise Wrong(f"{text!r}: {found['unit']!r} is not a unit of time", nearest(unit, _UNITS))
-    amount, multiples = int(found["amount"]), int(found["multiples"] or 1)
-    if amount == 0 or multiples == 0:
-        raise Wrong(f"{text!r} would refuse every request", "use at least 1")
-    item = parse(f"{amount}/{multiples} {unit}")
-    if amount > _MOST_AMOUNT or item.get_expiry() > _MOST_SECONDS:
-        raise Wrong(f"{text!r} is beyond what can be counted", "at most 10^12 in ten years")
+        raise Wrong(f"{shown(text)}: {shown(found['unit'])} is not a unit of time", nearest(unit, _UNITS))
+    digits = (found["amount"], found["multiples"] or "1")
+    if any(not number.strip("0") for number in digits):
+        raise Wrong(f"{shown(text)} would refuse every request", "use at least 1")
+    item = None
+    if all(len(number) <= _MOST_DIGITS for number in digits):
+        item = parse(f"{digits[0]}/{digits[1]} {unit}")
+    if item is None or item.amount > _MOST_AMOUNT or item.get_expiry() > _MOST_SECONDS:
+        raise Wrong(f"{shown(text)} is beyond what can be counted", "at most 10^12 in ten years")
     return item
 
 
-def parse_size(value: int | str) -> int:
+def parse_size(value: float | str) -> int:
     """Bytes, from a number or from `50 MB` (10^6) or `48 MiB` (2^20).
 
     Raises:
-        Wrong: it is neither.
+        Wrong: it is neither, or below one byte.
     """
-    if isinstance(value, int):
-        size: float = value
-    else:
+    if isinstance(value, str):
         found = _SIZE.fullmatch(value.strip())
-        if found is None:
-            raise Wrong(f"{value!r} is not a size", 'write bytes, or for instance "50 MB" or "48 MiB"')
-        size = float(found[1]) * _SIZE_FACTORS[(found[2] or "").lower()]
-    if size <= 0:
-        raise Wrong(f"{value!r} is not a size", "use more than 0 bytes")
+        size = float(found[1]) * _SIZE_FACTORS[(found[2] or "").lower()] if found else math.nan
+    else:
+        size = value if isinstance(value, int) else math.nan
+    if not 1 <= size <= _MOST_BYTES:
+        raise Wrong(f"{shown(value)} is not a size", 'write whole bytes, or for instance "50 MB" or "48 MiB"')
     return int(size)
 
 
@@ -84,10 +88,10 @@ def parse_duration(value: float | str) -> float:
     if isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
         if found is None:
-            raise Wrong(f"{value!r} is not a duration", 'write seconds, or for instance "60s", "5m", "30d"')
+            raise Wrong(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s", "5m", "30d"')
         seconds = float(found[1]) * _DURATION_FACTORS[found[2] or "s"]
     else:
-        seconds = float(value)
-    if not 0 < seconds < float("inf"):
-        raise Wrong(f"{value!r} is not a duration", "use more than 0 seconds")
-    return seconds
+        seconds = value
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise Wrong(f"{shown(value)} is not a duration", "use more than 0 seconds and at most ten years")
+    return float(seconds)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+_MOST_SHOWN: Final = 120
 
 
 class Wrong(ValueError):  # noqa: N818 - never leaves this package; it becomes a Problem
@@ -13,6 +16,15 @@ class Wrong(ValueError):  # noqa: N818 - never leaves this package; it becomes a
         self.what = what
         self.instead = instead
         super().__init__(what)
+
+
+def shown(value: object) -> str:
+    """`value` as a message shows it: as it is written, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

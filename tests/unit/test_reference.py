@@ -85,7 +85,7 @@ def test_the_command_line_page_lists_every_command():
 
 
 @pytest.mark.parametrize(
-    "page", sorted(DOCS.rglob("*.md")) + [DOCS.parent / "README.md"], ids=lambda p: p.name
+    "page", [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"], ids=lambda p: p.name
 )
 def test_no_link_of_a_page_leads_nowhere(page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
