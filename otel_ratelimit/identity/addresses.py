@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from otel_ratelimit.identity.proxies import Address, TrustedProxies
@@ -24,7 +25,8 @@ MOST_HOPS: Final = 32
 """Entries read from the right; a longer chain of proxies does not occur."""
 _MOST_CHARACTERS: Final = 64 * MOST_HOPS
 
-_FORWARDED_FOR: Final = re.compile(r'(?:^|[;\s])for\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]+))', re.IGNORECASE)
+_PAIR: Final = re.compile(r'\s*([\w!#$%&*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))\s*', re.DOTALL)
+_ELEMENT: Final = re.compile(rf"(?:{_PAIR.pattern})(?:;(?:{_PAIR.pattern})?)*", re.DOTALL)
 _PORT: Final = re.compile(r"^(\d{1,3}(?:\.\d{1,3}){3}):\d+$")
 _BRACKETED: Final = re.compile(r"^\[([^\]]+)\](?::[\w.-]+)?$")
 
@@ -37,8 +39,10 @@ def parse_address(text: str) -> Address | None:
         if found:
             text = found.group(1)
             break
+    if ":" in text:
+        text = text.partition("%")[0]
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
@@ -103,36 +107,50 @@ def _first_stranger(known: str, entries: Iterator[str], trusted: TrustedProxies)
 
 def _entries(header: str) -> Iterator[str]:
     """Entries of X-Forwarded-For from right to left, a bounded number of them."""
-    for count, entry in enumerate(reversed(header[-_MOST_CHARACTERS:].split(","))):
-        if count >= MOST_HOPS:
-            return
-        yield entry
+    yield from islice(reversed(_whole_entries(header, header[-_MOST_CHARACTERS:].split(","))), MOST_HOPS)
 
 
 def _forwarded_entries(header: str) -> Iterator[str]:
     """The `for` of each element of Forwarded from right to left; empty where an element has none."""
-    for count, element in enumerate(reversed(_split_outside_quotes(header[-_MOST_CHARACTERS:]))):
-        if count >= MOST_HOPS:
-            return
-        found = _FORWARDED_FOR.search(element)
-        if found is None:
-            yield ""
-        else:
-            quoted, token = found.groups()
-            yield re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else token
+    entries = _split_outside_quotes(header[-_MOST_CHARACTERS:])
+    return map(_for_of, islice(reversed(_whole_entries(header, entries)), MOST_HOPS))
+
+
+def _whole_entries(header: str, entries: list[str]) -> list[str]:
+    """Without the one that was cut in two, which could read as another address."""
+    return entries if len(header) <= _MOST_CHARACTERS else entries[1:]
+
+
+def _for_of(element: str) -> str:
+    """The value of the only `for` of a well-formed element; empty otherwise."""
+    if _ELEMENT.fullmatch(element) is None:
+        return ""
+    pairs = [pair.groups() for pair in _PAIR.finditer(element)]
+    values = [(quoted, token) for name, quoted, token in pairs if name.lower() == "for"]
+    if len(values) != 1:
+        return ""
+    quoted, token = values[0]
+    return token if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
 
 
 def _split_outside_quotes(header: str) -> list[str]:
-    elements, start, quoted, escaped = [], 0, False, False
-    for index, character in enumerate(header):
-        if escaped:
-            escaped = False
-        elif character == "\\" and quoted:
-            escaped = True
-        elif character == '"':
+    """The elements of a header, from left to right, told apart from right to left.
+
+    A quotation mark that a client opens and never closes would otherwise swallow, or make a quotation
+    of, what the proxies to its right have written.
+    """
+    elements, end, quoted = [], len(header), False
+    for index in range(len(header) - 1, -1, -1):
+        character = header[index]
+        if character == '"' and not _escaped(header, index):
             quoted = not quoted
         elif character == "," and not quoted:
-            elements.append(header[start:index])
-            start = index + 1
-    elements.append(header[start:])
-    return elements
+            elements.append(header[index + 1 : end])
+            end = index
+    elements.append(header[:end])
+    return elements[::-1]
+
+
+def _escaped(text: str, index: int) -> bool:
+    before = text[:index]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1

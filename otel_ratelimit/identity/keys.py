@@ -98,7 +98,7 @@ class Identifier:
         return self._of(kind, address, value, None, "")
 
     def _of(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
-        if len(value) > _CACHED_CHARACTERS:
+        if len(value) + len(address) > _CACHED_CHARACTERS:
             return self._identity(kind, address, value, user, fallback)
         return self._by_peer(kind, address, value, user, fallback)
 
@@ -136,7 +136,7 @@ class Identifier:
 
     def _warn_of_untrusted(self, peer: str) -> None:
         address = parse_address(peer)
-        if self._trusted.trusts(address) or (address is not None and not private([address])):
+        if self._trusted.trusts(address) or (peer and (address is None or not private([address]))):
             return
         self._warned = True
         _log.warning(
@@ -154,7 +154,8 @@ def _ask(question: Callable[[], object]) -> tuple[str, str]:
         answer = question()
         if isinstance(answer, bytes):
             answer = answer.decode("latin-1")
-        if answer is None or answer == "":
+        # False is what `user.is_authenticated and user.id` answers for nobody.
+        if answer is None or answer is False or answer == "":
             return "", "empty"
         return str(answer), ""
     except Exception as error:  # noqa: BLE001 - the application's own code; counted, and the address stands in

@@ -13,6 +13,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 VARIABLE: Final = "OTEL_RATELIMIT_TRUSTED_PROXIES"
+_MAPPED_BITS: Final = 96
 UNIX_SOCKET: Final = "unix"
 """Stands for a peer on a Unix socket, which has no address."""
 
@@ -61,9 +62,11 @@ class TrustedProxies:
 
 def _network(entry: str) -> Network | Problem:
     try:
-        network = ipaddress.ip_network(entry)
+        network = _unmapped(ipaddress.ip_network(entry))
     except ValueError:
         return Problem(VARIABLE, f"{entry!r} is not a network", _instead(entry))
+    if "%" in entry:
+        return Problem(VARIABLE, f"{entry!r} has a zone, and addresses are compared without", "leave it away")
     if network.prefixlen == 0:
         return Problem(
             VARIABLE,
@@ -73,11 +76,22 @@ def _network(entry: str) -> Network | Problem:
     return network
 
 
+def _unmapped(network: Network) -> Network:
+    """IPv4-mapped networks as IPv4, since peers' addresses are compared so."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return ipaddress.ip_network((mapped, network.prefixlen - _MAPPED_BITS))
+
+
 def _instead(entry: str) -> str:
     try:
-        return f"did you mean {ipaddress.ip_network(entry, strict=False)}?"
+        network = ipaddress.ip_network(entry, strict=False)
     except ValueError:
-        return "write an address (10.0.0.7), a CIDR (10.0.0.0/8, 2001:db8::/32) or the word unix"
+        network = None
+    if network is not None and network.prefixlen > 0:
+        return f"did you mean {network}?"
+    return "write an address (10.0.0.7), a CIDR (10.0.0.0/8, 2001:db8::/32) or the word unix"
 
 
 def private(addresses: Iterable[Address]) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from limits import RateLimitItem
+
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
@@ -74,7 +76,7 @@ def _unreachable(data: dict[str, Any]) -> Iterator[Finding]:
                 by = "is exempt because of" if former[0] == "exempt" else "is already matched by"
                 yield Finding(
                     place,
-                    f"{pattern.text!r} can never match: all of it {by} {candidate.text!r}",
+                    f"{shown(pattern.text)} can never match: all of it {by} {shown(candidate.text)}",
                     "put the more specific rule first, or take one away",
                     former,
                 )
@@ -85,47 +87,72 @@ def _unreachable(data: dict[str, Any]) -> Iterator[Finding]:
 def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
     tiers = _known_tiers(data)
     for index, rule in _tables(data, "routes"):
-        text = rule.get("limits", tiers.get(rule.get("tier", "")))
-        try:
-            items = parse_limits(text) if isinstance(text, str) else ()
-        except Wrong:
+        tier = rule.get("tier")
+        text = rule.get("limits", tiers.get(tier) if isinstance(tier, str) else None)
+        items = _items(text)
+        if not items:
             continue
         cost = rule.get("cost", 1)
-        if isinstance(cost, int) and items and cost > min(item.amount for item in items):
+        tightest = min(items, key=lambda item: item.amount)
+        if isinstance(cost, int) and cost > tightest.amount:
             yield Finding(
                 ("routes", index, "cost"),
-                f"a cost of {cost} is more than {min(items, key=lambda item: item.amount)} ever allows",
+                f"a cost of {shown(cost)} is more than {tightest} ever allows",
                 "make the cost smaller or the limit larger",
             )
         shadow = rule.get("shadow")
         if isinstance(shadow, str):
-            try:
-                observed = parse_limits(shadow)
-            except Wrong:
-                continue
-            for item in observed:
+            for item in _items(shadow):
                 if item not in items:
                     yield Finding(
                         ("routes", index, "shadow"),
                         f"{item} is not one of the rule's limits",
-                        f"name some of {text!r}, or write true",
+                        f"name some of {shown(text)}, or write true",
                     )
 
 
 def _twice(data: dict[str, Any]) -> Iterator[Finding]:
-    seen: dict[str, int] = {}
+    earlier: list[tuple[int, str, Any]] = []
     for index, rule in _tables(data, "clients"):
         match = rule.get("match")
-        if not isinstance(match, str):
+        client = _client(match)
+        if client is None:
             continue
-        if match in seen:
-            yield Finding(
-                ("clients", index, "match"),
-                f"{match!r} is there already",
-                "keep one of the two",
-                ("clients", seen[match], "match"),
-            )
-        seen.setdefault(match, index)
+        for former, text, known in earlier:
+            if known == client or _holds(known, client):
+                yield Finding(
+                    ("clients", index, "match"),
+                    f"{shown(match)} can never match: it is already matched by {shown(text)}",
+                    "put the more specific one first, or take one away",
+                    ("clients", former, "match"),
+                )
+                break
+        earlier.append((index, str(match), client))
+
+
+def _client(match: object) -> Any:
+    """A user's name, a network, or None for what is neither."""
+    kind, _, argument = match.partition(":") if isinstance(match, str) else ("", "", "")
+    if kind != "ip":
+        return argument if kind == "user" else None
+    try:
+        return parse_network(argument)
+    except Wrong:
+        return None
+
+
+def _holds(network: Any, other: Any) -> bool:
+    if isinstance(network, str) or isinstance(other, str) or network.version != other.version:
+        return False
+    return bool(other.subnet_of(network))
+
+
+def _items(text: object) -> tuple[RateLimitItem, ...]:
+    """The limits in `text`; none where it has mistakes, which are told of the text itself."""
+    try:
+        return parse_limits(text) if isinstance(text, str) else ()
+    except Wrong:
+        return ()
 
 
 def _pattern(text: object) -> Pattern | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,10 @@ from otel_ratelimit.policy.model import (
     RouteRule,
     Unmatched,
 )
-from otel_ratelimit.policy.wrong import Wrong, nearest
+from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
 MOST_BYTES: Final = 1_000_000
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 _TABLES: Final[dict[str, type[BaseModel]]] = {
     "routes": RouteRule,
@@ -60,13 +62,15 @@ def read_policy(path: Path) -> str:
         PolicyError: it is missing, too large, or not text.
     """
     try:
-        content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        # A ValueError is a NUL in the name.
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise PolicyError(
             [Problem(str(path), f"cannot be read: {reason}", "set OTEL_RATELIMIT_POLICY to the policy file")]
         ) from error
-    if content is None:
+    if len(content) > MOST_BYTES:
         raise PolicyError([Problem(str(path), f"is larger than {MOST_BYTES} bytes", "is it the right file?")])
     try:
         return content.decode("utf-8-sig")
@@ -85,6 +89,10 @@ def parse_policy(text: str, filename: str) -> Policy:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError([_syntax_problem(filename, text, error)]) from error
+    except (RecursionError, ValueError) as error:
+        # Thousands of brackets, or of digits; tomllib says neither where nor as its own error.
+        what = "is nested too deeply" if isinstance(error, RecursionError) else f"is not TOML: {error}"
+        raise PolicyError([Problem(filename, what, "is it the right file?")]) from error
     lines = Lines(text)
     policy, problems = _validate(data)
     problems += [
@@ -93,9 +101,7 @@ def parse_policy(text: str, filename: str) -> Policy:
     ]
     if policy is None or problems:
         found = {
-            Problem(f"{filename}:{lines.of(path)}: {_dotted(path)}".rstrip(": "), what, instead): lines.of(
-                path
-            )
+            Problem(_where(filename, lines, path), what, instead): lines.of(path)
             for path, what, instead in problems
         }
         raise PolicyError(sorted(found, key=lambda problem: found[problem]))
@@ -135,14 +141,14 @@ def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
     value = details["input"]
     kind = details["type"]
     if kind == "extra_forbidden":
-        return path, f"unknown key {path[-1]!r}", nearest(str(path[-1]), _known_keys(path))
+        return path, f"unknown key {shown(path[-1])}", nearest(str(path[-1]), _known_keys(path))
     if kind == "missing":
         example = "write version = 1" if path[-1] == "version" else ""
         return path[:-1], f"{path[-1]!r} is missing", example
     if kind == "literal_error":
-        return path, f"{value!r} is not known", f"use {details['ctx']['expected']}"
+        return path, f"{shown(value)} is not known", f"use {details['ctx']['expected']}"
     wanted = _WANTED.get(kind, details["msg"].removeprefix("Input should be "))
-    return path, f"{value!r} is not {wanted}", ""
+    return path, f"{shown(value)} is not {wanted}", ""
 
 
 def _path_in(location: Sequence[str | int], data: dict[str, Any]) -> tuple[str | int, ...]:
@@ -181,16 +187,23 @@ def _origins(data: dict[str, Any], filename: str, lines: Lines) -> Iterator[tupl
             yield place, f"{place} ({short}:{lines.of((name, index))})"
 
 
+def _where(filename: str, lines: Lines, path: Sequence[str | int]) -> str:
+    return f"{filename}:{lines.of(path)}" + (f": {_dotted(path)}" if path else "")
+
+
 def _dotted(path: Sequence[str | int]) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else shown(part))
     return text
 
 
 def _syntax_problem(filename: str, text: str, error: tomllib.TOMLDecodeError) -> Problem:
     message = str(error)
-    line = text.count("\n") + 1
+    line = max(1, len(text.splitlines()))
     if "(at line " in message:
         message, _, position = message.rpartition(" (at line ")
         line = int(position.partition(",")[0])

@@ -15,9 +15,13 @@ from typing import Final, TypeAlias
 Path: TypeAlias = tuple[str | int, ...]
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_STRING: Final = re.compile(
-    r'"""(?:[^\\]|\\.)*?"{3,5}|' r"'''.*?'{3,5}|" r'"(?:[^"\\]|\\.)*"|' r"'[^']*'", re.DOTALL
+_STRINGS: Final = (
+    r'"""(?:[^\\]|\\.)*?"{3,5}',
+    r"'''.*?'{3,5}",
+    r'"(?:[^"\\]|\\.)*"',
+    r"'[^']*'",
 )
+_STRING: Final = re.compile("|".join(_STRINGS), re.DOTALL)
 _BARE_VALUE: Final = re.compile(r"[^,\]}\n#]*")
 _KEY: Final = re.compile(r"""(?:[A-Za-z0-9_.\- \t]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')+""")
 

@@ -42,14 +42,20 @@ class Pattern:
         """
         words = text.split()
         if not words or len(words) > 2:  # noqa: PLR2004 - methods and path
-            raise Wrong(f"{shown(text)} is not a pattern", 'write for instance "POST /api/ai/*" or "jobs.create"')
+            raise Wrong(
+                f"{shown(text)} is not a pattern", 'write for instance "POST /api/ai/*" or "jobs.create"'
+            )
         methods = _methods(words[0], text) if len(words) > 1 else frozenset()
         target = words[-1]
         if len(words) == 1 and target.upper() in METHODS:
-            raise Wrong(f"{shown(text)} names a method and no path", f'write for instance "{target.upper()} /**"')
+            raise Wrong(
+                f"{shown(text)} names a method and no path", f'write for instance "{target.upper()} /**"'
+            )
         if not target.startswith("/"):
             if "/" in target:
-                raise Wrong(f"{shown(text)} is neither a path nor an endpoint's name", f"did you mean '/{target}'?")
+                raise Wrong(
+                    f"{shown(text)} is neither a path nor an endpoint's name", f"did you mean '/{target}'?"
+                )
             return cls(text, methods, None, target)
         segments = _segments(target)
         for segment in segments:

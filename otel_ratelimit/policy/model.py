@@ -6,6 +6,7 @@ What can be said of one table alone is checked here; what concerns several is in
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -27,7 +28,7 @@ from pydantic import (
 from otel_ratelimit.events import KeySpec, OnError, Strategy
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_duration, parse_limits, parse_size
-from otel_ratelimit.policy.wrong import Wrong
+from otel_ratelimit.policy.wrong import Wrong, shown
 from otel_ratelimit.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
     IPV6_PREFIX_BITS,
@@ -71,7 +72,7 @@ def parse_key(text: str) -> KeySpec:
         return KeySpec("header", header[1])
     if not text.startswith("header:") and _FUNCTION.fullmatch(text):
         return KeySpec("function", text)
-    raise Wrong(f"{text!r} is not a key", "use ip, user, ip+user, header:NAME or module:function")
+    raise Wrong(f"{shown(text)} is not a key", "use ip, user, ip+user, header:NAME or module:function")
 
 
 def _limits(text: str) -> str:
@@ -96,32 +97,50 @@ def _user(text: str) -> str:
     if kind != "header" and _FUNCTION.fullmatch(text):
         return text
     raise Wrong(
-        f"{text!r} does not say where the user is found",
+        f"{shown(text)} does not say where the user is found",
         "use auto, none, header:NAME, session:KEY or module:function",
     )
+
+
+def _shadow(value: Any) -> Any:
+    # Before the union is tried, which would report what is wrong with each of its sides.
+    if isinstance(value, str):
+        return _limits(value)
+    if not isinstance(value, bool):
+        raise Wrong(
+            f"{shown(value)} is neither true, false nor limits", "write true, or the limits that only observe"
+        )
+    return value
 
 
 def _whole(value: Any) -> Any:
     # True and 1.0 equal 1 in Python, and would pass for it.
     if type(value) is not int:
-        raise Wrong(f"{value!r} is not a version", "write version = 1")
+        raise Wrong(f"{shown(value)} is not a version", "write version = 1")
     return value
 
 
 def _size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Wrong(f"{value!r} is not a size", 'write bytes, or for instance "50 MB"')
+        raise Wrong(f"{shown(value)} is not a size", 'write bytes, or for instance "50 MB"')
     return parse_size(value)
 
 
 def _duration(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise Wrong(f"{value!r} is not a duration", 'write seconds, or for instance "60s"')
+        raise Wrong(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s"')
     return parse_duration(value)
+
+
+def _tier_name(name: str) -> str:
+    if not _TIER_NAME.fullmatch(name):
+        raise Wrong(f"{shown(name)} is not a tier's name", "use up to 64 letters, digits, - _ .")
+    return name
 
 
 Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
+TierName = Annotated[StrictStr, AfterValidator(_tier_name)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[float, BeforeValidator(_duration)]
@@ -142,7 +161,7 @@ class RouteRule(_Table):
     key: Key | None = None
     strategy: StrategyName | None = None
     on_error: OnError | None = None
-    shadow: StrictBool | Limits = False
+    shadow: Annotated[StrictBool | Limits, BeforeValidator(_shadow)] = False
     """True observes only; a text names which of the rule's limits do."""
     scope: Scope = "endpoint"
     """What shares a counter: an endpoint, an endpoint's method, the whole rule, the whole tier."""
@@ -152,9 +171,9 @@ class RouteRule(_Table):
     def _one_of_tier_and_limits(self) -> RouteRule:
         if (self.tier is None) == (self.limits is None):
             what = "neither a tier nor limits" if self.tier is None else "both a tier and limits"
-            raise Wrong(f"the rule for {self.match!r} has {what}", "give exactly one of them")
+            raise Wrong(f"the rule for {shown(self.match)} has {what}", "give exactly one of them")
         if self.scope == "tier" and self.tier is None:
-            raise Wrong(f"the rule for {self.match!r} has scope tier and no tier", "name a tier")
+            raise Wrong(f"the rule for {shown(self.match)} has scope tier and no tier", "name a tier")
         return self
 
 
@@ -162,7 +181,7 @@ class ClientRule(_Table):
     """`[[clients]]`: a known client's limits times `multiply`, or none at all."""
 
     match: StrictStr
-    multiply: Annotated[float, Field(gt=0, le=1_000_000, strict=False)] = 1.0
+    multiply: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1.0
     exempt: StrictBool = False
 
     @field_validator("match")
@@ -174,21 +193,32 @@ class ClientRule(_Table):
             return match
         if kind == "user" and argument:
             return match
-        raise Wrong(f"{match!r} names no client", 'write "user:NAME" or "ip:ADDRESS" or "ip:CIDR"')
+        raise Wrong(f"{shown(match)} names no client", 'write "user:NAME" or "ip:ADDRESS" or "ip:CIDR"')
 
 
-def parse_network(text: str) -> Any:
+def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """The network that an address or CIDR names.
 
     Raises:
         Wrong: it is neither.
     """
-    import ipaddress  # noqa: PLC0415 - only where a policy names addresses
-
     try:
-        return ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
-        raise Wrong(f"{text!r} is neither an address nor a CIDR: {error}") from error
+        instead = "write for instance 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48"
+        raise Wrong(f"{shown(text)} is neither an address nor a CIDR", instead) from error
+    if "%" in text:
+        raise Wrong(f"{shown(text)} has a zone, and addresses are compared without", text.partition("%")[0])
+    host = ipaddress.ip_address(text.partition("/")[0])
+    if host != network.network_address:
+        raise Wrong(f"{shown(text)} has bits set after its prefix", f"did you mean {network}?")
+    mapped = host.ipv4_mapped if isinstance(host, ipaddress.IPv6Address) else None
+    if mapped is not None:
+        raise Wrong(
+            f"{shown(text)} can never match: IPv4-mapped addresses are taken as IPv4",
+            f"write for instance {mapped}",
+        )
+    return network
 
 
 class Unmatched(_Table):
@@ -254,7 +284,7 @@ class Analytics(_Table):
 class Cache(_Table):
     """`[cache]`: what the cache analysis reckons with."""
 
-    value_of_saved_millisecond: Annotated[float, Field(ge=0)] = 0.0
+    value_of_saved_millisecond: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
 
 
 class Policy(_Table):
@@ -266,7 +296,7 @@ class Policy(_Table):
     strategy: StrategyName = "fixed-window"
     on_error: OnError = "closed"
     exempt: tuple[PatternText, ...] = BUILT_IN_EXEMPT
-    tiers: dict[StrictStr, Limits] = Field(default_factory=lambda: dict(BUILT_IN_TIERS))
+    tiers: dict[TierName, Limits] = Field(default_factory=lambda: dict(BUILT_IN_TIERS))
     routes: tuple[RouteRule, ...] = ()
     clients: tuple[ClientRule, ...] = ()
     unmatched: Unmatched = Unmatched()
@@ -281,14 +311,6 @@ class Policy(_Table):
     @classmethod
     def _built_in_tiers_stay(cls, tiers: Any) -> Any:
         return {**BUILT_IN_TIERS, **tiers} if isinstance(tiers, dict) else tiers
-
-    @field_validator("tiers")
-    @classmethod
-    def _plain_names(cls, tiers: dict[str, str]) -> dict[str, str]:
-        for name in tiers:
-            if not _TIER_NAME.fullmatch(name):
-                raise Wrong(f"{name!r} is not a tier's name", "use letters, digits, - _ .")
-        return tiers
 
     @property
     def key_spec(self) -> KeySpec:

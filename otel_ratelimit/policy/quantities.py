@@ -16,7 +16,8 @@ from limits import RateLimitItem, parse
 from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
 _LIMIT: Final = re.compile(
-    r"(?P<amount>[0-9]+)\s*(?:/|\bper\b)\s*(?P<multiples>[0-9]+)?\s*(?P<unit>[a-z]+)", re.IGNORECASE | re.ASCII
+    r"(?P<amount>[0-9]+)\s*(?:/|\bper\b)\s*(?P<multiples>[0-9]+)?\s*(?P<unit>[a-z]+)",
+    re.IGNORECASE | re.ASCII,
 )
 _UNITS: Final = ("second", "minute", "hour", "day", "month", "year")
 _EXAMPLE: Final = "write for instance 10/minute, or 10/minute; 50/hour"
@@ -88,7 +89,9 @@ def parse_duration(value: float | str) -> float:
     if isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
         if found is None:
-            raise Wrong(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s", "5m", "30d"')
+            raise Wrong(
+                f"{shown(value)} is not a duration", 'write seconds, or for instance "60s", "5m", "30d"'
+            )
         seconds = float(found[1]) * _DURATION_FACTORS[found[2] or "s"]
     else:
         seconds = value

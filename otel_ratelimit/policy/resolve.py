@@ -47,7 +47,7 @@ class PolicyResolver:
         self._read_clients()
         self.has_clients = bool(policy.clients)
         self.policy_hash = policy_hash(policy)
-        self._client_of = lru_cache(_REMEMBERED_CLIENTS)(self._find_client)
+        self._network_of = lru_cache(_REMEMBERED_CLIENTS)(self._find_network)
 
     def plan(self, endpoint: str, method: str, route: str) -> RoutePlan:
         """The plan for one method of a route; HEAD is planned as GET."""
@@ -87,7 +87,9 @@ class PolicyResolver:
 
     def client(self, identity: Identity) -> ClientOverride | None:
         """What the policy says of this client in particular."""
-        return self._client_of(identity.user, identity.address)
+        if identity.user is not None and identity.user in self._users:
+            return self._users[identity.user]
+        return self._network_of(identity.address) if self._networks else None
 
     def scaled(self, windows: tuple[Window, ...], override: ClientOverride) -> tuple[Window, ...]:
         """The windows as they are for a client with an override; its counters are the same."""
@@ -167,11 +169,7 @@ class PolicyResolver:
             else:
                 self._networks.append((parse_network(argument), override))
 
-    def _find_client(self, user: str | None, address: str) -> ClientOverride | None:
-        if user is not None and user in self._users:
-            return self._users[user]
-        if not self._networks:
-            return None
+    def _find_network(self, address: str) -> ClientOverride | None:
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

@@ -75,6 +75,6 @@ class PolicyFile:
     def _look(self) -> _Stamp:
         try:
             status = self.path.stat()
-        except OSError:
+        except (OSError, ValueError):
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino

@@ -136,7 +136,20 @@ def test_a_wrong_value_is_named_with_what_would_be_right(line, expected):
 
 
 @pytest.mark.parametrize(
-    "match", ["", "GET", "get", "FETCH /a", "GET /a /b", "/a/**b", "POST,FETCH /a", "   "]
+    "match",
+    [
+        "",
+        "GET",
+        "get",
+        "FETCH /a",
+        "GET /a /b",
+        "/a/**b",
+        "POST,FETCH /a",
+        "   ",
+        "HEAD /a",
+        "api/jobs",
+        "GET,/a",
+    ],
 )
 def test_what_is_not_a_pattern_is_refused(match):
     assert "routes[0].match" in only(f'version = 1\n[[routes]]\nmatch = "{match}"\nlimits = "1/minute"\n')
@@ -221,7 +234,19 @@ def test_sizes_and_durations_have_units():
     ("table", "expected"),
     [
         ('match = "bob"', "names no client"),
-        ('match = "ip:10.0.0.1/8"', "neither an address nor a CIDR"),
+        ('match = "bot:x"', "names no client"),
+        ('match = "user:"', "names no client"),
+        ('match = "ip:here"', "'here' is neither an address nor a CIDR; write for instance 192.0.2.7, "),
+        ('match = "ip:10.0.0.1/8"', "'10.0.0.1/8' has bits set after its prefix; did you mean 10.0.0.0/8?"),
+        ('match = "ip:fe80::1%eth0"', "has a zone, and addresses are compared without; fe80::1"),
+        (
+            'match = "ip:::ffff:192.0.2.7"',
+            "IPv4-mapped addresses are taken as IPv4; write for instance 192.0.2.7",
+        ),
+        ('match = "user:bob"\nmultiply = "5"', "'5' is not a number"),
+        ('match = "user:bob"\nmultiply = true', "True is not a number"),
+        ('match = "user:bob"\nmultiply = nan', "nan is not "),
+        ('match = "user:bob"\nmultiply = inf', "inf is not less than or equal to 1000000"),
         ('match = "user:bob"\nmultiply = 0', "is not greater than 0"),
         ('match = "user:bob"\nexempt = "yes"', "'yes' is not true or false"),
     ],
@@ -230,9 +255,28 @@ def test_a_wrong_client_is_refused(table, expected):
     assert expected in only(f"version = 1\n[[clients]]\n{table}\n")
 
 
-def test_a_client_named_twice_is_refused():
-    text = 'version = 1\n[[clients]]\nmatch = "user:bob"\n[[clients]]\nmatch = "user:bob"\n'
-    assert only(text).startswith("p.toml:5: clients[1].match: 'user:bob' is there already (p.toml:3)")
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("user:bob", "user:bob"),
+        ("ip:10.0.0.1", "ip:10.0.0.1/32"),
+        ("ip:10.0.0.0/8", "ip:10.1.0.0/16"),
+        ("ip:2001:db8::/32", "ip:2001:DB8:0::7"),
+    ],
+)
+def test_a_client_that_can_never_match_names_both_lines(earlier, later):
+    text = f'version = 1\n[[clients]]\nmatch = "{earlier}"\n[[clients]]\nmatch = "{later}"\n'
+    assert only(text) == (
+        f"p.toml:5: clients[1].match: {later!r} can never match: "
+        f"it is already matched by {earlier!r} (p.toml:3); "
+        "put the more specific one first, or take one away"
+    )
+
+
+def test_clients_that_differ_stand_beside_each_other():
+    clients = ["user:a", "user:b", "user:10.0.0.1", "ip:10.0.0.1", "ip:10.0.0.0/8", "ip:a00::/8", "ip:::/0"]
+    tables = "".join(f'[[clients]]\nmatch = "{client}"\n' for client in clients)
+    assert len(parse_policy(f"version = 1\n{tables}", "p.toml").clients) == len(clients)
 
 
 @pytest.mark.parametrize("user", ["session:", "cookie:x y", "a b", "header:", "MODULE"])
@@ -243,7 +287,7 @@ def test_a_wrong_place_for_the_user_is_refused(user):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("version = 1\nroutes = [\n", 3),
+        ("version = 1\nroutes = [\n", 2),
         ("version = \n", 1),
         ("version = 1\nversion = 1\n", 2),
         ("a = 1\n]\n", 2),
@@ -251,6 +295,95 @@ def test_a_wrong_place_for_the_user_is_refused(user):
 )
 def test_what_is_not_toml_is_named_with_its_line(text, line):
     assert only(text).startswith(f"p.toml:{line}: is not TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ("PSOT /a", "'PSOT /a': 'PSOT' is not a method; did you mean 'POST'?"),
+        ("get", "'get' names a method and no path; write for instance \"GET /**\""),
+        ("HEAD /a", "'HEAD /a': HEAD is planned as GET and has no rule of its own; write GET"),
+        (
+            "POST api/jobs",
+            "'POST api/jobs' is neither a path nor an endpoint's name; did you mean '/api/jobs'?",
+        ),
+        ("/a/**b", "'/a/**b': ** must be a segment of its own; write /a/** or /a/*"),
+    ],
+)
+def test_a_wrong_pattern_is_explained(match, expected):
+    problem = only(f'version = 1\n[[routes]]\nmatch = "{match}"\nlimits = "1/minute"\n')
+    assert problem == f"p.toml:3: routes[0].match: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("head", "key"),
+    [
+        ('default_tier = "slwo"', "default_tier"),
+        ('[unmatched]\ntier = "slwo"', "unmatched.tier"),
+        ('[[routes]]\nmatch = "/a"\ntier = "slwo"', "routes[0].tier"),
+    ],
+)
+def test_a_tier_that_is_not_there_is_named_with_its_neighbour(head, key):
+    text = f'version = 1\n{head}\n[tiers]\nslow = "1/minute"\n'
+    line = 1 + len(head.split("\n"))
+    assert only(text) == f"p.toml:{line}: {key}: there is no tier 'slwo'; did you mean 'slow'?"
+
+
+def test_one_mistake_in_a_table_does_not_hide_another():
+    found = problems('version = 1\n[tiers]\n"my tier" = "1/minute"\nslow = 5\nfast = "0/minute"\n')
+    assert found == [
+        "p.toml:3: tiers.'my tier': 'my tier' is not a tier's name; use up to 64 letters, digits, - _ .",
+        "p.toml:4: tiers.slow: 5 is not text",
+        "p.toml:5: tiers.fast: '0/minute' would refuse every request; use at least 1",
+    ]
+
+
+def test_unmatched_has_a_tier_or_limits():
+    assert only('version = 1\n[unmatched]\ntier = "cheap"\nlimits = "1/minute"\n') == (
+        "p.toml:2: unmatched: [unmatched] has both a tier and limits; give one of them"
+    )
+
+
+def test_a_scope_of_the_tier_needs_a_tier():
+    assert "has scope tier and no tier; name a tier" in rule('limits = "1/minute"\nscope = "tier"')
+
+
+def test_a_wrong_value_is_shown_short():
+    problem = only(f'version = 1\n[tiers]\nslow = "{"x" * 100_000}"\n')
+    assert len(problem) < 400
+
+
+def test_rules_written_as_an_array_have_lines_of_their_own():
+    text = """\
+        version = 1
+        routes = [
+            { match = "/a", limits = "1/minute" },
+            { match = "/b", limits = "1/minuet" },
+        ]
+        """
+    assert only(text).startswith("p.toml:4: routes[1].limits: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("[" * 3000 + "]" * 3000, "p.toml: is nested too deeply; is it the right file?"),
+        ("9" * 5000, "p.toml: is not TOML: Exceeds the limit"),
+        ("0x" + "f" * 5000, "p.toml:2: x: unknown key 'x'"),
+    ],
+)
+def test_values_beyond_measure_are_no_crash(value, expected):
+    assert only(f"version = 1\nx = {value}\n").startswith(expected)
+
+
+@pytest.mark.parametrize("table", ["routes", "memory", "analytics", "cache", "identity", "clients"])
+def test_numbers_beyond_measure_are_refused_in_every_place(table):
+    from otel_ratelimit.policy import load  # noqa: PLC0415 - for its list of tables
+
+    number = "0x" + "f" * 5000
+    for key in load._TABLES[table].model_fields:
+        header = f"[[{table}]]" if table in {"routes", "clients"} else f"[{table}]"
+        assert problems(f"version = 1\n{header}\n{key} = {number}\n")
 
 
 def test_tables_of_the_wrong_shape_are_no_crash():
@@ -266,6 +399,13 @@ def test_tables_of_the_wrong_shape_are_no_crash():
         "version = true\n",
         "version = 1\nunmatched = 3\n",
         "version = 1\n[[clients]]\nmatch = 1\n",
+        "version = 1\n[[routes]]\nmatch = '/a'\ntier = ['cheap']\n",
+        "version = 1\n[[routes]]\nmatch = '/a'\nlimits = {}\ncost = []\nshadow = 1.5\n",
+        "version = 1\n[memory]\ncapacity = 1.5\ncleanup_interval = []\n",
+        "version = 1\n[memory]\ncapacity = inf\nwarning = true\n",
+        "version = 1\n[memory.capacity]\nx = 1\n",
+        "version = 1\n[[exempt]]\nx = 1\n",
+        "version = 1\ndefault_tier = []\n",
     ):
         assert problems(text), text
 
@@ -273,11 +413,14 @@ def test_tables_of_the_wrong_shape_are_no_crash():
 def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b"version = 1\n# \xe4\n")
     (tmp_path / "huge.toml").write_bytes(b"#" * 1_000_001)
+    (tmp_path / "nul.toml").write_bytes(b"version = 1\nx = \x00\n")
     for name, reason in (
+        ("nul.toml", r"nul.toml:2: is not TOML: "),
+        ("nul\0name.toml", "cannot be read: .*null byte"),
         ("missing.toml", "No such file"),
         (".", "Is a directory"),
-        ("latin.toml", "is not UTF-8"),
-        ("huge.toml", "is larger than"),
+        ("latin.toml", "latin.toml:2: is not UTF-8; save the file as UTF-8"),
+        ("huge.toml", "huge.toml: is larger than 1000000 bytes"),
     ):
         with pytest.raises(PolicyError, match=reason):
             load_policy(tmp_path / name)

@@ -17,6 +17,14 @@ def test_different_clients_have_different_keys(clients):
     assert len({keys.of_client(client) for client in clients}) == len(clients)
 
 
+@pytest.mark.parametrize(
+    "lookalike", ["i1_2" + 29 * "0", " i12" + 29 * "0", "+i12" + 29 * "0", "i12" + 29 * "0" + "\n"]
+)
+def test_clients_that_would_read_as_the_same_number_have_different_keys(lookalike):
+    assert int(lookalike, 32) == int("0i12" + 29 * "0", 32)
+    assert keys.of_client(lookalike) != keys.of_client("0i12" + 29 * "0")
+
+
 @given(CLIENTS)
 def test_a_client_key_tells_the_kind_of_client(client):
     kind = KIND_NAMES[CLIENT_KEYS.kind(keys.of_client(client))]

@@ -114,14 +114,20 @@ def test_a_store_that_is_reset_during_a_sweep_keeps_an_exact_ledger():
     clock.now += 60
     ticks = iter(range(10**9))
 
-    def rest(_seconds):
-        counters.reset()
-        counters.take([MINUTE], "i" + 32 * "f", 1, clock.now)
+    rests = []
+
+    def rest(seconds):
+        rests.append(seconds)
+        if len(rests) == 3:
+            counters.reset()
+            counters.take([MINUTE], "i" + 32 * "f", 1, clock.now)
 
     Sweeper(counters, 60, timer=lambda: float(next(ticks)), rest=rest).sweep()
 
+    assert len(rests) > 3
     assert counters.ledger.used == sum(table.weigh() for table in counters.tables())
     assert counters.snapshot().keys == 1
+    assert counters.snapshot().by_client_kind == {"ip": 1}
 
 
 def test_listeners_hear_of_each_cleanup_and_one_that_fails_does_not_silence_the_next(caplog):
