@@ -74,13 +74,19 @@ def validate_uri(uri: str) -> list[Problem]:
 
 def storage_options(uri: str) -> dict[str, object]:
     """What a remote store's client is made with, so that a store that is away costs a request little."""
-    family = _SCHEMES.get(uri.partition("://")[0])
+    scheme = uri.partition("://")[0]
+    family = _SCHEMES.get(scheme)
     if family in {"redis", "valkey"}:
-        return {
+        options: dict[str, object] = {
             "socket_timeout": STORAGE_TIMEOUT_SECONDS,
             "socket_connect_timeout": STORAGE_TIMEOUT_SECONDS,
             "retry": None,
         }
+        if scheme.endswith("+cluster"):
+            # Else the clients ask a node that is silent up to ten times, for seconds. The valkey client and
+            # redis before 6 know this name only; later ones still take it.
+            options["cluster_error_retry_attempts"] = 0
+        return options
     if family == "memcached":
         return {"timeout": STORAGE_TIMEOUT_SECONDS, "connect_timeout": STORAGE_TIMEOUT_SECONDS}
     return {}

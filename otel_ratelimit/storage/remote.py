@@ -9,13 +9,24 @@ limit.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
-from limits.storage import Storage
+from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
+from otel_ratelimit.errors import ConfigurationError, Problem
 from otel_ratelimit.events import Clock, Strategy, Taken, Window, WindowState
+
+_KEY_MOST_CHARACTERS: Final = 200
+"""memcached takes 250, and `limits` appends to some keys."""
+_NEEDS: Final[dict[Strategy, type]] = {
+    Strategy.FIXED_WINDOW: Storage,
+    Strategy.MOVING_WINDOW: MovingWindowSupport,
+    Strategy.SLIDING_WINDOW_COUNTER: SlidingWindowCounterSupport,
+}
 
 
 class SequentialCounters:
@@ -24,6 +35,7 @@ class SequentialCounters:
     def __init__(self, storage: Storage, name: str, clock: Clock) -> None:
         # Which of the methods there are depends on the kind of storage, and is asked for by name.
         self._storage: Any = storage
+        self._able = [strategy for strategy, needed in _NEEDS.items() if isinstance(storage, needed)]
         self._name = name
         self._clock = clock
 
@@ -41,7 +53,7 @@ class SequentialCounters:
         for window in windows:
             if window.shadow:
                 continue
-            if not self._add(window, window.prefix + client, cost):
+            if not self._add(window, _key(window, client), cost):
                 self._give_back(taken, client, cost)
                 return self._refused(windows, client, cost, now, window)
             taken.append(window)
@@ -50,7 +62,7 @@ class SequentialCounters:
             state.exceeded for window, state in zip(windows, seen.states, strict=True) if window.shadow
         ):
             for window in observed:
-                self._add(window, window.prefix + client, cost)
+                self._add(window, _key(window, client), cost)
         states = tuple(
             self._state(window, client, 0, now)._replace(retry_after=before.retry_after)
             for window, before in zip(windows, seen.states, strict=True)
@@ -71,9 +83,9 @@ class SequentialCounters:
         for window in windows:
             held += self._state(window, client, 0, self._clock()).used > 0
             if window.strategy is Strategy.SLIDING_WINDOW_COUNTER:
-                self._storage.clear_sliding_window(window.prefix + client, window.seconds)
+                self._storage.clear_sliding_window(_key(window, client), window.seconds)
             else:
-                self._storage.clear(window.prefix + client)
+                self._storage.clear(_key(window, client))
         return held
 
     def _add(self, window: Window, key: str, cost: int) -> bool:
@@ -90,7 +102,7 @@ class SequentialCounters:
     def _give_back(self, windows: Sequence[Window], client: str, cost: int) -> None:
         for window in windows:
             if window.strategy is Strategy.FIXED_WINDOW:
-                self._lower(window.prefix + client, cost)
+                self._lower(_key(window, client), cost)
 
     def _lower(self, key: str, cost: int) -> None:
         lower: Callable[[str, int], object] | None = getattr(self._storage, "decr", None)
@@ -106,7 +118,9 @@ class SequentialCounters:
         return Taken(False, tuple(states))
 
     def _state(self, window: Window, client: str, cost: int, now: float) -> WindowState:
-        key = window.prefix + client
+        if window.strategy not in self._able:
+            raise ConfigurationError([self._cannot(window.strategy)])
+        key = _key(window, client)
         if window.strategy is Strategy.MOVING_WINDOW:
             return self._moving(window, key, cost, now)
         if window.strategy is Strategy.SLIDING_WINDOW_COUNTER:
@@ -115,10 +129,17 @@ class SequentialCounters:
         reset = max(0.0, self._storage.get_expiry(key) - now) if used else 0.0
         return _seen(window, used, reset, cost, reset or float(window.seconds))
 
+    def _cannot(self, strategy: Strategy) -> Problem:
+        return Problem(
+            "OTEL_RATELIMIT_STORAGE_URI",
+            f"{self._name}:// cannot count by strategy {strategy.value!r}",
+            f"use {' or '.join(self._able)} in the policy, or another store",
+        )
+
     def _moving(self, window: Window, key: str, cost: int, now: float) -> WindowState:
         start, used = self._storage.get_moving_window(key, window.amount, window.seconds)
-        # Only the oldest entry is known; for more than one unit the whole window is sure to be enough.
-        wait = start + window.seconds - now if cost <= 1 else window.seconds
+        # Only the oldest entry is known; where more must go, the whole window is sure to be enough.
+        wait = start + window.seconds - now if used + cost - window.amount <= 1 else window.seconds
         # The newest is not known either: at the latest all has gone a window from now.
         return _seen(window, used, float(window.seconds) if used else 0.0, cost, max(wait, 0.0) + 0.001)
 
@@ -135,6 +156,15 @@ class SequentialCounters:
         else:
             wait = previous_ttl - (amount - cost - current + 1) * seconds / max(previous, 1)
         return _seen(window, used, max(reset, 0.0), cost, max(wait, 0.0) + 0.001)
+
+
+def _key(window: Window, client: str) -> str:
+    """What every store takes as a key: memcached wants short ASCII without blanks."""
+    text = window.prefix + client
+    key = quote(text, safe="|/:=*<>", errors="surrogatepass")
+    if len(key) <= _KEY_MOST_CHARACTERS:
+        return key
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _seen(window: Window, used: int, reset: float, cost: int, wait: float) -> WindowState:

@@ -6,7 +6,7 @@
 --
 -- fixed-window            a string: the count; it expires with the window
 -- sliding-window-counter  a hash: i the window's index, c its count, p the count of the one before
--- moving-window           a list of the times of what was taken, the newest first
+-- moving-window           a list of the times of what was taken, in microseconds, the newest first
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -70,22 +70,31 @@ local function sliding_state(key, amount, seconds)
   return math.floor(previous * (last - at) / seconds + current), reset
 end
 
-local function moving_wait(key, amount, seconds)
-  -- What is older than the window no longer counts; the list is as long as what does.
-  local oldest = redis.call('LINDEX', key, -1)
-  while oldest and tonumber(oldest) <= now - seconds do
+local function moving_time(key, index)
+  local moment = redis.call('LINDEX', key, index)
+  return moment and tonumber(moment) / 1000000
+end
+
+-- What is older than the window no longer counts; after this the list is as long as what does.
+local function moving_used(key, seconds)
+  local oldest = moving_time(key, -1)
+  while oldest and oldest <= now - seconds do
     redis.call('RPOP', key)
-    oldest = redis.call('LINDEX', key, -1)
+    oldest = moving_time(key, -1)
   end
-  local used = redis.call('LLEN', key)
+  return redis.call('LLEN', key)
+end
+
+local function moving_wait(key, amount, seconds)
+  local used = moving_used(key, seconds)
   if used + cost <= amount then return 0 end
   -- Room for the cost is there once the entry has gone that stands before it.
-  local entry = tonumber(redis.call('LINDEX', key, amount - cost))
-  return math.max(entry + seconds - now, 0) + TICK
+  return math.max(moving_time(key, amount - cost) + seconds - now, 0) + TICK
 end
 
 local function moving_add(key, amount, seconds)
-  local moment = string.format('%.6f', now)
+  -- A whole number takes nine bytes in a list, a fraction twice that.
+  local moment = string.format('%.0f', now * 1000000)
   local batch = {}
   for i = 1, cost do
     batch[#batch + 1] = moment
@@ -98,9 +107,9 @@ local function moving_add(key, amount, seconds)
 end
 
 local function moving_state(key, amount, seconds)
-  local used = redis.call('LLEN', key)
+  local used = moving_used(key, seconds)
   if used == 0 then return 0, 0 end
-  return used, math.max(0, tonumber(redis.call('LINDEX', key, 0)) + seconds - now)
+  return used, math.max(0, moving_time(key, 0) + seconds - now)
 end
 
 local STRATEGIES = {

@@ -1,0 +1,153 @@
+"""What a counter weighs in Redis, what has expired there, and a cluster of three nodes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+
+import pytest
+from limits.storage import storage_from_string
+
+from otel_ratelimit.events import Strategy, Window
+from otel_ratelimit.storage import counter_store, storage_options
+from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
+
+CLIENT = "i" + "0" * 32
+
+
+def window(amount, seconds, strategy):
+    return Window(f"n|*:rule=POST /api/*|{seconds}|{strategy}|", amount, seconds, strategy, False, "", "")
+
+
+def opened(uri):
+    return counter_store(storage_from_string(uri, **storage_options(uri)), uri, time.time)
+
+
+def test_expired_units_are_not_reported_to_a_request_that_can_never_be_taken(redis):
+    store = opened(redis.uri)
+    plan = [window(5, 1, Strategy.MOVING_WINDOW)]
+    assert store.take(plan, CLIENT, 3, 0.0).allowed
+    deadline = time.monotonic() + 10
+    while store.peek(plan, CLIENT, 0, 0.0).states[0].reset_after > 0.4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert store.take(plan, CLIENT, 2, 0.0).allowed  # the key outlives the first three units
+    while (used := store.take(plan, CLIENT, 6, 0.0).states[0].used) == 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert used == 2
+
+
+def test_a_unit_of_a_moving_window_takes_a_dozen_bytes_at_most(redis):
+    store = opened(redis.uri)
+    assert store.take([window(10_000, 3600, Strategy.MOVING_WINDOW)], CLIENT, 10_000, 0.0).allowed
+    client = store._storage.storage
+    (key,) = client.keys("*")
+    assert client.llen(key) == 10_000
+    assert client.memory_usage(key, samples=0) < 120_000
+
+
+def test_a_moving_window_never_holds_more_than_its_limit(redis):
+    store = opened(redis.uri)
+    plan = [window(7, 3600, Strategy.MOVING_WINDOW)]
+    for _ in range(20):
+        store.take(plan, CLIENT, 2, 0.0)
+    client = store._storage.storage
+    (key,) = client.keys("*")
+    assert client.llen(key) == 6
+
+
+# --- a cluster ---
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def until(answer, seconds=20):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return answer()
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """`host:port` of three nodes, joined, each with its process."""
+    for program in ("redis-server", "redis-cli"):
+        if shutil.which(program) is None:
+            if os.environ.get("CI"):
+                pytest.fail(f"{program} is not installed")
+            pytest.skip(f"{program} is not installed")
+    ports = free_ports(6)
+    nodes = [f"127.0.0.1:{port}" for port in ports[:3]]
+    processes = [
+        subprocess.Popen(
+            [
+                *("redis-server", "--bind", "127.0.0.1", "--save", "", "--port", str(port)),
+                *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
+            ],
+            cwd=tmp_path_factory.mktemp("node"),
+            stdout=subprocess.DEVNULL,
+        )
+        for port, bus in zip(ports[:3], ports[3:], strict=True)
+    ]
+    try:
+        for port in ports[:3]:
+            until(lambda port=port: socket.create_connection(("127.0.0.1", port), 1).close())
+        create = ["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"]
+        subprocess.run(create, check=True, stdout=subprocess.DEVNULL, timeout=30)
+        yield dict(zip(nodes, processes, strict=True))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("family", ["redis", "valkey"])
+def test_in_a_cluster_all_counters_of_a_client_lie_on_one_node_and_clients_are_spread(cluster, family):
+    store = until(lambda: opened(f"{family}+cluster://{','.join(cluster)}"))
+    plan = [window(3, 60 * (at + 1), strategy) for at, strategy in enumerate(Strategy)]
+    client = store._storage.storage
+    slots = set()
+    for number in range(12):
+        name = f"i{number:032x}"
+        answers = [until(lambda name=name: store.take(plan, name, 1, 0.0)).allowed for _ in range(4)]
+        assert answers == [True, True, True, False]
+        used = {client.keyslot(key) for key in store._keys(plan, name)}
+        assert len(used) == 1
+        slots |= used
+        assert store.clear(plan, name) == 3
+    assert len({slot * 3 // 16_384 for slot in slots}) == 3
+
+
+@pytest.mark.parametrize("family", ["redis", "valkey"])
+def test_a_silent_node_of_a_cluster_is_asked_once_only(cluster, family):
+    store = until(lambda: opened(f"{family}+cluster://{','.join(cluster)}"))
+    plan = [window(9, 60, Strategy.FIXED_WINDOW)]
+    until(lambda: store.take(plan, CLIENT, 1, 0.0))
+    (key,) = store._keys(plan, CLIENT)
+    node = store._storage.storage.get_node_from_key(key).name
+    cluster[node].send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        with pytest.raises(Exception, match=r"(?i)time"):
+            store.take(plan, CLIENT, 1, 0.0)
+        waited = time.monotonic() - began
+    finally:
+        cluster[node].send_signal(signal.SIGCONT)
+    assert waited < 3 * STORAGE_TIMEOUT_SECONDS
+    until(lambda: store.take(plan, CLIENT, 1, 0.0))
