@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.events import Clock, CounterStore
+from otel_ratelimit.errors import Problem
+from otel_ratelimit.events import Clock, CounterStore, Strategy
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
@@ -20,6 +21,7 @@ from otel_ratelimit.storage import (
     storage_options,
 )
 from otel_ratelimit.storage.counters import SCHEME
+from otel_ratelimit.storage.remote import SequentialCounters
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
@@ -36,6 +38,8 @@ class OpenedStorage:
     local: bool
     """Whether the counters are this process's own."""
     telemetry: StorageTelemetry
+    unable: Callable[[Iterable[Strategy]], list[Problem]]
+    """Problems with strategies that the store does not have."""
 
 
 def limiter_options(uri: str, memory: Memory, worker: BackgroundWorker, clock: Clock) -> dict[str, Any]:
@@ -63,9 +67,15 @@ def join_storage(
         storage.on_cleanup(health.cleaned)
         storage.on_overflow(health.overflowed)
         health.start()
-        return OpenedStorage(limiter, storage.counters, lambda: STORAGE_RETRY_SECONDS, True, telemetry)
+        return OpenedStorage(limiter, storage.counters, lambda: STORAGE_RETRY_SECONDS, True, telemetry, _able)
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     guarded = GuardedStore(store, on_error=telemetry.failed)
     local = isinstance(storage, MemoryStorage)
-    return OpenedStorage(limiter, guarded, guarded.retry_after, local, telemetry)
+    unable = store.unable if isinstance(store, SequentialCounters) else _able
+    return OpenedStorage(limiter, guarded, guarded.retry_after, local, telemetry, unable)
+
+
+def _able(_strategies: Iterable[Strategy]) -> list[Problem]:
+    """What a store with all strategies is unable to do."""
+    return []

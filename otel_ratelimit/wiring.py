@@ -123,6 +123,9 @@ class RateLimit:
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
         self._storage = self._open_storage(meter)
+        problems = self._storage.unable(self._policy.strategies)
+        if problems:
+            raise SettingsError(problems)
         self._hash_key = self._choose_hash_key()
         self._decision_telemetry = DecisionTelemetry(meter)
         self._policy_telemetry = PolicyTelemetry(meter, before_collection=self._decision_telemetry.flush)
@@ -258,9 +261,15 @@ class RateLimit:
 
     def _apply(self, result: ReloadResult) -> None:
         """Put a reloaded policy in force; counters stay, since they are kept apart from amounts."""
-        self._policy_telemetry.reloaded(result.outcome)
         if self._policy_file is None or result.outcome != "reloaded":
+            self._policy_telemetry.reloaded(result.outcome)
             return
+        problems = self._storage.unable(self._policy_file.policy.strategies)
+        if problems:
+            _log.error("the changed policy is refused: %s", "; ".join(map(str, problems)))
+            self._policy_telemetry.reloaded("refused")
+            return
+        self._policy_telemetry.reloaded(result.outcome)
         if self._policy_file.policy.memory != self._policy.memory:
             _log.warning("the changed [memory] table comes into force at the next start")
         self._policy = self._policy_file.policy

@@ -322,6 +322,11 @@ class Policy(_Table):
         """The default strategy."""
         return Strategy(self.strategy)
 
+    @property
+    def strategies(self) -> frozenset[Strategy]:
+        """Every strategy that some window may have."""
+        return frozenset({self.default_strategy, *(Strategy(r.strategy) for r in self.routes if r.strategy)})
+
     def origin(self, place: str) -> str:
         """`routes[2] (ratelimit.toml:31)`, or the place alone where there is no file."""
         return self._origin.get(place, place)

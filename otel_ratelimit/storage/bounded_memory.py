@@ -175,14 +175,15 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
 
     def _fixed(self, key: str) -> complex | None:
         """The live value that counts for `key`: its own, or its limit's overflow bucket in a full store."""
-        counters = self.counters
         at = self._of_text(key)
         with self._lock:
             now = self._clock()
             table = self._tables.get(_FIXED)
             if table is None:
                 return None
-            value: complex | None = counters.seat(table, at, key, Ask(0, 0, 0, now))[3]
+            value: complex | None = table.get(at)
+            if value is None:
+                value = self.counters.seat(table, at, key, Ask(0, 0, 0, now))[3]
         return value if value is not None and value.real > now else None
 
     # --- moving window ---

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -43,6 +43,10 @@ class SequentialCounters:
     def name(self) -> str:
         """The URI's scheme."""
         return self._name
+
+    def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
+        """Which of `strategies` this store has not, as problems of its URI."""
+        return [self._cannot(strategy) for strategy in sorted(set(strategies)) if strategy not in self._able]
 
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """As `CounterStore.take`, but not in one step; see the module."""

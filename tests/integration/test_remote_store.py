@@ -9,7 +9,7 @@ import pytest
 from limits.storage import MemoryStorage, storage_from_string
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.errors import ConfigurationError, SettingsError
 from otel_ratelimit.events import Strategy, Window
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.storage import counter_store
@@ -93,3 +93,9 @@ def test_a_lowered_moving_limit_says_truly_when_to_retry():
     assert not refused.allowed
     time.sleep(refused.states[0].retry_after)
     assert store.take(lowered, CLIENT, 1, time.time()).allowed
+
+
+def test_a_policy_that_the_store_cannot_keep_stops_the_application(memcached):
+    policy = parse_policy('version = 1\nstrategy = "moving-window"\n', "p.toml")
+    with pytest.raises(SettingsError, match="cannot count by strategy 'moving-window'"):
+        RateLimit(flask.Flask("shop"), policy=policy, storage_uri=memcached.uri, environ={})
