@@ -70,6 +70,9 @@ class RequestHooks:
 
     def before_request(self) -> Response | None:
         """Decide on the request; the response that refuses it, or None to go on."""
+        return self._enforce_policy() or self._check_declared_limits()
+
+    def _enforce_policy(self) -> Response | None:
         current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
         try:
             decision = self._decide(current)
@@ -78,17 +81,15 @@ class RequestHooks:
             current.environ[DECISION_KEY] = self._undecided()
             return None if self._tools.shadow else unavailable(1.0)
         current.environ[DECISION_KEY] = decision
-        refused = self._refusal(decision)
-        if refused is not None:
-            return refused
-        return self._check_declared_limits()
+        return self._refusal(decision)
 
     def after_request(self, response: Response) -> Response:
         """Finish the decision, tell the sinks, and write the headers."""
         environ = request.environ
-        decision = environ.get(DECISION_KEY)
-        if decision is None:
-            return response
+        if DECISION_KEY not in environ:
+            # A `url_value_preprocessor` that aborts comes before every hook, ours too.
+            response = self._enforce_policy() or response
+        decision = environ[DECISION_KEY]
         limiter = self._tools.limiter
         others = other_limiters(self._app, limiter)
         declared = limiter.checked(environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import threading
 
 import flask
 import http_sf
@@ -242,6 +243,31 @@ def test_routes_registered_late_blueprints_and_class_based_views_are_governed(ap
     app._got_first_request = False  # Flask forbids it; plugin systems do it all the same
     app.register_blueprint(blueprint)
     assert statuses(client, "GET", "/late/things", 5) == [200] * 4 + [429]
+
+
+def test_an_application_that_aborts_before_any_hook_is_counted_and_limited_all_the_same(app, limited):
+    @app.url_value_preprocessor
+    def refuse(endpoint, values):
+        flask.abort(400)
+
+    assert statuses(app.test_client(), "GET", "/plain", 6) == [400] * 4 + [429] * 2
+
+
+def test_the_first_requests_at_once_place_the_hooks_once(app, limited):
+    start, seen = threading.Barrier(16), []
+
+    def send():
+        client = app.test_client()
+        start.wait()
+        seen.extend(client.get("/plain").status_code for _ in range(3))
+
+    threads = [threading.Thread(target=send) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (seen.count(200), seen.count(429)) == (4, 44)
+    assert len(app.before_request_funcs[None]) == len(app.after_request_funcs[None]) == 1
 
 
 def test_head_counts_as_get(app, limited):
