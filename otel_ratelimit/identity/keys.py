@@ -95,7 +95,8 @@ class Identifier:
             value, fallback = _ask(lambda: source.evaluate(spec.argument))
         if not value:
             return self._of("ip", address, "", None, fallback)
-        return self._of(kind, address, value, None, "")
+        # With its source: the same value in another header is another client.
+        return self._of(kind, address, f"{spec.argument}\0{value}", None, "")
 
     def _of(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
         if len(value) + len(address) > _CACHED_CHARACTERS:

@@ -6,14 +6,18 @@ Works on the raw data, so that one mistake does not hide another.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from limits import RateLimitItem
 
+from otel_ratelimit.events import Strategy
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.wrong import Wrong, nearest, shown
+
+MOVING_WINDOW_MOST: Final = 100_000
+"""Units of a moving window: each takes eight bytes for every client."""
 
 
 class Finding(NamedTuple):
@@ -92,6 +96,14 @@ def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
         items = _items(text)
         if not items:
             continue
+        largest = max(items, key=lambda item: item.amount)
+        strategy = rule.get("strategy", data.get("strategy"))
+        if strategy == Strategy.MOVING_WINDOW and largest.amount > MOVING_WINDOW_MOST:
+            yield Finding(
+                ("routes", index, "strategy" if "strategy" in rule else "match"),
+                f"moving-window keeps a time for each unit, and {largest} has too many",
+                f"use sliding-window-counter, or at most {MOVING_WINDOW_MOST}",
+            )
         cost = rule.get("cost", 1)
         tightest = min(items, key=lambda item: item.amount)
         if isinstance(cost, int) and cost > tightest.amount:

@@ -18,6 +18,8 @@ from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 )
+_FOREIGN: Final = re.compile(r"[<>{}?#]|^:")
+"""What other frameworks, or URLs, write where a template has something else."""
 _PARAMETER: Final = re.compile(r"<[^<>]*>")
 _ANY: Final = "*"
 _ANY_DEPTH: Final = "**"
@@ -59,6 +61,11 @@ class Pattern:
             return cls(text, methods, None, target)
         segments = _segments(target)
         for segment in segments:
+            foreign = _FOREIGN.search(segment.replace("<>", ""))
+            if foreign:
+                raise Wrong(
+                    f"{shown(text)}: no route's template has {foreign[0]!r}", "write a parameter as <id> or *"
+                )
             if _ANY_DEPTH in segment and segment != _ANY_DEPTH:
                 raise Wrong(f"{shown(text)}: ** must be a segment of its own", "write /a/** or /a/*")
         return cls(text, methods, segments)
@@ -79,7 +86,7 @@ class Pattern:
             return True
         if self.segments is None or other.segments is None:
             both_endpoints = self.segments is None and other.segments is None
-            return both_endpoints and _text_covers(self.endpoint, other.endpoint)
+            return both_endpoints and _text_matches(self.endpoint, other.endpoint)
         return _path_covers(self.segments, other.segments)
 
 
@@ -117,9 +124,5 @@ def _path_covers(mine: Sequence[str], theirs: Sequence[str]) -> bool:
         return _path_covers(mine[1:], theirs) or (bool(theirs) and _path_covers(mine, theirs[1:]))
     if not theirs or theirs[0] == _ANY_DEPTH:
         return False
-    return _text_covers(mine[0], theirs[0]) and _path_covers(mine[1:], theirs[1:])
-
-
-def _text_covers(mine: str, theirs: str) -> bool:
-    # An asterisk in `theirs` could stand for anything, of which `mine` may not allow all.
-    return mine in {theirs, _ANY} or (_ANY not in theirs and _text_matches(mine, theirs))
+    # An asterisk in theirs can only be met by one of mine, which then covers all it stands for.
+    return _text_matches(mine[0], theirs[0]) and _path_covers(mine[1:], theirs[1:])

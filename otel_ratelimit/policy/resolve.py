@@ -52,9 +52,9 @@ class PolicyResolver:
     def plan(self, endpoint: str, method: str, route: str) -> RoutePlan:
         """The plan for one method of a route; HEAD is planned as GET."""
         method = _planned_method(method)
-        for index, pattern in enumerate(self._exempt):
-            if pattern.matches(endpoint, method, route):
-                return self._exempt_plan(endpoint, method, route, self._policy.origin(f"exempt[{index}]"))
+        exempt = self._exempt_plan_of(endpoint, method, route)
+        if exempt is not None:
+            return exempt
         for index, (pattern, rule) in enumerate(self._rules):
             if pattern.matches(endpoint, method, route):
                 return self._rule_plan(endpoint, method, route, rule, self._policy.origin(f"routes[{index}]"))
@@ -81,7 +81,13 @@ class PolicyResolver:
         )
 
     def preflight(self, endpoint: str, route: str) -> RoutePlan:
-        """The plan for OPTIONS that Flask answers itself: a bucket of its own, the default tier's limits."""
+        """The plan for OPTIONS that Flask answers itself.
+
+        A bucket of its own with the default tier's limits, unless the route is exempt.
+        """
+        exempt = self._exempt_plan_of(endpoint, "OPTIONS", route)
+        if exempt is not None:
+            return exempt
         scope = f"{_escape_endpoint(endpoint)}:preflight"
         return self._default_plan(endpoint, "OPTIONS", route, scope, PREFLIGHT_SOURCE)
 
@@ -140,16 +146,24 @@ class PolicyResolver:
             source=source,
         )
 
-    def _exempt_plan(self, endpoint: str, method: str, route: str, source: str) -> RoutePlan:
-        key, on_error = KeySpec("ip"), self._policy.on_error
-        return RoutePlan(endpoint, method, route, "", True, key, (), 0, on_error, source)
+    def _exempt_plan_of(self, endpoint: str, method: str, route: str) -> RoutePlan | None:
+        for index, pattern in enumerate(self._exempt):
+            if pattern.matches(endpoint, method, route):
+                key, on_error = KeySpec("ip"), self._policy.on_error
+                source = self._policy.origin(f"exempt[{index}]")
+                return RoutePlan(endpoint, method, route, "", True, key, (), 0, on_error, source)
+        return None
 
     def _windows(
         self, limits: str, scope: str, strategy: Strategy, shadows: frozenset[RateLimitItem]
     ) -> tuple[Window, ...]:
+        def counted(item: RateLimitItem) -> str:
+            # What a rule only observes has a counter of its own, lest it use up what another enforces.
+            return f"{scope}:shadow" if item in shadows else scope
+
         return tuple(
             Window(
-                prefix=f"{self._namespace}|{scope}|{item.get_expiry()}|{strategy}|",
+                prefix=f"{self._namespace}|{counted(item)}|{item.get_expiry()}|{strategy}|",
                 amount=item.amount,
                 seconds=item.get_expiry(),
                 strategy=strategy,
@@ -188,14 +202,16 @@ def policy_hash(policy: Policy) -> str:
 
 def _scope(endpoint: str, method: str, rule: RouteRule) -> str:
     """What a rule's requests share a counter with. Begins with the endpoint, `*` for several."""
-    counted = f"tier={_escape(rule.tier)}" if rule.tier is not None else f"rule={_escape(rule.match)}"
+    counted = (
+        f"tier={_escape(rule.tier)}" if rule.tier is not None else f"rule={_escape_endpoint(rule.match)}"
+    )
     match rule.scope:
         case "endpoint":
             return f"{_escape_endpoint(endpoint)}:{counted}"
         case "method":
             return f"{_escape_endpoint(endpoint)}:{counted}:{method}"
         case "rule":
-            return f"*:rule={_escape(rule.match)}"
+            return f"*:rule={_escape_endpoint(rule.match)}"
         case "tier":
             return f"*:{counted}"
 

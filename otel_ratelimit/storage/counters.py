@@ -272,25 +272,20 @@ class BoundedCounters:
             self._reclaim_after = now
             self._reclaiming = iter([(t, i) for t in self.by_prefix.values() for i in t.depths])
             step = next(self._reclaiming, None)
-        return step[0].sweep(step[1], now) if step else 0
+        return step[0].sweep(step[1], now).removed if step else 0
 
-    def tidy(self) -> int:
-        """Give back what empty tables take, and close those of a policy that was replaced.
+    def tidy(self, table: Table, now: float) -> None:
+        """Give back what `table` takes for nothing, or close it if nothing is counted there.
 
-        Returns the bytes freed. The lock is taken for one table at a time.
+        A policy that was replaced leaves such tables. The lock must be held.
         """
-        freed = 0
-        for table in self.tables():
-            with self.lock:
-                before = self.ledger.used
-                now = self.clock()
-                table.sweep_overflow(now)
-                table.shrink()
-                if table.unused and self.by_prefix.get(table.name) is table:
-                    table.close()
-                    del self.by_prefix[table.name]
-                freed += before - self.ledger.used
-        return freed
+        if self.by_prefix.get(table.name) is not table:
+            return
+        table.sweep_overflow(now)
+        table.shrink()
+        if table.unused:
+            table.close()
+            del self.by_prefix[table.name]
 
     def reset(self) -> int:
         """Forget everything; returns how many counters that were."""

@@ -1,8 +1,8 @@
 """Removes expired counters, every minute, without making a request wait.
 
-The lock is held for one step at a time: as many shards as fit in a fifth of the pause that is
-allowed, one at least, and a shard is small. Between two steps the thread sleeps, so that it takes a small
-share of the processor and whoever waits for the lock gets it.
+The lock is held for one step at a time, which ends when a fifth of the pause that is allowed has passed.
+Between two steps the thread sleeps, so that it takes a small share of the processor and whoever waits for
+the lock gets it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.events import CleanupReport
@@ -66,15 +66,14 @@ class Sweeper:
         started = self._timer()
         removed = freed = 0
         longest = 0.0
-        pending = [(table, index) for table in self._counters.tables() for index in list(table.depths)]
-        pending.reverse()
-        while pending:
-            step_removed, step_freed, pause = self._step(pending)
-            removed += step_removed
-            freed += step_freed
-            longest = max(longest, pause)
+        tables = self._counters.tables()
+        pending = [(table, index) for table in tables for index in list(table.depths)]
+        while pending or tables:
+            done = self._sweep_step(pending) if pending else self._tidy_step(tables)
+            removed += done.removed_keys
+            freed += done.freed_bytes
+            longest = max(longest, done.longest_pause_seconds)
             self._rest(_REST_SECONDS)
-        freed += self._counters.tidy()
         report = CleanupReport(removed, freed, self._timer() - started, longest)
         self.last = report
         _log.info(
@@ -87,22 +86,36 @@ class Sweeper:
         self._tell(report)
         return report
 
-    def _step(self, pending: list[tuple[Table, int]]) -> tuple[int, int, float]:
+    def _sweep_step(self, pending: list[tuple[Table, int]]) -> CleanupReport:
+        """Sweep from the end of `pending` until the time for a step is used up."""
         counters = self._counters
         removed = 0
-        with counters.lock:
-            begun = self._timer()
-            before = counters.ledger.used
+        with self._step() as step:
             now = counters.clock()
             while pending:
-                table, index = pending.pop()
+                table, index = pending[-1]
                 if counters.by_prefix.get(table.name) is table:  # not reset meanwhile
-                    removed += table.sweep(index, now)
-                if self._timer() - begun >= _STEP_SECONDS:
+                    swept = table.sweep(index, now, step.overdue)
+                    removed += swept.removed
+                    if not swept.done:
+                        break
+                pending.pop()
+                if step.overdue():
                     break
-            freed = before - counters.ledger.used
-            pause = self._timer() - begun
-        return removed, freed, pause
+        return step.report(removed)
+
+    def _tidy_step(self, tables: list[Table]) -> CleanupReport:
+        """Tidy from the end of `tables` until the time for a step is used up."""
+        with self._step() as step:
+            now = self._counters.clock()
+            while tables:
+                self._counters.tidy(tables.pop(), now)
+                if step.overdue():
+                    break
+        return step.report(0)
+
+    def _step(self) -> _Step:
+        return _Step(self._counters, self._timer)
 
     def _tell(self, report: CleanupReport) -> None:
         for listener in self._listeners:
@@ -117,6 +130,34 @@ class Sweeper:
             return
         self._registered = True
         self._worker.every(self.interval, self._task, _call_if_alive(self.sweep))
+
+
+class _Step:
+    """Holds the lock, and knows for how long and to what effect."""
+
+    def __init__(self, counters: BoundedCounters, timer: Callable[[], float]) -> None:
+        self._lock = counters.lock
+        self._ledger = counters.ledger
+        self._timer = timer
+
+    def __enter__(self) -> Self:
+        self._lock.acquire()
+        self._begun = self._timer()
+        self._before = self._ledger.used
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._freed = self._before - self._ledger.used
+        self._took = self._timer() - self._begun
+        self._lock.release()
+
+    def overdue(self) -> bool:
+        """Whether the time for a step is used up."""
+        return self._timer() - self._begun >= _STEP_SECONDS
+
+    def report(self, removed: int) -> CleanupReport:
+        """What the step did, once it is over."""
+        return CleanupReport(removed, self._freed, self._took, self._took)
 
 
 def _call_if_alive(method: Callable[[], object]) -> Callable[[], None]:

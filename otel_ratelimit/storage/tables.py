@@ -11,6 +11,7 @@ holding nothing but such objects, they are never visited by the garbage collecto
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -39,6 +40,14 @@ class Books(NamedTuple):
     ledger: Ledger
     kinds: list[int]
     """How many keys there are of each kind of client."""
+
+
+class Swept(NamedTuple):
+    """What one look at a shard did."""
+
+    removed: int
+    done: bool
+    """False if there may be more to remove."""
 
 
 class Overflow:
@@ -169,21 +178,25 @@ class Table:
         self.kinds[self.form.kind(key)] -= 1
         return True
 
-    def sweep(self, index: int, now: float) -> int:
-        """Remove what is expired from one shard; returns how many keys that were."""
+    def sweep(self, index: int, now: float, overdue: Callable[[], bool] | None = None) -> Swept:
+        """Remove what is expired from one shard, until done or `overdue`, which is asked after each key.
+
+        A key may take far longer than the others: the last object of an arena gives it back to the system.
+        """
         shard = self.shards.get(index)
         if not shard:
-            return 0
+            return Swept(0, done=True)
         removed = 0
         for key in self.rules.unfit(shard, self.seconds, now):
             value = shard[key]
             if self.rules.expiry(value, self.seconds) <= now:
                 removed += self._remove(shard, key)
+                if overdue is not None and overdue():
+                    return Swept(removed, done=False)
             else:
                 self._replace(shard, key, self.rules.settled(value, self.seconds, now))
-        if removed:
-            self._pack(shard)
-        return removed
+        self._pack(shard)
+        return Swept(removed, done=True)
 
     def sweep_overflow(self, now: float) -> None:
         """Close overflow buckets that are expired."""

@@ -130,7 +130,8 @@ def measure_background(which: str, keys: int) -> dict[str, float]:
             hits += 1
         else:
             time.sleep(0.0005)
-    return {"idle": idle / seconds, "under_hits": (background_cpu_seconds() - before) / seconds}
+    under_hits = background_cpu_seconds() - before
+    return {"idle": max(0.0, idle / seconds), "under_hits": max(0.0, under_hits / seconds)}
 
 
 def measure_pauses(which: str, keys: int) -> dict[str, float]:
@@ -271,7 +272,7 @@ def side_by_side(keys: int, figures: dict[str, Any]) -> Iterator[str]:
         figures[name] = {"ours": ours, "theirs": theirs}
         for key, title in titles.items():
             mine, peer = ours[key] * scale, theirs[key] * scale
-            ratio = f"{peer / mine:.2f}" if mine else ""
+            ratio = f"{peer / mine:.2f}" if mine >= 0.01 else ""
             yield f"| {title}, {keys:,} keys | {mine:.2f} {unit} | {peer:.2f} {unit} | {ratio} |"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 
 import pytest
 from hypothesis import given
@@ -115,7 +114,6 @@ def test_a_unix_socket_is_believed_only_by_name():
 
 
 def test_a_header_of_a_megabyte_is_bounded_work():
-    began = time.perf_counter()
     for header in (
         "1.1.1.1," * 125_000,
         '"' * 1_000_000,
@@ -123,9 +121,11 @@ def test_a_header_of_a_megabyte_is_bounded_work():
         "for=1," * 160_000,
         "10.0.0.2," * 110_000,
     ):
-        client_address("10.0.0.1", header, header, PROXIES)
-    # A thousand times what it takes, and a hundredth of what reading it all with care would.
-    assert time.perf_counter() - began < 1.0
+        # Whatever stands further left than the bound makes no difference.
+        short = header[-4096:]
+        answer = client_address("10.0.0.1", short, short, PROXIES)
+        assert client_address("10.0.0.1", header, header, PROXIES) == answer
+        assert client_address("10.0.0.1", "6.6.6.6," + header, "for=6.6.6.6," + header, PROXIES) == answer
 
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
@@ -165,12 +165,12 @@ def test_wrong_proxies_are_all_named_with_what_would_be_right():
             " (10.0.0.0/8, 2001:db8::/32) or the word unix"
         ),
         (
-            "OTEL_RATELIMIT_TRUSTED_PROXIES: '0.0.0.0/0' trusts everybody, so that every client could choose its"
-            " own address; name the networks of your proxies"
+            "OTEL_RATELIMIT_TRUSTED_PROXIES: '0.0.0.0/0' trusts everybody, so that every client could choose"
+            " its own address; name the networks of your proxies"
         ),
         (
-            "OTEL_RATELIMIT_TRUSTED_PROXIES: '::/0' trusts everybody, so that every client could choose its own"
-            " address; name the networks of your proxies"
+            "OTEL_RATELIMIT_TRUSTED_PROXIES: '::/0' trusts everybody, so that every client could choose its"
+            " own address; name the networks of your proxies"
         ),
     ]
 

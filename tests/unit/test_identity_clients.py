@@ -17,6 +17,7 @@ NOBODY = TrustedProxies()
 PROXIES = TrustedProxies.parse("10.0.0.0/8")
 IP, USER, BOTH = KeySpec("ip"), KeySpec("user"), KeySpec("ip+user")
 API_KEY, FUNCTION = KeySpec("header", "X-Api-Key"), KeySpec("function", "app:tenant")
+LETTERS = {"ip": "i", "user": "u", "ip+user": "b", "header": "h", "function": "f"}
 LOGGER = "otel_ratelimit.identity.keys"
 
 
@@ -44,33 +45,33 @@ def identify(spec, request, **arguments):
 
 
 @pytest.mark.parametrize(
-    ("spec", "request_", "kind", "letter", "user", "fallback"),
+    ("spec", "request_", "kind", "user", "fallback"),
     [
-        (IP, Request(), "ip", "i", None, ""),
-        (IP, Request(answer="bob"), "ip", "i", None, ""),
-        (USER, Request(answer="bob"), "user", "u", "bob", ""),
-        (BOTH, Request(answer="bob"), "ip+user", "b", "bob", ""),
-        (USER, Request(), "ip", "i", None, ""),
-        (BOTH, Request(answer=""), "ip", "i", None, ""),
-        (BOTH, Request(answer=RuntimeError()), "ip", "i", None, "error"),
-        (API_KEY, Request(headers={"X-Api-Key": "k"}), "header", "h", None, ""),
-        (API_KEY, Request(), "ip", "i", None, "empty"),
-        (API_KEY, Request(headers={"X-Api-Key": ""}), "ip", "i", None, "empty"),
-        (FUNCTION, Request(answer="t"), "function", "f", None, ""),
-        (FUNCTION, Request(answer=None), "ip", "i", None, "empty"),
-        (FUNCTION, Request(answer=""), "ip", "i", None, "empty"),
-        (FUNCTION, Request(answer=b""), "ip", "i", None, "empty"),
-        (FUNCTION, Request(answer=False), "ip", "i", None, "empty"),
-        (FUNCTION, Request(answer=KeyError("x")), "ip", "i", None, "error"),
-        (FUNCTION, Request(answer=10**5000), "ip", "i", None, "error"),
-        (FUNCTION, Request(answer=0), "function", "f", None, ""),
+        (IP, Request(), "ip", None, ""),
+        (IP, Request(answer="bob"), "ip", None, ""),
+        (USER, Request(answer="bob"), "user", "bob", ""),
+        (BOTH, Request(answer="bob"), "ip+user", "bob", ""),
+        (USER, Request(), "ip", None, ""),
+        (BOTH, Request(answer=""), "ip", None, ""),
+        (BOTH, Request(answer=RuntimeError()), "ip", None, "error"),
+        (API_KEY, Request(headers={"X-Api-Key": "k"}), "header", None, ""),
+        (API_KEY, Request(), "ip", None, "empty"),
+        (API_KEY, Request(headers={"X-Api-Key": ""}), "ip", None, "empty"),
+        (FUNCTION, Request(answer="t"), "function", None, ""),
+        (FUNCTION, Request(answer=None), "ip", None, "empty"),
+        (FUNCTION, Request(answer=""), "ip", None, "empty"),
+        (FUNCTION, Request(answer=b""), "ip", None, "empty"),
+        (FUNCTION, Request(answer=False), "ip", None, "empty"),
+        (FUNCTION, Request(answer=KeyError("x")), "ip", None, "error"),
+        (FUNCTION, Request(answer=10**5000), "ip", None, "error"),
+        (FUNCTION, Request(answer=0), "function", None, ""),
     ],
 )
-def test_a_key_is_of_the_wanted_kind_or_of_the_address(spec, request_, kind, letter, user, fallback):
+def test_a_key_is_of_the_wanted_kind_or_of_the_address(spec, request_, kind, user, fallback):
     found = identify(spec, request_)
     assert (found.kind, found.user, found.fallback) == (kind, user, fallback)
     assert found.address == "198.51.100.7"
-    assert re.fullmatch(letter + "[0-9a-f]{32}", found.key)
+    assert re.fullmatch(LETTERS[kind] + "[0-9a-f]{32}", found.key)
 
 
 @pytest.mark.parametrize(
@@ -259,3 +260,8 @@ def test_whatever_is_sent_there_is_a_key(spec, peer, headers, answer, trusted):
 )
 def test_no_header_moves_an_untrusted_peer_to_another_key(peer, headers):
     assert identify(IP, Request(peer=peer, headers=headers)) == identify(IP, Request(peer=peer))
+
+
+def test_the_same_value_in_another_header_is_another_client():
+    request = Request(headers={"X-Api-Key": "k", "X-Other": "k"})
+    assert identify(API_KEY, request).key != identify(KeySpec("header", "X-Other"), request).key

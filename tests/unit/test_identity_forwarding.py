@@ -38,6 +38,7 @@ def test_a_claim_cannot_swallow_what_the_proxy_writes(claimed, separator, writte
     [
         ('for=198.51.100.7;host="a,b;for=6.6.6.6"', CLIENT),
         (r'for=198.51.100.7;host="a\",for=6.6.6.6"', CLIENT),
+        (r'for=198.51.100.7;host="x,for=6.6.6.6;y=\""', CLIENT),
         ("for=198.51.100.7;", CLIENT),
         ("for=198.51.100.7;for=6.6.6.6", PROXY),
         ("for=198.51.100.7 for=6.6.6.6", PROXY),

@@ -29,7 +29,7 @@ def log(caplog):
 
 def test_a_file_that_cannot_be_used_is_no_policy_file(path):
     path.write_text("version = 2\n")
-    with pytest.raises(PolicyError, match="ratelimit.toml:1: version"):
+    with pytest.raises(PolicyError, match=r"ratelimit\.toml:1: version"):
         PolicyFile(path)
     path.unlink()
     with pytest.raises(PolicyError, match="No such file"):
@@ -52,10 +52,21 @@ def test_the_same_text_in_another_file_is_unchanged(path, log):
     file = PolicyFile(path)
     other = path.with_name("other.toml")
     other.write_text(FIRST)
-    os.replace(other, path)
+    other.replace(path)
     assert file.changed()
     assert file.reload().outcome == "unchanged"
     assert log.messages == []
+
+
+def test_another_file_of_the_same_time_is_a_change(path):
+    file = PolicyFile(path)
+    before = path.stat()
+    other = path.with_name("other.toml")
+    other.write_text(SECOND)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert path.stat().st_size == before.st_size
+    assert file.changed()
 
 
 def test_a_refused_file_leaves_the_policy_and_is_logged_once(path, log):
@@ -74,10 +85,12 @@ def test_a_refused_file_leaves_the_policy_and_is_logged_once(path, log):
 
 def test_another_mistake_is_logged_again_and_so_is_the_same_after_a_good_file(path, log):
     file = PolicyFile(path)
-    for text in ("version = 2\n", "version = 3\n", "version = 3\n", FIRST, "version = 3\n"):
+    bad, worse = "version = 2\n", "version = 3\n"
+    for text in (bad, worse, worse, FIRST, worse, SECOND, worse):
         path.write_text(text)
         file.reload()
-    assert len(log.messages) == 3
+    refused = [record for record in log.records if record.levelno == logging.ERROR]
+    assert len(refused) == 4
 
 
 def test_a_vanished_file_is_refused_once_and_found_again(path, log):

@@ -165,6 +165,8 @@ def test_what_is_not_a_pattern_is_refused(match):
         ("GET,POST /a", "POST /a"),
         ("/a/*", "/a/b*"),
         ("jobs.*", "jobs.create"),
+        ("/a/v*", "/a/v*x"),
+        ("jobs.*", "jobs.c*e"),
     ],
 )
 def test_a_rule_that_can_never_match_names_both_lines(earlier, later):
@@ -429,3 +431,16 @@ def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path):
 def test_a_byte_order_mark_is_no_mistake(tmp_path):
     (tmp_path / "p.toml").write_bytes(b"\xef\xbb\xbfversion = 1\n")
     assert load_policy(tmp_path / "p.toml") == builtin_policy()
+
+
+@pytest.mark.parametrize("match", ["/a/<int:x", "/a?x=1", "/a/{id}", "/a/:id", "/a#b"])
+def test_a_pattern_of_another_framework_is_refused(match):
+    assert "write a parameter as <id> or *" in only(
+        f'version = 1\n[[routes]]\nmatch = "{match}"\nlimits = "1/minute"\n'
+    )
+
+
+def test_a_moving_window_of_too_many_units_is_refused():
+    assert rule('limits = "100001/day"\nstrategy = "moving-window"').startswith(
+        "p.toml:5: routes[0].strategy: moving-window keeps a time for each unit"
+    )

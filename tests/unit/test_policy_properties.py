@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,32 @@ def test_a_pattern_that_covers_another_matches_all_that_the_other_matches(wide, 
             for method in ("GET", "HEAD", "POST", "PUT"):
                 if narrow.matches("e", method, route):
                     assert wide.matches("e", method, route), (wide.text, narrow.text, method, route)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"),
+    [
+        ("/*", "/**"),
+        ("/a/*", "/a/**"),
+        ("/a*", "/*"),
+        ("/a*b", "/a*"),
+        ("/<x>", "/*"),
+        ("GET /a", "/a"),
+        ("GET /a", "POST /a"),
+        ("/a", "a"),
+        ("a", "/a"),
+        ("a.*", "*"),
+        ("/**/a", "/**"),
+    ],
+)
+def test_a_pattern_that_matches_less_does_not_cover(wide, narrow):
+    assert not Pattern.parse(wide).covers(Pattern.parse(narrow))
+
+
+def test_an_asterisk_stands_for_any_character():
+    assert Pattern.parse("/*").matches("e", "GET", "/a\nb")
+    assert Pattern.parse("a*").matches("a\nb", "GET", "/")
+    assert not Pattern.parse("a?").matches("ab", "GET", "/")
 
 
 @given(patterns())

@@ -169,6 +169,21 @@ def test_preflight_has_a_bucket_of_its_own():
     assert not set(prefixes(preflight)) & set(prefixes(plans.plan("ai.run", "POST", "/api/ai/run")))
 
 
+def test_preflight_of_a_route_of_the_default_tier_drains_nothing_of_it():
+    plans = resolver("version = 1\n")
+    assert not set(prefixes(plans.preflight("e", "/e"))) & set(prefixes(plans.plan("e", "GET", "/e")))
+
+
+@pytest.mark.parametrize("exempt", ["/e", "OPTIONS /e", "e", "/**"])
+def test_preflight_of_an_exempt_route_is_exempt(exempt):
+    plan = resolver(f'version = 1\nexempt = ["{exempt}"]\n').preflight("e", "/e")
+    assert (plan.exempt, plan.windows, plan.method) == (True, (), "OPTIONS")
+
+
+def test_preflight_of_a_route_whose_get_alone_is_exempt_is_limited():
+    assert not resolver('version = 1\nexempt = ["GET /e"]\n').preflight("e", "/e").exempt
+
+
 CLIENTS = """
 version = 1
 [[clients]]
@@ -223,3 +238,11 @@ def test_the_hash_changes_with_what_the_policy_says_and_with_nothing_else():
     assert policy_hash(one) == policy_hash(same) == policy_hash(builtin_policy())
     assert policy_hash(one) != policy_hash(other)
     assert len(policy_hash(one)) == 12
+
+
+def test_what_is_only_observed_has_a_counter_of_its_own():
+    text = 'version = 1\n[[routes]]\nmatch = "{}"\ntier = "cheap"\n{}'
+    plans = resolver(text.format("GET /a", "shadow = true\n") + text.format("POST /a", "")[12:])
+    watched, enforced = plans.plan("a", "GET", "/a"), plans.plan("a", "POST", "/a")
+    assert (watched.windows[0].shadow, enforced.windows[0].shadow) == (True, False)
+    assert not set(prefixes(watched)) & set(prefixes(enforced))

@@ -235,9 +235,9 @@ def test_a_flood_against_a_full_store_searches_each_shard_once_a_second_at_most(
     table_class = type(table)
     original = table_class.sweep
 
-    def counting(self, index, now):
+    def counting(self, index, now, overdue=None):
         searched.append(index)
-        return original(self, index, now)
+        return original(self, index, now, overdue)
 
     table_class.sweep = counting
     try:

@@ -79,7 +79,7 @@ def test_a_shard_that_has_become_sparse_is_packed_and_the_ledger_says_so():
         table.put(n, complex(2001.0 if n else 2050.0, 1))
     full = table.shards[0].__sizeof__()
 
-    assert table.sweep(0, 2001.0) == SHARD_KEYS - 1
+    assert table.sweep(0, 2001.0) == (SHARD_KEYS - 1, True)
 
     assert table.shards[0].__sizeof__() < full / 10
     assert table.ledger.used == table.weigh()

@@ -1,0 +1,104 @@
+"""The page on the policy file says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pydantic_core import PydanticUndefined
+
+from otel_ratelimit.cli import main
+from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.model import (
+    BUILT_IN_EXEMPT,
+    BUILT_IN_TIERS,
+    Analytics,
+    Cache,
+    ClientRule,
+    IdentityTable,
+    Memory,
+    Policy,
+    RouteRule,
+)
+from otel_ratelimit.policy.quantities import parse_duration, parse_size
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
+TABLES = {
+    "Top level": Policy,
+    "`[[routes]]`": RouteRule,
+    "`[[clients]]`": ClientRule,
+    "`[identity]`": IdentityTable,
+    "`[memory]`": Memory,
+    "`[analytics]`": Analytics,
+    "`[cache]`": Cache,
+}
+
+
+def stated_defaults(heading):
+    section = PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    for key, kind, default in re.findall(
+        r"^\| `(\w+)` \| ([^|]+) \| ([^|]*) \|", section, flags=re.MULTILINE
+    ):
+        yield key, kind, default.strip()
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_the_defaults_are_those_of_the_model(heading):
+    readers = {"size": parse_size, "duration": parse_duration, "number": float, "whole number": int}
+    for key, kind, default in stated_defaults(heading):
+        actual = TABLES[heading].model_fields[key].default
+        if default == "required":
+            assert actual is PydanticUndefined, key
+        elif default.startswith("`"):
+            text = default.strip("`").strip('"')
+            reader = readers.get(kind, lambda value: {"true": True, "false": False}.get(value, value))
+            assert str(reader(text)) == str(actual), key
+
+
+def test_the_built_in_tiers_and_exemptions_are_named():
+    for name, limits in BUILT_IN_TIERS.items():
+        assert f"`{name}` {limits}" in PAGE
+    assert all(f"`{pattern}`" in PAGE for pattern in BUILT_IN_EXEMPT)
+
+
+def test_the_mistakes_are_told_as_the_page_shows(tmp_path, monkeypatch):
+    section = PAGE.split("\n## Mistakes\n", 1)[1]
+    (text,) = re.findall(r"```text\n(.*?)```", section, flags=re.DOTALL)
+    (shown,) = re.findall(r"```console\n\$ otel-ratelimit (.*?)\n(.*?)```", section, flags=re.DOTALL)
+    (tmp_path / "ratelimit.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OTEL_RATELIMIT_POLICY", raising=False)
+    result = CliRunner().invoke(main, shown[0].split())
+    assert result.exit_code == 1
+    assert result.output == shown[1]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched", "passed"),
+    [
+        ("/api/jobs", ["GET /api/jobs", "PUT /api/jobs/"], ["GET /api/jobs/<id>"]),
+        (
+            "GET,POST /api/jobs/<id>",
+            ["GET /api/jobs/<int:job_id>", "HEAD /api/jobs/<int:job_id>", "POST /api/jobs/<int:job_id>"],
+            ["PUT /api/jobs/<int:job_id>", "GET /api/jobs/latest"],
+        ),
+        (
+            "/api/jobs/*",
+            ["GET /api/jobs/latest", "GET /api/jobs/<id>"],
+            ["GET /api/jobs", "GET /api/jobs/<id>/log"],
+        ),
+        ("/api/v*/**", ["GET /api/v1", "GET /api/v2/jobs/<id>/log"], ["GET /api/jobs"]),
+        ("/**", ["GET /", "POST /any/thing"], []),
+    ],
+)
+def test_the_patterns_of_the_page_match_what_it_says(pattern, matched, passed):
+    assert f"| `{pattern}` |" in PAGE
+    parsed = Pattern.parse(pattern)
+    for routes, expected in ((matched, True), (passed, False)):
+        for method, route in (entry.split() for entry in routes):
+            assert parsed.matches("endpoint", method, route) is expected, (method, route)
+    jobs = Pattern.parse("jobs.*")
+    assert jobs.matches("jobs.create", "POST", "/x")
+    assert not jobs.matches("jobs", "POST", "/x")
