@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from otel_ratelimit.events import KIND_LETTERS, Identity, KeyKind, KeySpec
@@ -22,7 +23,11 @@ _log = logging.getLogger(__name__)
 _DIGEST_BYTES: Final = 16
 _CACHED_CHARACTERS: Final = 256
 """Longer values are not remembered, so that the cache's size has a bound in bytes too."""
+_CACHED_PEERS: Final = 256
+"""Proxies are few; this is for the servers that are met directly as well."""
 _HASH_KEY_MOST_BYTES: Final = 64
+_PLACE_IN_MEMORY: Final = re.compile(r" at 0x[0-9a-f]+", re.IGNORECASE)
+"""As Python writes an object that has no text of its own."""
 
 
 class ClientSource(Protocol):
@@ -72,6 +77,8 @@ class Identifier:
         )
         self._warned = False
         self._by_peer = lru_cache(cache_size)(self._identity)
+        self._by_headers = lru_cache(cache_size)(partial(client_address, trusted=trusted))
+        self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._private_and_untrusted)
 
     def identify(self, spec: KeySpec, source: ClientSource) -> Identity:
         """Who sends this request, as `spec` tells clients apart.
@@ -124,21 +131,26 @@ class Identifier:
     def _address(self, source: ClientSource) -> str:
         """The client's address, the peer's own not yet normalised."""
         peer = source.peer
-        trusted = self._trusted
-        if not trusted and self._warned:
+        if not self._trusted and self._warned:
             return peer
         x_forwarded_for, forwarded = source.header("X-Forwarded-For"), source.header("Forwarded")
         if not (x_forwarded_for or forwarded):
             return peer
-        found = client_address(peer, x_forwarded_for, forwarded, trusted) if trusted else peer
-        if not self._warned and not source.proxied:
-            self._warn_of_untrusted(peer)
-        return found
+        if not self._warned and not source.proxied and self._may_be_proxy(peer):
+            self._warn_of(peer)
+        if not self._trusted:
+            return peer
+        if len(peer) + len(x_forwarded_for or "") + len(forwarded or "") > _CACHED_CHARACTERS:
+            return client_address(peer, x_forwarded_for, forwarded, self._trusted)
+        return self._by_headers(peer, x_forwarded_for, forwarded)
 
-    def _warn_of_untrusted(self, peer: str) -> None:
+    def _private_and_untrusted(self, peer: str) -> bool:
         address = parse_address(peer)
-        if self._trusted.trusts(address) or (peer and (address is None or not private([address]))):
-            return
+        if self._trusted.trusts(address):
+            return False
+        return not peer or (address is not None and private([address]))
+
+    def _warn_of(self, peer: str) -> None:
         self._warned = True
         _log.warning(
             "a forwarding header came from %s, which is not a trusted proxy: all clients behind it share one"
@@ -158,7 +170,12 @@ def _ask(question: Callable[[], object]) -> tuple[str, str]:
         # False is what `user.is_authenticated and user.id` answers for nobody.
         if answer is None or answer is False or answer == "":
             return "", "empty"
-        return str(answer), ""
+        text = str(answer)
+        if not isinstance(answer, str) and _PLACE_IN_MEMORY.search(text):
+            # A new text in every request would be a new client, and no limit, in every request.
+            raise TypeError(f"{type(answer).__name__} has no text of its own")
     except Exception as error:  # noqa: BLE001 - the application's own code; counted, and the address stands in
         _log.debug("the key function failed: %r", error)
         return "", "error"
+    else:
+        return text, ""

@@ -33,6 +33,7 @@ _KINDS: Final = (
     ("cluster", "cluster"),
     ("oserror", "connection"),
     ("socket", "connection"),
+    ("unexpectedclose", "connection"),
 )
 
 
@@ -98,8 +99,9 @@ class GuardedStore:
         self._lock = threading.Lock()
 
     def _call(self, ask: Callable[[], T]) -> T:
-        if self._failed and not self._may_try():
-            raise StorageUnavailableError(self._failed)
+        failed = self._failed  # once: another thread may note the recovery meanwhile
+        if failed and not self._may_try():
+            raise StorageUnavailableError(failed)
         try:
             answer = ask()
         except Exception as error:

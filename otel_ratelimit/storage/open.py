@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -36,12 +36,21 @@ _SCHEMES: Final = {
         for suffix in ("", "s", "+sentinel", "+cluster", "+unix")
     },
 }
-_PASSWORD: Final = re.compile(r"(?<=://)[^/@]*@")
+_SEVERAL_HOSTS: Final = ("+cluster", "+sentinel")
+"""Ends of the schemes whose hosts all need a port, and may be several."""
 
 
 def redact_uri(uri: str) -> str:
-    """The URI without user and password, fit for a log."""
-    return _PASSWORD.sub("***@", uri)
+    """The URI without user, password and parameters, fit for a log; rather too little than a secret."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        scheme, rest = "", uri
+    place, asked, parameters = rest.partition("?")
+    if "@" in scheme + parameters:
+        # A password with a question mark, or a parameter: which of them cannot be told.
+        return f"{scheme if scheme in _SCHEMES else ''}{separator}***"
+    login, _, host = place.rpartition("@")
+    return f"{scheme}{separator}{'***@' if login else ''}{host}{'?***' if asked else ''}"
 
 
 def validate_uri(uri: str) -> list[Problem]:
@@ -49,13 +58,7 @@ def validate_uri(uri: str) -> list[Problem]:
     scheme, separator, _ = uri.partition("://")
     family = _SCHEMES.get(scheme) if separator else None
     if family is None:
-        return [
-            Problem(
-                VARIABLE,
-                f"{redact_uri(uri)!r} names no known store",
-                f"use one of {', '.join(f'{name}://' for name in sorted(_SCHEMES))}",
-            )
-        ]
+        return [Problem(VARIABLE, f"{redact_uri(uri)!r} names no known store", _instead_of(scheme))]
     if not family:
         return []
     problems = []
@@ -64,12 +67,54 @@ def validate_uri(uri: str) -> list[Problem]:
         problems.append(
             Problem(VARIABLE, f"{scheme}:// needs {module}", f'pip install "otel-ratelimit[{extra}]"')
         )
-    parts = urlsplit(uri)
-    if not parts.netloc.rpartition("@")[2] and not scheme.endswith("+unix"):
-        problems.append(
-            Problem(VARIABLE, f"{redact_uri(uri)!r} names no host", f"write {scheme}://host:port")
-        )
+    missing = _missing(uri, scheme)
+    if missing:
+        problems.append(Problem(VARIABLE, f"{redact_uri(uri)!r} {missing}", f"write {_form(scheme)}"))
     return problems
+
+
+def _instead_of(scheme: str) -> str:
+    known = sorted(_SCHEMES)
+    nearest = get_close_matches(scheme.lower(), known, n=1)
+    listed = f"use one of {', '.join(f'{name}://' for name in known)}"
+    return f"did you mean {nearest[0]}://? Or {listed}" if nearest else listed
+
+
+def _missing(uri: str, scheme: str) -> str:
+    """What the part of the URI behind the scheme lacks; empty when nothing."""
+    try:
+        parts = urlsplit(uri)
+        hosts = _hosts(parts.netloc)
+    except ValueError:
+        return "has no valid host and port (in a password write / ? # @ as %2F %3F %23 %40)"
+    if scheme.endswith("+unix"):
+        return "" if parts.path else "names no socket"
+    if not hosts:
+        return "" if scheme == "memcached" and parts.path else "names no host"
+    if scheme.endswith("+sentinel") and not parts.path.strip("/"):
+        return "does not say which master the sentinels watch"
+    return _amiss(hosts, scheme)
+
+
+def _hosts(netloc: str) -> list[tuple[str | None, int | None]]:
+    hosts = [urlsplit(f"//{host.strip()}") for host in netloc.rpartition("@")[2].split(",")]
+    return [(host.hostname, host.port) for host in hosts if host.netloc]
+
+
+def _amiss(hosts: list[tuple[str | None, int | None]], scheme: str) -> str:
+    family = _SCHEMES[scheme]
+    if scheme.endswith(_SEVERAL_HOSTS) or family == "memcached":
+        return "" if all(host and port for host, port in hosts) else "has a host without a port"
+    return f"names several hosts; only {family}+cluster:// and +sentinel:// do" if len(hosts) > 1 else ""
+
+
+def _form(scheme: str) -> str:
+    """How a URI of this scheme is written."""
+    if scheme.endswith("+unix"):
+        return f"{scheme}:///path/to/the/socket"
+    if scheme.endswith("+cluster"):
+        return f"{scheme}://host1:port,host2:port"
+    return f"{scheme}://host:port" + ("/master" if scheme.endswith("+sentinel") else "")
 
 
 def storage_options(uri: str) -> dict[str, object]:
@@ -77,7 +122,7 @@ def storage_options(uri: str) -> dict[str, object]:
     scheme = uri.partition("://")[0]
     family = _SCHEMES.get(scheme)
     if family in {"redis", "valkey"}:
-        options: dict[str, object] = {
+        once: dict[str, object] = {
             "socket_timeout": STORAGE_TIMEOUT_SECONDS,
             "socket_connect_timeout": STORAGE_TIMEOUT_SECONDS,
             "retry": None,
@@ -85,8 +130,11 @@ def storage_options(uri: str) -> dict[str, object]:
         if scheme.endswith("+cluster"):
             # Else the clients ask a node that is silent up to ten times, for seconds. The valkey client and
             # redis before 6 know this name only; later ones still take it.
-            options["cluster_error_retry_attempts"] = 0
-        return options
+            return {**once, "cluster_error_retry_attempts": 0}
+        if scheme.endswith("+sentinel"):
+            # `limits` hands none of it on to the sentinels: a silent one would be waited for without end.
+            return {**once, "sentinel_kwargs": once}
+        return once
     if family == "memcached":
         return {"timeout": STORAGE_TIMEOUT_SECONDS, "connect_timeout": STORAGE_TIMEOUT_SECONDS}
     return {}

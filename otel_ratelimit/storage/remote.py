@@ -2,9 +2,9 @@
 
 Such a store cannot take several windows in one step. So all enforced windows are looked at first, and
 only if all have room are they taken one after the other. Where another request comes between and one of
-them refuses after all, the fixed windows taken before are given back, if the store can; the others
-stay taken. A race can cost a client a unit too many; it never lets one request more through than the
-limit.
+them refuses after all, the fixed windows taken are given back, if the store can; the others stay taken.
+Nothing is given back shortly before a window ends, since it could reach the next one. So a race can cost
+a client a unit too many; it never lets one request more through than the limit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from otel_ratelimit.events import Clock, Strategy, Taken, Window, WindowState
 
 _KEY_MOST_CHARACTERS: Final = 200
 """memcached takes 250, and `limits` appends to some keys."""
+_EDGE_SECONDS: Final = 1.0
+"""A window with less than this to run gets nothing back; no call to a store should take longer."""
 _NEEDS: Final[dict[Strategy, type]] = {
     Strategy.FIXED_WINDOW: Storage,
     Strategy.MOVING_WINDOW: MovingWindowSupport,
@@ -36,6 +38,7 @@ class SequentialCounters:
         # Which of the methods there are depends on the kind of storage, and is asked for by name.
         self._storage: Any = storage
         self._able = [strategy for strategy, needed in _NEEDS.items() if isinstance(storage, needed)]
+        self._lower: Callable[[str, int], object] | None = getattr(storage, "decr", None)
         self._name = name
         self._clock = clock
 
@@ -53,20 +56,12 @@ class SequentialCounters:
         seen = self.peek(windows, client, cost, now)
         if not seen.allowed or cost == 0:
             return seen
-        taken: list[Window] = []
-        for window in windows:
-            if window.shadow:
-                continue
-            if not self._add(window, _key(window, client), cost):
-                self._give_back(taken, client, cost)
-                return self._refused(windows, client, cost, now, window)
-            taken.append(window)
-        observed = [window for window in windows if window.shadow]
-        if not any(
-            state.exceeded for window, state in zip(windows, seen.states, strict=True) if window.shadow
-        ):
-            for window in observed:
-                self._add(window, _key(window, client), cost)
+        by = self._refusing([window for window in windows if not window.shadow], client, cost)
+        if by is not None:
+            return self._refused(windows, client, cost, now, by)
+        asked = zip(windows, seen.states, strict=True)
+        if not any(window.shadow and before.exceeded for window, before in asked):
+            self._refusing([window for window in windows if window.shadow], client, cost)
         states = tuple(
             self._state(window, client, 0, now)._replace(retry_after=before.retry_after)
             for window, before in zip(windows, seen.states, strict=True)
@@ -98,20 +93,30 @@ class SequentialCounters:
             return bool(self._storage.acquire_entry(key, window.amount, window.seconds, cost))
         if window.strategy is Strategy.SLIDING_WINDOW_COUNTER:
             return bool(self._storage.acquire_sliding_window_entry(key, window.amount, window.seconds, cost))
-        if self._storage.incr(key, window.seconds, cost) <= window.amount:
-            return True
-        self._lower(key, cost)
-        return False
+        return int(self._storage.incr(key, window.seconds, cost)) <= window.amount
 
-    def _give_back(self, windows: Sequence[Window], client: str, cost: int) -> None:
+    def _refusing(self, windows: Sequence[Window], client: str, cost: int) -> Window | None:
+        """Takes in all, or gives back what it can; answers the one that refused."""
+        taken: list[tuple[str, float]] = []
         for window in windows:
-            if window.strategy is Strategy.FIXED_WINDOW:
-                self._lower(_key(window, client), cost)
+            key = _key(window, client)
+            if self._lower is not None and window.strategy is Strategy.FIXED_WINDOW:
+                taken.append((key, self._end(window, key)))
+            if not self._add(window, key, cost):
+                self._give_back(taken, cost)
+                return window
+        return None
 
-    def _lower(self, key: str, cost: int) -> None:
-        lower: Callable[[str, int], object] | None = getattr(self._storage, "decr", None)
-        if lower is not None:
-            lower(key, cost)
+    def _end(self, window: Window, key: str) -> float:
+        """When the running window ends, or one that began now would."""
+        now = self._clock()
+        end = float(self._storage.get_expiry(key))
+        return end if end > now else now + window.seconds
+
+    def _give_back(self, taken: Sequence[tuple[str, float]], cost: int) -> None:
+        for key, end in taken:
+            if self._lower is not None and self._clock() + _EDGE_SECONDS < end:
+                self._lower(key, cost)
 
     def _refused(self, windows: Sequence[Window], client: str, cost: int, now: float, by: Window) -> Taken:
         states = [self._state(window, client, cost, now) for window in windows]

@@ -70,7 +70,14 @@ class Server:
                     "app:app",
                 ],
                 cwd=folder,
-                env={**inherited, "OTEL_LOGS_EXPORTER": "none", **environ},
+                env={
+                    **inherited,
+                    **{
+                        name: value
+                        for name, value in {"OTEL_LOGS_EXPORTER": "none", **environ}.items()
+                        if value is not None
+                    },
+                },
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

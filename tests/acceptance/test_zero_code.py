@@ -110,6 +110,24 @@ def test_a_dead_telemetry_backend_stops_nothing(serve):
     assert [server.get("/thing")[0] for _ in range(6)] == [200] * 5 + [429]
 
 
+def test_limits_hold_with_nothing_set_for_opentelemetry_at_all(serve):
+    server = serve(
+        "--threads",
+        "2",
+        policy=POLICY,
+        environ=dict.fromkeys(
+            (
+                "OTEL_SERVICE_NAME",
+                "OTEL_LOGS_EXPORTER",
+                "OTEL_EXPORTER_OTLP_PROTOCOL",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "OTEL_METRIC_EXPORT_INTERVAL",
+            )
+        ),
+    )
+    assert [server.get("/thing")[0] for _ in range(6)] == [200] * 5 + [429]
+
+
 def test_a_changed_policy_file_is_in_force_without_a_restart_and_counters_stay(serve, tmp_path):
     server = serve("--threads", "2", policy=POLICY)
     assert [server.get("/thing")[0] for _ in range(6)] == [200] * 5 + [429]
