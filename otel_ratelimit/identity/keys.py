@@ -164,18 +164,22 @@ class Identifier:
 def _ask(question: Callable[[], object]) -> tuple[str, str]:
     """Asks the application who the client is: the answer as text, and why there is none."""
     try:
-        answer = question()
-        if isinstance(answer, bytes):
-            answer = answer.decode("latin-1")
-        # False is what `user.is_authenticated and user.id` answers for nobody.
-        if answer is None or answer is False or answer == "":
-            return "", "empty"
-        text = str(answer)
-        if not isinstance(answer, str) and _PLACE_IN_MEMORY.search(text):
-            # A new text in every request would be a new client, and no limit, in every request.
-            raise TypeError(f"{type(answer).__name__} has no text of its own")
+        text = _text_of(question())
     except Exception as error:  # noqa: BLE001 - the application's own code; counted, and the address stands in
         _log.debug("the key function failed: %r", error)
         return "", "error"
-    else:
-        return text, ""
+    return text, "" if text else "empty"
+
+
+def _text_of(answer: object) -> str:
+    """The answer as text; empty when it is nobody."""
+    # False is what `user.is_authenticated and user.id` answers for nobody.
+    if answer is None or answer is False:
+        return ""
+    if isinstance(answer, bytes):
+        return answer.decode("latin-1")
+    text = str(answer)
+    if not isinstance(answer, str) and _PLACE_IN_MEMORY.search(text):
+        # Another text in every request would be another client, and so no limit at all.
+        raise TypeError(f"{type(answer).__name__} has no text of its own")
+    return text
