@@ -109,8 +109,8 @@ class SequentialCounters:
 
     def _end(self, window: Window, key: str) -> float:
         """When the running window ends, or one that began now would."""
-        now = self._clock()
         end = float(self._storage.get_expiry(key))
+        now = self._clock()  # after: of a key that is not there a store answers the time it is asked
         return end if end > now else now + window.seconds
 
     def _give_back(self, taken: Sequence[tuple[str, float]], cost: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -90,13 +91,36 @@ def test_a_key_is_of_the_wanted_kind_or_of_the_address(spec, request_, kind, use
         "\ud800",
         "x" * 1_000_000,
         ["l"],
-        object(),
+        UUID(int=7),
     ],
     ids=lambda value: ascii(value)[:20],
 )
 @pytest.mark.parametrize("spec", [USER, BOTH, FUNCTION])
 def test_any_value_makes_a_key_of_the_same_size(spec, value):
     assert re.fullmatch("[ubf][0-9a-f]{32}", identify(spec, Request(answer=value)).key)
+
+
+async def coroutine_function():
+    """Called without `await`, as a key function that was made async by mistake."""
+
+
+@pytest.mark.parametrize(
+    "make", [object, lambda: [object()], lambda: (n for n in ()), lambda: object().__str__]
+)
+@pytest.mark.parametrize("spec", [USER, BOTH, FUNCTION])
+def test_an_object_without_a_text_of_its_own_is_not_a_new_client_in_every_request(spec, make):
+    found = {identify(spec, Request(answer=make())) for _ in range(3)}
+    assert found == {identify(IP, Request())._replace(fallback="error")}
+
+
+def test_a_key_function_that_is_async_by_mistake_is_no_way_around_the_limit():
+    answer = coroutine_function()
+    assert identify(FUNCTION, Request(answer=answer)).fallback == "error"
+    answer.close()
+
+
+def test_a_text_that_looks_like_a_place_in_memory_is_a_text():
+    assert identify(USER, Request(answer="<User at 0x7f>")).kind == "user"
 
 
 def test_text_and_its_bytes_are_one_client():
@@ -201,6 +225,30 @@ def test_what_is_remembered_is_bounded_in_number_and_size():
     fresh.identify(USER, Request(answer="x" * 10_000))
     fresh.identify(IP, Request(peer="x" * 10_000))
     assert fresh._by_peer.cache_info().currsize == 0
+
+
+def test_what_is_remembered_of_forwarding_headers_is_bounded_too():
+    identifier = Identifier(PROXIES, cache_size=8)
+    for index in range(50):
+        for claims in ("", "6.6.6.6, " * 1000):
+            header = {"X-Forwarded-For": f"{claims}198.51.100.{index}, 10.0.0.2"}
+            found = identifier.identify(IP, Request("10.0.0.1", headers=header))
+            assert found.address == f"198.51.100.{index}"
+    assert identifier._by_headers.cache_info().currsize == 8
+
+
+def test_a_remembered_header_answers_for_its_own_peer_and_kind_only():
+    identifier = Identifier(PROXIES)
+
+    def address(peer, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return identifier.identify(IP, Request(peer, headers=headers)).address
+
+    for _ in range(2):
+        assert address("10.0.0.1", X_Forwarded_For="198.51.100.1") == "198.51.100.1"
+        assert address("8.8.8.8", X_Forwarded_For="198.51.100.1") == "8.8.8.8"
+        assert address("10.0.0.1", Forwarded="198.51.100.1") == "10.0.0.1"
+        assert address("10.0.0.2", X_Forwarded_For="garbage") == "10.0.0.2"
 
 
 FORWARDED = {"X-Forwarded-For": "198.51.100.7"}

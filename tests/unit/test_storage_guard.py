@@ -75,6 +75,7 @@ def test_whatever_the_store_raises_becomes_one_kind_of_error(store):
         (type("AuthenticationError", (ConnectionError,), {})(), "authentication"),
         (type("BusyLoadingError", (ConnectionError,), {})(), "loading"),
         (type("ClusterDownError", (Exception,), {})(), "cluster"),
+        (type("MemcacheUnexpectedCloseError", (Exception,), {})(), "connection"),
         (ValueError("client-chosen text"), "other"),
     ],
 )
@@ -132,6 +133,22 @@ def test_only_one_request_at_a_time_tries_a_failed_store(store, monotonic):
     leave.set()
     probe.join()
     assert ask(guard) is ANSWER
+
+
+def test_a_request_refused_while_another_notes_the_recovery_has_an_error_type(store, monotonic):
+    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    store.error = TimeoutError()
+    with pytest.raises(StorageUnavailableError):
+        ask(guard)
+
+    def looked_at_as_another_recovers():
+        guard._failed = ""
+        return monotonic.now
+
+    guard._monotonic = looked_at_as_another_recovers
+    with pytest.raises(StorageUnavailableError) as caught:
+        ask(guard)
+    assert caught.value.error_type == "timeout"
 
 
 def test_only_real_failures_are_counted(store, monotonic):
