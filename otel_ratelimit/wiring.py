@@ -299,8 +299,8 @@ class RateLimit:
         else:
             where = "no policy file, so the built-in policy" if self._unasked else "the policy given"
         _log.log(
-            # Python shows warnings where nobody has set logging up, and this must be seen.
-            logging.WARNING if self._unasked else logging.INFO,
+            # Python shows warnings where nobody has set logging up: that nothing is blocked must be seen.
+            logging.WARNING if self.shadow else logging.INFO,
             "rate limits %s: %s, counters in %s",
             "are only observed (shadow)" if self.shadow else "are enforced",
             where,

@@ -59,9 +59,14 @@ def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as
     """
     app = _load(app_path)
     try:
-        rows = [_row(planned) for planned in _rate_limit(app, policy_path).plans(app).all()]
+        plans = _rate_limit(app, policy_path).plans(app)
     except ConfigurationError as error:
         fail(error)
+    planned_routes = list(plans.all())
+    rows = [_row(planned) for planned in planned_routes]
+    known = [(planned.plan.endpoint, planned.method, planned.plan.route) for planned in planned_routes]
+    for rule in plans.resolver.unused_rules(known):
+        click.echo(f"{rule} decides for no route of this application", err=True)
     rows.sort(key=lambda row: (row.route, row.method))
     share = protected_share(rows)
     if as_json:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
+from limits.storage import MemcachedStorage, MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
 from otel_ratelimit.errors import ConfigurationError, Problem
 from otel_ratelimit.events import Clock, Strategy, Taken, Window, WindowState
@@ -41,6 +41,8 @@ class SequentialCounters:
         self._lower: Callable[[str, int], object] | None = getattr(storage, "decr", None)
         self._name = name
         self._clock = clock
+        # memcached counts time in whole seconds, so that a counter may live one longer than was asked.
+        self._tick = 1.0 if isinstance(storage, MemcachedStorage) else 0.0
 
     @property
     def name(self) -> str:
@@ -136,7 +138,7 @@ class SequentialCounters:
             return self._sliding(window, key, cost)
         used = max(0, int(self._storage.get(key)))
         reset = max(0.0, self._storage.get_expiry(key) - now) if used else 0.0
-        return _seen(window, used, reset, cost, reset or float(window.seconds))
+        return _seen(window, used, reset, cost, (reset or float(window.seconds)) + self._tick)
 
     def _cannot(self, strategy: Strategy) -> Problem:
         return Problem(

@@ -106,6 +106,14 @@ def test_fail_under_fails_a_pipeline_and_names_what_is_not_protected(folder):
     assert run(folder, "routes", "app:app", "--fail-under", "100").returncode == 0
 
 
+def test_a_rule_that_no_route_needs_is_named(folder):
+    (folder / "ratelimit.toml").write_text(POLICY.replace("/api/ai/*", "/api/ia/*"))
+    result = run(folder, "routes", "app:app")
+    assert result.returncode == 0
+    assert "routes[0] (ratelimit.toml:5) decides for no route of this application" in result.stderr
+    assert "routes[1]" not in result.stderr
+
+
 def test_without_a_policy_nothing_is_protected(folder):
     (folder / "ratelimit.toml").unlink()
     result = run(folder, "routes", "app:app", "--fail-under", "1")
