@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -41,18 +42,54 @@ class Server:
             else:
                 return
 
+    def pause(self):
+        """Make it silent; its connections stay."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # else it may still answer
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self):
         self.process.kill()
         self.process.wait()
 
 
-@pytest.fixture
-def redis(tmp_path):
+def redis_server(directory):
     needed("redis-server")
     server = Server(
-        "redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)
+        "redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)
     )
     server.uri = f"redis://127.0.0.1:{server.port}"
+    server.start()
+    return server
+
+
+@pytest.fixture
+def redis(tmp_path):
+    server = redis_server(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def other_redis(tmp_path):
+    server = redis_server(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sentinel(redis, tmp_path):
+    """Names `redis` as the master of `shop`, and takes no steps of its own."""
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(
+        f"sentinel monitor shop 127.0.0.1 {redis.port} 1\nsentinel down-after-milliseconds shop 60000\n"
+    )
+    server = Server(
+        "redis-server", str(configuration), "--sentinel", "--port", "{port}", "--bind", "127.0.0.1"
+    )
+    server.uri = f"redis+sentinel://127.0.0.1:{server.port}/shop"
     server.start()
     yield server
     server.stop()

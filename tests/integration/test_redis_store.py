@@ -7,17 +7,21 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 
 import pytest
 from limits.storage import storage_from_string
 
+from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.storage import counter_store, storage_options
+from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
 from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
+FIXED, MOVING = Strategy.FIXED_WINDOW, Strategy.MOVING_WINDOW
 
 
 def window(amount, seconds, strategy):
@@ -43,6 +47,26 @@ def test_expired_units_are_not_reported_to_a_request_that_can_never_be_taken(red
     assert used == 2
 
 
+def test_in_no_second_is_more_taken_than_the_limit_of_a_second(redis):
+    store, limit = opened(redis.uri), 5
+    plans = {strategy: [window(limit, 1, strategy)] for strategy in (FIXED, MOVING)}
+    taken = {strategy: [] for strategy in plans}
+    deadline = time.monotonic() + 10
+    while any(len(moments) < 2 * limit + 1 for moments in taken.values()):
+        assert time.monotonic() < deadline
+        for strategy, plan in plans.items():
+            before = time.time()
+            if store.take(plan, CLIENT, 1, 0.0).allowed:
+                taken[strategy].append((before, time.time()))
+    # Fixed windows begin with their first unit; keys expire by the millisecond.
+    begins = taken[FIXED][::limit]
+    assert all(after - before >= 0.998 for (before, _), (_, after) in pairwise(begins))
+    moments = taken[MOVING]
+    assert all(
+        after - before >= 0.998 for (before, _), (_, after) in zip(moments, moments[limit:], strict=False)
+    )
+
+
 def test_a_unit_of_a_moving_window_takes_a_dozen_bytes_at_most(redis):
     store = opened(redis.uri)
     assert store.take([window(10_000, 3600, Strategy.MOVING_WINDOW)], CLIENT, 10_000, 0.0).allowed
@@ -62,6 +86,51 @@ def test_a_moving_window_never_holds_more_than_its_limit(redis):
     assert client.llen(key) == 6
 
 
+@pytest.mark.parametrize("family", ["redis", "valkey"])
+def test_a_server_killed_under_load_is_one_kind_of_error_to_all_and_counts_again_when_it_is_back(
+    redis, family
+):
+    failures = []
+    store = GuardedStore(
+        opened(redis.uri.replace("redis", family, 1)), on_error=failures.append, retry_seconds=0.05
+    )
+    plan = [window(300, 86_400, Strategy.FIXED_WINDOW), window(9999, 86_400, Strategy.MOVING_WINDOW)]
+    allowed, errors, others = [], [], []
+    started, stopped = threading.Event(), threading.Event()
+
+    def hammer():
+        while not stopped.is_set():
+            try:
+                allowed.append(store.take(plan, CLIENT, 1, 0.0).allowed)
+            except StorageUnavailableError as error:
+                errors.append(error.error_type)
+            except BaseException as error:  # noqa: BLE001 - none may come
+                others.append(error)
+            if len(allowed) > 100:
+                started.set()
+
+    threads = [threading.Thread(target=hammer) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert started.wait(20)
+        redis.stop()
+        until_true(lambda: len(errors) > 100)
+        redis.start()
+        answered = len(allowed)
+        until_true(lambda: len(allowed) > answered + 1000)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    assert others == []
+    assert set(errors) <= {"connection", "timeout", "loading"}
+    assert 1 <= len(failures) < len(errors)
+    assert allowed[answered:].count(True) <= 300
+    assert not store.take(plan, CLIENT, 1, 0.0).allowed
+    assert store.peek(plan, CLIENT, 1, 0.0).states[0].used == 300
+
+
 # --- a cluster ---
 
 
@@ -71,6 +140,13 @@ def free_ports(count):
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def until_true(question, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def until(answer, seconds=20):
@@ -142,6 +218,7 @@ def test_a_silent_node_of_a_cluster_is_asked_once_only(cluster, family):
     (key,) = store._keys(plan, CLIENT)
     node = store._storage.storage.get_node_from_key(key).name
     cluster[node].send_signal(signal.SIGSTOP)
+    os.waitpid(cluster[node].pid, os.WUNTRACED)  # else it may still answer
     began = time.monotonic()
     try:
         with pytest.raises(Exception, match=r"(?i)time"):

@@ -9,10 +9,11 @@ import pytest
 from limits.storage import MemoryStorage, storage_from_string
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.errors import ConfigurationError, SettingsError
+from otel_ratelimit.errors import ConfigurationError, SettingsError, StorageUnavailableError
 from otel_ratelimit.events import Strategy, Window
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.storage import counter_store
+from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 POLICY = """
@@ -93,6 +94,24 @@ def test_a_lowered_moving_limit_says_truly_when_to_retry():
     assert not refused.allowed
     time.sleep(refused.states[0].retry_after)
     assert store.take(lowered, CLIENT, 1, time.time()).allowed
+
+
+def test_a_silent_memcached_is_waited_for_once(memcached):
+    uri = memcached.uri
+    store = GuardedStore(
+        counter_store(storage_from_string(uri, **storage_options(uri)), uri, time.time), retry_seconds=60
+    )
+    plan = [window(5), window(9, 3600)]
+    assert store.take(plan, CLIENT, 1, time.time()).allowed
+    memcached.pause()
+    began = time.monotonic()
+    try:
+        for _ in range(10):
+            with pytest.raises(StorageUnavailableError, match="timeout"):
+                store.take(plan, CLIENT, 1, time.time())
+    finally:
+        memcached.resume()
+    assert time.monotonic() - began < 3 * STORAGE_TIMEOUT_SECONDS
 
 
 def test_a_policy_that_the_store_cannot_keep_stops_the_application(memcached):

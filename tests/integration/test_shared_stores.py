@@ -9,6 +9,7 @@ from math import ceil
 
 import pytest
 from limits.storage import MemoryStorage, storage_from_string
+from redis import Redis
 
 from otel_ratelimit.events import Strategy, Window
 from otel_ratelimit.storage import BoundedMemoryStorage, counter_store
@@ -68,6 +69,23 @@ def test_it_is_one_round_trip_whatever_the_number_of_windows(store, count):
     for _ in range(10):
         take(store, plan)
     assert commands_at_the_server(store)["evalsha"] - before == 10
+
+
+def test_the_server_hears_of_a_request_once_and_of_nothing_else(store, redis):
+    plan = [window(1, 60 * (i + 1), STRATEGIES[i % 3], shadow=i == 3) for i in range(4)]
+    take(store, plan)
+    with Redis(port=redis.port).monitor() as monitor:
+        assert not take(store, plan).allowed  # refused
+        assert take(store, plan, client="i" + "1" * 32).allowed
+        store.peek(plan, CLIENT, 1, 0.0)
+        assert store.clear(plan, CLIENT) == 4
+        store._storage.storage.ping()
+        heard = []
+        while heard[-1:] != ["PING"]:
+            command = monitor.next_command()
+            if command["client_type"] != "lua":
+                heard.append(command["command"].split()[0])
+    assert heard == ["EVALSHA", "EVALSHA", "EVALSHA", "DEL", "PING"]
 
 
 def test_a_refused_request_drains_nothing(store):
