@@ -4,7 +4,9 @@
     ├── ConfigurationError     something the operator wrote is wrong
     │   ├── PolicyError        ... in the policy file or model
     │   └── SettingsError      ... in the environment or in arguments
-    └── StorageUnavailableError  the counter store did not answer
+    ├── StorageUnavailableError  the counter store did not answer
+    └── DatabaseError          the analytics database cannot be used now
+        └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
 
 A configuration error carries every problem found, not the first only.
 """
@@ -55,3 +57,11 @@ class StorageUnavailableError(RateLimitError):
     def __init__(self, error_type: str) -> None:
         self.error_type = error_type
         super().__init__(f"counter storage unavailable ({error_type})")
+
+
+class DatabaseError(RateLimitError):
+    """The analytics database cannot be used now; trying again may help."""
+
+
+class SchemaMissingError(DatabaseError):
+    """The database is there and has not the tables: `otel-ratelimit db upgrade` makes them."""

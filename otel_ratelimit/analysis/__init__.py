@@ -1,0 +1,1 @@
+"""What follows from the figures kept: pure functions, rows in, answers out."""
