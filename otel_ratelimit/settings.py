@@ -7,6 +7,7 @@ once. A variable that looks like ours and is not is warned of, with the nearest 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,14 +19,15 @@ PREFIX: Final = "OTEL_RATELIMIT_"
 DEFAULT_POLICY_FILE: Final = "ratelimit.toml"
 DEFAULT_STORAGE_URI: Final = "bounded-memory://"
 
-RESERVED: Final = frozenset(
-    PREFIX + name for name in ("DATABASE_URL", "API_TOKEN", "ADMIN_TOKEN", "QUERY_SAMPLE_RATE")
-)
+RESERVED: Final = frozenset({PREFIX + "QUERY_SAMPLE_RATE"})
 """Part of the documented contract, without effect in this version."""
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
-_HASH_KEY_MIN_CHARACTERS: Final = 16
+_SECRET_MIN_CHARACTERS: Final = 16
+_SECRETS: Final = frozenset({"hash_key", "database_url", "api_token", "admin_token"})
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +47,32 @@ class Settings:
     """`OTEL_RATELIMIT_TRUSTED_PROXIES`: comma-separated CIDRs whose forwarding headers are believed."""
     hash_key: str = ""
     """`OTEL_RATELIMIT_HASH_KEY`: secret for keyed hashes. Unset: random."""
+    database_url: str = ""
+    """`OTEL_RATELIMIT_DATABASE_URL`: PostgreSQL for analytics. Unset: analytics are off."""
+    api_token: str = ""
+    """`OTEL_RATELIMIT_API_TOKEN`: comma-separated bearer tokens that may read the HTTP API. Unset:
+    nobody may."""
+    admin_token: str = ""
+    """`OTEL_RATELIMIT_ADMIN_TOKEN`: likewise, that may also change. Unset: nobody may."""
 
     def __repr__(self) -> str:
-        """Without the secret."""
-        shown = (
-            f"{f.name}={'***' if f.name == 'hash_key' and self.hash_key else repr(getattr(self, f.name))}"
-            for f in fields(self)
-        )
+        """Without the secrets."""
+        shown = (f"{field.name}={self._shown(field.name)}" for field in fields(self))
         return f"Settings({', '.join(shown)})"
+
+    def _shown(self, name: str) -> str:
+        value = getattr(self, name)
+        return "***" if name in _SECRETS and value else repr(value)
+
+    @property
+    def read_tokens(self) -> tuple[str, ...]:
+        """The tokens that may read."""
+        return _tokens(self.api_token)
+
+    @property
+    def admin_tokens(self) -> tuple[str, ...]:
+        """The tokens that may also change."""
+        return _tokens(self.admin_token)
 
     def policy_file(self, working_directory: Path) -> Path | None:
         """The policy file to read: the one named, else `./ratelimit.toml` if there, else None."""
@@ -110,17 +130,42 @@ def _parse(name: str, raw: str) -> object | Problem:
     return raw
 
 
+def _tokens(raw: str) -> tuple[str, ...]:
+    return tuple(token for part in raw.split(",") if (token := part.strip()))
+
+
 def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     hash_key = str(values.get("hash_key", ""))
-    if hash_key and len(hash_key) < _HASH_KEY_MIN_CHARACTERS:
+    if hash_key:
+        yield from _check_secret("HASH_KEY", hash_key)
+    readers, admins = (_tokens(str(values.get(name, ""))) for name in ("api_token", "admin_token"))
+    for name, tokens in (("API_TOKEN", readers), ("ADMIN_TOKEN", admins)):
+        for token in tokens:
+            yield from _check_secret(name, token)
+            if not _TOKEN.fullmatch(token):
+                yield Problem(
+                    PREFIX + name,
+                    "a token holds a character that an Authorization header cannot carry",
+                    "use letters, digits and - . _ ~ + / only, for instance from `openssl rand -hex 32`",
+                )
+    if set(readers) & set(admins):
         yield Problem(
-            PREFIX + "HASH_KEY",
-            f"a secret of {len(hash_key)} characters can be guessed",
-            f"use at least {_HASH_KEY_MIN_CHARACTERS}, for instance from `openssl rand -hex 32`",
+            PREFIX + "ADMIN_TOKEN",
+            f"is also in {PREFIX}API_TOKEN, so whoever may read could change",
+            "use another one",
         )
     policy = values.get("policy")
     if isinstance(policy, str | Path) and "\0" in str(policy):
         yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")
+
+
+def _check_secret(name: str, secret: str) -> Iterator[Problem]:
+    if len(secret) < _SECRET_MIN_CHARACTERS:
+        yield Problem(
+            PREFIX + name,
+            f"a secret of {len(secret)} characters can be guessed",
+            f"use at least {_SECRET_MIN_CHARACTERS}, for instance from `openssl rand -hex 32`",
+        )
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:

@@ -23,3 +23,6 @@ STORAGE_RETRY_SECONDS: Final = 1.0
 """How long a failed store is left alone before one request tries it again."""
 
 IPV6_PREFIX_BITS: Final = 64
+
+API_LIMITS: Final = "120 per 1 minute"
+"""What one address may ask of `/api/rate-limit/*`, all its endpoints together."""

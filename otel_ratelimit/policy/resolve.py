@@ -12,15 +12,17 @@ from typing import Final
 from limits import RateLimitItem
 
 from otel_ratelimit.events import ClientOverride, Identity, KeySpec, RoutePlan, Strategy, Window
-from otel_ratelimit.names import OTHER_METHOD, UNMATCHED_ROUTE
+from otel_ratelimit.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 from otel_ratelimit.policy.match import METHODS, Pattern
 from otel_ratelimit.policy.model import Policy, RouteRule, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.thresholds import API_LIMITS
 
 DEFAULT_SOURCE: Final = "default_tier"
 """`RoutePlan.source` of a route that no rule names."""
 UNMATCHED_SOURCE: Final = "unmatched"
 PREFLIGHT_SOURCE: Final = "preflight"
+OWN_API_SOURCE: Final = "rate-limit API"
 CUSTOM_TIER: Final = "custom"
 """Tier of a rule that has limits of its own."""
 
@@ -90,6 +92,25 @@ class PolicyResolver:
             return exempt
         scope = f"{_escape_endpoint(endpoint)}:preflight"
         return self._default_plan(endpoint, "OPTIONS", route, scope, PREFLIGHT_SOURCE)
+
+    def own_api(self, endpoint: str, method: str, route: str) -> RoutePlan:
+        """The plan for our own HTTP API where no rule names it: enforced even in shadow.
+
+        Its tokens must not be guessed at leisure, and an application that only observes loses nothing by it.
+        """
+        windows = self._windows(API_LIMITS, "*:api", Strategy.FIXED_WINDOW, frozenset())
+        return RoutePlan(
+            endpoint=endpoint,
+            method=_planned_method(method),
+            route=route,
+            tier=API_TIER,
+            exempt=False,
+            key=KeySpec("ip"),
+            windows=tuple(replace(window, shadow=False) for window in windows),
+            cost=1,
+            on_error="open",
+            source=OWN_API_SOURCE,
+        )
 
     def client(self, identity: Identity) -> ClientOverride | None:
         """What the policy says of this client in particular."""

@@ -18,7 +18,7 @@ from flask import Flask, Request, Response, request
 from flask_limiter import Limiter, RequestLimit
 
 from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import Clock, CounterStore, Decision, DecisionSink, Outcome
+from otel_ratelimit.events import Clock, CounterStore, Decision, DecisionSink, Identity, Outcome
 from otel_ratelimit.identity import Identifier
 from otel_ratelimit.limiter import decide, exempted
 from otel_ratelimit.names import OTHER_METHOD
@@ -163,10 +163,21 @@ class RequestHooks:
 
     def _observe(self, decision: Decision, limiters: Sequence[Limiter]) -> Decision:
         try:
-            return observe(limiters, decision)
+            observed = observe(limiters, decision)
+            if observed.outcome is Outcome.BLOCKED and observed.identity is None:
+                # The policy exempts what the application limits itself; who was limited is wanted all the
+                # same.
+                observed = observed._replace(identity=self._identify(observed))
         except Exception as error:  # noqa: BLE001 - observation must not cost the response
             self._report("the observation of the application's limiter", error)
             return decision
+        return observed
+
+    def _identify(self, decision: Decision) -> Identity:
+        enforcement = self.enforcement
+        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+        source = FlaskClientSource(current, enforcement.read_user)
+        return enforcement.identifier.identify(decision.plan.key, source)
 
     def _tell(self, environ: dict[str, Any], decision: Decision) -> None:
         if _TOLD_KEY in environ:

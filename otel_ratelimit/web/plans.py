@@ -22,6 +22,9 @@ KNOWN_METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 )
 
+OWN_ENDPOINTS: Final = "otel_ratelimit."
+"""What the endpoints of our own HTTP API begin with: its blueprint's name."""
+
 
 class DeclaredLimits(Protocol):
     """What the application declared itself, with decorators on our limiter."""
@@ -93,6 +96,8 @@ class RoutePlans:
             plan = self.resolver.preflight(rule.endpoint, rule.rule)
         else:
             plan = self.resolver.plan(rule.endpoint, method, rule.rule)
+        if plan.source == DEFAULT_SOURCE and rule.endpoint.startswith(OWN_ENDPOINTS):
+            return self.resolver.own_api(rule.endpoint, method, rule.rule)
         if plan.exempt:
             return plan
         if self._is_static(rule.endpoint):

@@ -1,0 +1,236 @@
+"""When what has been summed up is written, and what becomes of it while it cannot be.
+
+    decision ─► UsageBuffer, ViolationBuffer      the request's thread: add, nothing else
+                      │ batch full, or flush interval over
+                      ▼
+                   Batch ─► BatchWriter           the background thread
+
+A batch that could not be written is kept, with its id, and written first when the database is back: it
+may have arrived although the answer was lost, and the id lets the database know. Until then the buffers
+go on summing up within their bounds, so nothing waits and nothing is lost. What is still there when the
+process ends, and cannot be written then, is counted as dropped and said.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID, uuid4
+
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.events import Decision, Outcome
+from otel_ratelimit.recorder.usage import UsageBuffer
+from otel_ratelimit.recorder.violations import USER_AGENT_CHARACTERS, ViolationBuffer
+from otel_ratelimit.records import Batch, BatchWriter, UsageRow, Violation
+
+_log = logging.getLogger(__name__)
+
+_REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+_RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+UNKNOWN_CLIENT: Final = "unknown"
+CLOSE_SECONDS: Final = 5.0
+"""How long the end of the process waits for a write that is under way."""
+
+
+class RecorderState(NamedTuple):
+    """How the recorder stands, since the process began."""
+
+    recorded: int
+    """Violations written."""
+    dropped: int
+    """Violations lost."""
+    pending: int
+    """Violations not written yet."""
+    failing: str
+    """Why the last write failed; empty when it did not."""
+
+
+class RecorderListener(Protocol):
+    """Who wants to know how many violations were written or lost."""
+
+    def recorded(self, violations: int) -> None:
+        """So many were written."""
+
+    def dropped(self, violations: int) -> None:
+        """So many were lost."""
+
+
+class Recorder:
+    """Takes note of decisions, and writes them in batches.
+
+    `decided` is called on the request's thread; `tick` on the background thread, about once a second or
+    when `wake` was called; `close` at the end.
+
+    Args:
+        writer: where batches go.
+        listener: told what was written and what was lost.
+        wake: asks for a `tick` soon; called on the request's thread.
+        batch_size: rows that make a batch.
+        flush_interval: seconds after which what is there is written, batch or not.
+        monotonic: instead of `time.monotonic`.
+        new_id: makes ids of batches.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a different collaborator
+        self,
+        writer: BatchWriter,
+        listener: RecorderListener,
+        wake: Callable[[], None],
+        *,
+        batch_size: int,
+        flush_interval: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], UUID] = uuid4,
+    ) -> None:
+        self._writer = writer
+        self._listener = listener
+        self._wake = wake
+        self._flush_interval = flush_interval
+        self._monotonic = monotonic
+        self._new_id = new_id
+        self._violations = ViolationBuffer(batch_size)
+        self._usage = UsageBuffer()
+        self._writing = threading.Lock()
+        self._unwritten: Batch | None = None
+        self._is_full = False
+        self._next_flush = monotonic() + flush_interval
+        self._retry_at = 0.0
+        self._failures = 0
+        self._failing = ""
+        self._recorded = 0
+        self._dropped = 0
+
+    @property
+    def state(self) -> RecorderState:
+        """How it stands now."""
+        unwritten = self._unwritten
+        pending = self._violations.pending + (unwritten.recorded if unwritten is not None else 0)
+        return RecorderState(self._recorded, self._dropped, pending, self._failing)
+
+    def decided(self, decision: Decision, user_agent: str | None, trace_id: str | None) -> None:
+        """Take note of a decision; quick, and without I/O.
+
+        Args:
+            decision: what was decided.
+            user_agent: of the request; only of interest where it was refused.
+            trace_id: of the request, 32 hex digits; likewise.
+        """
+        self._usage.add(decision)
+        if decision.outcome in _REFUSED:
+            self.violated(_violation(decision, user_agent, trace_id))
+
+    def violated(self, violation: Violation) -> None:
+        """Take note of a violation alone."""
+        if self._violations.add(violation) and not self._is_full:
+            self._is_full = True
+            self._wake()
+
+    def tick(self) -> None:
+        """Write what is due: a full batch, what has waited for the flush interval, what failed before."""
+        now = self._monotonic()
+        if now < self._retry_at:
+            return
+        interval_over = now >= self._next_flush
+        if interval_over or self._is_full or self._unwritten is not None:
+            with self._writing:
+                self._flush(everything=interval_over)
+
+    def flush(self) -> bool:
+        """Write all there is, now; whether that succeeded."""
+        with self._writing:
+            return self._flush(everything=True)
+
+    def close(self) -> None:
+        """Write what is left; what cannot be written is counted as dropped."""
+        if self._writing.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._flush(everything=True)
+            finally:
+                self._writing.release()
+        lost = self.state.pending
+        if lost:
+            self._dropped += lost
+            self._listener.dropped(lost)
+            _log.error("%d violations could not be written before the end: %s", lost, self._failing)
+        self._violations.clear()
+        self._usage.clear()
+        self._unwritten = None
+        self._writer.close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: what is pending is the parent's to write."""
+        self._writing = threading.Lock()
+        self._violations.clear()
+        self._usage.clear()
+        self._unwritten = None
+        self._is_full = False
+        self._recorded = self._dropped = 0
+
+    def _flush(self, *, everything: bool) -> bool:
+        if self._unwritten is not None:
+            if not self._write(self._unwritten):
+                return False
+            self._unwritten = None
+        self._is_full = False
+        violations = self._violations.take(everything=everything)
+        usage: tuple[UsageRow, ...] = ()
+        if everything:
+            self._next_flush = self._monotonic() + self._flush_interval
+            usage = self._usage.take()
+        if not violations and not usage:
+            return True
+        batch = Batch(self._new_id(), violations, usage)
+        # Set before it is tried: whatever happens, it is not lost.
+        self._unwritten = batch
+        if self._write(batch):
+            self._unwritten = None
+            return True
+        return False
+
+    def _write(self, batch: Batch) -> bool:
+        try:
+            self._writer.write(batch)
+        except DatabaseError as error:
+            self._failed(error)
+            return False
+        self._succeeded(batch)
+        return True
+
+    def _succeeded(self, batch: Batch) -> None:
+        if self._failing:
+            _log.warning("analytics are written again; nothing was lost")
+        self._failing, self._failures, self._retry_at = "", 0, 0.0
+        self._recorded += batch.recorded
+        self._listener.recorded(batch.recorded)
+
+    def _failed(self, error: DatabaseError) -> None:
+        delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
+        self._retry_at = self._monotonic() + delay
+        self._failures += 1
+        if not self._failing:
+            _log.warning("analytics cannot be written and are kept in memory: %s", error)
+        self._failing = str(error)
+
+
+def _violation(decision: Decision, user_agent: str | None, trace_id: str | None) -> Violation:
+    window, state = decision.windows[decision.tightest], decision.states[decision.tightest]
+    plan, identity = decision.plan, decision.identity
+    return Violation(
+        occurred_at=decision.at,
+        last_at=decision.at,
+        endpoint=plan.route,
+        method=plan.method,
+        client=identity.address if identity is not None else UNKNOWN_CLIENT,
+        user_id=identity.user if identity is not None else None,
+        tier=plan.tier,
+        limit_text=window.text,
+        limit_value=window.amount,
+        limit_seconds=window.seconds,
+        current_count=state.used,
+        user_agent=user_agent[:USER_AGENT_CHARACTERS] if user_agent else None,
+        trace_id=trace_id,
+        shadow=decision.outcome is Outcome.SHADOW_BLOCKED,
+    )

@@ -1,0 +1,241 @@
+"""When what was recorded is written, and what becomes of it while it cannot be."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+
+import pytest
+
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.recorder import Recorder
+from otel_ratelimit.records import Violation
+
+VIOLATION = Violation(
+    occurred_at=600.0,
+    last_at=600.0,
+    endpoint="/api/jobs",
+    method="GET",
+    client="192.0.2.7",
+    user_id=None,
+    tier="default",
+    limit_text="10 per 1 minute",
+    limit_value=10,
+    limit_seconds=60,
+    current_count=10,
+    user_agent="curl",
+    trace_id=None,
+    shadow=False,
+)
+
+
+class Table:
+    """A writer that can be told to fail, before or after it has written."""
+
+    def __init__(self):
+        self.batches = {}
+        self.asked = 0
+        self.failure = None
+        self.answer_lost = False
+        self.closed = False
+
+    def write(self, batch):
+        self.asked += 1
+        if self.failure and not self.answer_lost:
+            raise DatabaseError(self.failure)
+        self.batches[batch.id] = batch
+        if self.failure:
+            raise DatabaseError(self.failure)
+
+    def close(self):
+        self.closed = True
+
+    @property
+    def violations(self):
+        return sum(batch.recorded for batch in self.batches.values())
+
+
+class Listener:
+    def __init__(self):
+        self.written, self.lost = 0, 0
+
+    def recorded(self, violations):
+        self.written += violations
+
+    def dropped(self, violations):
+        self.lost += violations
+
+
+class Now:
+    seconds = 1000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def table():
+    return Table()
+
+
+@pytest.fixture
+def listener():
+    return Listener()
+
+
+@pytest.fixture
+def now():
+    return Now()
+
+
+@pytest.fixture
+def woken():
+    return []
+
+
+@pytest.fixture
+def recorder(table, listener, now, woken):
+    return Recorder(
+        table, listener, lambda: woken.append(1), batch_size=3, flush_interval=60.0, monotonic=now
+    )
+
+
+def violate(recorder, *clients):
+    for client in clients:
+        recorder.violated(replace(VIOLATION, client=client))
+
+
+def test_a_full_batch_asks_once_for_the_background_thread_and_is_written_there(recorder, table, woken):
+    violate(recorder, "a", "b")
+    recorder.tick()
+    assert (woken, table.asked) == ([], 0)
+    violate(recorder, "c", "d")
+    assert (woken, table.asked) == ([1], 0)
+    recorder.tick()
+    assert table.violations == 4
+    violate(recorder, "e", "f", "g")
+    assert woken == [1, 1]
+
+
+def test_what_makes_no_batch_is_written_when_the_flush_interval_is_over(recorder, table, now):
+    violate(recorder, "a")
+    now.seconds += 59.9
+    recorder.tick()
+    assert table.asked == 0
+    now.seconds += 0.2
+    recorder.tick()
+    assert table.violations == 1
+    recorder.tick()
+    assert table.asked == 1, "nothing to write, nothing asked of the database"
+
+
+def test_a_batch_that_failed_comes_first_and_unchanged_and_is_tried_less_and_less_often(
+    recorder, table, now, listener, caplog
+):
+    caplog.set_level(logging.WARNING)
+    table.failure = "gone fishing"
+    violate(recorder, "a", "b", "c")
+    tries = []
+    for _ in range(120):
+        asked = table.asked
+        recorder.tick()
+        if table.asked > asked:
+            tries.append(now.seconds - 1000.0)
+        now.seconds += 1.0
+    assert tries == [0.0, 1.0, 3.0, 8.0, 18.0, 48.0, 78.0, 108.0]
+    assert recorder.state.failing == "gone fishing"
+    assert recorder.state.pending == 3
+    violate(recorder, "d")
+    table.failure = None
+    now.seconds += 60.0
+    recorder.tick()
+    assert [batch.recorded for batch in table.batches.values()] == [3, 1]
+    assert listener.written == 4
+    assert (recorder.state.pending, recorder.state.failing) == (0, "")
+    assert [record.message for record in caplog.records] == [
+        "analytics cannot be written and are kept in memory: gone fishing",
+        "analytics are written again; nothing was lost",
+    ]
+
+
+def test_a_batch_whose_answer_was_lost_is_sent_again_under_the_same_id(recorder, table, now):
+    table.failure, table.answer_lost = "the line went dead", True
+    violate(recorder, "a", "b", "c")
+    recorder.tick()
+    table.failure = None
+    now.seconds += 2.0
+    recorder.tick()
+    assert table.asked == 2
+    assert table.violations == 3, "the table knows the id"
+    assert recorder.state.recorded == 3
+
+
+def test_at_the_end_everything_is_written_the_batch_that_failed_too(recorder, table, now):
+    table.failure = "down"
+    violate(recorder, "a", "b", "c")
+    recorder.tick()
+    violate(recorder, "d")
+    table.failure = None
+    recorder.close()
+    assert table.violations == 4
+    assert table.closed
+    assert recorder.state.dropped == 0
+
+
+def test_what_cannot_be_written_at_the_end_is_counted_and_said(recorder, table, listener, caplog):
+    table.failure = "down"
+    violate(recorder, "a", "a", "b", "c")
+    recorder.tick()
+    violate(recorder, "d")
+    recorder.close()
+    assert listener.lost == 5
+    assert recorder.state.dropped == 5
+    assert "5 violations could not be written before the end: down" in caplog.text
+
+
+def test_the_end_waits_for_a_write_that_is_under_way(table, listener, now):
+    begun, go_on = threading.Event(), threading.Event()
+    write = table.write
+
+    def slowly(batch):
+        begun.set()
+        assert go_on.wait(10)
+        write(batch)
+
+    table.write = slowly
+    recorder = Recorder(table, listener, lambda: None, batch_size=1, flush_interval=60.0, monotonic=now)
+    violate(recorder, "a")
+    thread = threading.Thread(target=recorder.tick)
+    thread.start()
+    assert begun.wait(10)
+    violate(recorder, "b")
+    closing = threading.Thread(target=recorder.close)
+    closing.start()
+    go_on.set()
+    closing.join(10)
+    thread.join(10)
+    assert (listener.written, listener.lost) == (2, 0)
+
+
+def test_a_forked_child_leaves_to_the_parent_what_the_parent_counted(recorder, table):
+    violate(recorder, "a", "b")
+    recorder.reset_after_fork()
+    violate(recorder, "c")
+    recorder.close()
+    assert table.violations == 1
+
+
+def test_a_bug_in_the_writer_loses_nothing_either(recorder, table, now):
+    write = table.write
+
+    def broken(_batch):
+        raise TypeError("a mistake of ours")
+
+    table.write = broken
+    violate(recorder, "a", "b", "c")
+    with pytest.raises(TypeError):  # the background thread logs it
+        recorder.tick()
+    table.write = write
+    recorder.tick()
+    assert table.violations == 3
