@@ -5,8 +5,9 @@
     │   ├── PolicyError        ... in the policy file or model
     │   └── SettingsError      ... in the environment or in arguments
     ├── StorageUnavailableError  the counter store did not answer
-    └── DatabaseError          the analytics database cannot be used now
-        └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
+    ├── DatabaseError          the analytics database cannot be used now
+    │   └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
+    └── RemediableError        a program could not be started; says what to do about it
 
 A configuration error carries every problem found, not the first only.
 """
@@ -65,3 +66,22 @@ class DatabaseError(RateLimitError):
 
 class SchemaMissingError(DatabaseError):
     """The database is there and has not the tables: `otel-ratelimit db upgrade` makes them."""
+
+
+class RemediableError(RateLimitError):
+    """Something could not be started, and there is something to do about it.
+
+    Args:
+        what: what went wrong.
+        remedy: what to do about it.
+        exit_status: of a command that ends with it: 1 when something failed, 2 when it was called wrongly.
+    """
+
+    FAILED = 1
+    WRONG_USE = 2
+
+    def __init__(self, what: str, remedy: str, *, exit_status: int = FAILED) -> None:
+        self.what = what
+        self.remedy = remedy
+        self.exit_status = exit_status
+        super().__init__(f"{what}\nWhat to do: {remedy}")

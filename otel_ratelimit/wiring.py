@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +20,15 @@ from opentelemetry.metrics import Meter, MeterProvider, get_meter
 
 from otel_ratelimit import names
 from otel_ratelimit._version import __version__
+from otel_ratelimit.analytics_wiring import Analytics
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.deployment import worker_count
-from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.errors import DatabaseError, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader
-from otel_ratelimit.settings import settings_from, unknown_variables
+from otel_ratelimit.settings import PREFIX, settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
@@ -36,7 +37,7 @@ from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSI
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 from otel_ratelimit.web.hooks import AttachedHooks
 from otel_ratelimit.web.plans import RoutePlans
-from otel_ratelimit.web.source import FlaskClientSource, user_reader
+from otel_ratelimit.web.source import FlaskClientSource, current_user_agent, user_reader
 
 _log = logging.getLogger(__name__)
 
@@ -54,12 +55,14 @@ class RateLimit:
     applications: they share the store, not the counters.
 
     Args:
-        app: the application, unless `init_app` is called later.
-        policy: a policy file, or a policy already loaded.
-        storage_uri: where counters live, as `limits` writes it.
-        shadow: True never blocks; False enforces even the built-in policy.
-        trusted_proxies: comma-separated CIDRs whose forwarding headers are believed.
-        hash_key: secret for keyed hashes of clients.
+        app: the application, unless `init_app` is called later. policy: a policy file, or a policy
+        already loaded. storage_uri: where counters live, as `limits` writes it. shadow: True never
+        blocks; False enforces even the built-in policy. trusted_proxies: comma-separated CIDRs whose
+        forwarding headers are believed. hash_key: secret for keyed hashes of clients. database_url:
+        PostgreSQL for analytics; none, no analytics. api_token: comma-separated bearer tokens that may
+        read `/api/rate-limit/*`. admin_token: likewise, that may also change. api_authorize: the
+        application's own check in place of tokens: called within the request with `read` or
+            `admin`, answers whether that is allowed.
         enabled: False does nothing at all.
         sinks: called with every Decision, on the request's thread.
         meter_provider: instead of the global one.
@@ -80,6 +83,10 @@ class RateLimit:
         shadow: bool | None = None,
         trusted_proxies: str | None = None,
         hash_key: str | None = None,
+        database_url: str | None = None,
+        api_token: str | None = None,
+        admin_token: str | None = None,
+        api_authorize: Callable[[str], bool] | None = None,
         enabled: bool | None = None,
         sinks: Sequence[DecisionSink] = (),
         meter_provider: MeterProvider | None = None,
@@ -96,6 +103,9 @@ class RateLimit:
                 "shadow": shadow,
                 "trusted_proxies": trusted_proxies,
                 "hash_key": hash_key,
+                "database_url": database_url,
+                "api_token": api_token,
+                "admin_token": admin_token,
                 "enabled": enabled,
             },
         )
@@ -129,7 +139,10 @@ class RateLimit:
         self._hash_key = self._choose_hash_key()
         self._decision_telemetry = DecisionTelemetry(meter)
         self._policy_telemetry = PolicyTelemetry(meter, before_collection=self._decision_telemetry.flush)
-        self._sinks: tuple[DecisionSink, ...] = (self._decision_telemetry, *sinks)
+        self._analytics = self._open_analytics(meter)
+        recorders: tuple[DecisionSink, ...] = (self._analytics,) if self._analytics is not None else ()
+        self._sinks: tuple[DecisionSink, ...] = (self._decision_telemetry, *recorders, *sinks)
+        self._api_authorize = api_authorize
         # Where another RateLimit of this process has the gauge, this one is flushed all the same.
         self._worker.every(FLUSH_SECONDS, "decision counts", self._decision_telemetry.flush, start=False)
         atexit.register(_flush_if_alive, weakref.ref(self._decision_telemetry))
@@ -203,6 +216,8 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.close()
         self._worker.close()
+        if self._analytics is not None:
+            self._analytics.close()
         self._decision_telemetry.flush()
         self._policy_telemetry.retire()
         self._storage.telemetry.retire()
@@ -243,6 +258,33 @@ class RateLimit:
         )
         return join_storage(limiter, uri, memory, self._clock, meter)
 
+    def _open_analytics(self, meter: Meter) -> Analytics | None:
+        url = self.settings.database_url
+        if not url:
+            _log.info("analytics are off: %sDATABASE_URL is not set", PREFIX)
+            return None
+        try:
+            return Analytics(
+                url,
+                self._policy.analytics,
+                self._worker,
+                meter,
+                clock=self._clock,
+                user_agent=current_user_agent,
+                service=lambda: next((app.import_name for app in self._apps), ""),
+                hash_key=self.settings.hash_key.encode(),
+                environ=self._environ,
+            )
+        except DatabaseError as error:
+            # Limits must not depend on analytics.
+            _log.error("analytics are off: %sDATABASE_URL: %s", PREFIX, error)
+            return None
+
+    @property
+    def analytics(self) -> Analytics | None:
+        """What records decisions; None where analytics are off."""
+        return self._analytics if self.settings.enabled else None
+
     def _key_of_current_request(self) -> str:
         """Default key of limits declared with decorators: the policy's, so that both mean one client."""
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
@@ -270,8 +312,9 @@ class RateLimit:
             self._policy_telemetry.reloaded("refused")
             return
         self._policy_telemetry.reloaded(result.outcome)
-        if self._policy_file.policy.memory != self._policy.memory:
-            _log.warning("the changed [memory] table comes into force at the next start")
+        for table in ("memory", "analytics"):
+            if getattr(self._policy_file.policy, table) != getattr(self._policy, table):
+                _log.warning("the changed [%s] table comes into force at the next start", table)
         self._policy = self._policy_file.policy
         for app in list(self._apps):
             _attached(app).hooks.enforcement = self._enforcement(app)

@@ -79,3 +79,19 @@ CREATE TABLE otel_ratelimit.ingested_batches (
     ingested_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE otel_ratelimit.ingested_batches IS 'Batches already written, so that one sent twice counts once.';
+
+CREATE INDEX rate_limit_analytics_occurred_at ON otel_ratelimit.rate_limit_analytics (occurred_at);
+CREATE INDEX rate_limit_analytics_endpoint ON otel_ratelimit.rate_limit_analytics (endpoint, occurred_at);
+CREATE INDEX rate_limit_analytics_client ON otel_ratelimit.rate_limit_analytics (client, occurred_at);
+CREATE INDEX rate_limit_usage_minute ON otel_ratelimit.rate_limit_usage (minute);
+CREATE INDEX rate_limit_usage_endpoint ON otel_ratelimit.rate_limit_usage (endpoint, minute);
+COMMENT ON INDEX otel_ratelimit.rate_limit_analytics_occurred_at IS 'A period over all endpoints; the oldest rows, which retention deletes a chunk at a time.';
+COMMENT ON INDEX otel_ratelimit.rate_limit_analytics_endpoint IS 'A period of one endpoint.';
+COMMENT ON INDEX otel_ratelimit.rate_limit_analytics_client IS 'What one client ran into.';
+COMMENT ON INDEX otel_ratelimit.rate_limit_usage_minute IS 'A period over all endpoints; the oldest rows, which retention deletes a chunk at a time.';
+COMMENT ON INDEX otel_ratelimit.rate_limit_usage_endpoint IS 'A period of one endpoint.';
+
+CREATE INDEX ingested_batches_ingested_at ON otel_ratelimit.ingested_batches (ingested_at);
+COMMENT ON INDEX otel_ratelimit.ingested_batches_ingested_at IS 'Batches of more than a day ago, which are forgotten.';
+
+COMMENT ON TABLE otel_ratelimit.schema_version IS 'The last migration that was carried out.';

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from otel_ratelimit._version import __version__
+from otel_ratelimit.cli.db import db
 from otel_ratelimit.cli.policy import policy
 from otel_ratelimit.cli.routes import routes
 from otel_ratelimit.demo.command import demo
@@ -16,6 +17,7 @@ def main() -> None:
     """Rate limits for Flask APIs, without touching the app."""
 
 
+main.add_command(db)
 main.add_command(demo)
 main.add_command(policy)
 main.add_command(routes)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from otel_ratelimit.demo.errors import WRONG_USE, DemoError, ExtraMissingError
+from otel_ratelimit.errors import RemediableError
 
 _INTERRUPTED = 130
 """As shells say it: 128 and the number of SIGINT."""
@@ -75,7 +76,7 @@ def demo(  # noqa: PLR0913 - one for each option
         )
         if not is_told:
             sys.exit(_INTERRUPTED)
-    except DemoError as error:
+    except RemediableError as error:
         click.echo(f"\n{error}", err=True)
         sys.exit(error.exit_status)
 

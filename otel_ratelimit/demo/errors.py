@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from otel_ratelimit.errors import RateLimitError
+from typing import Final
 
-FAILED = 1
-WRONG_USE = 2
+from otel_ratelimit.errors import RemediableError
+
+WRONG_USE: Final = RemediableError.WRONG_USE
 
 
-class DemoError(RateLimitError):
-    """The demo cannot go on.
-
-    Args:
-        what: what went wrong.
-        remedy: what to do about it.
-        exit_status: of the command: 1 when something failed, 2 when it was called wrongly.
-    """
-
-    def __init__(self, what: str, remedy: str, *, exit_status: int = FAILED) -> None:
-        self.what = what
-        self.remedy = remedy
-        self.exit_status = exit_status
-        super().__init__(f"{what}\nWhat to do: {remedy}")
+class DemoError(RemediableError):
+    """The demo cannot go on."""
 
 
 class ExtraMissingError(DemoError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import sys
 import tempfile
@@ -21,8 +22,6 @@ from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.jobs_app import seed
 from otel_ratelimit.demo.outcome import DemoOutcome, reconcile, summarise
 from otel_ratelimit.demo.ports import LOOPBACK, choose_port
-from otel_ratelimit.demo.postgres import THROW_AWAY, EmbeddedPostgres
-from otel_ratelimit.demo.processes import Launch, LeashedProcess
 from otel_ratelimit.demo.receiver import Receiver
 from otel_ratelimit.demo.screen import Screen
 from otel_ratelimit.demo.server import (
@@ -35,6 +34,9 @@ from otel_ratelimit.demo.server import (
 )
 from otel_ratelimit.demo.telemetry import Telemetry
 from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
+from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
+from otel_ratelimit.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.migrate import upgrade
 
 DATABASE: Final = "jobs"
 LOOK_EVERY_SECONDS: Final = 0.5
@@ -90,6 +92,7 @@ class _Demo:
         self._screen = screen
         self._stack = stack
         self._telemetry = Telemetry()
+        self._api_token = secrets.token_urlsafe(24)
         self.is_told = False
         """Whether the outcome was shown."""
 
@@ -135,12 +138,14 @@ class _Demo:
     def _start_server(self, port: int, database_url: str, scratch: Path) -> tuple[Server, int]:
         receiver = Receiver(self._telemetry)
         self._stack.callback(receiver.close)
+        upgrade(database_url)
         serving = Serving(
             port=port,
             workers=self._options.workers,
             database_url=database_url,
             otlp_endpoint=receiver.endpoint,
             scratch=scratch,
+            api_token=self._api_token,
             trusted_proxies="" if addresses_of_our_own() else TRUSTED_PROXY,
         )
         with self._screen.step("Application") as done:

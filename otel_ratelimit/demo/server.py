@@ -18,7 +18,7 @@ from typing import Final
 
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.processes import Launch, LeashedProcess
+from otel_ratelimit.embedded.processes import Launch, LeashedProcess
 
 FOLDER: Final = Path(__file__).parent
 POLICY: Final = FOLDER / "ratelimit.toml"
@@ -49,6 +49,8 @@ class Serving:
     database_url: str
     otlp_endpoint: str
     scratch: Path
+    api_token: str
+    """May read `/api/rate-limit/*`."""
     trusted_proxies: str = ""
     """Set where clients cannot have loopback addresses of their own (macOS)."""
 
@@ -72,6 +74,8 @@ def plugin_environment(serving: Serving) -> dict[str, str]:
     """The variables that make it a limited, observed application."""
     return {
         "OTEL_RATELIMIT_POLICY": str(POLICY),
+        "OTEL_RATELIMIT_DATABASE_URL": serving.database_url,
+        "OTEL_RATELIMIT_API_TOKEN": serving.api_token,
         "OTEL_SERVICE_NAME": "job-board",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_EXPORTER_OTLP_ENDPOINT": serving.otlp_endpoint,

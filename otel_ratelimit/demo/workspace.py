@@ -9,16 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from otel_ratelimit.demo.errors import WRONG_USE, DemoError
+from otel_ratelimit.embedded.leftovers import stop_leftover_postgres
 
 PREFIX = "otel-ratelimit-demo-"
 _LOCK = "lock"
@@ -63,33 +61,6 @@ def clear_leftovers(parent: Path) -> list[str]:
         for folder in sorted(parent.glob(f"{PREFIX}*"))
         if _clear(folder)
     ]
-
-
-def stop_leftover_postgres(data: Path, timeout: float = 10.0) -> int | None:
-    """Stop a PostgreSQL that still runs on `data`, which must be locked; its process id if there was one."""
-    process = _postgres_on(data)
-    if process is None:
-        return None
-    try:
-        process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + timeout
-        # A zombie has ended: in a container nobody may be there to take note of it.
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            if time.monotonic() > deadline:
-                process.kill()
-                break
-            time.sleep(0.02)
-    except psutil.NoSuchProcess:
-        pass  # it has just ended
-    return process.pid
-
-
-def _postgres_on(data: Path) -> psutil.Process | None:
-    try:
-        process = psutil.Process(int((data / "postmaster.pid").read_text(encoding="ascii").split()[0]))
-        return process if str(data) in process.cmdline() else None
-    except (OSError, ValueError, IndexError, psutil.NoSuchProcess, psutil.AccessDenied):
-        return None
 
 
 def _clear(folder: Path) -> bool:

@@ -15,6 +15,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import psycopg2
@@ -48,10 +49,9 @@ class Database:
     """One database; connections are opened when needed, kept, and replaced when they break.
 
     Args:
-        url: a `postgresql://` URL or a libpq connection string.
-        connect_seconds: how long to wait for a connection.
-        statement_seconds: how long to wait for a statement.
-        monotonic: instead of `time.monotonic`.
+        url: a `postgresql://` URL or a libpq connection string; or what answers one when a connection is
+        opened. connect_seconds: how long to wait for a connection. statement_seconds: how long to wait
+        for a statement. monotonic: instead of `time.monotonic`.
 
     Raises:
         DatabaseError: `url` cannot be understood.
@@ -59,13 +59,16 @@ class Database:
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         *,
         connect_seconds: float = CONNECT_SECONDS,
         statement_seconds: float = STATEMENT_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._dsn = dsn(url)
+        if isinstance(url, str):
+            self._dsn: Callable[[], str] = partial(str, dsn(url))
+        else:
+            self._dsn = lambda: dsn(url())
         self._connect_seconds = connect_seconds
         self._statement_seconds = statement_seconds
         self._monotonic = monotonic
@@ -124,9 +127,10 @@ class Database:
         connection.close()
 
     def _open(self) -> extensions.connection:
+        text = self._dsn()
         deadline = self._monotonic() + self._connect_seconds
         try:
-            connection = extensions.connection(self._dsn, async_=True)
+            connection = extensions.connection(text, async_=True)
             self._wait(connection, deadline, "a connection")
         except psycopg2.Error as error:
             raise _translated(error) from error

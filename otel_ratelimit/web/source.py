@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final, TypeAlias
 
-from flask import Request
+from flask import Request, request
 from flask.globals import request_ctx
 
 UserReader: TypeAlias = Callable[[Request], str | None]
@@ -66,6 +66,12 @@ def load_function(path: str) -> Callable[[], object]:
     if not callable(function):
         raise TypeError(f"{path} is not a function")
     return function  # type: ignore[no-any-return]  # any callable will do
+
+
+def current_user_agent() -> str | None:
+    """`User-Agent` of the current request."""
+    agent: str | None = request.environ.get("HTTP_USER_AGENT")
+    return agent
 
 
 def user_reader(spec: str) -> UserReader:

@@ -17,8 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from otel_ratelimit.demo import command
-from otel_ratelimit.demo.errors import ExtraMissingError
-from otel_ratelimit.demo.postgres import find_binaries
+from otel_ratelimit.embedded import WheelMissingError, find_binaries
 
 OTEL_RATELIMIT = str(Path(sys.executable).with_name("otel-ratelimit"))
 
@@ -35,7 +34,7 @@ def temporary():
 def finished(temporary):
     try:
         find_binaries()
-    except ExtraMissingError as error:
+    except WheelMissingError as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))

@@ -1,9 +1,9 @@
 """What the plugin adds to a request, against what stock Flask-Limiter adds, in one run.
 
-Three copies of one Flask application, all instrumented by OpenTelemetry with a real SDK: bare; with stock
-Flask-Limiter, two limits and headers; with everything of ours on: two limits, headers, metrics, span
-attributes. They are called in turn, round after round, so that noise falls on all alike; the median
-over rounds is reported with its spread.
+Copies of one Flask application, all instrumented by OpenTelemetry with a real SDK: bare; with stock
+Flask-Limiter, two limits and headers; with ours, two limits, headers, metrics and span attributes; and
+the same recorded in a real PostgreSQL. They are called in turn, round after round, so that noise falls on
+all alike; the median over rounds is reported with its spread.
 
     python tests/benchmarks/bench_request.py [--rounds 60] [--calls 400] [--json FILE] [--profile]
 """
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import flask
+from bench_recorder import migrated_database
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
@@ -35,6 +36,11 @@ from otel_ratelimit.policy import parse_policy
 LIMITS = "100000000/minute; 1000000000/hour"
 POLICY = f'version = 1\n[tiers]\ndefault = "{LIMITS}"\n'
 PROMISED_RATIO = 0.5
+TITLES = {
+    "stock": "stock Flask-Limiter, two limits, headers",
+    "ours": "otel-ratelimit: two limits, headers, metrics, span attributes",
+    "recorded": "... and every decision recorded in PostgreSQL",
+}
 
 
 class Discard(SpanExporter):
@@ -75,7 +81,7 @@ def measure(call, calls):
     return (time.perf_counter() - started) / calls * 1e6
 
 
-def build():
+def build(database_url):
     tracer_provider = TracerProvider()
     tracer_provider.add_span_processor(BatchSpanProcessor(Discard()))
     meter_provider = MeterProvider(metric_readers=[InMemoryMetricReader()])
@@ -89,38 +95,46 @@ def build():
         storage_uri="memory://",
     )
     ours = make_app("ours", tracer_provider, meter_provider)
-    RateLimit(ours, policy=parse_policy(POLICY, "bench.toml"), environ={}, meter_provider=meter_provider)
-    return {"bare": caller(bare), "stock": caller(stock), "ours": caller(ours)}
+    recorded = make_app("recorded", tracer_provider, meter_provider)
+    for app, url in ((ours, None), (recorded, database_url)):
+        policy = parse_policy(POLICY, "bench.toml")
+        RateLimit(app, policy=policy, database_url=url, environ={}, meter_provider=meter_provider)
+    applications = {"bare": bare, "stock": stock, "ours": ours, "recorded": recorded}
+    return {name: caller(app) for name, app in applications.items()}
 
 
-def run(rounds, calls):
-    callers = build()
+def run(rounds, calls, database_url):
+    callers = build(database_url)
     for call in callers.values():
         measure(call, calls)
     samples = {name: [] for name in callers}
     for _ in range(rounds):
         for name, call in callers.items():
             samples[name].append(measure(call, calls))
-    added_stock = [s - b for s, b in zip(samples["stock"], samples["bare"], strict=True)]
-    added_ours = [o - b for o, b in zip(samples["ours"], samples["bare"], strict=True)]
-    ratios = [o / s for o, s in zip(added_ours, added_stock, strict=True) if s > 0]
-    quarters = statistics.quantiles(ratios, n=4)
+    added = {
+        name: [with_it - bare for with_it, bare in zip(samples[name], samples["bare"], strict=True)]
+        for name in ("stock", "ours", "recorded")
+    }
     return {
-        "bare_us": statistics.median(samples["bare"]),
-        "stock_us": statistics.median(samples["stock"]),
-        "ours_us": statistics.median(samples["ours"]),
-        "added_by_stock_us": statistics.median(added_stock),
-        "added_by_ours_us": statistics.median(added_ours),
-        "ratio": statistics.median(ratios),
-        "ratio_quartiles": [quarters[0], quarters[2]],
+        **{f"{name}_us": statistics.median(found) for name, found in samples.items()},
+        **{f"added_by_{name}_us": statistics.median(found) for name, found in added.items()},
+        "ratio": ratio(added["ours"], added["stock"]),
+        "ratio_recorded": ratio(added["recorded"], added["stock"]),
         "promised_ratio": PROMISED_RATIO,
         "rounds": rounds,
         "calls": calls,
     }
 
 
+def ratio(ours, stock):
+    """Median, and the bounds of the middle half."""
+    ratios = [mine / theirs for mine, theirs in zip(ours, stock, strict=True) if theirs > 0]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return [statistics.median(ratios), low, high]
+
+
 def profile(calls):
-    call = build()["ours"]
+    call = build(None)["ours"]
     measure(call, calls)
     profiler = cProfile.Profile()
     profiler.enable()
@@ -140,20 +154,19 @@ def main():
     if options.profile:
         profile(5000)
         return
-    result = run(options.rounds, options.calls)
-    low, high = result["ratio_quartiles"]
+    with migrated_database() as database_url:
+        result = run(options.rounds, options.calls, database_url)
     print("| request through an OTel-instrumented Flask | µs | added µs |")
     print("|---|---|---|")
     print(f"| bare | {result['bare_us']:.1f} | |")
-    print(
-        f"| stock Flask-Limiter, two limits, headers | {result['stock_us']:.1f}"
-        f" | {result['added_by_stock_us']:.1f} |"
-    )
-    print(f"| otel-ratelimit, everything on | {result['ours_us']:.1f} | {result['added_by_ours_us']:.1f} |")
-    print(
-        f"\nratio {result['ratio']:.2f} (middle half of {options.rounds} rounds: {low:.2f} to {high:.2f};"
-        f" promised: at most {PROMISED_RATIO})"
-    )
+    for name, title in TITLES.items():
+        print(f"| {title} | {result[f'{name}_us']:.1f} | {result[f'added_by_{name}_us']:.1f} |")
+    for name, title in (("ratio", "ratio"), ("ratio_recorded", "recorded in PostgreSQL too")):
+        median, low, high = result[name]
+        print(
+            f"\n{title}: {median:.2f} (middle half of {options.rounds} rounds: {low:.2f} to {high:.2f};"
+            f" promised: at most {PROMISED_RATIO})"
+        )
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -13,14 +13,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from otel_ratelimit.demo.errors import ExtraMissingError
 from otel_ratelimit.demo.jobs_app import seed
 from otel_ratelimit.demo.jobs_app.app import create_app
 from otel_ratelimit.demo.jobs_app.career_page import postings
 from otel_ratelimit.demo.jobs_app.database import database
 from otel_ratelimit.demo.jobs_app.matching import Vocabulary, score
-from otel_ratelimit.demo.postgres import THROW_AWAY, EmbeddedPostgres, find_binaries
 from otel_ratelimit.demo.workspace import workspace
+from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres, WheelMissingError, find_binaries
 
 SOURCE = Path(seed.__file__).parent
 
@@ -86,7 +85,7 @@ REQUESTS = [
 def dsn() -> Iterator[str]:
     try:
         find_binaries()
-    except ExtraMissingError as error:
+    except WheelMissingError as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))

@@ -27,16 +27,22 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_ratelimit import names
 from otel_ratelimit.demo.clients import ClientReport, Recorder, Refusal
-from otel_ratelimit.demo.errors import DemoError, ExtraMissingError
+from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.jobs_app.app import create_app
 from otel_ratelimit.demo.outcome import reconcile, summarise
 from otel_ratelimit.demo.ports import LOOPBACK, choose_port
-from otel_ratelimit.demo.postgres import THROW_AWAY, EmbeddedPostgres, PostgresError, find_binaries
-from otel_ratelimit.demo.processes import Launch, LeashedProcess
 from otel_ratelimit.demo.receiver import Receiver
 from otel_ratelimit.demo.server import POLICY, Server, Serving, clean_environment
 from otel_ratelimit.demo.telemetry import Histogram, Point, Telemetry
 from otel_ratelimit.demo.workspace import PREFIX, clear_leftovers, locked, workspace
+from otel_ratelimit.embedded import (
+    THROW_AWAY,
+    EmbeddedPostgres,
+    PostgresError,
+    WheelMissingError,
+    find_binaries,
+)
+from otel_ratelimit.embedded.processes import Launch, LeashedProcess
 from otel_ratelimit.policy import PolicyResolver, load_policy
 
 TEMPORARY = Path("/tmp")
@@ -54,7 +60,7 @@ def wait_for(condition, seconds=15.0):
 def binaries():
     try:
         return find_binaries()
-    except ExtraMissingError as error:
+    except WheelMissingError as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
@@ -95,7 +101,7 @@ def test_a_process_that_does_not_stop_is_killed_with_its_children(tmp_path):
 def test_a_process_ends_when_its_starter_is_killed(tmp_path):
     starter = (
         "import os, sys, time\nfrom pathlib import Path\n"
-        "from otel_ratelimit.demo.processes import Launch, LeashedProcess\n"
+        "from otel_ratelimit.embedded.processes import Launch, LeashedProcess\n"
         "here = Path(sys.argv[1])\n"
         "code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
         "kept = LeashedProcess(Launch([sys.executable, '-c', code], here / 'log', os.environ, here))\n"
@@ -209,7 +215,7 @@ def test_what_a_killed_run_left_is_cleared_up(binaries):
         parent.chmod(0o711)
         starter = (
             "import os, sys, time\nfrom pathlib import Path\n"
-            "from otel_ratelimit.demo.postgres import EmbeddedPostgres\n"
+            "from otel_ratelimit.embedded import EmbeddedPostgres\n"
             "from otel_ratelimit.demo.workspace import workspace\n"
             "with workspace(Path(sys.argv[1])) as scratch:\n"
             "    postgres = EmbeddedPostgres(scratch / 'data', scratch, environ=os.environ)\n"
@@ -252,7 +258,12 @@ def test_a_port_in_use_is_refused_with_its_owner():
 
 def test_a_server_that_ends_shows_its_last_words(tmp_path):
     serving = Serving(
-        port=70_000, workers=1, database_url="", otlp_endpoint="http://127.0.0.1:9", scratch=tmp_path
+        port=70_000,
+        workers=1,
+        database_url="",
+        otlp_endpoint="http://127.0.0.1:9",
+        scratch=tmp_path,
+        api_token="0123456789abcdef",
     )
     server = Server(serving, {**os.environ, "OTEL_RATELIMIT_ENABLED": "false"})
     with pytest.raises(DemoError, match=r"gunicorn ended with status 1; its last words:\n(.*\n)*.*port"):

@@ -211,6 +211,7 @@ def test_a_declared_refusal_is_a_problem_document_and_one_decision(app, rate_lim
         (Outcome.ALLOWED, "application"),
         (Outcome.BLOCKED, "application"),
     ]
+    assert decisions[1].identity.address == "127.0.0.1", "who was limited is known where a decorator decides"
 
 
 def test_current_limits_show_the_policys_limits_too(app, rate_limit):

@@ -246,3 +246,13 @@ def test_what_is_only_observed_has_a_counter_of_its_own():
     watched, enforced = plans.plan("a", "GET", "/a"), plans.plan("a", "POST", "/a")
     assert (watched.windows[0].shadow, enforced.windows[0].shadow) == (True, False)
     assert not set(prefixes(watched)) & set(prefixes(enforced))
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+def test_our_own_api_is_limited_by_address_even_in_shadow(shadow):
+    plan = resolver(shadow=shadow).own_api("otel_ratelimit.metrics", "GET", "/api/rate-limit/metrics")
+    [window] = plan.windows
+    assert (window.amount, window.seconds, window.shadow) == (120, 60, False)
+    assert (plan.key, plan.tier) == (KeySpec("ip"), "rate-limit-api")
+    another = resolver(shadow=shadow).own_api("otel_ratelimit.status", "DELETE", "/api/rate-limit/status")
+    assert another.windows[0].prefix == window.prefix, "its endpoints share one count"

@@ -55,16 +55,47 @@ def test_all_invalid_values_are_reported_at_once_with_what_would_be_right():
 
 def test_a_misspelt_variable_is_named_with_its_neighbour_and_a_reserved_one_is_said_to_do_nothing():
     sentences = list(
-        unknown_variables({"OTEL_RATELIMIT_POLCY": "x", "OTEL_RATELIMIT_DATABASE_URL": "y", "PATH": "/bin"})
+        unknown_variables(
+            {"OTEL_RATELIMIT_POLCY": "x", "OTEL_RATELIMIT_QUERY_SAMPLE_RATE": "y", "PATH": "/bin"}
+        )
     )
     assert sentences == [
-        "OTEL_RATELIMIT_DATABASE_URL has no effect in this version",
         "OTEL_RATELIMIT_POLCY is not a known variable; did you mean OTEL_RATELIMIT_POLICY?",
+        "OTEL_RATELIMIT_QUERY_SAMPLE_RATE has no effect in this version",
     ]
 
 
-def test_the_secret_is_not_shown():
-    assert "topsecrettopsecret" not in repr(Settings(hash_key="topsecrettopsecret"))
+@pytest.mark.parametrize("name", ["hash_key", "database_url", "api_token", "admin_token"])
+def test_no_secret_is_shown(name):
+    assert "topsecrettopsecret" not in repr(Settings(**{name: "topsecrettopsecret"}))
+
+
+def test_several_tokens_are_told_apart():
+    settings = settings_from({"OTEL_RATELIMIT_API_TOKEN": " 0123456789abcdef ,fedcba9876543210,, "})
+    assert settings.read_tokens == ("0123456789abcdef", "fedcba9876543210")
+    assert settings.admin_tokens == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"OTEL_RATELIMIT_API_TOKEN": "short"}, "a secret of 5 characters can be guessed"),
+        ({"OTEL_RATELIMIT_ADMIN_TOKEN": "0123456789abcdef,short"}, "a secret of 5 characters"),
+        ({"OTEL_RATELIMIT_API_TOKEN": "with a space in it"}, "an Authorization header cannot carry"),
+        ({"OTEL_RATELIMIT_API_TOKEN": "schlüssel-schlüssel"}, "an Authorization header cannot carry"),
+        (
+            {
+                "OTEL_RATELIMIT_API_TOKEN": "0123456789abcdef",
+                "OTEL_RATELIMIT_ADMIN_TOKEN": "fedcba9876543210,0123456789abcdef",
+            },
+            "whoever may read could change",
+        ),
+    ],
+)
+def test_a_token_that_protects_nothing_is_refused_without_showing_it(environ, complaint):
+    with pytest.raises(SettingsError, match=complaint) as caught:
+        settings_from(environ)
+    assert "0123456789abcdef" not in str(caught.value)
 
 
 def test_the_default_policy_file_is_used_only_where_it_exists(tmp_path):

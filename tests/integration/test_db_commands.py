@@ -1,0 +1,136 @@
+"""`otel-ratelimit db ...` as an operator types it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from psycopg2 import extensions
+
+from otel_ratelimit.cli.db import db
+from otel_ratelimit.postgres.maintenance import LOCK
+
+VARIABLE = "OTEL_RATELIMIT_DATABASE_URL"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run `otel-ratelimit db` in an empty folder, with no variables but those given."""
+    monkeypatch.chdir(tmp_path)
+    for name in (VARIABLE, "OTEL_RATELIMIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def invoke(*arguments, answer=None, **variables):
+        return CliRunner().invoke(db, arguments, input=answer, env=variables)
+
+    return invoke
+
+
+def test_up_and_where_it_stands_and_down(run, empty_database):
+    named = {VARIABLE: empty_database}
+    assert run("current", **named).stdout.startswith("no step carried out yet; pending: 0001_rate_limits, ")
+    up = run("upgrade", **named)
+    assert (up.exit_code, up.stdout) == (0, "carried out: 0001_rate_limits, 0002_queries, 0003_reports\n")
+    assert "upgrade 0002_queries" in up.stderr
+    assert run("upgrade", **named).stdout == "nothing to do\n"
+    assert run("current", **named).stdout == "0003_reports; up to date\n"
+    down = run("downgrade", "--revision", "0001", "--yes", **named)
+    assert (down.exit_code, down.stdout) == (0, "undone: 0003_reports, 0002_queries\n")
+    found = json.loads(run("current", "--json", **named).stdout)
+    assert found == {
+        "revision": "0001_rate_limits",
+        "head": "0003_reports",
+        "pending": ["0002_queries", "0003_reports"],
+    }
+
+
+def test_a_downgrade_says_what_is_lost_and_asks(run, database):
+    asked = run("downgrade", "--revision", "0002", "--database-url", database, answer="n\n")
+    assert asked.exit_code == 1
+    assert "This undoes 0003_reports." in asked.stderr
+    assert "All data in these tables are lost: alert_acknowledgements, cache_analysis_daily." in asked.stderr
+    assert run("current", "--database-url", database).stdout == "0003_reports; up to date\n"
+    agreed = run("downgrade", "--revision", "0002", "--database-url", database, answer="y\n")
+    assert (agreed.exit_code, agreed.stdout.splitlines()[-1]) == (0, "undone: 0003_reports")
+
+
+@pytest.mark.parametrize("command", ["upgrade", "downgrade", "current", "maintain"])
+def test_without_a_database_it_says_how_to_name_one(run, command):
+    refused = run(command)
+    assert refused.exit_code == 2
+    assert "OTEL_RATELIMIT_DATABASE_URL=postgresql://" in refused.stderr
+
+
+def test_an_embedded_database_runs_as_long_as_the_command(run):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # which any user may enter, if made so
+        Path(folder).chmod(0o711)
+        url = f"embedded:{folder}/data"
+        assert run("upgrade", "--database-url", url).exit_code == 0
+        assert "up to date" in run("current", "--database-url", url).output
+        assert not (Path(folder) / "data" / "data" / "postmaster.pid").exists()
+
+
+def test_a_database_that_does_not_answer_is_one_line_and_status_1(run):
+    failed = run("upgrade", "--database-url", "postgresql://app:geheim@127.0.0.1:1/shop")
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("Error: cannot connect to database shop at 127.0.0.1")
+    assert failed.stderr.count("\n") == 1
+    assert "geheim" not in failed.output
+
+
+def test_a_revision_that_does_not_exist_is_wrong_use(run, database):
+    refused = run("upgrade", "--revision", "0042", "--database-url", database)
+    assert refused.exit_code == 2
+    assert "write base, head or one of 0001_rate_limits" in refused.stderr
+
+
+def test_maintenance_keeps_what_it_is_told_to_keep(run, database, tmp_path):
+    def retention(*arguments):
+        printed = run("maintain", "--json", "--database-url", database, *arguments)
+        assert printed.exit_code == 0, printed.output
+        return json.loads(printed.stdout)
+
+    first = retention()
+    assert first["retention_seconds"] == 30 * 86_400
+    assert len(first["partitions_created"]) == 4
+    (tmp_path / "ratelimit.toml").write_text('version = 1\n[analytics]\nretention = "90d"\n')
+    assert retention()["retention_seconds"] == 90 * 86_400
+    assert retention("--retention", "7d")["retention_seconds"] == 7 * 86_400
+
+
+def test_maintenance_for_people_is_one_line(run, database):
+    printed = run("maintain", "--database-url", database)
+    assert printed.stdout == "partitions: 4 made, 0 dropped; rows: 0 moved, 0 deleted\n"
+
+
+def test_maintenance_that_had_to_put_something_off_has_status_1(run, database):
+    with closing(extensions.connection(database)) as reader:
+        reader.cursor().execute("SELECT FROM otel_ratelimit.query_logs")
+        printed = run("maintain", "--database-url", database)
+    assert printed.exit_code == 1
+    assert "; put off: query_logs_" in printed.stdout
+
+
+def test_maintenance_while_another_process_is_at_it_is_no_failure(run, database):
+    with closing(extensions.connection(database)) as other:
+        other.cursor().execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        printed = run("maintain", "--database-url", database)
+    assert (printed.exit_code, printed.stdout) == (0, "another process is at it; nothing done\n")
+
+
+@pytest.mark.parametrize("wrong", ["soon", "0d", "-1d"])
+def test_a_retention_that_is_no_duration_is_wrong_use(run, database, wrong):
+    refused = run("maintain", "--retention", wrong, "--database-url", database)
+    assert refused.exit_code == 2
+    assert "write for instance 30d" in refused.stderr
+
+
+def test_a_wrong_policy_file_is_named_with_its_line(run, database, tmp_path):
+    (tmp_path / "ratelimit.toml").write_text('version = 1\n[analytics]\nretention = "soon"\n')
+    refused = run("maintain", "--database-url", database)
+    assert refused.exit_code == 1
+    assert "ratelimit.toml:3" in refused.stderr

