@@ -25,6 +25,7 @@ from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.recorder import Recorder
+from otel_ratelimit.settings import PREFIX, Settings
 from otel_ratelimit.telemetry import RecorderTelemetry, current_trace_id, service_name
 
 _log = logging.getLogger(__name__)
@@ -136,6 +137,40 @@ class Analytics:
             self._maintenance_failure = str(error)
         else:
             self._maintenance_failure = ""
+
+
+def open_analytics(  # noqa: PLR0913 - as for `Analytics`
+    settings: Settings,
+    policy: AnalyticsPolicy,
+    worker: BackgroundWorker,
+    meter: Meter,
+    *,
+    clock: Clock,
+    user_agent: Callable[[], str | None],
+    service: Callable[[], str],
+    environ: Mapping[str, str],
+) -> Analytics | None:
+    """What records decisions; None where no database is named, or the name makes no sense."""
+    variable = f"{PREFIX}DATABASE_URL"
+    if not settings.database_url:
+        _log.info("analytics are off: %s is not set", variable)
+        return None
+    try:
+        return Analytics(
+            settings.database_url,
+            policy,
+            worker,
+            meter,
+            clock=clock,
+            user_agent=user_agent,
+            service=service,
+            hash_key=settings.hash_key.encode(),
+            environ=environ,
+        )
+    except DatabaseError as error:
+        # Limits must not depend on analytics.
+        _log.error("analytics are off: %s: %s", variable, error)
+        return None
 
 
 def _reset_after_fork(analytics: Analytics) -> None:

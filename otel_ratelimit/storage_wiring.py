@@ -11,7 +11,7 @@ from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.errors import Problem
-from otel_ratelimit.events import Clock, CounterStore, Strategy
+from otel_ratelimit.events import Clock, CounterStore, StorageSnapshot, Strategy
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
@@ -24,6 +24,7 @@ from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.storage.remote import SequentialCounters
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
+from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 
 
@@ -40,6 +41,12 @@ class OpenedStorage:
     telemetry: StorageTelemetry
     unable: Callable[[Iterable[Strategy]], list[Problem]]
     """Problems with strategies that the store does not have."""
+    snapshot: Callable[[], StorageSnapshot | None]
+    """What it holds; None where it cannot say."""
+    cleanup: Callable[[], CleanupTotals | None]
+    """What its sweeps did; None where it needs none."""
+    healthy: Callable[[], bool]
+    """Whether it answered when last asked."""
 
 
 def limiter_options(uri: str, memory: Memory, worker: BackgroundWorker, clock: Clock) -> dict[str, Any]:
@@ -67,13 +74,35 @@ def join_storage(
         storage.on_cleanup(health.cleaned)
         storage.on_overflow(health.overflowed)
         health.start()
-        return OpenedStorage(limiter, storage.counters, lambda: STORAGE_RETRY_SECONDS, True, telemetry, _able)
+        tally = CleanupTally(clock)
+        storage.on_cleanup(tally.cleaned)
+        return OpenedStorage(
+            limiter=limiter,
+            store=storage.counters,
+            retry_seconds=lambda: STORAGE_RETRY_SECONDS,
+            local=True,
+            telemetry=telemetry,
+            unable=_able,
+            snapshot=storage.snapshot,
+            cleanup=tally.totals,
+            healthy=lambda: True,
+        )
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     guarded = GuardedStore(store, on_error=telemetry.failed)
     local = isinstance(storage, MemoryStorage)
     unable = store.unable if isinstance(store, SequentialCounters) else _able
-    return OpenedStorage(limiter, guarded, guarded.retry_after, local, telemetry, unable)
+    return OpenedStorage(
+        limiter=limiter,
+        store=guarded,
+        retry_seconds=guarded.retry_after,
+        local=local,
+        telemetry=telemetry,
+        unable=unable,
+        snapshot=lambda: None,
+        cleanup=lambda: None,
+        healthy=lambda: guarded.healthy,
+    )
 
 
 def _able(_strategies: Iterable[Strategy]) -> list[Problem]:

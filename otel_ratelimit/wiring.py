@@ -20,18 +20,20 @@ from opentelemetry.metrics import Meter, MeterProvider, get_meter
 
 from otel_ratelimit import names
 from otel_ratelimit._version import __version__
-from otel_ratelimit.analytics_wiring import Analytics
+from otel_ratelimit.analytics_wiring import Analytics, open_analytics
+from otel_ratelimit.api_wiring import api_services
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.deployment import worker_count
-from otel_ratelimit.errors import DatabaseError, SettingsError
+from otel_ratelimit.errors import SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader
-from otel_ratelimit.settings import PREFIX, settings_from, unknown_variables
+from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices, api_blueprint
 from otel_ratelimit.web.extension import Enforcement, RequestHooks, Tools, current_decision, refuse_declared
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
@@ -139,7 +141,16 @@ class RateLimit:
         self._hash_key = self._choose_hash_key()
         self._decision_telemetry = DecisionTelemetry(meter)
         self._policy_telemetry = PolicyTelemetry(meter, before_collection=self._decision_telemetry.flush)
-        self._analytics = self._open_analytics(meter)
+        self._analytics = open_analytics(
+            self.settings,
+            self._policy.analytics,
+            self._worker,
+            meter,
+            clock=self._clock,
+            user_agent=current_user_agent,
+            service=lambda: next((app.import_name for app in self._apps), ""),
+            environ=self._environ,
+        )
         recorders: tuple[DecisionSink, ...] = (self._analytics,) if self._analytics is not None else ()
         self._sinks: tuple[DecisionSink, ...] = (self._decision_telemetry, *recorders, *sinks)
         self._api_authorize = api_authorize
@@ -183,14 +194,36 @@ class RateLimit:
         app.extensions[EXTENSION] = self
         app.extensions[_HOOKS] = AttachedHooks(app, hooks, lambda: self._at_first_request(app))
         self._apps.add(app)
+        self._offer_api(app)
         limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
         if not limiters:
             limiters.add(self.limiter)
         if self._reloader is not None:
             self._reloader.listen()
 
+    def _offer_api(self, app: Flask) -> None:
+        """Routes cannot be taken back; those of an application that was given up answer 404."""
+        if BLUEPRINT_NAME in app.blueprints:
+            return
+        try:
+            app.register_blueprint(api_blueprint(_api_services))
+        except AssertionError:  # Flask's, after the first request
+            _log.warning("%s is not offered: the application has served requests already", URL_PREFIX)
+
+    def api_services(self, app: Flask) -> ApiServices:
+        """What the HTTP API of `app` is joined to."""
+        return api_services(
+            self.settings,
+            self._storage,
+            self._policy.memory,
+            self._analytics,
+            self._api_authorize,
+            clock=self._clock,
+            enforcement=lambda: _attached(app).hooks.enforcement,
+        )
+
     def detach(self, app: Flask) -> None:
-        """Take away from `app` exactly what `init_app` gave it."""
+        """Take away from `app` what `init_app` gave it; the API's routes stay and answer 404."""
         if app not in self._apps:
             return
         self._apps.discard(app)
@@ -257,28 +290,6 @@ class RateLimit:
             current=current_decision,
         )
         return join_storage(limiter, uri, memory, self._clock, meter)
-
-    def _open_analytics(self, meter: Meter) -> Analytics | None:
-        url = self.settings.database_url
-        if not url:
-            _log.info("analytics are off: %sDATABASE_URL is not set", PREFIX)
-            return None
-        try:
-            return Analytics(
-                url,
-                self._policy.analytics,
-                self._worker,
-                meter,
-                clock=self._clock,
-                user_agent=current_user_agent,
-                service=lambda: next((app.import_name for app in self._apps), ""),
-                hash_key=self.settings.hash_key.encode(),
-                environ=self._environ,
-            )
-        except DatabaseError as error:
-            # Limits must not depend on analytics.
-            _log.error("analytics are off: %sDATABASE_URL: %s", PREFIX, error)
-            return None
 
     @property
     def analytics(self) -> Analytics | None:
@@ -349,6 +360,13 @@ class RateLimit:
             where,
             redact_uri(self.settings.storage_uri),
         )
+
+
+def _api_services() -> ApiServices | None:
+    """Those of the current application, if it still has its limits."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+    rate_limit = app.extensions.get(EXTENSION)
+    return rate_limit.api_services(app) if isinstance(rate_limit, RateLimit) else None
 
 
 def _attached(app: Flask) -> AttachedHooks:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from otel_ratelimit import names
+from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import ClientReport, Refusal, Tally
 from otel_ratelimit.demo.telemetry import Point, Span, Telemetry
 from otel_ratelimit.events import Outcome
@@ -131,6 +132,8 @@ class DemoOutcome:
     span: Span | None
     span_is_exemplar: bool
     """Whether a metric's point names the span's trace as its example."""
+    stored: StoredAnswers | None = None
+    """What the API answered from PostgreSQL."""
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""

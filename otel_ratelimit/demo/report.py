@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import Refusal
 from otel_ratelimit.demo.jobs_app.seed import PASSWORD, email_of
 from otel_ratelimit.demo.outcome import DemoOutcome, PersonaResult, Reconciliation, TierDecisions
@@ -19,6 +20,8 @@ from otel_ratelimit.demo.telemetry import Span
 _BAR_WIDTH: Final = 16
 _MOST_LIMITS: Final = 10
 _MOST_ENDPOINTS: Final = 3
+_MOST_CLIENTS: Final = 5
+_MOST_ROOMS: Final = 6
 _OF_THE_RATE_LIMIT: Final = "otel_ratelimit."
 _ALSO_TELLING: Final = ("http.request.method", "http.route", "http.response.status_code")
 
@@ -29,6 +32,10 @@ def outcome_sections(outcome: DemoOutcome, tiers: Mapping[str, str]) -> Iterator
     yield f"What happened in {seconds}: decisions by tier", tier_table(outcome.tiers, tiers)
     yield "Who was limited, and where", _personas(outcome.clients)
     yield "Which limit decided", _limits(outcome)
+    if outcome.stored is not None:
+        yield "From PostgreSQL, by the API: who ran into limits", _stored_clients(outcome.stored)
+        yield "How much room the tightest limits left", _rooms(outcome.stored)
+        yield "What limits the traffic speaks for", _recommended(outcome.stored)
     yield "Memory, overhead, and whether the numbers agree", _figures(outcome)
     if outcome.refusal is not None:
         yield "A refusal as its client got it", _refusal(outcome.refusal)
@@ -56,7 +63,7 @@ def tier_table(tiers: Sequence[TierDecisions], limits: Mapping[str, str]) -> Tab
     return table
 
 
-def what_to_try(port: int, dsn: str) -> Text:
+def what_to_try(port: int, dsn: str, token: str) -> Text:
     """Commands for another terminal."""
     text = Text()
     for what, *commands in (
@@ -74,6 +81,13 @@ def what_to_try(port: int, dsn: str) -> Text:
             "Signed in, one has a count of one's own (analyses: 10 a minute):",
             f'curl -s -c jar $URL/login --json \'{{"email":"{email_of(1)}","password":"{PASSWORD}"}}\'',
             "curl -si -b jar $URL/api/ai/analyze-jobs -d '{\"job_ids\":[1,2,3]}'",
+        ),
+        (
+            "Ask who was limited, how much room limits leave, whether a client would be limited:",
+            f"AUTH='Authorization: Bearer {token}'",
+            'curl -sH "$AUTH" "$URL/api/rate-limit/analytics?date_range=1h&group_by=client"',
+            'curl -sH "$AUTH" "$URL/api/rate-limit/status?path=/api/scrape&method=POST&ip=127.0.0.1"',
+            f"otel-ratelimit status --url $URL --token {token}",
         ),
         ("The database:", f"psql '{dsn}'"),
     ):
@@ -113,6 +127,48 @@ def _limits(outcome: DemoOutcome) -> RenderableType:
     return table
 
 
+def _stored_clients(stored: StoredAnswers) -> Group:
+    table = _table()
+    for name, justify in (("client", "left"), ("violations", "right"), ("endpoints", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, as rich wants it
+    for found in stored.clients[:_MOST_CLIENTS]:
+        table.add_row(found.client, Text(str(found.violations), style="red"), str(found.endpoints))
+    share = f"{stored.hit_rate:.1%} of {stored.requests} requests ran into a limit"
+    return Group(table, Text(f"{share}; {stored.violations} violations in {stored.rows} rows", style="dim"))
+
+
+def _rooms(stored: StoredAnswers) -> Table:
+    table = _table()
+    for name, justify in (("route", "left"), ("limit", "left"), ("requests", "right"), ("refused", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, as rich wants it
+    table.add_column("used at p95", justify="right")
+    for room in stored.rooms[:_MOST_ROOMS]:
+        table.add_row(
+            f"{room.method} {room.endpoint}",
+            room.limit,
+            str(room.requests),
+            Text(str(room.refused), style="red" if room.refused else "dim"),
+            f"{room.p95:.0%}",
+        )
+    return table
+
+
+def _recommended(stored: StoredAnswers) -> Group:
+    table = _table()
+    for name, justify in (("route", "left"), ("now", "left"), ("would do", "left"), ("seen", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, as rich wants it
+    # Those with most evidence say most; half a minute of traffic is little all the same.
+    for found in sorted(stored.recommended, key=lambda f: -f.client_windows)[:_MOST_ROOMS]:
+        table.add_row(
+            f"{found.method} {found.endpoint}",
+            found.present,
+            found.recommended or "(more than ten times as much)",
+            f"{found.client_windows} clients",
+        )
+    hint = "They would have refused at most 1 % of clients; `policy suggest` goes on from here."
+    return Group(table, Text(hint, style="dim"))
+
+
 def _figures(outcome: DemoOutcome) -> Table:
     memory, overhead, numbers = outcome.memory, outcome.overhead, outcome.reconciliation
     table = _table(show_header=False)
@@ -130,6 +186,10 @@ def _figures(outcome: DemoOutcome) -> Table:
         f" {_milliseconds(overhead.check_p99)} (p99); a request {_milliseconds(overhead.request_p50)}",
     )
     table.add_row("numbers", _agreement(numbers))
+    if outcome.stored is not None:
+        recorded = outcome.stored.violations
+        same = "=" if recorded == numbers.blocked else "against"
+        table.add_row("", f"{numbers.blocked} blocked {same} {recorded} violations in PostgreSQL")
     if outcome.workers > 1:
         table.add_row(
             "workers",

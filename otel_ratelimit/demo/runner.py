@@ -10,13 +10,14 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from otel_ratelimit import names
 from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
+from otel_ratelimit.demo.answers import ask
 from otel_ratelimit.demo.clients import ReportReader
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.jobs_app import seed
@@ -107,10 +108,13 @@ class _Demo:
         postgres = self._start_postgres(scratch)
         server, probes = self._start_server(port, postgres.dsn(DATABASE), scratch)
         outcome = self._let_traffic_loose(port, server, probes, scratch)
+        blocked = outcome.reconciliation.blocked
+        stored = ask(port, self._api_token, postgres.dsn(DATABASE), blocked)
+        outcome = replace(outcome, stored=stored)
         self._screen.show_outcome(outcome)
         self.is_told = True
         if not self._options.once:
-            self._screen.show_what_to_try(port, postgres.dsn(DATABASE))
+            self._screen.show_what_to_try(port, postgres.dsn(DATABASE), self._api_token)
             while True:
                 server.check()
                 time.sleep(LOOK_EVERY_SECONDS)

@@ -80,12 +80,12 @@ class Screen:
             self._console.print(Text(title, style="bold underline"))
             self._console.print(body)
 
-    def show_what_to_try(self, port: int, dsn: str) -> None:
+    def show_what_to_try(self, port: int, dsn: str, token: str) -> None:
         """Commands for another terminal."""
         self._console.print()
         self._console.print(Text("Still running: try it yourself", style="bold underline"))
         # Not wrapped: they are to be copied.
-        self._console.print(what_to_try(port, dsn), soft_wrap=True)
+        self._console.print(what_to_try(port, dsn, token), soft_wrap=True)
 
     def _frame(self, telemetry: Telemetry, clients: ClientReport, duration: float) -> Group:
         head = Table.grid(padding=(0, 2))

@@ -78,6 +78,11 @@ class GuardedStore:
         """The store's own."""
         return self._store.name
 
+    @property
+    def healthy(self) -> bool:
+        """Whether it answered when last asked."""
+        return not self._failed
+
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """As the store's; raises StorageUnavailableError only."""
         return self._call(lambda: self._store.take(windows, client, cost, now))

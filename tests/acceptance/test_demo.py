@@ -104,6 +104,17 @@ def test_nothing_failed_under_the_traffic(outcome):
     assert [client["failed"] for client in outcome["clients"]] == [0, 0, 0, 0]
 
 
+def test_what_was_recorded_in_postgresql_is_what_happened(outcome):
+    stored = outcome["stored"]
+    assert stored["violations"] == outcome["reconciliation"]["blocked"]
+    assert 0 < stored["rows"] < stored["violations"] / 2
+    assert sum(client["violations"] for client in stored["clients"]) == stored["violations"]
+    assert 0 < stored["hit_rate"] < 1
+    [scraping] = [r for r in stored["rooms"] if r["endpoint"] == "/api/scrape" and "hour" in r["limit"]]
+    assert (scraping["requests"] - scraping["refused"], scraping["p95"]) == (5, 1.0)
+    assert {"/api/jobs/<int:job_id>", "/api/jobs/search"} & {r["endpoint"] for r in stored["recommended"]}
+
+
 def test_the_refusal_is_told_in_full(outcome):
     headers = dict(outcome["refusal"]["headers"])
     assert outcome["refusal"]["status"].startswith("429")

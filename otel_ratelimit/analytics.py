@@ -1,0 +1,213 @@
+"""Who was limited, how often, and how much room is left: for a Python shell, a job or a notebook.
+
+    from otel_ratelimit.analytics import get_violations_by_endpoint
+
+    get_violations_by_endpoint("2026-01-01", "2026-01-31")
+
+Periods: dates, datetimes (UTC if they have no zone), or either in ISO 8601. A date as the end is included
+whole.
+
+All of these read the database of `OTEL_RATELIMIT_DATABASE_URL` unless another is named, and raise
+
+    ConfigurationError   no database is named
+    DatabaseError        it cannot be read
+    ValueError           the period makes no sense; with what would
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+
+from flask import current_app, has_request_context
+
+from otel_ratelimit.analysis.hits import HitRate, hit_rates
+from otel_ratelimit.analysis.periods import period
+from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, By, Recommendation
+from otel_ratelimit.analysis.recommend import recommend_limits as _recommend
+from otel_ratelimit.analysis.room import BreathingRoom, breathing_room
+from otel_ratelimit.analysis.rows import Scope, ViolationGroup
+from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
+from otel_ratelimit.errors import ConfigurationError, Problem
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.records import Violation
+from otel_ratelimit.settings import PREFIX, settings_from
+from otel_ratelimit.telemetry import current_trace_id
+from otel_ratelimit.web.source import current_user_agent
+from otel_ratelimit.wiring import EXTENSION, RateLimit
+
+__all__ = [
+    "calculate_breathing_room",
+    "calculate_hit_rate_by_endpoint",
+    "get_violations_by_endpoint",
+    "get_violations_by_ip",
+    "log_rate_limit_violation",
+    "recommend_limits",
+]
+
+MOST_GROUPS = 10_000
+"""As many endpoints or clients are answered at most, those with the most violations."""
+
+Moment = date | datetime | str
+
+
+def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
+    *,
+    endpoint: str,
+    client: str,
+    limit_text: str,
+    limit_value: int,
+    limit_seconds: int,
+    current_count: int,
+    method: str = "GET",
+    tier: str = "application",
+    user_id: str | None = None,
+    shadow: bool = False,
+    occurred_at: float | None = None,
+) -> bool:
+    """Record a refusal that the application decided itself; as quick as the plugin's own, and as safe.
+
+    Within a request its user agent and trace are recorded too. What the plugin or a Flask-Limiter refuses is
+    recorded already.
+
+    Args:
+        endpoint: a route template (`/api/jobs/<int:id>`), not a path.
+        client: the address.
+        limit_text: as `limits` prints it: `10 per 1 minute`.
+        limit_value: its amount, units.
+        limit_seconds: its window.
+        current_count: units used.
+        method: of the request.
+        tier: any name for what the limit belongs to.
+        user_id: if one is known.
+        shadow: whether the request was let through all the same.
+        occurred_at: Unix time, seconds; now if not given.
+
+    Returns:
+        Whether it is being recorded: False where analytics are off.
+
+    Raises:
+        RuntimeError: outside of an application that has its rate limits.
+    """
+    rate_limit: RateLimit | None = current_app.extensions.get(EXTENSION) if current_app else None
+    if rate_limit is None:
+        raise RuntimeError(
+            "no application with rate limits here; call this within a request or `with app.app_context()`"
+        )
+    analytics = rate_limit.analytics
+    if analytics is None:
+        return False
+    at = time.time() if occurred_at is None else occurred_at
+    analytics.recorder.violated(
+        Violation(
+            occurred_at=at,
+            last_at=at,
+            endpoint=endpoint,
+            method=method,
+            client=client,
+            user_id=user_id,
+            tier=tier,
+            limit_text=limit_text,
+            limit_value=limit_value,
+            limit_seconds=limit_seconds,
+            current_count=current_count,
+            user_agent=current_user_agent() if has_request_context() else None,
+            trace_id=current_trace_id(),
+            shadow=shadow,
+        )
+    )
+    return True
+
+
+def get_violations_by_endpoint(
+    start_date: Moment, end_date: Moment, *, database_url: str | None = None
+) -> list[ViolationGroup]:
+    """Violations of the period by endpoint, most first."""
+    with _reader(database_url) as reader:
+        page = reader.violations(period(start_date, end_date), "endpoint", limit=MOST_GROUPS)
+    return list(page.groups)
+
+
+def get_violations_by_ip(
+    start_date: Moment, end_date: Moment, *, database_url: str | None = None
+) -> list[ViolationGroup]:
+    """Violations of the period by client address, as it is kept (whole, masked or hashed), most first."""
+    with _reader(database_url) as reader:
+        page = reader.violations(period(start_date, end_date), "client", limit=MOST_GROUPS)
+    return list(page.groups)
+
+
+def calculate_hit_rate_by_endpoint(
+    start_date: Moment, end_date: Moment, *, endpoint: str | None = None, database_url: str | None = None
+) -> list[HitRate]:
+    """What share of the period's requests ran into a limit, by endpoint."""
+    with _reader(database_url) as reader:
+        return hit_rates(reader.requests(period(start_date, end_date), Scope(endpoint)))
+
+
+def calculate_breathing_room(
+    start_date: Moment,
+    end_date: Moment,
+    *,
+    endpoint: str | None = None,
+    quantile: float = 0.95,
+    database_url: str | None = None,
+) -> list[BreathingRoom]:
+    """How far use stays from each limit of each endpoint, the tightest first.
+
+    Args:
+        start_date: beginning of the period.
+        end_date: its end.
+        endpoint: a route template; all if not given.
+        quantile: of the requests, by the share of the limit that they found used.
+        database_url: instead of the environment's.
+    """
+    with _reader(database_url) as reader:
+        return breathing_room(reader.limits(period(start_date, end_date), Scope(endpoint)), quantile)
+
+
+def recommend_limits(  # noqa: PLR0913 - each is a part of the question, by name
+    start_date: Moment,
+    end_date: Moment,
+    *,
+    endpoint: str | None = None,
+    max_rejected_share: float = MAX_REJECTED_SHARE,
+    by: By = "clients",
+    database_url: str | None = None,
+) -> list[Recommendation]:
+    """For each endpoint and limit: what others would have refused, and the lowest that refuses few enough.
+
+    Args:
+        start_date: beginning of the period.
+        end_date: its end.
+        endpoint: a route template; all if not given.
+        max_rejected_share: what the recommended limit may refuse, 0 to 1.
+        by: share of `clients` (in windows of the limit) or of `requests`.
+        database_url: instead of the environment's.
+    """
+    asked, scope = period(start_date, end_date), Scope(endpoint)
+    with _reader(database_url) as reader:
+        return _recommend(reader.limits(asked, scope), reader.excess(asked, scope), max_rejected_share, by)
+
+
+@contextmanager
+def _reader(given: str | None) -> Iterator[PostgresAnalytics]:
+    url = settings_from(os.environ, {"database_url": given}).database_url
+    if not url:
+        what, instead = (
+            "no database is named",
+            "set it, or pass database_url=postgresql://user:password@host/db",
+        )
+        raise ConfigurationError([Problem(f"{PREFIX}DATABASE_URL", what, instead)])
+    embedded = EmbeddedDatabase(url, lambda _: None, os.environ) if is_embedded(url) else None
+    database = Database(embedded.url if embedded is not None else url)
+    try:
+        yield PostgresAnalytics(database)
+    finally:
+        database.close()
+        if embedded is not None:
+            embedded.close()

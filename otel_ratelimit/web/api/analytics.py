@@ -1,0 +1,93 @@
+"""`GET /analytics`: who was limited, how often, and how much room the limits leave."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import ceil
+from typing import Final
+
+from otel_ratelimit.analysis.hits import hit_rates, overall_hit_rate
+from otel_ratelimit.analysis.periods import parse_date_range
+from otel_ratelimit.analysis.recommend import Recommendation, recommend_limits
+from otel_ratelimit.analysis.room import breathing_room
+from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope
+from otel_ratelimit.web.api.models import (
+    AnalyticsAnswer,
+    BreathingRoomAnswer,
+    HitRateAnswer,
+    HitRatesAnswer,
+    PeriodAnswer,
+    RecommendationAnswer,
+    ViolationGroupAnswer,
+    ViolationsAnswer,
+)
+from otel_ratelimit.web.api.parameters import AnalyticsParameters
+from otel_ratelimit.web.api.problems import ParameterError, bad_parameters, unavailable
+from otel_ratelimit.web.api.services import ApiServices
+
+TOP: Final = 10
+
+
+def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAnswer:
+    """The period's violations, hit rates, breathing room and recommended limits.
+
+    Raises:
+        ProblemError: the period is none, or analytics are off.
+        DatabaseError: the figures cannot be read now.
+    """
+    period = _period(asked.date_range, services.clock())
+    reader = services.reader
+    if reader is None:
+        raise unavailable("Analytics are off: set OTEL_RATELIMIT_DATABASE_URL to a PostgreSQL.")
+    scope = Scope(asked.endpoint, asked.service)
+    totals = reader.requests(period, scope)
+    uses = reader.limits(period, scope)
+    recommendations = recommend_limits(uses, reader.excess(period, scope), asked.max_rejected_share)
+    return AnalyticsAnswer(
+        period=PeriodAnswer.model_validate(period),
+        endpoint=asked.endpoint,
+        service=asked.service,
+        violations=_violations(reader, period, scope, asked),
+        top_clients=_top(reader, period, scope, "client"),
+        top_endpoints=_top(reader, period, scope, "endpoint"),
+        hit_rates=HitRatesAnswer(
+            overall=HitRateAnswer.model_validate(overall_hit_rate(totals)),
+            by_endpoint=[HitRateAnswer.model_validate(rate) for rate in hit_rates(totals)],
+        ),
+        breathing_room=[BreathingRoomAnswer.model_validate(room) for room in breathing_room(uses)],
+        recommendations=[_recommendation(each) for each in recommendations],
+    )
+
+
+def _period(text: str, now: float) -> Period:
+    try:
+        return parse_date_range(text, datetime.fromtimestamp(now, UTC))
+    except ValueError as wrong:
+        what, _, instead = str(wrong).partition("; ")
+        error = ParameterError(parameter="date_range", what=what, instead=instead)
+        raise bad_parameters([error]) from None
+
+
+def _violations(
+    reader: AnalyticsReader, period: Period, scope: Scope, asked: AnalyticsParameters
+) -> ViolationsAnswer:
+    size = asked.page_size
+    found = reader.violations(period, asked.group_by, scope, limit=size, offset=(asked.page - 1) * size)
+    return ViolationsAnswer(
+        group_by=asked.group_by,
+        groups=[ViolationGroupAnswer.model_validate(group) for group in found.groups],
+        total_violations=found.total_violations,
+        total_groups=found.total_groups,
+        page=asked.page,
+        page_size=size,
+        pages=ceil(found.total_groups / size),
+    )
+
+
+def _top(reader: AnalyticsReader, period: Period, scope: Scope, by: GroupBy) -> list[ViolationGroupAnswer]:
+    found = reader.violations(period, by, scope, limit=TOP)
+    return [ViolationGroupAnswer.model_validate(group) for group in found.groups]
+
+
+def _recommendation(found: Recommendation) -> RecommendationAnswer:
+    return RecommendationAnswer.model_validate(found)

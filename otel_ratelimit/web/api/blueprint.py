@@ -1,0 +1,181 @@
+"""The API as a Flask blueprint, which leaves the application around it as it is.
+
+Every request goes the same way: the services in force, authentication, parameters, the question, the
+answer; and what goes wrong on the way is answered here, so that no error handler of the application sees
+it and none need be installed. What no route takes (another path or method) a route of our own takes, since
+a blueprint cannot answer 404 and 405 otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Blueprint, Response, request
+from flask.blueprints import BlueprintSetupState
+from pydantic import RootModel
+
+from otel_ratelimit.errors import DatabaseError, SchemaMissingError, StorageUnavailableError
+from otel_ratelimit.web.api.auth import Guard
+from otel_ratelimit.web.api.endpoints import ENDPOINTS, Endpoint
+from otel_ratelimit.web.api.openapi import JSON, document
+from otel_ratelimit.web.api.parameters import NoParameters, parse
+from otel_ratelimit.web.api.problems import NO_STORE, ProblemError, problem_response, unavailable
+from otel_ratelimit.web.api.services import ApiServices
+from otel_ratelimit.web.plans import OWN_ENDPOINTS
+
+_log = logging.getLogger(__name__)
+
+BLUEPRINT_NAME: Final = OWN_ENDPOINTS.removesuffix(".")
+URL_PREFIX: Final = "/api/rate-limit"
+DATABASE_RETRY_SECONDS: Final = 5.0
+
+CurrentServices = Callable[[], ApiServices | None]
+
+
+class DocumentAnswer(RootModel[dict[str, Any]]):
+    """An OpenAPI 3.1 document."""
+
+
+def api_blueprint(current: CurrentServices) -> Blueprint:
+    """The blueprint of `/api/rate-limit/*`.
+
+    Args:
+        current: asked within each request; None where rate limits are not attached to the application
+            any more, which is answered with 404.
+    """
+    blueprint = Blueprint(BLUEPRINT_NAME, __name__, url_prefix=URL_PREFIX)
+    guard = Guard(current)
+    endpoints = _all_endpoints()
+    for endpoint in endpoints:
+        blueprint.add_url_rule(
+            endpoint.path,
+            endpoint.name,
+            _view(endpoint, current, guard),
+            methods=[endpoint.method],
+            # Flask's own answer to OPTIONS would count the route for everything else.
+            provide_automatic_options=False,
+        )
+    other = _other_view(endpoints, current, guard)
+    blueprint.record(lambda state: _take_the_rest(state, other))
+    return blueprint
+
+
+def _all_endpoints() -> tuple[Endpoint, ...]:
+    described: list[Endpoint] = [*ENDPOINTS]
+    described.append(
+        Endpoint(
+            name="openapi",
+            method="GET",
+            path="/openapi.json",
+            access="read",
+            summary="This description",
+            description="OpenAPI 3.1.",
+            parameters=NoParameters,
+            answer=DocumentAnswer,
+            handle=lambda _services, _asked: DocumentAnswer(
+                document(described, URL_PREFIX, request.script_root)
+            ),
+        )
+    )
+    return tuple(described)
+
+
+def _view(endpoint: Endpoint, current: CurrentServices, guard: Guard) -> Callable[[], Response]:
+    def found(services: ApiServices) -> Response:
+        asked = parse(endpoint.parameters, request.query_string)
+        answer = endpoint.handle(services, asked)
+        response = Response(answer.model_dump_json(by_alias=True), mimetype=JSON)
+        response.headers["Cache-Control"] = NO_STORE
+        return response
+
+    def allowed(services: ApiServices) -> Response:
+        return guard.check(services, endpoint.access, lambda: found(services))
+
+    return lambda: _answered(current, allowed)
+
+
+def _other_view(
+    endpoints: tuple[Endpoint, ...], current: CurrentServices, guard: Guard
+) -> Callable[..., Response]:
+    methods: dict[str, list[str]] = {}
+    for endpoint in endpoints:
+        own = ["GET", "HEAD"] if endpoint.method == "GET" else [endpoint.method]
+        methods.setdefault(endpoint.path, ["OPTIONS"]).extend(own)
+    allows = {path: ", ".join(sorted(known)) for path, known in methods.items()}
+
+    def other(rest: str = "") -> Response:
+        allow = allows.get(f"/{rest}")
+
+        def allowed(services: ApiServices) -> Response:
+            if allow is not None and request.method == "OPTIONS":
+                # A browser asks this without a token, before it sends one.
+                return _options(allow)
+            return guard.check(services, "read", lambda: _refused(allow))
+
+        return _answered(current, allowed)
+
+    return other
+
+
+def _options(allow: str) -> Response:
+    response = Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": allow, "Cache-Control": NO_STORE})
+    del response.headers["Content-Type"]
+    return response
+
+
+def _refused(allow: str | None) -> Response:
+    if allow is None:
+        return _not_found(f"There is no such endpoint; {URL_PREFIX}/openapi.json lists them.")
+    detail = f"{request.method} is not possible here; {allow} are."
+    problem = ProblemError(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": allow})
+    return problem_response(problem)
+
+
+def _not_found(detail: str) -> Response:
+    return problem_response(ProblemError(HTTPStatus.NOT_FOUND, detail))
+
+
+def _take_the_rest(state: BlueprintSetupState, view: Callable[..., Response]) -> None:
+    """Route everything else below the prefix to `view`: any path, any method, known or not."""
+    app, prefix = state.app, state.url_prefix or URL_PREFIX
+    endpoint = f"{state.name}.other"
+    app.view_functions[endpoint] = view
+    # Not with `add_url_rule`: that needs the methods listed.
+    app.url_map.add(app.url_rule_class(f"{prefix}/<path:rest>", endpoint=endpoint, methods=None))
+    app.url_map.add(app.url_rule_class(f"{prefix}/", endpoint=endpoint, methods=None, strict_slashes=False))
+
+
+def _answered(current: CurrentServices, answer: Callable[[ApiServices], Response]) -> Response:
+    """What `answer` says, or the problem in place of it, whatever goes wrong."""
+    services = None
+    try:
+        services = current()
+        if services is None:
+            return _not_found("Rate limits are not attached to this application.")
+        return answer(services)
+    except Exception as error:  # noqa: BLE001 - no fault of ours may reach the application's error handlers
+        return problem_response(_problem_of(error, services))
+
+
+def _problem_of(error: Exception, services: ApiServices | None) -> ProblemError:
+    """What to say of `error`; what the client need not know of it goes to the log."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, StorageUnavailableError):
+        detail = f"The counter store does not answer ({error.error_type})."
+        return unavailable(detail, services.retry_seconds() if services else 0.0)
+    if isinstance(error, DatabaseError):
+        # The message may name hosts and users.
+        _log.warning("the rate-limit API cannot read analytics: %s", error)
+        detail = "The analytics database cannot be used at the moment; the application's log says why."
+        if isinstance(error, SchemaMissingError):
+            detail = (
+                "The analytics database has not the tables of this version: run `otel-ratelimit db upgrade`."
+            )
+        return unavailable(detail, DATABASE_RETRY_SECONDS)
+    _log.error("the rate-limit API failed to answer %s %s", request.method, request.path, exc_info=error)
+    detail = "The rate-limit API failed; the application's log says why."
+    return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail)

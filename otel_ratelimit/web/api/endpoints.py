@@ -1,0 +1,100 @@
+"""Every question the API answers, in one table: the routes and their description are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+from otel_ratelimit.web.api.analytics import analytics
+from otel_ratelimit.web.api.metrics import metrics
+from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer, ResetAnswer, StatusAnswer
+from otel_ratelimit.web.api.parameters import (
+    AnalyticsParameters,
+    NoParameters,
+    Parameters,
+    StatusParameters,
+)
+from otel_ratelimit.web.api.services import Access, ApiServices
+from otel_ratelimit.web.api.status import reset, status
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path."""
+
+    name: str
+    """Flask's endpoint name within the blueprint, and the operation's id."""
+    method: Literal["GET", "DELETE"]
+    path: str
+    """Below the API's prefix."""
+    access: Access
+    summary: str
+    description: str
+    parameters: type[Parameters]
+    answer: type[BaseModel]
+    handle: Callable[[ApiServices, Any], BaseModel]
+    """Called with an instance of `parameters`; answers one of `answer`."""
+    unavailable: str = ""
+    """Why it may answer 503, beyond what holds for all."""
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        access="read",
+        summary="What the limiter holds now",
+        description=(
+            "Memory against its limit and thresholds, counters by endpoint and kind of client, cleanup,"
+            " health of the store, and the recorder of violations. Of the worker process that answers,"
+            " where each has its own store."
+        ),
+        parameters=NoParameters,
+        answer=MetricsAnswer,
+        handle=metrics,
+    ),
+    Endpoint(
+        name="analytics",
+        method="GET",
+        path="/analytics",
+        access="read",
+        summary="Who was limited, and how much room the limits leave",
+        description=(
+            "Violations grouped and paged, the clients and endpoints with most of them, the share of"
+            " requests that ran into a limit, the breathing room of each limit, and recommended limits with"
+            " their evidence."
+        ),
+        parameters=AnalyticsParameters,
+        answer=AnalyticsAnswer,
+        handle=analytics,
+        unavailable="Analytics are off, or their database cannot be used now.",
+    ),
+    Endpoint(
+        name="status",
+        method="GET",
+        path="/status",
+        access="read",
+        summary="Would this client be limited on this route now?",
+        description="Asks the policy and the counters as a request would, and counts nothing.",
+        parameters=StatusParameters,
+        answer=StatusAnswer,
+        handle=status,
+        unavailable="The counter store did not answer.",
+    ),
+    Endpoint(
+        name="reset",
+        method="DELETE",
+        path="/status",
+        access="admin",
+        summary="Forget a client's counters on a route",
+        description="Of the client and the route described; it may then use those limits in full again.",
+        parameters=StatusParameters,
+        answer=ResetAnswer,
+        handle=reset,
+        unavailable="The counter store did not answer.",
+    ),
+)

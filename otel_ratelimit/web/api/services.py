@@ -1,0 +1,90 @@
+"""What the API asks, and whom: everything it needs comes in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from otel_ratelimit.analysis.rows import AnalyticsReader
+from otel_ratelimit.events import CleanupReport, Clock, CounterStore, StorageSnapshot
+from otel_ratelimit.recorder import RecorderState
+from otel_ratelimit.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
+from otel_ratelimit.web.extension import Enforcement
+
+Access: TypeAlias = Literal["read", "admin"]
+"""What a caller wants to do. Whoever is `admin` may read as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupTotals:
+    """What all sweeps of the store did since the process began."""
+
+    runs: int = 0
+    removed_keys: int = 0
+    freed_bytes: int = 0
+    last_at: float | None = None
+    """Unix time of the last, seconds; None before the first."""
+    last_duration_seconds: float = 0.0
+    longest_pause_seconds: float = 0.0
+    """The longest that any sweep held requests up."""
+
+
+class CleanupTally:
+    """Adds up the sweeps: a listener for `BoundedMemoryStorage.on_cleanup`.
+
+    Args:
+        clock: Unix time in seconds.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._totals = CleanupTotals()
+
+    def cleaned(self, report: CleanupReport) -> None:
+        """Add one sweep; on the one background thread."""
+        before = self._totals
+        # Replaced as a whole, so that a reader never sees half of it.
+        self._totals = CleanupTotals(
+            runs=before.runs + 1,
+            removed_keys=before.removed_keys + report.removed_keys,
+            freed_bytes=before.freed_bytes + report.freed_bytes,
+            last_at=self._clock(),
+            last_duration_seconds=report.duration_seconds,
+            longest_pause_seconds=max(before.longest_pause_seconds, report.longest_pause_seconds),
+        )
+
+    def totals(self) -> CleanupTotals:
+        """All so far."""
+        return self._totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """What the API of one application is joined to."""
+
+    store: CounterStore
+    enforcement: Callable[[], Enforcement]
+    """What is in force now, for the application of the current request."""
+    clock: Clock
+    storage_name: str
+    """The store's scheme, as the attribute `otel_ratelimit.storage`."""
+    storage_healthy: Callable[[], bool]
+    """Whether the store answered when last asked."""
+    retry_seconds: Callable[[], float]
+    """Until a failed store is tried again."""
+    snapshot: Callable[[], StorageSnapshot | None]
+    """None for a store elsewhere, which cannot say what it holds."""
+    cleanup: Callable[[], CleanupTotals | None]
+    """None for a store that cleans up by itself."""
+    recorder: Callable[[], RecorderState | None]
+    """None where analytics are off."""
+    reader: AnalyticsReader | None
+    """None where analytics are off."""
+    read_tokens: tuple[str, ...] = field(default=(), repr=False)
+    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    authorize: Callable[[str], bool] | None = None
+    """The application's own check in place of tokens: called within the request with an `Access`; only True
+    allows."""
+    memory_warning_bytes: int = MEMORY_WARNING_BYTES
+    memory_critical_bytes: int = MEMORY_CRITICAL_BYTES
