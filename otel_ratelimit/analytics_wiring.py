@@ -121,6 +121,8 @@ class Analytics:
         self._writing.reset_after_fork()
         if self._embedded is not None:
             self._embedded.reset_after_fork()
+        # The worker, made before this, has forgotten what it was woken for.
+        self._worker.wake(_MAINTENANCE_TASK)
 
     def _maintain(self) -> None:
         try:

@@ -59,12 +59,12 @@ def period(start: date | datetime | str, end: date | datetime | str) -> Period:
 def _moment(given: date | datetime | str, *, whole_day: bool) -> datetime:
     if isinstance(given, str):
         given = _parsed(given.strip())
-    if isinstance(given, datetime):
-        return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
     try:
+        if isinstance(given, datetime):
+            return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
         day = given + timedelta(days=1) if whole_day else given
     except OverflowError:
-        raise ValueError(f"{given} is the last day that there is; {EXAMPLES}") from None
+        raise ValueError(f"{given} is at the end of the calendar; {EXAMPLES}") from None
     return datetime.combine(day, time(), UTC)
 
 

@@ -8,8 +8,9 @@ limit: up to 100 units that is exact to the unit; above, counts within one perce
 refused.
 
 Above the present limit the violations tell it: who was refused r requests in a window would have been
-refused r - d by a limit d higher. Refusals of clients that are no longer told apart count as refused by
-any limit.
+refused r - d by a limit d higher. Windows are those of the clock here, which a client's own may straddle;
+then a higher limit looks a little better than it is. Refusals of clients that are no longer told apart
+count as refused by any limit.
 
 For moving and sliding windows and for requests that cost more it is an estimate that errs towards more
 refusals, since a request that a lower limit refuses would not have counted for those after it.
@@ -111,8 +112,13 @@ class _Evidence:
         told_apart = sum(found.refused * found.client_windows for found in excess)
         self._unknown = max(0, self._refused - told_apart)
         exceeding = sum(found.client_windows for found in excess)
-        # Whoever was refused has been counted as it arrived, unless what arrived lies before the period.
-        self.client_windows = max(max(use.clients.values(), default=0), exceeding)
+        self._unknown_clients = 0
+        if self._unknown:
+            # Whoever was refused had got as far as one can; one at least, if that lies before the period.
+            furthest = max((reached for reached in use.requests if reached < REFUSED_PERCENT), default=0)
+            arrived = use.clients.get(furthest, 0)
+            self._unknown_clients = max(1, min(self._unknown, arrived - exceeding))
+        self.client_windows = max(max(use.clients.values(), default=0), exceeding + self._unknown_clients)
 
     def candidate(self, amount: int) -> Candidate:
         """What a limit of `amount` would have refused."""
@@ -139,7 +145,8 @@ class _Evidence:
     def _above(self, more: int) -> tuple[int, int]:
         exceeding = [found for found in self._excess if found.refused > more]
         requests = sum((found.refused - more) * found.client_windows for found in exceeding)
-        return requests + self._unknown, sum(found.client_windows for found in exceeding)
+        clients = sum(found.client_windows for found in exceeding)
+        return requests + self._unknown, clients + self._unknown_clients
 
 
 def _recommend(evidence: _Evidence, share: float, by: By) -> Recommendation:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil
 
 from otel_ratelimit.analysis.rows import LimitUse
 from otel_ratelimit.records import REFUSED_PERCENT
@@ -35,7 +35,7 @@ class BreathingRoom:
     room: float
     """1 less the share used at the quantile that was asked for."""
     units_left: int
-    """The room in units of the limit, rounded down."""
+    """The room in units of the limit: exact for limits of up to 100, else at least so many."""
 
 
 def breathing_room(uses: Iterable[LimitUse], quantile: float = 0.95) -> list[BreathingRoom]:
@@ -68,7 +68,7 @@ def _room(use: LimitUse, quantile: float) -> BreathingRoom:
     def share(of: float) -> float:
         return percent_at(use.requests, of) / 100
 
-    room = (100 - percent_at(use.requests, quantile)) / 100
+    percent = percent_at(use.requests, quantile)
     return BreathingRoom(
         endpoint=use.endpoint,
         method=use.method,
@@ -82,6 +82,6 @@ def _room(use: LimitUse, quantile: float) -> BreathingRoom:
         p95=share(0.95),
         p99=share(0.99),
         highest=share(1.0),
-        room=room,
-        units_left=floor(room * use.limit_value + 1e-9),
+        room=(100 - percent) / 100,
+        units_left=use.limit_value - percent * use.limit_value // 100,
     )

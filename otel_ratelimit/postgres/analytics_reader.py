@@ -18,6 +18,7 @@ from otel_ratelimit.analysis.rows import (
 from otel_ratelimit.events import Outcome
 from otel_ratelimit.postgres.connection import Database, Row
 from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.text import storable
 from otel_ratelimit.records import OTHER_CLIENTS
 
 
@@ -90,8 +91,8 @@ class PostgresAnalytics:
         parameters = {
             "start": period.start,
             "end": period.end,
-            "endpoint": scope.endpoint,
-            "service": scope.service,
+            "endpoint": None if scope.endpoint is None else storable(scope.endpoint),
+            "service": None if scope.service is None else storable(scope.service),
             **more,
         }
         return self._database.rows(self._sql[name], parameters)

@@ -1,0 +1,141 @@
+"""Asks the HTTP API of a running application; nothing but the standard library.
+
+Redirects are not followed: the token would go wherever they point.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, NamedTuple, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from pydantic import BaseModel, ValidationError
+
+from otel_ratelimit.errors import RemediableError
+from otel_ratelimit.web.api import URL_PREFIX
+from otel_ratelimit.web.api.problems import ProblemAnswer
+
+TIMEOUT_SECONDS: Final = 35.0
+"""Longer than analytics may take: six statements, each within the database's time limit."""
+MOST_BYTES: Final = 50_000_000
+_EXAMPLE: Final = "for instance http://127.0.0.1:8000"
+_DETAIL_CHARACTERS: Final = 500
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class ApiUnavailableError(RemediableError):
+    """The API is there and says that it cannot answer this now (503)."""
+
+
+class Target(NamedTuple):
+    """The application that is asked."""
+
+    secure: bool
+    host: str
+    port: int | None
+    root: str
+    """The path the application is below; empty for none."""
+
+    @classmethod
+    def parse(cls, url: str) -> Target:
+        """Read a URL.
+
+        Raises:
+            ValueError: it cannot be used; says what would be right.
+        """
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            raise ValueError(f"the port is not a number up to 65535; write {_EXAMPLE}") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"it is not a http or https URL; write {_EXAMPLE}")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError(f"it holds more than scheme, host, port and path; write {_EXAMPLE}")
+        if not url.isprintable() or " " in url:
+            raise ValueError(f"it holds a space or a control character; write {_EXAMPLE}")
+        root = parts.path.rstrip("/").removesuffix(URL_PREFIX)
+        return cls(parts.scheme == "https", parts.hostname, port, root)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None else f":{self.port}"
+        return f"{'https' if self.secure else 'http'}://{host}{port}{self.root}"
+
+
+class ApiClient:
+    """The API of one application.
+
+    Args:
+        target: the application.
+        token: a token that may read.
+        timeout_seconds: how long to wait for the connection, and for each piece of the answer.
+    """
+
+    def __init__(self, target: Target, token: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._target = target
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+
+    def get(self, path: str, model: type[Answer], parameters: Mapping[str, str] | None = None) -> Answer:
+        """Ask for `path`, below the API's prefix.
+
+        Raises:
+            ApiUnavailableError: 503.
+            RemediableError: no connection, refused, or the answer is none of ours.
+        """
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        status, kind, body = self._request(f"{self._target.root}{URL_PREFIX}{path}{query}")
+        if status != HTTPStatus.OK:
+            raise self._refusal(status, kind, body)
+        try:
+            return model.model_validate_json(body)
+        except ValidationError:
+            raise self._not_ours() from None
+
+    def _request(self, path: str) -> tuple[int, str, bytes]:
+        target = self._target
+        kind = http.client.HTTPSConnection if target.secure else http.client.HTTPConnection
+        connection = kind(target.host, target.port, timeout=self._timeout_seconds)
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            body = response.read(MOST_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            remedy = "check that the application runs there, and name another with --url"
+            raise RemediableError(f"no answer from {target}: {reason}", remedy) from error
+        finally:
+            connection.close()
+        return response.status, response.headers.get_content_type(), body
+
+    def _refusal(self, status: int, kind: str, body: bytes) -> RemediableError:
+        detail = _detail(body)
+        if kind != "application/problem+json" or detail is None:
+            return self._not_ours()
+        what = f"{self._target} answers {status}: {detail}"
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return RemediableError(
+                what, "give the application's OTEL_RATELIMIT_API_TOKEN, in that variable or with --token"
+            )
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return ApiUnavailableError(detail, "see the application's log")
+        return RemediableError(what, "see the application's log")
+
+    def _not_ours(self) -> RemediableError:
+        return RemediableError(
+            f"{self._target} does not answer as an application with otel-ratelimit does",
+            "check the URL; the application must run with otel-ratelimit, of this version or one near it",
+        )
+
+
+def _detail(body: bytes) -> str | None:
+    try:
+        return ProblemAnswer.model_validate(json.loads(body)).detail[:_DETAIL_CHARACTERS]
+    except ValueError:
+        return None

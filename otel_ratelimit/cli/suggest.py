@@ -1,0 +1,181 @@
+"""`otel-ratelimit policy suggest`: a first policy file from what was recorded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otel_ratelimit.analysis.periods import parse_date_range
+from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, Candidate
+from otel_ratelimit.analysis.rows import Excess, LimitUse, Period
+from otel_ratelimit.analysis.suggest import suggest as suggest_limits
+from otel_ratelimit.cli.database import chosen_database, database_url_option
+from otel_ratelimit.cli.output import CHECK_FAILED, fail, print_json
+from otel_ratelimit.cli.suggested_policy import SuggestedPolicy, known_tiers, policy_text, suggested_policy
+from otel_ratelimit.errors import ConfigurationError, DatabaseError
+from otel_ratelimit.policy import Policy, builtin_policy, load_policy, parse_policy
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.settings import settings_from
+
+STATEMENT_SECONDS = 60.0
+
+
+def _period(_context: click.Context, _parameter: click.Parameter, text: str) -> Period:
+    try:
+        return parse_date_range(text, datetime.now(UTC))
+    except ValueError as wrong:
+        raise click.BadParameter(str(wrong)) from None
+
+
+@click.command()
+@click.option(
+    "--date-range",
+    "period",
+    callback=_period,
+    default="7d",
+    show_default=True,
+    help="24h, 7d, 2026-01-31 or 2026-01-01/2026-01-31 (UTC).",
+)
+@click.option(
+    "--max-rejected-share",
+    "share",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=MAX_REJECTED_SHARE,
+    show_default=True,
+    help="What a limit may refuse, of the windows of clients.",
+)
+@click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    help="Policy to build on; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml, then the built-in one.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write to this file, which must not exist yet."
+)
+@click.option("--force", is_flag=True, help="Write to it even if it exists.")
+@database_url_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def suggest(  # noqa: PLR0913 - one for each option
+    *,
+    period: Period,
+    share: float,
+    policy_path: Path | None,
+    output: Path | None,
+    force: bool,
+    database_url: str | None,
+    as_json: bool,
+) -> None:
+    """Write a policy from the requests that were recorded, with the evidence beside each rule.
+
+    Endpoints of like need share a tier. Those of which too little was seen keep the default tier. What the
+    present policy says of clients, memory and the like is kept.
+
+    Exit status 1 if nothing was recorded.
+    """
+    if output is not None and output.exists() and not force:
+        raise click.UsageError(f"{output} exists; name another file, or replace it with --force")
+    policy = _present(policy_path)
+    uses, excess = _seen(database_url, period)
+    suggestion = suggest_limits(uses, excess, max_rejected_share=share, known_tiers=known_tiers(policy))
+    if not suggestion.routes and not suggestion.undecided:
+        start, end = (moment.isoformat(timespec="minutes") for moment in period)
+        click.echo(f"nothing was recorded from {start} to {end}, so nothing can be suggested", err=True)
+        sys.exit(CHECK_FAILED)
+    suggested = suggested_policy(suggestion, policy)
+    text = policy_text(suggested, policy, period, share)
+    _check(text)
+    if output is not None:
+        _write(output, text, force=force)
+    if as_json:
+        print_json(_as_json(suggested, period, text))
+    elif output is None:
+        click.echo(text, nl=False)
+    _summarise(suggested, output)
+
+
+def _present(path: Path | None) -> Policy:
+    try:
+        file = path if path is not None else settings_from(os.environ).policy_file(Path.cwd())
+        return builtin_policy() if file is None else load_policy(file)
+    except ConfigurationError as error:
+        fail(error)
+
+
+def _seen(database_url: str | None, period: Period) -> tuple[list[LimitUse], list[Excess]]:
+    try:
+        with chosen_database(database_url) as url:
+            database = Database(url, statement_seconds=STATEMENT_SECONDS)
+            try:
+                reader = PostgresAnalytics(database)
+                return reader.limits(period), reader.excess(period)
+            finally:
+                database.close()
+    except DatabaseError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(CHECK_FAILED)
+
+
+def _check(text: str) -> None:
+    """What is handed out must be a policy, whatever the routes are called and the present policy says."""
+    try:
+        parse_policy(text, "the suggestion")
+    except ConfigurationError as error:
+        fail(error)
+
+
+def _write(output: Path, text: str, *, force: bool) -> None:
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        click.echo(f"Error: {output} cannot be written: {error.strerror}", err=True)
+        sys.exit(CHECK_FAILED)
+
+
+def _as_json(suggested: SuggestedPolicy, period: Period, text: str) -> dict[str, Any]:
+    return {
+        "period": {"start": period.start.isoformat(), "end": period.end.isoformat()},
+        "tiers": suggested.tiers,
+        "routes": [
+            {
+                "match": rule.match,
+                "tier": rule.tier,
+                "evidence": [
+                    {
+                        "method": method,
+                        "limit": seen.recommendation.limit_text,
+                        "recommended": _recommended(seen.recommendation.recommended),
+                        "requests": seen.recommendation.requests,
+                        "client_windows": seen.recommendation.client_windows,
+                        "p99_units": seen.p99_units,
+                    }
+                    for method, seen in rule.evidence
+                ],
+            }
+            for rule in suggested.rules
+        ],
+        "undecided": [asdict(left) for left in suggested.undecided],
+        "policy": text,
+    }
+
+
+def _recommended(candidate: Candidate | None) -> dict[str, Any] | None:
+    return None if candidate is None else asdict(candidate)
+
+
+def _summarise(suggested: SuggestedPolicy, output: Path | None) -> None:
+    left = len(suggested.undecided)
+    click.echo(
+        f"{len(suggested.rules)} rules, {len(suggested.tiers)} tiers"
+        + (f"; {left} keep the default for want of evidence" if left else "")
+        + (f"; written to {output}" if output is not None else ""),
+        err=True,
+    )

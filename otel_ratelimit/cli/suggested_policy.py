@@ -1,0 +1,230 @@
+"""A suggestion as the text of a policy file (TOML 1.0), with the evidence beside each rule.
+
+Rules name routes exactly: `GET /api/jobs/<id>` is that template and no other. What the present policy says of
+anything but tiers and routes is kept; of its rules, all but the limits, for the routes they decide.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import Any, Final
+
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.analysis.suggest import Amounts, Seen, SuggestedRoute, Suggestion, Undecided
+from otel_ratelimit.policy import Policy
+from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.quantities import parse_limits
+
+_PARAMETER: Final = re.compile(r"<[^<>]*?(\w*)[^\w<>]*>")
+_UNWRITABLE: Final = re.compile(r"[<>{}?#*\s]+|(?<=/):|^:")
+"""What may stand in a route's template and cannot stand in a pattern."""
+_INVISIBLE: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What JSON leaves as it is, and TOML forbids or a terminal obeys."""
+_KEPT_OF_RULES: Final = ("key", "strategy", "on_error", "cost")
+_KEPT_TABLES: Final = ("unmatched", "identity", "memory", "analytics", "cache")
+_UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedRule:
+    """`[[routes]]`, with what speaks for it."""
+
+    methods: tuple[str, ...]
+    path: str
+    tier: str
+    kept: tuple[tuple[str, str | int], ...]
+    """Keys that the present policy has for these routes."""
+    evidence: tuple[tuple[str, Seen], ...]
+    """By method."""
+
+    @property
+    def match(self) -> str:
+        """As the policy file has it."""
+        return f"{','.join(self.methods)} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedPolicy:
+    """What the file will say that the present policy does not."""
+
+    tiers: Mapping[str, str]
+    rules: tuple[SuggestedRule, ...]
+    undecided: tuple[Undecided, ...]
+
+
+def known_tiers(policy: Policy) -> dict[str, Amounts]:
+    """The tiers of the present policy that stay: the default, and that of requests which match no route."""
+    names = {policy.default_tier} | ({policy.unmatched.tier} if policy.unmatched.tier else set())
+    return {
+        name: tuple((item.get_expiry(), item.amount) for item in parse_limits(policy.tiers[name]))
+        for name in sorted(names)
+    }
+
+
+def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
+    """Rules for the routes of `suggestion`, so that each can match and none is in another's way."""
+    exempt = [Pattern.parse(text) for text in policy.exempt]
+    order = {name: index for index, name in enumerate([*known_tiers(policy), *suggestion.tiers])}
+    found: dict[tuple[object, str], SuggestedRule] = {}
+    undecided = list(suggestion.undecided)
+    for route in suggestion.routes:
+        if any(pattern.matches("", route.method, route.endpoint) for pattern in exempt):
+            continue
+        path = pattern_path(route.endpoint)
+        if path is None:
+            undecided.append(Undecided(route.endpoint, route.method, "no pattern can name this route"))
+            continue
+        rule = _rule(route, path, policy)
+        # Equal for templates that differ in the names or converters of parameters only.
+        place = (Pattern.parse(path).segments, route.method)
+        same = found.get(place)
+        if same is not None:
+            wider = max(same.tier, rule.tier, key=lambda tier: order[tier])
+            rule = replace(same, tier=wider, evidence=same.evidence + rule.evidence)
+        found[place] = rule
+    tiers = known_tiers(policy) | dict(suggestion.tiers)
+    used = {rule.tier for rule in found.values()} | set(known_tiers(policy))
+    return SuggestedPolicy(
+        tiers={name: limits_text(amounts) for name, amounts in tiers.items() if name in used},
+        rules=_in_order(_by_methods(found.values())),
+        undecided=tuple(undecided),
+    )
+
+
+def policy_text(suggested: SuggestedPolicy, policy: Policy, period: Period, share: float) -> str:
+    """The whole file."""
+    return "\n".join(_lines(suggested, policy, period, share)) + "\n"
+
+
+def pattern_path(route: str) -> str | None:
+    """The path of a pattern for a route's template; None where none can name it."""
+    # Between the names of the parameters stand the literal parts.
+    parts = _PARAMETER.split(route)
+    parts[::2] = (_UNWRITABLE.sub("*", literal) for literal in parts[::2])
+    parts[1::2] = (f"<{name}>" for name in parts[1::2])
+    path = "".join(parts)
+    try:
+        return path if Pattern.parse(path).matches("", "GET", route) else None
+    except ValueError:
+        return None
+
+
+def limits_text(amounts: Amounts) -> str:
+    """`10/minute; 50/hour`."""
+    return "; ".join(f"{amount}/{_window_text(seconds)}" for seconds, amount in amounts)
+
+
+def _window_text(seconds: int) -> str:
+    length, unit = next((length, unit) for length, unit in _UNITS if seconds % length == 0)
+    return unit if seconds == length else f"{seconds // length} {unit}"
+
+
+def _rule(route: SuggestedRoute, path: str, policy: Policy) -> SuggestedRule:
+    kept: tuple[tuple[str, str | int], ...] = ()
+    for present in policy.routes:
+        if Pattern.parse(present.match).matches("", route.method, route.endpoint):
+            said = present.model_dump(include=set(_KEPT_OF_RULES), exclude_unset=True)
+            kept = tuple((key, said[key]) for key in _KEPT_OF_RULES if said.get(key) is not None)
+            break
+    evidence = tuple((route.method, seen) for seen in route.evidence)
+    return SuggestedRule((route.method,), path, route.tier, kept, evidence)
+
+
+def _by_methods(rules: Iterable[SuggestedRule]) -> list[SuggestedRule]:
+    joined: dict[tuple[object, ...], SuggestedRule] = {}
+    for rule in rules:
+        key = (rule.path, rule.tier, rule.kept)
+        same = joined.get(key)
+        joined[key] = (
+            rule
+            if same is None
+            else replace(same, methods=same.methods + rule.methods, evidence=same.evidence + rule.evidence)
+        )
+    return list(joined.values())
+
+
+def _in_order(rules: list[SuggestedRule]) -> tuple[SuggestedRule, ...]:
+    """The most specific first; without those that an earlier one leaves nothing to match."""
+    kept: list[tuple[Pattern, SuggestedRule]] = []
+    for rule in sorted(rules, key=_specific_first):
+        pattern = Pattern.parse(rule.match)
+        if not any(earlier.covers(pattern) for earlier, _ in kept):
+            kept.append((pattern, rule))
+    return tuple(rule for _, rule in kept)
+
+
+def _specific_first(rule: SuggestedRule) -> tuple[object, ...]:
+    asterisks = rule.path.count("*")
+    # What covers another has no more literal characters than it.
+    literals = len(_PARAMETER.sub("<>", rule.path)) - asterisks
+    return (asterisks > 0, -literals if asterisks else 0, asterisks, rule.path, rule.methods)
+
+
+def _lines(suggested: SuggestedPolicy, policy: Policy, period: Period, share: float) -> Iterator[str]:
+    start, end = (moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M") for moment in period)
+    yield f"# Suggested by `otel-ratelimit policy suggest` from what was seen from {start} to {end} UTC."
+    yield f"# Each limit is the lowest that would have refused at most {share:.2%} of client windows"
+    yield "# (one client in one window of the limit), rounded up."
+    yield "# Observe before you enforce: OTEL_RATELIMIT_SHADOW=true."
+    said = policy.model_dump(mode="json", exclude_unset=True)
+    yield "version = 1"
+    yield f"default_tier = {_toml(policy.default_tier)}"
+    yield from (f"{key} = {_toml(said[key])}" for key in ("key", "strategy", "on_error") if key in said)
+    yield f"exempt = {_toml(list(policy.exempt))}"
+    yield ""
+    yield "[tiers]"
+    yield from (f"{_toml_key(name)} = {_toml(limits)}" for name, limits in suggested.tiers.items())
+    for rule in suggested.rules:
+        yield ""
+        yield from (f"# {_shown(method)}: {_evidence(seen)}" for method, seen in rule.evidence)
+        yield "[[routes]]"
+        yield f"match = {_toml(rule.match)}"
+        yield f"tier = {_toml(rule.tier)}"
+        yield from (f"{key} = {_toml(value)}" for key, value in rule.kept)
+    if suggested.undecided:
+        yield ""
+        yield "# These keep the default tier:"
+    for left in suggested.undecided:
+        yield f"#   {_shown(left.method)} {_shown(left.endpoint)}: {_shown(left.reason)}"
+    yield from _kept_tables(said)
+
+
+def _evidence(seen: Seen) -> str:
+    found = seen.recommendation
+    return f"{found.reason}; 99 % of requests found {seen.p99_units} of {found.limit_text} used, or less"
+
+
+def _kept_tables(said: Mapping[str, Any]) -> Iterator[str]:
+    for name in _KEPT_TABLES:
+        if said.get(name):
+            yield ""
+            yield f"[{name}]"
+            yield from _pairs(said[name])
+    for client in said.get("clients", ()):
+        yield ""
+        yield "[[clients]]"
+        yield from _pairs(client)
+
+
+def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{key} = {_toml(value)}" for key, value in table.items() if value is not None)
+
+
+def _toml(value: object) -> str:
+    """A value as TOML writes it: as JSON does, but for characters that TOML forbids."""
+    if isinstance(value, list) and value:
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _shown(text: str) -> str:
+    """As a comment can hold it, on one line."""
+    return _toml(text)[1:-1]

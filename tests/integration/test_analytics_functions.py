@@ -1,0 +1,243 @@
+"""The functions that the specification names, and `policy suggest`, on what a recorder really wrote."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from click.testing import CliRunner
+
+from otel_ratelimit.analytics import (
+    calculate_breathing_room,
+    calculate_hit_rate_by_endpoint,
+    get_violations_by_endpoint,
+    get_violations_by_ip,
+    recommend_limits,
+)
+from otel_ratelimit.cli.suggest import suggest
+from otel_ratelimit.errors import ConfigurationError, DatabaseError, SchemaMissingError
+from otel_ratelimit.events import (
+    Decision,
+    Identity,
+    KeySpec,
+    Outcome,
+    RoutePlan,
+    Strategy,
+    Window,
+    WindowState,
+)
+from otel_ratelimit.policy import PolicyResolver, parse_policy
+from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.recorder import Recorder
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+VARIABLE = "OTEL_RATELIMIT_DATABASE_URL"
+
+
+class Silent:
+    def recorded(self, violations):
+        pass
+
+    def dropped(self, violations):
+        pass
+
+
+@pytest.fixture
+def record(database):
+    """Counts requests against 10 a minute as a fixed window does, and writes what came of them."""
+    opened = Database(database)
+    writer = PostgresBatchWriter(opened, lambda: "jobs")
+    recorder = Recorder(writer, Silent(), lambda: None, batch_size=10, flush_interval=60.0)
+
+    def record(route, demand, *, at=NOON, method="GET"):
+        window = Window("p", 10, 60, Strategy.FIXED_WINDOW, False, "10 per 1 minute", "10-per-minute")
+        plan = RoutePlan(
+            "e", method, route, "default", False, KeySpec("ip"), (window,), 1, "closed", "default_tier"
+        )
+        for address, times in demand.items():
+            who = Identity("i" + "0" * 32, "ip", address, None)
+            for number in range(1, times + 1):
+                refused = number > 10
+                used = min(number, 10)
+                state = WindowState(used, 10 - used, 60.0, 60.0 if refused else 0.0)
+                outcome = Outcome.BLOCKED if refused else Outcome.ALLOWED
+                decision = Decision(outcome, plan, (window,), (state,), who, 0, at.timestamp(), 0.0)
+                recorder.decided(decision, "ua", None)
+        assert recorder.flush()
+
+    yield record
+    recorder.close()
+
+
+@pytest.fixture
+def known(database, monkeypatch):
+    monkeypatch.setenv(VARIABLE, database)
+
+
+@pytest.mark.usefixtures("known")
+def test_violations_are_told_by_endpoint_and_by_address(record):
+    record("/a", {"192.0.2.1": 15, "192.0.2.2": 11})
+    record("/b", {"192.0.2.1": 12, "192.0.2.3": 9})
+    by_endpoint = get_violations_by_endpoint("2026-01-01", "2026-01-31")
+    assert [(g.key, g.violations, g.clients) for g in by_endpoint] == [("/a", 6, 2), ("/b", 2, 1)]
+    by_ip = get_violations_by_ip("2026-01-01", "2026-01-31")
+    assert [(g.key, g.violations, g.endpoints) for g in by_ip] == [("192.0.2.1", 7, 2), ("192.0.2.2", 1, 1)]
+
+
+@pytest.mark.usefixtures("known")
+def test_hit_rate_room_and_recommendation_are_those_of_the_requests(record):
+    record("/a", {"192.0.2.1": 15, "192.0.2.2": 5})
+    record("/b", {"192.0.2.1": 3})
+    a, b = calculate_hit_rate_by_endpoint("2026-01-31", "2026-01-31")
+    assert (a.endpoint, a.requests, a.blocked, a.hit_rate) == ("/a", 20, 5, 0.25)
+    assert (b.endpoint, b.requests, b.hit_rate) == ("/b", 3, 0.0)
+    tight, wide = calculate_breathing_room("2026-01-31", "2026-01-31", quantile=0.5)
+    assert (tight.endpoint, tight.requests, tight.refused, tight.room) == ("/a", 20, 5, 0.5)
+    assert (wide.endpoint, wide.highest, wide.room) == ("/b", 0.3, 0.8)
+    [alone] = calculate_breathing_room("2026-01-31", "2026-01-31", endpoint="/b")
+    assert alone.endpoint == "/b"
+    [found] = recommend_limits("2026-01-31", "2026-01-31", endpoint="/a", max_rejected_share=0.0)
+    assert (found.requests, found.client_windows) == (20, 2)
+    assert found.recommended.limit_value == 15, "what the busiest client asked for"
+    assert not found.enough_evidence
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("start", "end", "violations"),
+    [
+        (date(2026, 1, 31), date(2026, 1, 31), 5),
+        ("2026-01-31", "2026-01-31", 5),
+        (date(2026, 1, 1), date(2026, 1, 30), None),
+        (datetime(2026, 1, 31, 11), datetime(2026, 1, 31, 13), 5),  # noqa: DTZ001 - UTC where none is given
+        (NOON, NOON + timedelta(minutes=1), 5),
+        ("2026-01-31T11:00Z", "2026-01-31T12:00Z", None),
+        (NOON.astimezone(timezone(timedelta(hours=14))), date(2026, 2, 1), 5),
+        ("2026-01-31T14:00+02:00", "2026-01-31T14:01+02:00", 5),
+    ],
+)
+def test_a_date_is_a_day_of_utc_and_a_time_is_a_moment(record, start, end, violations):
+    record("/a", {"192.0.2.1": 15})
+    found = get_violations_by_endpoint(start, end)
+    assert [group.violations for group in found] == ([violations] if violations else [])
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    "ask",
+    [
+        get_violations_by_endpoint,
+        get_violations_by_ip,
+        calculate_hit_rate_by_endpoint,
+        calculate_breathing_room,
+        recommend_limits,
+    ],
+)
+def test_each_function_answers_nothing_for_nothing_and_refuses_a_period_that_is_none(ask):
+    assert ask("2026-01-01", "2026-01-31") == []
+    with pytest.raises(ValueError, match="2026-02-01"):
+        ask("2026-02-01", "2026-01-01")
+    with pytest.raises(ValueError, match="yesterday"):
+        ask("yesterday", "2026-01-01")
+
+
+def test_a_database_can_be_given(database, record):
+    record("/a", {"192.0.2.1": 15})
+    assert len(get_violations_by_endpoint("2026-01-31", "2026-01-31", database_url=database)) == 1
+
+
+def test_without_a_database_it_is_said_how_to_name_one(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(ConfigurationError, match=VARIABLE):
+        get_violations_by_endpoint("2026-01-01", "2026-01-31")
+
+
+def test_a_database_without_tables_or_none_at_all_is_said_to_be_so(empty_database):
+    with pytest.raises(SchemaMissingError, match="db upgrade"):
+        calculate_hit_rate_by_endpoint("2026-01-01", "2026-01-31", database_url=empty_database)
+    with pytest.raises(DatabaseError):
+        recommend_limits("2026-01-01", "2026-01-31", database_url="postgresql://127.0.0.1:1/none")
+
+
+# --- policy suggest ---
+
+
+@pytest.fixture
+def run(database, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, database)
+
+    def run(*arguments):
+        return CliRunner().invoke(suggest, ["--date-range", "2026-01-31", *arguments])
+
+    return run
+
+
+def traffic(record):
+    for minute in range(30):
+        at = NOON + timedelta(minutes=minute)
+        record("/jobs/<int:job_id>", {f"192.0.2.{n}": 6 for n in range(10)}, at=at)
+        record("/apply", {f"192.0.2.{n}": 2 for n in range(10)}, at=at, method="POST")
+    record("/rare", {"192.0.2.1": 3})
+
+
+def test_a_suggestion_is_a_policy_that_gives_each_endpoint_what_it_needs(record, run):
+    traffic(record)
+    done = run()
+    assert done.exit_code == 0, done.output
+    resolver = PolicyResolver(parse_policy(done.stdout, "x"), "app", shadow=False)
+    amounts = {
+        route: resolver.plan("e", method, route).windows[0].amount
+        for method, route in [("GET", "/jobs/<int:job_id>"), ("POST", "/apply"), ("GET", "/rare")]
+    }
+    assert amounts == {"/jobs/<int:job_id>": 10, "/apply": 5, "/rare": 100}
+    assert "2 rules, 3 tiers; 1 keep the default for want of evidence" in done.stderr
+    assert "1800 requests, 300 client windows" in done.stdout
+
+
+def test_a_file_is_replaced_only_by_force(record, run, tmp_path):
+    traffic(record)
+    target = tmp_path / "first.toml"
+    assert run("--output", str(target)).exit_code == 0
+    written = target.read_text(encoding="utf-8")
+    assert parse_policy(written, "first.toml").routes
+    target.write_text("mine", encoding="utf-8")
+    refused = run("--output", str(target))
+    assert (refused.exit_code, target.read_text(encoding="utf-8")) == (2, "mine")
+    assert "--force" in refused.stderr
+    assert run("--output", str(target), "--force").exit_code == 0
+    assert target.read_text(encoding="utf-8") == written
+
+
+def test_json_has_the_policy_and_its_evidence(record, run):
+    traffic(record)
+    said = json.loads(run("--json").stdout)
+    assert said["period"] == {"start": "2026-01-31T00:00:00+00:00", "end": "2026-02-01T00:00:00+00:00"}
+    jobs = next(route for route in said["routes"] if route["match"] == "GET /jobs/<job_id>")
+    [evidence] = jobs["evidence"]
+    assert (evidence["requests"], evidence["client_windows"], evidence["p99_units"]) == (1800, 300, 6)
+    assert evidence["recommended"]["limit_value"] == 6
+    assert [left["endpoint"] for left in said["undecided"]] == ["/rare"]
+    assert parse_policy(said["policy"], "x").routes
+
+
+def test_nothing_recorded_is_nothing_suggested(run, tmp_path):
+    done = run("--output", str(tmp_path / "first.toml"))
+    assert done.exit_code == 1
+    assert "nothing was recorded" in done.stderr
+    assert not (tmp_path / "first.toml").exists()
+
+
+def test_wrong_use_is_explained(run, monkeypatch):
+    for arguments, said in [
+        (("--date-range", "lately"), "24h"),
+        (("--max-rejected-share", "1.5"), "1.5"),
+        (("--database-url", "postgresql://127.0.0.1:1/none", "--date-range", "1h"), "Error: "),
+    ]:
+        done = run(*arguments)
+        assert done.exit_code in {1, 2}
+        assert said in done.stderr
+        assert not done.stdout
+    monkeypatch.delenv(VARIABLE)
+    assert VARIABLE in run().stderr
