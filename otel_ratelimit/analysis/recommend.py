@@ -4,8 +4,8 @@ Below the present limit the roll-up tells it. With a fixed window and requests t
 client passes every count from 1 to its demand once in each window. So the requests that found more than L
 used are just those that a limit of L would have refused, and the clients that were the first to get
 beyond L are just those that it would have refused anything. The roll-up has a bin for each percent of the
-limit: up to 100 units that is exact to the unit; above, counts within one percent of L are taken as
-refused.
+limit: up to 100 units that is exact to the unit; above, L is exact where it is the last count of its
+percent, as the candidates are, and what else is in L's percent would be taken as refused.
 
 Above the present limit the violations tell it: who was refused r requests in a window would have been
 refused r - d by a limit d higher. Windows are those of the clock here, which a client's own may straddle;
@@ -136,10 +136,9 @@ class _Evidence:
         )
 
     def _below(self, amount: int) -> tuple[int, int]:
-        value = self.use.limit_value
-        percent = -(-100 * amount // value) if value <= _EXACT_UP_TO else 100 * amount // value
-        requests = sum(n for reached, n in self.use.requests.items() if reached > percent)
-        clients = max((n for reached, n in self.use.clients.items() if reached > percent), default=0)
+        refused_from = -(-100 * (amount + 1) // self.use.limit_value)
+        requests = sum(n for reached, n in self.use.requests.items() if reached >= refused_from)
+        clients = max((n for reached, n in self.use.clients.items() if reached >= refused_from), default=0)
         return requests, max(clients, self._above(0)[1])
 
     def _above(self, more: int) -> tuple[int, int]:

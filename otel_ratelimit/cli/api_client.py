@@ -47,11 +47,11 @@ class Target(NamedTuple):
         Raises:
             ValueError: it cannot be used; says what would be right.
         """
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
-        except ValueError:
-            raise ValueError(f"the port is not a number up to 65535; write {_EXAMPLE}") from None
+        except ValueError as wrong:
+            raise ValueError(f"{str(wrong).lower()}; write {_EXAMPLE}") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"it is not a http or https URL; write {_EXAMPLE}")
         if parts.username is not None or parts.query or parts.fragment:

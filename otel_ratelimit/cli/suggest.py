@@ -103,8 +103,12 @@ def suggest(  # noqa: PLR0913 - one for each option
 
 def _present(path: Path | None) -> Policy:
     try:
-        file = path if path is not None else settings_from(os.environ).policy_file(Path.cwd())
-        return builtin_policy() if file is None else load_policy(file)
+        if path is not None:
+            return load_policy(path)
+        file = settings_from(os.environ).policy_file(Path.cwd())
+        # `policy suggest > ratelimit.toml`: the shell has just made that file.
+        is_new = file is not None and file.is_file() and file.stat().st_size == 0
+        return builtin_policy() if file is None or is_new else load_policy(file)
     except ConfigurationError as error:
         fail(error)
 

@@ -11,11 +11,10 @@ from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.identity.privacy import AddressStyle, address_keeper
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.text import storable
 from otel_ratelimit.records import Batch, UsageRow, Violation
 
 SECRET_BYTES: Final = 32
-_MOST_CHARACTERS: Final = 512
-"""Of a text that a client or the application chose."""
 
 
 class PostgresBatchWriter:
@@ -53,7 +52,7 @@ class PostgresBatchWriter:
         keep = self._keep
         parameters = {
             "id": str(batch.id),
-            "service": _text(self._service()),
+            "service": storable(self._service()),
             "violations": _json(_violation(violation, keep) for violation in batch.violations),
             "usage": _json(_usage(row) for row in batch.usage),
         }
@@ -79,12 +78,12 @@ def _violation(violation: Violation, keep: Callable[[str], str]) -> dict[str, An
     return {
         "occurred_at": violation.occurred_at,
         "last_at": violation.last_at,
-        "endpoint": _text(violation.endpoint),
-        "method": _text(violation.method),
-        "client": keep(_text(violation.client)),
+        "endpoint": storable(violation.endpoint),
+        "method": storable(violation.method),
+        "client": keep(storable(violation.client)),
         "user_id": _optional(violation.user_id),
-        "tier": _text(violation.tier),
-        "limit_text": _text(violation.limit_text),
+        "tier": storable(violation.tier),
+        "limit_text": storable(violation.limit_text),
         "limit_value": violation.limit_value,
         "limit_seconds": violation.limit_seconds,
         "current_count": violation.current_count,
@@ -99,11 +98,11 @@ def _usage(row: UsageRow) -> dict[str, Any]:
     percents = sorted(row.utilization)
     return {
         "minute": row.minute,
-        "endpoint": _text(row.endpoint),
-        "method": _text(row.method),
-        "tier": _text(row.tier),
+        "endpoint": storable(row.endpoint),
+        "method": storable(row.method),
+        "tier": storable(row.tier),
         "decision": row.decision.value,
-        "limit_text": _text(row.limit_text),
+        "limit_text": storable(row.limit_text),
         "limit_value": row.limit_value,
         "limit_seconds": row.limit_seconds,
         "requests": row.requests,
@@ -118,9 +117,4 @@ def _json(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _optional(text: str | None) -> str | None:
-    return None if text is None else _text(text)
-
-
-def _text(text: str) -> str:
-    """As PostgreSQL can keep it: no NUL, no half of a surrogate pair, not longer than makes sense."""
-    return text[:_MOST_CHARACTERS].replace("\0", "�").encode("utf-8", "replace").decode()
+    return None if text is None else storable(text)

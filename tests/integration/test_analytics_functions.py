@@ -196,6 +196,25 @@ def test_a_suggestion_is_a_policy_that_gives_each_endpoint_what_it_needs(record,
     assert "1800 requests, 300 client windows" in done.stdout
 
 
+def test_the_output_can_be_redirected_to_the_policy_file(record, run, tmp_path):
+    traffic(record)
+    target = tmp_path / "ratelimit.toml"
+    target.touch()  # as a shell does before the command begins
+    target.write_text(run().stdout, encoding="utf-8")
+    first = parse_policy(target.read_text(encoding="utf-8"), "ratelimit.toml")
+    assert len(first.routes) == 2
+    second = parse_policy(run().stdout, "again")
+    assert second.model_dump() == first.model_dump()
+
+
+def test_a_present_policy_with_mistakes_is_not_built_on(record, run, tmp_path):
+    traffic(record)
+    (tmp_path / "ratelimit.toml").write_text("version = 2", encoding="utf-8")
+    done = run()
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "ratelimit.toml:1" in done.stderr
+
+
 def test_a_file_is_replaced_only_by_force(record, run, tmp_path):
     traffic(record)
     target = tmp_path / "first.toml"

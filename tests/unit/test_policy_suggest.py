@@ -88,7 +88,9 @@ def test_routes_of_like_need_share_a_tier_and_methods_a_rule():
 
 def test_there_are_few_tiers_however_unlike_the_needs_and_nobody_gets_less_than_needed():
     needs = {f"/r{n}": n for n in (1, 9, 15, 40, 90, 190, 450, 900, 1900, 4500)}
-    _, read, resolver = written([seen(route, each=n, amount=10_000) for route, n in needs.items()])
+    _, read, resolver = written(
+        [seen(route, each=n, amount=100 if n < 100 else 10_000) for route, n in needs.items()]
+    )
     assert len({rule.tier for rule in read.routes}) <= MOST_TIERS
     for route, need in needs.items():
         assert resolver.plan("e", "GET", route).windows[0].amount >= need
@@ -256,7 +258,8 @@ def test_whatever_the_routes_are_called_the_file_is_valid_and_enough_for_each(ne
     )
     named = [Pattern.parse(rule.match) for rule in read.routes if "*" not in rule.match]
     for (route, method), (each, windows) in needs.items():
-        if windows == 500 and any(pattern.matches("", method, route) for pattern in named):
+        is_named = any(pattern.matches("", method, route) for pattern in named)
+        if windows == 500 and route.startswith("/") and is_named:
             plan = resolver.plan("endpoint", method, route)
             assert plan.exempt or plan.windows[0].amount >= each
 

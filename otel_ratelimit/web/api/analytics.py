@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from otel_ratelimit.analysis.hits import hit_rates, overall_hit_rate
-from otel_ratelimit.analysis.periods import parse_date_range
+from otel_ratelimit.analysis.periods import EXAMPLES, parse_date_range
 from otel_ratelimit.analysis.recommend import Recommendation, recommend_limits
 from otel_ratelimit.analysis.room import breathing_room
 from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope
@@ -62,9 +62,10 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
 def _period(text: str, now: float) -> Period:
     try:
         return parse_date_range(text, datetime.fromtimestamp(now, UTC))
-    except ValueError as wrong:
+    except (ValueError, OverflowError) as wrong:
+        # Overflow: a time in the first or last hours of the calendar, with an offset that leads out of it.
         what, _, instead = str(wrong).partition("; ")
-        error = ParameterError(parameter="date_range", what=what, instead=instead)
+        error = ParameterError(parameter="date_range", what=what, instead=instead or EXAMPLES)
         raise bad_parameters([error]) from None
 
 

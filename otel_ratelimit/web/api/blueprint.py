@@ -48,7 +48,7 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
     """
     blueprint = Blueprint(BLUEPRINT_NAME, __name__, url_prefix=URL_PREFIX)
     guard = Guard(current)
-    endpoints = _all_endpoints()
+    endpoints = all_endpoints()
     for endpoint in endpoints:
         blueprint.add_url_rule(
             endpoint.path,
@@ -63,7 +63,8 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
     return blueprint
 
 
-def _all_endpoints() -> tuple[Endpoint, ...]:
+def all_endpoints() -> tuple[Endpoint, ...]:
+    """Every endpoint, the description of them all included."""
     described: list[Endpoint] = [*ENDPOINTS]
     described.append(
         Endpoint(

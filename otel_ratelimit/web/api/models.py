@@ -22,7 +22,7 @@ Seconds: TypeAlias = Annotated[float, Field(ge=0.0)]
 class Answer(BaseModel):
     """What all answers have in common: made once, from the core's own objects where they fit."""
 
-    model_config = ConfigDict(json_schema_mode_override="serialization", from_attributes=True, frozen=True)
+    model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
 # --- metrics ---

@@ -19,14 +19,15 @@ from openapi_pydantic import (
     Parameter,
     ParameterLocation,
     PathItem,
+    Reference,
     Response,
     Schema,
     SecurityScheme,
     Server,
     Tag,
 )
-from openapi_pydantic.util import PydanticSchema, construct_open_api_with_schema_class
 from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from otel_ratelimit._version import __version__
 from otel_ratelimit.web.api.endpoints import Endpoint
@@ -34,6 +35,7 @@ from otel_ratelimit.web.api.parameters import Parameters
 from otel_ratelimit.web.api.problems import ParameterProblem, ProblemAnswer, QuotaProblem
 from otel_ratelimit.web.responses import PROBLEM_JSON
 
+_MODE: Final[JsonSchemaMode] = "serialization"
 JSON: Final = "application/json"
 _TAG: Final = "rate limits"
 _READER: Final = "readToken"
@@ -66,10 +68,14 @@ def document(endpoints: Iterable[Endpoint], prefix: str, root: str) -> dict[str,
         prefix: the path they are below.
         root: the path the application itself is below; empty for none.
     """
+    endpoints = tuple(endpoints)
+    schemas = _Schemas(
+        [*(endpoint.answer for endpoint in endpoints), ProblemAnswer, *_PROBLEM_MODELS.values()]
+    )
     paths: dict[str, PathItem] = {}
     for endpoint in endpoints:
         item = paths.setdefault(prefix + endpoint.path, PathItem())
-        setattr(item, endpoint.method.lower(), _operation(endpoint))
+        setattr(item, endpoint.method.lower(), _operation(endpoint, schemas))
     described = OpenAPI(
         info=Info(
             title="otel-ratelimit",
@@ -80,24 +86,46 @@ def document(endpoints: Iterable[Endpoint], prefix: str, root: str) -> dict[str,
         tags=[Tag(name=_TAG)],
         paths=paths,
         components=Components(
+            schemas=schemas.definitions,
             securitySchemes={
                 name: SecurityScheme(type="http", scheme="bearer", description=description)
                 for name, description in _SCHEMES.items()
-            }
+            },
         ),
     )
-    complete = construct_open_api_with_schema_class(described)
-    return complete.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return described.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _operation(endpoint: Endpoint) -> Operation:
+class _Schemas:
+    """The schemas of all answers, and where each stands.
+
+    Args:
+        models: the answers; what they consist of comes along.
+    """
+
+    def __init__(self, models: Iterable[type[BaseModel]]) -> None:
+        places, described = models_json_schema(
+            [(model, _MODE) for model in dict.fromkeys(models)],
+            ref_template="#/components/schemas/{model}",
+        )
+        self._places = places
+        self.definitions: dict[str, Schema | Reference] = {
+            name: Schema.model_validate(schema) for name, schema in described["$defs"].items()
+        }
+
+    def of(self, model: type[BaseModel]) -> Reference:
+        """A reference to the schema of `model`."""
+        return Reference.model_validate(self._places[model, _MODE])
+
+
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> Operation:
     scheme = _ADMINISTRATOR if endpoint.access == "admin" else _READER
     answer = Response(
         description="The answer.",
-        content={JSON: MediaType(media_type_schema=_reference(endpoint.answer))},
+        content={JSON: MediaType(media_type_schema=schemas.of(endpoint.answer))},
         headers={"Cache-Control": _header("Always `no-store`.", "string")},
     )
-    problems = {str(status.value): _problem(status, endpoint) for status in _PROBLEMS}
+    problems = {str(status.value): _problem(status, endpoint, schemas) for status in _PROBLEMS}
     return Operation(
         operationId=endpoint.name,
         tags=[_TAG],
@@ -109,7 +137,7 @@ def _operation(endpoint: Endpoint) -> Operation:
     )
 
 
-def _problem(status: HTTPStatus, endpoint: Endpoint) -> Response:
+def _problem(status: HTTPStatus, endpoint: Endpoint, schemas: _Schemas) -> Response:
     description = _PROBLEMS[status]
     if status is HTTPStatus.SERVICE_UNAVAILABLE and endpoint.unavailable:
         description = f"{endpoint.unavailable} Or: {description}"
@@ -121,17 +149,13 @@ def _problem(status: HTTPStatus, endpoint: Endpoint) -> Response:
     model = _PROBLEM_MODELS.get(status, ProblemAnswer)
     return Response(
         description=description,
-        content={PROBLEM_JSON: MediaType(media_type_schema=_reference(model))},
+        content={PROBLEM_JSON: MediaType(media_type_schema=schemas.of(model))},
         headers=headers,
     )
 
 
 def _header(description: str, kind: str) -> Header:
     return Header(description=description, param_schema=Schema.model_validate({"type": kind}))
-
-
-def _reference(model: type[BaseModel]) -> PydanticSchema[Any]:
-    return PydanticSchema(schema_class=model)
 
 
 def _parameters(model: type[Parameters]) -> list[Parameter]:

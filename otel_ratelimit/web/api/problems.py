@@ -21,7 +21,7 @@ NO_STORE: Final = "no-store"
 class ParameterError(BaseModel):
     """One query parameter that cannot be used."""
 
-    model_config = ConfigDict(json_schema_mode_override="serialization", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     parameter: str = Field(description="Its name; empty where the query string as a whole is meant.")
     what: str = Field(description="What is wrong.")
@@ -30,8 +30,6 @@ class ParameterError(BaseModel):
 
 class ProblemAnswer(BaseModel):
     """Why there is no answer (RFC 9457)."""
-
-    model_config = ConfigDict(json_schema_mode_override="serialization")
 
     type: str = Field(default="about:blank", description="What kind of problem: a URI.")
     title: str = Field(description="The kind in words.")

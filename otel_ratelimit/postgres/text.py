@@ -1,0 +1,14 @@
+"""Text as PostgreSQL can keep it; what is asked for goes the same way as what is written, and is found."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MOST_CHARACTERS: Final = 512
+"""Of a text that a client or the application chose."""
+
+
+def storable(text: str) -> str:
+    """`text` without NUL and halves of surrogate pairs, and not longer than makes sense."""
+    kept = text[:_MOST_CHARACTERS].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return kept.encode("utf-8", "replace").decode()
