@@ -107,10 +107,11 @@ class _Evidence:
     def __init__(self, use: LimitUse, excess: list[Excess]) -> None:
         self.use = use
         self._excess = excess
-        self.requests = sum(use.requests.values())
-        self._refused = use.requests.get(REFUSED_PERCENT, 0)
+        refused = use.requests.get(REFUSED_PERCENT, 0)
         told_apart = sum(found.refused * found.client_windows for found in excess)
-        self._unknown = max(0, self._refused - told_apart)
+        # At the edges of a period there can be violations whose minute of use lies outside.
+        self.requests = sum(use.requests.values()) + max(0, told_apart - refused)
+        self._unknown = max(0, refused - told_apart)
         exceeding = sum(found.client_windows for found in excess)
         self._unknown_clients = 0
         if self._unknown:

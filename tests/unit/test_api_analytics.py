@@ -140,6 +140,15 @@ def test_a_recommended_limit_follows_the_share_that_may_be_rejected(ask):
     assert values == sorted(values)
 
 
+def test_violations_whose_usage_is_not_there_yet_make_no_share_above_one(ask, reader):
+    reader.excess = lambda period, scope: [Excess(*LIMIT, 1000, 500)]
+    response = ask()
+    assert response.status_code == 200
+    [recommendation] = response.json["recommendations"]
+    shares = [candidate["rejected_requests_share"] for candidate in recommendation["candidates"]]
+    assert 0.99 < max(shares) <= 1.0
+
+
 @pytest.mark.parametrize(
     "date_range",
     [

@@ -175,6 +175,13 @@ def test_refusals_of_clients_not_told_apart_count_against_every_higher_limit():
     assert (highest.limit_value, highest.rejected_requests) == (100, 32)
 
 
+def test_violations_whose_minute_of_use_lies_outside_the_period_make_no_share_above_one():
+    use = LimitUse("/a", "GET", "t", "10 per 1 minute", 10, 60, {10: 1}, {10: 1})
+    [found] = recommend_limits([use], [Excess("/a", "GET", "t", "10 per 1 minute", 10, 60, 500, 2)])
+    assert found.requests == 1001
+    assert all(candidate.rejected_requests_share <= 1.0 for candidate in found.candidates)
+
+
 def test_little_evidence_is_called_little():
     use = LimitUse("/a", "GET", "t", "10 per 1 minute", 10, 60, {10: 5}, {10: 5})
     [found] = recommend_limits([use])

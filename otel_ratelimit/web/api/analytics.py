@@ -8,7 +8,7 @@ from typing import Final
 
 from otel_ratelimit.analysis.hits import hit_rates, overall_hit_rate
 from otel_ratelimit.analysis.periods import EXAMPLES, parse_date_range
-from otel_ratelimit.analysis.recommend import Recommendation, recommend_limits
+from otel_ratelimit.analysis.recommend import recommend_limits
 from otel_ratelimit.analysis.room import breathing_room
 from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope
 from otel_ratelimit.web.api.models import (
@@ -55,7 +55,7 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
             by_endpoint=[HitRateAnswer.model_validate(rate) for rate in hit_rates(totals)],
         ),
         breathing_room=[BreathingRoomAnswer.model_validate(room) for room in breathing_room(uses)],
-        recommendations=[_recommendation(each) for each in recommendations],
+        recommendations=[RecommendationAnswer.model_validate(found) for found in recommendations],
     )
 
 
@@ -88,7 +88,3 @@ def _violations(
 def _top(reader: AnalyticsReader, period: Period, scope: Scope, by: GroupBy) -> list[ViolationGroupAnswer]:
     found = reader.violations(period, by, scope, limit=TOP)
     return [ViolationGroupAnswer.model_validate(group) for group in found.groups]
-
-
-def _recommendation(found: Recommendation) -> RecommendationAnswer:
-    return RecommendationAnswer.model_validate(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from otel_ratelimit.analysis.rows import GroupBy
 from otel_ratelimit.events import KeyKind, Outcome, Strategy
@@ -16,7 +16,8 @@ from otel_ratelimit.storage.health import Status
 
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds: TypeAlias = Annotated[float, Field(ge=0.0)]
+Seconds: TypeAlias = Annotated[float, BeforeValidator(lambda seconds: max(seconds, 0.0)), Field(ge=0.0)]
+"""Counted from now; a store elsewhere has a clock of its own."""
 
 
 class Answer(BaseModel):
