@@ -1,6 +1,7 @@
 """Real PostgreSQL servers and databases; a server starts when the first test asks for it.
 
 database         an empty database with our tables, this test's own
+each_database    the same, once on each of the two servers
 empty_database   the same without the tables
 own_postgres     a server of the test's own, to stop, kill and silence
 postgres, debian_postgres   the servers of the whole run: PostgreSQL 18 from the wheel, Debian's
@@ -108,18 +109,32 @@ def empty_database(postgres, new_database) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres) -> str:
-    """Name of a database on `postgres` that was migrated once, to be cloned."""
-    from otel_ratelimit.postgres.migrate import upgrade  # noqa: PLC0415  # only who needs tables needs it
+def migrated_template() -> Callable[[EmbeddedPostgres], str]:
+    """`migrated_template(server)`: name of a database there that was migrated once, to be cloned."""
+    done: set[EmbeddedPostgres] = set()
 
-    execute(postgres.dsn(), "CREATE DATABASE migrated TEMPLATE template0")
-    upgrade(postgres.dsn("migrated"))
-    return "migrated"
+    def template(server: EmbeddedPostgres) -> str:
+        from otel_ratelimit.postgres.migrate import upgrade  # noqa: PLC0415  # only who needs tables needs it
+
+        if server not in done:
+            execute(server.dsn(), "CREATE DATABASE migrated TEMPLATE template0")
+            upgrade(server.dsn("migrated"))
+            done.add(server)
+        return "migrated"
+
+    return template
 
 
 @pytest.fixture
 def database(postgres, migrated_template, new_database) -> str:
-    return new_database(postgres, migrated_template)
+    return new_database(postgres, migrated_template(postgres))
+
+
+@pytest.fixture(params=["wheel", "debian"])
+def each_database(request, migrated_template, new_database) -> str:
+    """As `database`, on PostgreSQL 18 and on Debian's."""
+    server = request.getfixturevalue({"wheel": "postgres", "debian": "debian_postgres"}[request.param])
+    return new_database(server, migrated_template(server))
 
 
 class OwnPostgres:

@@ -50,7 +50,7 @@ schemathesis.openapi.format(
 def module_database(postgres, migrated_template):
     connection = psycopg2.extensions.connection(postgres.dsn())
     connection.autocommit = True
-    connection.cursor().execute(f"CREATE DATABASE described TEMPLATE {migrated_template}")
+    connection.cursor().execute(f"CREATE DATABASE described TEMPLATE {migrated_template(postgres)}")
     connection.close()
     return postgres.dsn("described")
 

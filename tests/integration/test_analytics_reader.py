@@ -50,8 +50,8 @@ def usage(when, decision, requests, utilization, clients):
 
 
 @pytest.fixture
-def opened(database):
-    found = Database(database)
+def opened(each_database):
+    found = Database(each_database)
     yield found
     found.close()
 

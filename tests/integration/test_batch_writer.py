@@ -48,8 +48,8 @@ USAGE = UsageRow(
 
 
 @pytest.fixture
-def opened(database):
-    found = Database(database)
+def opened(each_database):
+    found = Database(each_database)
     yield found
     found.close()
 
@@ -162,9 +162,9 @@ def test_an_address_is_kept_whole_masked_or_hashed(opened, rows):
     assert re.fullmatch("[0-9a-f]{32}", hashed)
 
 
-def test_all_processes_hash_with_the_one_secret_of_the_database(opened, rows, database):
+def test_all_processes_hash_with_the_one_secret_of_the_database(opened, rows, each_database):
     def from_another_process():
-        other = Database(database)
+        other = Database(each_database)
         writer(other, addresses="hashed").write(Batch(uuid4(), (VIOLATION,), ()))
         other.close()
 

@@ -32,7 +32,7 @@ def full(postgres, migrated_template):
     """A cursor on a database with a million rows in each of the two tables."""
     maker = psycopg2.connect(postgres.dsn())
     maker.autocommit = True
-    maker.cursor().execute(f"CREATE DATABASE indexes TEMPLATE {migrated_template}")
+    maker.cursor().execute(f"CREATE DATABASE indexes TEMPLATE {migrated_template(postgres)}")
     connection = psycopg2.connect(postgres.dsn("indexes"))
     connection.autocommit = True
     cursor = connection.cursor()
