@@ -144,7 +144,7 @@ def serve(tmp_path, receiver):
                 "OTEL_SERVICE_NAME": "acceptance",
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
                 "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
-                # The SDK's exporting thread may hold a lock while the master forks; see docs/how-to/servers.md.
+                # The SDK's exporting thread may hold a lock in a fork: docs/how-to/servers.md.
                 "OTEL_METRIC_EXPORT_INTERVAL": "60000" if "--preload" in arguments else "500",
                 **(environ or {}),
             },
