@@ -10,20 +10,21 @@ anything.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Final
 
-from otel_ratelimit.events import Decision, Outcome, RoutePlan, Window
+from otel_ratelimit.events import Decision, Outcome, RoutePlan, Window, WindowState
 from otel_ratelimit.names import APPLICATION_TIER
 from otel_ratelimit.records import REFUSED_PERCENT, UsageRow
 
 MOST_ROWS: Final = 10_000
 """Beyond it minutes are no longer told apart; about 10 MB."""
 
-_Key = tuple[int, str, str, str, Outcome, object]
+_Key = tuple[int, object, object, str]
 
 
 class _Cell:
-    """What is summed up under one key. `windows` is kept so that its id stays its own."""
+    """What is summed up under one key. Plan and windows are kept so that their ids stay their own."""
 
     __slots__ = ("clients", "decided", "minute", "outcome", "plan", "utilization", "windows")
 
@@ -49,41 +50,48 @@ class UsageBuffer:
 
     def add(self, decision: Decision) -> None:
         """Take note of `decision`."""
-        outcome, plan, windows, states, _identity, tightest, at, *_ = decision
+        outcome, plan, windows, states, _identity, tightest, at, _duration, _error = decision
         minute = int(at) // 60
         with self._lock:
             if len(self._cells) >= self._most_rows:
                 minute = self._latest_minute
             else:
                 self._latest_minute = minute
-            # Windows are told apart by identity, because hashing them by value takes longer than all the
-            # rest. Those that the application declared are made anew for each request.
-            told = id(windows) if plan.tier != APPLICATION_TIER else tuple(window.text for window in windows)
-            key = (minute, plan.route, plan.method, plan.tier, outcome, told)
+            # Plans and windows are told apart by identity: hashing them by value takes longer than all
+            # the rest, and so does hashing a member of an Enum. What the application declared is made
+            # anew for each request.
+            key: _Key = (minute, id(plan), id(windows), outcome._value_)
+            if plan.tier == APPLICATION_TIER:
+                texts = tuple(window.text for window in windows)
+                key = (minute, plan.route, (plan.method, *texts), outcome._value_)
             cell = self._cells.get(key)
             if cell is None:
                 cell = self._cells[key] = _Cell(minute, plan, outcome, windows)
             cell.decided[tightest] += 1
             if tightest >= 0:
-                blocked = outcome is Outcome.BLOCKED
-                shadow_blocked = outcome is Outcome.SHADOW_BLOCKED
-                cost = plan.cost
-                for index, state in enumerate(states):
-                    window = windows[index]
-                    used = state.used
-                    if state.retry_after > 0.0 or (blocked and index == tightest):
-                        percent, before = REFUSED_PERCENT, REFUSED_PERCENT
-                    elif blocked or (shadow_blocked and window.shadow):
-                        continue  # a refused request drains none of the others
-                    else:
-                        amount = window.amount
-                        percent = min(-(-100 * used // amount), 100)
-                        before = -(-100 * (used - cost) // amount)
-                    counts = cell.utilization[index]
-                    counts[percent] = counts.get(percent, 0) + 1
-                    if percent > before:
-                        counts = cell.clients[index]
-                        counts[percent] = counts.get(percent, 0) + 1
+                self._measure(cell, windows, states, tightest)
+
+    @staticmethod
+    def _measure(
+        cell: _Cell, windows: Sequence[Window], states: Sequence[WindowState], tightest: int
+    ) -> None:
+        outcome, cost = cell.outcome, cell.plan.cost
+        blocked, shadow_blocked = outcome is Outcome.BLOCKED, outcome is Outcome.SHADOW_BLOCKED
+        for index, state in enumerate(states):
+            if state.retry_after > 0.0 or (blocked and index == tightest):
+                counts = cell.utilization[index]
+                counts[REFUSED_PERCENT] = counts.get(REFUSED_PERCENT, 0) + 1
+                continue
+            window = windows[index]
+            if blocked or (shadow_blocked and window.shadow):
+                continue  # a refused request drains none of the others
+            used, amount = state.used, window.amount
+            percent = -(-100 * used // amount) if used < amount else 100
+            counts = cell.utilization[index]
+            counts[percent] = counts.get(percent, 0) + 1
+            if percent > -(-100 * (used - cost) // amount):
+                counts = cell.clients[index]
+                counts[percent] = counts.get(percent, 0) + 1
 
     def take(self) -> tuple[UsageRow, ...]:
         """Hand out all that is there, as rows of `rate_limit_usage`."""
