@@ -6,7 +6,8 @@
     │   └── SettingsError      ... in the environment or in arguments
     ├── StorageUnavailableError  the counter store did not answer
     ├── DatabaseError          the analytics database cannot be used now
-    │   └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
+    │   ├── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
+    │   └── DatabaseTimeoutError ... because a statement took too long
     └── RemediableError        a program could not be started; says what to do about it
 
 A configuration error carries every problem found, not the first only.
@@ -66,6 +67,10 @@ class DatabaseError(RateLimitError):
 
 class SchemaMissingError(DatabaseError):
     """The database is there and has not the tables: `otel-ratelimit db upgrade` makes them."""
+
+
+class DatabaseTimeoutError(DatabaseError):
+    """A statement took longer than it may; less at once may do."""
 
 
 class RemediableError(RateLimitError):

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import psycopg2
 from psycopg2 import errorcodes, extensions
 
-from otel_ratelimit.errors import DatabaseError, SchemaMissingError
+from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
 
 CONNECT_SECONDS: Final = 3.0
 STATEMENT_SECONDS: Final = 10.0
@@ -80,6 +80,7 @@ class Database:
 
         Raises:
             SchemaMissingError: a table is not there.
+            DatabaseTimeoutError: it took too long.
             DatabaseError: no connection, no answer in time, or refused. Whether a statement that
                 writes has been carried out is then not known.
         """
@@ -155,7 +156,7 @@ class Database:
             left = deadline - self._monotonic()
             if left <= 0.0 or not _ready(connection, state, left):
                 connection.close()
-                raise DatabaseError(f"the database gave no sign of {what} in time")
+                raise DatabaseTimeoutError(f"the database gave no sign of {what} in time")
 
 
 def dsn(url: str) -> str:
@@ -196,6 +197,8 @@ def _translated(error: psycopg2.Error) -> DatabaseError:
             f"the database has not the tables of this version ({_first_line(error)});"
             " run `otel-ratelimit db upgrade`"
         )
+    if error.pgcode == errorcodes.QUERY_CANCELED:
+        return DatabaseTimeoutError(_first_line(error))
     return DatabaseError(_first_line(error) or type(error).__name__)
 
 

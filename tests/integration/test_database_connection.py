@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from psycopg2.extras import wait_select
 
-from otel_ratelimit.errors import DatabaseError, SchemaMissingError
+from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
 from otel_ratelimit.postgres import Database
 
 
@@ -101,7 +101,7 @@ def test_a_port_that_takes_connections_and_says_nothing_is_not_waited_for(opened
 
 def test_the_server_gives_up_a_statement_as_well_and_no_setting_stays_behind(opened, empty_database):
     database = opened(empty_database, statement_seconds=0.2)
-    with pytest.raises(DatabaseError, match=r"statement timeout|no sign of"):
+    with pytest.raises(DatabaseTimeoutError, match=r"statement timeout|no sign of"):
         database.rows("SELECT pg_sleep(30)")
     assert database.rows("SHOW statement_timeout") == [("200ms",)]
     kept = database._idle[-1].connection

@@ -10,7 +10,7 @@ import flask
 import pytest
 from werkzeug.exceptions import Forbidden
 
-from otel_ratelimit.errors import DatabaseError, SchemaMissingError
+from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
 from otel_ratelimit.events import StorageSnapshot
 from otel_ratelimit.recorder import RecorderState
 from otel_ratelimit.storage import BoundedMemoryStorage
@@ -285,6 +285,13 @@ def test_a_database_that_is_away_is_503_without_its_whereabouts(client, services
 def test_missing_tables_are_503_and_say_how_to_make_them(client, services):
     client.services = dataclasses.replace(services, reader=Unreadable(SchemaMissingError("no table")))
     assert "otel-ratelimit db upgrade" in problem(ask(client, "/analytics"), 503)["detail"]
+
+
+def test_a_reading_that_takes_too_long_is_503_and_says_to_ask_for_less(client, services):
+    client.services = dataclasses.replace(services, reader=Unreadable(DatabaseTimeoutError("slow")))
+    answer = ask(client, "/analytics")
+    assert "shorter date_range" in problem(answer, 503)["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
 
 
 def test_a_fault_of_ours_is_logged_and_answered_without_internals(client, caplog):

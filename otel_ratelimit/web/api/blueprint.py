@@ -17,7 +17,12 @@ from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 from pydantic import RootModel
 
-from otel_ratelimit.errors import DatabaseError, SchemaMissingError, StorageUnavailableError
+from otel_ratelimit.errors import (
+    DatabaseError,
+    DatabaseTimeoutError,
+    SchemaMissingError,
+    StorageUnavailableError,
+)
 from otel_ratelimit.web.api.auth import Guard
 from otel_ratelimit.web.api.endpoints import ENDPOINTS, Endpoint
 from otel_ratelimit.web.api.openapi import JSON, document
@@ -176,6 +181,8 @@ def _problem_of(error: Exception, services: ApiServices | None) -> ProblemError:
             detail = (
                 "The analytics database has not the tables of this version: run `otel-ratelimit db upgrade`."
             )
+        if isinstance(error, DatabaseTimeoutError):
+            detail = "The analytics database took too long; ask for a shorter date_range, or one endpoint."
         return unavailable(detail, DATABASE_RETRY_SECONDS)
     _log.error("the rate-limit API failed to answer %s %s", request.method, request.path, exc_info=error)
     detail = "The rate-limit API failed; the application's log says why."
