@@ -167,6 +167,7 @@ def _as_json(suggested: SuggestedPolicy, period: Period, text: str) -> dict[str,
             for rule in suggested.rules
         ],
         "undecided": [asdict(left) for left in suggested.undecided],
+        "lost": [asdict(rule) for rule in suggested.lost],
         "policy": text,
     }
 
@@ -176,10 +177,11 @@ def _recommended(candidate: Candidate | None) -> dict[str, Any] | None:
 
 
 def _summarise(suggested: SuggestedPolicy, output: Path | None) -> None:
-    left = len(suggested.undecided)
+    left, lost = len(suggested.undecided), len(suggested.lost)
     click.echo(
         f"{len(suggested.rules)} rules, {len(suggested.tiers)} tiers"
         + (f"; {left} keep the default for want of evidence" if left else "")
+        + (f"; {lost} of the present policy's rules not carried over, see the end" if lost else "")
         + (f"; written to {output}" if output is not None else ""),
         err=True,
     )

@@ -1,7 +1,8 @@
 """A suggestion as the text of a policy file (TOML 1.0), with the evidence beside each rule.
 
 Rules name routes exactly: `GET /api/jobs/<id>` is that template and no other. What the present policy says of
-anything but tiers and routes is kept; of its rules, all but the limits, for the routes they decide.
+anything but tiers and routes is kept; of its rules, all but the limits, for the routes they decide. What
+of them cannot be kept is named at the end.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _UNWRITABLE: Final = re.compile(r"[<>{}?#*\s]+|(?<=/):|^:")
 """What may stand in a route's template and cannot stand in a pattern."""
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 """What JSON leaves as it is, and TOML forbids or a terminal obeys."""
-_KEPT_OF_RULES: Final = ("key", "strategy", "on_error", "cost")
+_KEPT_OF_RULES: Final = ("key", "strategy", "on_error", "cost", "shadow")
 _KEPT_TABLES: Final = ("unmatched", "identity", "memory", "analytics", "cache")
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -54,6 +55,15 @@ class SuggestedPolicy:
     tiers: Mapping[str, str]
     rules: tuple[SuggestedRule, ...]
     undecided: tuple[Undecided, ...]
+    lost: tuple[LostRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostRule:
+    """A rule of the present policy, or part of what it says, that the suggestion has not."""
+
+    match: str
+    reason: str
 
 
 def known_tiers(policy: Policy) -> dict[str, Amounts]:
@@ -92,6 +102,7 @@ def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
         tiers={name: limits_text(amounts) for name, amounts in tiers.items() if name in used},
         rules=_in_order(_by_methods(found.values())),
         undecided=tuple(undecided),
+        lost=tuple(_lost(policy, suggestion)),
     )
 
 
@@ -128,10 +139,27 @@ def _rule(route: SuggestedRoute, path: str, policy: Policy) -> SuggestedRule:
     for present in policy.routes:
         if Pattern.parse(present.match).matches("", route.method, route.endpoint):
             said = present.model_dump(include=set(_KEPT_OF_RULES), exclude_unset=True)
-            kept = tuple((key, said[key]) for key in _KEPT_OF_RULES if said.get(key) is not None)
+            kept = tuple((key, said[key]) for key in _KEPT_OF_RULES if _can_be_kept(key, said.get(key)))
             break
     evidence = tuple((route.method, seen) for seen in route.evidence)
     return SuggestedRule((route.method,), path, route.tier, kept, evidence)
+
+
+def _can_be_kept(key: str, value: object) -> bool:
+    return value is not None and (key != "shadow" or value is True)
+
+
+def _lost(policy: Policy, suggestion: Suggestion) -> Iterator[LostRule]:
+    for rule in policy.routes:
+        pattern = Pattern.parse(rule.match)
+        if pattern.segments is None:
+            yield LostRule(rule.match, "it names an endpoint, and what is recorded are routes")
+        elif not any(pattern.matches("", route.method, route.endpoint) for route in suggestion.routes):
+            yield LostRule(rule.match, "too few requests were seen to suggest a limit")
+        elif rule.scope != "endpoint":
+            yield LostRule(rule.match, f"its scope is {rule.scope}, and here each route is counted alone")
+        elif isinstance(rule.shadow, str):
+            yield LostRule(rule.match, f"its shadow {rule.shadow} speaks of a limit that is no more")
 
 
 def _by_methods(rules: Iterable[SuggestedRule]) -> list[SuggestedRule]:
@@ -190,6 +218,11 @@ def _lines(suggested: SuggestedPolicy, policy: Policy, period: Period, share: fl
         yield "# These keep the default tier:"
     for left in suggested.undecided:
         yield f"#   {_shown(left.method)} {_shown(left.endpoint)}: {_shown(left.reason)}"
+    if suggested.lost:
+        yield ""
+        yield "# Of the present policy's rules these are not here, or not wholly; carry over what must stay:"
+    for lost in suggested.lost:
+        yield f"#   {_shown(lost.match)}: {_shown(lost.reason)}"
     yield from _kept_tables(said)
 
 

@@ -264,6 +264,58 @@ def test_whatever_the_routes_are_called_the_file_is_valid_and_enough_for_each(ne
             assert plan.exempt or plan.windows[0].amount >= each
 
 
+RULES = """
+version = 1
+default_tier = "usual"
+
+[tiers]
+usual = "60/minute"
+
+[[routes]]
+match = "jobs.create"
+tier = "usual"
+
+[[routes]]
+match = "POST /login"
+limits = "5/minute"
+
+[[routes]]
+match = "GET /a"
+tier = "usual"
+shadow = true
+
+[[routes]]
+match = "/b/**"
+limits = "60/minute; 70/hour"
+scope = "rule"
+
+[[routes]]
+match = "/c"
+limits = "60/minute; 70/hour"
+shadow = "70/hour"
+"""
+
+
+def test_what_rules_of_the_present_policy_say_and_the_suggestion_does_not_is_named():
+    text, read, _ = written([seen(path, each=12) for path in ("/a", "/b/1", "/c")], parse_policy(RULES, "p"))
+    said = text[text.index("carry over") :].splitlines()[1:]
+    assert [line.lstrip("# ").partition(":")[0] for line in said] == [
+        "jobs.create",
+        "POST /login",
+        "/b/**",
+        "/c",
+    ]
+    assert "names an endpoint" in said[0]
+    assert "too few requests" in said[1]
+    assert "scope is rule" in said[2]
+    assert "shadow 70/hour" in said[3]
+    assert {rule.match: rule.shadow for rule in read.routes} == {
+        "GET /a": True,
+        "GET /b/1": False,
+        "GET /c": False,
+    }
+
+
 def test_nothing_seen_is_nothing_suggested():
     suggestion = suggest([], [])
     assert (suggestion.tiers, suggestion.routes, suggestion.undecided) == ({}, (), ())
