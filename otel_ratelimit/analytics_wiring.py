@@ -72,12 +72,11 @@ class Analytics:
         environ: Mapping[str, str],
     ) -> None:
         self._embedded = EmbeddedDatabase(url, upgrade, environ) if is_embedded(url) else None
-        self._where = self._embedded.url if self._embedded is not None else lambda: url
         self._worker = worker
         self._clock = clock
         self._user_agent = user_agent
         self._retention = timedelta(seconds=policy.retention)
-        where = url if self._embedded is None else self._where
+        where = url if self._embedded is None else self._embedded.url
         self._database = Database(where, statement_seconds=READ_SECONDS)
         self._writing = Database(where)
         self.reader = PostgresAnalytics(self._database)
@@ -127,7 +126,7 @@ class Analytics:
     def _maintain(self) -> None:
         try:
             maintain(
-                self._where(),
+                self._writing,
                 now=datetime.fromtimestamp(self._clock(), UTC),
                 retention=self._retention,
                 patience_seconds=MAINTENANCE_PATIENCE_SECONDS,

@@ -6,8 +6,11 @@
     │   └── SettingsError      ... in the environment or in arguments
     ├── StorageUnavailableError  the counter store did not answer
     ├── DatabaseError          the analytics database cannot be used now
-    │   ├── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
-    │   └── DatabaseTimeoutError ... because a statement took too long
+    │   ├── DatabaseUnreachableError ... because there is no connection to it
+    │   ├── DatabaseTimeoutError ... because a statement took too long
+    │   ├── DatabaseBusyError  ... because somebody else holds a table
+    │   ├── DataRefusedError   ... for this, which it will never take
+    │   └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
     └── RemediableError        a program could not be started; says what to do about it
 
 A configuration error carries every problem found, not the first only.
@@ -65,12 +68,24 @@ class DatabaseError(RateLimitError):
     """The analytics database cannot be used now; trying again may help."""
 
 
-class SchemaMissingError(DatabaseError):
-    """The database is there and has not the tables: `otel-ratelimit db upgrade` makes them."""
+class DatabaseUnreachableError(DatabaseError):
+    """There is no connection, so nothing was done."""
 
 
 class DatabaseTimeoutError(DatabaseError):
-    """A statement took longer than it may; less at once may do."""
+    """A statement took longer than it may; less at once may do. Whether it was carried out is not known."""
+
+
+class DatabaseBusyError(DatabaseError):
+    """A table is held by somebody else; nothing was done."""
+
+
+class DataRefusedError(DatabaseError):
+    """The values themselves were refused, and will be again; nothing was done."""
+
+
+class SchemaMissingError(DatabaseError):
+    """The database is there and has not the tables: `otel-ratelimit db upgrade` makes them."""
 
 
 class RemediableError(RateLimitError):

@@ -338,6 +338,7 @@ class RateLimit:
             # The application made its own since; its place is not ours to share.
             limiters.discard(self.limiter)
         self._worker.ensure_started()
+        _warn_of_hidden_routes(app)
         if self._storage.local and request.environ.get("wsgi.multiprocess"):
             count = worker_count(sys.argv, self._environ)
             _log.warning(
@@ -367,6 +368,18 @@ def _api_services() -> ApiServices | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
     rate_limit = app.extensions.get(EXTENSION)
     return rate_limit.api_services(app) if isinstance(rate_limit, RateLimit) else None
+
+
+def _warn_of_hidden_routes(app: Flask) -> None:
+    hidden = [
+        str(rule)
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(f"{URL_PREFIX}/") and not rule.endpoint.startswith(f"{BLUEPRINT_NAME}.")
+    ]
+    if hidden:
+        _log.warning(
+            "%s belongs to otel-ratelimit, which may answer in place of %s", URL_PREFIX, ", ".join(hidden)
+        )
 
 
 def _attached(app: Flask) -> AttachedHooks:

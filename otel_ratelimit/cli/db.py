@@ -17,9 +17,12 @@ from otel_ratelimit.cli.output import CHECK_FAILED, fail, print_json
 from otel_ratelimit.errors import ConfigurationError, DatabaseError
 from otel_ratelimit.policy import builtin_policy, load_policy
 from otel_ratelimit.policy.quantities import parse_duration
+from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
 from otel_ratelimit.settings import settings_from
+
+CONNECT_SECONDS = 10.0
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -83,7 +86,11 @@ def maintain_command(database_url: str | None, retention: str | None, as_json: b
     """
     kept = _retention(retention)
     with _errors(), chosen_database(database_url) as url:
-        report = maintain(url, now=datetime.now(UTC), retention=kept, report=_progress)
+        database = Database(url, connect_seconds=CONNECT_SECONDS)
+        try:
+            report = maintain(database, now=datetime.now(UTC), retention=kept, report=_progress)
+        finally:
+            database.close()
     if as_json:
         print_json({"retention_seconds": kept.total_seconds(), **asdict(report)})
     else:

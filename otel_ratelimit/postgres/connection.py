@@ -14,30 +14,96 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import psycopg2
-from psycopg2 import errorcodes, extensions
+from psycopg2 import extensions, sql
 
-from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
+from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError
+from otel_ratelimit.postgres.addresses import with_addresses
+from otel_ratelimit.postgres.refusals import no_connection, translated
 
 CONNECT_SECONDS: Final = 3.0
 STATEMENT_SECONDS: Final = 10.0
 APPLICATION_NAME: Final = "otel-ratelimit"
 
 _MOST_IDLE: Final = 2
-_MISSING: Final = frozenset(
-    {
-        errorcodes.UNDEFINED_TABLE,
-        errorcodes.UNDEFINED_COLUMN,
-        errorcodes.UNDEFINED_FUNCTION,
-        errorcodes.INVALID_SCHEMA_NAME,
-    }
-)
 
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement came to."""
+
+    rows: list[Row]
+    """None where it returns none."""
+    touched: int
+    """Rows that it returned or changed."""
+
+
+class Session:
+    """A connection, on which one statement runs after the other."""
+
+    def __init__(self, connection: extensions.connection, monotonic: Callable[[], float]) -> None:
+        self._connection = connection
+        self._monotonic = monotonic
+
+    def run(
+        self,
+        statement: str | sql.Composed,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        deadline: float,
+    ) -> Answer:
+        """Run a statement, or several with semicolons between, which are a transaction unless they say other.
+
+        Args:
+            statement: with `%(name)s` for the parameters.
+            parameters: their values.
+            deadline: on the clock of the database; the connection is closed when it is over.
+
+        Raises:
+            DatabaseError: it was refused; `DatabaseTimeoutError`: there was no answer in time.
+        """
+        with translated(self._connection), self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            if not _finished(self._connection, deadline, self._monotonic):
+                self._connection.close()
+                raise DatabaseTimeoutError("the database gave no sign of an answer in time")
+            return Answer(cursor.fetchall() if cursor.description else [], cursor.rowcount)
+
+    @contextmanager
+    def transaction(self, seconds: float) -> Iterator[Transaction]:
+        """Statements of which all or none are carried out, within `seconds`.
+
+        Raises:
+            DatabaseError: one of them was refused, or there was no answer in time.
+        """
+        transaction = Transaction(self, self._monotonic() + seconds)
+        transaction.run("BEGIN")
+        try:
+            yield transaction
+        except BaseException:
+            if not self._connection.closed:
+                transaction.run("ROLLBACK")
+            raise
+        transaction.run("COMMIT")
+
+
+class Transaction(NamedTuple):
+    """What can be done within one."""
+
+    session: Session
+    deadline: float
+
+    def run(self, statement: str | sql.Composed, parameters: Mapping[str, object] | None = None) -> Answer:
+        """As `Session.run`."""
+        return self.session.run(statement, parameters, deadline=self.deadline)
 
 
 class _Idle(NamedTuple):
@@ -75,7 +141,7 @@ class Database:
         self._lock = threading.Lock()
         self._idle: list[_Idle] = []
 
-    def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+    def rows(self, statement: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """Run one statement in a transaction of its own; its rows, none where it returns none.
 
         Raises:
@@ -84,18 +150,28 @@ class Database:
             DatabaseError: no connection, no answer in time, or refused. Whether a statement that
                 writes has been carried out is then not known.
         """
+        # So that the server gives up as well. LOCAL: it must not stay behind in a pooler's connection.
+        limit = f"SET LOCAL statement_timeout = {int(self._statement_seconds * 1000)};\n"
+        with self.session() as session:
+            deadline = self._monotonic() + self._statement_seconds
+            return session.run(limit + statement, parameters, deadline=deadline).rows
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A connection for oneself; kept for others afterwards, unless something went wrong on it.
+
+        Raises:
+            DatabaseUnreachableError: there is none.
+        """
         connection = self._take()
         try:
-            rows = self._run(connection, sql, parameters)
-        except psycopg2.Error as error:
-            self._give_back(connection)
-            raise _translated(error) from error
+            yield Session(connection, self._monotonic)
         except BaseException:
-            # What is left of the conversation would be taken for the next one's answer.
+            # What is left of the conversation would be taken for the next one's answer; and what was refused
+            # because the session is read only, or the role has no right, may go well in another.
             connection.close()
             raise
         self._give_back(connection)
-        return rows
 
     def close(self) -> None:
         """Close the connections that are kept; the next statement opens another."""
@@ -128,35 +204,17 @@ class Database:
         connection.close()
 
     def _open(self) -> extensions.connection:
-        text = self._dsn()
+        given = extensions.parse_dsn(self._dsn())
         deadline = self._monotonic() + self._connect_seconds
+        places = with_addresses(given, os.environ, self._connect_seconds)
         try:
-            connection = extensions.connection(text, async_=True)
-            self._wait(connection, deadline, "a connection")
+            connection = extensions.connection(extensions.make_dsn(**places), async_=True)
+            if _finished(connection, deadline, self._monotonic):
+                return connection
+            connection.close()
         except psycopg2.Error as error:
-            raise _translated(error) from error
-        return connection
-
-    def _run(
-        self, connection: extensions.connection, sql: str, parameters: Mapping[str, object] | None
-    ) -> list[Row]:
-        deadline = self._monotonic() + self._statement_seconds
-        # So that the server gives up as well. LOCAL: it must not stay behind in a pooler's connection.
-        limit = f"SET LOCAL statement_timeout = {int(self._statement_seconds * 1000)};\n"
-        with connection.cursor() as cursor:
-            cursor.execute(limit + sql, parameters)
-            self._wait(connection, deadline, "an answer")
-            return cursor.fetchall() if cursor.description else []
-
-    def _wait(self, connection: extensions.connection, deadline: float, what: str) -> None:
-        while True:
-            state = connection.poll()
-            if state == extensions.POLL_OK:
-                return
-            left = deadline - self._monotonic()
-            if left <= 0.0 or not _ready(connection, state, left):
-                connection.close()
-                raise DatabaseTimeoutError(f"the database gave no sign of {what} in time")
+            raise no_connection(given, str(error)) from None  # its context would repeat the message
+        raise no_connection(given, f"no answer within {self._connect_seconds:g} s")
 
 
 def dsn(url: str) -> str:
@@ -165,14 +223,32 @@ def dsn(url: str) -> str:
     Raises:
         DatabaseError: it cannot be understood; says what would be right, and not the password.
     """
+    given: dict[str, str] | None
     try:
         given = extensions.parse_dsn(url)
     except psycopg2.ProgrammingError:
+        given = None
+    if given is None or _misread(given):
         raise DatabaseError(
             "the database URL cannot be understood; write postgresql://user:password@host:5432/database,"
             " with / ? # @ : in a password as %2F %3F %23 %40 %3A"
-        ) from None
+        )
     return str(extensions.make_dsn(**{"fallback_application_name": APPLICATION_NAME, **given}))
+
+
+def _misread(given: Mapping[str, str]) -> bool:
+    """Whether a part of the password has become part of something else, which messages would show."""
+    port = given.get("port", "0").replace(",", "")
+    return not port.isdigit() or "@" in given.get("host", "") + given.get("dbname", "")
+
+
+def _finished(connection: extensions.connection, deadline: float, monotonic: Callable[[], float]) -> bool:
+    """Wait for what `connection` is at; False when `deadline` is over."""
+    while (state := connection.poll()) != extensions.POLL_OK:
+        left = deadline - monotonic()
+        if left <= 0.0 or not _ready(connection, state, left):
+            return False
+    return True
 
 
 def _ready(connection: extensions.connection, state: int, seconds: float) -> bool:
@@ -189,18 +265,3 @@ def _hung_up(connection: extensions.connection) -> bool:
         return False
     connection.close()
     return True
-
-
-def _translated(error: psycopg2.Error) -> DatabaseError:
-    if error.pgcode in _MISSING:
-        return SchemaMissingError(
-            f"the database has not the tables of this version ({_first_line(error)});"
-            " run `otel-ratelimit db upgrade`"
-        )
-    if error.pgcode == errorcodes.QUERY_CANCELED:
-        return DatabaseTimeoutError(_first_line(error))
-    return DatabaseError(_first_line(error) or type(error).__name__)
-
-
-def _first_line(error: psycopg2.Error) -> str:
-    return str(error).strip().partition("\n")[0]

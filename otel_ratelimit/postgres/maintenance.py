@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from psycopg2 import errors, extensions, sql
+from psycopg2 import sql
 
-from otel_ratelimit.postgres.session import hung_up_after, session, translated
+from otel_ratelimit.errors import DatabaseBusyError
+from otel_ratelimit.postgres.connection import Database, Session, Transaction
 from otel_ratelimit.postgres.statements import statements
 
 LOCK: Final = 0x6F74_656C_726C_0002
@@ -37,7 +38,6 @@ _AGED: Final = (
     "query_logs",
     "query_templates",
 )
-_BUSY: Final = (errors.LockNotAvailable, errors.DeadlockDetected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class MaintenanceReport:
 
 
 def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
-    url_or_connection: str | extensions.connection,
+    database: Database,
     *,
     now: datetime,
     retention: timedelta,
@@ -68,7 +68,7 @@ def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
     """Make the partitions of today and `days_ahead` days, and delete what is older than `retention`.
 
     Args:
-        url_or_connection: where; a connection must be idle, and is idle again afterwards.
+        database: where.
         now: aware; days are those of UTC.
         retention: how long rows are kept, more than nothing.
         days_ahead: partitions made in advance, days.
@@ -83,24 +83,24 @@ def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
         raise ValueError(f"{now} has no time zone; give an aware time, such as datetime.now(UTC)")
     if retention <= timedelta() or days_ahead < 0:
         raise ValueError(f"retention {retention} must be positive, and days_ahead {days_ahead} not negative")
-    with _idle(url_or_connection) as connection, _alone(connection, patience_seconds) as alone:
+    with database.session() as session, _alone(session, patience_seconds) as alone:
         if not alone:
             return MaintenanceReport(skipped=True, rows_deleted={})
-        return _Run(connection, now.astimezone(UTC), retention, patience_seconds, report).all(days_ahead)
+        return _Run(session, now.astimezone(UTC), retention, patience_seconds, report).all(days_ahead)
 
 
 class _Run:
-    """One run, on a connection that holds the lock."""
+    """One run, in a session that holds the lock."""
 
     def __init__(
         self,
-        connection: extensions.connection,
+        session: Session,
         now: datetime,
         retention: timedelta,
         patience_seconds: float,
         report: Callable[[str], None],
     ) -> None:
-        self._connection = connection
+        self._session = session
         self._patience_seconds = patience_seconds
         self._now = now
         self._cutoff = now - retention
@@ -129,15 +129,14 @@ class _Run:
         )
 
     def _partitions(self) -> list[date]:
-        with self._transaction() as cursor:
-            cursor.execute(self._sql["partitions"])
-            return [day for (name,) in cursor.fetchall() if (day := _day(name)) is not None]
+        with self._transaction() as transaction:
+            rows = transaction.run(self._sql["partitions"]).rows
+        return [day for (name,) in rows if (day := _day(name)) is not None]
 
     def _days_without_partition(self, last: date) -> set[date]:
-        with self._transaction() as cursor:
-            period = {"start": self._cutoff, "end": _start(last + timedelta(days=1))}
-            cursor.execute(self._sql["days_without_partition"], period)
-            return {day for (day,) in cursor.fetchall()}
+        period = {"start": self._cutoff, "end": _start(last + timedelta(days=1))}
+        with self._transaction() as transaction:
+            return {day for (day,) in transaction.run(self._sql["days_without_partition"], period).rows}
 
     def _create(self, day: date) -> int | None:
         """Rows moved; None if it could not be made now."""
@@ -146,16 +145,14 @@ class _Run:
             return None
         period = {"start": _start(day), "end": _start(day + timedelta(days=1))}
         try:
-            with self._transaction() as cursor:
-                cursor.execute(self._on(day, "make_partition"), period)
+            with self._transaction() as transaction:
+                transaction.run(self._on(day, "make_partition"), period)
                 # Most rows while writers go on, then those that have arrived meanwhile.
-                cursor.execute(self._on(day, "move_rows"), period)
-                moved = cursor.rowcount
-                cursor.execute(self._sql["hold_writers"])
-                cursor.execute(self._on(day, "move_rows"), period)
-                moved += cursor.rowcount
-                cursor.execute(self._on(day, "attach_partition"), period)
-        except _BUSY:
+                moved = transaction.run(self._on(day, "move_rows"), period).touched
+                transaction.run(self._sql["hold_writers"])
+                moved += transaction.run(self._on(day, "move_rows"), period).touched
+                transaction.run(self._on(day, "attach_partition"), period)
+        except DatabaseBusyError:
             self._postpone(day)
             return None
         self._report(f"made {_name(day)}" + (f", moved {moved} rows to it" if moved else ""))
@@ -166,20 +163,19 @@ class _Run:
             self._postpone(day)
             return False
         try:
-            with self._transaction() as cursor:
-                cursor.execute(self._on(day, "drop_partition"))
-        except _BUSY:
+            with self._transaction() as transaction:
+                transaction.run(self._on(day, "drop_partition"))
+        except DatabaseBusyError:
             self._postpone(day)
             return False
         self._report(f"dropped {_name(day)}")
         return True
 
     def _delete(self, table: str, before: datetime) -> int:
-        total = 0
+        total, chunk = 0, {"before": before, "chunk": CHUNK_ROWS}
         while True:
-            with self._transaction() as cursor:
-                cursor.execute(self._sql[f"delete_{table}"], {"before": before, "chunk": CHUNK_ROWS})
-                deleted = cursor.rowcount
+            with self._transaction() as transaction:
+                deleted = transaction.run(self._sql[f"delete_{table}"], chunk).touched
             total += deleted
             if deleted:
                 self._report(f"deleted {total} rows of {table}")
@@ -195,11 +191,11 @@ class _Run:
         return sql.SQL(self._sql[statement]).format(partition=sql.Identifier("otel_ratelimit", _name(day)))
 
     @contextmanager
-    def _transaction(self) -> Iterator[extensions.cursor]:
-        with _transaction(self._connection, self._patience_seconds) as cursor:
+    def _transaction(self) -> Iterator[Transaction]:
+        with self._session.transaction(self._patience_seconds) as transaction:
             # The server gives up as well.
-            cursor.execute(self._sql["begin"], {"milliseconds": int(self._patience_seconds * 1000)})
-            yield cursor
+            transaction.run(self._sql["begin"], {"milliseconds": int(self._patience_seconds * 1000)})
+            yield transaction
 
 
 def _name(day: date) -> str:
@@ -220,40 +216,12 @@ def _start(day: date) -> datetime:
 
 
 @contextmanager
-def _idle(url_or_connection: str | extensions.connection) -> Iterator[extensions.connection]:
-    if isinstance(url_or_connection, str):
-        with session(url_or_connection) as connection:
-            yield connection
-        return
-    connection = url_or_connection
-    if connection.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
-        raise ValueError("the connection is in the middle of a transaction; end that first")
-    before = connection.autocommit
-    connection.autocommit = False
-    try:
-        with translated(connection):
-            yield connection
-    finally:
-        if not connection.closed:
-            connection.autocommit = before
-
-
-@contextmanager
-def _alone(connection: extensions.connection, patience_seconds: float) -> Iterator[bool]:
-    """Whether no other process is at it; the lock is held meanwhile."""
+def _alone(session: Session, patience_seconds: float) -> Iterator[bool]:
+    """Whether no other process is at it; the lock is held meanwhile, and goes with a session that fails."""
     named = statements("maintenance")
-    with _transaction(connection, patience_seconds) as cursor:
-        cursor.execute(named["try_lock"], {"lock": LOCK})
-        alone = cursor.fetchone() == (True,)
-    try:
-        yield alone
-    finally:
-        if alone and not connection.closed:
-            with _transaction(connection, patience_seconds) as cursor:
-                cursor.execute(named["unlock"], {"lock": LOCK})
-
-
-@contextmanager
-def _transaction(connection: extensions.connection, patience_seconds: float) -> Iterator[extensions.cursor]:
-    with hung_up_after(connection, patience_seconds), connection, connection.cursor() as cursor:
-        yield cursor
+    with session.transaction(patience_seconds) as transaction:
+        (alone,) = transaction.run(named["try_lock"], {"lock": LOCK}).rows[0]
+    yield alone
+    if alone:
+        with session.transaction(patience_seconds) as transaction:
+            transaction.run(named["unlock"], {"lock": LOCK})

@@ -77,6 +77,7 @@ def upgrade(url: str, *, revision: str = "head", report: Callable[[str], None] =
         done = steps.up_to(_revision(connection, steps))
         todo = target[len(done) :]
         if todo:
+            _check_encoding(connection)
             _make_schema(connection)
             _run_alembic(connection, steps, "upgrade", todo[-1], report)
         return list(todo)
@@ -137,6 +138,17 @@ def plan_downgrade(url: str, *, revision: str = "base") -> Downgrade:
         table for step in undone for table in _DROPPED.findall(_sql(steps.folder / "sql", step, "down"))
     ]
     return Downgrade(undone, tuple(tables))
+
+
+def _check_encoding(connection: extensions.connection) -> None:
+    """Clients choose what they send, and only UTF8 can keep all of it."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        database = connection.info.dbname
+        raise DatabaseError(
+            f"database {database} is in {encoding}, and analytics need UTF8: name another, made with CREATE"
+            " DATABASE analytics ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
 
 
 def sql_step(file: str) -> tuple[Callable[[], None], Callable[[], None]]:

@@ -20,7 +20,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    DatabaseUnreachableError,
+    DataRefusedError,
+    SchemaMissingError,
+)
 from otel_ratelimit.events import Decision, Outcome
 from otel_ratelimit.recorder.usage import UsageBuffer
 from otel_ratelimit.recorder.violations import USER_AGENT_CHARACTERS, ViolationBuffer
@@ -31,6 +37,8 @@ _log = logging.getLogger(__name__)
 _REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
 _RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 UNKNOWN_CLIENT: Final = "unknown"
+_NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, DataRefusedError, SchemaMissingError)
+"""Errors after which it is known that nothing was written."""
 CLOSE_SECONDS: Final = 5.0
 """How long the end of the process waits for a write that is under way."""
 
@@ -95,6 +103,7 @@ class Recorder:
         self._usage = UsageBuffer()
         self._writing = threading.Lock()
         self._unwritten: Batch | None = None
+        self._may_be_written = False
         self._is_full = False
         self._next_flush = monotonic() + flush_interval
         self._retry_at = 0.0
@@ -150,11 +159,7 @@ class Recorder:
                 self._flush(everything=True)
             finally:
                 self._writing.release()
-        lost = self.state.pending
-        if lost:
-            self._dropped += lost
-            self._listener.dropped(lost)
-            _log.error("%d violations could not be written before the end: %s", lost, self._failing)
+        self._give_up()
         self._violations.clear()
         self._usage.clear()
         self._unwritten = None
@@ -168,6 +173,25 @@ class Recorder:
         self._unwritten = None
         self._is_full = False
         self._recorded = self._dropped = 0
+
+    def _give_up(self) -> None:
+        """Count as dropped, and say, what is left at the end."""
+        left = Batch(self._new_id(), self._violations.take(everything=True), self._usage.take())
+        unwritten = self._unwritten
+        if unwritten is not None and not self._may_be_written:
+            left = Batch(left.id, left.violations + unwritten.violations, left.usage + unwritten.usage)
+        elif unwritten is not None:
+            self._lost(unwritten, "it is not known whether %s were written before the end: %s", self._failing)
+        if left.violations or left.usage:
+            self._lost(left, "%s could not be written before the end: %s", self._failing)
+
+    def _lost(self, batch: Batch, sentence: str, reason: str) -> None:
+        if batch.recorded:
+            self._dropped += batch.recorded
+            self._listener.dropped(batch.recorded)
+        requests = sum(row.requests for row in batch.usage)
+        what = f"{batch.recorded} violations and the usage of {requests} requests"
+        _log.error(sentence, what, reason)
 
     def _flush(self, *, everything: bool) -> bool:
         if self._unwritten is not None:
@@ -184,7 +208,7 @@ class Recorder:
             return True
         batch = Batch(self._new_id(), violations, usage)
         # Set before it is tried: whatever happens, it is not lost.
-        self._unwritten = batch
+        self._unwritten, self._may_be_written = batch, False
         if self._write(batch):
             self._unwritten = None
             return True
@@ -193,7 +217,13 @@ class Recorder:
     def _write(self, batch: Batch) -> bool:
         try:
             self._writer.write(batch)
+        except DataRefusedError as error:
+            # Tried again it would be refused again, and all that comes after it would wait.
+            self._lost(batch, "%s are given up, because the database will not have them: %s", str(error))
+            self._failing, self._failures, self._retry_at = "", 0, 0.0
+            return True
         except DatabaseError as error:
+            self._may_be_written |= not isinstance(error, _NOT_DONE)
             self._failed(error)
             return False
         self._succeeded(batch)

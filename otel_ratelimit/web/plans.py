@@ -22,7 +22,7 @@ KNOWN_METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 )
 
-OWN_ENDPOINTS: Final = "otel_ratelimit."
+OWN_ENDPOINTS: Final = "_otel_ratelimit_api."
 """What the endpoints of our own HTTP API begin with: its blueprint's name."""
 
 

@@ -140,6 +140,26 @@ def test_an_application_that_has_served_already_is_limited_without_the_api(app, 
     assert [client.get("/a").status_code for _ in range(4)] == [200] * 3 + [429]
 
 
+def test_a_route_of_the_application_that_is_hidden_is_said_once(app, limited, caplog):
+    limited()
+    app.add_url_rule("/api/rate-limit/metrics", "theirs", lambda: "theirs")
+    client = app.test_client()
+    for _ in range(2):
+        assert get(client, "/api/rate-limit/metrics").json["storage"]
+    said = [r.message for r in caplog.records if "/api/rate-limit" in r.message]
+    assert said == [
+        "/api/rate-limit belongs to otel-ratelimit, which may answer in place of /api/rate-limit/metrics"
+    ]
+
+
+def test_an_application_may_have_a_blueprint_called_as_we_are(app, limited):
+    limited()
+    blueprint = flask.Blueprint("otel_ratelimit", __name__)
+    blueprint.add_url_rule("/theirs", "view", lambda: "theirs")
+    app.register_blueprint(blueprint)
+    assert app.test_client().get("/theirs").text == "theirs"
+
+
 def test_the_application_can_record_a_refusal_of_its_own(app, limited, rows):
     def view():
         recorded = log_rate_limit_violation(

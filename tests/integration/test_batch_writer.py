@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from dataclasses import replace
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.events import Outcome
 from otel_ratelimit.identity.privacy import address_keeper, mask_address
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres.statements import statements
 from otel_ratelimit.records import Batch, UsageRow, Violation
 
 VIOLATION = Violation(
@@ -160,6 +162,23 @@ def test_an_address_is_kept_whole_masked_or_hashed(opened, rows):
     whole, masked, hashed = [client for (client,) in rows("client")]
     assert (whole, masked) == ("192.0.2.77", "192.0.2.0/24")
     assert re.fullmatch("[0-9a-f]{32}", hashed)
+
+
+def test_a_secret_that_another_process_is_making_is_waited_for_and_used(opened, rows):
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid"
+    waiting += " FROM pg_database WHERE datname = current_database())"
+    late = threading.Thread(
+        target=lambda: writer(opened, addresses="hashed").write(Batch(uuid4(), (VIOLATION,), ()))
+    )
+    with opened.session() as session, session.transaction(10.0) as first:
+        first.run(statements("recorder")["make_hash_key"].partition(";")[2], {"secret": b"1" * 32})
+        late.start()
+        deadline = time.monotonic() + 10.0
+        while not opened.rows(waiting):
+            assert time.monotonic() < deadline
+    late.join()
+    assert [bytes(secret) for (secret,) in rows("secret", "hash_keys")] == [b"1" * 32]
+    assert rows("client") == [(address_keeper("hashed", b"1" * 32)(VIOLATION.client),)]
 
 
 def test_all_processes_hash_with_the_one_secret_of_the_database(opened, rows, each_database):

@@ -13,9 +13,16 @@ from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from psycopg2.extensions import parse_dsn
 from psycopg2.extras import wait_select
 
-from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
+from otel_ratelimit.errors import (
+    DatabaseError,
+    DatabaseTimeoutError,
+    DatabaseUnreachableError,
+    DataRefusedError,
+    SchemaMissingError,
+)
 from otel_ratelimit.postgres import Database
 
 
@@ -82,9 +89,10 @@ def test_a_silent_server_is_waited_for_as_long_as_was_said(opened, own_postgres)
     database.rows("SELECT 1")
     own_postgres.pause()
     began = time.monotonic()
-    for _ in range(2):  # the connection that is there, then a new one
-        with pytest.raises(DatabaseError, match="gave no sign of"):
-            database.rows("SELECT 1")
+    with pytest.raises(DatabaseTimeoutError, match="no sign of an answer"):
+        database.rows("SELECT 1")
+    with pytest.raises(DatabaseUnreachableError, match=r"no answer within 0\.3 s; .* firewall"):
+        database.rows("SELECT 1")
     assert time.monotonic() - began < 3.0
     own_postgres.resume()
     assert database.rows("SELECT 1") == [(1,)]
@@ -95,7 +103,7 @@ def test_a_port_that_takes_connections_and_says_nothing_is_not_waited_for(opened
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         database = opened(f"postgresql://u@127.0.0.1:{listener.getsockname()[1]}/d", connect_seconds=0.2)
-        with pytest.raises(DatabaseError, match="a connection"):
+        with pytest.raises(DatabaseUnreachableError, match="cannot connect to database d at 127"):
             database.rows("SELECT 1")
 
 
@@ -125,12 +133,44 @@ def test_a_url_that_cannot_be_understood_is_refused_without_showing_it(url):
     assert "p@ss" not in str(caught.value)
 
 
-def test_a_statement_that_fails_leaves_the_connection_usable(opened, empty_database):
+def test_after_a_failure_the_next_statement_finds_another_connection(opened, empty_database):
     database = opened(empty_database)
     (before,) = database.rows("SELECT pg_backend_pid()")
     with pytest.raises(DatabaseError, match="division by zero"):
         database.rows("SELECT 1 / 0")
-    assert database.rows("SELECT pg_backend_pid()") == [before]
+    assert database.rows("SELECT pg_backend_pid()") != [before]
+
+
+def test_a_database_that_was_read_only_for_a_while_is_written_again(opened, empty_database, postgres):
+    database, name = opened(empty_database), parse_dsn(empty_database)["dbname"]
+    operator = opened(postgres.dsn())
+    operator.rows(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    with pytest.raises(DatabaseError, match="read only: name the primary"):
+        database.rows("CREATE TABLE t ()")
+    operator.rows(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+    assert database.rows("CREATE TABLE t ()") == []
+
+
+def test_what_the_database_will_never_take_is_told_from_what_it_may_take_later(opened, empty_database):
+    database = opened(empty_database)
+    with pytest.raises(DataRefusedError, match="out of range"):
+        database.rows("SELECT 1000000::smallint")
+
+
+def test_a_name_server_that_does_not_answer_holds_up_nobody(opened, monkeypatch):
+    answered = threading.Event()
+
+    def getaddrinfo(*_, **__):
+        answered.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    database = opened("postgresql://u@db.example.internal/d", connect_seconds=0.2)
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnreachableError, match=r"no answer within 0\.2 s"):
+        database.rows("SELECT 1")
+    answered.set()
+    assert time.monotonic() - began < 5.0
 
 
 def test_a_forked_child_opens_its_own_and_leaves_the_parents_alone(opened, empty_database):

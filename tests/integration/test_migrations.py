@@ -224,7 +224,7 @@ def test_a_schema_made_by_an_administrator_is_used_and_kept(empty_database, role
 
 
 def test_a_user_without_rights_on_the_schema_is_told_so(database, role):
-    with pytest.raises(DatabaseError, match=r'permission denied.*rather than as "the-app"'):
+    with pytest.raises(DatabaseError, match=r'permission denied.*grant it to "the-app", or .* as the owner'):
         current(as_user(database, role))
 
 
@@ -319,3 +319,21 @@ def test_migrations_are_found_in_a_checkout_and_in_an_installed_package(tmp_path
     build = tomllib.loads((MIGRATIONS.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     shipped_as = build["targets"]["wheel"]["force-include"]["migrations"]
     assert package.parent / shipped_as == shipped.parent
+
+
+def test_a_database_that_cannot_keep_all_that_clients_send_is_refused_with_what_to_make(postgres):
+    with closing(extensions.connection(postgres.dsn())) as operator:
+        operator.autocommit = True
+        operator.cursor().execute(
+            "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+    try:
+        with pytest.raises(DatabaseError, match=r"latin is in LATIN1.* CREATE DATABASE .* ENCODING 'UTF8'"):
+            upgrade(postgres.dsn("latin"))
+        assert (
+            query(postgres.dsn("latin"), "SELECT 1 FROM pg_namespace WHERE nspname = 'otel_ratelimit'") == []
+        )
+    finally:
+        with closing(extensions.connection(postgres.dsn())) as operator:
+            operator.autocommit = True
+            operator.cursor().execute("DROP DATABASE latin")

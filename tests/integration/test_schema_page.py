@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.postgres.schema_page import schema_page
@@ -26,7 +28,8 @@ def test_the_page_is_the_same_from_another_version_of_postgresql(debian_postgres
 
 
 def test_the_page_does_not_change_from_day_to_day(database):
-    maintain(database, now=datetime(2026, 6, 15, tzinfo=UTC), retention=timedelta(days=30))
+    with closing(Database(database)) as analytics:
+        maintain(analytics, now=datetime(2026, 6, 15, tzinfo=UTC), retention=timedelta(days=30))
     assert schema_page(database) == PAGE.read_text(encoding="utf-8")
 
 

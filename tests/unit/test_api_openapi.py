@@ -11,7 +11,7 @@ import pytest
 
 from otel_ratelimit.events import StorageSnapshot
 from otel_ratelimit.storage import BoundedMemoryStorage
-from otel_ratelimit.web.api import ApiServices, CleanupTally, api_blueprint
+from otel_ratelimit.web.api import BLUEPRINT_NAME, ApiServices, CleanupTally, api_blueprint
 
 TOKEN = "a-token-for-reading"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -75,7 +75,7 @@ def test_what_is_described_is_what_is_routed(client, document):
     routed = {
         (method, rule.rule)
         for rule in client.application.url_map.iter_rules()
-        if rule.endpoint.startswith("otel_ratelimit.") and rule.methods
+        if rule.endpoint.startswith(f"{BLUEPRINT_NAME}.") and rule.methods
         for method in rule.methods - {"HEAD"}
     }
     assert routed == set(operations(document))

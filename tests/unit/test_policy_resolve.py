@@ -250,9 +250,11 @@ def test_what_is_only_observed_has_a_counter_of_its_own():
 
 @pytest.mark.parametrize("shadow", [False, True])
 def test_our_own_api_is_limited_by_address_even_in_shadow(shadow):
-    plan = resolver(shadow=shadow).own_api("otel_ratelimit.metrics", "GET", "/api/rate-limit/metrics")
+    plan = resolver(shadow=shadow).own_api("_otel_ratelimit_api.metrics", "GET", "/api/rate-limit/metrics")
     [window] = plan.windows
     assert (window.amount, window.seconds, window.shadow) == (120, 60, False)
     assert (plan.key, plan.tier) == (KeySpec("ip"), "rate-limit-api")
-    another = resolver(shadow=shadow).own_api("otel_ratelimit.status", "DELETE", "/api/rate-limit/status")
+    another = resolver(shadow=shadow).own_api(
+        "_otel_ratelimit_api.status", "DELETE", "/api/rate-limit/status"
+    )
     assert another.windows[0].prefix == window.prefix, "its endpoints share one count"

@@ -8,7 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.errors import (
+    DatabaseError,
+    DatabaseTimeoutError,
+    DatabaseUnreachableError,
+    DataRefusedError,
+)
+from otel_ratelimit.events import Decision, KeySpec, Outcome, RoutePlan
 from otel_ratelimit.recorder import Recorder
 from otel_ratelimit.records import Violation
 
@@ -42,11 +48,12 @@ class Table:
 
     def write(self, batch):
         self.asked += 1
-        if self.failure and not self.answer_lost:
-            raise DatabaseError(self.failure)
+        failure = DatabaseError(self.failure) if isinstance(self.failure, str) else self.failure
+        if failure is not None and not self.answer_lost:
+            raise failure
         self.batches[batch.id] = batch
-        if self.failure:
-            raise DatabaseError(self.failure)
+        if failure is not None:
+            raise failure
 
     def close(self):
         self.closed = True
@@ -184,14 +191,56 @@ def test_at_the_end_everything_is_written_the_batch_that_failed_too(recorder, ta
 
 
 def test_what_cannot_be_written_at_the_end_is_counted_and_said(recorder, table, listener, caplog):
-    table.failure = "down"
+    table.failure = DatabaseUnreachableError("down")
     violate(recorder, "a", "a", "b", "c")
     recorder.tick()
     violate(recorder, "d")
     recorder.close()
     assert listener.lost == 5
     assert recorder.state.dropped == 5
-    assert "5 violations could not be written before the end: down" in caplog.text
+    said = "5 violations and the usage of 0 requests could not be written before the end: down"
+    assert said in caplog.text
+    assert "not known" not in caplog.text
+
+
+def test_of_what_may_have_arrived_before_the_end_no_loss_is_claimed(recorder, table, listener, caplog):
+    table.failure = DatabaseTimeoutError("no answer")
+    violate(recorder, "a", "a", "b", "c")
+    recorder.tick()
+    table.failure = DatabaseUnreachableError("down")
+    violate(recorder, "d")
+    recorder.close()
+    assert listener.lost == 5
+    assert "not known whether 4 violations and the usage of 0 requests were written" in caplog.text
+    assert "1 violations and the usage of 0 requests could not be written" in caplog.text
+
+
+def test_usage_that_cannot_be_written_at_the_end_is_said(recorder, table, listener, caplog):
+    table.failure = DatabaseUnreachableError("down")
+    unlimited = RoutePlan("a", "GET", "/a", "default", True, KeySpec("ip"), (), 1, "closed", "")
+    for _ in range(3):
+        recorder.decided(Decision(Outcome.EXEMPT, unlimited, (), (), None, -1, 600.0, 0.001), None, None)
+    recorder.close()
+    assert "0 violations and the usage of 3 requests could not be written before the end: down" in caplog.text
+    assert listener.lost == 0
+
+
+def test_what_the_database_refuses_for_good_does_not_hold_up_what_comes_after(
+    recorder, table, listener, now, caplog
+):
+    table.failure = DataRefusedError("invalid byte sequence")
+    violate(recorder, "a", "b", "c")
+    now.seconds += 60.0
+    recorder.tick()
+    assert "3 violations and the usage of 0 requests are given up" in caplog.text
+    assert "invalid byte sequence" in caplog.text
+    assert (listener.lost, recorder.state.dropped, recorder.state.pending) == (3, 3, 0)
+    table.failure = None
+    violate(recorder, "d")
+    now.seconds += 60.0
+    recorder.tick()
+    assert (table.violations, listener.written) == (1, 1)
+    assert "nothing was lost" not in caplog.text
 
 
 def test_the_end_waits_for_a_write_that_is_under_way(table, listener, now):

@@ -38,7 +38,10 @@ usage AS (
 SELECT count(*) FROM batch
 
 -- name: make_hash_key
--- The first wins where several processes make one.
+-- The first wins where several processes make one. Without the lock the first to have a number need not be the
+-- first to be seen, and a process would go on with the second. The letters of its key are `otelrl`.
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SELECT pg_advisory_xact_lock(x'6F74656C726C0003'::bigint);
 INSERT INTO otel_ratelimit.hash_keys (secret)
 SELECT %(secret)s::bytea WHERE NOT EXISTS (SELECT FROM otel_ratelimit.hash_keys)
 

@@ -1,0 +1,114 @@
+"""What libpq and PostgreSQL say when something is refused, as errors that say what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg2
+from psycopg2 import errorcodes, errors, extensions
+
+from otel_ratelimit.errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    DatabaseTimeoutError,
+    DatabaseUnreachableError,
+    DataRefusedError,
+    SchemaMissingError,
+)
+
+_REMEDIES: Final = (
+    ("password authentication failed", "check the user and the password in the URL"),
+    ("no password supplied", "the URL needs a password: postgresql://user:password@host:5432/database"),
+    ("no pg_hba.conf entry", "pg_hba.conf of the server has to let this user in from here"),
+    ("Connection refused", "check host and port, and that PostgreSQL runs there"),
+    ("No such file or directory", "check host and port, and that PostgreSQL runs there"),
+    ("could not translate host name", "check the host's name"),
+    ("cannot be resolved", "check the host's name, and the name server"),
+    ("timeout expired", "nothing answers there: check host, port and firewall"),
+    ("no answer within", "nothing answers there: check host, port and firewall"),
+    ("starting up", "try again in a moment"),
+)
+"""What libpq says (no SQLSTATE comes with a refused connection), and what to do then."""
+_DATA: Final = ("22", "23")
+"""Classes of SQLSTATE: data exceptions, and violations of constraints."""
+_MISSING: Final = frozenset(
+    {
+        errorcodes.UNDEFINED_TABLE,
+        errorcodes.UNDEFINED_COLUMN,
+        errorcodes.UNDEFINED_FUNCTION,
+        errorcodes.INVALID_SCHEMA_NAME,
+    }
+)
+
+
+def no_connection(given: Mapping[str, str], reason: str) -> DatabaseUnreachableError:
+    """The error for a connection that could not be had.
+
+    Args:
+        given: what the connection was asked for with, as libpq's keywords.
+        reason: as libpq says it.
+    """
+    said = " ".join(reason.split())
+    database, user = given.get("dbname", ""), given.get("user", "")
+    place = given.get("host") or given.get("hostaddr") or "the local socket"
+    remedy = next((advice for sign, advice in _REMEDIES if sign in said), "")
+    if said.endswith("does not exist"):
+        thing, name = ("database", database) if "database" in said else ("role", user)
+        remedy = f'make it first: CREATE {thing.upper()} "{name}"'
+    return DatabaseUnreachableError(
+        f"cannot connect to database {database or '(named as the user)'} at {place}, port"
+        f" {given.get('port', '5432')}, as user {user or '(the operating system user)'}: {said}"
+        + (f"; {remedy}" if remedy else "")
+    )
+
+
+@contextmanager
+def translated(connection: extensions.connection) -> Iterator[None]:
+    """Raise as `DatabaseError` what psycopg2 raises on `connection`."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise refused(connection, error) from error
+
+
+def refused(connection: extensions.connection, error: psycopg2.Error) -> DatabaseError:
+    """The error for a statement that `connection` did not carry out."""
+    said = str(error).strip().partition("\n")[0] or type(error).__name__
+    if error.pgcode in _MISSING:
+        return SchemaMissingError(
+            f"the database has not the tables of this version ({said}); run `otel-ratelimit db upgrade`"
+        )
+    advice = _advice(connection, error, said)
+    return _kind(error)(f"{said}{advice}")
+
+
+def _kind(error: psycopg2.Error) -> type[DatabaseError]:
+    if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
+        return DatabaseBusyError
+    if isinstance(error, errors.QueryCanceled):
+        return DatabaseTimeoutError
+    if error.pgcode and error.pgcode.startswith(_DATA):
+        return DataRefusedError
+    return DatabaseError
+
+
+def _advice(connection: extensions.connection, error: psycopg2.Error, said: str) -> str:
+    """What to do about it, as the rest of the sentence."""
+    if isinstance(error, errors.InsufficientPrivilege):
+        return f"; {_grant(connection, said)}"
+    if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
+        return ": something is in use; try again, or end what uses it"
+    if isinstance(error, errors.DependentObjectsStillExist):
+        return f": {'; '.join((error.diag.message_detail or '').splitlines())}; drop those first"
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return "; this is a replica, or the database is read only: name the primary"
+    return ""
+
+
+def _grant(connection: extensions.connection, said: str) -> str:
+    info = connection.info
+    if said.startswith("permission denied for database"):
+        return f'grant it: GRANT CREATE ON DATABASE "{info.dbname}" TO "{info.user}"'
+    return f'grant it to "{info.user}", or do this as the owner of the schema otel_ratelimit'
