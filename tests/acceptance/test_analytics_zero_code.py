@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import threading
 import time
@@ -172,7 +173,9 @@ def test_a_silent_postgres_holds_up_no_request_and_no_stop(serve, rows, own_post
     server.stop()
     assert time.monotonic() - begun < 20
     assert statuses == {200: 4, 429: 96}
-    assert "96 violations could not be written before the end" in server.log
+    # Those of the batch that was under way may have arrived, and the log says so.
+    assert "it is not known whether" in server.log
+    assert sum(map(int, re.findall(r"(\d+) violations and the usage of", server.log))) == 96
 
 
 def test_a_worker_killed_loses_at_most_what_it_had_not_written(serve, rows, database):
