@@ -16,7 +16,6 @@ All of these read the database of `OTEL_RATELIMIT_DATABASE_URL` unless another i
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +29,9 @@ from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, By, Recommenda
 from otel_ratelimit.analysis.recommend import recommend_limits as _recommend
 from otel_ratelimit.analysis.room import BreathingRoom, breathing_room
 from otel_ratelimit.analysis.rows import Scope, ViolationGroup
-from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
-from otel_ratelimit.errors import ConfigurationError, Problem
-from otel_ratelimit.postgres import Database
+from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.records import Violation
-from otel_ratelimit.settings import PREFIX, settings_from
 from otel_ratelimit.telemetry import current_trace_id
 from otel_ratelimit.web.source import current_user_agent
 from otel_ratelimit.wiring import EXTENSION, RateLimit
@@ -196,18 +192,5 @@ def recommend_limits(  # noqa: PLR0913 - each is a part of the question, by name
 
 @contextmanager
 def _reader(given: str | None) -> Iterator[PostgresAnalytics]:
-    url = settings_from(os.environ, {"database_url": given}).database_url
-    if not url:
-        what, instead = (
-            "no database is named",
-            "set it, or pass database_url=postgresql://user:password@host/db",
-        )
-        raise ConfigurationError([Problem(f"{PREFIX}DATABASE_URL", what, instead)])
-    embedded = EmbeddedDatabase(url, lambda _: None, os.environ) if is_embedded(url) else None
-    database = Database(embedded.url if embedded is not None else url)
-    try:
+    with named_database(given) as database:
         yield PostgresAnalytics(database)
-    finally:
-        database.close()
-        if embedded is not None:
-            embedded.close()

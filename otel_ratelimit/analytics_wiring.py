@@ -9,7 +9,8 @@ import atexit
 import logging
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,7 +18,7 @@ from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.errors import ConfigurationError, DatabaseError, Problem
 from otel_ratelimit.events import Clock, Decision, Outcome
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
@@ -25,7 +26,7 @@ from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.recorder import Recorder
-from otel_ratelimit.settings import PREFIX, Settings
+from otel_ratelimit.settings import PREFIX, Settings, settings_from
 from otel_ratelimit.telemetry import RecorderTelemetry, current_trace_id, service_name
 
 _log = logging.getLogger(__name__)
@@ -104,6 +105,11 @@ class Analytics:
         else:
             self.recorder.decided(decision, None, None)
 
+    @property
+    def database(self) -> Database:
+        """Where the background thread writes."""
+        return self._writing
+
     def close(self) -> None:
         """Write what is left, and let go of the database."""
         self._worker.cancel(_TASK)
@@ -138,6 +144,29 @@ class Analytics:
             self._maintenance_failure = str(error)
         else:
             self._maintenance_failure = ""
+
+
+@contextmanager
+def named_database(given: str | None) -> Iterator[Database]:
+    """The database `given`, or that of the environment; closed afterwards.
+
+    Raises:
+        ConfigurationError: none is named.
+        DatabaseError: it cannot be used.
+    """
+    url = settings_from(os.environ, {"database_url": given}).database_url
+    if not url:
+        what = "no database is named"
+        instead = "set it, or pass database_url=postgresql://user:password@host/db"
+        raise ConfigurationError([Problem(f"{PREFIX}DATABASE_URL", what, instead)])
+    embedded = EmbeddedDatabase(url, lambda _: None, os.environ) if is_embedded(url) else None
+    database = Database(embedded.url if embedded is not None else url)
+    try:
+        yield database
+    finally:
+        database.close()
+        if embedded is not None:
+            embedded.close()
 
 
 def open_analytics(  # noqa: PLR0913 - as for `Analytics`

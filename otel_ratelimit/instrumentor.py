@@ -38,9 +38,12 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
 
     def _instrument(self, **kwargs: Any) -> None:
         try:
-            if not settings_from(os.environ).enabled:
+            settings = settings_from(os.environ)
+            if not settings.enabled:
                 _log.info("switched off by OTEL_RATELIMIT_ENABLED")
                 return
+            if settings.database_url:
+                self._prepare_queries()
         except Exception as error:  # noqa: BLE001 - reported again, and refused, when an app is made
             _log.error("%s", error)
         try:
@@ -49,6 +52,12 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
             self._wrapped = True
         except Exception:  # noqa: BLE001 - raising here would stop the instrumentors after this one
             _log.exception("rate limits are NOT active: Flask could not be instrumented")
+
+    def _prepare_queries(self) -> None:
+        """Before the application opens connections, which it may do before it makes its Flask."""
+        from otel_ratelimit.capture import prepare  # noqa: PLC0415 - most processes have no use for psycopg2
+
+        prepare()
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         if self._wrapped:

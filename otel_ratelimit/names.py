@@ -25,6 +25,9 @@ CLEANUP_DURATION: Final = "otel_ratelimit.cleanup.duration"
 KEY_FALLBACKS: Final = "otel_ratelimit.identity.fallbacks"
 VIOLATIONS_RECORDED: Final = "otel_ratelimit.violations.recorded"
 VIOLATIONS_DROPPED: Final = "otel_ratelimit.violations.dropped"
+QUERIES: Final = "otel_ratelimit.queries"
+QUERY_REPEATS: Final = "otel_ratelimit.query.repeats"
+QUERY_CAPTURE_DURATION: Final = "otel_ratelimit.query.capture.duration"
 POLICY_INFO: Final = "otel_ratelimit.policy.info"
 POLICY_RELOADS: Final = "otel_ratelimit.policy.reloads"
 
@@ -42,6 +45,13 @@ ERROR_TYPE: Final = "error.type"
 OUTCOME: Final = "otel_ratelimit.outcome"
 POLICY_HASH: Final = "otel_ratelimit.policy.hash"
 KEY: Final = "otel_ratelimit.key"
+QUERY_KEY: Final = "otel_ratelimit.query.key"
+"""Keyed hash of a query and its parameters, as in `query_logs.key_hash`; on spans only."""
+RETURNED_ROWS: Final = "db.response.returned_rows"
+
+# Span events
+N_PLUS_ONE: Final = "otel_ratelimit.n_plus_one"
+EXECUTIONS: Final = "otel_ratelimit.query.executions"
 
 UNMATCHED_ROUTE: Final = "<unmatched>"
 """`http.route` of a request that matched no route (404, 405)."""

@@ -19,9 +19,6 @@ PREFIX: Final = "OTEL_RATELIMIT_"
 DEFAULT_POLICY_FILE: Final = "ratelimit.toml"
 DEFAULT_STORAGE_URI: Final = "bounded-memory://"
 
-RESERVED: Final = frozenset({PREFIX + "QUERY_SAMPLE_RATE"})
-"""Part of the documented contract, without effect in this version."""
-
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _SECRET_MIN_CHARACTERS: Final = 16
@@ -54,6 +51,8 @@ class Settings:
     nobody may."""
     admin_token: str = ""
     """`OTEL_RATELIMIT_ADMIN_TOKEN`: likewise, that may also change. Unset: nobody may."""
+    query_sample_rate: float = 1.0
+    """`OTEL_RATELIMIT_QUERY_SAMPLE_RATE`: share of different query executions kept, 0 to 1."""
 
     def __repr__(self) -> str:
         """Without the secrets."""
@@ -127,7 +126,20 @@ def _parse(name: str, raw: str) -> object | Problem:
         return Problem(PREFIX + name.upper(), f"{raw!r} is neither true nor false", "write true or false")
     if name == "policy":
         return Path(raw)
+    if name == "query_sample_rate":
+        return _rate(raw)
     return raw
+
+
+def _rate(given: object) -> float | Problem:
+    try:
+        rate = float(given)  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError):
+        rate = -1.0
+    if 0.0 <= rate <= 1.0:
+        return rate
+    what = f"{given!r} is not a share"
+    return Problem(PREFIX + "QUERY_SAMPLE_RATE", what, "write a number from 0 to 1, for instance 0.1")
 
 
 def _tokens(raw: str) -> tuple[str, ...]:
@@ -154,6 +166,9 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
             f"is also in {PREFIX}API_TOKEN, so whoever may read could change",
             "use another one",
         )
+    rate = _rate(values.get("query_sample_rate", 1.0))
+    if isinstance(rate, Problem):
+        yield rate
     policy = values.get("policy")
     if isinstance(policy, str | Path) and "\0" in str(policy):
         yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")
@@ -173,9 +188,6 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = variable_names()
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known:
-            continue
-        if name in RESERVED:
-            yield f"{name} has no effect in this version"
             continue
         close = difflib.get_close_matches(name, known, n=1)
         yield f"{name} is not a known variable" + (f"; did you mean {close[0]}?" if close else "")

@@ -29,6 +29,7 @@ from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader
+from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
@@ -65,6 +66,7 @@ class RateLimit:
         read `/api/rate-limit/*`. admin_token: likewise, that may also change. api_authorize: the
         application's own check in place of tokens: called within the request with `read` or
             `admin`, answers whether that is allowed.
+        query_sample_rate: share of different executions kept in the query log, 0 to 1.
         enabled: False does nothing at all.
         sinks: called with every Decision, on the request's thread.
         meter_provider: instead of the global one.
@@ -88,6 +90,7 @@ class RateLimit:
         database_url: str | None = None,
         api_token: str | None = None,
         admin_token: str | None = None,
+        query_sample_rate: float | None = None,
         api_authorize: Callable[[str], bool] | None = None,
         enabled: bool | None = None,
         sinks: Sequence[DecisionSink] = (),
@@ -108,6 +111,7 @@ class RateLimit:
                 "database_url": database_url,
                 "api_token": api_token,
                 "admin_token": admin_token,
+                "query_sample_rate": query_sample_rate,
                 "enabled": enabled,
             },
         )
@@ -150,6 +154,11 @@ class RateLimit:
             user_agent=current_user_agent,
             service=lambda: next((app.import_name for app in self._apps), ""),
             environ=self._environ,
+        )
+        self._queries = (
+            open_queries(self._analytics.database, self.settings, self._policy.analytics, self._worker, meter)
+            if self._analytics is not None
+            else None
         )
         recorders: tuple[DecisionSink, ...] = (self._analytics,) if self._analytics is not None else ()
         self._sinks: tuple[DecisionSink, ...] = (self._decision_telemetry, *recorders, *sinks)
@@ -249,6 +258,8 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.close()
         self._worker.close()
+        if self._queries is not None:
+            self._queries.close()
         if self._analytics is not None:
             self._analytics.close()
         self._decision_telemetry.flush()
@@ -295,6 +306,11 @@ class RateLimit:
     def analytics(self) -> Analytics | None:
         """What records decisions; None where analytics are off."""
         return self._analytics if self.settings.enabled else None
+
+    @property
+    def queries(self) -> Queries | None:
+        """What records queries; None where analytics are off."""
+        return self._queries if self.settings.enabled else None
 
     def _key_of_current_request(self) -> str:
         """Default key of limits declared with decorators: the policy's, so that both mean one client."""

@@ -66,6 +66,8 @@ class Span:
     trace_id: str
     duration_ms: float
     attributes: Attributes
+    events: tuple[str, ...] = ()
+    """Their names."""
 
 
 class Telemetry:
@@ -96,6 +98,7 @@ class Telemetry:
                 trace_id=span.trace_id.hex(),
                 duration_ms=(span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
                 attributes=_strings(span.attributes),
+                events=tuple(event.name for event in span.events),
             )
             for resource in request.resource_spans
             for scope in resource.scope_spans

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
-from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.identity.privacy import AddressStyle, address_keeper
 from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.secrets import shared_secret
 from otel_ratelimit.postgres.statements import statements
 from otel_ratelimit.postgres.text import storable
 from otel_ratelimit.records import Batch, UsageRow, Violation
-
-SECRET_BYTES: Final = 32
 
 
 class PostgresBatchWriter:
@@ -65,13 +62,7 @@ class PostgresBatchWriter:
     def _secret(self) -> bytes:
         if self._hash_key or self._addresses != "hashed":
             return self._hash_key
-        found = self._database.rows(self._sql["hash_key"])
-        if not found:
-            self._database.rows(self._sql["make_hash_key"], {"secret": secrets.token_bytes(SECRET_BYTES)})
-            found = self._database.rows(self._sql["hash_key"])
-        if not found:
-            raise DatabaseError("the table otel_ratelimit.hash_keys does not keep what is written to it")
-        return bytes(found[0][0])
+        return shared_secret(self._database)
 
 
 def _violation(violation: Violation, keep: Callable[[str], str]) -> dict[str, Any]:

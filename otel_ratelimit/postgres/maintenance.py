@@ -35,6 +35,8 @@ _AGED: Final = (
     "rate_limit_analytics",
     "rate_limit_usage",
     "table_writes",
+    "query_totals",
+    "query_repeats",
     "query_logs",
     "query_templates",
 )

@@ -8,7 +8,7 @@ _MOST_CHARACTERS: Final = 512
 """Of a text that a client or the application chose."""
 
 
-def storable(text: str) -> str:
+def storable(text: str, most_characters: int = _MOST_CHARACTERS) -> str:
     """`text` without NUL and halves of surrogate pairs, and not longer than makes sense."""
-    kept = text[:_MOST_CHARACTERS].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    kept = text[:most_characters].replace("\0", "\N{REPLACEMENT CHARACTER}")
     return kept.encode("utf-8", "replace").decode()

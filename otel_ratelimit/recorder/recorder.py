@@ -5,10 +5,9 @@
                       ▼
                    Batch ─► BatchWriter           the background thread
 
-A batch that could not be written is kept, with its id, and written first when the database is back: it
-may have arrived although the answer was lost, and the id lets the database know. Until then the buffers
-go on summing up within their bounds, so nothing waits and nothing is lost. What is still there when the
-process ends, and cannot be written then, is counted as dropped and said.
+While a batch cannot be written (see `delivery`) the buffers go on summing up within their bounds, so nothing
+waits and nothing is lost. What is still there when the process ends, and cannot be written then, is counted
+as dropped and said.
 """
 
 from __future__ import annotations
@@ -20,13 +19,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
-from otel_ratelimit.errors import (
-    DatabaseBusyError,
-    DatabaseError,
-    DatabaseUnreachableError,
-    DataRefusedError,
-    SchemaMissingError,
-)
+from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.events import Decision, Outcome
 from otel_ratelimit.recorder.usage import UsageBuffer
 from otel_ratelimit.recorder.violations import USER_AGENT_CHARACTERS, ViolationBuffer
@@ -35,10 +28,7 @@ from otel_ratelimit.records import Batch, BatchWriter, UsageRow, Violation
 _log = logging.getLogger(__name__)
 
 _REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
-_RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 UNKNOWN_CLIENT: Final = "unknown"
-_NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, DataRefusedError, SchemaMissingError)
-"""Errors after which it is known that nothing was written."""
 CLOSE_SECONDS: Final = 5.0
 """How long the end of the process waits for a write that is under way."""
 
@@ -102,22 +92,20 @@ class Recorder:
         self._violations = ViolationBuffer(batch_size)
         self._usage = UsageBuffer()
         self._writing = threading.Lock()
-        self._unwritten: Batch | None = None
-        self._may_be_written = False
+        self._delivery = Delivery(
+            writer, "analytics", written=self._written, refused=self._refused, monotonic=monotonic
+        )
         self._is_full = False
         self._next_flush = monotonic() + flush_interval
-        self._retry_at = 0.0
-        self._failures = 0
-        self._failing = ""
         self._recorded = 0
         self._dropped = 0
 
     @property
     def state(self) -> RecorderState:
         """How it stands now."""
-        unwritten = self._unwritten
+        unwritten = self._delivery.unwritten
         pending = self._violations.pending + (unwritten.recorded if unwritten is not None else 0)
-        return RecorderState(self._recorded, self._dropped, pending, self._failing)
+        return RecorderState(self._recorded, self._dropped, pending, self._delivery.failing)
 
     def decided(self, decision: Decision, user_agent: str | None, trace_id: str | None) -> None:
         """Take note of a decision; quick, and without I/O.
@@ -139,11 +127,10 @@ class Recorder:
 
     def tick(self) -> None:
         """Write what is due: a full batch, what has waited for the flush interval, what failed before."""
-        now = self._monotonic()
-        if now < self._retry_at:
+        if not self._delivery.is_due:
             return
-        interval_over = now >= self._next_flush
-        if interval_over or self._is_full or self._unwritten is not None:
+        interval_over = self._monotonic() >= self._next_flush
+        if interval_over or self._is_full or self._delivery.unwritten is not None:
             with self._writing:
                 self._flush(everything=interval_over)
 
@@ -162,7 +149,7 @@ class Recorder:
         self._give_up()
         self._violations.clear()
         self._usage.clear()
-        self._unwritten = None
+        self._delivery.forget()
         self._writer.close()
 
     def reset_after_fork(self) -> None:
@@ -170,20 +157,20 @@ class Recorder:
         self._writing = threading.Lock()
         self._violations.clear()
         self._usage.clear()
-        self._unwritten = None
+        self._delivery.forget()
         self._is_full = False
         self._recorded = self._dropped = 0
 
     def _give_up(self) -> None:
         """Count as dropped, and say, what is left at the end."""
         left = Batch(self._new_id(), self._violations.take(everything=True), self._usage.take())
-        unwritten = self._unwritten
-        if unwritten is not None and not self._may_be_written:
+        unwritten, failing = self._delivery.unwritten, self._delivery.failing
+        if unwritten is not None and not self._delivery.may_be_written:
             left = Batch(left.id, left.violations + unwritten.violations, left.usage + unwritten.usage)
         elif unwritten is not None:
-            self._lost(unwritten, "it is not known whether %s were written before the end: %s", self._failing)
+            self._lost(unwritten, "it is not known whether %s were written before the end: %s", failing)
         if left.violations or left.usage:
-            self._lost(left, "%s could not be written before the end: %s", self._failing)
+            self._lost(left, "%s could not be written before the end: %s", failing)
 
     def _lost(self, batch: Batch, sentence: str, reason: str) -> None:
         if batch.recorded:
@@ -194,10 +181,8 @@ class Recorder:
         _log.error(sentence, what, reason)
 
     def _flush(self, *, everything: bool) -> bool:
-        if self._unwritten is not None:
-            if not self._write(self._unwritten):
-                return False
-            self._unwritten = None
+        if not self._delivery.try_again():
+            return False
         self._is_full = False
         violations = self._violations.take(everything=everything)
         usage: tuple[UsageRow, ...] = ()
@@ -206,43 +191,14 @@ class Recorder:
             usage = self._usage.take()
         if not violations and not usage:
             return True
-        batch = Batch(self._new_id(), violations, usage)
-        # Set before it is tried: whatever happens, it is not lost.
-        self._unwritten, self._may_be_written = batch, False
-        if self._write(batch):
-            self._unwritten = None
-            return True
-        return False
+        return self._delivery.send(Batch(self._new_id(), violations, usage))
 
-    def _write(self, batch: Batch) -> bool:
-        try:
-            self._writer.write(batch)
-        except DataRefusedError as error:
-            # Tried again it would be refused again, and all that comes after it would wait.
-            self._lost(batch, "%s are given up, because the database will not have them: %s", str(error))
-            self._failing, self._failures, self._retry_at = "", 0, 0.0
-            return True
-        except DatabaseError as error:
-            self._may_be_written |= not isinstance(error, _NOT_DONE)
-            self._failed(error)
-            return False
-        self._succeeded(batch)
-        return True
-
-    def _succeeded(self, batch: Batch) -> None:
-        if self._failing:
-            _log.warning("analytics are written again; nothing was lost")
-        self._failing, self._failures, self._retry_at = "", 0, 0.0
+    def _written(self, batch: Batch) -> None:
         self._recorded += batch.recorded
         self._listener.recorded(batch.recorded)
 
-    def _failed(self, error: DatabaseError) -> None:
-        delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
-        self._retry_at = self._monotonic() + delay
-        self._failures += 1
-        if not self._failing:
-            _log.warning("analytics cannot be written and are kept in memory: %s", error)
-        self._failing = str(error)
+    def _refused(self, batch: Batch, reason: str) -> None:
+        self._lost(batch, "%s are given up, because the database will not have them: %s", reason)
 
 
 def _violation(decision: Decision, user_agent: str | None, trace_id: str | None) -> Violation:

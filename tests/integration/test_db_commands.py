@@ -30,32 +30,38 @@ def run(tmp_path, monkeypatch):
     return invoke
 
 
+STEPS = ["0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals"]
+
+
 def test_up_and_where_it_stands_and_down(run, empty_database):
     named = {VARIABLE: empty_database}
     assert run("current", **named).stdout.startswith("no step carried out yet; pending: 0001_rate_limits, ")
     up = run("upgrade", **named)
-    assert (up.exit_code, up.stdout) == (0, "carried out: 0001_rate_limits, 0002_queries, 0003_reports\n")
+    assert (up.exit_code, up.stdout) == (0, f"carried out: {', '.join(STEPS)}\n")
     assert "upgrade 0002_queries" in up.stderr
     assert run("upgrade", **named).stdout == "nothing to do\n"
-    assert run("current", **named).stdout == "0003_reports; up to date\n"
+    assert run("current", **named).stdout == f"{STEPS[-1]}; up to date\n"
     down = run("downgrade", "--revision", "0001", "--yes", **named)
-    assert (down.exit_code, down.stdout) == (0, "undone: 0003_reports, 0002_queries\n")
+    assert (down.exit_code, down.stdout) == (0, f"undone: {', '.join(reversed(STEPS[1:]))}\n")
     found = json.loads(run("current", "--json", **named).stdout)
     assert found == {
         "revision": "0001_rate_limits",
-        "head": "0003_reports",
-        "pending": ["0002_queries", "0003_reports"],
+        "head": STEPS[-1],
+        "pending": STEPS[1:],
     }
 
 
 def test_a_downgrade_says_what_is_lost_and_asks(run, database):
     asked = run("downgrade", "--revision", "0002", "--database-url", database, answer="n\n")
     assert asked.exit_code == 1
-    assert "This undoes 0003_reports." in asked.stderr
-    assert "All data in these tables are lost: alert_acknowledgements, cache_analysis_daily." in asked.stderr
-    assert run("current", "--database-url", database).stdout == "0003_reports; up to date\n"
+    assert "This undoes 0004_query_totals, 0003_reports." in asked.stderr
+    assert "lost: query_repeats, query_totals, alert_acknowledgements, cache_analysis_daily." in asked.stderr
+    assert run("current", "--database-url", database).stdout == f"{STEPS[-1]}; up to date\n"
     agreed = run("downgrade", "--revision", "0002", "--database-url", database, answer="y\n")
-    assert (agreed.exit_code, agreed.stdout.splitlines()[-1]) == (0, "undone: 0003_reports")
+    assert (agreed.exit_code, agreed.stdout.splitlines()[-1]) == (
+        0,
+        "undone: 0004_query_totals, 0003_reports",
+    )
 
 
 @pytest.mark.parametrize("command", ["upgrade", "downgrade", "current", "maintain"])

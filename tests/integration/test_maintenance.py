@@ -46,6 +46,14 @@ TEMPLATE = """
 INSERT INTO otel_ratelimit.query_templates
 SELECT row_number() OVER (), 'SELECT 1', 'select', '{}', ts, ts FROM unnest(%(times)s::timestamptz[]) AS ts
 """
+TOTAL = """
+INSERT INTO otel_ratelimit.query_totals
+SELECT ts, 1, 'shop', 5, 0, 0 FROM unnest(%(times)s::timestamptz[]) AS ts
+"""
+REPEATS = """
+INSERT INTO otel_ratelimit.query_repeats
+SELECT ts, '/', 1, 1, 5, 5, NULL FROM unnest(%(times)s::timestamptz[]) AS ts
+"""
 BATCH = """
 INSERT INTO otel_ratelimit.ingested_batches
 SELECT gen_random_uuid(), ts FROM unnest(%(times)s::timestamptz[]) AS ts
@@ -128,7 +136,7 @@ def test_a_row_from_the_far_future_stays_where_it_is_until_its_day_comes(analyti
 def test_what_is_older_than_retention_goes_and_the_rest_stays(analytics, run):
     cutoff = NOW - MONTH
     times = [cutoff - timedelta(days=3), cutoff - timedelta(seconds=1), cutoff, NOW]
-    for insert in (VIOLATION, USAGE, WRITE, TEMPLATE, QUERY):
+    for insert in (VIOLATION, USAGE, WRITE, TOTAL, REPEATS, TEMPLATE, QUERY):
         run(insert, times=times)
     run(BATCH, times=[NOW - timedelta(days=1, seconds=1), NOW - timedelta(hours=23)])
     report = maintain(analytics, now=NOW, retention=MONTH)
@@ -136,6 +144,8 @@ def test_what_is_older_than_retention_goes_and_the_rest_stays(analytics, run):
         "rate_limit_analytics": 2,
         "rate_limit_usage": 2,
         "table_writes": 2,
+        "query_totals": 2,
+        "query_repeats": 2,
         "query_templates": 2,
         "query_logs": 2,
         "ingested_batches": 1,
@@ -144,6 +154,8 @@ def test_what_is_older_than_retention_goes_and_the_rest_stays(analytics, run):
         ("rate_limit_analytics", "occurred_at"),
         ("rate_limit_usage", "minute"),
         ("table_writes", "minute"),
+        ("query_totals", "minute"),
+        ("query_repeats", "minute"),
         ("query_templates", "last_seen"),
         ("query_logs", "ts"),
     ):

@@ -28,7 +28,7 @@ from otel_ratelimit.postgres.migrate import (
     upgrade,
 )
 
-STEPS = ["0001_rate_limits", "0002_queries", "0003_reports"]
+STEPS = ["0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals"]
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 CATALOGUE = """
@@ -85,7 +85,7 @@ def test_each_step_can_be_undone_alone(empty):
     for step in STEPS:
         upgrade(empty, revision=step)
         after.append(query(empty, CATALOGUE))
-    for index in (1, 0):
+    for index in reversed(range(len(STEPS) - 1)):
         assert downgrade(empty, revision=STEPS[index]) == [STEPS[index + 1]]
         assert query(empty, CATALOGUE) == after[index]
 
@@ -100,10 +100,10 @@ def test_running_twice_changes_nothing(empty):
 
 
 def test_it_is_known_what_is_pending_and_what_a_downgrade_drops(empty_database):
-    assert current(empty_database) == Current(None, "0003_reports", tuple(STEPS))
+    assert current(empty_database) == Current(None, STEPS[-1], tuple(STEPS))
     assert plan_downgrade(empty_database) == Downgrade((), ())
     upgrade(empty_database, revision="0002")
-    assert current(empty_database) == Current("0002_queries", "0003_reports", ("0003_reports",))
+    assert current(empty_database) == Current("0002_queries", STEPS[-1], tuple(STEPS[2:]))
     assert plan_downgrade(empty_database, revision="0001") == Downgrade(
         ("0002_queries",), ("query_logs", "query_templates", "table_writes")
     )
@@ -238,12 +238,12 @@ def test_hashing_secrets_are_for_the_owner_only(database, role):
 def test_a_schema_newer_than_the_package_is_left_alone(database):
     query(database, "UPDATE otel_ratelimit.schema_version SET version_num = '0009_later'")
     for use in (upgrade, downgrade, current):
-        with pytest.raises(DatabaseError, match=r"at step 0009_later.*knows none after 0003_reports"):
+        with pytest.raises(DatabaseError, match=r"at step 0009_later.*knows none after 0004_query_totals"):
             use(database)
 
 
 def test_a_revision_that_does_not_exist_is_refused(database):
-    for wrong in ("0004", "000", "", "nonsense"):
+    for wrong in ("0005", "000", "", "nonsense"):
         with pytest.raises(ValueError, match="names no step or several; write base, head or one of 0001"):
             upgrade(database, revision=wrong)
 

@@ -42,7 +42,7 @@ def test_every_table_view_and_index_says_what_it_is_for(database):
         for line in rest:
             if line.startswith("- `") and "CHECK" not in line:
                 assert line.rpartition("`")[2].strip(" .,"), f"{line} gives no reason"
-    assert len(sections) == 12
+    assert len(sections) == 14
 
 
 def test_it_is_printed_from_the_command_line(database):

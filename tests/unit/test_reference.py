@@ -11,7 +11,7 @@ import pytest
 from otel_ratelimit import names
 from otel_ratelimit.cli import main
 from otel_ratelimit.events import Outcome
-from otel_ratelimit.settings import RESERVED, variable_names
+from otel_ratelimit.settings import variable_names
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,9 +31,14 @@ INSTRUMENTS = {
     names.CLEANUP_DURATION,
     names.VIOLATIONS_RECORDED,
     names.VIOLATIONS_DROPPED,
+    names.QUERIES,
+    names.QUERY_REPEATS,
+    names.QUERY_CAPTURE_DURATION,
     names.POLICY_INFO,
     names.POLICY_RELOADS,
 }
+QUERY_ATTRIBUTES = {names.QUERY_KEY, names.RETURNED_ROWS}
+EVENTS = {names.N_PLUS_ONE}
 
 
 def first_column(page, section=""):
@@ -47,8 +52,9 @@ def test_every_name_in_the_code_is_an_instrument_an_attribute_or_a_known_constan
     constants = {
         value for key, value in vars(names).items() if key.isupper() and str(value).startswith("otel_")
     }
-    others = {names.METER, names.STORAGE, names.OUTCOME, names.POLICY_HASH, names.KEY}
-    assert constants == INSTRUMENTS | (SPAN_ATTRIBUTES - {names.ERROR_TYPE}) | others
+    others = {names.METER, names.STORAGE, names.OUTCOME, names.POLICY_HASH, names.KEY, names.EXECUTIONS}
+    on_spans = (SPAN_ATTRIBUTES | QUERY_ATTRIBUTES | EVENTS) - {names.ERROR_TYPE, names.RETURNED_ROWS}
+    assert constants == INSTRUMENTS | on_spans | others
 
 
 def test_the_metrics_page_lists_every_instrument():
@@ -67,10 +73,14 @@ def test_the_metrics_page_lists_every_span_attribute():
     assert first_column("reference/metrics.md", "On the server span") == SPAN_ATTRIBUTES
 
 
+def test_the_metrics_page_lists_what_is_put_on_the_spans_of_queries():
+    assert first_column("reference/metrics.md", "On the span of a query") == QUERY_ATTRIBUTES
+    text = (DOCS / "reference/metrics.md").read_text()
+    assert all(f"`{name}`" in text for name in (*EVENTS, names.EXECUTIONS))
+
+
 def test_the_environment_page_lists_every_variable():
     assert first_column("reference/environment.md") == set(variable_names())
-    text = (DOCS / "reference/environment.md").read_text()
-    assert all(f"`{name}`" in text for name in RESERVED)
 
 
 def commands(group, prefix="otel-ratelimit"):

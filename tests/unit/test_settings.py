@@ -53,16 +53,24 @@ def test_all_invalid_values_are_reported_at_once_with_what_would_be_right():
     assert len(caught.value.problems) == 3
 
 
-def test_a_misspelt_variable_is_named_with_its_neighbour_and_a_reserved_one_is_said_to_do_nothing():
-    sentences = list(
-        unknown_variables(
-            {"OTEL_RATELIMIT_POLCY": "x", "OTEL_RATELIMIT_QUERY_SAMPLE_RATE": "y", "PATH": "/bin"}
-        )
-    )
-    assert sentences == [
-        "OTEL_RATELIMIT_POLCY is not a known variable; did you mean OTEL_RATELIMIT_POLICY?",
-        "OTEL_RATELIMIT_QUERY_SAMPLE_RATE has no effect in this version",
-    ]
+def test_a_misspelt_variable_is_named_with_its_neighbour():
+    sentences = list(unknown_variables({"OTEL_RATELIMIT_POLCY": "x", "PATH": "/bin"}))
+    assert sentences == ["OTEL_RATELIMIT_POLCY is not a known variable; did you mean OTEL_RATELIMIT_POLICY?"]
+
+
+@pytest.mark.parametrize(("given", "rate"), [("0", 0.0), ("0.1", 0.1), ("1", 1.0), ("1e-3", 0.001)])
+def test_a_sample_rate_is_a_share(given, rate):
+    assert settings_from({"OTEL_RATELIMIT_QUERY_SAMPLE_RATE": given}).query_sample_rate == rate
+    assert settings_from({}, {"query_sample_rate": rate}).query_sample_rate == rate
+
+
+@pytest.mark.parametrize("given", ["10%", "1.01", "-0.1", "nan", "inf", "all"])
+def test_a_sample_rate_that_is_no_share_is_refused_with_what_would_be_right(given):
+    complaint = "OTEL_RATELIMIT_QUERY_SAMPLE_RATE: .* is not a share; write a number from 0 to 1"
+    with pytest.raises(SettingsError, match=complaint):
+        settings_from({"OTEL_RATELIMIT_QUERY_SAMPLE_RATE": given})
+    with pytest.raises(SettingsError, match=complaint):
+        settings_from({}, {"query_sample_rate": given})
 
 
 @pytest.mark.parametrize("name", ["hash_key", "database_url", "api_token", "admin_token"])

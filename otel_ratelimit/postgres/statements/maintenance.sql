@@ -66,6 +66,18 @@ DELETE FROM otel_ratelimit.table_writes WHERE ctid = ANY (ARRAY(
     WHERE minute < %(before)s ORDER BY minute LIMIT %(chunk)s
 ))
 
+-- name: delete_query_totals
+DELETE FROM otel_ratelimit.query_totals WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM otel_ratelimit.query_totals
+    WHERE minute < %(before)s ORDER BY minute LIMIT %(chunk)s
+))
+
+-- name: delete_query_repeats
+DELETE FROM otel_ratelimit.query_repeats WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM otel_ratelimit.query_repeats
+    WHERE minute < %(before)s ORDER BY minute LIMIT %(chunk)s
+))
+
 -- name: delete_query_logs
 -- Those of days that never had a partition; the others go with theirs.
 DELETE FROM otel_ratelimit.query_logs_default WHERE ctid = ANY (ARRAY(

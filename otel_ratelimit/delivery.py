@@ -1,0 +1,122 @@
+"""What becomes of a batch on its way to a database that may be away, and may not answer.
+
+A batch that could not be written is kept and comes first when the database is back: it may have arrived
+although the answer was lost, and its id lets the database know. One that the database refuses for what is in
+it would be refused again, and all that comes after it would wait; so it is given up, and said.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+from otel_ratelimit.errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    DatabaseUnreachableError,
+    DataRefusedError,
+    SchemaMissingError,
+)
+
+_log = logging.getLogger(__name__)
+
+B = TypeVar("B")
+B_contra = TypeVar("B_contra", contravariant=True)
+
+RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+_NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, SchemaMissingError)
+"""Errors after which it is known that nothing was written."""
+
+
+class Writer(Protocol[B_contra]):
+    """Where batches go."""
+
+    def write(self, batch: B_contra, /) -> None:
+        """Write `batch`, whole or not at all; raises `DatabaseError`."""
+
+
+class Delivery(Generic[B]):
+    """Writes batches one after the other; used by one thread at a time.
+
+    Args:
+        writer: where they go.
+        what: is written, for the log: `analytics`.
+        written: told of each that was.
+        refused: told of each that was given up, and why.
+        monotonic: instead of `time.monotonic`.
+
+    Attributes:
+        unwritten: the batch that is still to be written.
+        may_be_written: whether it may have been all the same.
+        failing: why the last attempt failed; empty when it did not.
+    """
+
+    def __init__(
+        self,
+        writer: Writer[B],
+        what: str,
+        *,
+        written: Callable[[B], None],
+        refused: Callable[[B, str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._writer = writer
+        self._what = what
+        self._written = written
+        self._refused = refused
+        self._monotonic = monotonic
+        self._retry_at = 0.0
+        self._failures = 0
+        self.unwritten: B | None = None
+        self.may_be_written = False
+        self.failing = ""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to try: at once, unless the last attempt failed."""
+        return self._monotonic() >= self._retry_at
+
+    def send(self, batch: B) -> bool:
+        """Write `batch`; whether it is off our hands. Only after `try_again` has said so."""
+        # Set before it is tried: whatever happens, it is not lost.
+        self.unwritten, self.may_be_written = batch, False
+        return self.try_again()
+
+    def try_again(self) -> bool:
+        """Write what is left from the last time; whether nothing is."""
+        batch = self.unwritten
+        if batch is None:
+            return True
+        try:
+            self._writer.write(batch)
+        except DataRefusedError as error:
+            self._refused(batch, str(error))
+            self._succeed()
+        except DatabaseError as error:
+            self.may_be_written |= not isinstance(error, _NOT_DONE)
+            self._fail(error)
+            return False
+        else:
+            if self.failing:
+                _log.warning("%s are written again; nothing was lost", self._what)
+            self._written(batch)
+            self._succeed()
+        return True
+
+    def forget(self) -> None:
+        """Drop what is left: it is somebody else's to write."""
+        self._succeed()
+
+    def _succeed(self) -> None:
+        self.unwritten, self.may_be_written = None, False
+        self.failing, self._failures, self._retry_at = "", 0, 0.0
+
+    def _fail(self, error: DatabaseError) -> None:
+        delay = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        self._retry_at = self._monotonic() + delay
+        self._failures += 1
+        if not self.failing:
+            _log.warning("%s cannot be written and are kept in memory: %s", self._what, error)
+        self.failing = str(error)

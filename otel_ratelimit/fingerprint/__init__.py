@@ -1,0 +1,222 @@
+"""What code ran: a statement's template, its hash, and what it does to which tables.
+
+lexer       PostgreSQL's lexical rules
+normalise   one spelling, without literals
+tables      which tables it names
+words       what its words mean here
+comments    statements without their comments, for the key of an execution
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from otel_ratelimit.fingerprint.lexer import Kind, Token, tokens
+from otel_ratelimit.fingerprint.normalise import normalise, words_of
+from otel_ratelimit.fingerprint.tables import tables
+from otel_ratelimit.fingerprint.words import (
+    READING,
+    VERBS,
+    VOLATILE_CALLS,
+    VOLATILE_WORDS,
+    WRITING_CALLS,
+)
+from otel_ratelimit.query_records import QueryTemplate
+
+__all__ = ["TemplateCache", "hash_query", "split_statements"]
+
+MOST_TEMPLATE_CHARACTERS: Final = 10_000
+"""As much of a template's text is kept; its hash is over all of it."""
+_CUT: Final = " …"
+_VALUE: Final = re.compile(
+    r"""
+    (?P<string>(?<![\w$])[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z) | '(?:[^']++|'')*+(?:'|\Z))
+  | (?P<kept>"(?:[^"]++|"")*+(?:"|\Z) | --[^\n]*+
+      | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*+)?)\$.*?(?:\$(?P=tag)\$|\Z))
+  | (?<![\w$.])(?P<number>\d++(?:\.\d++)?)(?![\w.])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""Strings and plain numbers, and what may hold something that looks like one."""
+_MOST_CACHED: Final = 4_096
+_MOST_CACHED_CHARACTERS: Final = 8_000_000
+_MOST_CHARACTERS_OF_ONE: Final = 100_000
+
+
+def hash_query(sql: Any) -> QueryTemplate:
+    """The template of a statement, and its hash.
+
+    Args:
+        sql: text, bytes (UTF-8), or what psycopg2.sql composes; of anything else, its text.
+
+    Returns:
+        The template. `hash` is the first 64 bits of the BLAKE2b hash of its whole text, signed. Whatever
+        cannot be read as SQL is a template of its own; nothing raises.
+    """
+    statement = list(tokens(_text(sql)))
+    text = normalise(statement)
+    words = words_of(statement)
+    operation = _operation(words)
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return QueryTemplate(
+        hash=int.from_bytes(digest, "big", signed=True),
+        text=text
+        if len(text) <= MOST_TEMPLATE_CHARACTERS
+        else text[: MOST_TEMPLATE_CHARACTERS - len(_CUT)] + _CUT,
+        operation=operation,
+        tables=tables(statement, operation),
+        is_write=_is_write(words, operation),
+        volatile=_is_volatile(statement, words),
+    )
+
+
+def split_statements(text: str) -> tuple[str, ...]:
+    """The statements of a text with semicolons between them; those within a function's body are one."""
+    found: list[str] = []
+    begin, depth, blocks = 0, 0, 0
+    before = ""
+    for token in tokens(text):
+        word = token.text.lower() if token.kind is Kind.WORD else token.text
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        # BEGIN ATOMIC ... END, with CASE ... END within.
+        if (word == "atomic" and before == "begin") or (blocks and word == "case"):
+            blocks += 1
+        elif blocks and word == "end":
+            blocks -= 1
+        elif word == ";" and depth <= 0 and not blocks:
+            found.append(text[begin : token.start].strip())
+            begin = token.end
+        before = word
+    found.append(text[begin:].strip())
+    return tuple(statement for statement in found if _has_token(statement))
+
+
+class TemplateCache:
+    """`hash_query` for one thread, remembering the texts that were asked for last.
+
+    An application that writes values into its SQL never sends the same text twice. So what is remembered
+    is also the text without its values, which takes a tenth of the time of reading it.
+    """
+
+    def __init__(
+        self, capacity: int = _MOST_CACHED, capacity_characters: int = _MOST_CACHED_CHARACTERS
+    ) -> None:
+        self._capacity = capacity
+        self._capacity_characters = capacity_characters
+        self._characters = 0
+        self._templates: OrderedDict[str, QueryTemplate] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._templates)
+
+    def __call__(self, text: str) -> QueryTemplate:
+        """The template of `text`."""
+        known = self._templates.get(text)
+        if known is not None:
+            self._templates.move_to_end(text)
+            return known
+        if len(text) > _MOST_CHARACTERS_OF_ONE:
+            return hash_query(text)
+        shape = without_values(text)
+        template = self._templates.get(shape)
+        if template is None:
+            template = hash_query(shape)
+            self._remember(shape, template)
+        if shape != text:
+            self._remember(text, template)
+        return template
+
+    def _remember(self, text: str, template: QueryTemplate) -> None:
+        self._templates[text] = template
+        self._characters += len(text)
+        while len(self._templates) > self._capacity or self._characters > self._capacity_characters:
+            forgotten, _ = self._templates.popitem(last=False)
+            self._characters -= len(forgotten)
+
+
+def without_values(text: str) -> str:
+    """`text` with its literals emptied: another statement with the same template."""
+    if "/*" in text:  # comments nest, which no pattern can follow
+        return text
+    return _VALUE.sub(_emptied, text)
+
+
+def _emptied(found: re.Match[str]) -> str:
+    value = found[0]
+    if found.lastgroup == "number":
+        return "0"
+    if found.lastgroup == "string" and value.endswith("'"):
+        return "''"
+    return value
+
+
+def _text(sql: Any) -> str:
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes | bytearray | memoryview):
+        return bytes(sql).decode("utf-8", "replace")
+    if any(base.__name__ == "Composable" for base in type(sql).__mro__):
+        return "".join(_composed(sql))
+    return str(sql)
+
+
+def _composed(sql: Any) -> Iterator[str]:
+    """What psycopg2.sql composes, without the connection that it would need to write literals."""
+    if hasattr(sql, "seq"):
+        for part in sql.seq:
+            yield from _composed(part)
+    elif hasattr(sql, "strings"):
+        yield ".".join('"' + str(name).replace('"', '""') + '"' for name in sql.strings)
+    elif hasattr(sql, "string"):
+        yield sql.string
+    else:  # a literal or a placeholder
+        yield "%s"
+
+
+def _has_token(text: str) -> bool:
+    return next(tokens(text), None) is not None
+
+
+def _operation(words: Sequence[str]) -> str:
+    first = next((word for word in words if word != "("), "")
+    if first != "with":
+        return first if first.isidentifier() else "other"
+    depth = 0
+    for word in words:
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth == 0 and word in VERBS:
+            return word
+    return first
+
+
+def _is_write(words: Sequence[str], operation: str) -> bool:
+    if operation not in READING:
+        return True
+    pairs = set(pairwise(words))
+    if operation == "explain":
+        return "analyze" in words and not {"insert", "update", "delete", "merge"}.isdisjoint(words)
+    if operation not in ("select", "values", "table"):
+        return False
+    return (
+        any(("for", lock) in pairs for lock in ("update", "share", "no", "key"))
+        or "into" in words
+        or any(("(", verb) in pairs for verb in ("insert", "update", "delete", "merge"))
+        or not WRITING_CALLS.isdisjoint(words)
+    )
+
+
+def _is_volatile(statement: Sequence[Token], words: Sequence[str]) -> bool:
+    for index, word in enumerate(words):
+        if statement[index].kind is not Kind.WORD:
+            continue
+        is_called = index + 1 < len(words) and words[index + 1] == "("
+        if is_called and word in VOLATILE_CALLS:
+            return True
+        if word in VOLATILE_WORDS and not (index and words[index - 1] == "."):
+            return True
+    return False

@@ -1,0 +1,111 @@
+"""PostgreSQL's lexical rules, as far as it takes to tell literals, names, comments and operators apart.
+
+PostgreSQL's documentation, "Lexical Structure", and the placeholders of psycopg. Linear in the text's
+length: no repetition here ever gives back what it has taken. Whatever is not ended extends to the end of
+the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+
+class Kind(IntEnum):
+    """What a token is."""
+
+    WORD = 1
+    """A keyword or a name without quotes."""
+    NAME = 2
+    """A quoted name."""
+    STRING = 3
+    NUMBER = 4
+    PARAMETER = 5
+    """`%s`, `%(name)s`, `$1`, and the `?` of a template."""
+    OPERATOR = 6
+    PUNCTUATION = 7
+
+
+class Token(NamedTuple):
+    """A part of a statement; comments and white space are none."""
+
+    kind: Kind
+    text: str
+    start: int
+    end: int
+
+
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<blank>\s++ | --[^\n]*+)
+  | (?P<comment>/\*)
+  | (?P<escaped>[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z|\\\Z))
+  | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+(?:'|\Z))
+  | (?P<name>(?:[uU]&)?"(?:[^"]++|"")*+(?:"|\Z))
+  | (?P<word>[^\W\d][\w$]*+)
+  | (?P<parameter>\$\d++ | %[sbt](?!\w) | %\([^)]*+\)[sbt] | \?(?![|&\-?]))
+  | (?P<dollar>\$(?:[^\W\d]\w*+)?\$)
+  | (?P<number>0[xX][\da-fA-F_]++|0[oO][0-7_]++|0[bB][01_]++
+      |(?:\d[\d_]*+(?:\.(?!\.)[\d_]*+)?|\.\d[\d_]*+)(?:[eE][+-]?\d++)?)
+  | (?P<punctuation>::|:=|[(),;\[\].:{}])
+  | (?P<operator>(?:[+*<>=~!@\#^&|`?]|%%|%(?![sbt(])|-(?!-)|/(?!\*))++)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_KINDS: Final = {
+    "escaped": Kind.STRING,
+    "string": Kind.STRING,
+    "name": Kind.NAME,
+    "word": Kind.WORD,
+    "parameter": Kind.PARAMETER,
+    "number": Kind.NUMBER,
+    "punctuation": Kind.PUNCTUATION,
+    "operator": Kind.OPERATOR,
+    "other": Kind.PUNCTUATION,
+}
+_KEEPS_ITS_SIGN: Final = frozenset("~!@#%^&|`?")
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The tokens of `text`."""
+    position, end = 0, len(text)
+    match = _TOKEN.match
+    while position < end:
+        found = match(text, position)
+        if found is None:  # cannot be: `other` takes anything
+            return
+        start, position, group = position, found.end(), found.lastgroup
+        if group == "blank":
+            continue
+        if group == "comment":
+            position = _end_of_comment(text, position)
+        elif group == "dollar":
+            closing = text.find(found[0], position)
+            position = end if closing < 0 else closing + len(found[0])
+            yield Token(Kind.STRING, text[start:position], start, position)
+        elif group == "operator":
+            position = start + len(_operator(found[0]))
+            yield Token(Kind.OPERATOR, text[start:position], start, position)
+        else:
+            yield Token(_KINDS[group or "other"], found[0], start, position)
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    """Comments nest."""
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(text, position):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(text)
+
+
+def _operator(run: str) -> str:
+    """The first operator of a run of operator characters: `=-` is `=` and a sign, `@-` is one operator."""
+    if _KEEPS_ITS_SIGN.isdisjoint(run):
+        return run.rstrip("+-") or run[0]
+    return run

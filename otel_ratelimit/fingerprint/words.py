@@ -1,0 +1,69 @@
+"""Words of PostgreSQL's SQL that mean something here.
+
+PostgreSQL's documentation: "SQL Key Words"; "Function Volatility Categories"; `pg_proc.provolatile`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BEFORE_OPERAND: Final = frozenset(
+    """all and any as asc between by case check default desc distinct do else end except exists filter for
+    from group having ilike in intersect into is join key like limit not null offset on only or order over
+    partition returning row select set similar some then to union using values when where window with
+    isnull notnull collate materialized recursive lateral fetch first next rows only
+    """.split()
+) - {"end", "null", "isnull", "notnull", "row"}
+"""Keywords after which an operand, a list or a subquery comes: a sign is one, a parenthesis is not a
+call's."""
+
+READING: Final = frozenset(
+    """select values table show explain fetch declare close move begin start commit end rollback abort
+    savepoint release set reset discard listen unlisten deallocate
+    """.split()
+)
+"""First words of statements that change no data by themselves."""
+
+VERBS: Final = frozenset({"select", "insert", "update", "delete", "merge", "values", "table"})
+
+WRITING_CALLS: Final = frozenset(
+    """nextval setval set_config pg_notify pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
+    pg_advisory_unlock_all pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared
+    pg_try_advisory_lock pg_try_advisory_lock_shared pg_try_advisory_xact_lock
+    pg_try_advisory_xact_lock_shared pg_cancel_backend pg_terminate_backend pg_reload_conf
+    lo_create lo_creat lo_unlink lo_put lo_from_bytea lo_import lowrite dblink_exec
+    """.split()
+)
+
+VOLATILE_CALLS: Final = frozenset(
+    """now random random_normal setseed clock_timestamp statement_timestamp transaction_timestamp timeofday
+    gen_random_uuid gen_random_bytes uuidv4 uuidv7 uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 age
+    txid_current txid_current_snapshot pg_current_xact_id pg_current_snapshot pg_backend_pid currval lastval
+    pg_sleep pg_sleep_for pg_sleep_until pg_stat_get_activity pg_locks inet_client_addr inet_client_port
+    current_setting current_schema current_schemas current_database current_query pg_postmaster_start_time
+    pg_conf_load_time pg_is_in_recovery pg_last_wal_receive_lsn pg_current_wal_lsn
+    """.split()
+)
+
+VOLATILE_WORDS: Final = frozenset(
+    """current_timestamp current_date current_time localtime localtimestamp current_user session_user
+    current_role user
+    """.split()
+)
+"""Functions that are called without parentheses."""
+
+FROM_WITHIN: Final = frozenset({"extract", "substring", "trim", "overlay", "position"})
+"""Functions with a FROM among their arguments."""
+
+CONSTANTS: Final = frozenset({"null", "true", "false"})
+
+RESERVED: Final = BEFORE_OPERAND | frozenset(
+    """analyse analyze array asymmetric both cast column constraint create current_catalog current_date
+    current_role current_schema current_time current_timestamp current_user deferrable end false foreign
+    freeze grant ilike initially inner lateral leading left localtime localtimestamp natural notnull null
+    outer overlaps placing primary references right session_user symmetric table tablesample to trailing
+    true unique user variadic verbose authorization binary concurrently cross full insert update delete
+    merge
+    """.split()
+)
+"""Words that mean something else without quotes."""

@@ -1,0 +1,44 @@
+"""Reads from the query log."""
+
+from __future__ import annotations
+
+from otel_ratelimit.analysis.query_rows import RepeatsInRequests, RepeatsInTime
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.text import storable
+
+
+class PostgresQueries:
+    """Questions to the query log; each raises `DatabaseError` where it cannot be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = statements("queries")
+
+    def repeats_in_requests(
+        self, period: Period, *, endpoint: str | None = None, limit: int = 100
+    ) -> tuple[RepeatsInRequests, ...]:
+        """Templates that ran again and again within requests, those with the most to save first."""
+        asked = {**_asked(period, endpoint), "limit": limit}
+        rows = self._database.rows(self._sql["repeats_in_requests"], asked)
+        return tuple(RepeatsInRequests(*row) for row in rows)
+
+    def repeats_in_time(
+        self, period: Period, *, seconds: float, endpoint: str | None = None, limit: int = 100
+    ) -> tuple[RepeatsInTime, ...]:
+        """Templates whose executions asked what had been asked at most `seconds` before, most repeats first.
+
+        Only what was answered and changed nothing counts.
+        """
+        asked = {**_asked(period, endpoint), "seconds": seconds, "limit": limit}
+        rows = self._database.rows(self._sql["repeats_in_time"], asked)
+        return tuple(RepeatsInTime(*row) for row in rows)
+
+
+def _asked(period: Period, endpoint: str | None) -> dict[str, object]:
+    return {
+        "start": period.start,
+        "end": period.end,
+        "endpoint": None if endpoint is None else storable(endpoint),
+    }

@@ -1,0 +1,129 @@
+"""Writes batches of the query log: one statement, one round trip, once.
+
+PostgreSQL's COPY is what is fast for many rows; psycopg2 has it neither on a connection that can be waited
+for with a deadline, nor together with the batch's id in one round trip. So rows go as JSON, as violations do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.text import storable
+from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate
+
+_MOST: Final = 2**63 - 1
+_MOST_TEMPLATE_CHARACTERS: Final = 10_000
+_MOST_TABLES: Final = 100
+
+
+class PostgresQueryWriter:
+    """A `QueryBatchWriter`.
+
+    Args:
+        database: where to; closed by whoever made it.
+        clock: Unix time, for when templates were seen.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._sql = statements("queries")["write_batch"]
+
+    def write(self, batch: QueryBatch) -> None:
+        """Write `batch`, whole or not at all; one that was written before is not written again.
+
+        Raises:
+            DatabaseError: it could not be written, or it is not known whether it was.
+        """
+        named = [row.template for row in batch.rows]
+        named += [total.template for total in batch.totals]
+        named += [found.template for found in batch.repeats]
+        templates = {template.hash: template for template in named}
+        parameters = {
+            "id": str(batch.id),
+            "now": self._clock(),
+            "process": storable(batch.process),
+            "templates": _json(map(_template, templates.values())),
+            "rows": _json(map(_row, batch.rows)),
+            "totals": _json(
+                {
+                    "minute": total.minute,
+                    "template": total.template.hash,
+                    "database": storable(total.database),
+                    "n": _count(total.n),
+                    "failed": _count(total.failed),
+                    "dropped": _count(total.dropped),
+                }
+                for total in batch.totals
+            ),
+            "writes": _json(
+                {
+                    "minute": write.minute,
+                    "database": storable(write.database),
+                    "table_name": storable(write.table),
+                    "op": storable(write.operation),
+                    "n": _count(write.n),
+                }
+                for write in batch.writes
+            ),
+            "repeats": _json(
+                {
+                    "minute": found.minute,
+                    "endpoint": storable(found.endpoint),
+                    "template": found.template.hash,
+                    "requests": found.requests,
+                    "executions": found.executions,
+                    "most": found.most,
+                    "trace_id": found.trace_id,
+                }
+                for found in batch.repeats
+            ),
+        }
+        self._database.rows(self._sql, parameters)
+
+    def close(self) -> None:
+        """Nothing to do: the database is shared."""
+
+
+def _template(template: QueryTemplate) -> dict[str, Any]:
+    return {
+        "hash": template.hash,
+        "template": storable(template.text, _MOST_TEMPLATE_CHARACTERS),
+        "operation": storable(template.operation),
+        "tables": [storable(table) for table in template.tables[:_MOST_TABLES]],
+        "is_write": template.is_write,
+        "volatile": template.volatile,
+    }
+
+
+def _row(row: QueryRow) -> dict[str, Any]:
+    return {
+        "ts": row.ts,
+        "template": row.template.hash,
+        "key": row.key.hex(),
+        "n": _count(row.n),
+        "sample_rate": row.sample_rate,
+        "tier": row.tier,
+        "duration_us": _count(row.duration_us),
+        "rows": None if row.rows is None or row.rows < 0 else _count(row.rows),
+        "result_bytes": None if row.result_bytes is None else _count(row.result_bytes),
+        "endpoint": None if row.endpoint is None else storable(row.endpoint),
+        "trace_id": row.trace_id,
+        "database": storable(row.database),
+        "in_txn": row.in_txn,
+        "status": storable(row.status),
+        "buckets": row.buckets,
+    }
+
+
+def _count(number: int) -> int:
+    """What a column can hold: a clock set back must not make a whole batch be refused."""
+    return min(max(number, 0), _MOST)
+
+
+def _json(rows: Iterable[dict[str, Any]]) -> str:
+    return json.dumps(list(rows), separators=(",", ":"))

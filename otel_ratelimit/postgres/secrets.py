@@ -1,0 +1,28 @@
+"""The database's secret, under which addresses and queries are hashed: one for all processes."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.statements import statements
+
+SECRET_BYTES: Final = 32
+
+
+def shared_secret(database: Database) -> bytes:
+    """The secret; made if there is none yet.
+
+    Raises:
+        DatabaseError: the database cannot be used, or does not keep what is written to it.
+    """
+    named = statements("recorder")
+    found = database.rows(named["hash_key"])
+    if not found:
+        database.rows(named["make_hash_key"], {"secret": secrets.token_bytes(SECRET_BYTES)})
+        found = database.rows(named["hash_key"])
+    if not found:
+        raise DatabaseError("the table otel_ratelimit.hash_keys does not keep what is written to it")
+    return bytes(found[0][0])

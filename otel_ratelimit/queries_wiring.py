@@ -1,0 +1,130 @@
+"""Joins the capture of queries to the query log, the database, the background thread and telemetry.
+
+A query log that cannot be had stops nothing: what is wrong is said once, and queries run as they would.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import time
+import weakref
+from typing import Final
+
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import get_tracer_provider
+
+from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.capture import Relay, prepare
+from otel_ratelimit.fingerprint import TemplateCache
+from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
+from otel_ratelimit.postgres.secrets import shared_secret
+from otel_ratelimit.querylog.execution import Execution
+from otel_ratelimit.querylog.log import QueryLog
+from otel_ratelimit.querylog.sampling import QuerySampler
+from otel_ratelimit.querylog.totals import Totals
+from otel_ratelimit.settings import Settings
+from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry
+from otel_ratelimit.web.queries import served_request
+
+_log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 1.0
+_TASK: Final = "query log"
+
+
+class Queries:
+    """What is recorded of the application's queries.
+
+    Args:
+        relay: who tells of them.
+        database: where to; its connections are not recorded.
+        settings: sample rate and secret.
+        policy: the policy's `[analytics]`.
+        worker: the process's background thread.
+        meter: for the counters.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the place where these are joined
+        self,
+        relay: Relay,
+        database: Database,
+        settings: Settings,
+        policy: AnalyticsPolicy,
+        worker: BackgroundWorker,
+        meter: Meter,
+    ) -> None:
+        self._worker = worker
+        given = settings.hash_key.encode()
+        self.log = QueryLog(
+            PostgresQueryWriter(database, time.time),
+            QuerySampler(settings.query_sample_rate),
+            Totals(),
+            TemplateCache(),
+            lambda: given or shared_secret(database),
+            QueryTelemetry(meter),
+            lambda: worker.wake(_TASK),
+            process=_process_name,
+            flush_interval=policy.flush_interval,
+        )
+        self._processor = QuerySpanProcessor(self.log, meter, served_request)
+        self._relay = relay
+        relay.target = self._processor
+        add = getattr(get_tracer_provider(), "add_span_processor", None)
+        if add is not None:
+            add(self._processor)
+        worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
+        _reset_after_fork(self.log)
+        atexit.register(_close_if_alive, weakref.ref(self))
+
+    def executed(self, execution: Execution) -> None:
+        """Take note of a query that the capture does not see."""
+        self._processor.executed(execution)
+
+    def close(self) -> None:
+        """Write what is left; connections opened from now on are left alone."""
+        self._worker.cancel(_TASK)
+        if self._relay.target is self._processor:
+            self._relay.target = None
+        self.log.close()
+
+
+def open_queries(
+    database: Database, settings: Settings, policy: AnalyticsPolicy, worker: BackgroundWorker, meter: Meter
+) -> Queries | None:
+    """What records queries; None where they cannot be told of, or are recorded for somebody else."""
+    relay = prepare()
+    if relay is None:
+        return None
+    if relay.target is not None:
+        _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
+        return None
+    return Queries(relay, database, settings, policy, worker, meter)
+
+
+def _process_name() -> str:
+    resource = getattr(get_tracer_provider(), "resource", None)
+    instance = resource.attributes.get("service.instance.id") if resource is not None else None
+    # Workers that were forked share the instance's id.
+    return f"{instance or socket.gethostname()}:{os.getpid()}"
+
+
+def _reset_after_fork(log: QueryLog) -> None:
+    reference = weakref.ref(log)
+
+    def reset() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.reset_after_fork()
+
+    os.register_at_fork(after_in_child=reset)
+
+
+def _close_if_alive(reference: weakref.ref[Queries]) -> None:
+    queries = reference()
+    if queries is not None:
+        queries.close()

@@ -1,0 +1,39 @@
+"""One execution of a query, as whoever captured it hands it over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+OK: Final = "ok"
+
+
+class Execution(NamedTuple):
+    """What is known when the answer is there. Held in memory only: the parameters are in `sent`."""
+
+    statement: str
+    """As the application wrote it, placeholders and all: what code ran."""
+    sent: bytes
+    """As the server received it, without comments: what was asked."""
+    context: bytes
+    """Equal where equal texts have equal answers: database, role, settings."""
+    database: str
+    started: float
+    """Unix time, seconds."""
+    duration_us: int
+    """Microseconds."""
+    rows: int | None
+    """Rows returned or touched; None where unknown."""
+    status: str
+    """`OK`, or the SQLSTATE of the error."""
+    in_txn: bool
+    """Whether the transaction it stands in colours its result."""
+    size: Callable[[], int | None]
+    """Bytes of the result; asked only where the execution is kept, and at once."""
+
+
+class QueryObserver(Protocol):
+    """Who is told of executions, on the thread that ran them."""
+
+    def executed(self, execution: Execution) -> None:
+        """One more. Must be quick, and must not raise."""

@@ -1,0 +1,405 @@
+"""The query log: what is decided when a query has run, and what is done with it afterwards.
+
+    executed      on the thread that ran the query: hash, compare, count, enqueue; no parsing, no I/O
+        │ bounded queue
+    tick          on the background thread: templates, rows, totals, patterns; writes what is due
+        │
+    QueryBatch ─► QueryBatchWriter
+
+Until the secret of the keys is known, which lies in the database, executions wait in the queue without a key.
+Whatever finds no room is counted, by template, so that what is kept can be put in proportion.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID, uuid4
+
+from otel_ratelimit.delivery import Delivery
+from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.query_records import (
+    QueryBatch,
+    QueryBatchWriter,
+    QueryRow,
+    QueryTemplate,
+    RequestRepeats,
+    TemplateTotal,
+)
+from otel_ratelimit.querylog.execution import OK, Execution
+from otel_ratelimit.querylog.keys import ExecutionKeys
+from otel_ratelimit.querylog.patterns import Patterns
+from otel_ratelimit.querylog.requests import RequestQueries
+from otel_ratelimit.querylog.rows import HotRow, Kept, cold_row
+from otel_ratelimit.querylog.sampling import QuerySampler
+from otel_ratelimit.querylog.totals import PendingTotals, Totals, table_writes
+
+_log = logging.getLogger(__name__)
+
+MOST_QUEUED: Final = 20_000
+"""Executions between two ticks, which are at most a second apart."""
+MOST_UNKEYED: Final = 2_000
+"""Of those, without a key; they hold their parameters."""
+MOST_PENDING: Final = 50_000
+"""Rows that wait for a database that is away."""
+BATCH_ROWS: Final = 5_000
+CLOSE_SECONDS: Final = 5.0
+SECRET_RETRY_SECONDS: Final = 5.0
+SECRET_SECONDS: Final = 3600.0
+"""How long a secret is used before the database is asked whether there is a newer one."""
+
+Origin = Callable[[], tuple[str | None, str | None]]
+"""Endpoint and trace id of the current request; asked only where an execution is kept."""
+
+
+class QueryCounts(NamedTuple):
+    """Executions since the process began."""
+
+    recorded: int
+    sampled_out: int
+    dropped: int
+
+
+class QueryLogListener(Protocol):
+    """Who wants to know what became of executions; called on the background thread."""
+
+    def counted(self, new: QueryCounts) -> None:
+        """So many more."""
+
+    def repeated(self, repeats: RequestRepeats) -> None:
+        """Requests that ran one template again and again."""
+
+
+class _Unkeyed(NamedTuple):
+    execution: Execution
+    size: int | None
+    endpoint: str | None
+    trace_id: str | None
+
+
+class QueryLog:
+    """Takes note of executions, and writes what is kept of them in batches.
+
+    Args:
+        writer: where batches go.
+        sampler: which keys are kept.
+        totals: counts every execution.
+        template_of: the template of a text.
+        secret: the secret of the keys; may ask the database; raises `DatabaseError`.
+        listener: told what became of executions.
+        wake: asks for a `tick` soon.
+        process: names this process.
+        flush_interval: seconds after which what is there is written.
+        clock, monotonic, new_id: instead of the real ones.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
+        self,
+        writer: QueryBatchWriter,
+        sampler: QuerySampler,
+        totals: Totals,
+        template_of: Callable[[str], QueryTemplate],
+        secret: Callable[[], bytes],
+        listener: QueryLogListener,
+        wake: Callable[[], None],
+        *,
+        process: Callable[[], str],
+        flush_interval: float,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], UUID] = uuid4,
+    ) -> None:
+        self._writer = writer
+        self._sampler = sampler
+        self._totals = totals
+        self._template_of = template_of
+        self._secret = secret
+        self._listener = listener
+        self._wake = wake
+        self._process = process
+        self._flush_interval = flush_interval
+        self._clock = clock
+        self._monotonic = monotonic
+        self._new_id = new_id
+        self._keys: ExecutionKeys | None = None
+        self._ask_secret_at = 0.0
+        self._queue: deque[Kept | _Unkeyed] = deque()
+        self._patterns = Patterns(template_of)
+        self._working = threading.Lock()
+        self._delivery: Delivery[QueryBatch] = Delivery(
+            writer, "query logs", written=self._written, refused=self._refused, monotonic=monotonic
+        )
+        self._next_flush = monotonic() + flush_interval
+        self._begin_anew()
+
+    def executed(self, execution: Execution, origin: Origin) -> bytes | None:
+        """Take note of an execution; quick, and without I/O.
+
+        Returns:
+            Its key, where it is kept and the key is known already.
+        """
+        self._totals.count(execution.statement, execution.database)
+        if execution.status != OK:
+            self._totals.failed(execution.statement, execution.database)
+        keys = self._keys
+        if keys is None:
+            if len(self._queue) < MOST_UNKEYED:
+                self._queue.append(_Unkeyed(execution, execution.size(), *origin()))
+            else:
+                self._drop(execution)
+            return None
+        window = self._sampler.window
+        key = keys.key(execution.context, execution.sent)
+        is_hot = key in window.hot
+        if not is_hot and key >= window.threshold:
+            self._sampler.note(key)
+            next(self._sampled_out)
+            return None
+        queued = len(self._queue)
+        if queued >= MOST_QUEUED:
+            self._drop(execution)
+            return None
+        self._queue.append(
+            _kept(window.start, window.rate, is_hot, key, execution, execution.size(), *origin())
+        )
+        if queued == MOST_QUEUED // 2:
+            self._wake()
+        return key
+
+    def suspect(self, request: RequestQueries) -> None:
+        """Take note of a request in which there may be a pattern."""
+        self._patterns.add(request)
+
+    @property
+    def counts(self) -> QueryCounts:
+        """Executions since the process began, as far as they have been looked at."""
+        return self._told
+
+    @property
+    def failing(self) -> str:
+        """Why the last write failed; empty when it did not."""
+        return self._delivery.failing
+
+    def tick(self) -> None:
+        """Work up what has come in, and write what is due."""
+        with self._working:
+            self._work_up()
+            over = self._monotonic() >= self._next_flush
+            if (over or len(self._rows) >= BATCH_ROWS) and self._delivery.is_due:
+                self._flush()
+
+    def flush(self) -> bool:
+        """Write all there is, now; whether that succeeded."""
+        with self._working:
+            self._work_up()
+            self._end_window()
+            self._patterns.settle(self._clock())
+            return self._flush()
+
+    def close(self) -> None:
+        """Write what is left; what cannot be written is counted as dropped, and said."""
+        if self._working.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._work_up()
+                self._end_window()
+                self._patterns.settle(self._clock())
+                self._flush()
+            finally:
+                self._working.release()
+        self._give_up()
+        self._writer.close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: what is pending is the parent's to write."""
+        self._working = threading.Lock()
+        self._queue.clear()
+        self._totals.reset_after_fork()
+        self._patterns = Patterns(self._template_of)
+        self._delivery.forget()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._rows: list[QueryRow] = []
+        self._hot: dict[tuple[object, ...], HotRow] = {}
+        self._pending = PendingTotals()
+        self._cold_in_window = 0
+        self._sampled_out = count()
+        self._sampled_out_reads = 0
+        self._recorded = 0
+        self._dropped = 0
+        self._told = QueryCounts(0, 0, 0)
+
+    def _drop(self, execution: Execution) -> None:
+        self._totals.dropped(execution.statement, execution.database)
+
+    def _work_up(self) -> None:
+        now = self._clock()
+        self._learn_secret()
+        for _ in range(len(self._queue)):
+            item = self._queue.popleft()
+            kept = self._keyed(item) if isinstance(item, _Unkeyed) else item
+            if kept is not None:
+                self._keep(kept)
+        totals = self._totals.drain(now, self._template_of)
+        self._dropped += sum(total.dropped for total in totals)
+        self._pending.add(totals)
+        self._sampler.gather()
+        if self._sampler.is_over(now):
+            self._end_window()
+            self._sampler.roll(now, self._cold_in_window)
+            self._cold_in_window = 0
+        self._patterns.look(now)
+        self._tell()
+
+    def _learn_secret(self) -> None:
+        now = self._monotonic()
+        if now < self._ask_secret_at:
+            return
+        try:
+            secret = self._secret()
+        except DatabaseError as error:
+            self._ask_secret_at = now + SECRET_RETRY_SECONDS
+            _log.debug("the secret of the query log's keys cannot be read: %s", error)
+            return
+        self._ask_secret_at = now + SECRET_SECONDS
+        if self._keys is None or not self._keys.has(secret):
+            self._keys = ExecutionKeys(secret)
+
+    def _keyed(self, late: _Unkeyed) -> Kept | None:
+        """What came before the secret did; None where its key is not one of those kept."""
+        if self._keys is None:
+            self._queue.append(late)
+            return None
+        execution, window = late.execution, self._sampler.window
+        key = self._keys.key(execution.context, execution.sent)
+        is_hot = key in window.hot
+        if not is_hot and key >= window.threshold:
+            self._sampler.note(key)
+            next(self._sampled_out)
+            return None
+        return _kept(
+            window.start, window.rate, is_hot, key, execution, late.size, late.endpoint, late.trace_id
+        )
+
+    def _keep(self, kept: Kept) -> None:
+        self._sampler.seen(kept.key)
+        template = self._template_of(kept.statement)
+        if not kept.is_hot:
+            self._cold_in_window += 1
+            if len(self._rows) < MOST_PENDING:
+                self._rows.append(cold_row(kept, template))
+            else:
+                self._lose(template, kept.database)
+            return
+        alike = (kept.window, kept.key, kept.status, kept.in_txn, kept.endpoint)
+        row = self._hot.get(alike)
+        if row is None:
+            row = self._hot[alike] = HotRow(kept, template)
+        row.add(kept)
+
+    def _end_window(self) -> None:
+        for row in self._hot.values():
+            done = row.row()
+            if len(self._rows) < MOST_PENDING:
+                self._rows.append(done)
+            else:
+                self._lose(done.template, done.database, done.n)
+        self._hot = {}
+
+    def _lose(self, template: QueryTemplate, database: str, n: int = 1) -> None:
+        self._dropped += n
+        minute = int(self._clock() // 60) * 60
+        self._pending.add([TemplateTotal(minute, template, database, 0, 0, n)])
+
+    def _flush(self) -> bool:
+        """Write all there is, a batch at a time."""
+        if not self._delivery.try_again():
+            return False
+        self._next_flush = self._monotonic() + self._flush_interval
+        while batch := self._next_batch():
+            if not self._delivery.send(batch):
+                return False
+        return True
+
+    def _next_batch(self) -> QueryBatch | None:
+        rows, self._rows = self._rows[:BATCH_ROWS], self._rows[BATCH_ROWS:]
+        totals = self._pending.take()
+        repeats = self._patterns.take()
+        for pattern in repeats:
+            self._listener.repeated(pattern)
+        if not rows and not totals and not repeats:
+            return None
+        return QueryBatch(self._new_id(), self._process(), tuple(rows), totals, table_writes(totals), repeats)
+
+    def _written(self, batch: QueryBatch) -> None:
+        self._recorded += _executions(batch.rows)
+        self._tell()
+
+    def _refused(self, batch: QueryBatch, reason: str) -> None:
+        self._dropped += _executions(batch.rows)
+        _log.error(
+            "%d executions are given up, because the database will not have them: %s",
+            _executions(batch.rows),
+            reason,
+        )
+
+    def _give_up(self) -> None:
+        unwritten = self._delivery.unwritten
+        lost = _executions(self._rows) + (_executions(unwritten.rows) if unwritten is not None else 0)
+        lost += len(self._queue)
+        if lost or unwritten is not None:
+            self._dropped += lost
+            _log.error(
+                "%d executions in the query log could not be written before the end, or it is not known: %s",
+                lost,
+                self._delivery.failing,
+            )
+        self._tell()
+        self._queue.clear()
+        self._delivery.forget()
+
+    def _tell(self) -> None:
+        self._sampled_out_reads += 1
+        sampled_out = next(self._sampled_out) - self._sampled_out_reads + 1
+        now = QueryCounts(self._recorded, sampled_out, self._dropped)
+        new = QueryCounts(*(a - b for a, b in zip(now, self._told, strict=True)))
+        self._told = now
+        if any(new):
+            self._listener.counted(new)
+
+
+def _kept(  # noqa: PLR0913, PLR0917 - one row, from its parts
+    start: float,
+    rate: float,
+    is_hot: bool,
+    key: bytes,
+    execution: Execution,
+    size: int | None,
+    endpoint: str | None,
+    trace_id: str | None,
+) -> Kept:
+    return Kept(
+        start,
+        rate,
+        is_hot,
+        key,
+        execution.statement,
+        execution.database,
+        execution.started,
+        execution.duration_us,
+        execution.rows,
+        size,
+        execution.status,
+        execution.in_txn,
+        endpoint,
+        trace_id,
+    )
+
+
+def _executions(rows: Iterable[QueryRow]) -> int:
+    return sum(row.n for row in rows)

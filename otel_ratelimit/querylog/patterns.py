@@ -1,0 +1,114 @@
+"""N+1 patterns: from requests that ran many queries to templates that ran again and again in one of them.
+
+A request is looked at, once, when nothing has been added to it between two looks: it has ended, or does
+something else meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from otel_ratelimit.query_records import QueryTemplate, RequestRepeats
+from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, RequestQueries
+
+MOST_REQUESTS: Final = 1_000
+"""Requests that wait to be looked at."""
+MOST_PATTERNS: Final = 1_000
+"""Different patterns that wait to be written."""
+
+
+class _Watched:
+    """A request, and how much it had run when it was looked at last."""
+
+    __slots__ = ("executions", "request")
+
+    def __init__(self, request: RequestQueries) -> None:
+        self.request = request
+        self.executions = 0
+
+
+class Patterns:
+    """Patterns not written yet. `add` on any thread, the rest on the background thread.
+
+    Args:
+        template_of: the template of a text.
+    """
+
+    def __init__(self, template_of: Callable[[str], QueryTemplate]) -> None:
+        self._template_of = template_of
+        self._new: deque[RequestQueries] = deque(maxlen=MOST_REQUESTS)
+        self._watched: list[_Watched] = []
+        self._found: dict[tuple[int, str, int], RequestRepeats] = {}
+
+    def add(self, request: RequestQueries) -> None:
+        """Look at `request` when it has come to rest."""
+        self._new.append(request)
+
+    def look(self, now: float) -> None:
+        """Look at those that have come to rest since the last time."""
+        while self._new:
+            self._watched.append(_Watched(self._new.popleft()))
+        still: list[_Watched] = []
+        for watched in self._watched[-MOST_REQUESTS:]:
+            counts = watched.request.counts
+            executions = sum(counts.values())
+            if executions == watched.executions:
+                self._count(watched.request, now)
+            else:
+                watched.executions = executions
+                still.append(watched)
+        self._watched = still
+
+    def settle(self, now: float) -> None:
+        """Look at those that have not come to rest as well; there will be no other time."""
+        self.look(now)
+        for watched in self._watched:
+            self._count(watched.request, now)
+        self._watched = []
+
+    def take(self) -> tuple[RequestRepeats, ...]:
+        """The patterns found since the last time."""
+        found, self._found = self._found, {}
+        return tuple(found.values())
+
+    def _count(self, request: RequestQueries, now: float) -> None:
+        by_template: dict[int, int] = {}
+        templates: dict[int, QueryTemplate] = {}
+        for statement, executions in request.counts.items():
+            template = self._template_of(statement)
+            templates[template.hash] = template
+            by_template[template.hash] = by_template.get(template.hash, 0) + executions
+        minute = int(now // 60) * 60
+        for template_hash, executions in by_template.items():
+            if executions >= PATTERN_EXECUTIONS:
+                self._merge(
+                    RequestRepeats(
+                        minute,
+                        request.endpoint,
+                        templates[template_hash],
+                        1,
+                        executions,
+                        executions,
+                        request.trace_id,
+                    )
+                )
+
+    def _merge(self, new: RequestRepeats) -> None:
+        place = (new.minute, new.endpoint, new.template.hash)
+        old = self._found.get(place)
+        if old is None:
+            if len(self._found) < MOST_PATTERNS:
+                self._found[place] = new
+            return
+        worst = old if old.most >= new.most else new
+        self._found[place] = RequestRepeats(
+            old.minute,
+            old.endpoint,
+            old.template,
+            old.requests + new.requests,
+            old.executions + new.executions,
+            worst.most,
+            worst.trace_id,
+        )

@@ -1,0 +1,167 @@
+"""What the capture of queries costs, on top of OpenTelemetry's span of psycopg2.
+
+    python tests/benchmarks/bench_queries.py [--rounds 200] [--calls 100] [--json FILE]
+
+One query with a parameter over a Unix socket, three ways in turn: with the span only, with the capture and
+its key sampled out, and with the capture and its key recorded. Every trace is sampled. The query log is the
+plugin's own: its background thread writes to the same PostgreSQL meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+
+from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.capture import prepare, remove
+from otel_ratelimit.demo.workspace import workspace
+from otel_ratelimit.embedded import EmbeddedPostgres
+from otel_ratelimit.policy import builtin_policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.queries_wiring import Queries
+from otel_ratelimit.settings import Settings
+
+PROMISED_US = {"sampled out": 5.0, "recorded": 15.0}
+QUERY = "SELECT id, name, state, owner FROM jobs WHERE id = %s"
+JOBS = 10_000
+ROUNDS_A_LOG = 20
+IDS = cycle(range(1, JOBS + 1))
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    with workspace(Path(tempfile.gettempdir())) as scratch:
+        postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ)
+        try:
+            postgres.start()
+            upgrade(postgres.dsn())
+            with closing(psycopg2.connect(postgres.dsn())) as connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "CREATE TABLE jobs (id integer PRIMARY KEY, name text, state text, owner text)"
+                )
+                cursor.execute(
+                    "INSERT INTO jobs SELECT i, 'job ' || i, 'open', 'owner ' || i % 100"
+                    f" FROM generate_series(1, {JOBS}) AS i"
+                )
+                connection.commit()
+            yield postgres.dsn()
+        finally:
+            postgres.stop()
+
+
+@contextmanager
+def query_log(url: str, rate: float) -> Iterator[None]:
+    """The plugin's query log, keeping `rate` of the keys and no hot ones."""
+    worker, database = BackgroundWorker(), Database(url)
+    queries = Queries(
+        prepare(),
+        database,
+        Settings(query_sample_rate=rate, hash_key="secret of the benchmark"),
+        builtin_policy().analytics,
+        worker,
+        MeterProvider().get_meter("bench"),
+    )
+    queries.log.tick()  # which learns the secret
+    worker.ensure_started()
+    try:
+        yield
+    finally:
+        worker.close()
+        queries.close()
+        database.close()
+
+
+def asked(cursor: Any, calls: int) -> list[float]:
+    """Microseconds of each call of `execute`, of queries with all the keys there are."""
+    found = []
+    for _ in range(calls):
+        number = next(IDS)
+        begun = time.perf_counter_ns()
+        cursor.execute(QUERY, (number,))
+        found.append((time.perf_counter_ns() - begun) / 1e3)
+    return found
+
+
+def measure(url: str, rounds: int, calls: int) -> dict[str, Any]:
+    """The ways in turn, so that a busy machine is busy for all of them."""
+    instrumentor = Psycopg2Instrumentor()
+    instrumentor.instrument(tracer_provider=TracerProvider(), skip_dep_check=True)
+    prepare()
+    # One connection for all: where the server's process happens to run makes more of a difference than we do.
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    span_only, captured = connection.cursor_factory(connection), connection.cursor()
+    found: dict[str, list[list[float]]] = {"span only": [], "sampled out": [], "recorded": []}
+    try:
+        for _ in range(max(rounds // ROUNDS_A_LOG, 1)):
+            for way, rate in (("sampled out", 0.0), ("recorded", 1.0)):
+                with query_log(url, rate):
+                    asked(captured, calls)
+                    for _ in range(ROUNDS_A_LOG):
+                        found["span only"].append(asked(span_only, calls))
+                        found[way].append(asked(captured, calls))
+    finally:
+        instrumentor.uninstrument()
+        remove()
+        connection.close()
+    return {way: summary(rounds_of) for way, rounds_of in found.items()}
+
+
+def summary(rounds: list[list[float]]) -> dict[str, float]:
+    medians = [statistics.median(calls) for calls in rounds]
+    ranked = sorted(call for calls in rounds for call in calls)
+    quarters = statistics.quantiles(medians, n=4)
+    return {
+        "p50_us": statistics.median(ranked),
+        "p99_us": ranked[int(len(ranked) * 0.99)],
+        "low_us": quarters[0],
+        "high_us": quarters[2],
+    }
+
+
+def report(figures: dict[str, Any]) -> Iterator[str]:
+    span = figures["span only"]
+    yield "| a query | p50 µs | p99 µs | middle half of the rounds | added to the span, p50 µs | p99 |"
+    yield "|-|-|-|-|-|-|"
+    for way, found in figures.items():
+        spread = f"{found['low_us']:.1f} to {found['high_us']:.1f}"
+        line = f"| {way} | {found['p50_us']:.1f} | {found['p99_us']:.1f} | {spread} |"
+        if way in PROMISED_US:
+            added = found["p50_us"] - span["p50_us"]
+            line += f" {added:.1f} (promised: at most {PROMISED_US[way]:.0f}) |"
+            yield f"{line} {found['p99_us'] - span['p99_us']:.1f} |"
+        else:
+            yield f"{line} | |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    options = parser.parse_args()
+    with server() as url:
+        figures = measure(url, options.rounds, options.calls)
+    for line in report(figures):
+        print(line, flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+"""What is one template and what is two; nothing raises; what is read of a statement is right."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from psycopg2 import sql
+
+from otel_ratelimit.fingerprint import (
+    MOST_TEMPLATE_CHARACTERS,
+    TemplateCache,
+    hash_query,
+    split_statements,
+    without_values,
+)
+
+SAME = [
+    # literals
+    ("SELECT * FROM a WHERE x = 1", "SELECT * FROM a WHERE x = 2"),
+    ("SELECT * FROM a WHERE x = 1", "SELECT * FROM a WHERE x = -1"),
+    ("SELECT * FROM a WHERE x = 1", "SELECT * FROM a WHERE x = 1.5e-3"),
+    ("SELECT * FROM a WHERE x = 1", "SELECT * FROM a WHERE x = .5"),
+    ("SELECT * FROM a WHERE x = 1", "SELECT * FROM a WHERE x = 0xFF"),
+    ("SELECT * FROM a WHERE x = 1", "SELECT * FROM a WHERE x = 'one'"),
+    ("SELECT * FROM a WHERE x = 'it''s'", "SELECT * FROM a WHERE x = 'its'"),
+    ("SELECT * FROM a WHERE x = E'it\\'s'", "SELECT * FROM a WHERE x = 'its'"),
+    ("SELECT * FROM a WHERE x = U&'d\\0061t'", "SELECT * FROM a WHERE x = 'dat'"),
+    ("SELECT * FROM a WHERE x = B'1001'", "SELECT * FROM a WHERE x = X'1FF'"),
+    ("SELECT * FROM a WHERE x = $$it's$$", "SELECT * FROM a WHERE x = 'its'"),
+    ("SELECT * FROM a WHERE x = $q$a $$ b$q$", "SELECT * FROM a WHERE x = ''"),
+    ("SELECT 'one'\n'two'", "SELECT 'onetwo'"),
+    ("SELECT * FROM a WHERE x = NULL", "SELECT * FROM a WHERE x = 1"),
+    ("SELECT * FROM a WHERE x = TRUE", "SELECT * FROM a WHERE x = false"),
+    ("SELECT date '2020-01-01'", "SELECT date '2021-01-01'"),
+    # parameters
+    ("SELECT * FROM a WHERE x = %s", "SELECT * FROM a WHERE x = 1"),
+    ("SELECT * FROM a WHERE x = %(x)s", "SELECT * FROM a WHERE x = 'a'"),
+    ("SELECT * FROM a WHERE x = $1", "SELECT * FROM a WHERE x = $27"),
+    # lists and rows
+    ("SELECT * FROM a WHERE x IN (1, 2, 3)", "SELECT * FROM a WHERE x IN (4)"),
+    ("SELECT * FROM a WHERE x IN (%s,%s)", "SELECT * FROM a WHERE x in ( 'a' )"),
+    ("SELECT * FROM a WHERE x NOT IN (1, -2)", "SELECT * FROM a WHERE x NOT IN (1)"),
+    ("SELECT * FROM a WHERE x = ANY(ARRAY[1,2])", "SELECT * FROM a WHERE x = ANY(ARRAY[1,2,3])"),
+    ("INSERT INTO a VALUES (1, 'x')", "INSERT INTO a VALUES (1, 'x'), (2, 'y')"),
+    ("INSERT INTO a (x, y) VALUES (%s, now())", "INSERT INTO a (x, y) VALUES (1, now()), (2, now())"),
+    ("INSERT INTO a VALUES (1), (2) RETURNING x", "INSERT INTO a VALUES (1) RETURNING x"),
+    # spelling
+    ("SELECT x FROM a", "select X from A"),
+    ("SELECT x FROM a", "SELECT  x\n\tFROM a ;"),
+    ("SELECT x,y FROM a", "SELECT x , y FROM a"),
+    ("SELECT count(*) FROM a", "SELECT count ( * ) FROM a"),
+    ("SELECT x::int FROM a", "SELECT x :: int FROM a"),
+    ('SELECT "x" FROM "a"', "SELECT x FROM a"),
+    ("SELECT x FROM a -- hint", "SELECT x FROM a"),
+    ("SELECT x /* a /* nested */ one */ FROM a", "SELECT x FROM a"),
+    ("SELECT x FROM a /*traceparent='00-1-2-01'*/", "SELECT x FROM a /*traceparent='00-3-4-01'*/"),
+    ("SELECT x FROM a WHERE x>=1", "SELECT x FROM a WHERE x >= 1"),
+    ("SELECT x FROM a WHERE x=-1", "SELECT x FROM a WHERE x = - 1"),
+]
+DIFFERENT = [
+    ("SELECT x FROM a", "SELECT y FROM a"),
+    ("SELECT x FROM a", "SELECT x FROM b"),
+    ("SELECT a, b FROM t", "SELECT b, a FROM t"),
+    ("SELECT x FROM a ORDER BY x", "SELECT x FROM a ORDER BY x DESC"),
+    ("SELECT x FROM a WHERE x = 1", "SELECT x FROM a WHERE x > 1"),
+    ("SELECT x FROM a WHERE x = 1", "SELECT x FROM a WHERE x <> 1"),
+    ("SELECT x FROM a WHERE x IS NULL", "SELECT x FROM a WHERE x = NULL"),
+    ("SELECT x FROM a WHERE x IS NULL", "SELECT x FROM a WHERE x IS NOT NULL"),
+    ("SELECT x FROM a WHERE x IS TRUE", "SELECT x FROM a WHERE x IS FALSE"),
+    ("SELECT x FROM a", "SELECT x FROM s.a"),
+    ("SELECT x FROM s.a", "SELECT x FROM t.a"),
+    ('SELECT "X" FROM a', "SELECT x FROM a"),
+    ('SELECT "user" FROM a', "SELECT user FROM a"),
+    ("SELECT 'x'", "SELECT x"),
+    ("SELECT x - 1", "SELECT x, -1"),
+    ("SELECT x::int", "SELECT x::text"),
+    ("SELECT x->'a' FROM t", "SELECT x->>'a' FROM t"),
+    ("SELECT x FROM t WHERE y @> '{}'", "SELECT x FROM t WHERE y <@ '{}'"),
+    ("SELECT x FROM t WHERE y ? 'a'", "SELECT x FROM t WHERE y ?| 'a'"),
+    ("INSERT INTO a VALUES (1, 2)", "INSERT INTO a VALUES (1)"),
+    ("INSERT INTO a (x) VALUES (1)", "INSERT INTO a (y) VALUES (1)"),
+    ("SELECT f(1, 2)", "SELECT f(1)"),
+    ("SELECT x FROM a LIMIT 1", "SELECT x FROM a OFFSET 1"),
+    ("SELECT x FROM a FOR UPDATE", "SELECT x FROM a FOR SHARE"),
+    ("SELECT x FROM a UNION SELECT x FROM b", "SELECT x FROM a UNION ALL SELECT x FROM b"),
+    ("SELECT * FROM a JOIN b USING (x)", "SELECT * FROM a LEFT JOIN b USING (x)"),
+    ("SELECT é FROM a", "SELECT É FROM a"),
+    ("SELECT a$b FROM t", "SELECT a$c FROM t"),
+    ("SELECT 1; SELECT 2", "SELECT 1"),
+    ("SELECT a[1:2]", "SELECT a[1]"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_these_are_one_template(one, other):
+    assert hash_query(one) == hash_query(other)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_these_are_two_templates(one, other):
+    assert hash_query(one).hash != hash_query(other).hash
+
+
+def test_enough_pairs_were_labelled():
+    assert len(SAME) + len(DIFFERENT) >= 60
+
+
+READ = [
+    ("SELECT x FROM Jobs j, s.owners AS o WHERE j.x = o.x", "select", ("jobs", "s.owners"), False, False),
+    ("SELECT x FROM a LEFT JOIN b ON a.x = b.x, c", "select", ("a", "b", "c"), False, False),
+    ("SELECT x FROM (SELECT x FROM inner_one) q", "select", ("inner_one",), False, False),
+    ("SELECT x FROM (a JOIN b USING (x)) JOIN ONLY c ON true", "select", ("a", "b", "c"), False, False),
+    ("SELECT x FROM generate_series(1, 2) g, a", "select", ("a",), False, False),
+    (
+        "WITH q AS (SELECT x FROM a), r (x) AS MATERIALIZED (TABLE b) SELECT x FROM q, r",
+        "select",
+        ("a", "b"),
+        False,
+        False,
+    ),
+    (
+        "SELECT extract(year FROM d), trim(both FROM t), substring(t FROM 1) FROM a",
+        "select",
+        ("a",),
+        False,
+        False,
+    ),
+    ("SELECT x FROM a WHERE x IS DISTINCT FROM y", "select", ("a",), False, False),
+    ('SELECT x FROM "Jobs", "plain"', "select", ('"Jobs"', "plain"), False, False),
+    ("SELECT x FROM a WHERE EXISTS (SELECT FROM b)", "select", ("a", "b"), False, False),
+    ("INSERT INTO a (x) SELECT x FROM b", "insert", ("a", "b"), True, False),
+    ("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = 2", "insert", ("a",), True, False),
+    ("UPDATE ONLY a SET x = b.x FROM b WHERE a.y = b.y", "update", ("a", "b"), True, False),
+    ("DELETE FROM a USING b, c WHERE a.x = b.x", "delete", ("a", "b", "c"), True, False),
+    ("MERGE INTO a USING b ON a.x = b.x WHEN MATCHED THEN DELETE", "merge", ("a", "b"), True, False),
+    ("TRUNCATE TABLE a, b RESTART IDENTITY", "truncate", ("a", "b"), True, False),
+    ("CREATE TABLE IF NOT EXISTS a (x int)", "create", ("a",), True, False),
+    ("WITH gone AS (DELETE FROM a RETURNING x) SELECT x FROM gone", "select", ("a",), True, False),
+    ("WITH q AS (SELECT 1) INSERT INTO a SELECT * FROM q", "insert", ("a",), True, False),
+    ("SELECT x INTO copied FROM a", "select", ("a", "copied"), True, False),
+    ("SELECT x FROM a FOR NO KEY UPDATE OF a", "select", ("a",), True, False),
+    ("SELECT x FROM a FOR SHARE SKIP LOCKED", "select", ("a",), True, False),
+    ("SELECT nextval('s')", "select", (), True, False),
+    ("SELECT pg_advisory_lock(1)", "select", (), True, False),
+    ("SELECT now()", "select", (), False, True),
+    ("SELECT x FROM a WHERE d > current_date", "select", ("a",), False, True),
+    ("SELECT random() FROM a", "select", ("a",), False, True),
+    ("SELECT current_user", "select", (), False, True),
+    ("SELECT now FROM a", "select", ("a",), False, False),
+    ("(SELECT x FROM a) UNION (SELECT x FROM b)", "select", ("a", "b"), False, False),
+    ("VALUES (1), (2)", "values", (), False, False),
+    ("TABLE a", "table", ("a",), False, False),
+    ("BEGIN", "begin", (), False, False),
+    ("SHOW search_path", "show", (), False, False),
+    ("EXPLAIN SELECT x FROM a", "explain", ("a",), False, False),
+    ("EXPLAIN ANALYZE DELETE FROM a", "explain", ("a",), True, False),
+    ("ALTER TABLE ONLY a ADD COLUMN x int", "alter", ("a",), True, False),
+    ("", "other", (), True, False),
+    ("?!", "other", (), True, False),
+]
+
+
+@pytest.mark.parametrize(("text", "operation", "tables", "is_write", "volatile"), READ)
+def test_what_a_statement_does_is_read(text, operation, tables, is_write, volatile):
+    found = hash_query(text)
+    assert (found.operation, found.tables, found.is_write, found.volatile) == (
+        operation,
+        tables,
+        is_write,
+        volatile,
+    )
+
+
+def test_bytes_and_what_psycopg2_composes_are_read_as_the_text_they_become():
+    expected = hash_query("SELECT name FROM jobs WHERE id = 7")
+    assert hash_query(b"SELECT name FROM jobs WHERE id = 7") == expected
+    assert hash_query(memoryview(b"SELECT name FROM jobs WHERE id = 7")) == expected
+    composed = sql.SQL("SELECT {} FROM {} WHERE {} = {}").format(
+        sql.Identifier("name"), sql.Identifier("jobs"), sql.Identifier("id"), sql.Literal(7)
+    )
+    assert hash_query(composed) == expected
+    assert hash_query(sql.SQL("SELECT name FROM jobs WHERE id = ") + sql.Placeholder("id")) == expected
+    assert hash_query(b"\xff\xfe").text
+    assert hash_query(None) == hash_query("None")
+    assert hash_query(sql.Identifier("a", 'b"c')).text == 'a."b""c"'
+
+
+def test_the_template_is_readable_and_its_hash_64_bits():
+    found = hash_query("SELECT  Name FROM jobs WHERE id=%s AND state IN ('a','b') LIMIT 10")
+    assert found.text == "select name from jobs where id = ? and state in (?) limit ?"
+    assert -(2**63) <= found.hash < 2**63
+
+
+def test_a_long_text_is_cut_and_its_hash_is_not():
+    long, longer = "SELECT " + ", ".join(f"c{n}" for n in range(5000)), None
+    longer = f"{long}, last"
+    assert len(hash_query(long).text) == MOST_TEMPLATE_CHARACTERS
+    assert hash_query(long).hash != hash_query(longer).hash
+
+
+HOSTILE = [
+    "'" * 200_001,
+    "$" * 200_000,
+    "$a$" * 60_000,
+    "/*" * 100_000,
+    "((((" * 50_000,
+    "E'" + "\\" * 200_000,
+    '"' * 200_001,
+    "-" * 200_000,
+    "." * 200_000,
+    "1" * 200_000,
+    "a" * 200_000,
+    "%(" * 100_000,
+    "SELECT " + "1," * 100_000,
+    "IN (" * 30_000,
+    "VALUES " + "(1)," * 60_000,
+    "é" * 100_000,
+    "\0" * 100_000,
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:6].encode("unicode_escape").decode())
+def test_no_text_takes_for_ever(text):
+    hash_query(text)
+    without_values(text)
+    split_statements(text)
+
+
+pieces = st.one_of(
+    st.sampled_from(
+        ["select", "from", "where", "in", "values", "array", "and", "is", "not", "null", "with", "as", "into"]
+    ),
+    st.sampled_from(
+        ["(", ")", "[", "]", ",", ";", ".", "::", "=", "-", "+", "*", "?", "%s", "%(a)s", "$1", "||"]
+    ),
+    st.sampled_from(["'a'", "E'\\''", "$$x$$", "$q$'$q$", '"A b"', "--c\n", "/* d */", "'", '"', "$$", "/*"]),
+    st.integers(-5, 500).map(str),
+    st.text(string.ascii_letters + "_é", min_size=1, max_size=5),
+    st.text(max_size=4),
+)
+texts = st.lists(pieces, max_size=25).flatmap(
+    lambda parts: st.sampled_from([" ".join(parts), "".join(parts)])
+)
+
+
+@given(texts)
+@example("select -1 - -1")
+@example("in(1,(2))")
+def test_nothing_raises_and_a_template_is_its_own_template(text):
+    found = hash_query(text)
+    assert hash_query(found.text).text == found.text
+    split_statements(text)
+
+
+@given(texts)
+@example("b'1' x'ff' u&'a' n'b'")
+@example("a.1 1.a 1.5 a1 1e5 .5 5. 0x1F 1_000")
+def test_a_text_without_its_values_has_the_same_template(text):
+    assert hash_query(without_values(text)) == hash_query(text)
+
+
+STATEMENT = (
+    "select",
+    "name",
+    ",",
+    "count",
+    "(",
+    "*",
+    ")",
+    "from",
+    "jobs",
+    "where",
+    "id",
+    "=",
+    "1",
+    "and",
+    "x",
+    ">=",
+    "'a'",
+)
+
+
+@given(st.randoms(use_true_random=False))
+def test_white_space_comments_and_case_make_no_difference(chance: random.Random):
+    between = [" ", "\n", "\t ", " /* a */ ", " -- b\n", "/*c*/"]
+    text = "".join(
+        (part.upper() if part[0] != "'" and chance.random() < 0.5 else part) + chance.choice(between)
+        for part in STATEMENT
+    )
+    assert hash_query(text) == hash_query(" ".join(STATEMENT))
+
+
+def test_a_cache_answers_as_without_and_stays_within_its_bounds():
+    cache = TemplateCache(capacity=50, capacity_characters=2_000)
+    for number in range(500):
+        text = f"SELECT c{number % 70} FROM t WHERE x = {number} AND y = 'v{number}'"
+        assert cache(text) == hash_query(text)
+        assert len(cache) <= 50
+    huge = "SELECT " + "1, " * 50_000 + "1"
+    assert cache(huge) == hash_query(huge)
+    assert len(cache) <= 50
+
+
+def test_statements_are_taken_apart_where_postgresql_does():
+    text = "SELECT 1; SELECT ';'; /* ; */ SELECT $$;$$ -- ;\n; SELECT (1); ;"
+    assert [part.split()[-1] for part in split_statements("SELECT 1;SELECT 2")] == ["1", "2"]
+    assert len(split_statements(text)) == 4
+    body = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END"
+    assert len(split_statements(f"{body}; SELECT 2")) == 2
+    assert split_statements(" ; -- nothing\n") == ()
