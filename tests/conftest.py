@@ -16,7 +16,7 @@ import secrets
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -30,6 +30,11 @@ TEMPORARY = Path(tempfile.gettempdir())
 DEBIAN = Path("/usr/lib/postgresql")
 SURVIVES_A_KILL = {**THROW_AWAY, "synchronous_commit": "on"}
 """What was committed is there after the server was killed, though not after the machine was."""
+STATISTICS = {
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track_utility": "off",
+    "pg_stat_statements.max": "10000",
+}
 
 
 def missing(what: str) -> None:
@@ -54,10 +59,11 @@ def debian_binaries() -> Path:
 
 
 @contextlib.contextmanager
-def running(binaries: Path) -> Iterator[EmbeddedPostgres]:
+def running(binaries: Path, more: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
+    settings = {**THROW_AWAY, **(more or {})}
     with workspace(TEMPORARY) as scratch:
         server = EmbeddedPostgres(
-            scratch / "data", scratch, environ=os.environ, settings=THROW_AWAY, binaries=binaries
+            scratch / "data", scratch, environ=os.environ, settings=settings, binaries=binaries
         )
         try:
             server.start()
@@ -69,6 +75,13 @@ def running(binaries: Path) -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     with running(wheel_binaries()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def counting_postgres() -> Iterator[EmbeddedPostgres]:
+    """It counts the statements that it runs."""
+    with running(wheel_binaries(), STATISTICS) as server:
         yield server
 
 

@@ -1,0 +1,345 @@
+"""From executions to batches: what is kept, when it is written, and what becomes of it while it cannot be."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+
+from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, DataRefusedError
+from otel_ratelimit.fingerprint import TemplateCache
+from otel_ratelimit.querylog import log as module
+from otel_ratelimit.querylog.execution import Execution
+from otel_ratelimit.querylog.log import QueryCounts, QueryLog
+from otel_ratelimit.querylog.requests import RequestQueries
+from otel_ratelimit.querylog.sampling import QuerySampler
+from otel_ratelimit.querylog.totals import Totals
+
+
+class Tables:
+    """A writer that can be told to fail."""
+
+    def __init__(self):
+        self.batches = []
+        self.failure = None
+
+    def write(self, batch):
+        if self.failure is not None:
+            raise self.failure
+        self.batches.append(batch)
+
+    def close(self):
+        pass
+
+    @property
+    def rows(self):
+        return [row for batch in self.batches for row in batch.rows]
+
+    @property
+    def executions(self):
+        return sum(total.n for batch in self.batches for total in batch.totals)
+
+
+class Listener:
+    def __init__(self):
+        self.counts = Counter()
+        self.patterns = []
+
+    def counted(self, new):
+        self.counts.update(new._asdict())
+
+    def repeated(self, repeats):
+        self.patterns.append(repeats)
+
+
+class Clock:
+    now = 6_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def tables():
+    return Tables()
+
+
+@pytest.fixture
+def listener():
+    return Listener()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def make(tables, listener, clock):
+    def make(rate=1.0, secret=lambda: b"secret", **options):
+        log = QueryLog(
+            tables,
+            QuerySampler(rate, **options),
+            Totals(),
+            TemplateCache(),
+            secret,
+            listener,
+            lambda: None,
+            process=lambda: "one",
+            flush_interval=60.0,
+            clock=clock,
+            monotonic=clock,
+        )
+        log.tick()
+        return log
+
+    return make
+
+
+def execution(
+    number=1, *, statement="SELECT x FROM a WHERE id = %s", status="ok", started=6_000.0, size=None
+):
+    sent = f"{statement} {number}".encode()
+    return Execution(statement, sent, b"shop", "shop", started, 1_500, 1, status, False, lambda: size)
+
+
+def run(log, numbers, **options):
+    for number in numbers:
+        log.executed(execution(number, **options), lambda: ("/jobs/<id>", "0" * 32))
+
+
+def test_an_execution_becomes_a_row_with_all_that_is_known_of_it(make, tables):
+    log = make()
+    run(log, [7], size=40)
+    assert log.flush()
+    [batch] = tables.batches
+    [row] = batch.rows
+    assert batch.process == "one"
+    assert (row.ts, row.n, row.sample_rate, row.tier, row.duration_us) == (6_000.0, 1, 1.0, "cold", 1_500)
+    assert (row.rows, row.result_bytes, row.endpoint, row.trace_id) == (1, 40, "/jobs/<id>", "0" * 32)
+    assert (row.database, row.in_txn, row.status, row.buckets) == ("shop", False, "ok", None)
+    assert row.template.text == "select x from a where id = ?"
+    assert len(row.key) == 16
+    [total] = batch.totals
+    assert (total.minute, total.n, total.failed, total.dropped) == (6_000, 1, 0, 0)
+
+
+def test_what_is_written_waits_for_the_interval_or_for_a_full_batch(make, tables, clock, monkeypatch):
+    log = make()
+    run(log, [1])
+    log.tick()
+    assert tables.batches == []
+    clock.now += 60.0
+    log.tick()
+    assert len(tables.rows) == 1
+    monkeypatch.setattr(module, "BATCH_ROWS", 10)
+    run(log, range(25))
+    log.tick()
+    assert [len(batch.rows) for batch in tables.batches] == [1, 10, 10, 5]
+
+
+def test_a_rate_keeps_its_share_of_the_keys_and_totals_count_all(make, tables, listener):
+    log = make(rate=0.1)
+    run(log, [number % 2_000 for number in range(6_000)])
+    log.flush()
+    kept = len(tables.rows)
+    assert 400 < kept < 800
+    assert kept % 3 == 0, "a key is kept with all its executions or not at all"
+    assert tables.executions == 6_000
+    assert listener.counts == {"recorded": kept, "sampled_out": 6_000 - kept, "dropped": 0}
+    assert {row.sample_rate for row in tables.rows} == {0.1}
+
+
+def test_hot_keys_become_one_row_a_window_with_their_seconds(make, tables, clock):
+    log = make(rate=0.0, hot_keys=1)
+    run(log, [7] * 20)
+    log.tick()
+    assert tables.rows == []
+    clock.now = 6_060.0
+    log.tick()
+    for second in (0, 0, 0, 2):
+        run(log, [7], started=6_060.5 + second, size=10 + second)
+    run(log, [7], status="57014", started=6_061.0)
+    run(log, [8], started=6_061.0)
+    clock.now = 6_120.0
+    log.tick()
+    log.flush()
+    rows = sorted(tables.rows, key=lambda row: row.n)
+    assert [(row.tier, row.n, row.status, row.sample_rate) for row in rows] == [
+        ("hot", 1, "57014", 1.0),
+        ("hot", 4, "ok", 1.0),
+    ]
+    assert (rows[1].ts, rows[1].buckets, rows[1].result_bytes) == (6_060.0, (3, 0, 1), 12)
+    assert (rows[0].ts, rows[0].buckets) == (6_061.0, None)
+
+
+def test_until_the_secret_is_known_executions_wait_and_are_keyed_then(make, tables, clock, monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNKEYED", 5)
+    answers = iter([DatabaseError("away"), DatabaseError("away"), b"the secret"])
+
+    def secret():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    log = make(secret=secret)
+    run(log, [1, 2, 2, 3, 4, 5, 6])
+    log.tick()
+    for _ in range(2):
+        clock.now += 5.0
+        log.tick()
+    log.flush()
+    assert len(tables.rows) == 5
+    assert len({row.key for row in tables.rows}) == 4
+    [total] = tables.batches[-1].totals
+    assert (total.n, total.dropped) == (7, 2)
+
+
+def test_a_full_queue_drops_and_counts(make, tables, listener, monkeypatch):
+    monkeypatch.setattr(module, "MOST_QUEUED", 10)
+    log = make()
+    run(log, range(15))
+    log.flush()
+    assert len(tables.rows) == 10
+    assert [(total.n, total.dropped) for total in tables.batches[0].totals] == [(15, 5)]
+    assert listener.counts == {"recorded": 10, "dropped": 5, "sampled_out": 0}
+
+
+@pytest.fixture
+def little_room(monkeypatch):
+    monkeypatch.setattr(module, "MOST_PENDING", 30)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_while_it_cannot_be_written_rows_wait_within_their_bound_and_totals_stay_exact(
+    make, tables, listener, clock, caplog
+):
+    log = make()
+    tables.failure = DatabaseUnreachableError("gone fishing")
+    run(log, range(10))
+    log.flush()
+    for minute in range(5):
+        run(log, range(10 * minute, 10 * minute + 10))
+        clock.now += 60.0
+        log.tick()
+    assert log.failing == "gone fishing"
+    tables.failure = None
+    clock.now += 60.0
+    log.tick()
+    assert len(tables.rows) == 40
+    assert tables.executions == 60
+    assert sum(total.dropped for batch in tables.batches for total in batch.totals) == 20
+    assert listener.counts == {"recorded": 40, "dropped": 20, "sampled_out": 0}
+    assert "query logs are written again" in caplog.text
+
+
+def test_rows_the_database_will_never_take_are_given_up_and_said(make, tables, listener, caplog):
+    log = make()
+    tables.failure = DataRefusedError("out of range")
+    run(log, range(3))
+    log.flush()
+    tables.failure = None
+    run(log, [9])
+    log.flush()
+    assert len(tables.rows) == 1
+    assert "3 executions are given up" in caplog.text
+    assert listener.counts["dropped"] == 3
+
+
+def test_the_end_writes_what_is_left_and_says_what_cannot_be(make, tables, listener, caplog):
+    log = make()
+    run(log, range(3))
+    log.close()
+    assert len(tables.rows) == 3
+    log = make()
+    tables.failure = DatabaseUnreachableError("gone fishing")
+    run(log, range(4))
+    log.close()
+    assert "4 executions in the query log could not be written before the end" in caplog.text
+    assert "gone fishing" in caplog.text
+    assert listener.counts["dropped"] == 4
+
+
+def test_a_forked_child_leaves_to_the_parent_what_is_the_parents(make, tables):
+    log = make()
+    run(log, range(3))
+    log.reset_after_fork()
+    run(log, [7])
+    log.close()
+    assert len(tables.rows) == 1
+    assert tables.executions == 1
+
+
+def test_a_template_that_runs_again_and_again_in_a_request_is_a_pattern(make, tables, listener, clock):
+    log = make()
+    for number in range(3):
+        request = RequestQueries("/list", f"{number:032x}")
+        for index in range(6 + number):
+            request.add(
+                "SELECT name FROM a WHERE id = %s" if number else f"SELECT name FROM a WHERE id = {index}"
+            )
+        request.add("SELECT id FROM a")
+        log.suspect(request)
+    quiet = RequestQueries("/quiet")
+    for index in range(5):
+        quiet.add(f"SELECT c{index} FROM a")
+    log.suspect(quiet)
+    log.tick()
+    assert listener.patterns == []
+    log.tick()
+    log.flush()
+    [found] = tables.batches[-1].repeats
+    assert (found.endpoint, found.requests, found.executions, found.most) == ("/list", 3, 21, 8)
+    assert found.trace_id == f"{2:032x}"
+    assert found.template.text == "select name from a where id = ?"
+    assert listener.patterns == [found]
+
+
+def test_a_request_that_still_runs_is_not_looked_at_yet(make, tables):
+    log = make()
+    request = RequestQueries("/long")
+    for _ in range(5):
+        request.add("SELECT 1")
+    log.suspect(request)
+    for _ in range(5):
+        log.tick()
+        request.add("SELECT 1")
+    log.tick()
+    log.tick()
+    log.flush()
+    [found] = tables.batches[-1].repeats
+    assert found.most == 10
+
+
+def test_a_request_tells_only_so_many_texts_apart():
+    request = RequestQueries("/wide")
+    counts = [request.add(f"SELECT c{index}") for index in range(300)]
+    assert counts == [1] * 256 + [0] * 44
+    assert request.different == 256
+
+
+def test_threads_that_execute_while_it_is_worked_up_lose_nothing(make, tables, clock):
+    log = make(rate=0.5)
+    stop = threading.Event()
+
+    def work_up():
+        while not stop.is_set():
+            log.tick()
+
+    worker = threading.Thread(target=work_up)
+    worker.start()
+    threads = [threading.Thread(target=run, args=(log, range(2_000))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    worker.join()
+    log.close()
+    log.tick()
+    assert tables.executions == 8_000
+    counts = log.counts
+    assert counts.recorded + counts.sampled_out + counts.dropped == 8_000
+    assert counts == QueryCounts(len(tables.rows), 8_000 - len(tables.rows), 0)

@@ -1,0 +1,163 @@
+"""Every execution is counted once, whoever counts meanwhile and however many texts there are."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from otel_ratelimit.fingerprint import TemplateCache, hash_query
+from otel_ratelimit.query_records import TemplateTotal
+from otel_ratelimit.querylog import totals as module
+from otel_ratelimit.querylog.totals import OTHER, PendingTotals, Totals, table_writes
+
+
+@pytest.fixture
+def totals():
+    return Totals()
+
+
+def counted(found):
+    by_template = {}
+    for total in found:
+        place = (total.template.text, total.database)
+        before = by_template.get(place, (0, 0, 0))
+        new = (total.n, total.failed, total.dropped)
+        by_template[place] = tuple(a + b for a, b in zip(before, new, strict=True))
+    return by_template
+
+
+def test_executions_are_counted_by_template_and_database(totals):
+    for number in range(5):
+        totals.count(f"SELECT {number}", "shop")
+        totals.count("UPDATE a SET x = 1", "shop")
+        totals.count("UPDATE a SET x = 1", "archive")
+    totals.failed("UPDATE a SET x = 1", "shop")
+    totals.dropped("SELECT 3", "shop")
+    found = totals.drain(125.0, hash_query)
+    assert {total.minute for total in found} == {120}
+    assert counted(found) == {
+        ("select ?", "shop"): (5, 0, 1),
+        ("update a set x = ?", "shop"): (5, 1, 0),
+        ("update a set x = ?", "archive"): (5, 0, 0),
+    }
+    assert totals.drain(126.0, hash_query) == []
+    totals.failed("SELECT 3", "shop")
+    assert counted(totals.drain(127.0, hash_query)) == {("select ?", "shop"): (0, 1, 0)}
+
+
+def test_a_text_that_comes_again_is_known_and_one_that_does_not_takes_no_room(totals):
+    for _ in range(3):
+        totals.count("SELECT x FROM a", "shop")
+    for number in range(100):
+        totals.count(f"SELECT {number}", "shop")
+    totals.drain(0.0, hash_query)
+    assert list(totals._known) == [("SELECT x FROM a", "shop")]
+    totals.count("SELECT x FROM a", "shop")
+    assert not totals._new
+
+
+def test_known_texts_that_are_forgotten_lose_no_count(totals, monkeypatch):
+    monkeypatch.setattr(module, "MOST_KNOWN", 3)
+    expected = 0
+    for round_ in range(20):
+        for number in range(10):
+            for _ in range(2):
+                totals.count(f"SELECT c{number} FROM t{round_ % 3}", "shop")
+                expected += 1
+        found = totals.drain(0.0, hash_query)
+        expected -= sum(total.n for total in found)
+        assert len(totals._known) <= 3
+    expected -= sum(total.n for total in totals.drain(0.0, hash_query))
+    assert expected == 0
+
+
+def test_a_thread_that_steps_a_counter_just_dropped_is_counted_the_next_time(totals, monkeypatch):
+    totals.count("SELECT a", "shop")
+    totals.count("SELECT a", "shop")
+    totals.drain(0.0, hash_query)
+    step = totals._steps["SELECT a", "shop"]
+    monkeypatch.setattr(module, "MOST_KNOWN", 0)
+    totals.drain(0.0, hash_query)
+    assert totals._steps == {}
+    step()
+    assert counted(totals.drain(0.0, hash_query)) == {("select a", "shop"): (1, 0, 0)}
+
+
+def test_what_finds_no_room_is_counted_as_such(totals, monkeypatch):
+    monkeypatch.setattr(module, "MOST_NEW", 10)
+    for number in range(25):
+        totals.count(f"SELECT {number}", "shop")
+    assert counted(totals.drain(0.0, hash_query)) == {
+        ("select ?", "shop"): (10, 0, 0),
+        (OTHER.text, ""): (15, 0, 0),
+    }
+
+
+def test_threads_and_a_drain_at_the_same_time_count_to_the_unit(totals):
+    threads, each = 16, 5_000
+    stop = threading.Event()
+    found: list[TemplateTotal] = []
+    cache = TemplateCache()
+
+    def work(number):
+        for index in range(each):
+            totals.count(f"SELECT c{index % 50} FROM t", "shop")
+            if index % 100 == 0:
+                totals.count(f"SELECT {number * each + index}", "shop")
+
+    def drain():
+        while not stop.is_set():
+            found.extend(totals.drain(0.0, cache))
+
+    drainer = threading.Thread(target=drain)
+    drainer.start()
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    stop.set()
+    drainer.join()
+    for _ in range(2):  # counters that were forgotten are read once more
+        found.extend(totals.drain(0.0, cache))
+    by_template = counted(found)
+    assert sum(n for n, _, _ in by_template.values()) == threads * (each + each // 100)
+    assert by_template["select c7 from t", "shop"] == (threads * each // 50, 0, 0)
+
+
+def test_a_forked_child_begins_at_nothing(totals):
+    totals.count("SELECT 1", "shop")
+    totals.failed("SELECT 1", "shop")
+    totals.reset_after_fork()
+    assert totals.drain(0.0, hash_query) == []
+
+
+def test_writes_are_counted_by_table_without_those_that_failed():
+    update = hash_query("UPDATE a SET x = b.x FROM b")
+    found = table_writes(
+        [
+            TemplateTotal(60, update, "shop", 10, 3, 0),
+            TemplateTotal(60, hash_query("UPDATE a SET y = 1"), "shop", 1, 0, 0),
+            TemplateTotal(60, hash_query("SELECT x FROM c"), "shop", 5, 0, 0),
+            TemplateTotal(60, hash_query("DELETE FROM d"), "shop", 2, 2, 0),
+        ]
+    )
+    assert {(write.table, write.operation, write.n) for write in found} == {
+        ("a", "update", 8),
+        ("b", "update", 7),
+    }
+
+
+def test_totals_that_wait_are_summed_and_bounded(monkeypatch):
+    pending = PendingTotals()
+    select, other = hash_query("SELECT 1"), hash_query("SELECT a")
+    pending.add([TemplateTotal(60, select, "shop", 2, 1, 0), TemplateTotal(60, select, "shop", 3, 0, 1)])
+    assert pending.take() == (TemplateTotal(60, select, "shop", 5, 1, 1),)
+    assert pending.take() == ()
+    monkeypatch.setattr(module, "_MOST_TEMPLATES", 2)
+    pending.add([TemplateTotal(minute, select, "shop", 1, 0, 0) for minute in (60, 120, 180, 240)])
+    pending.add([TemplateTotal(240, other, "shop", 7, 0, 0)])
+    found = pending.take()
+    assert sum(total.n for total in found) == 11
+    assert len(found) <= 3
