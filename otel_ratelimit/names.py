@@ -45,9 +45,6 @@ ERROR_TYPE: Final = "error.type"
 OUTCOME: Final = "otel_ratelimit.outcome"
 POLICY_HASH: Final = "otel_ratelimit.policy.hash"
 KEY: Final = "otel_ratelimit.key"
-QUERY_KEY: Final = "otel_ratelimit.query.key"
-"""Keyed hash of a query and its parameters, as in `query_logs.key_hash`; on spans only."""
-RETURNED_ROWS: Final = "db.response.returned_rows"
 
 # Span events
 N_PLUS_ONE: Final = "otel_ratelimit.n_plus_one"

@@ -96,8 +96,8 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
             rows=rows,
             status=status,
             in_txn=in_transaction,
-            size=lambda: result_bytes,
-        )
+        ),
+        result_bytes,
     )
     return True
 

@@ -28,7 +28,7 @@ from otel_ratelimit.querylog.log import QueryLog
 from otel_ratelimit.querylog.sampling import QuerySampler
 from otel_ratelimit.querylog.totals import Totals
 from otel_ratelimit.settings import Settings
-from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry
+from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
 from otel_ratelimit.web.queries import served_request
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Queries:
             Totals(),
             TemplateCache(),
             lambda: given or shared_secret(database),
+            _origin,
             QueryTelemetry(meter),
             lambda: worker.wake(_TASK),
             process=_process_name,
@@ -81,9 +82,9 @@ class Queries:
         _reset_after_fork(self.log)
         atexit.register(_close_if_alive, weakref.ref(self))
 
-    def executed(self, execution: Execution) -> None:
+    def executed(self, execution: Execution, result_bytes: int | None) -> None:
         """Take note of a query that the capture does not see."""
-        self._processor.executed(execution)
+        self._processor.executed(execution, lambda size: size, result_bytes)
 
     def close(self) -> None:
         """Write what is left; connections opened from now on are left alone."""
@@ -104,6 +105,11 @@ def open_queries(
         _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
         return None
     return Queries(relay, database, settings, policy, worker, meter)
+
+
+def _origin() -> tuple[str | None, int]:
+    request = served_request()
+    return (request.queries.endpoint if request is not None else None), trace_id()
 
 
 def _process_name() -> str:

@@ -3,6 +3,11 @@
 This is the one part that is about a driver: it hands `Execution`s to a `QueryObserver`, as the capture of
 another driver would.
 
+connections, cursors   classes that stand between psycopg2's own and the application's
+session                what of a connection decides on a query's answer
+result_size            how large a result is
+relay                  who is told
+
 `psycopg2.connect` is what OpenTelemetry and others wrap, and what applications import; beneath all of them it
 calls one function, which is replaced here. So it makes no difference who wrapped what first.
 """
@@ -19,29 +24,13 @@ from psycopg2 import extensions
 from otel_ratelimit.capture.connections import below, capturing_connection
 from otel_ratelimit.capture.cursors import Watch, capturing_cursor
 from otel_ratelimit.capture.result_size import result_sizer
-from otel_ratelimit.querylog.execution import Execution, QueryObserver
+from otel_ratelimit.capture.relay import Relay
 
 __all__ = ["Relay", "prepare", "remove"]
 
 _log = logging.getLogger(__name__)
 
 _MOST_CLASSES = 64
-
-
-class Relay:
-    """A `QueryObserver` that hands on to another, when there is one.
-
-    Connections are often opened before there is an application to ask for its queries.
-    """
-
-    def __init__(self) -> None:
-        self.target: QueryObserver | None = None
-
-    def executed(self, execution: Execution) -> None:
-        """Hand on."""
-        target = self.target
-        if target is not None:
-            target.executed(execution)
 
 
 def prepare() -> Relay | None:

@@ -16,11 +16,11 @@ from typing import Any, Final
 import psycopg2
 from psycopg2 import extensions
 
-from otel_ratelimit.capture.result_size import SizeOf
+from otel_ratelimit.capture.relay import Relay
 from otel_ratelimit.capture.session import SessionState
 from otel_ratelimit.fingerprint import split_statements
 from otel_ratelimit.fingerprint.comments import without_comments, without_trailing_comment
-from otel_ratelimit.querylog.execution import OK, Execution, QueryObserver
+from otel_ratelimit.querylog.execution import OK, Execution, SizeOf
 
 _log = logging.getLogger(__name__)
 
@@ -33,14 +33,19 @@ _DECLARE: Final = re.compile(
 """What psycopg2 puts before the query of a named cursor, whose name is often another each time."""
 _END: Final = b"; \t\r\n"
 _CONNECTION_LOST: Final = "08006"
+_execution: Final[Callable[[tuple[Any, ...]], Execution]] = partial(tuple.__new__, Execution)
+"""Half the time of calling the class."""
+_MOST_HARMLESS: Final = 4_096
 
 
 class Watch:
-    """From calls of a cursor to executions, for `observer`; a fault of ours is logged once, never raised."""
+    """From calls of a cursor to executions, for the relay's target; a fault of ours is logged, never raised."""
 
-    def __init__(self, observer: QueryObserver, size_of: SizeOf) -> None:
-        self._observer = observer
+    def __init__(self, relay: Relay, size_of: SizeOf) -> None:
+        self._relay = relay
         self._size_of = size_of
+        self._harmless: dict[str, None] = {}
+        """Texts that leave a session as it is, whatever their parameters."""
         self._has_failed = False
 
     def ran(  # noqa: PLR0913, PLR0917 - microseconds count: no object for what is handed on
@@ -57,23 +62,35 @@ class Watch:
             sent = cursor.query
             if not sent:
                 return
-            size: Callable[[], int | None] = partial(self._size_of, cursor)
-            if cursor.name is not None:
-                sent, size = _DECLARE.sub(b"", sent, count=1), _unknown_size
-            if b"/*" in sent or b"--" in sent:
-                sent = _uncommented(sent)
-            rows = cursor.rowcount
-            self._tell(
-                session,
-                query,
-                sent,
-                started,
-                nanoseconds // 1000,
-                rows if rows >= 0 else None,
-                OK,
-                in_txn,
-                size,
-            )
+            if (
+                type(query) is not str
+                or b";" in sent
+                or b"--" in sent
+                or b"/*" in sent
+                or cursor.name is not None
+            ):
+                self._ran_otherwise(cursor, session, query, sent, started, nanoseconds // 1000, in_txn)
+                return
+            context = session.context
+            if query not in self._harmless:
+                self._follow(session, query, sent)
+            target = self._relay.target
+            if target is not None:
+                rows = cursor.rowcount
+                execution = _execution(
+                    (
+                        query,
+                        sent,
+                        context,
+                        session.database,
+                        started,
+                        nanoseconds // 1000,
+                        rows if rows >= 0 else None,
+                        OK,
+                        in_txn,
+                    )
+                )
+                target.executed(execution, self._size_of, cursor)
         except Exception:  # noqa: BLE001 - the application has its result, and must get it
             self._fault()
 
@@ -95,76 +112,67 @@ class Watch:
             sent = cursor.query
             if status is None or not sent:
                 return
-            if cursor.name is not None:
-                sent = _DECLARE.sub(b"", sent, count=1)
-            sent = _uncommented(sent)
-            duration_us = nanoseconds // 1000
-            self._tell(session, query, sent, started, duration_us, None, status, in_txn, _unknown_size)
+            sent = _uncommented(_undeclared(sent) if cursor.name is not None else sent).rstrip(_END)
+            self._tell(
+                session, _statement(query, sent), sent, started, nanoseconds // 1000, None, status, in_txn
+            )
         except Exception:  # noqa: BLE001 - the application must get its own error
             self._fault()
 
-    def _tell(  # noqa: PLR0913, PLR0917 - as above
+    def _ran_otherwise(  # noqa: PLR0913, PLR0917 - as above
         self,
+        cursor: extensions.cursor,
         session: SessionState,
         query: object,
         sent: bytes,
         started: float,
         duration_us: int,
-        rows: int | None,
-        status: str,
         in_txn: bool,
-        size: Callable[[], int | None],
     ) -> None:
-        if b";" in sent:
-            sent = sent.rstrip(_END)
-            if b";" in sent and self._tell_each(
-                session, sent, started, duration_us, rows, status, in_txn, size
-            ):
-                return
-        if type(query) is str:
-            statement = query
-            if statement.endswith("*/"):
-                statement = without_trailing_comment(statement.encode()).decode()
-        else:
-            statement = sent.decode("utf-8", "replace")
-        context = session.context
-        if status == OK:
-            session.ran(sent)
-        self._observer.executed(
-            Execution(
-                statement, sent, context, session.database, started, duration_us, rows, status, in_txn, size
-            )
-        )
+        """What is not one plain text without comments and semicolons."""
+        is_named = cursor.name is not None
+        sent = _uncommented(_undeclared(sent) if is_named else sent).rstrip(_END)
+        statements = split_statements(sent.decode("utf-8", "replace")) if b";" in sent else ()
+        rows = cursor.rowcount
+        rows_known = rows if rows >= 0 else None
+        result = None if is_named else cursor
+        if len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
+            statement = _statement(query, sent)
+            self._tell(session, statement, sent, started, duration_us, rows_known, OK, in_txn, result)
+            return
+        # The server counts each, and answers with the last one's result.
+        share = duration_us // len(statements)
+        for statement in statements[:-1]:
+            self._tell(session, statement, statement.encode(), started, share, None, OK, in_txn)
+        last = statements[-1]
+        self._tell(session, last, last.encode(), started, share, rows_known, OK, in_txn, result)
 
-    def _tell_each(  # noqa: PLR0913, PLR0917 - as above
+    def _tell(  # noqa: PLR0913, PLR0917 - as above
         self,
         session: SessionState,
+        statement: str,
         sent: bytes,
         started: float,
         duration_us: int,
         rows: int | None,
         status: str,
         in_txn: bool,
-        size: Callable[[], int | None],
-    ) -> bool:
-        """Of several statements in one text the server counts each; False if it is one after all."""
-        statements = split_statements(sent.decode("utf-8", "replace"))
-        if len(statements) < 2:  # noqa: PLR2004 - one
-            return False
-        last = len(statements) - 1
-        for index, statement in enumerate(statements):
-            self._tell(
-                session,
-                statement,
-                statement.encode(),
-                started,
-                duration_us // len(statements),
-                rows if index == last else None,
-                status,
-                in_txn,
-                size if index == last else _unknown_size,
+        result: extensions.cursor | None = None,
+    ) -> None:
+        context = session.context
+        if status == OK:
+            session.ran(sent)
+        target = self._relay.target
+        if target is not None:
+            execution = Execution(
+                statement, sent, context, session.database, started, duration_us, rows, status, in_txn
             )
-        return True
+            target.executed(execution, _unknown if result is None else self._size_of, result)
+
+    def _follow(self, session: SessionState, query: str, sent: bytes) -> None:
+        session.ran(sent)
+        if SessionState.is_harmless(sent) and len(self._harmless) < _MOST_HARMLESS:
+            self._harmless[query] = None
 
     def _fault(self) -> None:
         if not self._has_failed:
@@ -174,35 +182,35 @@ class Watch:
 
 def capturing_cursor(watch: Watch) -> type[extensions.cursor]:
     """The class of cursors that tell `watch`; to be the last base before psycopg2's own."""
+    own_execute, clock, timer, ran = extensions.cursor.execute, time.time, time.perf_counter_ns, watch.ran
 
     class CapturingCursor(extensions.cursor):
         __slots__ = ()
 
         def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name for it
-            connection = self.connection
-            session = getattr(connection, SESSION)
-            in_txn = session.begins(connection.get_transaction_status(), connection.isolation_level)
-            started, begun = time.time(), time.perf_counter_ns()
+            connection: Any = self.connection
+            session = connection.otel_ratelimit_session
+            status = connection.get_transaction_status()
+            in_txn = (status or session.is_coloured) and session.begins(status, connection.isolation_level)
+            started, begun = clock(), timer()
             try:
-                super().execute(query, vars)
+                own_execute(self, query, vars)
             except BaseException as error:
-                took = time.perf_counter_ns() - begun
-                watch.failed(self, session, query, started, took, in_txn, error)
+                watch.failed(self, session, query, started, timer() - begun, in_txn, error)
                 raise
-            watch.ran(self, session, query, started, time.perf_counter_ns() - begun, in_txn)
+            ran(self, session, query, started, timer() - begun, in_txn)
 
         def callproc(self, procname: Any, parameters: Any = None) -> Any:
-            connection = self.connection
-            session = getattr(connection, SESSION)
+            connection: Any = self.connection
+            session = connection.otel_ratelimit_session
             in_txn = session.begins(connection.get_transaction_status(), connection.isolation_level)
-            started, begun = time.time(), time.perf_counter_ns()
+            started, begun = clock(), timer()
             try:
                 result = super().callproc(procname, parameters)
             except BaseException as error:
-                took = time.perf_counter_ns() - begun
-                watch.failed(self, session, None, started, took, in_txn, error)
+                watch.failed(self, session, None, started, timer() - begun, in_txn, error)
                 raise
-            watch.ran(self, session, None, started, time.perf_counter_ns() - begun, in_txn)
+            ran(self, session, None, started, timer() - begun, in_txn)
             return result
 
         def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
@@ -250,5 +258,18 @@ def _uncommented(sent: bytes) -> bytes:
     return without_comments(sent) if b"/*" in sent or b"--" in sent else sent
 
 
-def _unknown_size() -> None:
+def _undeclared(sent: bytes) -> bytes:
+    return _DECLARE.sub(b"", sent, count=1)
+
+
+def _statement(query: object, sent: bytes) -> str:
+    """What code ran: the text as the application wrote it, if it is one."""
+    if not isinstance(query, str):
+        return sent.decode("utf-8", "replace")
+    if query.rstrip().endswith("*/"):
+        return without_trailing_comment(query.encode(errors="replace")).decode()
+    return query
+
+
+def _unknown(_result: object) -> None:
     return None

@@ -1,7 +1,7 @@
 """How large a result is, as a cache would hold it: asked of libpq, without fetching.
 
-libpq, "Retrieving Query Result Information": `PQgetlength` is the length of one value as it was sent. Half a
-microsecond a value, so of large results some rows speak for the others. `PQresultMemorySize`, which costs
+libpq, "Retrieving Query Result Information": `PQgetlength` is the length of one value as it was sent. That
+takes a third of a microsecond, so of large results some rows speak for the others. `PQresultMemorySize`, which costs
 nothing, counts libpq's own blocks and is twice the values for small numbers.
 """
 
@@ -13,16 +13,17 @@ from typing import Any, Final
 
 from psycopg2 import _psycopg  # the extension module: libpq is among what it is linked with
 
-VALUES_COUNTED: Final = 64
-"""Results of as many values are counted wholly; of larger ones so many rows as have as many values."""
+from otel_ratelimit.querylog.execution import SizeOf
 
-SizeOf = Callable[[Any], int | None]
+VALUES_COUNTED: Final = 24
+"""Results of as many values are counted wholly; of larger ones so many rows as have as many values."""
 
 
 def result_sizer() -> SizeOf:
     """What says how many bytes the values of a cursor's present result have; None where unknown."""
     try:
-        library = ctypes.CDLL(_psycopg.__file__)
+        # PyDLL, which keeps the interpreter's lock: these only look something up.
+        library = ctypes.PyDLL(_psycopg.__file__)
         ntuples, nfields = _function(library.PQntuples, 1), _function(library.PQnfields, 1)
         length = _function(library.PQgetlength, 3)
     except (OSError, AttributeError):  # psycopg2 linked in a way we do not know

@@ -58,9 +58,20 @@ class SessionState:
     Attributes:
         context: equal for two sessions in which equal queries have equal answers.
         database: its name.
+        is_coloured: whether there is anything that the end of the transaction undoes.
     """
 
-    __slots__ = ("_base", "_before", "_local", "_settings", "_snapshot_kept", "_wrote", "context", "database")
+    __slots__ = (
+        "_base",
+        "_before",
+        "_local",
+        "_settings",
+        "_snapshot_kept",
+        "_wrote",
+        "context",
+        "database",
+        "is_coloured",
+    )
 
     def __init__(self, connection: extensions.connection) -> None:
         info = connection.info
@@ -71,7 +82,13 @@ class SessionState:
         self._local: dict[bytes, bytes] = {}
         self._wrote = False
         self._snapshot_kept = False
+        self.is_coloured = False
         self.context = self._base
+
+    @staticmethod
+    def is_harmless(statement: bytes) -> bool:
+        """Whether statements that differ from this one in their values only leave every session as it is."""
+        return statement[:16].lstrip()[:3].lower() == b"sel" and b"set_config" not in statement.lower()
 
     def begins(self, status: int, isolation: int | None) -> bool:
         """Before a statement: whether its result is coloured by the transaction it stands in.
@@ -81,7 +98,7 @@ class SessionState:
             isolation: the connection's isolation level, None for the server's default.
         """
         if status == _IDLE:
-            if self._wrote or self._snapshot_kept or self._local or self._before is not None:
+            if self.is_coloured:
                 self.committed()
             return False
         return self._wrote or self._snapshot_kept or isolation in _SNAPSHOT_KEPT
@@ -90,22 +107,23 @@ class SessionState:
         """After a statement that succeeded."""
         word = statement[:16].lstrip()[:3].lower()
         if word not in _READING_WORDS:
-            self._wrote = True
+            self._wrote = self.is_coloured = True
         elif word in _SETTING_WORDS:
             self._set(statement)
         elif word == b"wit":
-            self._wrote = self._wrote or _WRITING.search(statement) is not None
+            if _WRITING.search(statement) is not None:
+                self._wrote = self.is_coloured = True
         elif word in (b"beg", b"sta"):
             self._look_for_isolation(statement)
         elif word in (b"rol", b"abo"):
             if b" to " not in statement.lower():
                 self.rolled_back()
-        elif b"set_config" in statement:
+        elif b"set_config" in statement.lower():
             self._set_config(statement)
 
     def committed(self) -> None:
         """The transaction has ended, and what it set stays."""
-        self._wrote = self._snapshot_kept = False
+        self._wrote = self._snapshot_kept = self.is_coloured = False
         self._before = None
         if self._local:
             self._local = {}
@@ -113,7 +131,7 @@ class SessionState:
 
     def rolled_back(self) -> None:
         """The transaction has ended, and what it set is undone."""
-        self._wrote = self._snapshot_kept = False
+        self._wrote = self._snapshot_kept = self.is_coloured = False
         if self._before is not None or self._local:
             self._settings = self._before if self._before is not None else self._settings
             self._before, self._local = None, {}
@@ -122,7 +140,7 @@ class SessionState:
     def reset(self) -> None:
         """The session is as it was when it began."""
         self._settings, self._before, self._local = {}, None, {}
-        self._wrote = self._snapshot_kept = False
+        self._wrote = self._snapshot_kept = self.is_coloured = False
         self.context = self._base
 
     def _set(self, statement: bytes) -> None:
@@ -148,6 +166,7 @@ class SessionState:
     def _note(self, name: bytes, value: bytes, *, local: bool) -> None:
         if name in _WITHOUT_EFFECT:
             return
+        self.is_coloured = True
         if local:
             self._local[name] = value
         else:
@@ -170,7 +189,7 @@ class SessionState:
     def _look_for_isolation(self, statement: bytes) -> None:
         lowered = statement.lower()
         if b"repeatable read" in lowered or b"serializable" in lowered:
-            self._snapshot_kept = True
+            self._snapshot_kept = self.is_coloured = True
 
 
 def _plain(name: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 OK: Final = "ok"
 
@@ -28,12 +28,20 @@ class Execution(NamedTuple):
     """`OK`, or the SQLSTATE of the error."""
     in_txn: bool
     """Whether the transaction it stands in colours its result."""
-    size: Callable[[], int | None]
-    """Bytes of the result; asked only where the execution is kept, and at once."""
+
+
+SizeOf = Callable[[Any], int | None]
+"""Bytes of a result; None where unknown."""
 
 
 class QueryObserver(Protocol):
     """Who is told of executions, on the thread that ran them."""
 
-    def executed(self, execution: Execution) -> None:
-        """One more. Must be quick, and must not raise."""
+    def executed(self, execution: Execution, size_of: SizeOf, result: Any) -> None:
+        """One more. Must be quick, and must not raise.
+
+        Args:
+            execution: what is known of it.
+            size_of: asked with `result` where the execution is kept, and at once: it costs more than the rest.
+            result: held by whoever ran the query.
+        """

@@ -20,12 +20,15 @@ class ExecutionKeys:
 
     Args:
         secret: shared by all processes that write to one database, at least 16 bytes.
+
+    Attributes:
+        begun: hashes of contexts, for whoever cannot afford a call of `key`: copy one, add what was sent.
     """
 
     def __init__(self, secret: bytes) -> None:
         self._given = secret
         self._secret = secret if len(secret) <= _SECRET_BYTES else hashlib.blake2b(secret).digest()
-        self._begun: dict[bytes, hashlib.blake2b] = {}
+        self.begun: dict[bytes, hashlib.blake2b] = {}
 
     def has(self, secret: bytes) -> bool:
         """Whether these are the keys under `secret`."""
@@ -33,18 +36,16 @@ class ExecutionKeys:
 
     def key(self, context: bytes, sent: bytes) -> bytes:
         """The key of `sent`, asked in `context`: `KEY_BYTES` bytes."""
-        begun = self._begun.get(context)
-        if begun is None:
-            begun = self._begin(context)
-        state = begun.copy()
+        state = (self.begun.get(context) or self.begin(context)).copy()
         state.update(sent)
         return state.digest()
 
-    def _begin(self, context: bytes) -> hashlib.blake2b:
+    def begin(self, context: bytes) -> hashlib.blake2b:
+        """The hash of `context`, put into `begun`."""
         state = hashlib.blake2b(key=self._secret, digest_size=KEY_BYTES)
         # With its length, so that no other context and text are the same bytes.
         state.update(len(context).to_bytes(8, "big") + context)
-        if len(self._begun) >= _MOST_CONTEXTS:
-            self._begun = {}
-        self._begun[context] = state
+        if len(self.begun) >= _MOST_CONTEXTS:
+            self.begun = {}
+        self.begun[context] = state
         return state

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.delivery import Delivery
@@ -31,12 +31,12 @@ from otel_ratelimit.query_records import (
     RequestRepeats,
     TemplateTotal,
 )
-from otel_ratelimit.querylog.execution import OK, Execution
+from otel_ratelimit.querylog.execution import OK, Execution, SizeOf
 from otel_ratelimit.querylog.keys import ExecutionKeys
 from otel_ratelimit.querylog.patterns import Patterns
 from otel_ratelimit.querylog.requests import RequestQueries
 from otel_ratelimit.querylog.rows import HotRow, Kept, cold_row
-from otel_ratelimit.querylog.sampling import QuerySampler
+from otel_ratelimit.querylog.sampling import QuerySampler, Window
 from otel_ratelimit.querylog.totals import PendingTotals, Totals, table_writes
 
 _log = logging.getLogger(__name__)
@@ -48,13 +48,18 @@ MOST_UNKEYED: Final = 2_000
 MOST_PENDING: Final = 50_000
 """Rows that wait for a database that is away."""
 BATCH_ROWS: Final = 5_000
+NOTED_ONE_IN: Final = 4
+"""Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
 CLOSE_SECONDS: Final = 5.0
 SECRET_RETRY_SECONDS: Final = 5.0
 SECRET_SECONDS: Final = 3600.0
 """How long a secret is used before the database is asked whether there is a newer one."""
 
-Origin = Callable[[], tuple[str | None, str | None]]
-"""Endpoint and trace id of the current request; asked only where an execution is kept."""
+Origin = Callable[[], tuple[str | None, int]]
+"""Endpoint and trace id (0 for none) of the current request; asked only where an execution is kept."""
+
+_Queued = tuple[Window | None, bytes, Execution, int | None, str | None, int]
+"""Window (None where the key is not known yet), key, execution, size, endpoint, trace id."""
 
 
 class QueryCounts(NamedTuple):
@@ -75,13 +80,6 @@ class QueryLogListener(Protocol):
         """Requests that ran one template again and again."""
 
 
-class _Unkeyed(NamedTuple):
-    execution: Execution
-    size: int | None
-    endpoint: str | None
-    trace_id: str | None
-
-
 class QueryLog:
     """Takes note of executions, and writes what is kept of them in batches.
 
@@ -91,6 +89,7 @@ class QueryLog:
         totals: counts every execution.
         template_of: the template of a text.
         secret: the secret of the keys; may ask the database; raises `DatabaseError`.
+        origin: of executions, on the thread that ran them.
         listener: told what became of executions.
         wake: asks for a `tick` soon.
         process: names this process.
@@ -105,6 +104,7 @@ class QueryLog:
         totals: Totals,
         template_of: Callable[[str], QueryTemplate],
         secret: Callable[[], bytes],
+        origin: Origin,
         listener: QueryLogListener,
         wake: Callable[[], None],
         *,
@@ -119,6 +119,7 @@ class QueryLog:
         self._totals = totals
         self._template_of = template_of
         self._secret = secret
+        self._origin = origin
         self._listener = listener
         self._wake = wake
         self._process = process
@@ -128,7 +129,7 @@ class QueryLog:
         self._new_id = new_id
         self._keys: ExecutionKeys | None = None
         self._ask_secret_at = 0.0
-        self._queue: deque[Kept | _Unkeyed] = deque()
+        self._queue: deque[_Queued] = deque()
         self._patterns = Patterns(template_of)
         self._working = threading.Lock()
         self._delivery: Delivery[QueryBatch] = Delivery(
@@ -137,39 +138,37 @@ class QueryLog:
         self._next_flush = monotonic() + flush_interval
         self._begin_anew()
 
-    def executed(self, execution: Execution, origin: Origin) -> bytes | None:
-        """Take note of an execution; quick, and without I/O.
-
-        Returns:
-            Its key, where it is kept and the key is known already.
-        """
-        self._totals.count(execution.statement, execution.database)
+    def executed(self, execution: Execution, size_of: SizeOf, result: Any) -> None:
+        """Take note of an execution; quick, and without I/O. See `QueryObserver`."""
+        step = self._totals.steps.get((execution.statement, execution.database))
+        if step is not None:
+            step()
+        else:
+            self._totals.unknown(execution.statement, execution.database)
         if execution.status != OK:
             self._totals.failed(execution.statement, execution.database)
-        keys = self._keys
+        keys, queue = self._keys, self._queue
         if keys is None:
-            if len(self._queue) < MOST_UNKEYED:
-                self._queue.append(_Unkeyed(execution, execution.size(), *origin()))
+            if len(queue) < MOST_UNKEYED:
+                queue.append((None, b"", execution, size_of(result), *self._origin()))
             else:
-                self._drop(execution)
-            return None
+                self._totals.dropped(execution.statement, execution.database)
+            return
         window = self._sampler.window
-        key = keys.key(execution.context, execution.sent)
-        is_hot = key in window.hot
-        if not is_hot and key >= window.threshold:
-            self._sampler.note(key)
-            next(self._sampled_out)
-            return None
-        queued = len(self._queue)
+        state = (keys.begun.get(execution.context) or keys.begin(execution.context)).copy()
+        state.update(execution.sent)
+        key = state.digest()
+        if key >= window.threshold and key not in window.hot:
+            if next(self._sampled_out) % NOTED_ONE_IN == 0:
+                self._sampler.note(key)
+            return
+        queued = len(queue)
         if queued >= MOST_QUEUED:
-            self._drop(execution)
-            return None
-        self._queue.append(
-            _kept(window.start, window.rate, is_hot, key, execution, execution.size(), *origin())
-        )
+            self._totals.dropped(execution.statement, execution.database)
+            return
+        queue.append((window, key, execution, size_of(result), *self._origin()))
         if queued == MOST_QUEUED // 2:
             self._wake()
-        return key
 
     def suspect(self, request: RequestQueries) -> None:
         """Take note of a request in which there may be a pattern."""
@@ -228,23 +227,18 @@ class QueryLog:
         self._hot: dict[tuple[object, ...], HotRow] = {}
         self._pending = PendingTotals()
         self._cold_in_window = 0
+        self._kept = 0
         self._sampled_out = count()
         self._sampled_out_reads = 0
         self._recorded = 0
         self._dropped = 0
         self._told = QueryCounts(0, 0, 0)
 
-    def _drop(self, execution: Execution) -> None:
-        self._totals.dropped(execution.statement, execution.database)
-
     def _work_up(self) -> None:
         now = self._clock()
         self._learn_secret()
         for _ in range(len(self._queue)):
-            item = self._queue.popleft()
-            kept = self._keyed(item) if isinstance(item, _Unkeyed) else item
-            if kept is not None:
-                self._keep(kept)
+            self._keep(self._queue.popleft())
         totals = self._totals.drain(now, self._template_of)
         self._dropped += sum(total.dropped for total in totals)
         self._pending.add(totals)
@@ -270,37 +264,34 @@ class QueryLog:
         if self._keys is None or not self._keys.has(secret):
             self._keys = ExecutionKeys(secret)
 
-    def _keyed(self, late: _Unkeyed) -> Kept | None:
-        """What came before the secret did; None where its key is not one of those kept."""
-        if self._keys is None:
-            self._queue.append(late)
-            return None
-        execution, window = late.execution, self._sampler.window
-        key = self._keys.key(execution.context, execution.sent)
-        is_hot = key in window.hot
-        if not is_hot and key >= window.threshold:
-            self._sampler.note(key)
-            next(self._sampled_out)
-            return None
-        return _kept(
-            window.start, window.rate, is_hot, key, execution, late.size, late.endpoint, late.trace_id
-        )
-
-    def _keep(self, kept: Kept) -> None:
-        self._sampler.seen(kept.key)
-        template = self._template_of(kept.statement)
-        if not kept.is_hot:
+    def _keep(self, queued: _Queued) -> None:
+        window, key, execution, *_ = queued
+        if window is None:
+            # It came before the secret did.
+            if self._keys is None:
+                self._queue.append(queued)
+                return
+            window, key = self._sampler.window, self._keys.key(execution.context, execution.sent)
+            if key >= window.threshold and key not in window.hot:
+                next(self._sampled_out)
+                return
+        self._kept += 1
+        if self._kept % NOTED_ONE_IN == 0:
+            self._sampler.seen(key)
+        template = self._template_of(execution.statement)
+        if key not in window.hot:
             self._cold_in_window += 1
             if len(self._rows) < MOST_PENDING:
-                self._rows.append(cold_row(kept, template))
+                self._rows.append(cold_row(kept(queued, window, key), template))
             else:
-                self._lose(template, kept.database)
+                self._lose(template, execution.database)
             return
-        alike = (kept.window, kept.key, kept.status, kept.in_txn, kept.endpoint)
+        hot = kept(queued, window, key)
+        alike = (window.start, key, hot.status, hot.in_txn, hot.endpoint)
         row = self._hot.get(alike)
         if row is None:
-            row = self._hot[alike] = HotRow(kept, template)
-        row.add(kept)
+            row = self._hot[alike] = HotRow(hot, template)
+        row.add(hot)
 
     def _end_window(self) -> None:
         for row in self._hot.values():
@@ -373,31 +364,21 @@ class QueryLog:
             self._listener.counted(new)
 
 
-def _kept(  # noqa: PLR0913, PLR0917 - one row, from its parts
-    start: float,
-    rate: float,
-    is_hot: bool,
-    key: bytes,
-    execution: Execution,
-    size: int | None,
-    endpoint: str | None,
-    trace_id: str | None,
-) -> Kept:
+def kept(queued: _Queued, window: Window, key: bytes) -> Kept:
+    """What was queued, without the values."""
+    _, _, execution, size, endpoint, trace_id = queued
     return Kept(
-        start,
-        rate,
-        is_hot,
-        key,
-        execution.statement,
-        execution.database,
-        execution.started,
-        execution.duration_us,
-        execution.rows,
-        size,
-        execution.status,
-        execution.in_txn,
-        endpoint,
-        trace_id,
+        rate=window.rate,
+        key=key,
+        started=execution.started,
+        duration_us=execution.duration_us,
+        rows=execution.rows,
+        size=size,
+        status=execution.status,
+        in_txn=execution.in_txn,
+        database=execution.database,
+        endpoint=endpoint,
+        trace_id=f"{trace_id:032x}" if trace_id else None,
     )
 
 

@@ -10,20 +10,16 @@ from otel_ratelimit.query_records import QueryRow, QueryTemplate
 class Kept(NamedTuple):
     """An execution that is kept."""
 
-    window: float
-    """When the sampling window began."""
     rate: float
-    """Sampling rate of cold keys in it."""
-    is_hot: bool
+    """Share of the cold keys that are kept in its window."""
     key: bytes
-    statement: str
-    database: str
     started: float
     duration_us: int
     rows: int | None
     size: int | None
     status: str
     in_txn: bool
+    database: str
     endpoint: str | None
     trace_id: str | None
 

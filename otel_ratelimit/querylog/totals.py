@@ -50,14 +50,18 @@ class _Counter:
 
 
 class Totals:
-    """Executions by text. `count`, `failed`, `dropped` on any thread, the rest on the background thread."""
+    """Executions by text. `count`, `failed`, `dropped` on any thread, the rest on the background thread.
+
+    Attributes:
+        steps: by text and database, what counts one more; for whoever cannot afford a call of `count`.
+    """
 
     def __init__(self) -> None:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is counted is the parent's."""
-        self._steps: dict[Text, Callable[[], int]] = {}
+        self.steps: dict[Text, Callable[[], int]] = {}
         self._known: OrderedDict[Text, _Counter] = OrderedDict()
         self._retired: list[tuple[Text, _Counter]] = []
         self._new: deque[Text] = deque()
@@ -69,10 +73,15 @@ class Totals:
 
     def count(self, statement: str, database: str) -> None:
         """One more execution."""
-        step = self._steps.get((statement, database))
+        step = self.steps.get((statement, database))
         if step is not None:
             step()
-        elif len(self._new) < MOST_NEW:
+        else:
+            self.unknown(statement, database)
+
+    def unknown(self, statement: str, database: str) -> None:
+        """One more execution of a text that is not in `steps`."""
+        if len(self._new) < MOST_NEW:
             self._new.append((statement, database))
         else:
             self._other.step()
@@ -135,7 +144,7 @@ class Totals:
         if text in self._once:
             del self._once[text]
             counter = self._known[text] = _Counter()
-            self._steps[text] = counter.step
+            self.steps[text] = counter.step
             return
         self._once[text] = None
         if len(self._once) > _MOST_ONCE:
@@ -150,7 +159,7 @@ class Totals:
         found = [(text, counter.take()) for text, counter in dropped]
         while len(self._known) > MOST_KNOWN:
             text, counter = self._known.popitem(last=False)
-            del self._steps[text]
+            del self.steps[text]
             found.append((text, counter.take()))
             self._retired.append((text, counter))
         return [(text, steps) for text, steps in found if steps]

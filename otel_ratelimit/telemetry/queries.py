@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import Span as AnySpan
-from opentelemetry.trace import format_trace_id, get_current_span
+from opentelemetry.trace import get_current_span
 
 from otel_ratelimit import names
 from otel_ratelimit.query_records import RequestRepeats
-from otel_ratelimit.querylog.execution import Execution
+from otel_ratelimit.querylog.execution import Execution, SizeOf
 from otel_ratelimit.querylog.log import QueryCounts, QueryLog
 from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, RequestQueries
+from otel_ratelimit.telemetry.recorder import current_trace_id
 
 _log = logging.getLogger(__name__)
 
@@ -99,36 +100,31 @@ class QuerySpanProcessor(SpanProcessor):
             explicit_bucket_boundaries_advisory=CAPTURE_DURATION_BOUNDARIES_SECONDS,
         )
         self._until_timed = DURATION_SAMPLE
-        self._captured = 0
+        self._has_captured = False
         self._unseen = 0
         self._is_closed = False
         self._has_failed = False
 
-    def executed(self, execution: Execution) -> None:
+    def executed(self, execution: Execution, size_of: SizeOf, result: Any) -> None:
         """Take note of a query that has just run on this thread; never raises, never waits."""
+        begun = 0.0
         # Off by a few under threads, which does not matter for a sample.
         self._until_timed -= 1
-        if self._until_timed > 0:
-            self._take(execution)
-            return
-        self._until_timed = DURATION_SAMPLE
-        begun = self._timer()
-        self._take(execution)
-        self._duration.record(self._timer() - begun)
-
-    def _take(self, execution: Execution) -> None:
+        if self._until_timed <= 0:
+            self._until_timed = DURATION_SAMPLE
+            begun = self._timer()
         try:
-            self._captured += 1
             request = self._request()
             if request is not None:
                 self._within(request, execution)
-            key = self._query_log.executed(execution, lambda: _origin(request))
-            if key is not None:
-                _mark(get_current_span(), key, execution.rows)
+            self._query_log.executed(execution, size_of, result)
+            self._has_captured = True
         except Exception:  # noqa: BLE001 - the query itself went well
             if not self._has_failed:
                 self._has_failed = True
                 _log.exception("a query could not be taken note of; further faults are not logged")
+        if begun:
+            self._duration.record(self._timer() - begun)
 
     def _within(self, request: CurrentRequest, execution: Execution) -> None:
         queries = request.queries
@@ -139,7 +135,7 @@ class QuerySpanProcessor(SpanProcessor):
             executions >= PATTERN_EXECUTIONS or queries.different >= PATTERN_EXECUTIONS
         ):
             queries.is_suspect = True
-            queries.trace_id = _trace_id()
+            queries.trace_id = current_trace_id()
             self._query_log.suspect(queries)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -147,7 +143,7 @@ class QuerySpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Notice spans of queries that nobody told of."""
-        if self._captured or self._unseen >= UNSEEN_SPANS or self._is_closed:
+        if self._has_captured or self._unseen >= UNSEEN_SPANS or self._is_closed:
             return
         scope = span.instrumentation_scope
         if scope is not None and scope.name == DRIVER_SCOPE:
@@ -168,23 +164,6 @@ class QuerySpanProcessor(SpanProcessor):
         return self._query_log.flush()
 
 
-def _mark(span: AnySpan, key: bytes, rows: int | None) -> None:
-    """Where a query has a span, what leads from there to the query log."""
-    if not isinstance(span, Span) or not span.is_recording():
-        return
-    scope = span.instrumentation_scope
-    if scope is None or scope.name != DRIVER_SCOPE:  # a query without one of its own
-        return
-    attributes: dict[str, str | int] = {names.QUERY_KEY: key.hex()}
-    if rows is not None:
-        attributes[names.RETURNED_ROWS] = rows
-    span.set_attributes(attributes)
-
-
-def _origin(request: CurrentRequest | None) -> tuple[str | None, str | None]:
-    return (request.queries.endpoint if request is not None else None), _trace_id()
-
-
-def _trace_id() -> str | None:
-    context = get_current_span().get_span_context()
-    return format_trace_id(context.trace_id) if context.is_valid else None
+def trace_id() -> int:
+    """Of the current span; 0 without one."""
+    return get_current_span().get_span_context().trace_id

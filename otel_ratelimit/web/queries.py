@@ -28,7 +28,7 @@ def served_request() -> ServedRequest | None:
     """The current request; None outside of one."""
     if not has_request_context():
         return None
-    environ = request.environ
+    environ = request._get_current_object().environ  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
     served: ServedRequest | None = environ.get(_QUERIES_KEY)
     if served is None:
         served = environ[_QUERIES_KEY] = ServedRequest(

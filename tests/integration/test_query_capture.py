@@ -31,9 +31,9 @@ class Seen:
         self.executions = []
         self.sizes = []
 
-    def executed(self, execution):
+    def executed(self, execution, size_of, result):
         self.executions.append(execution)
-        self.sizes.append(execution.size())
+        self.sizes.append(size_of(result))
 
     @property
     def statements(self):
@@ -244,8 +244,8 @@ def test_it_is_within_the_span_whoever_came_first(empty_database, monkeypatch, o
     instrumentor = Psycopg2Instrumentor()
 
     class Within(Seen):
-        def executed(self, execution):
-            super().executed(execution)
+        def executed(self, execution, size_of, result):
+            super().executed(execution, size_of, result)
             assert exporter.get_finished_spans() == (), "the span has not ended yet"
 
     if order == "captured first":
@@ -294,7 +294,7 @@ def test_an_error_reaches_the_application_and_is_seen_with_its_sqlstate(connecti
 
 
 def test_a_fault_of_the_observer_reaches_nobody_and_is_logged_once(cursor, seen, caplog):
-    def broken(_execution):
+    def broken(*_):
         raise ZeroDivisionError
 
     seen.executed = broken

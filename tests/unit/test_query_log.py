@@ -84,6 +84,7 @@ def make(tables, listener, clock):
             Totals(),
             TemplateCache(),
             secret,
+            lambda: ("/jobs/<id>", 7),
             listener,
             lambda: None,
             process=lambda: "one",
@@ -101,12 +102,12 @@ def execution(
     number=1, *, statement="SELECT x FROM a WHERE id = %s", status="ok", started=6_000.0, size=None
 ):
     sent = f"{statement} {number}".encode()
-    return Execution(statement, sent, b"shop", "shop", started, 1_500, 1, status, False, lambda: size)
+    return Execution(statement, sent, b"shop", "shop", started, 1_500, 1, status, False)
 
 
-def run(log, numbers, **options):
+def run(log, numbers, size=None, **options):
     for number in numbers:
-        log.executed(execution(number, **options), lambda: ("/jobs/<id>", "0" * 32))
+        log.executed(execution(number, **options), lambda result: result, size)
 
 
 def test_an_execution_becomes_a_row_with_all_that_is_known_of_it(make, tables):
@@ -117,7 +118,10 @@ def test_an_execution_becomes_a_row_with_all_that_is_known_of_it(make, tables):
     [row] = batch.rows
     assert batch.process == "one"
     assert (row.ts, row.n, row.sample_rate, row.tier, row.duration_us) == (6_000.0, 1, 1.0, "cold", 1_500)
-    assert (row.rows, row.result_bytes, row.endpoint, row.trace_id) == (1, 40, "/jobs/<id>", "0" * 32)
+    assert (row.rows, row.result_bytes, row.endpoint, row.trace_id) == (
+        *(1, 40, "/jobs/<id>"),
+        f"{7:032x}",
+    )
     assert (row.database, row.in_txn, row.status, row.buckets) == ("shop", False, "ok", None)
     assert row.template.text == "select x from a where id = ?"
     assert len(row.key) == 16

@@ -76,10 +76,10 @@ def test_a_thread_that_steps_a_counter_just_dropped_is_counted_the_next_time(tot
     totals.count("SELECT a", "shop")
     totals.count("SELECT a", "shop")
     totals.drain(0.0, hash_query)
-    step = totals._steps["SELECT a", "shop"]
+    step = totals.steps["SELECT a", "shop"]
     monkeypatch.setattr(module, "MOST_KNOWN", 0)
     totals.drain(0.0, hash_query)
-    assert totals._steps == {}
+    assert totals.steps == {}
     step()
     assert counted(totals.drain(0.0, hash_query)) == {("select a", "shop"): (1, 0, 0)}
 

@@ -1,0 +1,16 @@
+"""The one who is told of queries, in a place that connections can hold on to before there is anyone."""
+
+from __future__ import annotations
+
+from otel_ratelimit.querylog.execution import QueryObserver
+
+
+class Relay:
+    """Connections are often opened before there is an application to ask for its queries.
+
+    Attributes:
+        target: who is told; None while there is nobody.
+    """
+
+    def __init__(self) -> None:
+        self.target: QueryObserver | None = None
