@@ -23,8 +23,8 @@ from psycopg2 import extensions
 
 from otel_ratelimit.capture.connections import below, capturing_connection
 from otel_ratelimit.capture.cursors import Watch, capturing_cursor
-from otel_ratelimit.capture.result_size import result_sizer
 from otel_ratelimit.capture.relay import Relay
+from otel_ratelimit.capture.result_size import result_sizer
 
 __all__ = ["Relay", "prepare", "remove"]
 

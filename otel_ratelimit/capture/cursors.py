@@ -39,7 +39,7 @@ _MOST_HARMLESS: Final = 4_096
 
 
 class Watch:
-    """From calls of a cursor to executions, for the relay's target; a fault of ours is logged, never raised."""
+    """From calls of a cursor to executions, for the relay's target; no fault of ours is raised."""
 
     def __init__(self, relay: Relay, size_of: SizeOf) -> None:
         self._relay = relay
@@ -48,12 +48,11 @@ class Watch:
         """Texts that leave a session as it is, whatever their parameters."""
         self._has_failed = False
 
-    def ran(  # noqa: PLR0913, PLR0917 - microseconds count: no object for what is handed on
+    def ran(
         self,
         cursor: extensions.cursor,
         session: SessionState,
         query: object,
-        started: float,
         nanoseconds: int,
         in_txn: bool,
     ) -> None:
@@ -69,7 +68,7 @@ class Watch:
                 or b"/*" in sent
                 or cursor.name is not None
             ):
-                self._ran_otherwise(cursor, session, query, sent, started, nanoseconds // 1000, in_txn)
+                self._ran_otherwise(cursor, session, query, sent, nanoseconds // 1000, in_txn)
                 return
             context = session.context
             if query not in self._harmless:
@@ -83,7 +82,7 @@ class Watch:
                         sent,
                         context,
                         session.database,
-                        started,
+                        None,
                         nanoseconds // 1000,
                         rows if rows >= 0 else None,
                         OK,
@@ -99,7 +98,6 @@ class Watch:
         cursor: extensions.cursor,
         session: SessionState,
         query: object,
-        started: float,
         nanoseconds: int,
         in_txn: bool,
         error: BaseException,
@@ -113,9 +111,7 @@ class Watch:
             if status is None or not sent:
                 return
             sent = _uncommented(_undeclared(sent) if cursor.name is not None else sent).rstrip(_END)
-            self._tell(
-                session, _statement(query, sent), sent, started, nanoseconds // 1000, None, status, in_txn
-            )
+            self._tell(session, _statement(query, sent), sent, nanoseconds // 1000, None, status, in_txn)
         except Exception:  # noqa: BLE001 - the application must get its own error
             self._fault()
 
@@ -125,7 +121,6 @@ class Watch:
         session: SessionState,
         query: object,
         sent: bytes,
-        started: float,
         duration_us: int,
         in_txn: bool,
     ) -> None:
@@ -138,21 +133,20 @@ class Watch:
         result = None if is_named else cursor
         if len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
             statement = _statement(query, sent)
-            self._tell(session, statement, sent, started, duration_us, rows_known, OK, in_txn, result)
+            self._tell(session, statement, sent, duration_us, rows_known, OK, in_txn, result)
             return
         # The server counts each, and answers with the last one's result.
         share = duration_us // len(statements)
         for statement in statements[:-1]:
-            self._tell(session, statement, statement.encode(), started, share, None, OK, in_txn)
+            self._tell(session, statement, statement.encode(), share, None, OK, in_txn)
         last = statements[-1]
-        self._tell(session, last, last.encode(), started, share, rows_known, OK, in_txn, result)
+        self._tell(session, last, last.encode(), share, rows_known, OK, in_txn, result)
 
     def _tell(  # noqa: PLR0913, PLR0917 - as above
         self,
         session: SessionState,
         statement: str,
         sent: bytes,
-        started: float,
         duration_us: int,
         rows: int | None,
         status: str,
@@ -165,7 +159,7 @@ class Watch:
         target = self._relay.target
         if target is not None:
             execution = Execution(
-                statement, sent, context, session.database, started, duration_us, rows, status, in_txn
+                statement, sent, context, session.database, None, duration_us, rows, status, in_txn
             )
             target.executed(execution, _unknown if result is None else self._size_of, result)
 
@@ -182,7 +176,7 @@ class Watch:
 
 def capturing_cursor(watch: Watch) -> type[extensions.cursor]:
     """The class of cursors that tell `watch`; to be the last base before psycopg2's own."""
-    own_execute, clock, timer, ran = extensions.cursor.execute, time.time, time.perf_counter_ns, watch.ran
+    own_execute, timer, ran = extensions.cursor.execute, time.perf_counter_ns, watch.ran
 
     class CapturingCursor(extensions.cursor):
         __slots__ = ()
@@ -192,25 +186,25 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:
             session = connection.otel_ratelimit_session
             status = connection.get_transaction_status()
             in_txn = (status or session.is_coloured) and session.begins(status, connection.isolation_level)
-            started, begun = clock(), timer()
+            begun = timer()
             try:
                 own_execute(self, query, vars)
             except BaseException as error:
-                watch.failed(self, session, query, started, timer() - begun, in_txn, error)
+                watch.failed(self, session, query, timer() - begun, in_txn, error)
                 raise
-            ran(self, session, query, started, timer() - begun, in_txn)
+            ran(self, session, query, timer() - begun, in_txn)
 
         def callproc(self, procname: Any, parameters: Any = None) -> Any:
             connection: Any = self.connection
             session = connection.otel_ratelimit_session
             in_txn = session.begins(connection.get_transaction_status(), connection.isolation_level)
-            started, begun = clock(), timer()
+            begun = timer()
             try:
                 result = super().callproc(procname, parameters)
             except BaseException as error:
-                watch.failed(self, session, None, started, timer() - begun, in_txn, error)
+                watch.failed(self, session, None, timer() - begun, in_txn, error)
                 raise
-            ran(self, session, None, started, timer() - begun, in_txn)
+            ran(self, session, None, timer() - begun, in_txn)
             return result
 
         def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
@@ -232,7 +226,7 @@ class _Each:
         self._watch = watch
         self._query = query
         self._session: SessionState = getattr(cursor.connection, SESSION)
-        self._started, self._begun, self._in_txn = time.time(), time.perf_counter_ns(), False
+        self._begun, self._in_txn = time.perf_counter_ns(), False
 
     def of(self, vars_list: Iterable[Any]) -> Iterator[Any]:
         """The same parameters, watched."""
@@ -241,15 +235,15 @@ class _Each:
             self._in_txn = self._session.begins(
                 connection.get_transaction_status(), connection.isolation_level
             )
-            self._started, self._begun = time.time(), time.perf_counter_ns()
+            self._begun = time.perf_counter_ns()
             yield values
             took = time.perf_counter_ns() - self._begun
-            self._watch.ran(self._cursor, self._session, self._query, self._started, took, self._in_txn)
+            self._watch.ran(self._cursor, self._session, self._query, took, self._in_txn)
 
     def failed(self, error: BaseException) -> None:
         """The last one failed, or the parameters for it could not be had."""
         took = time.perf_counter_ns() - self._begun
-        self._watch.failed(self._cursor, self._session, self._query, self._started, took, self._in_txn, error)
+        self._watch.failed(self._cursor, self._session, self._query, took, self._in_txn, error)
 
 
 def _uncommented(sent: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """How large a result is, as a cache would hold it: asked of libpq, without fetching.
 
-libpq, "Retrieving Query Result Information": `PQgetlength` is the length of one value as it was sent. That
-takes a third of a microsecond, so of large results some rows speak for the others. `PQresultMemorySize`, which costs
-nothing, counts libpq's own blocks and is twice the values for small numbers.
+libpq, "Retrieving Query Result Information": `PQgetlength` is the length of one value as it was sent.
+That takes a third of a microsecond, so of large results some rows speak for the others.
+`PQresultMemorySize`, which costs nothing, counts libpq's own blocks and is twice the values for small
+numbers.
 """
 
 from __future__ import annotations

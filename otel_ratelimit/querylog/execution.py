@@ -18,8 +18,8 @@ class Execution(NamedTuple):
     context: bytes
     """Equal where equal texts have equal answers: database, role, settings."""
     database: str
-    started: float
-    """Unix time, seconds."""
+    started: float | None
+    """Unix time, seconds; None where it has just ended."""
     duration_us: int
     """Microseconds."""
     rows: int | None
@@ -42,6 +42,6 @@ class QueryObserver(Protocol):
 
         Args:
             execution: what is known of it.
-            size_of: asked with `result` where the execution is kept, and at once: it costs more than the rest.
+            size_of: asked with `result` where the execution is kept, and at once: it costs more than all else.
             result: held by whoever ran the query.
         """

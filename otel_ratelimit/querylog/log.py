@@ -58,8 +58,9 @@ SECRET_SECONDS: Final = 3600.0
 Origin = Callable[[], tuple[str | None, int]]
 """Endpoint and trace id (0 for none) of the current request; asked only where an execution is kept."""
 
-_Queued = tuple[Window | None, bytes, Execution, int | None, str | None, int]
-"""Window (None where the key is not known yet), key, execution, size, endpoint, trace id."""
+_Queued = tuple[Window | None, bytes, Execution, float, int | None, str | None, int]
+"""Window (None where the key is not known yet), key, execution, when it was told of, size, endpoint,
+trace id."""
 
 
 class QueryCounts(NamedTuple):
@@ -150,7 +151,7 @@ class QueryLog:
         keys, queue = self._keys, self._queue
         if keys is None:
             if len(queue) < MOST_UNKEYED:
-                queue.append((None, b"", execution, size_of(result), *self._origin()))
+                queue.append((None, b"", execution, self._clock(), size_of(result), *self._origin()))
             else:
                 self._totals.dropped(execution.statement, execution.database)
             return
@@ -166,7 +167,7 @@ class QueryLog:
         if queued >= MOST_QUEUED:
             self._totals.dropped(execution.statement, execution.database)
             return
-        queue.append((window, key, execution, size_of(result), *self._origin()))
+        queue.append((window, key, execution, self._clock(), size_of(result), *self._origin()))
         if queued == MOST_QUEUED // 2:
             self._wake()
 
@@ -366,11 +367,12 @@ class QueryLog:
 
 def kept(queued: _Queued, window: Window, key: bytes) -> Kept:
     """What was queued, without the values."""
-    _, _, execution, size, endpoint, trace_id = queued
+    _, _, execution, ended, size, endpoint, trace_id = queued
+    started = execution.started
     return Kept(
         rate=window.rate,
         key=key,
-        started=execution.started,
+        started=ended - execution.duration_us / 1e6 if started is None else started,
         duration_us=execution.duration_us,
         rows=execution.rows,
         size=size,

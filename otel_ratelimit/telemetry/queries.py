@@ -100,30 +100,27 @@ class QuerySpanProcessor(SpanProcessor):
             explicit_bucket_boundaries_advisory=CAPTURE_DURATION_BOUNDARIES_SECONDS,
         )
         self._until_timed = DURATION_SAMPLE
-        self._has_captured = False
+        self._has_timed = False
         self._unseen = 0
         self._is_closed = False
         self._has_failed = False
 
     def executed(self, execution: Execution, size_of: SizeOf, result: Any) -> None:
         """Take note of a query that has just run on this thread; never raises, never waits."""
-        begun = 0.0
         # Off by a few under threads, which does not matter for a sample.
-        self._until_timed -= 1
-        if self._until_timed <= 0:
-            self._until_timed = DURATION_SAMPLE
-            begun = self._timer()
+        left = self._until_timed = self._until_timed - 1
+        begun = 0.0 if left > 0 else self._timer()
         try:
             request = self._request()
             if request is not None:
                 self._within(request, execution)
             self._query_log.executed(execution, size_of, result)
-            self._has_captured = True
         except Exception:  # noqa: BLE001 - the query itself went well
             if not self._has_failed:
                 self._has_failed = True
                 _log.exception("a query could not be taken note of; further faults are not logged")
         if begun:
+            self._until_timed, self._has_timed = DURATION_SAMPLE, True
             self._duration.record(self._timer() - begun)
 
     def _within(self, request: CurrentRequest, execution: Execution) -> None:
@@ -143,7 +140,8 @@ class QuerySpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Notice spans of queries that nobody told of."""
-        if self._has_captured or self._unseen >= UNSEEN_SPANS or self._is_closed:
+        has_captured = self._has_timed or self._until_timed < DURATION_SAMPLE
+        if has_captured or self._unseen >= UNSEEN_SPANS or self._is_closed:
             return
         scope = span.instrumentation_scope
         if scope is not None and scope.name == DRIVER_SCOPE:
