@@ -31,6 +31,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
 
     _rate_limit: RateLimit | None = None
     _wrapped = False
+    _has_prepared = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """What must be installed for this to make sense."""
@@ -57,7 +58,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         """Before the application opens connections, which it may do before it makes its Flask."""
         from otel_ratelimit.capture import prepare  # noqa: PLC0415 - most processes have no use for psycopg2
 
-        prepare()
+        self._has_prepared = prepare() is not None
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         if self._wrapped:
@@ -66,6 +67,11 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         if self._rate_limit is not None:
             self._rate_limit.close()
             self._rate_limit = None
+        if self._has_prepared:
+            from otel_ratelimit.capture import remove  # noqa: PLC0415 - as above
+
+            remove()
+            self._has_prepared = False
 
     def _after_init(
         self, init: Callable[..., None], app: Flask, args: tuple[Any, ...], kwargs: dict[str, Any]

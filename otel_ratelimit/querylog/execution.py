@@ -42,6 +42,6 @@ class QueryObserver(Protocol):
 
         Args:
             execution: what is known of it.
-            size_of: asked with `result` where the execution is kept, and at once: it costs more than all else.
+            size_of: asked with `result` where the execution is kept, and at once: it costs the most.
             result: held by whoever ran the query.
         """

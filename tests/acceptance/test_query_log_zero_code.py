@@ -121,14 +121,22 @@ def environment(analytics, jobs, **more):
     return {"OTEL_RATELIMIT_DATABASE_URL": analytics, "APP_DATABASE": jobs, **more}
 
 
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["plain", "preload"])
 def test_every_query_is_there_with_its_route_and_counts_of_four_workers_are_exact(
-    serve, rows, database, jobs
+    serve, rows, database, jobs, preload
 ):
     environ = environment(
         database, jobs, OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0.1"
     )
     server = serve(
-        "--workers", "4", "--threads", "2", policy=POLICY.format(flush="1h"), app=APP, environ=environ
+        "--workers",
+        "4",
+        "--threads",
+        "2",
+        *preload,
+        policy=POLICY.format(flush="1h"),
+        app=APP,
+        environ=environ,
     )
     with ThreadPoolExecutor(8) as pool:
         statuses = Counter(pool.map(lambda n: server.get(f"/job/{n % 20 + 1}")[0], range(400)))
@@ -175,7 +183,7 @@ def test_an_n_plus_one_is_named_on_the_span_in_the_metrics_and_in_the_database(
     assert (repeats.attributes, repeats.value) == ({names.HTTP_ROUTE: "/list"}, 3)
 
 
-def test_nothing_secret_is_stored_or_logged(serve, rows, database, jobs):
+def test_nothing_secret_is_stored_exported_or_logged(serve, rows, database, jobs, telemetry):
     environ = environment(database, jobs, OTEL_PYTHON_LOG_LEVEL="debug", OTEL_TRACES_SAMPLER="always_on")
     server = serve(policy=POLICY.format(flush="1s"), app=APP, environ=environ)
     for number in range(3):
@@ -188,8 +196,19 @@ def test_nothing_secret_is_stored_or_logged(serve, rows, database, jobs):
         str(rows(database, f'SELECT t::text FROM otel_ratelimit."{table}" AS t')) for (table,) in tables
     )
     ours = "\n".join(line for line in server.log.splitlines() if "otel_ratelimit" in line)
+    # OpenTelemetry's own instrumentation exports statements as the application wrote them, and their errors.
+    statements = {"db.statement", "db.query.text"}
+    exported = "".join(
+        f"{span.name} {value} {span.events}"
+        for span in telemetry.spans()
+        for name, value in span.attributes.items()
+        if name not in statements
+    )
+    exported += str(telemetry._numbers) + str(telemetry._histograms)
+    assert names.QUERIES in exported
     for secret in ("hunter2", "ann0@example", "example.org", "4111"):
         assert secret not in stored
+        assert secret not in exported
         assert secret not in ours
 
 

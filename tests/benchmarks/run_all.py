@@ -24,7 +24,7 @@ BENCHMARKS = (
     ("A request", "bench_request.py", [], ["--rounds", "20", "--calls", "200"]),
     ("The in-process store", "bench_storage.py", [], ["--keys", "10,1000", "--distinct", "1000000"]),
     ("Recording", "bench_recorder.py", [], ["--rounds", "50", "--batches", "300", "--seconds", "5"]),
-    ("Queries", "bench_queries.py", [], ["--rounds", "60"]),
+    ("Queries", "bench_queries.py", [], ["--rounds", "60", "--executions", "1000000"]),
 )
 COMPARED = ("flask-limiter", "limits", "Flask", "opentelemetry-sdk")
 

@@ -130,6 +130,13 @@ def test_what_is_noted_is_bounded_and_threads_do_no_harm():
     assert hot in sampler.window.hot
 
 
+def test_no_two_of_half_a_million_executions_share_a_key():
+    keys = ExecutionKeys(b"one secret")
+    contexts = [f"shop\0role {number}".encode() for number in range(10)]
+    executions = [(context, b"SELECT %d" % number) for number in range(50_000) for context in contexts]
+    assert len({keys.key(*execution) for execution in executions}) == len(executions)
+
+
 def test_keys_differ_by_secret_context_and_text_and_by_nothing_else():
     keys = ExecutionKeys(b"one secret")
     one = keys.key(b"shop", b"SELECT 1")
