@@ -1,0 +1,143 @@
+"""Queries that the application records itself, and what joins the query log to an application."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+
+import flask
+import psycopg2
+import pytest
+from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
+from opentelemetry.sdk.trace import TracerProvider
+
+from otel_ratelimit import RateLimit
+from otel_ratelimit.capture import remove
+from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.queries import log_query
+from otel_ratelimit.telemetry.queries import UNSEEN_SPANS
+
+POLICY = parse_policy('version = 1\n[tiers]\ndefault = "100/minute"\n', "test.toml")
+LOGGED = """
+SELECT template, endpoint, key_hash, n::int, duration_us::int, rows::int, result_bytes::int, status, in_txn,
+    l.database
+FROM otel_ratelimit.query_logs AS l JOIN otel_ratelimit.query_templates USING (template_hash) ORDER BY ts
+"""
+
+
+@pytest.fixture
+def app():
+    return flask.Flask(__name__)
+
+
+@pytest.fixture
+def limited(app, database):
+    made = []
+
+    def make(**options):
+        given = {"database_url": database, **options}
+        made.append(RateLimit(app, policy=POLICY, environ={}, **given))
+        return made[-1]
+
+    yield make
+    for rate_limit in made:
+        rate_limit.close()
+    remove()
+
+
+@pytest.fixture
+def rows(database):
+    with closing(Database(database)) as opened:
+        yield opened.rows
+
+
+def test_a_query_of_another_driver_is_recorded_by_hand_with_its_route(app, limited, rows):
+    def view(job):
+        recorded = log_query(
+            "SELECT * FROM jobs WHERE id = $1",
+            parameters=(job,),
+            duration_seconds=0.004,
+            database="shop",
+            rows=1,
+            result_bytes=90,
+            in_transaction=True,
+        )
+        return str(recorded)
+
+    app.add_url_rule("/jobs/<int:job>", "job", view)
+    rate_limit = limited()
+    client = app.test_client()
+    assert [client.get(f"/jobs/{job}").text for job in (7, 7, 8)] == ["True"] * 3
+    rate_limit.close()
+    found = rows(LOGGED)
+    assert {row[:2] + row[3:] for row in found} == {
+        ("select * from jobs where id = ?", "/jobs/<int:job>", 1, 4_000, 1, 90, "ok", True, "shop")
+    }
+    keys = [bytes(row[2]) for row in found]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_what_makes_an_execution_another_one_is_hashed_and_nothing_else(app, limited, rows):
+    rate_limit = limited()
+    same = {"parameters": {"a": 1, "b": "x"}, "duration_seconds": 0.1}
+    with app.app_context():
+        for more in (
+            {},
+            {"parameters": {"b": "x", "a": 1}},
+            {"parameters": {"a": "1", "b": "x"}},
+            {"database": "other"},
+            {"context": "another role"},
+        ):
+            assert log_query("SELECT 1", **{**same, **more})
+    rate_limit.close()
+    assert len({bytes(row[2]) for row in rows(LOGGED)}) == 4
+
+
+def test_where_queries_are_not_recorded_it_says_so(app, limited):
+    limited(database_url=None)
+    with app.app_context():
+        assert log_query("SELECT 1", duration_seconds=0.1) is False
+    with pytest.raises(RuntimeError, match="no application with rate limits"):
+        log_query("SELECT 1", duration_seconds=0.1)
+
+
+def test_a_second_ratelimit_of_the_process_leaves_the_queries_to_the_first(app, limited, database, caplog):
+    first = limited()
+    other = flask.Flask("other")
+    second = RateLimit(other, policy=POLICY, environ={}, database_url=database)
+    assert "recorded for another RateLimit" in caplog.text
+    assert first.queries is not None
+    assert second.queries is None
+    second.close()
+    first.close()
+    assert limited().queries is not None
+
+
+def test_connections_opened_before_the_application_was_made_are_recorded_too(app, limited, rows, postgres):
+    limited().close()
+    with closing(psycopg2.connect(postgres.dsn())) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 AS before")
+        rate_limit = limited()
+        cursor.execute("SELECT 2 AS after")
+        rate_limit.close()
+        cursor.execute("SELECT 3 AS later")
+    assert [row[0] for row in rows(LOGGED)] == ["select ? as after"]
+
+
+def test_spans_of_queries_that_nobody_tells_of_are_warned_of_once(
+    app, limited, postgres, caplog, monkeypatch
+):
+    caplog.set_level(logging.WARNING)
+    provider = TracerProvider()
+    monkeypatch.setattr("otel_ratelimit.queries_wiring.get_tracer_provider", lambda: provider)
+    unseen = psycopg2.connect(postgres.dsn())
+    limited()
+    Psycopg2Instrumentor.instrument_connection(unseen, tracer_provider=provider)
+    cursor = unseen.cursor()
+    for _ in range(UNSEEN_SPANS * 2):
+        cursor.execute("SELECT 1")
+    unseen.close()
+    said = [record.message for record in caplog.records if "none is recorded" in record.message]
+    assert len(said) == 1
+    assert "before otel-ratelimit was" in said[0]
