@@ -33,16 +33,21 @@ __all__ = ["TemplateCache", "hash_query", "split_statements"]
 MOST_TEMPLATE_CHARACTERS: Final = 10_000
 """As much of a template's text is kept; its hash is over all of it."""
 _CUT: Final = " …"
-_VALUE: Final = re.compile(
-    r"""
+_VALUES: Final = r"""
     (?P<string>(?<![\w$])[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z) | '(?:[^']++|'')*+(?:'|\Z))
   | (?P<kept>"(?:[^"]++|"")*+(?:"|\Z) | --[^\n]*+
       | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*+)?)\$.*?(?:\$(?P=tag)\$|\Z))
   | (?<![\w$.])(?P<number>\d++(?:\.\d++)?)(?![\w.])
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
 """Strings and plain numbers, and what may hold something that looks like one."""
+_COLUMNS: Final = r"(?P<column>(?:\b[bB][yY]|[(,])\s*+\d{1,4}+(?![\w.])) |"
+"""What may be the number of a column that is ordered or grouped by."""
+_UNSURE: Final = re.compile(r"/\*|[\w$][eE]'")
+"""Comments nest, which no pattern can follow; an E may end a name or begin a string."""
+_FLAGS: Final = re.VERBOSE | re.DOTALL
+_VALUE: Final = re.compile(_VALUES, _FLAGS)
+_VALUE_NOT_COLUMN: Final = re.compile(_COLUMNS + _VALUES, _FLAGS)
+_HAS_COLUMNS: Final = re.compile(r"\b(?:by|on)\b", re.IGNORECASE)
 _MOST_CACHED: Final = 4_096
 _MOST_CACHED_CHARACTERS: Final = 8_000_000
 _MOST_CHARACTERS_OF_ONE: Final = 100_000
@@ -141,9 +146,13 @@ class TemplateCache:
 
 def without_values(text: str) -> str:
     """`text` with its literals emptied: another statement with the same template."""
-    if "/*" in text:  # comments nest, which no pattern can follow
+    if _UNSURE.search(text):
         return text
-    return _VALUE.sub(_emptied, text)
+    if not _HAS_COLUMNS.search(text):
+        return _VALUE.sub(_emptied, text)
+    if "--" in text:  # it may stand between BY and the number
+        return text
+    return _VALUE_NOT_COLUMN.sub(_emptied, text)
 
 
 def _emptied(found: re.Match[str]) -> str:

@@ -20,7 +20,17 @@ _OPENING: Final = frozenset({"(", "["})
 _CLOSING: Final = frozenset({")", "]"})
 _TIGHT_AFTER: Final = frozenset({"(", "[", ".", "::", ":"})
 _TIGHT_BEFORE: Final = frozenset({")", "]", ".", "::", ",", ";", "[", ":"})
-_SIGNS: Final = frozenset({"-", "+"})
+_LISTS_ON: Final = frozenset({"by", "rollup", "cube", "sets", "(", ","})
+"""Before a parenthesis in which what is grouped or ordered by goes on."""
+_MOST_DIGITS: Final = 4
+"""A query has no more columns than 1,664."""
+_ENDS_LIST: Final = frozenset(
+    {
+        *("limit", "offset", "fetch", "for", "having", "window", "union", "intersect", "except"),
+        *("select", "from", "where", "returning", "values", "set"),
+    }
+)
+"""What a list of columns to order or group by cannot go on behind."""
 
 
 def normalise(statement: Iterable[Token]) -> str:
@@ -41,13 +51,21 @@ class _Writer:
         self._rows_begin: list[bool] = [False]
         """By depth: whether rows of VALUES are being written there."""
         self._row: list[tuple[str, ...]] = [()]
+        self._selects: list[bool] = [False]
+        """By depth: whether it is a query; elsewhere ORDER BY 1 orders by a constant."""
+        self._orders: list[bool] = [False]
+        """By depth: whether columns are listed there that a number may stand for."""
+        self._ordinal = -1
+        """Where the number stands that came last, if it may be a column's."""
         self._after_string = False
 
     def add(self, token: Token) -> None:
         kind = token.kind
         if kind in _LITERALS:
-            if not (kind is Kind.STRING and self._after_string):  # 'a' \n 'b' is one
-                self._constant()
+            if kind is Kind.NUMBER:
+                self._number(token.text)
+            elif not (kind is Kind.STRING and self._after_string):  # 'a' \n 'b' is one
+                self._put(PLACEHOLDER)
             self._after_string = kind is Kind.STRING
             return
         self._after_string = False
@@ -70,27 +88,63 @@ class _Writer:
         return "".join(written)
 
     def _word(self, word: str) -> None:
-        before = self._parts[-1] if self._parts else ""
-        if word in CONSTANTS and before not in ("is", "not", "."):
-            self._constant()
+        parts = self._parts
+        before = parts[-1] if parts else ""
+        if word in CONSTANTS and self._is_constant(word, before):
+            self._put(PLACEHOLDER)
             return
+        if word == "by":
+            self._orders[-1] = self._selects[-1] and before in ("order", "group")
+        elif word in _ENDS_LIST:
+            self._orders[-1] = False
+            if word == "select":
+                self._selects[-1] = True
         self._rows_begin[-1] = word == "values"
         self._row[-1] = ()
         self._put(word, is_name=word not in BEFORE_OPERAND)
 
+    def _is_constant(self, word: str, before: str) -> bool:
+        if before in ("is", ".", "as"):  # a test, a column, a label
+            return False
+        if before != "not":
+            return True
+        return word != "null" and self._parts[-2:-1] != ["is"]
+
+    def _number(self, number: str) -> None:
+        """The number of a column that is ordered or grouped by is no value; a sign belongs to a value."""
+        parts = self._parts
+        before = parts[-1] if parts else ""
+        if self._orders[-1] and before in _LISTS_ON and number.isdecimal() and len(number) <= _MOST_DIGITS:
+            self._ordinal = len(parts)
+            self._put(number)
+            return
+        if before == "-" and (len(parts) < 2 or self._wants_operand(-2)):  # noqa: PLR2004  # sign and before
+            self._cut(len(parts) - 1, len(parts))
+        self._put(PLACEHOLDER)
+
     def _mark(self, mark: str) -> None:
         if mark in _OPENING:
-            self._opened.append(len(self._parts))
-            self._rows_begin.append(False)
-            self._row.append(())
-            self._put(mark)
+            self._open(mark)
         elif mark in _CLOSING and self._opened:
             self._put(mark)
-            self._rows_begin.pop()
-            self._row.pop()
+            for by_depth in (self._rows_begin, self._row, self._selects, self._orders):
+                by_depth.pop()
             self._close(self._opened.pop())
         else:
-            self._put(mark)
+            if self._ordinal == len(self._parts) - 1 >= 0 and mark not in ",;":
+                self._parts[-1] = PLACEHOLDER  # part of an expression after all
+            self._put("%" if mark == "%%" else mark)
+
+    def _open(self, mark: str) -> None:
+        before = self._parts[-1] if self._parts else ""
+        goes_on = self._orders[-1] and before in _LISTS_ON
+        is_distinct = before == "on" and self._parts[-2:-1] == ["distinct"]
+        self._opened.append(len(self._parts))
+        self._rows_begin.append(False)
+        self._row.append(())
+        self._selects.append(False)
+        self._orders.append(goes_on or is_distinct)
+        self._put(mark)
 
     def _close(self, begin: int) -> None:
         """A list that began at `begin` is cut to one element; a row like the last is left out."""
@@ -104,13 +158,6 @@ class _Writer:
             if row == self._row[-1] and before == ",":
                 self._cut(begin - 1, len(parts))
             self._row[-1] = row
-
-    def _constant(self) -> None:
-        """A sign belongs to it where no operand stands before the sign."""
-        parts = self._parts
-        if parts and parts[-1] in _SIGNS and (len(parts) < 2 or self._wants_operand(-2)):  # noqa: PLR2004
-            self._cut(len(parts) - 1, len(parts))
-        self._put(PLACEHOLDER)
 
     def _wants_operand(self, index: int) -> bool:
         part = self._parts[index]

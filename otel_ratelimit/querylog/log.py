@@ -47,7 +47,8 @@ MOST_UNKEYED: Final = 2_000
 """Of those, without a key; they hold their parameters."""
 MOST_PENDING: Final = 50_000
 """Rows that wait for a database that is away."""
-BATCH_ROWS: Final = 5_000
+BATCH_ROWS: Final = 1_000
+"""Making JSON of them holds the interpreter's lock, for some milliseconds."""
 NOTED_ONE_IN: Final = 4
 """Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
 CLOSE_SECONDS: Final = 5.0
