@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+
+from flask import Flask
 
 from otel_ratelimit.analytics_wiring import Analytics
 from otel_ratelimit.events import Clock
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.settings import Settings
 from otel_ratelimit.storage_wiring import OpenedStorage
-from otel_ratelimit.web.api import ApiServices
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices
 from otel_ratelimit.web.extension import Enforcement
+
+_log = logging.getLogger(__name__)
 
 
 def api_services(  # noqa: PLR0913 - the place where these are joined
@@ -41,3 +46,16 @@ def api_services(  # noqa: PLR0913 - the place where these are joined
         memory_warning_bytes=memory.warning,
         memory_critical_bytes=memory.critical,
     )
+
+
+def warn_of_hidden_routes(app: Flask) -> None:
+    """Say once which routes of the application lie where the API is."""
+    hidden = [
+        str(rule)
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(f"{URL_PREFIX}/") and not rule.endpoint.startswith(f"{BLUEPRINT_NAME}.")
+    ]
+    if hidden:
+        _log.warning(
+            "%s belongs to otel-ratelimit, which may answer in place of %s", URL_PREFIX, ", ".join(hidden)
+        )

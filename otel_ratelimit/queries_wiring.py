@@ -6,7 +6,6 @@ A query log that cannot be had stops nothing: what is wrong is said once, and qu
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import socket
 import time
@@ -30,8 +29,6 @@ from otel_ratelimit.querylog.totals import Totals
 from otel_ratelimit.settings import Settings
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
 from otel_ratelimit.web.queries import served_request
-
-_log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
 _TASK: Final = "query log"
@@ -74,13 +71,20 @@ class Queries:
         )
         self._processor = QuerySpanProcessor(self.log, meter, served_request)
         self._relay = relay
-        relay.target = self._processor
-        add = getattr(get_tracer_provider(), "add_span_processor", None)
-        if add is not None:
-            add(self._processor)
+        self._has_begun = False
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
         _reset_after_fork(self.log)
         atexit.register(_close_if_alive, weakref.ref(self))
+
+    def claim(self) -> bool:
+        """Have queries told to this one, unless they are told to another; whether they are."""
+        if self._relay.target is None:
+            self._relay.target = self._processor
+            add = getattr(get_tracer_provider(), "add_span_processor", None)
+            if add is not None and not self._has_begun:
+                add(self._processor)
+            self._has_begun = True
+        return self._relay.target is self._processor
 
     def executed(self, execution: Execution, result_bytes: int | None) -> None:
         """Take note of a query that the capture does not see."""
@@ -97,14 +101,9 @@ class Queries:
 def open_queries(
     database: Database, settings: Settings, policy: AnalyticsPolicy, worker: BackgroundWorker, meter: Meter
 ) -> Queries | None:
-    """What records queries; None where they cannot be told of, or are recorded for somebody else."""
+    """What records queries; None where nobody can tell of them."""
     relay = prepare()
-    if relay is None:
-        return None
-    if relay.target is not None:
-        _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
-        return None
-    return Queries(relay, database, settings, policy, worker, meter)
+    return None if relay is None else Queries(relay, database, settings, policy, worker, meter)
 
 
 def _origin() -> tuple[str | None, int]:

@@ -21,7 +21,7 @@ from opentelemetry.metrics import Meter, MeterProvider, get_meter
 from otel_ratelimit import names
 from otel_ratelimit._version import __version__
 from otel_ratelimit.analytics_wiring import Analytics, open_analytics
-from otel_ratelimit.api_wiring import api_services
+from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.deployment import worker_count
 from otel_ratelimit.errors import SettingsError
@@ -188,6 +188,8 @@ class RateLimit:
             self.detach(app)
         elif isinstance(former, RateLimit):
             former.give_up(app)
+        if self._queries is not None:
+            self._queries.claim()
         enforcement = self._enforcement(app)
         self._policy_telemetry.in_force(enforcement.plans.resolver.policy_hash)
         tools = Tools(
@@ -354,7 +356,9 @@ class RateLimit:
             # The application made its own since; its place is not ours to share.
             limiters.discard(self.limiter)
         self._worker.ensure_started()
-        _warn_of_hidden_routes(app)
+        warn_of_hidden_routes(app)
+        if self._queries is not None and not self._queries.claim():
+            _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
         if self._storage.local and request.environ.get("wsgi.multiprocess"):
             count = worker_count(sys.argv, self._environ)
             _log.warning(
@@ -384,18 +388,6 @@ def _api_services() -> ApiServices | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
     rate_limit = app.extensions.get(EXTENSION)
     return rate_limit.api_services(app) if isinstance(rate_limit, RateLimit) else None
-
-
-def _warn_of_hidden_routes(app: Flask) -> None:
-    hidden = [
-        str(rule)
-        for rule in app.url_map.iter_rules()
-        if rule.rule.startswith(f"{URL_PREFIX}/") and not rule.endpoint.startswith(f"{BLUEPRINT_NAME}.")
-    ]
-    if hidden:
-        _log.warning(
-            "%s belongs to otel-ratelimit, which may answer in place of %s", URL_PREFIX, ", ".join(hidden)
-        )
 
 
 def _attached(app: Flask) -> AttachedHooks:

@@ -77,6 +77,7 @@ def query_log(url: str, rate: float) -> Iterator[None]:
         worker,
         MeterProvider().get_meter("bench"),
     )
+    queries.claim()
     queries.log.tick()  # which learns the secret
     worker.ensure_started()
     try:

@@ -102,16 +102,35 @@ def test_where_queries_are_not_recorded_it_says_so(app, limited):
         log_query("SELECT 1", duration_seconds=0.1)
 
 
-def test_a_second_ratelimit_of_the_process_leaves_the_queries_to_the_first(app, limited, database, caplog):
+def run(url, statement):
+    with closing(psycopg2.connect(url)) as connection:
+        connection.cursor().execute(statement)
+
+
+def test_a_second_ratelimit_of_the_process_leaves_the_queries_to_the_first_and_says_so(
+    limited, database, rows, postgres, caplog
+):
     first = limited()
     other = flask.Flask("other")
     second = RateLimit(other, policy=POLICY, environ={}, database_url=database)
+    other.test_client().get("/")
     assert "recorded for another RateLimit" in caplog.text
-    assert first.queries is not None
-    assert second.queries is None
-    second.close()
+    run(postgres.dsn(), "SELECT 1 AS once")
     first.close()
-    assert limited().queries is not None
+    second.close()
+    assert [row[0] for row in rows(LOGGED)] == ["select ? as once"]
+
+
+def test_a_ratelimit_that_takes_an_application_over_takes_its_queries_over(
+    app, limited, rows, postgres, caplog
+):
+    limited()
+    second = limited()
+    run(postgres.dsn(), "SELECT 1 AS again")
+    app.test_client().get("/")
+    second.close()
+    assert [row[0] for row in rows(LOGGED)] == ["select ? as again"]
+    assert "another RateLimit" not in caplog.text
 
 
 def test_connections_opened_before_the_application_was_made_are_recorded_too(app, limited, rows, postgres):

@@ -60,6 +60,7 @@ def log(database):
         BackgroundWorker(),
         MeterProvider().get_meter("test"),
     )
+    queries.claim()
     queries.log.tick()
     yield queries.log
     queries.close()
