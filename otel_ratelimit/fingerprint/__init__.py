@@ -35,15 +35,14 @@ MOST_TEMPLATE_CHARACTERS: Final = 10_000
 _CUT: Final = " …"
 _VALUES: Final = r"""
     (?P<string>(?<![\w$])[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z) | '(?:[^']++|'')*+(?:'|\Z))
-  | (?P<kept>"(?:[^"]++|"")*+(?:"|\Z) | --[^\n]*+
-      | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*+)?)\$.*?(?:\$(?P=tag)\$|\Z))
+  | (?P<kept>"(?:[^"]++|"")*+(?:"|\Z) | --[^\n]*+)
   | (?<![\w$.])(?P<number>\d++(?:\.\d++)?)(?![\w.])
     """
 """Strings and plain numbers, and what may hold something that looks like one."""
 _COLUMNS: Final = r"(?P<column>(?:\b[bB][yY]|[(,])\s*+\d{1,4}+(?![\w.])) |"
 """What may be the number of a column that is ordered or grouped by."""
-_UNSURE: Final = re.compile(r"/\*|[\w$][eE]'")
-"""Comments nest, which no pattern can follow; an E may end a name or begin a string."""
+_UNSURE: Final = re.compile(r"/\*|[\d$][eE]'|\$(?:[^\W\d]\w*+)?\$")
+"""Comments nest, which no pattern can follow; an E or a dollar may end one thing or begin a string."""
 _FLAGS: Final = re.VERBOSE | re.DOTALL
 _VALUE: Final = re.compile(_VALUES, _FLAGS)
 _VALUE_NOT_COLUMN: Final = re.compile(_COLUMNS + _VALUES, _FLAGS)

@@ -45,16 +45,17 @@ _TOKEN: Final = re.compile(
   | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+(?:'|\Z))
   | (?P<name>(?:[uU]&)?"(?:[^"]++|"")*+(?:"|\Z))
   | (?P<word>[^\W\d][\w$]*+)
-  | (?P<parameter>\$\d++ | %[sbt](?!\w) | %\([^)]*+\)[sbt] | \?(?![|&\-?]))
+  | (?P<parameter>\$\d++ | %[sbt](?!\w) | %\([^()%]*+\)[sbt] | \?(?![|&\-?]))
   | (?P<dollar>\$(?:[^\W\d]\w*+)?\$)
   | (?P<number>0[xX][\da-fA-F_]++|0[oO][0-7_]++|0[bB][01_]++
       |(?:\d[\d_]*+(?:\.(?!\.)[\d_]*+)?|\.\d[\d_]*+)(?:[eE][+-]?\d++)?)
   | (?P<punctuation>::|:=|[(),;\[\].:{}])
-  | (?P<operator>(?:[+*<>=~!@\#^&|`?]|%%|%(?![sbt(])|-(?!-)|/(?!\*))++)
+  | (?P<operator>(?:[+*<>=~!@\#^&|`?]|%%|%(?![sbt(])|-(?!-)|/(?!\*)){1,63}+)
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
+"""An operator has at most 63 characters; without that limit a run of signs would be read again for each."""
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _KINDS: Final = {
     "escaped": Kind.STRING,

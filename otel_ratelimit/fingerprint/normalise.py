@@ -20,6 +20,7 @@ _OPENING: Final = frozenset({"(", "["})
 _CLOSING: Final = frozenset({")", "]"})
 _TIGHT_AFTER: Final = frozenset({"(", "[", ".", "::", ":"})
 _TIGHT_BEFORE: Final = frozenset({")", "]", ".", "::", ",", ";", "[", ":"})
+_OF_A_LIST: Final = frozenset({PLACEHOLDER, ","})
 _LISTS_ON: Final = frozenset({"by", "rollup", "cube", "sets", "(", ","})
 """Before a parenthesis in which what is grouped or ordered by goes on."""
 _MOST_DIGITS: Final = 4
@@ -50,7 +51,8 @@ class _Writer:
         self._opened: list[int] = []
         self._rows_begin: list[bool] = [False]
         """By depth: whether rows of VALUES are being written there."""
-        self._row: list[tuple[str, ...]] = [()]
+        self._row: list[int] = [0]
+        """By depth: how many parts the row has that came last."""
         self._selects: list[bool] = [False]
         """By depth: whether it is a query; elsewhere ORDER BY 1 orders by a constant."""
         self._orders: list[bool] = [False]
@@ -100,7 +102,7 @@ class _Writer:
             if word == "select":
                 self._selects[-1] = True
         self._rows_begin[-1] = word == "values"
-        self._row[-1] = ()
+        self._row[-1] = 0
         self._put(word, is_name=word not in BEFORE_OPERAND)
 
     def _is_constant(self, word: str, before: str) -> bool:
@@ -141,7 +143,7 @@ class _Writer:
         is_distinct = before == "on" and self._parts[-2:-1] == ["distinct"]
         self._opened.append(len(self._parts))
         self._rows_begin.append(False)
-        self._row.append(())
+        self._row.append(0)
         self._selects.append(False)
         self._orders.append(goes_on or is_distinct)
         self._put(mark)
@@ -150,14 +152,20 @@ class _Writer:
         """A list that began at `begin` is cut to one element; a row like the last is left out."""
         parts = self._parts
         before = parts[begin - 1] if begin else ""
-        inside = parts[begin + 1 : -1]
-        if before in ("in", "array") and len(inside) > 1 and set(inside) <= {PLACEHOLDER, ","}:
-            self._cut(begin + 2, len(parts) - 1)
-        if self._rows_begin[-1] and parts[begin] == "(":
-            row = tuple(parts[begin:])
-            if row == self._row[-1] and before == ",":
+        length = len(parts) - begin
+        # No part is looked at more than once by lists within lists, and rows within rows are compared only
+        # where they are as long as each other: the time stays in proportion to the text.
+        if before in ("in", "array") and length > len("(?)"):
+            if all(parts[index] in _OF_A_LIST for index in range(begin + 1, len(parts) - 1)):
+                self._cut(begin + 2, len(parts) - 1)
+        elif self._rows_begin[-1] and parts[begin] == "(":
+            if (
+                before == ","
+                and length == self._row[-1]
+                and parts[begin:] == parts[begin - 1 - length : begin - 1]
+            ):
                 self._cut(begin - 1, len(parts))
-            self._row[-1] = row
+            self._row[-1] = length
 
     def _wants_operand(self, index: int) -> bool:
         part = self._parts[index]

@@ -92,14 +92,16 @@ def _name(statement: Sequence[Token], index: int) -> tuple[str, int]:
     return ".".join(parts), index
 
 
-def _after_parenthesis(words: Sequence[str], index: int) -> int:
-    depth = 0
-    while index < len(words):
-        depth += {"(": 1, ")": -1}.get(words[index], 0)
-        index += 1
-        if depth == 0:
-            break
-    return index
+def _ends(words: Sequence[str]) -> dict[int, int]:
+    """Of each parenthesis that is closed: where it opens, and what stands behind it."""
+    ends: dict[int, int] = {}
+    opened: list[int] = []
+    for index, word in enumerate(words):
+        if word == "(":
+            opened.append(index)
+        elif word == ")" and opened:
+            ends[opened.pop()] = index + 1
+    return ends
 
 
 def _ctes(words: Sequence[str]) -> set[str]:
@@ -107,12 +109,13 @@ def _ctes(words: Sequence[str]) -> set[str]:
     if "with" not in words:
         return set()
     found = set()
+    ends = _ends(words)
     for index in range(1, len(words)):
         if words[index - 1] not in ("with", "recursive", ","):
             continue
         after = index + 1
         if after < len(words) and words[after] == "(":
-            after = _after_parenthesis(words, after)
+            after = ends.get(after, len(words))
         if after < len(words) and words[after] == "as":
             rest = [word for word in words[after + 1 : after + 4] if word not in ("not", "materialized")]
             if rest[:1] == ["("]:
