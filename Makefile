@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test corpus lint format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: $(READY) ## a real API on a real PostgreSQL, being rate limited
 
 test: $(READY) ## the test suite (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest $(ARGS)
+
+corpus: $(READY) ## SQL that others wrote, for the tests of query templates (Debian)
+	@$(BIN)/python tests/corpus/fetch.py
 
 lint: $(READY) ## ruff, mypy --strict and the architecture
 	@$(BIN)/ruff format --check .
