@@ -9,7 +9,6 @@ Periods and errors are those of `otel_ratelimit.analytics`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -21,7 +20,7 @@ from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.fingerprint import hash_query
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
-from otel_ratelimit.querylog.execution import OK, Execution
+from otel_ratelimit.querylog.execution import OK, Asked
 from otel_ratelimit.wiring import EXTENSION, RateLimit
 
 __all__ = [
@@ -85,19 +84,16 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     if queries is None:
         return False
     given = sorted(parameters.items()) if isinstance(parameters, Mapping) else tuple(parameters)
-    queries.executed(
-        Execution(
-            statement=sql,
-            sent=b"\0".join((sql.encode(errors="replace"), repr(given).encode(errors="replace"))),
-            context=b"\0".join((b"log_query", database.encode(), context.encode())),
-            database=database,
-            started=time.time() - duration_seconds if started_at is None else started_at,
-            duration_us=max(int(duration_seconds * 1e6), 0),
-            rows=rows,
-            status=status,
-            in_txn=in_transaction,
-        ),
-        result_bytes,
+    queries.log.intake.executed(
+        sql,
+        b"\0".join((sql.encode(errors="replace"), repr(given).encode(errors="replace"))),
+        Asked(b"\0".join((b"log_query", database.encode(), context.encode())), database),
+        max(int(duration_seconds * 1e9), 0),
+        in_transaction,
+        lambda answer: answer,
+        (rows, result_bytes),
+        status,
+        started_at,
     )
     return True
 

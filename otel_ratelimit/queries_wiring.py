@@ -22,13 +22,12 @@ from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.postgres.secrets import shared_secret
-from otel_ratelimit.querylog.execution import Execution
 from otel_ratelimit.querylog.log import QueryLog
 from otel_ratelimit.querylog.sampling import QuerySampler
 from otel_ratelimit.querylog.totals import Totals
 from otel_ratelimit.settings import Settings
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
-from otel_ratelimit.web.queries import served_request
+from otel_ratelimit.web.queries import request_finder
 
 TICK_SECONDS: Final = 1.0
 _TASK: Final = "query log"
@@ -63,13 +62,14 @@ class Queries:
             Totals(),
             TemplateCache(),
             lambda: given or shared_secret(database),
-            _origin,
+            request_finder(trace_id),
+            trace_id,
             QueryTelemetry(meter),
             lambda: worker.wake(_TASK),
             process=_process_name,
             flush_interval=policy.flush_interval,
         )
-        self._processor = QuerySpanProcessor(self.log, meter, served_request)
+        self._processor = QuerySpanProcessor(self.log)
         self._relay = relay
         self._has_begun = False
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
@@ -86,10 +86,6 @@ class Queries:
             self._has_begun = True
         return self._relay.target is self._processor
 
-    def executed(self, execution: Execution, result_bytes: int | None) -> None:
-        """Take note of a query that the capture does not see."""
-        self._processor.executed(execution, lambda size: size, result_bytes)
-
     def close(self) -> None:
         """Write what is left; connections opened from now on are left alone."""
         self._worker.cancel(_TASK)
@@ -104,11 +100,6 @@ def open_queries(
     """What records queries; None where nobody can tell of them."""
     relay = prepare()
     return None if relay is None else Queries(relay, database, settings, policy, worker, meter)
-
-
-def _origin() -> tuple[str | None, int]:
-    request = served_request()
-    return (request.queries.endpoint if request is not None else None), trace_id()
 
 
 def _process_name() -> str:

@@ -1,11 +1,11 @@
 """What the application's queries are, as psycopg2 runs them.
 
-This is the one part that is about a driver: it hands `Execution`s to a `QueryObserver`, as the capture of
+This is the one part that is about a driver: it tells a `QueryObserver` of executions, as the capture of
 another driver would.
 
 connections, cursors   classes that stand between psycopg2's own and the application's
 session                what of a connection decides on a query's answer
-result_size            how large a result is
+answers                what came back, and how large it is
 relay                  who is told
 
 `psycopg2.connect` is what OpenTelemetry and others wrap, and what applications import; beneath all of them it
@@ -21,10 +21,10 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
+from otel_ratelimit.capture.answers import answer_reader
 from otel_ratelimit.capture.connections import below, capturing_connection
 from otel_ratelimit.capture.cursors import Watch, capturing_cursor
 from otel_ratelimit.capture.relay import Relay
-from otel_ratelimit.capture.result_size import result_sizer
 
 __all__ = ["Relay", "prepare", "remove"]
 
@@ -64,7 +64,7 @@ class _Connect:
     def __init__(self, original: Callable[..., Any]) -> None:
         self.original = original
         self.relay = Relay()
-        ours = capturing_connection(capturing_cursor(Watch(self.relay, result_sizer())))
+        ours = capturing_connection(capturing_cursor(Watch(self.relay, answer_reader())))
         self._ours = ours
         self._classes: dict[Any, Any] = {extensions.connection: ours}
 

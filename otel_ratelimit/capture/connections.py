@@ -8,6 +8,7 @@ every class that the application or OpenTelemetry gives there is one of ours.
 from __future__ import annotations
 
 import logging
+import types
 from typing import Any, Final
 
 from psycopg2 import extensions
@@ -18,6 +19,8 @@ from otel_ratelimit.capture.session import SessionState
 _log = logging.getLogger(__name__)
 
 _IN_ERROR: Final = extensions.TRANSACTION_STATUS_INERROR
+_MOST_CLASSES: Final = 64
+"""Classes of cursors that a connection remembers; some applications make one for each cursor."""
 
 
 def capturing_connection(  # noqa: C901 - a class, whose methods count here
@@ -26,11 +29,8 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
     """The class of connections whose cursors are `cursor_class`, below whatever else they are."""
 
     class CapturingConnection(extensions.connection):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            setattr(self, SESSION, SessionState(self))
-            # A class of cursors is often made for one connection only; it goes with it.
-            self._otel_ratelimit_cursors: dict[type, type] = {}
+        # There is no __init__: some classes of connections do not call the next one's.
+        _otel_ratelimit_cursors: dict[type, type]
 
         def cursor(self, *args: Any, **kwargs: Any) -> Any:
             given = args[1] if len(args) > 1 else kwargs.get("cursor_factory")
@@ -38,7 +38,7 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
             wanted: Any = given or default or extensions.cursor
             try:
                 factory = self._otel_ratelimit_cursors[wanted]
-            except (KeyError, TypeError):
+            except (AttributeError, KeyError, TypeError):
                 factory = self._otel_ratelimit_cursor(wanted)
             if len(args) > 1:
                 args = (args[0], factory, *args[2:])
@@ -49,27 +49,38 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
         def _otel_ratelimit_cursor(self, wanted: Any) -> Any:
             made = below(wanted, cursor_class, extensions.cursor)
             if isinstance(wanted, type):
-                self._otel_ratelimit_cursors[wanted] = made
+                # A class of cursors is often made for one connection only; it goes with it.
+                known: dict[type, type] = self.__dict__.setdefault("_otel_ratelimit_cursors", {})
+                if len(known) >= _MOST_CLASSES:
+                    known.clear()
+                known[wanted] = made
             return made
 
         def commit(self) -> None:
             is_rollback = self.get_transaction_status() == _IN_ERROR
             super().commit()
-            session: SessionState = getattr(self, SESSION)
-            if is_rollback:
-                session.rolled_back()
-            else:
-                session.committed()
+            session = _session(self)
+            if session is not None:
+                (session.rolled_back if is_rollback else session.committed)()
 
         def rollback(self) -> None:
             super().rollback()
-            getattr(self, SESSION).rolled_back()
+            session = _session(self)
+            if session is not None:
+                session.rolled_back()
 
         def reset(self) -> None:
             super().reset()
-            getattr(self, SESSION).reset()
+            session = _session(self)
+            if session is not None:
+                session.reset()
 
     return CapturingConnection
+
+
+def _session(connection: extensions.connection) -> SessionState | None:
+    """What is known of a connection; None before its first statement."""
+    return getattr(connection, SESSION, None)
 
 
 def below(wanted: Any, ours: type, psycopg2s: type) -> Any:
@@ -86,9 +97,11 @@ def below(wanted: Any, ours: type, psycopg2s: type) -> Any:
         return wanted
     if isinstance(wanted, type) and issubclass(wanted, psycopg2s):
         try:
-            return type(wanted.__name__, (wanted, ours), {"__module__": wanted.__module__})
-        except TypeError as error:  # two classes whose instances cannot be laid out together
+            made = types.new_class(wanted.__name__, (wanted, ours))
+        except Exception as error:  # noqa: BLE001 - of layouts that do not go together, or in the class's own hooks
             _log.warning("queries through %s are not recorded: %s", wanted, error)
             return wanted
+        made.__module__, made.__qualname__ = wanted.__module__, wanted.__qualname__
+        return made
     _log.warning("queries through what %s makes are not recorded: it is not a class", wanted)
     return wanted

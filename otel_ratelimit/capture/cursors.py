@@ -6,23 +6,20 @@ sees the statement as it is sent, and is passed once however many classes stand 
 
 from __future__ import annotations
 
-import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import psycopg2
 from psycopg2 import extensions
 
 from otel_ratelimit.capture.relay import Relay
-from otel_ratelimit.capture.session import SessionState
+from otel_ratelimit.capture.session import SessionState, effect_of
 from otel_ratelimit.fingerprint import split_statements
 from otel_ratelimit.fingerprint.comments import without_comments, without_trailing_comment
-from otel_ratelimit.querylog.execution import OK, Execution, SizeOf
-
-_log = logging.getLogger(__name__)
+from otel_ratelimit.querylog.execution import Answer, AnswerOf
+from otel_ratelimit.querylog.faults import Faults
 
 SESSION: Final = "otel_ratelimit_session"
 """The attribute of our connections that holds their `SessionState`."""
@@ -32,21 +29,36 @@ _DECLARE: Final = re.compile(
 )
 """What psycopg2 puts before the query of a named cursor, whose name is often another each time."""
 _END: Final = b"; \t\r\n"
+_SPECIAL: Final = re.compile(r";|--|/\*")
+"""What may begin a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
 _CONNECTION_LOST: Final = "08006"
-_execution: Final[Callable[[tuple[Any, ...]], Execution]] = partial(tuple.__new__, Execution)
-"""Half the time of calling the class."""
-_MOST_HARMLESS: Final = 4_096
+_MOST_PLAIN: Final = 4_096
+_MOST_PLAIN_CHARACTERS: Final = 2_000
 
 
 class Watch:
-    """From calls of a cursor to executions, for the relay's target; no fault of ours is raised."""
+    """From calls of a cursor to executions, for the relay's target; no fault of ours is raised.
 
-    def __init__(self, relay: Relay, size_of: SizeOf) -> None:
-        self._relay = relay
-        self._size_of = size_of
-        self._harmless: dict[str, None] = {}
-        """Texts that leave a session as it is, whatever their parameters."""
-        self._has_failed = False
+    Attributes:
+        plain: texts that are one statement without comments, and whether that writes; the values that go
+            with them change neither.
+    """
+
+    def __init__(self, relay: Relay, answer_of: AnswerOf) -> None:
+        self.relay = relay
+        self.answer_of = answer_of
+        self.plain: dict[str, bool] = {}
+        self.faults = Faults("a query could not be recorded")
+
+    def session(self, connection: Any) -> SessionState | None:
+        """What is known of a connection from now on; None where nothing can be."""
+        try:
+            session = SessionState(connection)
+            setattr(connection, SESSION, session)
+        except Exception as error:  # noqa: BLE001 - the application's query comes first
+            self.faults.say(error)
+            return None
+        return session
 
     def ran(
         self,
@@ -56,42 +68,43 @@ class Watch:
         nanoseconds: int,
         in_txn: bool,
     ) -> None:
-        """A statement succeeded."""
+        """A statement succeeded whose text is not in `plain`."""
         try:
             sent = cursor.query
             if not sent:
                 return
-            if (
-                type(query) is not str
-                or b";" in sent
-                or b"--" in sent
-                or b"/*" in sent
-                or cursor.name is not None
-            ):
-                self._ran_otherwise(cursor, session, query, sent, nanoseconds // 1000, in_txn)
-                return
-            context = session.context
-            if query not in self._harmless:
-                self._follow(session, query, sent)
-            target = self._relay.target
-            if target is not None:
-                rows = cursor.rowcount
-                execution = _execution(
-                    (
-                        query,
-                        sent,
-                        context,
-                        session.database,
-                        None,
-                        nanoseconds // 1000,
-                        rows if rows >= 0 else None,
-                        OK,
-                        in_txn,
-                    )
-                )
-                target.executed(execution, self._size_of, cursor)
-        except Exception:  # noqa: BLE001 - the application has its result, and must get it
-            self._fault()
+            if cursor.name is None and isinstance(query, str) and not _SPECIAL.search(query):
+                text = str.__str__(query)
+                self._tell(session, text, sent, nanoseconds, in_txn, self.answer_of, cursor)
+                self._learn(text)
+            else:
+                self._ran_otherwise(cursor, session, query, sent, nanoseconds, in_txn)
+        except Exception as error:  # noqa: BLE001 - the application has its result, and must get it
+            self.faults.say(error)
+
+    def _ran_otherwise(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        cursor: extensions.cursor,
+        session: SessionState,
+        query: object,
+        sent: bytes,
+        nanoseconds: int,
+        in_txn: bool,
+    ) -> None:
+        """What has comments or semicolons, is no text, or belongs to a named cursor."""
+        is_named = cursor.name is not None
+        sent = _without_frills(sent, is_named=is_named)
+        answer_of, result = (_unknown, None) if is_named else (self.answer_of, cursor)
+        statements = split_statements(sent.decode("utf-8", "replace")) if b";" in sent else ()
+        if len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
+            self._tell(session, _statement(query, sent), sent, nanoseconds, in_txn, answer_of, result)
+            return
+        # The server counts each, and answers with the last one's result.
+        share = nanoseconds // len(statements)
+        for statement in statements[:-1]:
+            self._tell(session, statement, statement.encode(), share, in_txn, _unknown, None)
+        last = statements[-1]
+        self._tell(session, last, last.encode(), share, in_txn, answer_of, result)
 
     def failed(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -108,82 +121,59 @@ class Watch:
             if status is None and isinstance(error, psycopg2.OperationalError):
                 status = _CONNECTION_LOST
             sent = cursor.query
-            if status is None or not sent:
+            target = self.relay.target
+            if status is None or not sent or target is None:
                 return
-            sent = _uncommented(_undeclared(sent) if cursor.name is not None else sent).rstrip(_END)
-            self._tell(session, _statement(query, sent), sent, nanoseconds // 1000, None, status, in_txn)
-        except Exception:  # noqa: BLE001 - the application must get its own error
-            self._fault()
-
-    def _ran_otherwise(  # noqa: PLR0913, PLR0917 - as above
-        self,
-        cursor: extensions.cursor,
-        session: SessionState,
-        query: object,
-        sent: bytes,
-        duration_us: int,
-        in_txn: bool,
-    ) -> None:
-        """What is not one plain text without comments and semicolons."""
-        is_named = cursor.name is not None
-        sent = _uncommented(_undeclared(sent) if is_named else sent).rstrip(_END)
-        statements = split_statements(sent.decode("utf-8", "replace")) if b";" in sent else ()
-        rows = cursor.rowcount
-        rows_known = rows if rows >= 0 else None
-        result = None if is_named else cursor
-        if len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
-            statement = _statement(query, sent)
-            self._tell(session, statement, sent, duration_us, rows_known, OK, in_txn, result)
-            return
-        # The server counts each, and answers with the last one's result.
-        share = duration_us // len(statements)
-        for statement in statements[:-1]:
-            self._tell(session, statement, statement.encode(), share, None, OK, in_txn)
-        last = statements[-1]
-        self._tell(session, last, last.encode(), share, rows_known, OK, in_txn, result)
+            if cursor.name is not None or not isinstance(query, str) or _SPECIAL.search(query):
+                sent = _without_frills(sent, is_named=cursor.name is not None)
+            target.executed(
+                _statement(query, sent), sent, session, nanoseconds, in_txn, _unknown, None, status
+            )
+        except Exception as fault:  # noqa: BLE001 - the application must get its own error
+            self.faults.say(fault)
 
     def _tell(  # noqa: PLR0913, PLR0917 - as above
         self,
         session: SessionState,
         statement: str,
         sent: bytes,
-        duration_us: int,
-        rows: int | None,
-        status: str,
+        nanoseconds: int,
         in_txn: bool,
-        result: extensions.cursor | None = None,
+        answer_of: AnswerOf,
+        result: extensions.cursor | None,
     ) -> None:
-        context = session.context
-        if status == OK:
-            session.ran(sent)
-        target = self._relay.target
+        target = self.relay.target
         if target is not None:
-            execution = Execution(
-                statement, sent, context, session.database, None, duration_us, rows, status, in_txn
-            )
-            target.executed(execution, _unknown if result is None else self._size_of, result)
-
-    def _follow(self, session: SessionState, query: str, sent: bytes) -> None:
+            target.executed(statement, sent, session, nanoseconds, in_txn, answer_of, result)
         session.ran(sent)
-        if SessionState.is_harmless(sent) and len(self._harmless) < _MOST_HARMLESS:
-            self._harmless[query] = None
 
-    def _fault(self) -> None:
-        if not self._has_failed:
-            self._has_failed = True
-            _log.exception("a query could not be recorded; further faults of this kind are not logged")
+    def _learn(self, text: str) -> None:
+        """Remember a text that is plain."""
+        effect = effect_of(text) if len(text) <= _MOST_PLAIN_CHARACTERS else None
+        if effect is not None:
+            if len(self.plain) >= _MOST_PLAIN:
+                # An application that writes its values into the text: what comes again is soon back.
+                self.plain.clear()
+            self.plain[text] = effect
 
 
-def capturing_cursor(watch: Watch) -> type[extensions.cursor]:
+def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a class, whose methods count
     """The class of cursors that tell `watch`; to be the last base before psycopg2's own."""
-    own_execute, timer, ran = extensions.cursor.execute, time.perf_counter_ns, watch.ran
+    own_execute, timer = extensions.cursor.execute, time.perf_counter_ns
+    relay, plain, answer_of, say = watch.relay, watch.plain, watch.answer_of, watch.faults.say
 
     class CapturingCursor(extensions.cursor):
         __slots__ = ()
 
         def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name for it
             connection: Any = self.connection
-            session = connection.otel_ratelimit_session
+            try:
+                session = connection.otel_ratelimit_session
+            except AttributeError:
+                session = watch.session(connection)
+            if session is None:
+                own_execute(self, query, vars)
+                return
             status = connection.get_transaction_status()
             in_txn = (status or session.is_coloured) and session.begins(status, connection.isolation_level)
             begun = timer()
@@ -192,68 +182,89 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:
             except BaseException as error:
                 watch.failed(self, session, query, timer() - begun, in_txn, error)
                 raise
-            ran(self, session, query, timer() - begun, in_txn)
+            took = timer() - begun
+            # From here on as few steps as can be: a known text, which is the rule, is told of at once.
+            writes = plain.get(query) if type(query) is str else None
+            if writes is not None and self.name is None:
+                try:
+                    target = relay.target
+                    if target is not None:
+                        sent: Any = self.query
+                        target.executed(query, sent, session, took, in_txn, answer_of, self)
+                    if writes:
+                        session.wrote()
+                except Exception as error:  # noqa: BLE001 - the application has its result, and must get it
+                    say(error)
+            else:
+                watch.ran(self, session, query, took, in_txn)
 
         def callproc(self, procname: Any, parameters: Any = None) -> Any:
-            connection: Any = self.connection
-            session = connection.otel_ratelimit_session
-            in_txn = session.begins(connection.get_transaction_status(), connection.isolation_level)
-            begun = timer()
+            run = _Run(self, watch)
             try:
                 result = super().callproc(procname, parameters)
             except BaseException as error:
-                watch.failed(self, session, None, timer() - begun, in_txn, error)
+                run.failed(None, error)
                 raise
-            ran(self, session, None, timer() - begun, in_txn)
+            run.ended(None)
             return result
 
         def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
-            each = _Each(self, watch, query)
+            run = _Run(self, watch)
             try:
-                super().executemany(query, each.of(vars_list))
+                super().executemany(query, run.each(query, vars_list))
             except BaseException as error:
-                each.failed(error)
+                run.failed(query, error)
                 raise
 
     return CapturingCursor
 
 
-class _Each:
-    """The executions of one `executemany`: each has ended when the parameters of the next are asked for."""
+class _Run:
+    """Executions other than those of `execute`, each between `begin` and `ended` or `failed`."""
 
-    def __init__(self, cursor: extensions.cursor, watch: Watch, query: object) -> None:
+    def __init__(self, cursor: Any, watch: Watch) -> None:
         self._cursor = cursor
         self._watch = watch
-        self._query = query
-        self._session: SessionState = getattr(cursor.connection, SESSION)
-        self._begun, self._in_txn = time.perf_counter_ns(), False
+        self._connection = cursor.connection
+        session: SessionState | None = getattr(self._connection, SESSION, None)
+        self._session = watch.session(self._connection) if session is None else session
+        self.begin()
 
-    def of(self, vars_list: Iterable[Any]) -> Iterator[Any]:
-        """The same parameters, watched."""
-        connection = self._cursor.connection
-        for values in vars_list:
-            self._in_txn = self._session.begins(
-                connection.get_transaction_status(), connection.isolation_level
-            )
-            self._begun = time.perf_counter_ns()
-            yield values
-            took = time.perf_counter_ns() - self._begun
-            self._watch.ran(self._cursor, self._session, self._query, took, self._in_txn)
+    def begin(self) -> None:
+        session, connection = self._session, self._connection
+        self._in_txn = session is not None and session.begins(
+            connection.get_transaction_status(), connection.isolation_level
+        )
+        self._begun = time.perf_counter_ns()
 
-    def failed(self, error: BaseException) -> None:
-        """The last one failed, or the parameters for it could not be had."""
+    def ended(self, query: object) -> None:
         took = time.perf_counter_ns() - self._begun
-        self._watch.failed(self._cursor, self._session, self._query, took, self._in_txn, error)
+        if self._session is not None:
+            self._watch.ran(self._cursor, self._session, query, took, self._in_txn)
+
+    def failed(self, query: object, error: BaseException) -> None:
+        """It failed, or the parameters for it could not be had."""
+        took = time.perf_counter_ns() - self._begun
+        if self._session is not None:
+            self._watch.failed(self._cursor, self._session, query, took, self._in_txn, error)
+
+    def each(self, query: object, vars_list: Iterable[Any]) -> Iterator[Any]:
+        """The same parameters, watched: one execution has ended when those of the next are asked for."""
+        for values in vars_list:
+            self.begin()
+            yield values
+            self.ended(query)
 
 
-def _uncommented(sent: bytes) -> bytes:
+def _without_frills(sent: bytes, *, is_named: bool) -> bytes:
+    """Without comments, semicolon at the end, and what psycopg2 puts before a named cursor's query."""
+    if is_named:
+        sent = _DECLARE.sub(b"", sent, count=1)
     if b"/*" in sent:
         sent = without_trailing_comment(sent)
-    return without_comments(sent) if b"/*" in sent or b"--" in sent else sent
-
-
-def _undeclared(sent: bytes) -> bytes:
-    return _DECLARE.sub(b"", sent, count=1)
+    if b"/*" in sent or b"--" in sent:
+        sent = without_comments(sent)
+    return sent.rstrip(_END)
 
 
 def _statement(query: object, sent: bytes) -> str:
@@ -262,8 +273,8 @@ def _statement(query: object, sent: bytes) -> str:
         return sent.decode("utf-8", "replace")
     if query.rstrip().endswith("*/"):
         return without_trailing_comment(query.encode(errors="replace")).decode()
-    return query
+    return str.__str__(query)
 
 
-def _unknown(_result: object) -> None:
-    return None
+def _unknown(_result: object) -> Answer:
+    return None, None

@@ -12,5 +12,7 @@ class Relay:
         target: who is told; None while there is nobody.
     """
 
+    __slots__ = ("target",)
+
     def __init__(self) -> None:
         self.target: QueryObserver | None = None

@@ -33,6 +33,7 @@ _READING_WORDS: Final = frozenset(
         *_SETTING_WORDS,
     }
 )
+_PLAIN_WORDS: Final = frozenset({"sel", "ins", "upd", "del", "mer"})
 _WRITING: Final = re.compile(rb"\b(insert|update|delete|merge)\b", re.IGNORECASE)
 _WITHOUT_EFFECT: Final = frozenset(
     {
@@ -49,6 +50,10 @@ _WITHOUT_EFFECT: Final = frozenset(
     }
 )
 """Settings that do not change what a query answers."""
+_WHO_AND_WHERE: Final = ("dbname", "user", "options", "host", "hostaddr", "port")
+"""Of libpq's parameters. Databases of one name on two servers may be replicas or shards: taken for shards, as
+a cache that took shards for replicas would answer wrongly.
+"""
 _MOST_SETTINGS: Final = 64
 
 
@@ -74,9 +79,9 @@ class SessionState:
     )
 
     def __init__(self, connection: extensions.connection) -> None:
-        info = connection.info
-        self.database: str = info.dbname
-        self._base = b"\0".join(text.encode() for text in (info.dbname, info.user or "", info.options or ""))
+        given = connection.info.dsn_parameters
+        self.database = given.get("dbname", "")
+        self._base = b"\0".join(given.get(name, "").encode() for name in _WHO_AND_WHERE)
         self._settings: dict[bytes, bytes] = {}
         self._before: dict[bytes, bytes] | None = None
         self._local: dict[bytes, bytes] = {}
@@ -84,11 +89,6 @@ class SessionState:
         self._snapshot_kept = False
         self.is_coloured = False
         self.context = self._base
-
-    @staticmethod
-    def is_harmless(statement: bytes) -> bool:
-        """Whether statements that differ from this one in their values only leave every session as it is."""
-        return statement[:16].lstrip()[:3].lower() == b"sel" and b"set_config" not in statement.lower()
 
     def begins(self, status: int, isolation: int | None) -> bool:
         """Before a statement: whether its result is coloured by the transaction it stands in.
@@ -107,12 +107,12 @@ class SessionState:
         """After a statement that succeeded."""
         word = statement[:16].lstrip()[:3].lower()
         if word not in _READING_WORDS:
-            self._wrote = self.is_coloured = True
+            self.wrote()
         elif word in _SETTING_WORDS:
             self._set(statement)
         elif word == b"wit":
             if _WRITING.search(statement) is not None:
-                self._wrote = self.is_coloured = True
+                self.wrote()
         elif word in (b"beg", b"sta"):
             self._look_for_isolation(statement)
         elif word in (b"rol", b"abo"):
@@ -120,6 +120,10 @@ class SessionState:
                 self.rolled_back()
         elif b"set_config" in statement.lower():
             self._set_config(statement)
+
+    def wrote(self) -> None:
+        """After a statement that wrote."""
+        self._wrote = self.is_coloured = True
 
     def committed(self) -> None:
         """The transaction has ended, and what it set stays."""
@@ -190,6 +194,18 @@ class SessionState:
         lowered = statement.lower()
         if b"repeatable read" in lowered or b"serializable" in lowered:
             self._snapshot_kept = self.is_coloured = True
+
+
+def effect_of(text: str) -> bool | None:
+    """What statements of this text do to a session, whatever their values: whether they write.
+
+    Returns:
+        None where that depends on more, or where there is more to it.
+    """
+    word = text[:16].lstrip()[:3].lower()
+    if word not in _PLAIN_WORDS or "set_config" in text.lower():
+        return None
+    return word != "sel"
 
 
 def _plain(name: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""One execution of a query, as whoever captured it hands it over."""
+"""One execution of a query, as whoever captured it tells of it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,55 @@ from typing import Any, Final, NamedTuple, Protocol
 OK: Final = "ok"
 
 
-class Execution(NamedTuple):
-    """What is known when the answer is there. Held in memory only: the parameters are in `sent`."""
+class Asker(Protocol):
+    """Who asks."""
 
-    statement: str
-    """As the application wrote it, placeholders and all: what code ran."""
-    sent: bytes
-    """As the server received it, without comments: what was asked."""
+    @property
+    def context(self) -> bytes:
+        """Equal where equal texts have equal answers: server, database, role, settings."""
+
+    @property
+    def database(self) -> str:
+        """Name of the database."""
+
+
+class Asked(NamedTuple):
+    """An `Asker` that stays as it is."""
+
     context: bytes
-    """Equal where equal texts have equal answers: database, role, settings."""
     database: str
-    started: float | None
-    """Unix time, seconds; None where it has just ended."""
-    duration_us: int
-    """Microseconds."""
-    rows: int | None
-    """Rows returned or touched; None where unknown."""
-    status: str
-    """`OK`, or the SQLSTATE of the error."""
-    in_txn: bool
-    """Whether the transaction it stands in colours its result."""
 
 
-SizeOf = Callable[[Any], int | None]
-"""Bytes of a result; None where unknown."""
+Answer = tuple[int | None, int | None]
+"""Rows returned or touched, and bytes of the result; None where unknown."""
+AnswerOf = Callable[[Any], Answer]
 
 
 class QueryObserver(Protocol):
     """Who is told of executions, on the thread that ran them."""
 
-    def executed(self, execution: Execution, size_of: SizeOf, result: Any) -> None:
-        """One more. Must be quick, and must not raise.
+    def executed(  # noqa: PLR0913, PLR0917 - making one value of them takes as long as half of the rest
+        self,
+        statement: str,
+        sent: bytes,
+        asker: Asker,
+        nanoseconds: int,
+        in_txn: bool,
+        answer_of: AnswerOf,
+        result: Any,
+        status: str = OK,
+        started: float | None = None,
+    ) -> None:
+        """One more, which has just ended. Must be quick.
 
         Args:
-            execution: what is known of it.
-            size_of: asked with `result` where the execution is kept, and at once: it costs the most.
+            statement: as the application wrote it, placeholders and all: what code ran.
+            sent: as the server received it, without comments: what was asked, parameters included.
+            asker: looked at now.
+            nanoseconds: how long it took.
+            in_txn: whether the transaction it stands in colours its result.
+            answer_of: asked with `result` where the execution is kept, and at once: it costs the most.
             result: held by whoever ran the query.
+            status: `OK`, or the SQLSTATE of the error.
+            started: Unix time, seconds; None where it has just ended.
         """

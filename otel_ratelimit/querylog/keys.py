@@ -25,6 +25,8 @@ class ExecutionKeys:
         begun: hashes of contexts, for whoever cannot afford a call of `key`: copy one, add what was sent.
     """
 
+    __slots__ = ("_given", "_secret", "begun")
+
     def __init__(self, secret: bytes) -> None:
         self._given = secret
         self._secret = secret if len(secret) <= _SECRET_BYTES else hashlib.blake2b(secret).digest()

@@ -1,13 +1,13 @@
 """The query log: what is decided when a query has run, and what is done with it afterwards.
 
-    executed      on the thread that ran the query: hash, compare, count, enqueue; no parsing, no I/O
-        │ bounded queue
+    Intake        on the thread that ran the query: hash, compare, count, enqueue
+        │ bounded queue, of what is kept and without its values
     tick          on the background thread: templates, rows, totals, patterns; writes what is due
         │
     QueryBatch ─► QueryBatchWriter
 
-Until the secret of the keys is known, which lies in the database, executions wait in the queue without a key.
-Whatever finds no room is counted, by template, so that what is kept can be put in proportion.
+Until the secret of the keys is known, which lies in the database, executions wait without a key. Whatever
+finds no room is counted, by template, so that what is kept can be put in proportion.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import count
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.delivery import Delivery
@@ -31,37 +29,24 @@ from otel_ratelimit.query_records import (
     RequestRepeats,
     TemplateTotal,
 )
-from otel_ratelimit.querylog.execution import OK, Execution, SizeOf
+from otel_ratelimit.querylog.intake import NOTED_ONE_IN, Intake, IntakeListener
 from otel_ratelimit.querylog.keys import ExecutionKeys
 from otel_ratelimit.querylog.patterns import Patterns
 from otel_ratelimit.querylog.requests import RequestQueries
-from otel_ratelimit.querylog.rows import HotRow, Kept, cold_row
+from otel_ratelimit.querylog.rows import HotRow, Told, cold_row
 from otel_ratelimit.querylog.sampling import QuerySampler, Window
 from otel_ratelimit.querylog.totals import PendingTotals, Totals, table_writes
 
 _log = logging.getLogger(__name__)
 
-MOST_QUEUED: Final = 20_000
-"""Executions between two ticks, which are at most a second apart."""
-MOST_UNKEYED: Final = 2_000
-"""Of those, without a key; they hold their parameters."""
 MOST_PENDING: Final = 50_000
 """Rows that wait for a database that is away."""
 BATCH_ROWS: Final = 1_000
 """Making JSON of them holds the interpreter's lock, for some milliseconds."""
-NOTED_ONE_IN: Final = 4
-"""Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
 CLOSE_SECONDS: Final = 5.0
 SECRET_RETRY_SECONDS: Final = 5.0
 SECRET_SECONDS: Final = 3600.0
 """How long a secret is used before the database is asked whether there is a newer one."""
-
-Origin = Callable[[], tuple[str | None, int]]
-"""Endpoint and trace id (0 for none) of the current request; asked only where an execution is kept."""
-
-_Queued = tuple[Window | None, bytes, Execution, float, int | None, str | None, int]
-"""Window (None where the key is not known yet), key, execution, when it was told of, size, endpoint,
-trace id."""
 
 
 class QueryCounts(NamedTuple):
@@ -72,8 +57,8 @@ class QueryCounts(NamedTuple):
     dropped: int
 
 
-class QueryLogListener(Protocol):
-    """Who wants to know what became of executions; called on the background thread."""
+class QueryLogListener(IntakeListener, Protocol):
+    """Who wants to know what became of executions; the rest of it is called on the background thread."""
 
     def counted(self, new: QueryCounts) -> None:
         """So many more."""
@@ -91,12 +76,13 @@ class QueryLog:
         totals: counts every execution.
         template_of: the template of a text.
         secret: the secret of the keys; may ask the database; raises `DatabaseError`.
-        origin: of executions, on the thread that ran them.
+        request: the one that the current thread serves; None outside of one.
+        trace_id: of what the current thread does, 0 for none; asked outside of requests.
         listener: told what became of executions.
         wake: asks for a `tick` soon.
         process: names this process.
         flush_interval: seconds after which what is there is written.
-        clock, monotonic, new_id: instead of the real ones.
+        clock, monotonic, timer, new_id: instead of the real ones.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
@@ -106,7 +92,8 @@ class QueryLog:
         totals: Totals,
         template_of: Callable[[str], QueryTemplate],
         secret: Callable[[], bytes],
-        origin: Origin,
+        request: Callable[[], RequestQueries | None],
+        trace_id: Callable[[], int],
         listener: QueryLogListener,
         wake: Callable[[], None],
         *,
@@ -114,6 +101,7 @@ class QueryLog:
         flush_interval: float,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = time.perf_counter,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         self._writer = writer
@@ -121,18 +109,17 @@ class QueryLog:
         self._totals = totals
         self._template_of = template_of
         self._secret = secret
-        self._origin = origin
         self._listener = listener
-        self._wake = wake
         self._process = process
         self._flush_interval = flush_interval
         self._clock = clock
         self._monotonic = monotonic
         self._new_id = new_id
-        self._keys: ExecutionKeys | None = None
         self._ask_secret_at = 0.0
-        self._queue: deque[_Queued] = deque()
         self._patterns = Patterns(template_of)
+        self.intake = Intake(
+            *(sampler, totals, request, trace_id, listener, self._suspect, wake, clock, timer),
+        )
         self._working = threading.Lock()
         self._delivery: Delivery[QueryBatch] = Delivery(
             writer, "query logs", written=self._written, refused=self._refused, monotonic=monotonic
@@ -140,46 +127,10 @@ class QueryLog:
         self._next_flush = monotonic() + flush_interval
         self._begin_anew()
 
-    def executed(self, execution: Execution, size_of: SizeOf, result: Any) -> None:
-        """Take note of an execution; quick, and without I/O. See `QueryObserver`."""
-        step = self._totals.steps.get((execution.statement, execution.database))
-        if step is not None:
-            step()
-        else:
-            self._totals.unknown(execution.statement, execution.database)
-        if execution.status != OK:
-            self._totals.failed(execution.statement, execution.database)
-        keys, queue = self._keys, self._queue
-        if keys is None:
-            if len(queue) < MOST_UNKEYED:
-                queue.append((None, b"", execution, self._clock(), size_of(result), *self._origin()))
-            else:
-                self._totals.dropped(execution.statement, execution.database)
-            return
-        window = self._sampler.window
-        state = (keys.begun.get(execution.context) or keys.begin(execution.context)).copy()
-        state.update(execution.sent)
-        key = state.digest()
-        if key >= window.threshold and key not in window.hot:
-            if next(self._sampled_out) % NOTED_ONE_IN == 0:
-                self._sampler.note(key)
-            return
-        queued = len(queue)
-        if queued >= MOST_QUEUED:
-            self._totals.dropped(execution.statement, execution.database)
-            return
-        queue.append((window, key, execution, self._clock(), size_of(result), *self._origin()))
-        if queued == MOST_QUEUED // 2:
-            self._wake()
-
-    def suspect(self, request: RequestQueries) -> None:
-        """Take note of a request in which there may be a pattern."""
-        self._patterns.add(request)
-
     @property
     def counts(self) -> QueryCounts:
         """Executions since the process began, as far as they have been looked at."""
-        return self._told
+        return self._counts
 
     @property
     def failing(self) -> str:
@@ -218,7 +169,7 @@ class QueryLog:
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
         self._working = threading.Lock()
-        self._queue.clear()
+        self.intake.reset_after_fork()
         self._totals.reset_after_fork()
         self._patterns = Patterns(self._template_of)
         self._delivery.forget()
@@ -230,17 +181,18 @@ class QueryLog:
         self._pending = PendingTotals()
         self._cold_in_window = 0
         self._kept = 0
-        self._sampled_out = count()
-        self._sampled_out_reads = 0
         self._recorded = 0
         self._dropped = 0
-        self._told = QueryCounts(0, 0, 0)
+        self._counts = QueryCounts(0, 0, 0)
 
     def _work_up(self) -> None:
         now = self._clock()
         self._learn_secret()
-        for _ in range(len(self._queue)):
-            self._keep(self._queue.popleft())
+        intake = self.intake
+        intake.large = 0
+        self._key()
+        for _ in range(len(intake.queue)):
+            self._keep(*intake.queue.popleft())
         totals = self._totals.drain(now, self._template_of)
         self._dropped += sum(total.dropped for total in totals)
         self._pending.add(totals)
@@ -263,37 +215,44 @@ class QueryLog:
             _log.debug("the secret of the query log's keys cannot be read: %s", error)
             return
         self._ask_secret_at = now + SECRET_SECONDS
-        if self._keys is None or not self._keys.has(secret):
-            self._keys = ExecutionKeys(secret)
+        keys = self.intake.keys
+        if keys is None or not keys.has(secret):
+            self.intake.keys = ExecutionKeys(secret)
 
-    def _keep(self, queued: _Queued) -> None:
-        window, key, execution, *_ = queued
-        if window is None:
-            # It came before the secret did.
-            if self._keys is None:
-                self._queue.append(queued)
-                return
-            window, key = self._sampler.window, self._keys.key(execution.context, execution.sent)
-            if key >= window.threshold and key not in window.hot:
-                next(self._sampled_out)
-                return
+    def _suspect(self, request: RequestQueries) -> None:
+        self._patterns.add(request)
+
+    def _key(self) -> None:
+        """Give their keys to those that came before the secret did."""
+        intake, window = self.intake, self._sampler.window
+        keys = intake.keys
+        if keys is None:
+            return
+        for _ in range(len(intake.unkeyed)):
+            context, sent, told = intake.unkeyed.popleft()
+            key = keys.key(context, sent)
+            if key < window.threshold or key in window.hot:
+                self._keep(window, key, told)
+            else:
+                intake.passed_over()
+
+    def _keep(self, window: Window, key: bytes, told: Told) -> None:
         self._kept += 1
         if self._kept % NOTED_ONE_IN == 0:
             self._sampler.seen(key)
-        template = self._template_of(execution.statement)
+        template = self._template_of(told.statement)
         if key not in window.hot:
             self._cold_in_window += 1
             if len(self._rows) < MOST_PENDING:
-                self._rows.append(cold_row(kept(queued, window, key), template))
+                self._rows.append(cold_row(told, key, window.rate, template))
             else:
-                self._lose(template, execution.database)
+                self._lose(template, told.database)
             return
-        hot = kept(queued, window, key)
-        alike = (window.start, key, hot.status, hot.in_txn, hot.endpoint)
+        alike = (window.start, key, told.status, told.in_txn, told.endpoint)
         row = self._hot.get(alike)
         if row is None:
-            row = self._hot[alike] = HotRow(hot, template)
-        row.add(hot)
+            row = self._hot[alike] = HotRow(told, key, template)
+        row.add(told)
 
     def _end_window(self) -> None:
         for row in self._hot.values():
@@ -344,7 +303,7 @@ class QueryLog:
     def _give_up(self) -> None:
         unwritten = self._delivery.unwritten
         lost = _executions(self._rows) + (_executions(unwritten.rows) if unwritten is not None else 0)
-        lost += len(self._queue)
+        lost += len(self.intake.queue) + len(self.intake.unkeyed)
         if lost or unwritten is not None:
             self._dropped += lost
             _log.error(
@@ -353,36 +312,16 @@ class QueryLog:
                 self._delivery.failing,
             )
         self._tell()
-        self._queue.clear()
+        self.intake.queue.clear()
+        self.intake.unkeyed.clear()
         self._delivery.forget()
 
     def _tell(self) -> None:
-        self._sampled_out_reads += 1
-        sampled_out = next(self._sampled_out) - self._sampled_out_reads + 1
-        now = QueryCounts(self._recorded, sampled_out, self._dropped)
-        new = QueryCounts(*(a - b for a, b in zip(now, self._told, strict=True)))
-        self._told = now
+        now = QueryCounts(self._recorded, self.intake.sampled_out(), self._dropped)
+        new = QueryCounts(*(a - b for a, b in zip(now, self._counts, strict=True)))
+        self._counts = now
         if any(new):
             self._listener.counted(new)
-
-
-def kept(queued: _Queued, window: Window, key: bytes) -> Kept:
-    """What was queued, without the values."""
-    _, _, execution, ended, size, endpoint, trace_id = queued
-    started = execution.started
-    return Kept(
-        rate=window.rate,
-        key=key,
-        started=ended - execution.duration_us / 1e6 if started is None else started,
-        duration_us=execution.duration_us,
-        rows=execution.rows,
-        size=size,
-        status=execution.status,
-        in_txn=execution.in_txn,
-        database=execution.database,
-        endpoint=endpoint,
-        trace_id=f"{trace_id:032x}" if trace_id else None,
-    )
 
 
 def _executions(rows: Iterable[QueryRow]) -> int:

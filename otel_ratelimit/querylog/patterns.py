@@ -91,7 +91,7 @@ class Patterns:
                         1,
                         executions,
                         executions,
-                        request.trace_id,
+                        f"{request.trace_id:032x}" if request.trace_id else None,
                     )
                 )
 

@@ -19,29 +19,33 @@ class RequestQueries:
 
     Attributes:
         endpoint: route template of the request.
-        trace_id: 32 hex digits, or None.
+        trace_id: of the request; 0 for none.
+        is_suspect: whether somebody has been told that there may be a pattern.
     """
 
     __slots__ = ("_counts", "endpoint", "is_suspect", "trace_id")
 
-    def __init__(self, endpoint: str, trace_id: str | None = None) -> None:
+    def __init__(self, endpoint: str, trace_id: int = 0) -> None:
         self.endpoint = endpoint
         self.trace_id = trace_id
         self.is_suspect = False
-        """Whether there may be a pattern: set when enough has run."""
         self._counts: dict[str, int] = {}
 
-    def add(self, statement: str) -> int:
-        """One more execution of `statement`: how often it has run now; 0 where it is no longer counted."""
+    def add(self, statement: str) -> bool:
+        """One more execution of `statement`: whether there is a pattern, or may be, as of now."""
         counts = self._counts
-        count = counts.get(statement)
-        if count is not None:
-            counts[statement] = count + 1
-            return count + 1
+        executions = counts.get(statement)
+        if executions is not None:
+            executions = counts[statement] = executions + 1
+            return executions == PATTERN_EXECUTIONS
         if len(counts) >= MOST_STATEMENTS:
-            return 0
+            return False
         counts[statement] = 1
-        return 1
+        return len(counts) == PATTERN_EXECUTIONS
+
+    def executions(self, statement: str) -> int:
+        """How often `statement` has run."""
+        return self._counts.get(statement, 0)
 
     @property
     def different(self) -> int:

@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from otel_ratelimit.query_records import QueryRow, QueryTemplate
 
 
-class Kept(NamedTuple):
-    """An execution that is kept."""
+class Told(NamedTuple):
+    """An execution that is kept, as it was told of."""
 
-    rate: float
-    """Share of the cold keys that are kept in its window."""
-    key: bytes
+    statement: str
+    database: str
     started: float
-    duration_us: int
+    nanoseconds: int
     rows: int | None
     size: int | None
     status: str
     in_txn: bool
-    database: str
     endpoint: str | None
-    trace_id: str | None
+    trace_id: int
 
 
-def cold_row(kept: Kept, template: QueryTemplate) -> QueryRow:
-    """The row of one execution of a sampled key."""
+told: Final[Callable[[tuple[Any, ...]], Told]] = partial(tuple.__new__, Told)
+"""`Told` of a tuple, in half the time of calling the class."""
+
+
+def cold_row(told: Told, key: bytes, rate: float, template: QueryTemplate) -> QueryRow:
+    """The row of one execution of a sampled key; `rate` of the cold keys were kept in its window."""
     return QueryRow(
-        ts=kept.started,
+        ts=told.started,
         template=template,
-        key=kept.key,
+        key=key,
         n=1,
-        sample_rate=kept.rate,
+        sample_rate=rate,
         tier="cold",
-        duration_us=kept.duration_us,
-        rows=kept.rows,
-        result_bytes=kept.size,
-        endpoint=kept.endpoint,
-        trace_id=kept.trace_id,
-        database=kept.database,
-        in_txn=kept.in_txn,
-        status=kept.status,
+        duration_us=told.nanoseconds // 1000,
+        rows=told.rows,
+        result_bytes=told.size,
+        endpoint=told.endpoint,
+        trace_id=_hex(told.trace_id),
+        database=told.database,
+        in_txn=told.in_txn,
+        status=told.status,
         buckets=None,
     )
 
@@ -48,24 +52,25 @@ def cold_row(kept: Kept, template: QueryTemplate) -> QueryRow:
 class HotRow:
     """The executions of one hot key in one window, alike in status, transaction and endpoint."""
 
-    __slots__ = ("_duration_us", "_first", "_rows", "_seconds", "_size", "_template")
+    __slots__ = ("_first", "_key", "_nanoseconds", "_rows", "_seconds", "_size", "_template")
 
-    def __init__(self, kept: Kept, template: QueryTemplate) -> None:
-        self._first = kept
+    def __init__(self, told: Told, key: bytes, template: QueryTemplate) -> None:
+        self._first = told
+        self._key = key
         self._template = template
-        self._duration_us = 0
+        self._nanoseconds = 0
         self._rows: int | None = None
         self._size: int | None = None
         self._seconds: dict[int, int] = {}
 
-    def add(self, kept: Kept) -> None:
+    def add(self, told: Told) -> None:
         """One more execution, which may have begun before the first that was added."""
-        if kept.started < self._first.started:
-            self._first = kept
-        self._duration_us += kept.duration_us
-        self._rows = kept.rows if kept.rows is not None else self._rows
-        self._size = kept.size if kept.size is not None else self._size
-        second = int(kept.started // 1)
+        if told.started < self._first.started:
+            self._first = told
+        self._nanoseconds += told.nanoseconds
+        self._rows = told.rows if told.rows is not None else self._rows
+        self._size = told.size if told.size is not None else self._size
+        second = int(told.started // 1)
         self._seconds[second] = self._seconds.get(second, 0) + 1
 
     def row(self) -> QueryRow:
@@ -76,15 +81,15 @@ class HotRow:
             # The buckets are counted from here on.
             ts=first.started if n == 1 else float(begins),
             template=self._template,
-            key=first.key,
+            key=self._key,
             n=n,
             sample_rate=1.0,
             tier="hot",
-            duration_us=self._duration_us // n,
+            duration_us=self._nanoseconds // (n * 1000),
             rows=self._rows,
             result_bytes=self._size,
             endpoint=first.endpoint,
-            trace_id=first.trace_id,
+            trace_id=_hex(first.trace_id),
             database=first.database,
             in_txn=first.in_txn,
             status=first.status,
@@ -92,3 +97,7 @@ class HotRow:
                 None if n == 1 else tuple(self._seconds.get(second, 0) for second in range(begins, ends + 1))
             ),
         )
+
+
+def _hex(trace_id: int) -> str | None:
+    return f"{trace_id:032x}" if trace_id else None

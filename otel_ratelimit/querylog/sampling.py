@@ -54,6 +54,19 @@ class QuerySampler:
         most_rows: rows of cold keys that a window may bring before the rate goes down.
     """
 
+    __slots__ = (
+        *(
+            "_frequent",
+            "_halvings",
+            "_hot_keys",
+            "_most_rows",
+            "_noted",
+            "_rate",
+            "_window_seconds",
+            "window",
+        ),
+    )
+
     def __init__(
         self,
         rate: float,

@@ -56,6 +56,8 @@ class Totals:
         steps: by text and database, what counts one more; for whoever cannot afford a call of `count`.
     """
 
+    __slots__ = ("_dropped", "_failed", "_known", "_lock", "_new", "_once", "_other", "_retired", "steps")
+
     def __init__(self) -> None:
         self.reset_after_fork()
 
@@ -85,6 +87,12 @@ class Totals:
             self._new.append((statement, database))
         else:
             self._other.step()
+
+    def untold(self) -> None:
+        """One more execution, of a text too large to wait, and dropped."""
+        self._other.step()
+        with self._lock:
+            _increase(self._dropped, _OTHER_TEXT)
 
     def failed(self, statement: str, database: str) -> None:
         """Of those counted, one failed."""

@@ -6,6 +6,7 @@ import logging
 import threading
 from contextlib import closing
 from functools import partial
+from typing import NamedTuple
 
 import psycopg2
 import psycopg2.extras
@@ -24,16 +25,32 @@ from otel_ratelimit.querylog.keys import ExecutionKeys
 KEYS = ExecutionKeys(b"secret of this test")
 
 
+class Execution(NamedTuple):
+    statement: str
+    sent: bytes
+    context: bytes
+    nanoseconds: int
+    in_txn: bool
+    rows: int | None
+    size: int | None
+    status: str
+
+
 class Seen:
     """An observer that keeps what it was told."""
 
     def __init__(self):
         self.executions = []
-        self.sizes = []
 
-    def executed(self, execution, size_of, result):
-        self.executions.append(execution)
-        self.sizes.append(size_of(result))
+    def executed(  # noqa: PLR0917 - as the observer it stands for
+        self, statement, sent, asker, nanoseconds, in_txn, answer_of, result, status="ok", started=None
+    ):
+        told = (statement, sent, asker.context, nanoseconds, in_txn, *answer_of(result), status)
+        self.executions.append(Execution(*told))
+
+    @property
+    def sizes(self):
+        return [execution.size for execution in self.executions]
 
     @property
     def statements(self):
@@ -49,7 +66,6 @@ class Seen:
 
     def clear(self):
         self.executions.clear()
-        self.sizes.clear()
 
 
 @pytest.fixture
@@ -83,7 +99,7 @@ def test_a_query_with_parameters_is_seen_as_written_and_as_sent(cursor, seen):
     assert execution.statement == "SELECT name FROM jobs WHERE id = %s"
     assert execution.sent == b"SELECT name FROM jobs WHERE id = 7"
     assert (execution.rows, execution.status, execution.in_txn) == (1, "ok", False)
-    assert execution.duration_us > 0
+    assert execution.nanoseconds > 0
     assert seen.sizes == [5]
 
 
@@ -244,8 +260,8 @@ def test_it_is_within_the_span_whoever_came_first(empty_database, monkeypatch, o
     instrumentor = Psycopg2Instrumentor()
 
     class Within(Seen):
-        def executed(self, execution, size_of, result):
-            super().executed(execution, size_of, result)
+        def executed(self, *told):
+            super().executed(*told)
             assert exporter.get_finished_spans() == (), "the span has not ended yet"
 
     if order == "captured first":

@@ -9,8 +9,9 @@ import pytest
 
 from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, DataRefusedError
 from otel_ratelimit.fingerprint import TemplateCache
+from otel_ratelimit.querylog import intake
 from otel_ratelimit.querylog import log as module
-from otel_ratelimit.querylog.execution import Execution
+from otel_ratelimit.querylog.execution import Asked
 from otel_ratelimit.querylog.log import QueryCounts, QueryLog
 from otel_ratelimit.querylog.requests import RequestQueries
 from otel_ratelimit.querylog.sampling import QuerySampler
@@ -45,12 +46,20 @@ class Listener:
     def __init__(self):
         self.counts = Counter()
         self.patterns = []
+        self.suspects = []
+        self.seconds = []
 
     def counted(self, new):
         self.counts.update(new._asdict())
 
     def repeated(self, repeats):
         self.patterns.append(repeats)
+
+    def suspected(self, request):
+        self.suspects.append(request)
+
+    def captured(self, seconds):
+        self.seconds.append(seconds)
 
 
 class Clock:
@@ -75,8 +84,19 @@ def clock():
     return Clock()
 
 
+class Served:
+    """What the thread is at."""
+
+    request = None
+
+
 @pytest.fixture
-def make(tables, listener, clock):
+def served():
+    return Served()
+
+
+@pytest.fixture
+def make(tables, listener, clock, served):
     def make(rate=1.0, secret=lambda: b"secret", **options):
         log = QueryLog(
             tables,
@@ -84,7 +104,8 @@ def make(tables, listener, clock):
             Totals(),
             TemplateCache(),
             secret,
-            lambda: ("/jobs/<id>", 7),
+            lambda: served.request,
+            lambda: 7,
             listener,
             lambda: None,
             process=lambda: "one",
@@ -98,20 +119,24 @@ def make(tables, listener, clock):
     return make
 
 
-def execution(
-    number=1, *, statement="SELECT x FROM a WHERE id = %s", status="ok", started=6_000.0, size=None
-):
-    sent = f"{statement} {number}".encode()
-    return Execution(statement, sent, b"shop", "shop", started, 1_500, 1, status, False)
+def failing():
+    raise DatabaseError("away")
 
 
-def run(log, numbers, size=None, **options):
+SHOP = Asked(b"shop", "shop")
+
+
+def run(log, numbers, size=None, *, statement="SELECT x FROM a WHERE id = %s", status="ok", started=6_000.0):
     for number in numbers:
-        log.executed(execution(number, **options), lambda result: result, size)
+        sent = f"{statement} {number}".encode()
+        log.intake.executed(
+            statement, sent, SHOP, 1_500_999, False, lambda result: (1, result), size, status, started
+        )
 
 
-def test_an_execution_becomes_a_row_with_all_that_is_known_of_it(make, tables):
+def test_an_execution_becomes_a_row_with_all_that_is_known_of_it(make, tables, served):
     log = make()
+    served.request = RequestQueries("/jobs/<id>", 9)
     run(log, [7], size=40)
     assert log.flush()
     [batch] = tables.batches
@@ -120,7 +145,7 @@ def test_an_execution_becomes_a_row_with_all_that_is_known_of_it(make, tables):
     assert (row.ts, row.n, row.sample_rate, row.tier, row.duration_us) == (6_000.0, 1, 1.0, "cold", 1_500)
     assert (row.rows, row.result_bytes, row.endpoint, row.trace_id) == (
         *(1, 40, "/jobs/<id>"),
-        f"{7:032x}",
+        f"{9:032x}",
     )
     assert (row.database, row.in_txn, row.status, row.buckets) == ("shop", False, "ok", None)
     assert row.template.text == "select x from a where id = ?"
@@ -179,7 +204,7 @@ def test_hot_keys_become_one_row_a_window_with_their_seconds(make, tables, clock
 
 
 def test_until_the_secret_is_known_executions_wait_and_are_keyed_then(make, tables, clock, monkeypatch):
-    monkeypatch.setattr(module, "MOST_UNKEYED", 5)
+    monkeypatch.setattr(intake, "MOST_UNKEYED", 5)
     answers = iter([DatabaseError("away"), DatabaseError("away"), b"the secret"])
 
     def secret():
@@ -202,7 +227,7 @@ def test_until_the_secret_is_known_executions_wait_and_are_keyed_then(make, tabl
 
 
 def test_a_full_queue_drops_and_counts(make, tables, listener, monkeypatch):
-    monkeypatch.setattr(module, "MOST_QUEUED", 10)
+    monkeypatch.setattr(intake, "MOST_QUEUED", 10)
     log = make()
     run(log, range(15))
     log.flush()
@@ -276,20 +301,22 @@ def test_a_forked_child_leaves_to_the_parent_what_is_the_parents(make, tables):
     assert tables.executions == 1
 
 
-def test_a_template_that_runs_again_and_again_in_a_request_is_a_pattern(make, tables, listener, clock):
+def test_a_template_that_runs_again_and_again_in_a_request_is_a_pattern(make, tables, listener, served):
     log = make()
     for number in range(3):
-        request = RequestQueries("/list", f"{number:032x}")
+        served.request = RequestQueries("/list", number)
         for index in range(6 + number):
-            request.add(
+            statement = (
                 "SELECT name FROM a WHERE id = %s" if number else f"SELECT name FROM a WHERE id = {index}"
             )
-        request.add("SELECT id FROM a")
-        log.suspect(request)
-    quiet = RequestQueries("/quiet")
+            run(log, [index], statement=statement)
+        run(log, [0], statement="SELECT id FROM a")
+    worst = served.request
+    served.request = RequestQueries("/quiet")
     for index in range(5):
-        quiet.add(f"SELECT c{index} FROM a")
-    log.suspect(quiet)
+        run(log, [0], statement=f"SELECT c{index} FROM a")
+    assert listener.suspects[-1] is worst
+    assert len(listener.suspects) == 2, "at once only where it is one text"
     log.tick()
     assert listener.patterns == []
     log.tick()
@@ -301,27 +328,61 @@ def test_a_template_that_runs_again_and_again_in_a_request_is_a_pattern(make, ta
     assert listener.patterns == [found]
 
 
-def test_a_request_that_still_runs_is_not_looked_at_yet(make, tables):
+def test_a_request_that_still_runs_is_not_looked_at_yet(make, tables, served):
     log = make()
-    request = RequestQueries("/long")
-    for _ in range(5):
-        request.add("SELECT 1")
-    log.suspect(request)
+    served.request = RequestQueries("/long")
+    run(log, range(5), statement="SELECT 1")
     for _ in range(5):
         log.tick()
-        request.add("SELECT 1")
+        run(log, [0], statement="SELECT 1")
     log.tick()
     log.tick()
     log.flush()
     [found] = tables.batches[-1].repeats
-    assert found.most == 10
+    assert (found.most, found.trace_id) == (10, None)
 
 
 def test_a_request_tells_only_so_many_texts_apart():
     request = RequestQueries("/wide")
-    counts = [request.add(f"SELECT c{index}") for index in range(300)]
-    assert counts == [1] * 256 + [0] * 44
+    news = [request.add(f"SELECT c{index}") for index in range(300)]
+    assert news == [False] * 4 + [True] + [False] * 295
     assert request.different == 256
+    assert [request.executions(f"SELECT c{index}") for index in (0, 255, 256)] == [1, 1, 0]
+
+
+def test_large_statements_wait_within_their_bound_and_are_counted(make, tables, monkeypatch):
+    monkeypatch.setattr(intake, "MOST_LARGE_CHARACTERS", 10_000)
+    log = make()
+    for number in range(10):
+        run(log, [number], statement=f"SELECT {'x' * 2_480} AS c{number}")
+    run(log, [1])
+    log.tick()
+    run(log, [2], statement=f"SELECT {'x' * 2_480} AS c0")
+    log.flush()
+    assert len(tables.rows) == 4 + 1 + 1
+    [batch] = tables.batches
+    totals = {total.template.text: (total.n, total.dropped) for total in batch.totals}
+    assert totals.pop("<other>") == (6, 6)
+    assert sorted(totals.values()) == [(1, 0)] * 4 + [(2, 0)]
+    assert tables.executions == 12
+
+
+def test_what_waits_for_a_key_is_small_and_what_has_one_is_without_its_values(make, monkeypatch):
+    log = make(secret=failing)
+    run(log, ["y" * 3_000])
+    assert len(log.intake.unkeyed) == 0
+    log = make()
+    run(log, ["a secret"])
+    assert "a secret" not in str(log.intake.queue)
+
+
+def test_the_capture_of_one_execution_in_so_many_is_timed(make, listener):
+    log = make()
+    assert not log.intake.has_been_told
+    run(log, range(intake.DURATION_SAMPLE * 3 + 1))
+    assert len(listener.seconds) == 3
+    assert all(0 < seconds < 1 for seconds in listener.seconds)
+    assert log.intake.has_been_told
 
 
 def test_threads_that_execute_while_it_is_worked_up_lose_nothing(make, tables, clock):

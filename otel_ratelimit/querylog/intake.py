@@ -1,0 +1,223 @@
+"""What is done on the thread that ran a query: hash, compare, count, enqueue.
+
+No parsing, no I/O, no lock but where a query failed or is dropped. After the wait for a server the
+processor's caches are cold, so each step costs a multiple of what it costs in a loop: hence few calls, and
+slots.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, Protocol
+
+from otel_ratelimit.querylog.execution import OK, Answer, AnswerOf, Asker
+from otel_ratelimit.querylog.keys import ExecutionKeys
+from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, RequestQueries
+from otel_ratelimit.querylog.rows import Told, told
+from otel_ratelimit.querylog.sampling import QuerySampler, Window
+from otel_ratelimit.querylog.totals import Totals
+
+MOST_QUEUED: Final = 20_000
+"""Executions between two ticks, which are at most a second apart."""
+MOST_UNKEYED: Final = 2_000
+"""Executions that wait for a key; they hold their parameters."""
+LARGE_CHARACTERS: Final = 2_000
+MOST_LARGE_CHARACTERS: Final = 16_000_000
+"""Of statements longer than that, between two ticks; beyond, their texts are not looked at."""
+NOTED_ONE_IN: Final = 4
+"""Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
+DURATION_SAMPLE: Final = 64
+"""One execution in so many has its capture timed."""
+
+Queued = tuple[Window, bytes, Told]
+"""Window, key, and the rest."""
+Unkeyed = tuple[bytes, bytes, Told]
+"""Context, what was sent, and the rest."""
+
+
+class IntakeListener(Protocol):
+    """Who wants to know at once, on the thread that ran the query."""
+
+    def suspected(self, request: RequestQueries) -> None:
+        """A request has run one text as often as makes a pattern."""
+
+    def captured(self, seconds: float) -> None:
+        """So long it took to take note of one execution."""
+
+
+class Intake:
+    """A `QueryObserver`: decides by key, and enqueues.
+
+    Args:
+        sampler: which keys are kept.
+        totals: counts every execution.
+        request: the one that the current thread serves; None outside of one.
+        trace_id: of what the current thread does, 0 for none; asked outside of requests.
+        listener: told at once.
+        suspect: told of requests in which there may be a pattern.
+        wake: asks for a look at the queue soon.
+        clock: Unix time, seconds.
+        timer: seconds, for how long all this takes.
+
+    Attributes:
+        keys: None until the secret is known.
+        queue: what is kept.
+        unkeyed: what waits for the secret.
+        large: characters of large statements since it was set to 0.
+    """
+
+    __slots__ = (
+        *("_clock", "_listener", "_request", "_sampled_out", "_sampled_out_reads", "_sampler", "_suspect"),
+        *("_timer", "_totals", "_trace_id", "_until_timed", "_wake", "keys", "large", "queue", "unkeyed"),
+    )
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
+        self,
+        sampler: QuerySampler,
+        totals: Totals,
+        request: Callable[[], RequestQueries | None],
+        trace_id: Callable[[], int],
+        listener: IntakeListener,
+        suspect: Callable[[RequestQueries], None],
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+    ) -> None:
+        self._sampler = sampler
+        self._totals = totals
+        self._request = request
+        self._trace_id = trace_id
+        self._listener = listener
+        self._suspect = suspect
+        self._wake = wake
+        self._clock = clock
+        self._timer = timer
+        self._until_timed = DURATION_SAMPLE
+        self.keys: ExecutionKeys | None = None
+        self.queue: deque[Queued] = deque()
+        self.unkeyed: deque[Unkeyed] = deque()
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: what waits is the parent's."""
+        self.queue.clear()
+        self.unkeyed.clear()
+        self.large = 0
+        self._sampled_out = count().__next__
+        self._sampled_out_reads = 0
+
+    def executed(  # noqa: C901, PLR0912, PLR0913, PLR0917 - see above
+        self,
+        statement: str,
+        sent: bytes,
+        asker: Asker,
+        nanoseconds: int,
+        in_txn: bool,
+        answer_of: AnswerOf,
+        result: Any,
+        status: str = OK,
+        started: float | None = None,
+    ) -> None:
+        """Take note of an execution. See `QueryObserver`."""
+        left = self._until_timed = self._until_timed - 1
+        if not left:
+            self._timed(statement, sent, asker, nanoseconds, in_txn, answer_of, result, status, started)
+            return
+        totals, database = self._totals, asker.database
+        if len(statement) > LARGE_CHARACTERS and not self._has_room(len(statement)):
+            totals.untold()
+            return
+        step = totals.steps.get((statement, database))
+        if step is not None:
+            step()
+        else:
+            totals.unknown(statement, database)
+        if status is not OK:
+            totals.failed(statement, database)
+        request = self._request()
+        if request is not None and request.add(statement):
+            self._within(request, statement)
+        keys = self.keys
+        if keys is None:
+            if len(self.unkeyed) >= MOST_UNKEYED or len(sent) > LARGE_CHARACTERS:
+                totals.dropped(statement, database)
+            else:
+                told = self._told(
+                    statement, database, request, nanoseconds, in_txn, answer_of(result), status, started
+                )
+                self.unkeyed.append((asker.context, sent, told))
+            return
+        context = asker.context
+        state = (keys.begun.get(context) or keys.begin(context)).copy()
+        state.update(sent)
+        key, window = state.digest(), self._sampler.window
+        if key >= window.threshold and key not in window.hot:
+            if self._sampled_out() % NOTED_ONE_IN == 0:
+                self._sampler.note(key)
+        elif len(self.queue) >= MOST_QUEUED:
+            totals.dropped(statement, database)
+        else:
+            told = self._told(
+                statement, database, request, nanoseconds, in_txn, answer_of(result), status, started
+            )
+            self.queue.append((window, key, told))
+            if len(self.queue) == MOST_QUEUED // 2:
+                self._wake()
+
+    def passed_over(self) -> None:
+        """One of those that waited for a key turned out not to be kept."""
+        self._sampled_out()
+
+    def sampled_out(self) -> int:
+        """Executions that were not kept because of their key, in this process."""
+        self._sampled_out_reads += 1
+        # Reading steps as well.
+        return self._sampled_out() - self._sampled_out_reads + 1
+
+    @property
+    def has_been_told(self) -> bool:
+        """Whether there was an execution in this process or, before it was forked, in its parent."""
+        return self._until_timed < DURATION_SAMPLE
+
+    def _told(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        statement: str,
+        database: str,
+        request: RequestQueries | None,
+        nanoseconds: int,
+        in_txn: bool,
+        answer: Answer,
+        status: str,
+        started: float | None,
+    ) -> Told:
+        if started is None:
+            started = self._clock() - nanoseconds / 1e9
+        rows, size = answer
+        if request is not None:
+            endpoint, trace_id = request.endpoint, request.trace_id
+            return told(
+                (statement, database, started, nanoseconds, rows, size, status, in_txn, endpoint, trace_id)
+            )
+        trace_id = self._trace_id()
+        return told((statement, database, started, nanoseconds, rows, size, status, in_txn, None, trace_id))
+
+    def _timed(self, *arguments: Any) -> None:
+        # Off by a few under threads, which does not matter for a sample.
+        self._until_timed = DURATION_SAMPLE
+        begun = self._timer()
+        self.executed(*arguments)
+        self._listener.captured(self._timer() - begun)
+
+    def _has_room(self, size: int) -> bool:
+        """Whether a large statement may wait; an addition may be lost to another thread's."""
+        self.large += size
+        return self.large <= MOST_LARGE_CHARACTERS
+
+    def _within(self, request: RequestQueries, statement: str) -> None:
+        if request.executions(statement) == PATTERN_EXECUTIONS:
+            self._listener.suspected(request)
+        if not request.is_suspect:
+            request.is_suspect = True
+            self._suspect(request)
