@@ -154,6 +154,9 @@ class OwnPostgres:
     """A server for one test. Data that were committed survive `kill`."""
 
     def __init__(self, scratch: Path, binaries: Path) -> None:
+        self.folder = scratch
+        """One that the server's user may enter."""
+        self.user = "nobody" if os.geteuid() == 0 else os.geteuid()
         self._data = scratch / "data"
         self._server = EmbeddedPostgres(
             self._data, scratch, environ=os.environ, settings=SURVIVES_A_KILL, binaries=binaries

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
+import psycopg2
 import pytest
 
 from otel_ratelimit import names
@@ -115,6 +121,13 @@ def jobs(postgres, new_database, rows):
     url = new_database(postgres)
     rows(url, TABLES)
     return url
+
+
+def execute(url, statement):
+    """What cannot be done in a transaction."""
+    with closing(psycopg2.extensions.connection(url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
 
 
 def environment(analytics, jobs, **more):
@@ -238,6 +251,76 @@ def test_while_the_database_is_away_nothing_fails_and_afterwards_totals_are_exac
         own_postgres.url(), "SELECT sum(n)::int, sum(dropped)::int FROM otel_ratelimit.query_totals"
     ) == [(750, 0)]
     server.stop()
+
+
+class Disk:
+    """A file system of a few megabytes, which can be filled up."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self):
+        with self._filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        assert shutil.disk_usage(self.folder).free == 0
+
+    def clear(self):
+        self._filler.unlink()
+
+
+@pytest.fixture
+def small_disk(own_postgres):
+    if os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("only root can mount a small file system, and only Linux has tmpfs")
+    folder = own_postgres.folder / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=777", "tmpfs", folder], check=True)
+    yield Disk(folder)
+    own_postgres.stop()
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_while_the_disk_of_the_database_is_full_nothing_fails_and_afterwards_totals_are_exact(
+    serve, rows, own_postgres, jobs, small_disk
+):
+    tablespace = small_disk.folder / "tablespace"
+    tablespace.mkdir()
+    shutil.chown(tablespace, user=own_postgres.user)
+    execute(own_postgres.url(), f"CREATE TABLESPACE small LOCATION '{tablespace}'")
+    execute(own_postgres.url(), "CREATE DATABASE analytics TEMPLATE template0 TABLESPACE small")
+    analytics = own_postgres.url("analytics")
+    upgrade(analytics)
+    server = serve(
+        "--threads", "4", policy=POLICY.format(flush="1s"), app=APP, environ=environment(analytics, jobs)
+    )
+
+    statuses: Counter[int] = Counter()
+    waits = []
+
+    def ask(first):
+        # Each question another one, so that each is a row.
+        for number in range(first, first + 500):
+            begun = time.monotonic()
+            statuses[server.get(f"/job/{number}")[0]] += 1
+            waits.append(time.monotonic() - begun)
+
+    logged = "SELECT coalesce(sum(n), 0)::int FROM otel_ratelimit.query_logs"
+    ask(0)
+    server.wait_until(lambda: rows(analytics, logged) == [(500,)], "the first five hundred")
+    small_disk.fill()
+    ask(500)
+    server.wait_until(lambda: "No space left on device" in server.log, "a word on the full disk")
+    ask(1000)
+    assert rows(analytics, logged) == [(500,)]
+    small_disk.clear()
+    server.wait_until(lambda: rows(analytics, logged) == [(1500,)], "every execution in the log", 60)
+    assert statuses == {200: 1500}
+    assert max(waits) < 5.0
+    totals = "SELECT sum(n)::int, sum(dropped)::int FROM otel_ratelimit.query_totals"
+    assert rows(analytics, totals) == [(1500, 0)]
+    assert "query logs are written again; nothing was lost" in server.log
 
 
 def test_a_killed_worker_loses_at_most_what_it_had_not_written(serve, rows, database, jobs):
