@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg2
@@ -199,14 +200,20 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a
                 watch.ran(self, session, query, took, in_txn)
 
         def callproc(self, procname: Any, parameters: Any = None) -> Any:
-            run = _Run(self, watch)
-            try:
-                result = super().callproc(procname, parameters)
-            except BaseException as error:
-                run.failed(None, error)
-                raise
-            run.ended(None)
-            return result
+            with _Run(self, watch).whole():
+                return super().callproc(procname, parameters)
+
+        def copy_from(self, *args: Any, **kwargs: Any) -> None:
+            with _Run(self, watch).whole():
+                super().copy_from(*args, **kwargs)
+
+        def copy_to(self, *args: Any, **kwargs: Any) -> None:
+            with _Run(self, watch).whole():
+                super().copy_to(*args, **kwargs)
+
+        def copy_expert(self, *args: Any, **kwargs: Any) -> None:
+            with _Run(self, watch).whole():
+                super().copy_expert(*args, **kwargs)
 
         def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
             run = _Run(self, watch)
@@ -247,6 +254,16 @@ class _Run:
         took = time.perf_counter_ns() - self._begun
         if self._session is not None:
             self._watch.failed(self._cursor, self._session, query, took, self._in_txn, error)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """One execution, of what psycopg2 makes a statement of."""
+        try:
+            yield
+        except BaseException as error:
+            self.failed(None, error)
+            raise
+        self.ended(None)
 
     def each(self, query: object, vars_list: Iterable[Any]) -> Iterator[Any]:
         """The same parameters, watched: one execution has ended when those of the next are asked for."""

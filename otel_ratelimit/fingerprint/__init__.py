@@ -194,21 +194,27 @@ def _operation(words: Sequence[str]) -> str:
     first = next((word for word in words if word != "("), "")
     if first != "with":
         return first if first.isidentifier() else "other"
+    return next((word for word in _at_top(words) if word in VERBS), first)
+
+
+def _at_top(words: Sequence[str]) -> Iterator[str]:
+    """Those that are in no parenthesis."""
     depth = 0
     for word in words:
         depth += {"(": 1, ")": -1}.get(word, 0)
-        if depth == 0 and word in VERBS:
-            return word
-    return first
+        if depth == 0:
+            yield word
 
 
 def _is_write(words: Sequence[str], operation: str) -> bool:
     if operation not in READING:
         return True
+    if operation == "copy" and "from" in _at_top(words):
+        return True
     pairs = set(pairwise(words))
     if operation == "explain":
         return "analyze" in words and not {"insert", "update", "delete", "merge"}.isdisjoint(words)
-    if operation not in ("select", "values", "table"):
+    if operation not in ("select", "values", "table", "copy"):
         return False
     return (
         any(("for", lock) in pairs for lock in ("update", "share", "no", "key"))

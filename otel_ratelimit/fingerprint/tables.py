@@ -46,6 +46,8 @@ def tables(statement: Sequence[Token], operation: str) -> tuple[str, ...]:
             if word in _LISTING and _lists(word, before, calls, operation):
                 listing[-1] = True
                 _add(statement, words, index + 1, found, is_target=word == "table")
+            elif index == 0 and operation == "copy" and words[1:2] != ["("]:
+                _add(statement, words, index + 1, found, is_target=True)
             elif word in _NAMING and not (word == "update" and before in _NOT_A_TABLES_UPDATE):
                 _add(statement, words, index + 1, found, is_target=word == "into")
     return tuple(sorted(found - _ctes(words)))
@@ -53,6 +55,8 @@ def tables(statement: Sequence[Token], operation: str) -> tuple[str, ...]:
 
 def _lists(word: str, before: str, calls: Sequence[str], operation: str) -> bool:
     if word == "from":
+        if operation == "copy" and not calls:  # a file
+            return False
         return before != "distinct" and not (calls and calls[-1] in FROM_WITHIN)
     if word == "using":
         return operation in {"delete", "merge"}

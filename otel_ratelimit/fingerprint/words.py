@@ -19,7 +19,7 @@ call's."""
 
 READING: Final = frozenset(
     """select values table show explain fetch declare close move begin start commit end rollback abort
-    savepoint release set reset discard listen unlisten deallocate
+    savepoint release set reset discard listen unlisten deallocate copy
     """.split()
 )
 """First words of statements that change no data by themselves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 from contextlib import closing
@@ -19,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from psycopg2 import extensions, sql
 
 from otel_ratelimit.capture import prepare, remove
+from otel_ratelimit.fingerprint import hash_query
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.querylog.keys import ExecutionKeys
 
@@ -183,6 +185,22 @@ def test_a_procedure_and_a_named_cursor_are_seen(connection, cursor, seen):
     ] * 2
 
 
+def test_copies_are_seen_and_do_what_they_do(connection, cursor, seen):
+    cursor.copy_from(io.StringIO("201\tann\n202\tbob\n"), "jobs", columns=("id", "name"))
+    cursor.copy_expert("COPY jobs TO STDOUT -- all of it", out := io.StringIO())
+    assert len(out.getvalue().splitlines()) == 102
+    cursor.copy_to(io.StringIO(), "jobs", sep=";")
+    found = [hash_query(execution.statement) for execution in seen.executions]
+    assert [template.operation for template in found] == ["copy"] * 3
+    assert [template.is_write for template in found] == [True, False, False]
+    assert {template.tables for template in found} == {("jobs",)}
+    assert [execution.rows for execution in seen.executions] == [2, 102, 102]
+    seen.clear()
+    with pytest.raises(psycopg2.errors.UndefinedTable):
+        cursor.copy_from(io.StringIO(""), "nowhere")
+    assert [execution.status for execution in seen.executions] == ["42P01"]
+
+
 @pytest.mark.parametrize(
     "factory",
     [psycopg2.extras.DictCursor, psycopg2.extras.RealDictCursor, psycopg2.extras.NamedTupleCursor],
@@ -219,6 +237,80 @@ def test_a_connection_of_any_class_is_seen_and_has_the_cursors_it_has(seen, empt
             row = cursor.fetchone()
             assert row["seven" if factory else 0] == 7
     assert seen.sent == ["SELECT 7 AS seven"]
+
+
+class CallsNoNext(extensions.connection):
+    def __init__(self, *args, **kwargs):
+        extensions.connection.__init__(self, *args, **kwargs)
+
+
+class WithoutRoom(extensions.connection):
+    __slots__ = ("x",)
+
+
+class OfAMeta(extensions.connection, metaclass=type("Meta", (type,), {})):
+    pass
+
+
+class WithItsOwnCursor(extensions.connection):
+    def cursor(self, name=None):
+        return super().cursor(name, cursor_factory=psycopg2.extras.DictCursor)
+
+
+@pytest.mark.parametrize("factory", [CallsNoNext, WithoutRoom, OfAMeta, WithItsOwnCursor])
+def test_connections_of_odd_classes_are_seen(seen, empty_database, factory):
+    with closing(psycopg2.connect(empty_database, connection_factory=factory)) as opened:
+        assert isinstance(opened, factory)
+        for _ in range(2):
+            opened.cursor().execute("SELECT 7 AS seven")
+            opened.commit()
+            opened.rollback()
+    assert seen.sent == ["SELECT 7 AS seven"] * 2
+
+
+def test_a_replication_connection_works_as_without(seen, empty_database):
+    factory = psycopg2.extras.PhysicalReplicationConnection
+    with closing(psycopg2.connect(empty_database, connection_factory=factory)) as opened:
+        cursor = opened.cursor()
+        cursor.execute("IDENTIFY_SYSTEM")
+        assert len(cursor.fetchall()) == 1
+    assert seen.sent == ["IDENTIFY_SYSTEM"]
+
+
+def test_a_class_of_cursors_for_each_cursor_takes_no_memory_for_ever(connection, seen):
+    for _ in range(200):
+        connection.cursor(cursor_factory=type("Mine", (extensions.cursor,), {})).execute("SELECT 1")
+    assert len(seen.executions) == 200
+    assert len(connection._otel_ratelimit_cursors) <= 64
+
+
+def test_a_text_is_one_question_the_first_time_and_later_whatever_stands_around_it(cursor, seen):
+    for query in ("SELECT name FROM jobs WHERE id = %s\n", "  SELECT name FROM jobs WHERE name = %s"):
+        for value in ("a;b", "a;b", "--", "a;b"):
+            cursor.execute(query.replace("id =", "name ="), (value,))
+        keys = seen.keys
+        assert keys[0] == keys[1] == keys[3] != keys[2]
+        seen.clear()
+
+    class Text(str):
+        __slots__ = ()
+
+    for query in (Text("SELECT 7"), "SELECT 7", Text("SELECT 7")):
+        cursor.execute(query)
+    assert len(set(seen.keys)) == 1
+    assert {type(statement) for statement in seen.statements} == {str}
+
+
+def test_texts_that_never_come_again_do_not_fill_the_memory(seen, connection, cursor):
+    cursor_class = next(base for base in type(cursor).__mro__ if base.__name__ == "CapturingCursor")
+    plain = cursor_class.execute.__closure__[
+        cursor_class.execute.__code__.co_freevars.index("plain")
+    ].cell_contents
+    for number in range(5_000):
+        cursor.execute(f"SELECT {number}")
+    assert 0 < len(plain) <= 4_096
+    cursor.execute(f"SELECT '{'x' * 5_000}'")
+    assert max(map(len, plain)) <= 2_000
 
 
 def test_what_is_no_class_is_said_not_to_be_recorded_and_works(seen, empty_database, caplog):
@@ -420,6 +512,14 @@ def test_another_database_or_role_is_another_key(seen, postgres, new_database):
     one, other, again, elsewhere = seen.keys
     assert one == again
     assert len({one, other, elsewhere}) == 3
+
+
+def test_a_database_of_the_same_name_on_another_server_is_another_key(seen, postgres, debian_postgres):
+    for server in (postgres, debian_postgres, postgres):
+        with closing(psycopg2.connect(server.dsn())) as opened:
+            opened.cursor().execute("SELECT 1")
+    one, other, again = seen.keys
+    assert one == again != other
 
 
 def test_only_what_colours_a_result_counts_as_within_a_transaction(seen, connection, cursor):

@@ -183,6 +183,10 @@ READ = [
     ("EXPLAIN SELECT x FROM a", "explain", ("a",), False, False),
     ("EXPLAIN ANALYZE DELETE FROM a", "explain", ("a",), True, False),
     ("ALTER TABLE ONLY a ADD COLUMN x int", "alter", ("a",), True, False),
+    ("COPY jobs (a, b) FROM STDIN WITH (FORMAT csv)", "copy", ("jobs",), True, False),
+    ("COPY s.jobs TO '/tmp/jobs'", "copy", ("s.jobs",), False, False),
+    ("COPY (SELECT a FROM b, c) TO STDOUT", "copy", ("b", "c"), False, False),
+    ("COPY (DELETE FROM a RETURNING x) TO STDOUT", "copy", ("a",), True, False),
     ("", "other", (), True, False),
     ("?!", "other", (), True, False),
 ]
