@@ -90,7 +90,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
         Asked(b"\0".join((b"log_query", database.encode(), context.encode())), database),
         max(int(duration_seconds * 1e9), 0),
         in_transaction,
-        lambda answer: answer,
+        lambda answer, _: answer,
         (rows, result_bytes),
         status,
         started_at,

@@ -29,9 +29,12 @@ def answer_reader() -> AnswerOf:
     except (OSError, AttributeError):  # psycopg2 linked in a way we do not know
         return _rows_alone
 
-    def answer(cursor: Any) -> Answer:
-        touched, columns, result = cursor.rowcount, cursor.description, cursor.pgresult_ptr
+    def answer(cursor: Any, is_measured: bool) -> Answer:
+        touched = cursor.rowcount
         rows = touched if touched >= 0 else None
+        if not is_measured:
+            return rows, None
+        columns, result = cursor.description, cursor.pgresult_ptr
         if columns is None or not result:
             return rows, None if not result else 0
         width = len(columns)
@@ -46,7 +49,7 @@ def answer_reader() -> AnswerOf:
     return answer
 
 
-def _rows_alone(cursor: Any) -> Answer:
+def _rows_alone(cursor: Any, _is_measured: bool) -> Answer:
     return (cursor.rowcount if cursor.rowcount >= 0 else None), None
 
 

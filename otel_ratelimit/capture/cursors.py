@@ -293,5 +293,5 @@ def _statement(query: object, sent: bytes) -> str:
     return str.__str__(query)
 
 
-def _unknown(_result: object) -> Answer:
+def _unknown(_result: object, _is_measured: bool) -> Answer:
     return None, None

@@ -29,7 +29,8 @@ class Asked(NamedTuple):
 
 Answer = tuple[int | None, int | None]
 """Rows returned or touched, and bytes of the result; None where unknown."""
-AnswerOf = Callable[[Any], Answer]
+AnswerOf = Callable[[Any, bool], Answer]
+"""Asked with a result, and whether its bytes are wanted."""
 
 
 class QueryObserver(Protocol):
@@ -55,7 +56,7 @@ class QueryObserver(Protocol):
             asker: looked at now.
             nanoseconds: how long it took.
             in_txn: whether the transaction it stands in colours its result.
-            answer_of: asked with `result` where the execution is kept, and at once: it costs the most.
+            answer_of: asked with `result` where the execution is kept, and at once; the bytes cost the most.
             result: held by whoever ran the query.
             status: `OK`, or the SQLSTATE of the error.
             started: Unix time, seconds; None where it has just ended.

@@ -7,9 +7,11 @@ slots.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from random import Random
 from typing import Any, Final, Protocol
 
 from otel_ratelimit.querylog.execution import OK, Answer, AnswerOf, Asker
@@ -28,11 +30,15 @@ MOST_LARGE_CHARACTERS: Final = 16_000_000
 """Of statements longer than that, between two ticks; beyond, their texts are not looked at."""
 NOTED_ONE_IN: Final = 4
 """Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
+MEASURED_BITS: Final = 2
+"""The size of one result in 2 to the power of so many is asked for: it takes as long as all the rest."""
 DURATION_SAMPLE: Final = 64
 """One execution in so many has its capture timed."""
 
 Queued = tuple[Window, bytes, Told]
 """Window, key, and the rest."""
+_Gate = tuple[dict[bytes, "hashlib.blake2b"], bytes, frozenset[bytes], Window]
+"""Begun hashes by context, threshold, hot keys, and the window that these are of."""
 Unkeyed = tuple[bytes, bytes, Told]
 """Context, what was sent, and the rest."""
 
@@ -62,15 +68,25 @@ class Intake:
         timer: seconds, for how long all this takes.
 
     Attributes:
-        keys: None until the secret is known.
+        keys: None until the secret is known; see `open`.
         queue: what is kept.
         unkeyed: what waits for the secret.
         large: characters of large statements since it was set to 0.
     """
 
     __slots__ = (
-        *("_clock", "_listener", "_request", "_sampled_out", "_sampled_out_reads", "_sampler", "_suspect"),
-        *("_timer", "_totals", "_trace_id", "_until_timed", "_wake", "keys", "large", "queue", "unkeyed"),
+        *(
+            "_clock",
+            "_draw",
+            "_listener",
+            "_request",
+            "_sampled_out",
+            "_sampled_out_reads",
+            "_sampler",
+            "_suspect",
+        ),
+        *("_timer", "_totals", "_trace_id", "_until_timed", "_wake", "_gate", "keys", "large", "queue"),
+        "unkeyed",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
@@ -94,8 +110,9 @@ class Intake:
         self._wake = wake
         self._clock = clock
         self._timer = timer
+        self._draw = Random().getrandbits  # noqa: S311 - nobody gains from guessing it
         self._until_timed = DURATION_SAMPLE
-        self.keys: ExecutionKeys | None = None
+        self.open(None)
         self.queue: deque[Queued] = deque()
         self.unkeyed: deque[Unkeyed] = deque()
         self.reset_after_fork()
@@ -129,42 +146,67 @@ class Intake:
         if len(statement) > LARGE_CHARACTERS and not self._has_room(len(statement)):
             totals.untold()
             return
-        step = totals.steps.get((statement, database))
-        if step is not None:
-            step()
-        else:
+        try:
+            totals.steps[statement, database]()
+        except KeyError:
             totals.unknown(statement, database)
-        if status is not OK:
+        if status != OK:
             totals.failed(statement, database)
         request = self._request()
         if request is not None and request.add(statement):
             self._within(request, statement)
-        keys = self.keys
-        if keys is None:
+        # Chance, not turns: of requests with four queries each the same one would be measured always.
+        gate, draw = self._gate, self._draw
+        if gate is None:
             if len(self.unkeyed) >= MOST_UNKEYED or len(sent) > LARGE_CHARACTERS:
                 totals.dropped(statement, database)
             else:
                 told = self._told(
-                    statement, database, request, nanoseconds, in_txn, answer_of(result), status, started
+                    statement,
+                    database,
+                    request,
+                    nanoseconds,
+                    in_txn,
+                    answer_of(result, not draw(MEASURED_BITS)),
+                    status,
+                    started,
                 )
                 self.unkeyed.append((asker.context, sent, told))
             return
-        context = asker.context
-        state = (keys.begun.get(context) or keys.begin(context)).copy()
+        begun, threshold, hot, window = gate
+        try:
+            state = begun[asker.context].copy()
+        except KeyError:
+            state = self._begin(asker.context)
         state.update(sent)
-        key, window = state.digest(), self._sampler.window
-        if key >= window.threshold and key not in window.hot:
+        key = state.digest()
+        if key >= threshold and key not in hot:
             if self._sampled_out() % NOTED_ONE_IN == 0:
                 self._sampler.note(key)
         elif len(self.queue) >= MOST_QUEUED:
             totals.dropped(statement, database)
         else:
             told = self._told(
-                statement, database, request, nanoseconds, in_txn, answer_of(result), status, started
+                statement,
+                database,
+                request,
+                nanoseconds,
+                in_txn,
+                answer_of(result, not draw(MEASURED_BITS)),
+                status,
+                started,
             )
             self.queue.append((window, key, told))
             if len(self.queue) == MOST_QUEUED // 2:
                 self._wake()
+
+    def open(self, keys: ExecutionKeys | None) -> None:
+        """Decide from now on under these keys, and by the sampler's present window."""
+        self.keys = keys
+        window = self._sampler.window
+        self._gate: _Gate | None = (
+            None if keys is None else (keys.begun, window.threshold, window.hot, window)
+        )
 
     def passed_over(self) -> None:
         """One of those that waited for a key turned out not to be kept."""
@@ -202,6 +244,11 @@ class Intake:
             )
         trace_id = self._trace_id()
         return told((statement, database, started, nanoseconds, rows, size, status, in_txn, None, trace_id))
+
+    def _begin(self, context: bytes) -> hashlib.blake2b:
+        if self.keys is None:
+            raise RuntimeError("there are no keys")
+        return self.keys.begin(context).copy()
 
     def _timed(self, *arguments: Any) -> None:
         # Off by a few under threads, which does not matter for a sample.

@@ -48,6 +48,6 @@ class ExecutionKeys:
         # With its length, so that no other context and text are the same bytes.
         state.update(len(context).to_bytes(8, "big") + context)
         if len(self.begun) >= _MOST_CONTEXTS:
-            self.begun = {}
+            self.begun.clear()
         self.begun[context] = state
         return state

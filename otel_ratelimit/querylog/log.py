@@ -201,6 +201,7 @@ class QueryLog:
             self._end_window()
             self._sampler.roll(now, self._cold_in_window)
             self._cold_in_window = 0
+            intake.open(intake.keys)
         self._patterns.look(now)
         self._tell()
 
@@ -217,7 +218,7 @@ class QueryLog:
         self._ask_secret_at = now + SECRET_SECONDS
         keys = self.intake.keys
         if keys is None or not keys.has(secret):
-            self.intake.keys = ExecutionKeys(secret)
+            self.intake.open(ExecutionKeys(secret))
 
     def _suspect(self, request: RequestQueries) -> None:
         self._patterns.add(request)

@@ -47,7 +47,7 @@ class Seen:
     def executed(  # noqa: PLR0917 - as the observer it stands for
         self, statement, sent, asker, nanoseconds, in_txn, answer_of, result, status="ok", started=None
     ):
-        told = (statement, sent, asker.context, nanoseconds, in_txn, *answer_of(result), status)
+        told = (statement, sent, asker.context, nanoseconds, in_txn, *answer_of(result, True), status)
         self.executions.append(Execution(*told))
 
     @property

@@ -130,7 +130,7 @@ def run(log, numbers, size=None, *, statement="SELECT x FROM a WHERE id = %s", s
     for number in numbers:
         sent = f"{statement} {number}".encode()
         log.intake.executed(
-            statement, sent, SHOP, 1_500_999, False, lambda result: (1, result), size, status, started
+            statement, sent, SHOP, 1_500_999, False, lambda result, _: (1, result), size, status, started
         )
 
 
