@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import types
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
 from psycopg2 import extensions
@@ -18,6 +20,7 @@ from otel_ratelimit.capture.session import SessionState
 
 _log = logging.getLogger(__name__)
 
+_IDLE: Final = extensions.TRANSACTION_STATUS_IDLE
 _IN_ERROR: Final = extensions.TRANSACTION_STATUS_INERROR
 _MOST_CLASSES: Final = 64
 """Classes of cursors that a connection remembers; some applications make one for each cursor."""
@@ -58,29 +61,64 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
 
         def commit(self) -> None:
             is_rollback = self.get_transaction_status() == _IN_ERROR
+            session = _settled(self)
             super().commit()
-            session = _session(self)
-            if session is not None:
-                (session.rolled_back if is_rollback else session.committed)()
+            _ended(self, session, is_rollback=is_rollback)
 
         def rollback(self) -> None:
+            session = _settled(self)
             super().rollback()
-            session = _session(self)
+            _ended(self, session, is_rollback=True)
+
+        def tpc_commit(self, *args: Any) -> None:
+            session = _settled(self)
+            super().tpc_commit(*args)
+            _ended(self, session, is_rollback=False)
+
+        def tpc_rollback(self, *args: Any) -> None:
+            session = _settled(self)
+            super().tpc_rollback(*args)
+            _ended(self, session, is_rollback=True)
+
+        def set_isolation_level(self, level: int | None) -> None:
+            session = _settled(self)
+            super().set_isolation_level(level)  # which rolls back
+            _ended(self, session, is_rollback=True)
+
+        def set_client_encoding(self, encoding: str) -> None:
+            with suppress(Exception):  # the first statement will see what is wrong, and say it
+                if getattr(self, SESSION, None) is None:
+                    setattr(self, SESSION, SessionState(self))
+            session = _settled(self)
+            super().set_client_encoding(encoding)  # which rolls back
+            _ended(self, session, is_rollback=True)
             if session is not None:
-                session.rolled_back()
+                session.encoded(self.get_parameter_status("client_encoding") or encoding)
 
         def reset(self) -> None:
             super().reset()
-            session = _session(self)
+            session: SessionState | None = getattr(self, SESSION, None)
             if session is not None:
                 session.reset()
 
     return CapturingConnection
 
 
-def _session(connection: extensions.connection) -> SessionState | None:
-    """What is known of a connection; None before its first statement."""
-    return getattr(connection, SESSION, None)
+def _settled(connection: extensions.connection) -> SessionState | None:
+    """What is known of a connection; None before its first statement.
+
+    What was set outside of a transaction stays, whatever comes.
+    """
+    session: SessionState | None = getattr(connection, SESSION, None)
+    if session is not None and connection.get_transaction_status() == _IDLE:
+        session.committed()
+    return session
+
+
+def _ended(connection: extensions.connection, session: SessionState | None, *, is_rollback: bool) -> None:
+    """A transaction has ended, unless psycopg2 left alone one that it did not begin."""
+    if session is not None and connection.get_transaction_status() == _IDLE:
+        (session.rolled_back if is_rollback else session.committed)()
 
 
 def below(wanted: Any, ours: type, psycopg2s: type) -> Any:
@@ -99,9 +137,14 @@ def below(wanted: Any, ours: type, psycopg2s: type) -> Any:
         try:
             made = types.new_class(wanted.__name__, (wanted, ours))
         except Exception as error:  # noqa: BLE001 - of layouts that do not go together, or in the class's own hooks
-            _log.warning("queries through %s are not recorded: %s", wanted, error)
+            _say_once(wanted.__qualname__, f"cannot be put below another class ({type(error).__name__})")
             return wanted
         made.__module__, made.__qualname__ = wanted.__module__, wanted.__qualname__
         return made
-    _log.warning("queries through what %s makes are not recorded: it is not a class", wanted)
+    _say_once(getattr(wanted, "__qualname__", type(wanted).__qualname__), "is no class")
     return wanted
+
+
+@lru_cache(maxsize=64)
+def _say_once(name: str, why: str) -> None:
+    _log.warning("queries through %s are not recorded: it %s", name, why)

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/bench_queries.py [--rounds 200] [--calls 100] [--json FILE]
 
-One query with a parameter over a Unix socket, with the span only and with the capture, call by call in turn, so
-that a machine that is busy is busy for both: what the capture adds is the median of the differences. The key is
-sampled out, or recorded; within a request of Flask, where the query is counted for its route too, or outside of
-one. Every trace is sampled. The query log is the plugin's own: its background thread writes to the same
-PostgreSQL meanwhile.
+One query with a parameter over a Unix socket, with the span only and with the capture, call by call in turn,
+so that a machine that is busy is busy for both: what the capture adds is the median of the differences. The
+key is sampled out, or recorded; within a request of Flask, where the query is counted for its route too, or
+outside of one. Every trace is sampled. The query log is the plugin's own: its background thread writes to the
+same PostgreSQL meanwhile.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def summary(rounds: list[list[tuple[float, float]]]) -> dict[str, float]:
 
 
 def report(figures: dict[str, Any]) -> Iterator[str]:
-    yield "| a query | span, p50 µs | captured | added | middle half of the rounds | promised | p99: span, captured, added |"
+    yield "| a query | span, p50 µs | captured | added | middle half of rounds | promised | p99: the same |"
     yield "|-|-|-|-|-|-|-|"
     for way, found in figures.items():
         promised = PROMISED_US[way.partition(",")[0]]
