@@ -98,6 +98,9 @@ class Delivery(Generic[B]):
             self.may_be_written |= not isinstance(error, _NOT_DONE)
             self._fail(error)
             return False
+        except Exception as error:  # noqa: BLE001 - it would fail again, and all that comes after it would wait
+            self._refused(batch, f"it cannot be put in words ({type(error).__name__})")
+            self._succeed()
         else:
             if self.failing:
                 _log.warning("%s are written again; nothing was lost", self._what)

@@ -9,6 +9,8 @@ Periods and errors are those of `otel_ratelimit.analytics`.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -17,7 +19,7 @@ from flask import current_app
 from otel_ratelimit.analysis.periods import period
 from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.analytics_wiring import named_database
-from otel_ratelimit.fingerprint import hash_query
+from otel_ratelimit.fingerprint import hash_query, statement_text
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
 from otel_ratelimit.querylog.execution import OK, Asked
@@ -42,7 +44,7 @@ Parameters = Sequence[object] | Mapping[str, object]
 
 
 def log_query(  # noqa: PLR0913 - what is known of an execution, by name
-    sql: str,
+    sql: object,
     *,
     duration_seconds: float,
     parameters: Parameters = (),
@@ -57,7 +59,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     """Record a query that was not run through psycopg2; as quick as the plugin's own, and as safe.
 
     Args:
-        sql: the statement; its values are not stored.
+        sql: the statement, as text, bytes or what psycopg2.sql composes; its values are not stored.
         duration_seconds: how long it took.
         parameters: what a cache would tell executions apart by, hashed and not stored; equal ones must have
             equal `repr`.
@@ -74,7 +76,14 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
 
     Raises:
         RuntimeError: outside of an application that has its rate limits.
+        TypeError, ValueError: an argument makes no sense; nothing was recorded.
     """
+    took = _seconds("duration_seconds", duration_seconds)
+    started = None if started_at is None else _seconds("started_at", started_at)
+    answer = _number("rows", rows), _number("result_bytes", result_bytes)
+    for name, value in (("database", database), ("status", status), ("context", context)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is {type(value).__name__}; give a str")
     rate_limit: RateLimit | None = current_app.extensions.get(EXTENSION) if current_app else None
     if rate_limit is None:
         raise RuntimeError(
@@ -83,19 +92,38 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     queries = rate_limit.queries
     if queries is None:
         return False
-    given = sorted(parameters.items()) if isinstance(parameters, Mapping) else tuple(parameters)
+    statement = statement_text(sql)
+    given = sorted(parameters.items(), key=str) if isinstance(parameters, Mapping) else tuple(parameters)
     queries.log.intake.executed(
-        sql,
-        b"\0".join((sql.encode(errors="replace"), repr(given).encode(errors="replace"))),
+        statement,
+        b"\0".join((statement.encode(errors="replace"), repr(given).encode(errors="replace"))),
         Asked(b"\0".join((b"log_query", database.encode(), context.encode())), database),
-        max(int(duration_seconds * 1e9), 0),
-        in_transaction,
-        lambda answer, _: answer,
-        (rows, result_bytes),
+        int(took * 1e9),
+        bool(in_transaction),
+        lambda known, _: known,
+        answer,
         status,
-        started_at,
+        started,
     )
     return True
+
+
+def _seconds(name: str, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__}; give a number of seconds")
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is {value}; give a time of 0 or more, in seconds")
+    return float(value)
+
+
+def _number(name: str, value: int | None) -> int | None:
+    try:
+        found = None if value is None else operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {type(value).__name__}; give an int, or None where unknown") from None
+    if found is not None and found < 0:
+        raise ValueError(f"{name} is {found}; give 0 or more, or None where unknown")
+    return found
 
 
 def detect_duplicates(
@@ -118,10 +146,11 @@ def detect_duplicates(
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read.
-        ValueError: the period or `within_seconds` makes no sense.
+        TypeError, ValueError: the period or `within_seconds` makes no sense.
     """
-    if within_seconds < 0:
-        raise ValueError(f"within_seconds is {within_seconds}; give a time of 0 or more, in seconds")
+    _seconds("within_seconds", within_seconds)
+    if endpoint is not None and not isinstance(endpoint, str):
+        raise TypeError(f"endpoint is {type(endpoint).__name__}; give a route template, or None for all")
     asked = period(start_date, end_date)
     with named_database(database_url) as database:
         queries = PostgresQueries(database)

@@ -28,7 +28,7 @@ from otel_ratelimit.fingerprint.words import (
 )
 from otel_ratelimit.query_records import QueryTemplate
 
-__all__ = ["TemplateCache", "hash_query", "split_statements"]
+__all__ = ["TemplateCache", "hash_query", "split_statements", "statement_text"]
 
 MOST_TEMPLATE_CHARACTERS: Final = 10_000
 """As much of a template's text is kept; its hash is over all of it."""
@@ -62,7 +62,7 @@ def hash_query(sql: Any) -> QueryTemplate:
         The template. `hash` is the first 64 bits of the BLAKE2b hash of its whole text, signed. Whatever
         cannot be read as SQL is a template of its own; nothing raises.
     """
-    statement = list(tokens(_text(sql)))
+    statement = list(tokens(statement_text(sql)))
     text = normalise(statement)
     words = words_of(statement)
     operation = _operation(words)
@@ -163,7 +163,8 @@ def _emptied(found: re.Match[str]) -> str:
     return value
 
 
-def _text(sql: Any) -> str:
+def statement_text(sql: Any) -> str:
+    """The text of a statement as `hash_query` reads it; its literals may be placeholders."""
     if isinstance(sql, str):
         return sql
     if isinstance(sql, bytes | bytearray | memoryview):

@@ -29,7 +29,8 @@ class PostgresQueries:
     ) -> tuple[RepeatsInTime, ...]:
         """Templates whose executions asked what had been asked at most `seconds` before, most repeats first.
 
-        Only what was answered and changed nothing counts.
+        Only reads count that were answered, and whose answers hold for others: no `now()`, and nothing that
+        its own transaction had written before.
         """
         asked = {**_asked(period, endpoint), "seconds": seconds, "limit": limit}
         rows = self._database.rows(self._sql["repeats_in_time"], asked)

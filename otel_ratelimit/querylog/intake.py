@@ -35,6 +35,9 @@ MEASURED_BITS: Final = 2
 DURATION_SAMPLE: Final = 64
 """One execution in so many has its capture timed."""
 
+_QUESTIONS: Final = frozenset({"sel", "wit", "val", "tab", "ins", "upd", "del", "mer", "cal"})
+"""How statements begin that make a pattern, unlike savepoints and the like."""
+
 Queued = tuple[Window, bytes, Told]
 """Window, key, and the rest."""
 _Gate = tuple[dict[bytes, "hashlib.blake2b"], bytes, frozenset[bytes], Window]
@@ -263,7 +266,8 @@ class Intake:
         return self.large <= MOST_LARGE_CHARACTERS
 
     def _within(self, request: RequestQueries, statement: str) -> None:
-        if request.executions(statement) == PATTERN_EXECUTIONS:
+        is_pattern = request.executions(statement) == PATTERN_EXECUTIONS
+        if is_pattern and statement.lstrip("( \t\r\n")[:3].lower() in _QUESTIONS:
             self._listener.suspected(request)
         if not request.is_suspect:
             request.is_suspect = True

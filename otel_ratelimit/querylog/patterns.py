@@ -19,6 +19,10 @@ MOST_PATTERNS: Final = 1_000
 """Different patterns that wait to be written."""
 
 
+QUESTIONS: Final = frozenset({"select", "values", "table", "insert", "update", "delete", "merge", "call"})
+"""What makes a pattern, unlike savepoints and the like."""
+
+
 class _Watched:
     """A request, and how much it had run when it was looked at last."""
 
@@ -82,7 +86,7 @@ class Patterns:
             by_template[template.hash] = by_template.get(template.hash, 0) + executions
         minute = int(now // 60) * 60
         for template_hash, executions in by_template.items():
-            if executions >= PATTERN_EXECUTIONS:
+            if executions >= PATTERN_EXECUTIONS and templates[template_hash].operation in QUESTIONS:
                 self._merge(
                     RequestRepeats(
                         minute,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import closing
+from datetime import UTC, datetime
 
 import flask
 import psycopg2
 import pytest
 from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
 from opentelemetry.sdk.trace import TracerProvider
+from psycopg2 import sql
 
 from otel_ratelimit import RateLimit
 from otel_ratelimit.capture import remove
@@ -100,6 +103,35 @@ def test_where_queries_are_not_recorded_it_says_so(app, limited):
         assert log_query("SELECT 1", duration_seconds=0.1) is False
     with pytest.raises(RuntimeError, match="no application with rate limits"):
         log_query("SELECT 1", duration_seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"started_at": datetime(2026, 1, 1, tzinfo=UTC)},
+            "started_at is datetime; give a number of seconds",
+        ),
+        ({"started_at": float("nan")}, "started_at is nan; give a time of 0 or more"),
+        ({"duration_seconds": -1}, "duration_seconds is -1"),
+        ({"duration_seconds": "0.1"}, "duration_seconds is str"),
+        ({"rows": "7"}, "rows is str; give an int, or None"),
+        ({"rows": 1.5}, "rows is float"),
+        ({"result_bytes": -1}, "result_bytes is -1; give 0 or more"),
+        ({"status": None}, "status is NoneType; give a str"),
+        ({"database": 5}, "database is int"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_once_and_the_rest_is_recorded(app, limited, rows, wrong, message):
+    rate_limit = limited()
+    with app.app_context():
+        log_query("SELECT 1", duration_seconds=0.1)
+        with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+            log_query("SELECT 2", **{"duration_seconds": 0.1, **wrong})
+        log_query(sql.SQL("SELECT {}").format(sql.Literal(3)), duration_seconds=0.1, rows=True)
+        log_query(b"SELECT 4", duration_seconds=1)
+    rate_limit.close()
+    assert [row[0] for row in rows(LOGGED)] == ["select ?"] * 3
 
 
 def run(url, statement):

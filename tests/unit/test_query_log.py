@@ -277,6 +277,32 @@ def test_rows_the_database_will_never_take_are_given_up_and_said(make, tables, l
     assert listener.counts["dropped"] == 3
 
 
+def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_the_rest(
+    make, tables, listener, caplog
+):
+    log = make()
+    tables.failure = TypeError("datetime is not JSON serializable: a secret")
+    run(log, range(3))
+    log.flush()
+    tables.failure = None
+    run(log, [9])
+    log.flush()
+    assert len(tables.rows) == 1
+    assert "3 executions are given up" in caplog.text
+    assert "TypeError" in caplog.text
+    assert "secret" not in caplog.text
+    assert listener.counts["dropped"] == 3
+
+
+def test_savepoints_are_no_pattern(make, tables, listener, served):
+    log = make()
+    served.request = RequestQueries("/nested")
+    run(log, range(9), statement="SAVEPOINT s")
+    log.flush()
+    assert tables.batches[-1].repeats == ()
+    assert listener.suspects == []
+
+
 def test_the_end_writes_what_is_left_and_says_what_cannot_be(make, tables, listener, caplog):
     log = make()
     run(log, range(3))

@@ -83,7 +83,7 @@ WITH executions AS (
         SELECT (place - 1)::integer, n FROM unnest(l.buckets) WITH ORDINALITY AS u (n, place) WHERE n > 0
     ) AS b (second, n)
     WHERE l.ts >= %(start)s AND l.ts < %(end)s AND (%(endpoint)s::text IS NULL OR l.endpoint = %(endpoint)s)
-        AND NOT l.is_write AND l.status = 'ok'
+        AND l.op IN ('select', 'values', 'table') AND NOT l.is_write AND NOT l.volatile AND NOT l.in_txn AND l.status = 'ok'
 ),
 apart AS (
     SELECT template_hash, key_hash, sample_rate, n,
