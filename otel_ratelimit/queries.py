@@ -22,7 +22,7 @@ from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.fingerprint import hash_query, statement_text
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
-from otel_ratelimit.querylog.execution import OK, Asked
+from otel_ratelimit.querylog.execution import OK, Asked, text_told
 from otel_ratelimit.wiring import EXTENSION, RateLimit
 
 __all__ = [
@@ -95,7 +95,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     statement = statement_text(sql)
     given = sorted(parameters.items(), key=str) if isinstance(parameters, Mapping) else tuple(parameters)
     queries.log.intake.executed(
-        statement,
+        text_told(statement, status),
         b"\0".join((statement.encode(errors="replace"), repr(given).encode(errors="replace"))),
         Asked(b"\0".join((b"log_query", database.encode(), context.encode())), database),
         int(took * 1e9),

@@ -11,7 +11,7 @@ QueryBatch      what is written in one step, once
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 Tier = Literal["hot", "cold"]
@@ -33,6 +33,12 @@ class QueryTemplate:
     """It may change data, or locks rows: never to be cached."""
     volatile: bool
     """It calls `now()`, `random()` or the like: equal text, unequal results."""
+    written: tuple[str, ...] = ()
+    """Those of the tables that it writes."""
+
+
+REFUSED: Final = QueryTemplate(1, "<refused>", "other", (), is_write=False, volatile=False)
+"""Stands for statements that the server could not make sense of: without quotes a value is in no literal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from otel_ratelimit.capture.relay import Relay
 from otel_ratelimit.capture.session import SessionState, effect_of
 from otel_ratelimit.fingerprint import split_statements
 from otel_ratelimit.fingerprint.comments import without_comments, without_trailing_comment
-from otel_ratelimit.querylog.execution import Answer, AnswerOf
+from otel_ratelimit.query_records import REFUSED
+from otel_ratelimit.querylog.execution import Answer, AnswerOf, text_told
 from otel_ratelimit.querylog.faults import Faults
 
 SESSION: Final = "otel_ratelimit_session"
@@ -32,6 +33,8 @@ _DECLARE: Final = re.compile(
 _END: Final = b"; \t\r\n"
 _SPECIAL: Final = re.compile(r";|--|/\*")
 """What may begin a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
+_AMBIGUOUS: Final = "\\'"
+"""Here a string ends, or goes on, as the session's `standard_conforming_strings` says."""
 _CONNECTION_LOST: Final = "08006"
 _MOST_PLAIN: Final = 4_096
 _MOST_PLAIN_CHARACTERS: Final = 2_000
@@ -127,9 +130,10 @@ class Watch:
                 return
             if cursor.name is not None or not isinstance(query, str) or _SPECIAL.search(query):
                 sent = _without_frills(sent, is_named=cursor.name is not None)
-            target.executed(
-                _statement(query, sent), sent, session, nanoseconds, in_txn, _unknown, None, status
-            )
+            statement = text_told(_statement(query, sent), status)
+            if _AMBIGUOUS in statement and not session.has_standard_strings():
+                statement = REFUSED.text
+            target.executed(statement, sent, session, nanoseconds, in_txn, _unknown, None, status)
         except Exception as fault:  # noqa: BLE001 - the application must get its own error
             self.faults.say(fault)
 
@@ -145,12 +149,15 @@ class Watch:
     ) -> None:
         target = self.relay.target
         if target is not None:
+            if _AMBIGUOUS in statement and not session.has_standard_strings():
+                statement = REFUSED.text
             target.executed(statement, sent, session, nanoseconds, in_txn, answer_of, result)
         session.ran(sent)
 
     def _learn(self, text: str) -> None:
         """Remember a text that is plain."""
-        effect = effect_of(text) if len(text) <= _MOST_PLAIN_CHARACTERS else None
+        is_plain = len(text) <= _MOST_PLAIN_CHARACTERS and _AMBIGUOUS not in text
+        effect = effect_of(text) if is_plain else None
         if effect is not None:
             if len(self.plain) >= _MOST_PLAIN:
                 # An application that writes its values into the text: what comes again is soon back.

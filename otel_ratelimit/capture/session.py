@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from psycopg2 import extensions
@@ -97,7 +98,16 @@ class SessionState:
     """
 
     __slots__ = (
-        *("_base", "_before", "_has_failed", "_is_isolated", "_local", "_savepoints", "_settings"),
+        *(
+            "_base",
+            "_before",
+            "_has_failed",
+            "_is_isolated",
+            "_local",
+            "_parameter",
+            "_savepoints",
+            "_settings",
+        ),
         *("_snapshot_kept", "_wrote", "context", "database", "is_coloured"),
     )
 
@@ -107,11 +117,16 @@ class SessionState:
     _settings: Settings
 
     def __init__(self, connection: extensions.connection) -> None:
+        self._parameter: Callable[[str], str | None] = connection.get_parameter_status
         given = connection.info.dsn_parameters
         self.database: str = given.get("dbname", "")
         who_and_where = [given.get(name, "") for name in _WHO_AND_WHERE]
         self._base = b"\0".join(text.encode() for text in (*who_and_where, connection.encoding))
         self.reset()
+
+    def has_standard_strings(self) -> bool:
+        """Whether backslashes in strings are nothing special, as the server last said."""
+        return self._parameter("standard_conforming_strings") != "off"
 
     def begins(self, status: int, isolation: int | None) -> bool:
         """Before a statement: whether its result is coloured by the transaction it stands in.

@@ -26,7 +26,7 @@ from otel_ratelimit.fingerprint.words import (
     VOLATILE_WORDS,
     WRITING_CALLS,
 )
-from otel_ratelimit.query_records import QueryTemplate
+from otel_ratelimit.query_records import REFUSED, QueryTemplate
 
 __all__ = ["TemplateCache", "hash_query", "split_statements", "statement_text"]
 
@@ -34,15 +34,17 @@ MOST_TEMPLATE_CHARACTERS: Final = 10_000
 """As much of a template's text is kept; its hash is over all of it."""
 _CUT: Final = " …"
 _VALUES: Final = r"""
-    (?P<string>(?<![\w$])[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z) | '(?:[^']++|'')*+(?:'|\Z))
-  | (?P<kept>"(?:[^"]++|"")*+(?:"|\Z) | --[^\n]*+)
-  | (?<![\w$.])(?P<number>\d++(?:\.\d++)?)(?![\w.])
+    (?P<string>'(?:[^']++|'')*+(?:'|\Z))
+  | (?P<kept>"(?:[^"]++|"")*+(?:"|\Z) | --[^\n\r]*+)
+  | (?<![\w$.])(?P<number>[0-9]++(?:\.[0-9]++)?)(?![\w.])
     """
 """Strings and plain numbers, and what may hold something that looks like one."""
-_COLUMNS: Final = r"(?P<column>(?:\b[bB][yY]|[(,])\s*+\d{1,4}+(?![\w.])) |"
+_COLUMNS: Final = r"(?P<column>(?:\b[bB][yY]|[(,])[ \t\n\r\f\v]*+[0-9]{1,4}+(?![\w.])) |"
 """What may be the number of a column that is ordered or grouped by."""
-_UNSURE: Final = re.compile(r"/\*|[\d$][eE]'|\$(?:[^\W\d]\w*+)?\$")
-"""Comments nest, which no pattern can follow; an E or a dollar may end one thing or begin a string."""
+_UNSURE: Final = re.compile(r"/\*|\$(?:[^\W\d]\w*+)?\$|[eE]'|[^\x00-\x7f\w]")
+"""Comments nest, which no pattern can follow; an E or a dollar may end one thing or begin a string; beyond
+ASCII a name may have any character.
+"""
 _FLAGS: Final = re.VERBOSE | re.DOTALL
 _VALUE: Final = re.compile(_VALUES, _FLAGS)
 _VALUE_NOT_COLUMN: Final = re.compile(_COLUMNS + _VALUES, _FLAGS)
@@ -63,9 +65,12 @@ def hash_query(sql: Any) -> QueryTemplate:
         cannot be read as SQL is a template of its own; nothing raises.
     """
     statement = list(tokens(statement_text(sql)))
-    text = normalise(statement)
     words = words_of(statement)
     operation = _operation(words)
+    if operation == "set":
+        statement, words = _without_value(statement, words)
+    text = normalise(statement)
+    named, written = tables(statement, operation)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return QueryTemplate(
         hash=int.from_bytes(digest, "big", signed=True),
@@ -73,7 +78,8 @@ def hash_query(sql: Any) -> QueryTemplate:
         if len(text) <= MOST_TEMPLATE_CHARACTERS
         else text[: MOST_TEMPLATE_CHARACTERS - len(_CUT)] + _CUT,
         operation=operation,
-        tables=tables(statement, operation),
+        tables=tuple(sorted(named)),
+        written=tuple(sorted(written)),
         is_write=_is_write(words, operation),
         volatile=_is_volatile(statement, words),
     )
@@ -120,6 +126,8 @@ class TemplateCache:
 
     def __call__(self, text: str) -> QueryTemplate:
         """The template of `text`."""
+        if text == REFUSED.text:
+            return REFUSED
         known = self._templates.get(text)
         if known is not None:
             self._templates.move_to_end(text)
@@ -157,7 +165,7 @@ def without_values(text: str) -> str:
 def _emptied(found: re.Match[str]) -> str:
     value = found[0]
     if found.lastgroup == "number":
-        return "0"
+        return "0.0"  # which no column has
     if found.lastgroup == "string" and value.endswith("'"):
         return "''"
     return value
@@ -187,6 +195,16 @@ def _composed(sql: Any) -> Iterator[str]:
         yield "%s"
 
 
+def _without_value(statement: list[Token], words: list[str]) -> tuple[list[Token], list[str]]:
+    """SET without what is set, which needs no quotes."""
+    for index, word in enumerate(words[2:12], start=2):
+        if word in ("=", "to"):
+            end = statement[index].end
+            placeholder = Token(Kind.PARAMETER, "?", end, end)
+            return [*statement[: index + 1], placeholder], [*words[: index + 1], "?"]
+    return statement, words
+
+
 def _has_token(text: str) -> bool:
     return next(tokens(text), None) is not None
 
@@ -207,12 +225,17 @@ def _at_top(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
+_BEGINS_READING: Final = READING | {"with", "(", ";"}
+
+
 def _is_write(words: Sequence[str], operation: str) -> bool:
     if operation not in READING:
         return True
+    pairs = set(pairwise(words))
+    if any(before == ";" and word not in _BEGINS_READING for before, word in pairs):
+        return True
     if operation == "copy" and "from" in _at_top(words):
         return True
-    pairs = set(pairwise(words))
     if operation == "explain":
         return "analyze" in words and not {"insert", "update", "delete", "merge"}.isdisjoint(words)
     if operation not in ("select", "values", "table", "copy"):
@@ -232,6 +255,6 @@ def _is_volatile(statement: Sequence[Token], words: Sequence[str]) -> bool:
         is_called = index + 1 < len(words) and words[index + 1] == "("
         if is_called and word in VOLATILE_CALLS:
             return True
-        if word in VOLATILE_WORDS and not (index and words[index - 1] == "."):
+        if word in VOLATILE_WORDS and not (index and words[index - 1] in (".", "as")):
             return True
     return False

@@ -2,7 +2,7 @@
 
 PostgreSQL's documentation, "Lexical Structure", and the placeholders of psycopg. Linear in the text's
 length: no repetition here ever gives back what it has taken. Whatever is not ended extends to the end of
-the text.
+the text. `standard_conforming_strings` is taken to be on, as it is since PostgreSQL 9.1.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Token(NamedTuple):
 
 _TOKEN: Final = re.compile(
     r"""
-    (?P<blank>\s++ | --[^\n]*+)
+    (?P<blank>[ \t\n\r\f\v]++ | --[^\n\r]*+)
   | (?P<comment>/\*)
   | (?P<escaped>[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z|\\\Z))
   | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+(?:'|\Z))
   | (?P<name>(?:[uU]&)?"(?:[^"]++|"")*+(?:"|\Z))
-  | (?P<word>[^\W\d][\w$]*+)
+  | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+)
   | (?P<parameter>\$\d++ | %[sbt](?!\w) | %\([^()%]*+\)[sbt] | \?(?![|&\-?]))
-  | (?P<dollar>\$(?:[^\W\d]\w*+)?\$)
+  | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*+)?\$)
   | (?P<number>0[xX][\da-fA-F_]++|0[oO][0-7_]++|0[bB][01_]++
       |(?:\d[\d_]*+(?:\.(?!\.)[\d_]*+)?|\.\d[\d_]*+)(?:[eE][+-]?\d++)?)
   | (?P<punctuation>::|:=|[(),;\[\].:{}])
@@ -55,10 +55,14 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""An operator has at most 63 characters; without that limit a run of signs would be read again for each."""
+"""An operator has at most 63 characters; without that limit a run of signs would be read again for each.
+Whatever is not ASCII may be part of a name.
+"""
+_GOES_ON: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+)*+'")
+"""What stands between two parts of one string; the second one is like the first."""
+_ESCAPED_PART: Final = re.compile(r"(?:[^'\\]++|\\.|'')*+(?:'|\Z|\\\Z)", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _KINDS: Final = {
-    "escaped": Kind.STRING,
     "string": Kind.STRING,
     "name": Kind.NAME,
     "word": Kind.WORD,
@@ -87,6 +91,11 @@ def tokens(text: str) -> Iterator[Token]:
         elif group == "dollar":
             closing = text.find(found[0], position)
             position = end if closing < 0 else closing + len(found[0])
+            yield Token(Kind.STRING, text[start:position], start, position)
+        elif group == "escaped":
+            while text[position - 1] == "'" and (goes_on := _GOES_ON.match(text, position)):
+                part = _ESCAPED_PART.match(text, goes_on.end())
+                position = part.end() if part is not None else end
             yield Token(Kind.STRING, text[start:position], start, position)
         elif group == "operator":
             position = start + len(_operator(found[0]))

@@ -8,6 +8,7 @@ parentheses and the two ways to write "not equal".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 from typing import Final
 
 from otel_ratelimit.fingerprint.lexer import Kind, Token
@@ -25,6 +26,7 @@ _LISTS_ON: Final = frozenset({"by", "rollup", "cube", "sets", "(", ","})
 """Before a parenthesis in which what is grouped or ordered by goes on."""
 _MOST_DIGITS: Final = 4
 """A query has no more columns than 1,664."""
+_GOES_WITH_ORDINAL: Final = frozenset({"asc", "desc", "nulls", "using"})
 _ENDS_LIST: Final = frozenset(
     {
         *("limit", "offset", "fetch", "for", "having", "window", "union", "intersect", "except"),
@@ -42,6 +44,21 @@ def normalise(statement: Iterable[Token]) -> str:
     return writer.text()
 
 
+class Cast(Enum):
+    """Where in the type of a cast it stands."""
+
+    NONE = auto()
+    TYPE = auto()
+    """A name must follow."""
+    BEHIND = auto()
+    WITHIN = auto()
+    """In the parenthesis or bracket behind the name."""
+
+
+_AFTER_TYPE: Final = {".": Cast.TYPE, "(": Cast.WITHIN, "[": Cast.WITHIN}
+_BEFORE_ROW: Final = frozenset({"values", ",", "(", "["})
+
+
 class _Writer:
     """Parts of the text so far, and which list or row is being written."""
 
@@ -55,14 +72,19 @@ class _Writer:
         """By depth: how many parts the row has that came last."""
         self._selects: list[bool] = [False]
         """By depth: whether it is a query; elsewhere ORDER BY 1 orders by a constant."""
-        self._orders: list[bool] = [False]
-        """By depth: whether columns are listed there that a number may stand for."""
+        self._orders: list[str] = [""]
+        """By depth: `order` or `group` where columns are listed there that a number may stand for."""
+        self._lists: list[bool] = [False]
+        """By depth: whether it is a list of values, where a literal's type makes no other template."""
+        self._cast = Cast.NONE
         self._ordinal = -1
         """Where the number stands that came last, if it may be a column's."""
         self._after_string = False
 
     def add(self, token: Token) -> None:
         kind = token.kind
+        if self._cast is not Cast.NONE and self._is_of_cast(token):
+            return
         if kind in _LITERALS:
             if kind is Kind.NUMBER:
                 self._number(token.text)
@@ -95,12 +117,14 @@ class _Writer:
         if word in CONSTANTS and self._is_constant(word, before):
             self._put(PLACEHOLDER)
             return
+        if self._ordinal == len(parts) - 1 >= 0 and word not in _ENDS_LIST | _GOES_WITH_ORDINAL:
+            parts[-1] = PLACEHOLDER
         if word == "by":
-            self._orders[-1] = self._selects[-1] and before in ("order", "group")
+            self._orders[-1] = before if self._selects[-1] and before in ("order", "group") else ""
         elif word in _ENDS_LIST:
-            self._orders[-1] = False
+            self._orders[-1] = ""
             if word == "select":
-                self._selects[-1] = True
+                self._selects[-1], self._lists[-1] = True, False
         self._rows_begin[-1] = word == "values"
         self._row[-1] = 0
         self._put(word, is_name=word not in BEFORE_OPERAND)
@@ -129,23 +153,30 @@ class _Writer:
             self._open(mark)
         elif mark in _CLOSING and self._opened:
             self._put(mark)
-            for by_depth in (self._rows_begin, self._row, self._selects, self._orders):
+            for by_depth in (self._rows_begin, self._row, self._selects, self._orders, self._lists):
                 by_depth.pop()
             self._close(self._opened.pop())
         else:
             if self._ordinal == len(self._parts) - 1 >= 0 and mark not in ",;":
                 self._parts[-1] = PLACEHOLDER  # part of an expression after all
+            if mark == "::" and self._lists[-1] and self._parts[-1:] == [PLACEHOLDER]:
+                self._cast = Cast.TYPE
+                return
             self._put("%" if mark == "%%" else mark)
 
     def _open(self, mark: str) -> None:
         before = self._parts[-1] if self._parts else ""
-        goes_on = self._orders[-1] and before in _LISTS_ON
+        # GROUP BY (1, 2) lists columns; ORDER BY (a, 2) is by a row.
+        goes_on = self._orders[-1] == "group" and before in _LISTS_ON
         is_distinct = before == "on" and self._parts[-2:-1] == ["distinct"]
+        is_row = before in _BEFORE_ROW and (self._rows_begin[-1] or self._lists[-1])
+        is_list = before in ("in", "array") or is_row
         self._opened.append(len(self._parts))
-        self._rows_begin.append(False)
+        self._rows_begin.append(before == "in")
         self._row.append(0)
         self._selects.append(False)
-        self._orders.append(goes_on or is_distinct)
+        self._orders.append("group" if goes_on or is_distinct else "")
+        self._lists.append(is_list)
         self._put(mark)
 
     def _close(self, begin: int) -> None:
@@ -158,6 +189,10 @@ class _Writer:
         if before in ("in", "array") and length > len("(?)"):
             if all(parts[index] in _OF_A_LIST for index in range(begin + 1, len(parts) - 1)):
                 self._cut(begin + 2, len(parts) - 1)
+            length = len(parts) - begin
+        if before == "array" and self._lists[-1] and length == len("[?]"):
+            self._cut(begin - 1, len(parts))
+            self._put(PLACEHOLDER)
         elif self._rows_begin[-1] and parts[begin] == "(":
             if (
                 before == ","
@@ -166,6 +201,17 @@ class _Writer:
             ):
                 self._cut(begin - 1, len(parts))
             self._row[-1] = length
+
+    def _is_of_cast(self, token: Token) -> bool:
+        """Whether `token` is part of the type that a literal in a list is cast to, which is left out."""
+        text, state = token.text, self._cast
+        if state is Cast.TYPE:
+            self._cast = Cast.BEHIND if token.kind in _NAMES else Cast.NONE
+        elif state is Cast.BEHIND:
+            self._cast = _AFTER_TYPE.get(text, Cast.NONE)
+        elif text in _CLOSING:
+            self._cast = Cast.BEHIND
+        return self._cast is not Cast.NONE
 
     def _wants_operand(self, index: int) -> bool:
         part = self._parts[index]

@@ -19,14 +19,35 @@ _ENDING: Final = frozenset(
 )
 """What a list of tables cannot go on behind."""
 _SKIPPED: Final = frozenset({"only", "lateral", "table", "if", "not", "exists", "concurrently"})
+_MOST_SKIPPED: Final = 16
+_CURSORS: Final = frozenset({"fetch", "move", "close", "import", "listen", "notify", "unlisten"})
+"""What names no table behind FROM."""
+_CHANGING: Final = frozenset(
+    {
+        "select",
+        "values",
+        "table",
+        "insert",
+        "update",
+        "delete",
+        "merge",
+        "truncate",
+        "copy",
+        "refresh",
+        "explain",
+    }
+)
+"""What writes some of the tables that it names; other statements change all of them, or none."""
 _NO_NAMES: Final = BEFORE_OPERAND | {"values"}
 _NOT_A_TABLES_UPDATE: Final = frozenset({"for", "key", "do", "on", "of", "or"})
 
 
-def tables(statement: Sequence[Token], operation: str) -> tuple[str, ...]:
-    """Names of tables, sorted, each once; `operation` is the statement's first word."""
+def tables(statement: Sequence[Token], operation: str) -> tuple[set[str], set[str]]:
+    """Names of tables, and of those the ones that are written; `operation` is the statement's first word."""
+    if operation in _CURSORS:
+        return set(), set()
     words = [token.text.lower() if token.kind is Kind.WORD else token.text for token in statement]
-    found: set[str] = set()
+    found = _Found(statement, words, operation)
     calls: list[str] = []
     listing = [False]
     for index, word in enumerate(words):
@@ -39,40 +60,67 @@ def tables(statement: Sequence[Token], operation: str) -> tuple[str, ...]:
             calls.pop()
             listing.pop()
         elif word == "," and listing[-1]:
-            _add(statement, words, index + 1, found)
+            found.add(index + 1, is_written=operation == "truncate")
         elif statement[index].kind is Kind.WORD or word == ";":
             if word in _ENDING:
                 listing[-1] = False
-            if word in _LISTING and _lists(word, before, calls, operation):
-                listing[-1] = True
-                _add(statement, words, index + 1, found, is_target=word == "table")
-            elif index == 0 and operation == "copy" and words[1:2] != ["("]:
-                _add(statement, words, index + 1, found, is_target=True)
-            elif word in _NAMING and not (word == "update" and before in _NOT_A_TABLES_UPDATE):
-                _add(statement, words, index + 1, found, is_target=word == "into")
-    return tuple(sorted(found - _ctes(words)))
+            listing[-1] |= found.see(index, before, calls[-1] if calls else "")
+    named = found.named - _ctes(words)
+    return named, (named & found.written if operation in _CHANGING else named)
 
 
-def _lists(word: str, before: str, calls: Sequence[str], operation: str) -> bool:
-    if word == "from":
-        if operation == "copy" and not calls:  # a file
-            return False
-        return before != "distinct" and not (calls and calls[-1] in FROM_WITHIN)
-    if word == "using":
-        return operation in {"delete", "merge"}
-    return True
+class _Found:
+    """The tables found so far."""
 
+    def __init__(self, statement: Sequence[Token], words: Sequence[str], operation: str) -> None:
+        self._statement = statement
+        self._words = words
+        self._operation = operation
+        self.named: set[str] = set()
+        self.written: set[str] = set()
 
-def _add(
-    statement: Sequence[Token], words: Sequence[str], index: int, found: set[str], *, is_target: bool = False
-) -> None:
-    """The table that `index` begins with, if it is one and not a function or a subquery."""
-    while index < len(words) and (words[index] in _SKIPPED or words[index] == "("):
-        index += 1
-    name, index = _name(statement, index)
-    is_call = index < len(words) and words[index] == "(" and not is_target
-    if name and not is_call:
-        found.add(name)
+    def see(self, index: int, before: str, call: str) -> bool:
+        """Add the table that the word at `index` announces; whether more may come, with commas between.
+
+        Args:
+            index: of the word.
+            before: the word before it.
+            call: what stands before the parenthesis around it; empty where there is none.
+        """
+        word, operation = self._words[index], self._operation
+        if word in _LISTING and self._lists(word, before, call):
+            is_written = before == "delete" or operation == "truncate"
+            self.add(index + 1, is_target=word == "table", is_written=is_written)
+            return True
+        if word in _NAMING and not (word == "update" and before in _NOT_A_TABLES_UPDATE):
+            self.add(index + 1, is_target=word == "into", is_written=word != "join")
+        elif index == 0 and operation == "copy" and self._words[1:2] != ["("]:
+            self.add(1, is_target=True, is_written=True)
+        elif word == "view" and operation == "refresh":
+            self.add(index + 1, is_written=True)
+        return False
+
+    def _lists(self, word: str, before: str, call: str) -> bool:
+        if word == "from":
+            if self._operation == "copy" and not call:  # a file
+                return False
+            return before != "distinct" and call not in FROM_WITHIN
+        if word == "using":
+            return self._operation in {"delete", "merge"}
+        return True
+
+    def add(self, index: int, *, is_target: bool = False, is_written: bool = False) -> None:
+        """The table that `index` begins with, if it is one and not a function or a subquery."""
+        words = self._words
+        end = index + _MOST_SKIPPED
+        while index < min(len(words), end) and (words[index] in _SKIPPED or words[index] == "("):
+            index += 1
+        name, index = _name(self._statement, index)
+        is_call = index < len(words) and words[index] == "(" and not is_target
+        if name and not is_call:
+            self.named.add(name)
+            if is_written:
+                self.written.add(name)
 
 
 def _name(statement: Sequence[Token], index: int) -> tuple[str, int]:

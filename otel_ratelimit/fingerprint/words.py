@@ -47,7 +47,7 @@ VOLATILE_CALLS: Final = frozenset(
 
 VOLATILE_WORDS: Final = frozenset(
     """current_timestamp current_date current_time localtime localtimestamp current_user session_user
-    current_role user
+    current_role user system_user current_schema
     """.split()
 )
 """Functions that are called without parentheses."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
+from otel_ratelimit.query_records import REFUSED
+
 OK: Final = "ok"
 
 
@@ -31,6 +33,17 @@ Answer = tuple[int | None, int | None]
 """Rows returned or touched, and bytes of the result; None where unknown."""
 AnswerOf = Callable[[Any, bool], Answer]
 """Asked with a result, and whether its bytes are wanted."""
+
+
+_NOT_UNDERSTOOD: Final = "42"
+"""Class of SQLSTATE: syntax error or access rule violation."""
+_NO_RIGHT: Final = "42501"
+
+
+def text_told(statement: str, status: str) -> str:
+    """The text to tell of a statement with, which ended with `status`."""
+    is_understood = status[:2] != _NOT_UNDERSTOOD or status == _NO_RIGHT
+    return statement if is_understood else REFUSED.text
 
 
 class QueryObserver(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from otel_ratelimit.fingerprint.lexer import Kind, Token
@@ -102,9 +103,16 @@ def _defined(statement: Statement) -> tuple[int, ...]:
     return statement.defined
 
 
+def _casts(statement: Statement) -> tuple[str, ...]:
+    """The types that literals are cast to; in lists of values templates do without."""
+    parts = [part.text.lower() for part in statement.tokens]
+    return tuple(after for before, after in pairwise(parts) if before == "::")
+
+
 FINER: dict[str, Callable[[Statement], Hashable]] = {
     "lists and rows of other lengths": _literals,
     "literals of other types": _literal_types,
+    "casts of literals in lists and rows": _casts,
     "a sign before a literal with a cast": _signed_casts,
     "a name that was defined anew between": _defined,
 }

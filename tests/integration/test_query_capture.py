@@ -401,6 +401,31 @@ def test_an_error_reaches_the_application_and_is_seen_with_its_sqlstate(connecti
     assert seen.executions == []
 
 
+def test_of_a_statement_that_the_server_cannot_read_no_text_is_told(connection, cursor, seen):
+    connection.autocommit = True
+    for statement in (
+        "SELECT name FROM jobs WHERE name = 'O'Brien sekrit'",
+        'SELECT name FROM jobs WHERE name = "sekrit"',
+        "SELECT name FROM jobs WHERE name = sekrit",
+        "SELECT 123sekrit456",
+        "SELECT :sekrit",
+    ):
+        with pytest.raises(psycopg2.ProgrammingError):
+            cursor.execute(statement)
+    assert seen.statements == ["<refused>"] * 5
+    assert {execution.status[:2] for execution in seen.executions} == {"42"}
+
+
+def test_where_strings_are_not_standard_no_text_with_a_backslash_is_told(cursor, seen):
+    for _ in range(2):
+        cursor.execute(r"SELECT 'C:\', 'sekrit'")
+    cursor.execute("SET standard_conforming_strings = off")
+    cursor.execute(r"SELECT 'it\'s sekrit'")
+    assert cursor.fetchall() == [("it's sekrit",)]
+    assert seen.statements[2:] == ["SET standard_conforming_strings = off", "<refused>"]
+    assert "refused" not in "".join(seen.statements[:2])
+
+
 def test_a_fault_of_the_observer_reaches_nobody_and_is_logged_once(cursor, seen, caplog):
     def broken(*_):
         raise ZeroDivisionError

@@ -143,10 +143,9 @@ def test_writes_are_counted_by_table_without_those_that_failed():
             TemplateTotal(60, hash_query("DELETE FROM d"), "shop", 2, 2, 0),
         ]
     )
-    assert {(write.table, write.operation, write.n) for write in found} == {
-        ("a", "update", 8),
-        ("b", "update", 7),
-    }
+    assert {(write.table, write.operation, write.n) for write in found} == {("a", "update", 8)}, (
+        "b is only read"
+    )
 
 
 def test_totals_that_wait_are_summed_and_bounded(monkeypatch):
