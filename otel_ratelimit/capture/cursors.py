@@ -17,7 +17,7 @@ from psycopg2 import extensions
 
 from otel_ratelimit.capture.relay import Relay
 from otel_ratelimit.capture.session import SessionState, effect_of
-from otel_ratelimit.fingerprint import split_statements
+from otel_ratelimit.fingerprint import MOST_READ_CHARACTERS, split_statements
 from otel_ratelimit.fingerprint.comments import without_comments, without_trailing_comment
 from otel_ratelimit.query_records import REFUSED
 from otel_ratelimit.querylog.execution import Answer, AnswerOf, text_told
@@ -99,16 +99,16 @@ class Watch:
         is_named = cursor.name is not None
         sent = _without_frills(sent, is_named=is_named)
         answer_of, result = (_unknown, None) if is_named else (self.answer_of, cursor)
-        statements = split_statements(sent.decode("utf-8", "replace")) if b";" in sent else ()
+        statements = split_statements(_text(sent)) if b";" in sent else ()
         if len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
             self._tell(session, _statement(query, sent), sent, nanoseconds, in_txn, answer_of, result)
             return
         # The server counts each, and answers with the last one's result.
         share = nanoseconds // len(statements)
         for statement in statements[:-1]:
-            self._tell(session, statement, statement.encode(), share, in_txn, _unknown, None)
+            self._tell(session, statement, _bytes(statement), share, in_txn, _unknown, None)
         last = statements[-1]
-        self._tell(session, last, last.encode(), share, in_txn, answer_of, result)
+        self._tell(session, last, _bytes(last), share, in_txn, answer_of, result)
 
     def failed(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -286,7 +286,8 @@ def _without_frills(sent: bytes, *, is_named: bool) -> bytes:
         sent = _DECLARE.sub(b"", sent, count=1)
     if b"/*" in sent:
         sent = without_trailing_comment(sent)
-    if b"/*" in sent or b"--" in sent:
+    # In a long one a comment is part of the question: looking for it would take longer than asking.
+    if len(sent) <= MOST_READ_CHARACTERS and (b"/*" in sent or b"--" in sent):
         sent = without_comments(sent)
     return sent.rstrip(_END)
 
@@ -294,10 +295,19 @@ def _without_frills(sent: bytes, *, is_named: bool) -> bytes:
 def _statement(query: object, sent: bytes) -> str:
     """What code ran: the text as the application wrote it, if it is one."""
     if not isinstance(query, str):
-        return sent.decode("utf-8", "replace")
+        return _text(sent)
     if query.rstrip().endswith("*/"):
         return without_trailing_comment(query.encode(errors="replace")).decode()
     return str.__str__(query)
+
+
+def _text(sent: bytes) -> str:
+    """As text that can be turned back, whatever the encoding."""
+    return sent.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _unknown(_result: object, _is_measured: bool) -> Answer:

@@ -32,6 +32,10 @@ __all__ = ["TemplateCache", "hash_query", "split_statements", "statement_text"]
 
 MOST_TEMPLATE_CHARACTERS: Final = 10_000
 """As much of a template's text is kept; its hash is over all of it."""
+MOST_READ_CHARACTERS: Final = 16_000
+"""Of longer statements, which are lists of values nearly always, the rest is not read: that takes a second a
+megabyte, and holds the interpreter's lock meanwhile.
+"""
 _CUT: Final = " …"
 _VALUES: Final = r"""
     (?P<string>'(?:[^']++|'')*+(?:'|\Z))
@@ -45,13 +49,18 @@ _UNSURE: Final = re.compile(r"/\*|\$(?:[^\W\d]\w*+)?\$|[eE]'|[^\x00-\x7f\w]")
 """Comments nest, which no pattern can follow; an E or a dollar may end one thing or begin a string; beyond
 ASCII a name may have any character.
 """
+_NOT_BETWEEN: Final = re.compile(
+    r"""(?<![\w$])[eE]'(?:[^'\\]++|\\.|'')*+' | '(?:[^']++|'')*+' | "(?:[^"]++|"")*+"
+    | --[^\n\r]*+ | /\*.*?\*/ | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*+)?)\$.*?\$(?P=tag)\$ | ;""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Semicolons, and what may hold some that end nothing."""
 _FLAGS: Final = re.VERBOSE | re.DOTALL
 _VALUE: Final = re.compile(_VALUES, _FLAGS)
 _VALUE_NOT_COLUMN: Final = re.compile(_COLUMNS + _VALUES, _FLAGS)
 _HAS_COLUMNS: Final = re.compile(r"\b(?:by|on)\b", re.IGNORECASE)
 _MOST_CACHED: Final = 4_096
 _MOST_CACHED_CHARACTERS: Final = 8_000_000
-_MOST_CHARACTERS_OF_ONE: Final = 100_000
 
 
 def hash_query(sql: Any) -> QueryTemplate:
@@ -62,14 +71,21 @@ def hash_query(sql: Any) -> QueryTemplate:
 
     Returns:
         The template. `hash` is the first 64 bits of the BLAKE2b hash of its whole text, signed. Whatever
-        cannot be read as SQL is a template of its own; nothing raises.
+        cannot be read as SQL is a template of its own; nothing raises. Of more than `MOST_READ_CHARACTERS`
+        the rest is not read.
     """
-    statement = list(tokens(statement_text(sql)))
+    text = statement_text(sql)
+    return template_of(text[:MOST_READ_CHARACTERS], is_cut=len(text) > MOST_READ_CHARACTERS)
+
+
+def template_of(text: str, *, is_cut: bool = False) -> QueryTemplate:
+    """As `hash_query`, of a text that is read whole; `is_cut` if there was more of it."""
+    statement = list(tokens(text))
     words = words_of(statement)
     operation = _operation(words)
     if operation == "set":
         statement, words = _without_value(statement, words)
-    text = normalise(statement)
+    text = normalise(statement, is_cut=is_cut)
     named, written = tables(statement, operation)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return QueryTemplate(
@@ -86,7 +102,12 @@ def hash_query(sql: Any) -> QueryTemplate:
 
 
 def split_statements(text: str) -> tuple[str, ...]:
-    """The statements of a text with semicolons between them; those within a function's body are one."""
+    """The statements of a text with semicolons between them; those within a function's body are one.
+
+    Long texts are looked through more quickly, and for the usual ways to write them only.
+    """
+    if len(text) > MOST_READ_CHARACTERS:
+        return tuple(statement for statement in _roughly_split(text) if _has_token(statement))
     found: list[str] = []
     begin, depth, blocks = 0, 0, 0
     before = ""
@@ -104,6 +125,15 @@ def split_statements(text: str) -> tuple[str, ...]:
         before = word
     found.append(text[begin:].strip())
     return tuple(statement for statement in found if _has_token(statement))
+
+
+def _roughly_split(text: str) -> Iterator[str]:
+    begin = 0
+    for found in _NOT_BETWEEN.finditer(text):
+        if found[0] == ";":
+            yield text[begin : found.start()].strip()
+            begin = found.end()
+    yield text[begin:].strip()
 
 
 class TemplateCache:
@@ -132,7 +162,7 @@ class TemplateCache:
         if known is not None:
             self._templates.move_to_end(text)
             return known
-        if len(text) > _MOST_CHARACTERS_OF_ONE:
+        if len(text) > MOST_READ_CHARACTERS:
             return hash_query(text)
         shape = without_values(text)
         template = self._templates.get(shape)

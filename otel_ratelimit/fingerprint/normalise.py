@@ -15,6 +15,7 @@ from otel_ratelimit.fingerprint.lexer import Kind, Token
 from otel_ratelimit.fingerprint.words import BEFORE_OPERAND, CONSTANTS, RESERVED
 
 PLACEHOLDER: Final = "?"
+UNFINISHED: Final = "…"
 _LITERALS: Final = frozenset({Kind.STRING, Kind.NUMBER, Kind.PARAMETER})
 _NAMES: Final = frozenset({Kind.WORD, Kind.NAME})
 _OPENING: Final = frozenset({"(", "["})
@@ -36,11 +37,18 @@ _ENDS_LIST: Final = frozenset(
 """What a list of columns to order or group by cannot go on behind."""
 
 
-def normalise(statement: Iterable[Token]) -> str:
-    """The template's text; of several statements with a semicolon between them."""
+def normalise(statement: Iterable[Token], *, is_cut: bool = False) -> str:
+    """The template's text; of several statements with a semicolon between them.
+
+    Args:
+        statement: its tokens.
+        is_cut: whether there were more; what is left unfinished by that is no part of the template.
+    """
     writer = _Writer()
     for token in statement:
         writer.add(token)
+    if is_cut:
+        writer.break_off()
     return writer.text()
 
 
@@ -99,6 +107,23 @@ class _Writer:
             self._put(_unquoted(token.text), is_name=True)
         else:
             self._mark(token.text)
+
+    def break_off(self) -> None:
+        """Leave out what is unfinished in lists of values: how much of it there is depends on the values."""
+        while self._opened:
+            for by_depth in (self._rows_begin, self._row, self._selects, self._orders, self._lists):
+                by_depth.pop()
+            begin = self._opened.pop()
+            before = self._parts[begin - 1] if begin else ""
+            if self._lists[-1] or (self._rows_begin[-1] and before == ","):
+                self._cut(max(begin - 1, 0), len(self._parts))
+            elif before in ("in", "array", "values", ","):
+                self._cut(begin + 1, len(self._parts))
+        if self._parts[-1:] == [","]:
+            self._cut(len(self._parts) - 1, len(self._parts))
+        # Rows are as good as complete: what comes behind them is seldom there, and short.
+        if not self._rows_begin[-1]:
+            self._put(UNFINISHED)
 
     def text(self) -> str:
         parts, names = self._parts, self._is_name

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 
 from otel_ratelimit.fingerprint import (
+    MOST_READ_CHARACTERS,
     MOST_TEMPLATE_CHARACTERS,
     TemplateCache,
     hash_query,
     split_statements,
+    template_of,
     without_values,
 )
 from otel_ratelimit.fingerprint.words import RESERVED
@@ -289,7 +291,7 @@ def test_the_template_is_readable_and_its_hash_64_bits():
 
 
 def test_a_long_text_is_cut_and_its_hash_is_not():
-    long, longer = "SELECT " + ", ".join(f"c{n}" for n in range(5000)), None
+    long, longer = "SELECT " + ", ".join(f"c{n}" for n in range(2200)), None
     longer = f"{long}, last"
     assert len(hash_query(long).text) == MOST_TEMPLATE_CHARACTERS
     assert hash_query(long).hash != hash_query(longer).hash
@@ -324,6 +326,7 @@ HOSTILE += [begin + opening * 75_000 + closing * 75_000 for begin, opening, clos
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:6].encode("unicode_escape").decode())
 def test_no_text_takes_for_ever(text):
+    template_of(text)
     hash_query(text)
     without_values(text)
     split_statements(text)
@@ -436,6 +439,39 @@ def test_a_cache_answers_as_without_and_stays_within_its_bounds():
     huge = "SELECT " + "1, " * 50_000 + "1"
     assert cache(huge) == hash_query(huge)
     assert len(cache) <= 50
+
+
+BULK = [
+    "INSERT INTO t (a, b) VALUES {} ON CONFLICT DO NOTHING",
+    "SELECT a FROM t WHERE b IN ({})",
+    "SELECT a FROM t WHERE b = ANY(ARRAY[{}])",
+    "SELECT a FROM t WHERE (a, b) IN ({}) AND c = 1",
+]
+
+
+@pytest.mark.parametrize("text", BULK)
+def test_bulks_of_any_length_and_values_are_one_template(text):
+    draw = random.Random(text)
+    row = "({}, '{}')" if "(a, b)" in text else "{}"
+    found = set()
+    for _ in range(30):
+        values = ", ".join(
+            row.format(draw.randrange(10 ** draw.randrange(1, 9)), "x'';" * draw.randrange(9))
+            for _ in range(draw.randrange(3_000, 5_000))
+        )
+        found.add(hash_query(text.format(values)).text)
+    assert len(found) == 1
+    [template] = found
+    assert len(template) < 60
+    assert template.endswith("values (?, ?)" if "INSERT" in text else "…")
+
+
+def test_a_long_text_of_several_is_taken_apart_in_the_same_places():
+    one = "UPDATE t SET a = 'x;''y', b = E'\\';', c = $q$;$q$ WHERE \"d;\" = 1 -- ;\n"
+    text = ";".join([one] * 500)
+    assert len(text) > MOST_READ_CHARACTERS
+    assert split_statements(text) == (*[one.strip()] * 500,)
+    assert split_statements(one) == (one.strip(),)
 
 
 def test_statements_are_taken_apart_where_postgresql_does():
