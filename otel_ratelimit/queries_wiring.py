@@ -66,6 +66,7 @@ class Queries:
             trace_id,
             QueryTelemetry(meter),
             lambda: worker.wake(_TASK),
+            worker.ensure_started,
             process=_process_name,
             flush_interval=policy.flush_interval,
         )

@@ -64,7 +64,8 @@ class _Connect:
     def __init__(self, original: Callable[..., Any]) -> None:
         self.original = original
         self.relay = Relay()
-        ours = capturing_connection(capturing_cursor(Watch(self.relay, answer_reader())))
+        self.watch = Watch(self.relay, answer_reader())
+        ours = capturing_connection(capturing_cursor(self.watch))
         self._ours = ours
         self._classes: dict[Any, Any] = {extensions.connection: ours}
 

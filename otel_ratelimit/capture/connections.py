@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from psycopg2 import extensions
 
-from otel_ratelimit.capture.cursors import SESSION
+from otel_ratelimit.capture.cursors import SESSION, named_as
 from otel_ratelimit.capture.session import SessionState
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
             if session is not None:
                 session.reset()
 
-    return CapturingConnection
+    return named_as(CapturingConnection, extensions.connection)
 
 
 def _settled(connection: extensions.connection) -> SessionState | None:

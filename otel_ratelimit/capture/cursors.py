@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg2
 from psycopg2 import extensions
@@ -22,6 +22,8 @@ from otel_ratelimit.fingerprint.comments import without_comments, without_traili
 from otel_ratelimit.query_records import REFUSED
 from otel_ratelimit.querylog.execution import Answer, AnswerOf, text_told
 from otel_ratelimit.querylog.faults import Faults
+
+T = TypeVar("T")
 
 SESSION: Final = "otel_ratelimit_session"
 """The attribute of our connections that holds their `SessionState`."""
@@ -206,9 +208,9 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a
             else:
                 watch.ran(self, session, query, took, in_txn)
 
-        def callproc(self, procname: Any, parameters: Any = None) -> Any:
+        def callproc(self, *args: Any, **kwargs: Any) -> Any:
             with _Run(self, watch).whole():
-                return super().callproc(procname, parameters)
+                return super().callproc(*args, **kwargs)
 
         def copy_from(self, *args: Any, **kwargs: Any) -> None:
             with _Run(self, watch).whole():
@@ -230,7 +232,17 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a
                 run.failed(query, error)
                 raise
 
-    return CapturingCursor
+    return named_as(CapturingCursor, extensions.cursor)
+
+
+def named_as(ours: type[T], psycopg2s: type) -> type[T]:
+    """`ours`, which says that it is psycopg2's own: who prints an object is to see what it is to him."""
+    ours.__name__, ours.__qualname__, ours.__module__ = (
+        psycopg2s.__name__,
+        psycopg2s.__qualname__,
+        psycopg2s.__module__,
+    )
+    return ours
 
 
 class _Run:

@@ -38,6 +38,9 @@ DURATION_SAMPLE: Final = 64
 _QUESTIONS: Final = frozenset({"sel", "wit", "val", "tab", "ins", "upd", "del", "mer", "cal"})
 """How statements begin that make a pattern, unlike savepoints and the like."""
 
+START_AFTER: Final = 8
+"""Executions after which the background thread is started where no request has done so, as in a worker."""
+
 Queued = tuple[Window, bytes, Told]
 """Window, key, and the rest."""
 _Gate = tuple[dict[bytes, "hashlib.blake2b"], bytes, frozenset[bytes], Window]
@@ -67,6 +70,7 @@ class Intake:
         listener: told at once.
         suspect: told of requests in which there may be a pattern.
         wake: asks for a look at the queue soon.
+        start: sees to it that somebody looks at the queue at all; asked now and then.
         clock: Unix time, seconds.
         timer: seconds, for how long all this takes.
 
@@ -75,21 +79,22 @@ class Intake:
         queue: what is kept.
         unkeyed: what waits for the secret.
         large: characters of large statements since it was set to 0.
+        has_been_told: whether there were executions, in this process or before it was forked.
     """
 
     __slots__ = (
         *(
             "_clock",
             "_draw",
+            "_gate",
             "_listener",
             "_request",
             "_sampled_out",
             "_sampled_out_reads",
             "_sampler",
-            "_suspect",
         ),
-        *("_timer", "_totals", "_trace_id", "_until_timed", "_wake", "_gate", "keys", "large", "queue"),
-        "unkeyed",
+        *("_start", "_suspect", "_timer", "_totals", "_trace_id", "_until_timed", "_wake"),
+        *("has_been_told", "keys", "large", "queue", "unkeyed"),
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
@@ -101,6 +106,7 @@ class Intake:
         listener: IntakeListener,
         suspect: Callable[[RequestQueries], None],
         wake: Callable[[], None],
+        start: Callable[[], None],
         clock: Callable[[], float],
         timer: Callable[[], float],
     ) -> None:
@@ -111,10 +117,11 @@ class Intake:
         self._listener = listener
         self._suspect = suspect
         self._wake = wake
+        self._start = start
         self._clock = clock
         self._timer = timer
         self._draw = Random().getrandbits  # noqa: S311 - nobody gains from guessing it
-        self._until_timed = DURATION_SAMPLE
+        self.has_been_told = False
         self.open(None)
         self.queue: deque[Queued] = deque()
         self.unkeyed: deque[Unkeyed] = deque()
@@ -125,6 +132,7 @@ class Intake:
         self.queue.clear()
         self.unkeyed.clear()
         self.large = 0
+        self._until_timed = START_AFTER
         self._sampled_out = count().__next__
         self._sampled_out_reads = 0
 
@@ -221,11 +229,6 @@ class Intake:
         # Reading steps as well.
         return self._sampled_out() - self._sampled_out_reads + 1
 
-    @property
-    def has_been_told(self) -> bool:
-        """Whether there was an execution in this process or, before it was forked, in its parent."""
-        return self._until_timed < DURATION_SAMPLE
-
     def _told(  # noqa: PLR0913, PLR0917 - as above
         self,
         statement: str,
@@ -256,6 +259,10 @@ class Intake:
     def _timed(self, *arguments: Any) -> None:
         # Off by a few under threads, which does not matter for a sample.
         self._until_timed = DURATION_SAMPLE
+        self.has_been_told = True
+        self._start()
+        if self.keys is None and len(self.unkeyed) <= START_AFTER:
+            self._wake()  # for the secret
         begun = self._timer()
         self.executed(*arguments)
         self._listener.captured(self._timer() - begun)

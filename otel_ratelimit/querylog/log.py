@@ -43,6 +43,10 @@ MOST_PENDING: Final = 50_000
 """Rows that wait for a database that is away."""
 BATCH_ROWS: Final = 1_000
 """Making JSON of them holds the interpreter's lock, for some milliseconds."""
+BATCH_TOTALS: Final = 2_000
+"""Templates are up to 10,000 characters each."""
+LONGEST_SECONDS: Final = 600.0
+"""As far from its window a hot key's execution may have begun to share a row."""
 CLOSE_SECONDS: Final = 5.0
 SECRET_RETRY_SECONDS: Final = 5.0
 SECRET_SECONDS: Final = 3600.0
@@ -80,6 +84,7 @@ class QueryLog:
         trace_id: of what the current thread does, 0 for none; asked outside of requests.
         listener: told what became of executions.
         wake: asks for a `tick` soon.
+        start: sees to it that there are ticks at all.
         process: names this process.
         flush_interval: seconds after which what is there is written.
         clock, monotonic, timer, new_id: instead of the real ones.
@@ -96,6 +101,7 @@ class QueryLog:
         trace_id: Callable[[], int],
         listener: QueryLogListener,
         wake: Callable[[], None],
+        start: Callable[[], None],
         *,
         process: Callable[[], str],
         flush_interval: float,
@@ -118,7 +124,7 @@ class QueryLog:
         self._ask_secret_at = 0.0
         self._patterns = Patterns(template_of)
         self.intake = Intake(
-            *(sampler, totals, request, trace_id, listener, self._suspect, wake, clock, timer),
+            *(sampler, totals, request, trace_id, listener, self._suspect, wake, start, clock, timer),
         )
         self._working = threading.Lock()
         self._delivery: Delivery[QueryBatch] = Delivery(
@@ -244,10 +250,13 @@ class QueryLog:
         template = self._template_of(told.statement)
         if key not in window.hot:
             self._cold_in_window += 1
-            if len(self._rows) < MOST_PENDING:
-                self._rows.append(cold_row(told, key, window.rate, template))
-            else:
-                self._lose(template, told.database)
+            self._add_row(cold_row(told, key, window.rate, template))
+            return
+        if not -LONGEST_SECONDS < told.started - window.start < LONGEST_SECONDS:
+            # It has run for long, or somebody has set a clock: the seconds between would be a list of zeros.
+            alone = HotRow(told, key, template)
+            alone.add(told)
+            self._add_row(alone.row())
             return
         alike = (window.start, key, told.status, told.in_txn, told.endpoint)
         row = self._hot.get(alike)
@@ -257,17 +266,16 @@ class QueryLog:
 
     def _end_window(self) -> None:
         for row in self._hot.values():
-            done = row.row()
-            if len(self._rows) < MOST_PENDING:
-                self._rows.append(done)
-            else:
-                self._lose(done.template, done.database, done.n)
+            self._add_row(row.row())
         self._hot = {}
 
-    def _lose(self, template: QueryTemplate, database: str, n: int = 1) -> None:
-        self._dropped += n
+    def _add_row(self, row: QueryRow) -> None:
+        if len(self._rows) < MOST_PENDING:
+            self._rows.append(row)
+            return
+        self._dropped += row.n
         minute = int(self._clock() // 60) * 60
-        self._pending.add([TemplateTotal(minute, template, database, 0, 0, n)])
+        self._pending.add([TemplateTotal(minute, row.template, row.database, 0, 0, row.n)])
 
     def _flush(self) -> bool:
         """Write all there is, a batch at a time."""
@@ -281,7 +289,7 @@ class QueryLog:
 
     def _next_batch(self) -> QueryBatch | None:
         rows, self._rows = self._rows[:BATCH_ROWS], self._rows[BATCH_ROWS:]
-        totals = self._pending.take()
+        totals = self._pending.take(BATCH_TOTALS)
         repeats = self._patterns.take()
         for pattern in repeats:
             self._listener.repeated(pattern)

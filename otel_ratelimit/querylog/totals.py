@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from itertools import count
+from itertools import count, islice
 from typing import Final
 
 from otel_ratelimit.query_records import QueryTemplate, TableWrite, TemplateTotal
@@ -69,7 +69,8 @@ class Totals:
         self._new: deque[Text] = deque()
         self._other = _Counter()
         self._once: OrderedDict[Text, None] = OrderedDict()
-        self._lock = threading.Lock()
+        # Taken again by the same thread where a signal's handler runs a query.
+        self._lock = threading.RLock()
         self._failed: dict[Text, int] = {}
         self._dropped: dict[Text, int] = {}
 
@@ -197,10 +198,10 @@ class PendingTotals:
             old = self._totals.get(place)
             self._totals[place] = new if old is None else _sum(old, new)
 
-    def take(self) -> tuple[TemplateTotal, ...]:
-        """All of them."""
-        totals, self._totals = self._totals, {}
-        return tuple(totals.values())
+    def take(self, most: int) -> tuple[TemplateTotal, ...]:
+        """As many of them, the oldest first."""
+        places = list(islice(self._totals, most))
+        return tuple(self._totals.pop(place) for place in places)
 
     def _nearest(self, new: TemplateTotal) -> tuple[tuple[int, int, str], TemplateTotal]:
         """The same template in a minute that is there already, or else the texts that found no room."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -21,7 +22,8 @@ from otel_ratelimit.postgres import Database
 from otel_ratelimit.queries import log_query
 from otel_ratelimit.telemetry.queries import UNSEEN_SPANS
 
-POLICY = parse_policy('version = 1\n[tiers]\ndefault = "100/minute"\n', "test.toml")
+POLICY_TEXT = 'version = 1\n[tiers]\ndefault = "100/minute"\n'
+POLICY = parse_policy(POLICY_TEXT, "test.toml")
 LOGGED = """
 SELECT template, endpoint, key_hash, n::int, duration_us::int, rows::int, result_bytes::int, status, in_txn,
     l.database
@@ -39,8 +41,8 @@ def limited(app, database):
     made = []
 
     def make(**options):
-        given = {"database_url": database, **options}
-        made.append(RateLimit(app, policy=POLICY, environ={}, **given))
+        given = {"policy": POLICY, "database_url": database, **options}
+        made.append(RateLimit(app, environ={}, **given))
         return made[-1]
 
     yield make
@@ -137,6 +139,18 @@ def test_what_makes_no_sense_is_refused_at_once_and_the_rest_is_recorded(app, li
 def run(url, statement):
     with closing(psycopg2.connect(url)) as connection:
         connection.cursor().execute(statement)
+
+
+def test_a_process_that_serves_no_request_is_recorded_while_it_runs(limited, rows, postgres):
+    limited(policy=parse_policy(POLICY_TEXT + '[analytics]\nflush_interval = "1s"\n', "test.toml"))
+    with closing(psycopg2.connect(postgres.dsn())) as connection, connection.cursor() as cursor:
+        for number in range(3_000):
+            cursor.execute("SELECT %s", (number,))
+    deadline = time.monotonic() + 30
+    asked = "SELECT coalesce(sum(n), 0)::int, coalesce(sum(dropped), 0)::int FROM otel_ratelimit.query_totals"
+    while rows(asked) != [(3_000, 0)]:
+        assert time.monotonic() < deadline, rows(asked)
+        time.sleep(0.05)
 
 
 def test_a_second_ratelimit_of_the_process_leaves_the_queries_to_the_first_and_says_so(

@@ -47,6 +47,7 @@ class Listener:
         self.counts = Counter()
         self.patterns = []
         self.suspects = []
+        self.starts = []
         self.seconds = []
 
     def counted(self, new):
@@ -108,6 +109,7 @@ def make(tables, listener, clock, served):
             lambda: 7,
             listener,
             lambda: None,
+            lambda: listener.starts.append(True),
             process=lambda: "one",
             flush_interval=60.0,
             clock=clock,
@@ -201,6 +203,29 @@ def test_hot_keys_become_one_row_a_window_with_their_seconds(make, tables, clock
     ]
     assert (rows[1].ts, rows[1].buckets, rows[1].result_bytes) == (6_060.0, (3, 0, 1), 12)
     assert (rows[0].ts, rows[0].buckets) == (6_061.0, None)
+
+
+def test_a_hot_key_that_began_long_ago_has_a_row_of_its_own(make, tables, clock):
+    log = make(rate=0.0, hot_keys=1)
+    run(log, [7] * 20)
+    clock.now = 6_060.0
+    log.tick()
+    run(log, [7, 7], started=6_061.0)
+    for started in (1.0, 6_060.0 + 3e6, 6_061e3):
+        run(log, [7], started=started)
+    log.flush()
+    assert sorted((row.tier, row.n) for row in tables.rows) == [("hot", 1)] * 3 + [("hot", 2)]
+    assert max(len(row.buckets or ()) for row in tables.rows) == 1
+
+
+def test_many_templates_are_written_in_several_batches(make, tables, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_TOTALS", 10)
+    log = make(rate=0.0)
+    for number in range(25):
+        run(log, [1], statement=f"SELECT c{number} FROM a")
+    log.flush()
+    assert [len(batch.totals) for batch in tables.batches] == [10, 10, 5]
+    assert tables.executions == 25
 
 
 def test_until_the_secret_is_known_executions_wait_and_are_keyed_then(make, tables, clock, monkeypatch):
@@ -405,10 +430,21 @@ def test_what_waits_for_a_key_is_small_and_what_has_one_is_without_its_values(ma
 def test_the_capture_of_one_execution_in_so_many_is_timed(make, listener):
     log = make()
     assert not log.intake.has_been_told
-    run(log, range(intake.DURATION_SAMPLE * 3 + 1))
+    run(log, range(intake.START_AFTER + intake.DURATION_SAMPLE * 2 + 1))
     assert len(listener.seconds) == 3
     assert all(0 < seconds < 1 for seconds in listener.seconds)
     assert log.intake.has_been_told
+
+
+def test_where_no_request_starts_it_the_queries_do_and_again_after_a_fork(make, listener):
+    log = make()
+    run(log, range(intake.START_AFTER - 1))
+    assert listener.starts == []
+    run(log, [0])
+    assert len(listener.starts) == 1
+    log.reset_after_fork()
+    run(log, range(intake.START_AFTER))
+    assert len(listener.starts) == 2
 
 
 def test_threads_that_execute_while_it_is_worked_up_lose_nothing(make, tables, clock):

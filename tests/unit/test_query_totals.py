@@ -152,11 +152,20 @@ def test_totals_that_wait_are_summed_and_bounded(monkeypatch):
     pending = PendingTotals()
     select, other = hash_query("SELECT 1"), hash_query("SELECT a")
     pending.add([TemplateTotal(60, select, "shop", 2, 1, 0), TemplateTotal(60, select, "shop", 3, 0, 1)])
-    assert pending.take() == (TemplateTotal(60, select, "shop", 5, 1, 1),)
-    assert pending.take() == ()
+    assert pending.take(10) == (TemplateTotal(60, select, "shop", 5, 1, 1),)
+    assert pending.take(10) == ()
     monkeypatch.setattr(module, "_MOST_TEMPLATES", 2)
     pending.add([TemplateTotal(minute, select, "shop", 1, 0, 0) for minute in (60, 120, 180, 240)])
     pending.add([TemplateTotal(240, other, "shop", 7, 0, 0)])
-    found = pending.take()
+    found = pending.take(100_000)
     assert sum(total.n for total in found) == 11
     assert len(found) <= 3
+
+
+def test_a_handler_of_a_signal_that_comes_within_does_not_wait_for_itself():
+    totals = Totals()
+    with totals._lock:
+        totals.failed("SELECT 1", "shop")
+        totals.dropped("SELECT 1", "shop")
+    [total] = totals.drain(60.0, hash_query)
+    assert (total.n, total.failed, total.dropped) == (0, 1, 1)
