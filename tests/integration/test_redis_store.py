@@ -96,12 +96,14 @@ def test_a_server_killed_under_load_is_one_kind_of_error_to_all_and_counts_again
     )
     plan = [window(300, 86_400, Strategy.FIXED_WINDOW), window(9999, 86_400, Strategy.MOVING_WINDOW)]
     allowed, errors, others = [], [], []
-    started, stopped = threading.Event(), threading.Event()
+    started, restarted, stopped = threading.Event(), threading.Event(), threading.Event()
 
     def hammer():
         while not stopped.is_set():
+            # Asked before: a thread may be late with an answer of the old server.
+            of_the_new = restarted.is_set()
             try:
-                allowed.append(store.take(plan, CLIENT, 1, 0.0).allowed)
+                allowed.append((of_the_new, store.take(plan, CLIENT, 1, 0.0).allowed))
             except StorageUnavailableError as error:
                 errors.append(error.error_type)
             except BaseException as error:  # noqa: BLE001 - none may come
@@ -116,6 +118,7 @@ def test_a_server_killed_under_load_is_one_kind_of_error_to_all_and_counts_again
         assert started.wait(20)
         redis.stop()
         until_true(lambda: len(errors) > 100)
+        restarted.set()
         redis.start()
         answered = len(allowed)
         until_true(lambda: len(allowed) > answered + 1000)
@@ -126,7 +129,7 @@ def test_a_server_killed_under_load_is_one_kind_of_error_to_all_and_counts_again
     assert others == []
     assert set(errors) <= {"connection", "timeout", "loading"}
     assert 1 <= len(failures) < len(errors)
-    assert allowed[answered:].count(True) <= 300
+    assert allowed.count((True, True)) <= 300
     assert not store.take(plan, CLIENT, 1, 0.0).allowed
     assert store.peek(plan, CLIENT, 1, 0.0).states[0].used == 300
 
