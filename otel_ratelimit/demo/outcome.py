@@ -10,6 +10,7 @@ from typing import Any, Final
 from otel_ratelimit import names
 from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import ClientReport, Refusal, Tally
+from otel_ratelimit.demo.queries import QueriesFound
 from otel_ratelimit.demo.telemetry import Point, Span, Telemetry
 from otel_ratelimit.events import Outcome
 
@@ -134,6 +135,8 @@ class DemoOutcome:
     """Whether a metric's point names the span's trace as its example."""
     stored: StoredAnswers | None = None
     """What the API answered from PostgreSQL."""
+    queries: QueriesFound | None = None
+    """What the query log has of the run."""
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""

@@ -15,6 +15,7 @@ from otel_ratelimit.demo.clients import Refusal
 from otel_ratelimit.demo.jobs_app.seed import PASSWORD, email_of
 from otel_ratelimit.demo.outcome import DemoOutcome, PersonaResult, Reconciliation, TierDecisions
 from otel_ratelimit.demo.ports import LOOPBACK
+from otel_ratelimit.demo.queries import QueriesFound
 from otel_ratelimit.demo.telemetry import Span
 
 _BAR_WIDTH: Final = 16
@@ -36,6 +37,8 @@ def outcome_sections(outcome: DemoOutcome, tiers: Mapping[str, str]) -> Iterator
         yield "From PostgreSQL, by the API: who ran into limits", _stored_clients(outcome.stored)
         yield "How much room the tightest limits left", _rooms(outcome.stored)
         yield "What limits the traffic speaks for", _recommended(outcome.stored)
+    if outcome.queries is not None:
+        yield "What was asked of the database again within a minute", _asked_again(outcome.queries)
     yield "Memory, overhead, and whether the numbers agree", _figures(outcome)
     if outcome.refusal is not None:
         yield "A refusal as its client got it", _refusal(outcome.refusal)
@@ -150,6 +153,29 @@ def _rooms(stored: StoredAnswers) -> Table:
             Text(str(room.refused), style="red" if room.refused else "dim"),
             f"{room.p95:.0%}",
         )
+    return table
+
+
+def _asked_again(found: QueriesFound) -> Group:
+    again = _query_table("executions", "again", ())
+    for each in found.in_time:
+        again.add_row(f"{each.executions:.0f}", f"{each.share:.0%}", each.template)
+    counted = f"{found.executions} queries of {found.templates} templates, {found.dropped} not recorded."
+    parts: list[RenderableType] = [again, Text(f"{counted} Values are hashed, not stored.", style="dim")]
+    if found.in_requests:
+        routes = tuple(pattern.endpoint for pattern in found.in_requests)
+        patterns = _query_table("in a request", "route (N+1)", routes)
+        for pattern in found.in_requests:
+            patterns.add_row(f"{pattern.most} times", pattern.endpoint, pattern.template)
+        parts += [Text(), patterns]
+    return Group(*parts)
+
+
+def _query_table(first: str, second: str, in_second: tuple[str, ...]) -> Table:
+    table = _table()
+    table.add_column(first, justify="right", min_width=len(first), no_wrap=True)
+    table.add_column(second, min_width=max(map(len, (second, *in_second))), no_wrap=True)
+    table.add_column("query", style="dim", no_wrap=True, overflow="ellipsis")
     return table
 
 

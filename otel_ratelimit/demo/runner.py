@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -23,6 +24,7 @@ from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.jobs_app import seed
 from otel_ratelimit.demo.outcome import DemoOutcome, reconcile, summarise
 from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.queries import look
 from otel_ratelimit.demo.receiver import Receiver
 from otel_ratelimit.demo.screen import Screen
 from otel_ratelimit.demo.server import (
@@ -104,13 +106,14 @@ class _Demo:
             self._screen.say(sentence)
         # The server of a demo killed a moment ago may still be on its way out.
         port = choose_port(self._options.port, LEFTOVER_PATIENCE_SECONDS if leftovers else 0.0)
+        begun = datetime.now(UTC).replace(second=0, microsecond=0)
         scratch = self._stack.enter_context(workspace(parent))
         postgres = self._start_postgres(scratch)
         server, probes = self._start_server(port, postgres.dsn(DATABASE), scratch)
         outcome = self._let_traffic_loose(port, server, probes, scratch)
         blocked = outcome.reconciliation.blocked
         stored = ask(port, self._api_token, postgres.dsn(DATABASE), blocked)
-        outcome = replace(outcome, stored=stored)
+        outcome = replace(outcome, stored=stored, queries=look(postgres.dsn(DATABASE), begun))
         self._screen.show_outcome(outcome)
         self.is_told = True
         if not self._options.once:

@@ -148,6 +148,8 @@ class QueryLog:
         with self._working:
             self._work_up()
             over = self._monotonic() >= self._next_flush
+            if over and self._delivery.is_due:
+                self._end_hot_rows()
             if (over or len(self._rows) >= BATCH_ROWS) and self._delivery.is_due:
                 self._flush()
 
@@ -155,7 +157,7 @@ class QueryLog:
         """Write all there is, now; whether that succeeded."""
         with self._working:
             self._work_up()
-            self._end_window()
+            self._end_hot_rows()
             self._patterns.settle(self._clock())
             return self._flush()
 
@@ -164,7 +166,7 @@ class QueryLog:
         if self._working.acquire(timeout=CLOSE_SECONDS):
             try:
                 self._work_up()
-                self._end_window()
+                self._end_hot_rows()
                 self._patterns.settle(self._clock())
                 self._flush()
             finally:
@@ -204,7 +206,7 @@ class QueryLog:
         self._pending.add(totals)
         self._sampler.gather()
         if self._sampler.is_over(now):
-            self._end_window()
+            self._end_hot_rows()
             self._sampler.roll(now, self._cold_in_window)
             self._cold_in_window = 0
             intake.open(intake.keys)
@@ -264,7 +266,7 @@ class QueryLog:
             row = self._hot[alike] = HotRow(told, key, template)
         row.add(told)
 
-    def _end_window(self) -> None:
+    def _end_hot_rows(self) -> None:
         for row in self._hot.values():
             self._add_row(row.row())
         self._hot = {}

@@ -113,6 +113,12 @@ def test_what_was_recorded_in_postgresql_is_what_happened(outcome):
     [scraping] = [r for r in stored["rooms"] if r["endpoint"] == "/api/scrape" and "hour" in r["limit"]]
     assert (scraping["requests"] - scraping["refused"], scraping["p95"]) == (5, 1.0)
     assert {"/api/jobs/<int:job_id>", "/api/jobs/search"} & {r["endpoint"] for r in stored["recommended"]}
+    queries = outcome["queries"]
+    assert queries["executions"] > 300
+    assert queries["templates"] > 15
+    assert queries["dropped"] == 0
+    assert all(0 < found["repeats"] < found["executions"] for found in queries["in_time"])
+    assert "/api/dashboard" in {pattern["endpoint"] for pattern in queries["in_requests"]}
 
 
 def test_the_refusal_is_told_in_full(outcome):

@@ -205,6 +205,19 @@ def test_hot_keys_become_one_row_a_window_with_their_seconds(make, tables, clock
     assert (rows[0].ts, rows[0].buckets) == (6_061.0, None)
 
 
+def test_hot_keys_are_written_when_writing_is_due_and_not_only_at_the_edge(make, tables, clock):
+    log = make(rate=0.0, hot_keys=1, window_seconds=3_600)
+    run(log, [7] * 20)
+    clock.now = 7_200.0
+    log.tick()
+    run(log, [7] * 3, started=7_201.0)
+    clock.now += 60.0
+    log.tick()
+    run(log, [7], started=7_262.0)
+    log.flush()
+    assert [(row.n, row.ts) for row in tables.rows] == [(3, 7_201.0), (1, 7_262.0)]
+
+
 def test_a_hot_key_that_began_long_ago_has_a_row_of_its_own(make, tables, clock):
     log = make(rate=0.0, hot_keys=1)
     run(log, [7] * 20)
