@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _log = logging.getLogger(__name__)
@@ -31,3 +33,11 @@ class Faults:
         _log.error(
             "%s (%s); further faults of this kind are not logged\n%s", self._what, type(error).__name__, where
         )
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """Say what is raised within, and go on behind it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - of whatever kind, its message may quote values
+            self.say(error)

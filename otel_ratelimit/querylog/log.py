@@ -29,6 +29,7 @@ from otel_ratelimit.query_records import (
     RequestRepeats,
     TemplateTotal,
 )
+from otel_ratelimit.querylog.faults import Faults
 from otel_ratelimit.querylog.intake import NOTED_ONE_IN, Intake, IntakeListener
 from otel_ratelimit.querylog.keys import ExecutionKeys
 from otel_ratelimit.querylog.patterns import Patterns
@@ -127,6 +128,7 @@ class QueryLog:
             *(sampler, totals, request, trace_id, listener, self._suspect, wake, start, clock, timer),
         )
         self._working = threading.Lock()
+        self._faults = Faults("what was told of queries could not be worked up")
         self._delivery: Delivery[QueryBatch] = Delivery(
             writer, "query logs", written=self._written, refused=self._refused, monotonic=monotonic
         )
@@ -145,7 +147,7 @@ class QueryLog:
 
     def tick(self) -> None:
         """Work up what has come in, and write what is due."""
-        with self._working:
+        with self._working, self._faults.said():
             self._work_up()
             over = self._monotonic() >= self._next_flush
             if over and self._delivery.is_due:
@@ -155,20 +157,22 @@ class QueryLog:
 
     def flush(self) -> bool:
         """Write all there is, now; whether that succeeded."""
-        with self._working:
+        with self._working, self._faults.said():
             self._work_up()
             self._end_hot_rows()
             self._patterns.settle(self._clock())
             return self._flush()
+        return False
 
     def close(self) -> None:
         """Write what is left; what cannot be written is counted as dropped, and said."""
         if self._working.acquire(timeout=CLOSE_SECONDS):
             try:
-                self._work_up()
-                self._end_hot_rows()
-                self._patterns.settle(self._clock())
-                self._flush()
+                with self._faults.said():
+                    self._work_up()
+                    self._end_hot_rows()
+                    self._patterns.settle(self._clock())
+                    self._flush()
             finally:
                 self._working.release()
         self._give_up()

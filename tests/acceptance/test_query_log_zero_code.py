@@ -28,7 +28,7 @@ default = "1000000/minute"
 flush_interval = "{flush}"
 """
 APP = """
-import os, threading
+import io, os, threading
 import flask, psycopg2, psycopg2.extras
 
 # Before the application is made, as many do.
@@ -69,6 +69,7 @@ def rename(job):
 
 @app.post("/login")
 def login():
+    from otel_ratelimit.queries import log_query
     cursor = connection().cursor()
     secrets = ("hunter2-%s", "ann%s@example.org", "4111-1111-%s")
     number = flask.request.args["n"]
@@ -88,6 +89,17 @@ def login():
             named.execute("SELECT name FROM jobs WHERE name = %s", (mail,))
             named.fetchall()
         other.cursor().execute("SET app.who = %s", (mail,))
+        other.cursor().execute("SET app.what = hunter2")
+        other.cursor().execute("SELECT set_config('app.who', %s, false)", (mail,))
+        other.cursor().copy_from(io.StringIO(f"{password}\\t{mail}\\n"), "secrets")
+        other.cursor().copy_expert(f"COPY (SELECT 1 WHERE '{card}' <> '') TO STDOUT", io.StringIO())
+    for wrong in (f"SELECT '{password}' '{card}", f"SELECT a FROM secrets WHERE a = {password.replace('-', '_')}",
+                  f'SELECT "{mail}" FROM secrets', f"SELECT 'O'{password}'"):
+        try:
+            cursor.execute(wrong)
+        except psycopg2.Error:
+            pass
+    log_query(f"SELECT '{card}'", parameters=(password, mail), duration_seconds=0.1, database="other")
         other.cursor().execute(f"SELECT 1 /* {password} */ -- {card}")
     return "ok"
 """

@@ -332,6 +332,23 @@ def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_th
     assert listener.counts["dropped"] == 3
 
 
+def test_a_fault_of_ours_is_said_once_without_what_it_was_about(make, tables, caplog):
+    log = make()
+
+    def broken(statement):
+        raise KeyError(statement)
+
+    log._template_of = broken
+    for _ in range(3):
+        run(log, [1], statement="SELECT 'sekrit'")
+        log.tick()
+    assert log.flush() is False
+    [said] = [record for record in caplog.records if "could not be worked up" in record.getMessage()]
+    assert "KeyError" in said.getMessage()
+    assert "broken" in said.getMessage()
+    assert "sekrit" not in caplog.text
+
+
 def test_savepoints_are_no_pattern(make, tables, listener, served):
     log = make()
     served.request = RequestQueries("/nested")
