@@ -89,18 +89,22 @@ def login():
             named.execute("SELECT name FROM jobs WHERE name = %s", (mail,))
             named.fetchall()
         other.cursor().execute("SET app.who = %s", (mail,))
+        other.cursor().execute(f"SELECT 1 /* {password} */ -- {card}")
         other.cursor().execute("SET app.what = hunter2")
         other.cursor().execute("SELECT set_config('app.who', %s, false)", (mail,))
         other.cursor().copy_from(io.StringIO(f"{password}\\t{mail}\\n"), "secrets")
         other.cursor().copy_expert(f"COPY (SELECT 1 WHERE '{card}' <> '') TO STDOUT", io.StringIO())
-    for wrong in (f"SELECT '{password}' '{card}", f"SELECT a FROM secrets WHERE a = {password.replace('-', '_')}",
-                  f'SELECT "{mail}" FROM secrets', f"SELECT 'O'{password}'"):
+    for wrong in (
+        f"SELECT '{password}' '{card}",
+        f"SELECT a FROM secrets WHERE a = {password.replace('-', '_')}",
+        f'SELECT "{mail}" FROM secrets',
+        f"SELECT 'O'{password}'",
+    ):
         try:
             cursor.execute(wrong)
         except psycopg2.Error:
             pass
     log_query(f"SELECT '{card}'", parameters=(password, mail), duration_seconds=0.1, database="other")
-        other.cursor().execute(f"SELECT 1 /* {password} */ -- {card}")
     return "ok"
 """
 TABLES = """
