@@ -26,6 +26,8 @@ B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
 
 RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+MOST_MISTAKES: Final = 3
+"""As often a batch is tried that something else than the database stops."""
 _NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, SchemaMissingError)
 """Errors after which it is known that nothing was written."""
 
@@ -69,6 +71,7 @@ class Delivery(Generic[B]):
         self._monotonic = monotonic
         self._retry_at = 0.0
         self._failures = 0
+        self._mistakes = 0
         self.unwritten: B | None = None
         self.may_be_written = False
         self.failing = ""
@@ -98,7 +101,11 @@ class Delivery(Generic[B]):
             self.may_be_written |= not isinstance(error, _NOT_DONE)
             self._fail(error)
             return False
-        except Exception as error:  # noqa: BLE001 - it would fail again, and all that comes after it would wait
+        except Exception as error:
+            # A mistake of ours, which may be about this batch alone: then all that comes after it would wait.
+            self._mistakes += 1
+            if self._mistakes < MOST_MISTAKES:
+                raise
             self._refused(batch, f"it cannot be put in words ({type(error).__name__})")
             self._succeed()
         else:
@@ -114,7 +121,7 @@ class Delivery(Generic[B]):
 
     def _succeed(self) -> None:
         self.unwritten, self.may_be_written = None, False
-        self.failing, self._failures, self._retry_at = "", 0, 0.0
+        self.failing, self._failures, self._retry_at, self._mistakes = "", 0, 0.0, 0
 
     def _fail(self, error: DatabaseError) -> None:
         delay = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
