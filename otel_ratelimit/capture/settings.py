@@ -50,6 +50,7 @@ _CALLS: Final = re.compile(rb"\s*SELECT\s+" + _CALL + rb"(?:\s*,\s*" + _CALL + r
 _OTHER_NAMES: Final = {b"time zone": b"timezone", b"names": b"client_encoding", b"schema": b"search_path"}
 _WORDS: Final = re.compile(rb"[\w.,$\s-]*")
 _QUOTED: Final = re.compile(rb"'([^'\\]*)'")
+_MOST_READ_BYTES: Final = 16_000
 _DEFAULTS: Final = frozenset({b"default"})
 
 
@@ -75,6 +76,8 @@ def calls_set_config(statement: bytes) -> bool:
     """Whether it may."""
     if b"set_config" not in statement.lower():
         return False
+    if len(statement) > _MOST_READ_BYTES:
+        return True
     names = (Kind.WORD, Kind.NAME)
     text = statement.decode("utf-8", "surrogateescape")
     return any("set_config" in token.text.lower() for token in tokens(text) if token.kind in names)
