@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 import operator
+import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -19,7 +21,7 @@ from flask import current_app
 from otel_ratelimit.analysis.periods import period
 from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.analytics_wiring import named_database
-from otel_ratelimit.fingerprint import hash_query, statement_text
+from otel_ratelimit.fingerprint import hash_query, is_statement, statement_text
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
 from otel_ratelimit.querylog.execution import OK, Asked, text_told
@@ -36,6 +38,11 @@ __all__ = [
 ]
 
 WITHIN_SECONDS = 60.0
+DAY_SECONDS = 86_400.0
+MOST_SECONDS = 366 * DAY_SECONDS
+"""A duration or a time between two executions."""
+MOST_NUMBER = 2**63 - 1
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 MOST_TEMPLATES = 1_000
 """As many are answered at most, those with the most to save."""
 
@@ -47,7 +54,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     sql: object,
     *,
     duration_seconds: float,
-    parameters: Parameters = (),
+    parameters: Parameters | None = (),
     database: str = "",
     rows: int | None = None,
     result_bytes: int | None = None,
@@ -75,25 +82,30 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
         Whether it is being recorded: False where queries are not.
 
     Raises:
-        RuntimeError: outside of an application that has its rate limits.
+        RuntimeError: outside of an application, or of one that has no rate limits.
         TypeError, ValueError: an argument makes no sense; nothing was recorded.
     """
-    took = _seconds("duration_seconds", duration_seconds)
-    started = None if started_at is None else _seconds("started_at", started_at)
+    took = _seconds("duration_seconds", duration_seconds, MOST_SECONDS)
+    latest = time.time() + DAY_SECONDS
+    started = None if started_at is None else _seconds("started_at", started_at, latest)
     answer = _number("rows", rows), _number("result_bytes", result_bytes)
     for name, value in (("database", database), ("status", status), ("context", context)):
         if not isinstance(value, str):
             raise TypeError(f"{name} is {type(value).__name__}; give a str")
-    rate_limit: RateLimit | None = current_app.extensions.get(EXTENSION) if current_app else None
+    if status != OK and not _SQLSTATE.fullmatch(status):
+        raise ValueError(f"status is {status[:20]!r}; give 'ok', or the five characters of the SQLSTATE")
+    statement, given = _statement(sql), _parameters(parameters)
+    if not current_app:
+        raise RuntimeError("no application here; call this within a request or `with app.app_context()`")
+    rate_limit: RateLimit | None = current_app.extensions.get(EXTENSION)
     if rate_limit is None:
         raise RuntimeError(
-            "no application with rate limits here; call this within a request or `with app.app_context()`"
+            f"the application {current_app.name} has no rate limits, so nothing is recorded; start it with"
+            " `opentelemetry-instrument`, or call `RateLimit(app)`"
         )
     queries = rate_limit.queries
     if queries is None:
         return False
-    statement = statement_text(sql)
-    given = sorted(parameters.items(), key=str) if isinstance(parameters, Mapping) else tuple(parameters)
     queries.log.intake.executed(
         text_told(statement, status),
         b"\0".join((statement.encode(errors="replace"), repr(given).encode(errors="replace"))),
@@ -108,11 +120,32 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     return True
 
 
-def _seconds(name: str, value: object) -> float:
+def _statement(sql: object) -> str:
+    if not is_statement(sql):
+        raise TypeError(f"sql is {type(sql).__name__}; give text, bytes or what psycopg2.sql composes")
+    text = statement_text(sql)
+    if not text.strip():
+        raise ValueError("sql is empty; give the statement")
+    return text
+
+
+def _parameters(parameters: object) -> object:
+    if parameters is None:
+        return ()
+    if isinstance(parameters, Mapping):
+        return sorted(parameters.items(), key=str)
+    if isinstance(parameters, Sequence) and not isinstance(parameters, str | bytes | bytearray):
+        return tuple(parameters)
+    raise TypeError(f"parameters is {type(parameters).__name__}; give a sequence, such as (7,), or a mapping")
+
+
+def _seconds(name: str, value: object, most: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} is {type(value).__name__}; give a number of seconds")
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value < math.inf:
         raise ValueError(f"{name} is {value}; give a time of 0 or more, in seconds")
+    if value > most:
+        raise ValueError(f"{name} is {value:.15g}, too much for seconds; is it in milliseconds?")
     return float(value)
 
 
@@ -121,8 +154,8 @@ def _number(name: str, value: int | None) -> int | None:
         found = None if value is None else operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is {type(value).__name__}; give an int, or None where unknown") from None
-    if found is not None and found < 0:
-        raise ValueError(f"{name} is {found}; give 0 or more, or None where unknown")
+    if found is not None and not 0 <= found <= MOST_NUMBER:
+        raise ValueError(f"{name} is {found}; give 0 to {MOST_NUMBER}, or None where unknown")
     return found
 
 
@@ -148,7 +181,7 @@ def detect_duplicates(
         DatabaseError: it cannot be read.
         TypeError, ValueError: the period or `within_seconds` makes no sense.
     """
-    _seconds("within_seconds", within_seconds)
+    _seconds("within_seconds", within_seconds, MOST_SECONDS)
     if endpoint is not None and not isinstance(endpoint, str):
         raise TypeError(f"endpoint is {type(endpoint).__name__}; give a route template, or None for all")
     asked = period(start_date, end_date)

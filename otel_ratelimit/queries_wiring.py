@@ -6,6 +6,7 @@ A query log that cannot be had stops nothing: what is wrong is said once, and qu
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import socket
 import time
@@ -28,6 +29,8 @@ from otel_ratelimit.querylog.totals import Totals
 from otel_ratelimit.settings import Settings
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
 from otel_ratelimit.web.queries import request_finder
+
+_log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
 _TASK: Final = "query log"
@@ -73,6 +76,7 @@ class Queries:
         self._processor = QuerySpanProcessor(self.log)
         self._relay = relay
         self._has_begun = False
+        self._rate = settings.query_sample_rate
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
         _reset_after_fork(self.log)
         atexit.register(_close_if_alive, weakref.ref(self))
@@ -84,6 +88,10 @@ class Queries:
             add = getattr(get_tracer_provider(), "add_span_processor", None)
             if add is not None and not self._has_begun:
                 add(self._processor)
+            if not self._has_begun:
+                _log.info(
+                    "queries through psycopg2 are recorded: %.3g %% of the different ones", 100 * self._rate
+                )
             self._has_begun = True
         return self._relay.target is self._processor
 

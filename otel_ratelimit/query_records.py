@@ -33,8 +33,8 @@ class QueryTemplate:
     """It may change data, or locks rows: never to be cached."""
     volatile: bool
     """It calls `now()`, `random()` or the like: equal text, unequal results."""
-    written: tuple[str, ...] = ()
-    """Those of the tables that it writes."""
+    written: tuple[tuple[str, str], ...] = ()
+    """Those of the tables that it writes, and how: `insert`, `update`, `delete` and so on."""
 
 
 REFUSED: Final = QueryTemplate(1, "<refused>", "other", (), is_write=False, volatile=False)

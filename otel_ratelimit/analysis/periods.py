@@ -10,6 +10,7 @@ from otel_ratelimit.analysis.rows import Period
 
 LONGEST: Final = timedelta(days=366)
 EXAMPLES: Final = "write for instance 24h, 7d, 2026-01-31 or 2026-01-01/2026-01-31"
+MOMENTS: Final = "write for instance 2026-01-31 or 2026-01-31T18:00"
 
 _LAST: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -35,7 +36,7 @@ def parse_date_range(text: str, now: datetime) -> Period:
             raise ValueError(f"{text!r} is not between 1m and {LONGEST.days}d; {EXAMPLES}")
         return Period(now - length, now)
     first, slash, last = text.partition("/")
-    return period(first, last if slash else first)
+    return _period(first, last if slash else first, EXAMPLES)
 
 
 def period(start: date | datetime | str, end: date | datetime | str) -> Period:
@@ -47,8 +48,14 @@ def period(start: date | datetime | str, end: date | datetime | str) -> Period:
 
     Raises:
         ValueError: they are no dates, out of order, or too far apart.
+        TypeError: they are nothing of the kind.
     """
-    begins, ends = _moment(start, whole_day=False), _moment(end, whole_day=True)
+    return _period(start, end, MOMENTS)
+
+
+def _period(start: date | datetime | str, end: date | datetime | str, examples: str) -> Period:
+    begins = _moment(start, examples, whole_day=False)
+    ends = _moment(end, examples, whole_day=True)
     if begins >= ends:
         raise ValueError(f"{start} is not before {end}; the earlier one comes first")
     if ends - begins > LONGEST:
@@ -56,20 +63,22 @@ def period(start: date | datetime | str, end: date | datetime | str) -> Period:
     return Period(begins, ends)
 
 
-def _moment(given: date | datetime | str, *, whole_day: bool) -> datetime:
+def _moment(given: date | datetime | str, examples: str, *, whole_day: bool) -> datetime:
     if isinstance(given, str):
-        given = _parsed(given.strip())
+        given = _parsed(given.strip(), examples)
+    if not isinstance(given, date):
+        raise TypeError(f"a {type(given).__name__} is neither a date nor a time; {examples}")
     try:
         if isinstance(given, datetime):
             return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
         day = given + timedelta(days=1) if whole_day else given
     except OverflowError:
-        raise ValueError(f"{given} is at the end of the calendar; {EXAMPLES}") from None
+        raise ValueError(f"{given} is at the end of the calendar; {examples}") from None
     return datetime.combine(day, time(), UTC)
 
 
-def _parsed(text: str) -> date | datetime:
+def _parsed(text: str, examples: str) -> date | datetime:
     try:
         return date.fromisoformat(text) if _DAY.fullmatch(text) else datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text[:_MOST_CHARACTERS]!r} is neither a date nor a time; {EXAMPLES}") from None
+        raise ValueError(f"{text[:_MOST_CHARACTERS]!r} is neither a date nor a time; {examples}") from None

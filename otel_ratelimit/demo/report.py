@@ -161,7 +161,10 @@ def _asked_again(found: QueriesFound) -> Group:
     for each in found.in_time:
         again.add_row(f"{each.executions:.0f}", f"{each.share:.0%}", each.template)
     counted = f"{found.executions} queries of {found.templates} templates, {found.dropped} not recorded."
-    parts: list[RenderableType] = [again, Text(f"{counted} Values are hashed, not stored.", style="dim")]
+    parts: list[RenderableType] = [
+        again,
+        Text(f"{counted} Again: with the same values, which are hashed and not stored.", style="dim"),
+    ]
     if found.in_requests:
         routes = tuple(pattern.endpoint for pattern in found.in_requests)
         patterns = _query_table("in a request", "route (N+1)", routes)
@@ -175,7 +178,8 @@ def _query_table(first: str, second: str, in_second: tuple[str, ...]) -> Table:
     table = _table()
     table.add_column(first, justify="right", min_width=len(first), no_wrap=True)
     table.add_column(second, min_width=max(map(len, (second, *in_second))), no_wrap=True)
-    table.add_column("query", style="dim", no_wrap=True, overflow="ellipsis")
+    table.add_column("query", style="dim", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.expand = True
     return table
 
 

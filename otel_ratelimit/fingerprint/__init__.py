@@ -28,7 +28,7 @@ from otel_ratelimit.fingerprint.words import (
 )
 from otel_ratelimit.query_records import REFUSED, QueryTemplate
 
-__all__ = ["TemplateCache", "hash_query", "split_statements", "statement_text"]
+__all__ = ["TemplateCache", "hash_query", "is_statement", "split_statements", "statement_text"]
 
 MOST_TEMPLATE_CHARACTERS: Final = 10_000
 """As much of a template's text is kept; its hash is over all of it."""
@@ -95,7 +95,7 @@ def template_of(text: str, *, is_cut: bool = False) -> QueryTemplate:
         else text[: MOST_TEMPLATE_CHARACTERS - len(_CUT)] + _CUT,
         operation=operation,
         tables=tuple(sorted(named)),
-        written=tuple(sorted(written)),
+        written=tuple(sorted(written.items())),
         is_write=_is_write(words, operation),
         volatile=_is_volatile(statement, words),
     )
@@ -201,13 +201,23 @@ def _emptied(found: re.Match[str]) -> str:
     return value
 
 
+def is_statement(sql: Any) -> bool:
+    """Whether it is text, bytes, or what psycopg2.sql composes."""
+    return isinstance(sql, str | bytes | bytearray | memoryview) or _is_composed(sql)
+
+
+def _is_composed(sql: Any) -> bool:
+    # By name: psycopg2 is no part of the core.
+    return any(base.__name__ == "Composable" for base in type(sql).__mro__)
+
+
 def statement_text(sql: Any) -> str:
     """The text of a statement as `hash_query` reads it; its literals may be placeholders."""
     if isinstance(sql, str):
         return sql
     if isinstance(sql, bytes | bytearray | memoryview):
         return bytes(sql).decode("utf-8", "replace")
-    if any(base.__name__ == "Composable" for base in type(sql).__mro__):
+    if _is_composed(sql):
         return "".join(_composed(sql))
     return str(sql)
 

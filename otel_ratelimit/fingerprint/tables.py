@@ -38,14 +38,16 @@ _CHANGING: Final = frozenset(
     }
 )
 """What writes some of the tables that it names; other statements change all of them, or none."""
+_HOW: Final = {"update": "update", "into": "insert", ("merge", "into"): "merge"}
+"""By the word before a table, and the one before that."""
 _NO_NAMES: Final = BEFORE_OPERAND | {"values"}
 _NOT_A_TABLES_UPDATE: Final = frozenset({"for", "key", "do", "on", "of", "or"})
 
 
-def tables(statement: Sequence[Token], operation: str) -> tuple[set[str], set[str]]:
-    """Names of tables, and of those the ones that are written; `operation` is the statement's first word."""
+def tables(statement: Sequence[Token], operation: str) -> tuple[set[str], dict[str, str]]:
+    """Names of tables, and of those that are written how; `operation` is the statement's first word."""
     if operation in _CURSORS:
-        return set(), set()
+        return set(), {}
     words = [token.text.lower() if token.kind is Kind.WORD else token.text for token in statement]
     found = _Found(statement, words, operation)
     calls: list[str] = []
@@ -60,13 +62,15 @@ def tables(statement: Sequence[Token], operation: str) -> tuple[set[str], set[st
             calls.pop()
             listing.pop()
         elif word == "," and listing[-1]:
-            found.add(index + 1, is_written=operation == "truncate")
+            found.add(index + 1, writes="truncate" if operation == "truncate" else "")
         elif statement[index].kind is Kind.WORD or word == ";":
             if word in _ENDING:
                 listing[-1] = False
             listing[-1] |= found.see(index, before, calls[-1] if calls else "")
     named = found.named - _ctes(words)
-    return named, (named & found.written if operation in _CHANGING else named)
+    if operation not in _CHANGING:
+        return named, dict.fromkeys(named, operation)
+    return named, {name: how for name, how in found.written.items() if name in named}
 
 
 class _Found:
@@ -77,7 +81,7 @@ class _Found:
         self._words = words
         self._operation = operation
         self.named: set[str] = set()
-        self.written: set[str] = set()
+        self.written: dict[str, str] = {}
 
     def see(self, index: int, before: str, call: str) -> bool:
         """Add the table that the word at `index` announces; whether more may come, with commas between.
@@ -89,15 +93,15 @@ class _Found:
         """
         word, operation = self._words[index], self._operation
         if word in _LISTING and self._lists(word, before, call):
-            is_written = before == "delete" or operation == "truncate"
-            self.add(index + 1, is_target=word == "table", is_written=is_written)
+            writes = "delete" if before == "delete" else "truncate" if operation == "truncate" else ""
+            self.add(index + 1, is_target=word == "table", writes=writes)
             return True
         if word in _NAMING and not (word == "update" and before in _NOT_A_TABLES_UPDATE):
-            self.add(index + 1, is_target=word == "into", is_written=word != "join")
+            self.add(index + 1, is_target=word == "into", writes=_HOW.get((before, word), _HOW.get(word, "")))
         elif index == 0 and operation == "copy" and self._words[1:2] != ["("]:
-            self.add(1, is_target=True, is_written=True)
+            self.add(1, is_target=True, writes="copy")
         elif word == "view" and operation == "refresh":
-            self.add(index + 1, is_written=True)
+            self.add(index + 1, writes="refresh")
         return False
 
     def _lists(self, word: str, before: str, call: str) -> bool:
@@ -109,7 +113,7 @@ class _Found:
             return self._operation in {"delete", "merge"}
         return True
 
-    def add(self, index: int, *, is_target: bool = False, is_written: bool = False) -> None:
+    def add(self, index: int, *, is_target: bool = False, writes: str = "") -> None:
         """The table that `index` begins with, if it is one and not a function or a subquery."""
         words = self._words
         end = index + _MOST_SKIPPED
@@ -119,8 +123,8 @@ class _Found:
         is_call = index < len(words) and words[index] == "(" and not is_target
         if name and not is_call:
             self.named.add(name)
-            if is_written:
-                self.written.add(name)
+            if writes:
+                self.written[name] = writes
 
 
 def _name(statement: Sequence[Token], index: int) -> tuple[str, int]:

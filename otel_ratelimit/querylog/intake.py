@@ -14,7 +14,7 @@ from itertools import count
 from random import Random
 from typing import Any, Final, Protocol
 
-from otel_ratelimit.querylog.execution import OK, Answer, AnswerOf, Asker
+from otel_ratelimit.querylog.execution import OK, AnswerOf, Asker
 from otel_ratelimit.querylog.keys import ExecutionKeys
 from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, RequestQueries
 from otel_ratelimit.querylog.rows import Told, told
@@ -32,6 +32,8 @@ NOTED_ONE_IN: Final = 4
 """Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
 MEASURED_BITS: Final = 2
 """The size of one result in 2 to the power of so many is asked for: it takes as long as all the rest."""
+SLOW_NANOSECONDS: Final = 1_000_000
+"""Of queries that take longer it is asked for always: there it makes no difference."""
 DURATION_SAMPLE: Final = 64
 """One execution in so many has its capture timed."""
 
@@ -166,8 +168,7 @@ class Intake:
         request = self._request()
         if request is not None and request.add(statement):
             self._within(request, statement)
-        # Chance, not turns: of requests with four queries each the same one would be measured always.
-        gate, draw = self._gate, self._draw
+        gate = self._gate
         if gate is None:
             if len(self.unkeyed) >= MOST_UNKEYED or len(sent) > LARGE_CHARACTERS:
                 totals.dropped(statement, database)
@@ -178,7 +179,8 @@ class Intake:
                     request,
                     nanoseconds,
                     in_txn,
-                    answer_of(result, not draw(MEASURED_BITS)),
+                    answer_of,
+                    result,
                     status,
                     started,
                 )
@@ -203,7 +205,8 @@ class Intake:
                 request,
                 nanoseconds,
                 in_txn,
-                answer_of(result, not draw(MEASURED_BITS)),
+                answer_of,
+                result,
                 status,
                 started,
             )
@@ -236,13 +239,16 @@ class Intake:
         request: RequestQueries | None,
         nanoseconds: int,
         in_txn: bool,
-        answer: Answer,
+        answer_of: AnswerOf,
+        result: Any,
         status: str,
         started: float | None,
     ) -> Told:
         if started is None:
             started = self._clock() - nanoseconds / 1e9
-        rows, size = answer
+        # Chance, not turns: of requests with four queries each the same one would be measured always.
+        is_measured = nanoseconds >= SLOW_NANOSECONDS or not self._draw(MEASURED_BITS)
+        rows, size = answer_of(result, is_measured)
         if request is not None:
             endpoint, trace_id = request.endpoint, request.trace_id
             return told(

@@ -280,6 +280,9 @@ class QueryLog:
             self._rows.append(row)
             return
         self._dropped += row.n
+        self._count_dropped(row)
+
+    def _count_dropped(self, row: QueryRow) -> None:
         minute = int(self._clock() // 60) * 60
         self._pending.add([TemplateTotal(minute, row.template, row.database, 0, 0, row.n)])
 
@@ -309,6 +312,10 @@ class QueryLog:
 
     def _refused(self, batch: QueryBatch, reason: str) -> None:
         self._dropped += _executions(batch.rows)
+        if batch.rows:  # one of which it is about, most likely: the totals are tried without them
+            self._pending.add(batch.totals)
+            for row in batch.rows:
+                self._count_dropped(row)
         _log.error(
             "%d executions are given up, because the database will not have them: %s",
             _executions(batch.rows),

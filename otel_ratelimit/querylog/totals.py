@@ -230,7 +230,7 @@ def table_writes(totals: Iterable[TemplateTotal]) -> tuple[TableWrite, ...]:
     for total in totals:
         if not total.template.is_write:
             continue
-        for table in total.template.written:
-            place = (total.minute, total.database, table, total.template.operation)
+        for table, operation in total.template.written:
+            place = (total.minute, total.database, table, operation)
             found[place] = found.get(place, 0) + total.n - total.failed
     return tuple(TableWrite(*place, n) for place, n in found.items() if n > 0)

@@ -103,7 +103,10 @@ def test_where_queries_are_not_recorded_it_says_so(app, limited):
     limited(database_url=None)
     with app.app_context():
         assert log_query("SELECT 1", duration_seconds=0.1) is False
-    with pytest.raises(RuntimeError, match="no application with rate limits"):
+    with pytest.raises(RuntimeError, match="no application here"):
+        log_query("SELECT 1", duration_seconds=0.1)
+    other = flask.Flask("other")
+    with other.app_context(), pytest.raises(RuntimeError, match="application other has no rate limits, so"):
         log_query("SELECT 1", duration_seconds=0.1)
 
 
@@ -115,11 +118,20 @@ def test_where_queries_are_not_recorded_it_says_so(app, limited):
             "started_at is datetime; give a number of seconds",
         ),
         ({"started_at": float("nan")}, "started_at is nan; give a time of 0 or more"),
+        ({"started_at": time.time() * 1e3}, "too much for seconds; is it in milliseconds?"),
+        ({"started_at": time.time_ns()}, "too much for seconds"),
+        ({"duration_seconds": 1e300}, "too much for seconds"),
+        ({"parameters": 7}, "parameters is int; give a sequence, such as (7,), or a mapping"),
+        ({"parameters": "abc"}, "parameters is str; give a sequence"),
+        ({"sql": None}, "sql is NoneType; give text, bytes or what psycopg2.sql composes"),
+        ({"sql": " "}, "sql is empty"),
+        ({"status": "nonsense"}, "status is 'nonsense'; give 'ok', or the five characters of the SQLSTATE"),
+        ({"rows": 10**30}, "rows is 1000000"),
         ({"duration_seconds": -1}, "duration_seconds is -1"),
         ({"duration_seconds": "0.1"}, "duration_seconds is str"),
         ({"rows": "7"}, "rows is str; give an int, or None"),
         ({"rows": 1.5}, "rows is float"),
-        ({"result_bytes": -1}, "result_bytes is -1; give 0 or more"),
+        ({"result_bytes": -1}, "result_bytes is -1; give 0 to 9223372036854775807"),
         ({"status": None}, "status is NoneType; give a str"),
         ({"database": 5}, "database is int"),
     ],
@@ -129,9 +141,9 @@ def test_what_makes_no_sense_is_refused_at_once_and_the_rest_is_recorded(app, li
     with app.app_context():
         log_query("SELECT 1", duration_seconds=0.1)
         with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-            log_query("SELECT 2", **{"duration_seconds": 0.1, **wrong})
+            log_query(**{"sql": "SELECT 2", "duration_seconds": 0.1, **wrong})
         log_query(sql.SQL("SELECT {}").format(sql.Literal(3)), duration_seconds=0.1, rows=True)
-        log_query(b"SELECT 4", duration_seconds=1)
+        log_query(b"SELECT 4", duration_seconds=1, parameters=None)
     rate_limit.close()
     assert [row[0] for row in rows(LOGGED)] == ["select ?"] * 3
 

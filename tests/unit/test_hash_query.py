@@ -245,7 +245,17 @@ def test_what_a_statement_does_is_read(text, operation, tables, is_write, volati
     ],
 )
 def test_which_tables_are_written_is_read(text, written):
-    assert hash_query(text).written == written
+    assert tuple(table for table, _ in hash_query(text).written) == written
+
+
+def test_how_a_table_is_written_is_read():
+    text = "WITH a AS (DELETE FROM b RETURNING x), c AS (UPDATE d SET x = 1) INSERT INTO e SELECT x FROM a"
+    assert dict(hash_query(text).written) == {"b": "delete", "d": "update", "e": "insert"}
+    text = "WITH a AS (INSERT INTO b VALUES (1) RETURNING x) SELECT x FROM a"
+    assert hash_query(text).written == (("b", "insert"),)
+    assert hash_query("MERGE INTO a USING b ON true WHEN MATCHED THEN DELETE").written == (("a", "merge"),)
+    assert hash_query("COPY a FROM STDIN").written == (("a", "copy"),)
+    assert hash_query("DROP TABLE a").written == (("a", "drop"),)
 
 
 SECRET = "sekrit"

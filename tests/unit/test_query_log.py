@@ -27,7 +27,8 @@ class Tables:
         self.failure = None
 
     def write(self, batch):
-        if self.failure is not None:
+        is_about_rows = isinstance(self.failure, DataRefusedError)
+        if self.failure is not None and (batch.rows or not is_about_rows):
             raise self.failure
         self.batches.append(batch)
 
@@ -314,6 +315,8 @@ def test_rows_the_database_will_never_take_are_given_up_and_said(make, tables, l
     assert len(tables.rows) == 1
     assert "3 executions are given up" in caplog.text
     assert listener.counts["dropped"] == 3
+    totals = [total for batch in tables.batches for total in batch.totals]
+    assert (sum(total.n for total in totals), sum(total.dropped for total in totals)) == (4, 3)
 
 
 def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_the_rest(
