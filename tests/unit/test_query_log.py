@@ -472,6 +472,22 @@ def test_the_capture_of_one_execution_in_so_many_is_timed(make, listener):
     assert log.intake.has_been_told
 
 
+def test_the_size_is_asked_for_by_chance_and_always_where_it_took_long(make):
+    log = make()
+    asked = Counter()
+
+    def answer(took, is_measured):
+        asked[took, is_measured] += 1
+        return 1, 40 if is_measured else None
+
+    for took in (intake.SLOW_NANOSECONDS - 1, intake.SLOW_NANOSECONDS):
+        for _ in range(4_000):
+            log.intake.executed("SELECT 1", b"SELECT 1", SHOP, took, False, answer, took)
+    assert asked[intake.SLOW_NANOSECONDS, True] == 4_000
+    # A quarter, within five standard deviations.
+    assert abs(asked[intake.SLOW_NANOSECONDS - 1, True] - 1_000) < 5 * (4_000 * 0.25 * 0.75) ** 0.5
+
+
 def test_where_no_request_starts_it_the_queries_do_and_again_after_a_fork(make, listener):
     log = make()
     run(log, range(intake.START_AFTER - 1))
