@@ -138,7 +138,7 @@ class Intake:
         self._sampled_out = count().__next__
         self._sampled_out_reads = 0
 
-    def executed(  # noqa: C901, PLR0912, PLR0913, PLR0917 - see above
+    def executed(  # noqa: C901, PLR0913, PLR0917 - see above
         self,
         statement: str,
         sent: bytes,
@@ -169,50 +169,34 @@ class Intake:
         if request is not None and request.add(statement):
             self._within(request, statement)
         gate = self._gate
+        waiting: deque[Any]
         if gate is None:
-            if len(self.unkeyed) >= MOST_UNKEYED or len(sent) > LARGE_CHARACTERS:
-                totals.dropped(statement, database)
-            else:
-                told = self._told(
-                    statement,
-                    database,
-                    request,
-                    nanoseconds,
-                    in_txn,
-                    answer_of,
-                    result,
-                    status,
-                    started,
-                )
-                self.unkeyed.append((asker.context, sent, told))
-            return
-        begun, threshold, hot, window = gate
-        try:
-            state = begun[asker.context].copy()
-        except KeyError:
-            state = self._begin(asker.context)
-        state.update(sent)
-        key = state.digest()
-        if key >= threshold and key not in hot:
-            if self._sampled_out() % NOTED_ONE_IN == 0:
-                self._sampler.note(key)
-        elif len(self.queue) >= MOST_QUEUED:
-            totals.dropped(statement, database)
+            place: tuple[Any, bytes] = (asker.context, sent)
+            waiting = self.unkeyed
+            has_room = len(waiting) < MOST_UNKEYED and len(sent) <= LARGE_CHARACTERS
         else:
-            told = self._told(
-                statement,
-                database,
-                request,
-                nanoseconds,
-                in_txn,
-                answer_of,
-                result,
-                status,
-                started,
-            )
-            self.queue.append((window, key, told))
-            if len(self.queue) == MOST_QUEUED // 2:
-                self._wake()
+            begun, threshold, hot, window = gate
+            try:
+                state = begun[asker.context].copy()
+            except KeyError:
+                state = self._begin(asker.context)
+            state.update(sent)
+            key = state.digest()
+            if key >= threshold and key not in hot:
+                if self._sampled_out() % NOTED_ONE_IN == 0:
+                    self._sampler.note(key)
+                return
+            waiting, place = self.queue, (window, key)
+            has_room = len(waiting) < MOST_QUEUED
+        if not has_room:
+            totals.dropped(statement, database)
+            return
+        told = self._told(
+            statement, database, request, nanoseconds, in_txn, answer_of, result, status, started
+        )
+        waiting.append((*place, told))
+        if len(waiting) == MOST_QUEUED // 2:
+            self._wake()
 
     def open(self, keys: ExecutionKeys | None) -> None:
         """Decide from now on under these keys, and by the sampler's present window."""
