@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from otel_ratelimit.fingerprint import MOST_READ_CHARACTERS
 from otel_ratelimit.fingerprint.lexer import Kind, tokens
 
 ALL: Final = b"*"
@@ -50,7 +51,6 @@ _CALLS: Final = re.compile(rb"\s*SELECT\s+" + _CALL + rb"(?:\s*,\s*" + _CALL + r
 _OTHER_NAMES: Final = {b"time zone": b"timezone", b"names": b"client_encoding", b"schema": b"search_path"}
 _WORDS: Final = re.compile(rb"[\w.,$\s-]*")
 _QUOTED: Final = re.compile(rb"'([^'\\]*)'")
-_MOST_READ_BYTES: Final = 16_000
 _DEFAULTS: Final = frozenset({b"default"})
 
 
@@ -76,7 +76,7 @@ def calls_set_config(statement: bytes) -> bool:
     """Whether it may."""
     if b"set_config" not in statement.lower():
         return False
-    if len(statement) > _MOST_READ_BYTES:
+    if len(statement) > MOST_READ_CHARACTERS:
         return True
     names = (Kind.WORD, Kind.NAME)
     text = statement.decode("utf-8", "surrogateescape")

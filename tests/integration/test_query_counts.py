@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from contextlib import closing
@@ -213,21 +214,34 @@ def test_queries_of_traces_that_are_not_sampled_are_seen_and_their_spans_not_exp
     assert exported == 0 if sampler is ALWAYS_OFF else exported < 400
 
 
-def test_a_named_cursor_is_counted_once_however_much_is_fetched(log, application, database):
-    with closing(psycopg2.connect(application)) as connection, connection:
-        for name in ("one", "two"):
+UTILITIES = """
+SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid
+WHERE datname = current_database() AND toplevel AND query ~* %(like)s
+"""
+
+
+def test_named_cursors_and_copies_are_counted_as_the_server_counts_them(log, application, database):
+    # To the server both are utilities, which it counts where it is told to.
+    counting = f"{application}&options=-cpg_stat_statements.track_utility%3Don"
+    with closing(psycopg2.connect(counting)) as connection, connection:
+        for name in ("one", "two", "three"):
             with connection.cursor(name) as cursor:
                 cursor.itersize = 10
                 cursor.execute("SELECT name FROM jobs")
                 assert len(list(cursor)) == 100
+        with connection.cursor() as cursor:
+            for number in range(4):
+                cursor.copy_from(io.StringIO(f"{1000 + number}\tann\n"), "jobs", columns=("id", "name"))
+            for _ in range(2):
+                cursor.copy_expert("COPY jobs TO STDOUT", io.StringIO())
     assert log.flush()
+    logged = "SELECT template, sum(n)::int, count(DISTINCT key_hash)::int FROM otel_ratelimit.query_logs"
+    logged += " JOIN otel_ratelimit.query_templates USING (template_hash) GROUP BY 1"
     with closing(Database(database)) as analytics:
-        logged = "SELECT template, sum(n)::int, count(DISTINCT key_hash)::int FROM otel_ratelimit.query_logs"
-        logged += " JOIN otel_ratelimit.query_templates USING (template_hash) GROUP BY 1"
-        assert analytics.rows(logged) == [("select name from jobs", 2, 1)]
-    # To the server it is a DECLARE, which it counts as a utility, and the query within.
-    with closing(Database(application)) as database_:
-        [(calls,)] = database_.rows(
-            "SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements WHERE query ~* 'declare.*from jobs'"
-        )
-    assert calls in (0, 2)
+        ours = {template: (n, keys) for template, n, keys in analytics.rows(logged)}
+    assert ours["select name from jobs"] == (3, 1), "under any name, and however much is fetched"
+    copied = {template.partition(" with ")[0]: n for template, (n, _) in ours.items() if "copy" in template}
+    assert copied == {"copy jobs(id, name) from stdin": 4, "copy jobs to stdout": 2}
+    with closing(Database(application)) as server:
+        for like, calls in (("^declare.*from jobs", 3), ("^copy.*from stdin", 4), ("^copy.*to stdout", 2)):
+            assert server.rows(UTILITIES, {"like": like}) == [(calls,)], like
