@@ -64,8 +64,9 @@ class _Connect:
     def __init__(self, original: Callable[..., Any]) -> None:
         self.original = original
         self.relay = Relay()
+        self._said: set[str] = set()
         self.watch = Watch(self.relay, answer_reader())
-        ours = capturing_connection(capturing_cursor(self.watch))
+        ours = capturing_connection(capturing_cursor(self.watch), self._say_once)
         self._ours = ours
         self._classes: dict[Any, Any] = {extensions.connection: ours}
 
@@ -77,7 +78,12 @@ class _Connect:
         try:
             return self._classes[wanted]
         except (KeyError, TypeError):
-            made = below(wanted, self._ours, extensions.connection)
+            made = below(wanted, self._ours, extensions.connection, self._say_once)
         if isinstance(wanted, type) and len(self._classes) < _MOST_CLASSES:
             self._classes[wanted] = made
         return made
+
+    def _say_once(self, name: str, why: str) -> None:
+        if name not in self._said and len(self._said) < _MOST_CLASSES:
+            self._said.add(name)
+            _log.warning("queries through %s are not recorded: it %s", name, why)

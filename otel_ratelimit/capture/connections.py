@@ -7,10 +7,9 @@ every class that the application or OpenTelemetry gives there is one of ours.
 
 from __future__ import annotations
 
-import logging
 import types
+from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, Final
 
 from psycopg2 import extensions
@@ -18,7 +17,7 @@ from psycopg2 import extensions
 from otel_ratelimit.capture.cursors import SESSION, named_as
 from otel_ratelimit.capture.session import SessionState
 
-_log = logging.getLogger(__name__)
+Say = Callable[[str, str], None]
 
 _IDLE: Final = extensions.TRANSACTION_STATUS_IDLE
 _IN_ERROR: Final = extensions.TRANSACTION_STATUS_INERROR
@@ -28,6 +27,7 @@ _MOST_CLASSES: Final = 64
 
 def capturing_connection(  # noqa: C901 - a class, whose methods count here
     cursor_class: type[extensions.cursor],
+    say: Say,
 ) -> type[extensions.connection]:
     """The class of connections whose cursors are `cursor_class`, below whatever else they are."""
 
@@ -50,7 +50,7 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
             return super().cursor(*args, **kwargs)
 
         def _otel_ratelimit_cursor(self, wanted: Any) -> Any:
-            made = below(wanted, cursor_class, extensions.cursor)
+            made = below(wanted, cursor_class, extensions.cursor, say)
             if isinstance(wanted, type):
                 # A class of cursors is often made for one connection only; it goes with it.
                 known: dict[type, type] = self.__dict__.setdefault("_otel_ratelimit_cursors", {})
@@ -121,13 +121,14 @@ def _ended(connection: extensions.connection, session: SessionState | None, *, i
         (session.rolled_back if is_rollback else session.committed)()
 
 
-def below(wanted: Any, ours: type, psycopg2s: type) -> Any:
+def below(wanted: Any, ours: type, psycopg2s: type, say: Say) -> Any:
     """`wanted` with `ours` between it and psycopg2's own class; itself where that cannot be.
 
     Args:
         wanted: a class of connections or cursors, or any callable that makes one.
         ours: what is to stand below it.
         psycopg2s: the class that both are made from.
+        say: told where that cannot be, with a name and why.
     """
     if wanted is psycopg2s:
         return ours
@@ -137,14 +138,9 @@ def below(wanted: Any, ours: type, psycopg2s: type) -> Any:
         try:
             made = types.new_class(wanted.__name__, (wanted, ours))
         except Exception as error:  # noqa: BLE001 - of layouts that do not go together, or in the class's own hooks
-            _say_once(wanted.__qualname__, f"cannot be put below another class ({type(error).__name__})")
+            say(wanted.__qualname__, f"cannot be put below another class ({type(error).__name__})")
             return wanted
         made.__module__, made.__qualname__ = wanted.__module__, wanted.__qualname__
         return made
-    _say_once(getattr(wanted, "__qualname__", type(wanted).__qualname__), "is no class")
+    say(getattr(wanted, "__qualname__", type(wanted).__qualname__), "is no class")
     return wanted
-
-
-@lru_cache(maxsize=64)
-def _say_once(name: str, why: str) -> None:
-    _log.warning("queries through %s are not recorded: it %s", name, why)
