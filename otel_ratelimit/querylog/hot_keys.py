@@ -10,6 +10,9 @@ Performance Algorithm for Identifying Frequent Items in Data Streams, IMC 2017).
 from __future__ import annotations
 
 import heapq
+from typing import Final
+
+_TRIFLE: Final = 0.5
 
 
 class FrequentKeys:
@@ -21,23 +24,23 @@ class FrequentKeys:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._counts: dict[bytes, int] = {}
-        self.error = 0
+        self._counts: dict[bytes, float] = {}
+        self.error = 0.0
 
     def __len__(self) -> int:
         return len(self._counts)
 
-    def add(self, key: bytes, n: int = 1) -> None:
+    def add(self, key: bytes, n: float = 1) -> None:
         """`n` more of `key`."""
-        self._counts[key] = self._counts.get(key, 0) + n
+        self._counts[key] = self._counts.get(key, 0.0) + n
         if len(self._counts) >= 2 * self._capacity:
             self._cut()
 
-    def count(self, key: bytes) -> int:
+    def count(self, key: bytes) -> float:
         """How often it came at least."""
-        return self._counts.get(key, 0)
+        return self._counts.get(key, 0.0)
 
-    def top(self, k: int) -> list[tuple[bytes, int]]:
+    def top(self, k: int) -> list[tuple[bytes, float]]:
         """The `k` most frequent and their counts, the most frequent first.
 
         Of equals those whose last bytes are the largest: their first bytes decide on whether they are
@@ -45,10 +48,10 @@ class FrequentKeys:
         """
         return heapq.nlargest(k, self._counts.items(), key=lambda item: (item[1], item[0][::-1]))
 
-    def halve(self) -> None:
-        """Let what is long ago count for less."""
-        self._counts = {key: count // 2 for key, count in self._counts.items() if count > 1}
-        self.error //= 2
+    def fade(self, left: float) -> None:
+        """Let what is long ago count for less: each count for `left` of what it was, and a trifle for nothing."""
+        self._counts = {key: count * left for key, count in self._counts.items() if count * left >= _TRIFLE}
+        self.error *= left
 
     def _cut(self) -> None:
         """Take from all what the first one beyond the capacity has; who has nothing left goes."""

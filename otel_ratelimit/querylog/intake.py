@@ -28,8 +28,6 @@ MOST_UNKEYED: Final = 2_000
 LARGE_CHARACTERS: Final = 2_000
 MOST_LARGE_CHARACTERS: Final = 16_000_000
 """Of statements longer than that, between two ticks; beyond, their texts are not looked at."""
-NOTED_ONE_IN: Final = 4
-"""Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
 MEASURED_BITS: Final = 2
 """The size of one result in 2 to the power of so many is asked for: it takes as long as all the rest."""
 SLOW_NANOSECONDS: Final = 1_000_000
@@ -183,7 +181,7 @@ class Intake:
             state.update(sent)
             key = state.digest()
             if key >= threshold and key not in hot:
-                if self._sampled_out() % NOTED_ONE_IN == 0:
+                if self._sampled_out() % window.noted_one_in == 0:
                     self._sampler.note(key)
                 return
             waiting, place = self.queue, (window, key)

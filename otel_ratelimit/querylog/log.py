@@ -30,7 +30,7 @@ from otel_ratelimit.query_records import (
     TemplateTotal,
 )
 from otel_ratelimit.querylog.faults import Faults
-from otel_ratelimit.querylog.intake import NOTED_ONE_IN, Intake, IntakeListener
+from otel_ratelimit.querylog.intake import Intake, IntakeListener
 from otel_ratelimit.querylog.keys import ExecutionKeys
 from otel_ratelimit.querylog.patterns import Patterns
 from otel_ratelimit.querylog.requests import RequestQueries
@@ -214,6 +214,8 @@ class QueryLog:
             self._sampler.roll(now, self._cold_in_window)
             self._cold_in_window = 0
             intake.open(intake.keys)
+        elif self._sampler.promote(now):
+            intake.open(intake.keys)
         self._patterns.look(now)
         self._tell()
 
@@ -251,7 +253,7 @@ class QueryLog:
 
     def _keep(self, window: Window, key: bytes, told: Told) -> None:
         self._kept += 1
-        if self._kept % NOTED_ONE_IN == 0:
+        if self._kept % window.noted_one_in == 0:
             self._sampler.seen(key)
         template = self._template_of(told.statement)
         if key not in window.hot:

@@ -12,7 +12,7 @@ before it. Only who is hot may be inexact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_ratelimit.querylog.hot_keys import FrequentKeys
@@ -23,7 +23,15 @@ WINDOW_SECONDS: Final = 60
 MOST_ROWS: Final = 60_000
 """Rows of cold keys in a window; beyond it the next windows keep fewer keys."""
 LEAST_HOT: Final = 4
-"""Executions in a window below which no key is worth being hot."""
+"""Executions, those of earlier windows faded, below which no key is worth being hot."""
+FADE: Final = 15 / 16
+"""What an execution counts for a window later. Where there is little traffic, a minute alone tells nobody apart."""
+NOTED_ONE_IN: Final = 4
+"""Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
+BUSY_EXECUTIONS: Final = 30_000
+"""In a window; with fewer, every one is noted."""
+PROMOTE_SECONDS: Final = 5.0
+"""How often it is looked whether more keys have become hot: what is on everybody's lips is soon forgotten."""
 _MOST_NOTED: Final = 16_384
 _MOST_HALVINGS: Final = 20
 _KEYS: Final = 1 << (8 * KEY_BYTES)
@@ -40,6 +48,8 @@ class Window:
     """Share of the keys that are kept, the hot ones apart."""
     threshold: bytes
     """Keys below it are kept."""
+    noted_one_in: int = 1
+    """Executions of which one is noted."""
 
 
 class QuerySampler:
@@ -61,6 +71,8 @@ class QuerySampler:
             "_hot_keys",
             "_most_rows",
             "_noted",
+            "_noted_in_window",
+            "_promoted_at",
             "_rate",
             "_window_seconds",
             "window",
@@ -82,6 +94,8 @@ class QuerySampler:
         self._halvings = 0
         self._frequent = FrequentKeys(4 * hot_keys)
         self._noted: dict[bytes, int] = {}
+        self._noted_in_window = 0
+        self._promoted_at = 0.0
         self.window = Window(0.0, frozenset(), rate, threshold(rate))
 
     def note(self, key: bytes) -> None:
@@ -92,6 +106,7 @@ class QuerySampler:
 
     def seen(self, key: bytes) -> None:
         """A key that was kept was executed."""
+        self._noted_in_window += 1
         self._frequent.add(key)
 
     def gather(self) -> None:
@@ -99,11 +114,32 @@ class QuerySampler:
         noted, self._noted = self._noted, {}
         # A thread that still holds the old one may add to it yet.
         for key, n in list(noted.items()):
+            self._noted_in_window += n
             self._frequent.add(key, n)
 
     def is_over(self, now: float) -> bool:
         """Whether the present window is: the edge has passed, or the clock was set back."""
         return not self.window.start <= now < self.window.start + self._window_seconds
+
+    def promote(self, now: float) -> bool:
+        """Let those be hot for the rest of the window that have become so since; whether there are any.
+
+        Looked at every few seconds only. None goes before the window ends.
+        """
+        if 0.0 <= now - self._promoted_at < PROMOTE_SECONDS:
+            return False
+        self._promoted_at = now
+        window = self.window
+        free = self._hot_keys - len(window.hot)
+        new = [
+            key
+            for key, count in self._frequent.top(self._hot_keys if free > 0 else 0)
+            if count >= LEAST_HOT and key not in window.hot
+        ]
+        if not new:
+            return False
+        self.window = replace(window, hot=window.hot | frozenset(new[:free]))
+        return True
 
     def roll(self, now: float, rows_kept: int) -> None:
         """Begin the window that `now` is in.
@@ -116,8 +152,11 @@ class QuerySampler:
         self._adapt(rows_kept)
         rate = self._rate / (1 << self._halvings)
         start = now // self._window_seconds * self._window_seconds
-        self.window = Window(start, self._next_hot(), rate, threshold(rate))
-        self._frequent.halve()
+        executions = self._noted_in_window * self.window.noted_one_in
+        self._noted_in_window = 0
+        one_in = NOTED_ONE_IN if executions > BUSY_EXECUTIONS else 1
+        self.window = Window(start, self._next_hot(), rate, threshold(rate), one_in)
+        self._frequent.fade(FADE)
 
     def _adapt(self, rows_kept: int) -> None:
         """Rates are halves of each other: who is kept at the lower one is kept at the higher one."""

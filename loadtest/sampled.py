@@ -1,0 +1,144 @@
+"""A workload as the query log would have kept it: through the product's own capture, on the workload's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.fingerprint import TemplateCache
+from otel_ratelimit.query_records import QueryBatch
+from otel_ratelimit.querylog.execution import Asked
+from otel_ratelimit.querylog.log import QueryLog
+from otel_ratelimit.querylog.sampling import QuerySampler
+from otel_ratelimit.querylog.totals import Totals
+
+from workloads import Workload  # isort: skip
+
+START = 1_767_225_600
+"""Midnight UTC of a day."""
+MICROSECONDS_IN_NANO = 1_000
+_ASKED = Asked(b"shop", "shop")
+_TICK_SECONDS = 1.0
+
+
+class _Tables:
+    def __init__(self) -> None:
+        self.batches: list[QueryBatch] = []
+
+    def write(self, batch: QueryBatch) -> None:
+        self.batches.append(batch)
+
+    def close(self) -> None:
+        pass
+
+
+class _Nobody:
+    def counted(self, new: object) -> None:
+        pass
+
+    def repeated(self, repeats: object) -> None:
+        pass
+
+    def suspected(self, request: object) -> None:
+        pass
+
+    def captured(self, seconds: float) -> None:
+        pass
+
+
+class _Process:
+    """One process's query log, on a clock of ours."""
+
+    def __init__(self, rate: float, secret: bytes) -> None:
+        self.now = float(START)
+        self.tables = _Tables()
+        self.log = QueryLog(
+            self.tables,
+            QuerySampler(rate),
+            Totals(),
+            TemplateCache(),
+            lambda: secret,
+            lambda: None,
+            lambda: 0,
+            _Nobody(),
+            lambda: None,
+            lambda: None,
+            process=lambda: "one",
+            flush_interval=60.0,
+            clock=lambda: self.now,
+            monotonic=lambda: self.now,
+        )
+        self.log.tick()
+
+
+def statements(templates: int) -> tuple[list[str], list[str]]:
+    """Reads and writes, by number of the template."""
+    reads = [f"SELECT * FROM table_{number} WHERE id = %s" for number in range(templates)]
+    writes = [f"UPDATE table_{number} SET name = %s WHERE id = %s" for number in range(templates)]
+    return reads, writes
+
+
+def sampled_day(
+    workload: Workload, rate: float, secret: bytes, seconds: float, *, processes: int = 2
+) -> QueryRowsDay:
+    """The day as several processes keep it that share the work in turns.
+
+    Args:
+        workload: what was asked.
+        rate: share of the keys that are kept.
+        secret: of the keys: another one, another sample.
+        seconds: of the day.
+        processes: how many.
+    """
+    running = [_Process(rate, secret) for _ in range(processes)]
+    reads, writes = statements(int(workload.template.max()) + 1)
+    events = _events(workload)
+    next_tick = START + _TICK_SECONDS
+    size, template = workload.size.tolist(), workload.template.tolist()
+    for number, (at, key, nanoseconds, table) in enumerate(events):
+        while at >= next_tick:
+            for process in running:
+                process.now = next_tick
+                process.log.tick()
+            next_tick += _TICK_SECONDS
+        process = running[number % processes]
+        process.now = at
+        if table >= 0:
+            process.log.intake.executed(
+                writes[table], b"write %d" % number, _ASKED, 500_000, False, lambda _, __: (1, None), None
+            )
+            continue
+        process.log.intake.executed(
+            *(reads[template[key]], b"%d" % key, _ASKED, nanoseconds, False, _answer, size[key]),
+            started=at,
+        )
+    for process in running:
+        process.now = START + seconds
+        process.log.flush()
+    batches = [batch for process in running for batch in process.tables.batches]
+    return QueryRowsDay(
+        Period(datetime.fromtimestamp(START, UTC), datetime.fromtimestamp(START + seconds, UTC)),
+        [row for batch in batches for row in batch.rows],
+        [total for batch in batches for total in batch.totals],
+        [write for batch in batches for write in batch.writes],
+    )
+
+
+def _answer(size: int, is_wanted: bool) -> tuple[int | None, int | None]:
+    return 1, size if is_wanted else None
+
+
+def _events(workload: Workload) -> Sequence[tuple[float, int, int, int]]:
+    """Time, key or number, nanoseconds, table written or -1; by time."""
+    reads, writes = len(workload.at), len(workload.write_at)
+    at = np.concatenate((workload.at, workload.write_at)) + START
+    key = np.concatenate((workload.key, np.zeros(writes, dtype=np.int64)))
+    nanoseconds = np.concatenate((workload.duration_us * 1_000, np.zeros(writes))).astype(np.int64)
+    table = np.concatenate((np.full(reads, -1), workload.write_table))
+    order = np.argsort(at, kind="stable")
+    columns = (at[order].tolist(), key[order].tolist(), nanoseconds[order].tolist(), table[order].tolist())
+    return list(zip(*columns, strict=True))

@@ -1,0 +1,246 @@
+"""What to cache, for how long, and whether writes must drop it.
+
+Per template two ways are compared. With a TTL alone, those TTLs are allowed with which few enough answers are
+older than a write to one of the tables. With invalidation every TTL is allowed, and each write drops what was
+cached of its tables, which costs hits, a request to the cache, and code; so it must bring clearly more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.analysis.cache.choice import shortest
+from otel_ratelimit.analysis.cache.columns import Bools, Floats, Ints, Template
+from otel_ratelimit.analysis.cache.estimate import Estimates, half_width
+from otel_ratelimit.analysis.cache.memory import table_bytes
+from otel_ratelimit.analysis.cache.result import Advice, AtTtl, TemplateResult
+from otel_ratelimit.analysis.cache.tally import LiveEntries
+
+CLEARLY_MORE: Final = 1.25
+"""Invalidation has to bring so many times what the TTL alone does."""
+_GB_HOUR: Final = 3_600 * 1e9
+_US: Final = 1_000.0
+
+
+class Planned(NamedTuple):
+    """What to cache of all templates, with one TTL."""
+
+    advice: Advice | None
+    templates: int
+
+
+class Adviser:
+    """Weighs the ways to cache.
+
+    Args:
+        templates: of the day.
+        found: what was estimated of them.
+        live: what the cache holds if it holds everything.
+        writes: to their tables, by template.
+        assumptions: of the cache.
+        ttls: seconds.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
+        self,
+        templates: Sequence[Template],
+        found: Estimates,
+        live: LiveEntries,
+        writes: Ints,
+        assumptions: Assumptions,
+        ttls: Sequence[int],
+    ) -> None:
+        self._templates = templates
+        self._found = found
+        self._writes = writes
+        self._assumptions = assumptions
+        self._ttls = ttls
+        self._peaks = [_peak(live, place, assumptions) for place in range(len(ttls))]
+        self._stale_share = _share(found.stale, found.hits)
+        # Each write drops one entry of each template at most, and so causes one miss at most.
+        lost = np.minimum(found.hits - found.dropped_hits, writes[:, None])
+        self._hits_by_row = found.hits - np.maximum(lost, 0.0)
+        self._stale_by_row = np.minimum(found.stale, found.overtaken / np.maximum(found.unique, 1.0)[:, None])
+        self.saved_ms = self._saved_ms(found.hits, found.hit_us)
+        """By template and TTL."""
+        deletes = (writes * assumptions.lookup_ms)[:, None]
+        self.saved_ms_invalidating = self._saved_ms(found.dropped_hits, found.dropped_hit_us) - deletes
+        allowed = self._stale_share <= assumptions.stale_budget
+        self._alone = np.where(allowed, self._worth(self.saved_ms, found.hit_us), 0.0)
+        self._invalidating = self._worth(self.saved_ms_invalidating, found.dropped_hit_us)
+
+    def all_together(self) -> tuple[AtTtl, ...]:
+        """If everything went through the cache and writes dropped nothing, by TTL."""
+        everything = np.ones(len(self._templates), dtype=np.bool_)
+        return tuple(self._at(place, everything, ~everything) for place in range(len(self._ttls)))
+
+    def plan(self) -> Planned:
+        """Those templates for which it pays, with the TTL that suits them best together."""
+        invalidate = self._invalidating > CLEARLY_MORE * self._alone
+        best = np.where(invalidate, self._invalidating, self._alone)
+        together = np.maximum(best, 0.0).sum(axis=0)
+        place = shortest(together, np.ones(len(self._ttls), dtype=np.bool_))
+        if place is None:
+            return Planned(None, 0)
+        chosen = best[:, place] > 0.0
+        dropping = chosen & invalidate[:, place] & (self._writes > 0)
+        at = self._at(place, chosen, dropping)
+        of_all = float(self._found.executions.sum())
+        asked = float(self._found.executions[chosen].sum())
+        # Of all that a cache could answer, whatever is not worth asking it.
+        whole = at.model_copy(
+            update={
+                name: getattr(at, name) * asked / of_all
+                for name in (
+                    *("hit_ratio", "hit_ratio_low", "hit_ratio_high"),
+                    *("hit_ratio_dropped", "hit_ratio_dropped_by_row"),
+                )
+            }
+        )
+        count = int(chosen.sum())
+        why = f"{count} of {int((self._found.executions > 0).sum())} templates save time with it"
+        if dropping.any():
+            why += f"; {int(dropping.sum())} of them need what is cached dropped when their tables are written"
+        return Planned(Advice(invalidate=bool(dropping.any()), at=whole, reason=why), count)
+
+    def template(self, place: int) -> TemplateResult:
+        """All that is said of one template."""
+        found, template = self._found, self._templates[place]
+        executions, unique = float(found.executions[place]), float(found.unique[place])
+        advice, not_worth = self._advice(place)
+        return TemplateResult(
+            template_hash=str(template.hash),
+            template=template.text,
+            database=template.database,
+            tables=template.tables,
+            executions=executions,
+            unique=unique,
+            duplicates=executions - unique,
+            mean_duration_ms=float(found.duration_us[place]) / executions / _US if executions else 0.0,
+            mean_result_bytes=template.mean_result_bytes,
+            writes=int(self._writes[place]),
+            has_own_share=bool(found.is_own[place]),
+            advice=advice,
+            not_worth=not_worth,
+            by_ttl=tuple(self._one(at, place, invalidate=False) for at in range(len(self._ttls))),
+        )
+
+    def best_ms(self) -> Floats:
+        """What the advice for each template saves, 0 where there is none."""
+        everything = np.zeros(len(self._templates))
+        for place in range(len(everything)):
+            advice, _ = self._advice(place)
+            everything[place] = advice.at.latency_saved_ms if advice is not None else 0.0
+        return everything
+
+    def _advice(self, template: int) -> tuple[Advice | None, str]:
+        any_ttl = np.ones(len(self._ttls), dtype=np.bool_)
+        alone = shortest(self._alone[template], any_ttl)
+        dropping = shortest(self._invalidating[template], any_ttl)
+        if dropping is not None and self._writes[template]:
+            best = 0.0 if alone is None else self._alone[template, alone]
+            if self._invalidating[template, dropping] > CLEARLY_MORE * best:
+                at = self._one(dropping, template, invalidate=True)
+                return Advice(invalidate=True, at=at, reason=self._why_invalidate(template)), ""
+        if alone is None:
+            return None, self._why_not(template)
+        at = self._one(alone, template, invalidate=False)
+        return Advice(invalidate=False, at=at, reason=self._why_alone(template, at)), ""
+
+    def _why_alone(self, template: int, at: AtTtl) -> str:
+        if not self._writes[template]:
+            return "nothing that it reads was written on that day; the TTL says how old an answer may be"
+        return f"{100 * at.stale_by_table:.2g} % of the answers would be older than a write, at most"
+
+    def _why_invalidate(self, template: int) -> str:
+        return (
+            f"its tables were written {int(self._writes[template]):,} times on that day: with a TTL alone too many"
+            " answers would be older than a write, so that writes must drop them"
+        )
+
+    def _why_not(self, template: int) -> str:
+        found = self._found
+        if found.executions[template] <= 0.0:
+            return "it was not executed"
+        hits = float(found.hits[template, -1])
+        mean_ms = float(found.duration_us[template] / found.executions[template]) / _US
+        if hits < 0.01 * found.executions[template]:  # noqa: PLR2004 - "hardly ever"
+            return "it hardly ever asks again what it has asked"
+        if mean_ms <= self._assumptions.lookup_ms:
+            return f"the database answers in {mean_ms:.2g} ms, the cache in {self._assumptions.lookup_ms:.2g} ms"
+        if self._writes[template]:
+            return "its tables are written too often: few answers would live to be asked for again"
+        return "too few repeats to make up for asking the cache and filling it"
+
+    def _one(self, place: int, template: int, *, invalidate: bool) -> AtTtl:
+        chosen = np.zeros(len(self._templates), dtype=np.bool_)
+        chosen[template] = True
+        return self._at(place, chosen, chosen if invalidate else ~np.ones_like(chosen))
+
+    def _at(self, place: int, chosen: Bools, invalidate: Bools) -> AtTtl:
+        """The cache with one TTL for the chosen templates, of which some are dropped by writes."""
+        found = self._found
+        executions = float(found.executions[chosen].sum())
+        hits_each = np.where(invalidate, found.dropped_hits[:, place], found.hits[:, place])[chosen]
+        hit_us = np.where(invalidate, found.dropped_hit_us[:, place], found.hit_us[:, place])[chosen]
+        saved = np.where(invalidate, self.saved_ms_invalidating[:, place], self.saved_ms[:, place])[chosen]
+        hits = float(hits_each.sum())
+        of = executions or 1.0
+        ratio = hits / of
+        variance = found.whole_variance[place] if chosen.all() else found.variance[chosen, place].sum()
+        width = float(half_width(variance, executions))
+        served = float(found.hits[chosen, place].sum()) or 1.0
+        still = ~invalidate[chosen]
+        keys, size = self._peaks[place]
+        part = float(found.byte_seconds[chosen, place].sum()) / (float(found.byte_seconds[:, place].sum()) or 1.0)
+        return AtTtl(
+            ttl_seconds=self._ttls[place],
+            hits=hits,
+            hit_ratio=ratio,
+            hit_ratio_low=max(ratio - width, 0.0),
+            hit_ratio_high=min(ratio + width, 1.0),
+            hit_ratio_dropped=float(found.dropped_hits[chosen, place].sum()) / of,
+            hit_ratio_dropped_by_row=float(self._hits_by_row[chosen, place].sum()) / of,
+            stale_by_table=float((found.stale[chosen, place] * still).sum()) / served,
+            stale_by_row=float((self._stale_by_row[chosen, place] * still).sum()) / served,
+            peak_keys=keys * part,
+            peak_bytes=size * part,
+            latency_saved_ms=float(saved.sum()),
+            database_saved_ms=float(hit_us.sum()) / _US,
+        )
+
+    def _saved_ms(self, hits: Floats, hit_us: Floats) -> Floats:
+        assumed = self._assumptions
+        misses = self._found.executions[:, None] - hits
+        asked = hits * assumed.lookup_ms + misses * (assumed.lookup_ms + assumed.store_ms)
+        return hit_us / _US - asked
+
+    def _worth(self, saved_ms: Floats, hit_us: Floats) -> Floats:
+        """In money if anything has a price, else in milliseconds."""
+        assumed = self._assumptions
+        if not (assumed.value_of_saved_ms or assumed.value_of_database_second):
+            return saved_ms
+        gb_hours = self._found.byte_seconds / _GB_HOUR
+        return (
+            assumed.value_of_saved_ms * saved_ms
+            + assumed.value_of_database_second * hit_us / 1e6
+            - assumed.memory_gb_hour * gb_hours
+        )
+
+
+def _peak(live: LiveEntries, place: int, assumptions: Assumptions) -> tuple[float, float]:
+    """Keys and bytes, hash tables included, when these are the most."""
+    keys, size = live.series(place)
+    whole = size + table_bytes(assumptions.engine, np.rint(np.maximum(keys, 0.0)).astype(np.int64))
+    at = int(np.argmax(whole))
+    if keys[at] < 0.5:  # noqa: PLR2004 - rounding errors of sums that come to nothing
+        return 0.0, 0.0
+    return float(keys[at]), float(whole[at])
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.where(whole > 0.0, part / np.maximum(whole, 1e-9), 0.0)

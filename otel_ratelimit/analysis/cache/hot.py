@@ -1,0 +1,380 @@
+"""Plays back the rows of keys that were hot at some time: how many executions in which second, by time.
+
+A key is kept for certain only while it is hot. What it did meanwhile is known of every such key; all that it
+did on the day, only of those that are in the sample as well. So two caches are played. One sees the hot
+executions of all keys, the other everything of the sampled keys; what the second has more than the first of
+the same keys is what they did while they were cold, and stands for that of all the others (a difference
+estimator: Särndal, Swensson, Wretman, Model Assisted Survey Sampling, 6.3). Where every key is in the sample,
+the second alone says it all.
+
+Where in its second an execution was is not known. If n were anywhere in it, independently, the first one after
+a given moment e is at e + 1 - u^(1/n) with u uniform in (0, 1), provided that this is still in the second: so
+a miss falls where it would have, on average, and one TTL after the other does not drift. Second after second
+all keys executed in it are dealt with at once, for all times to live. A key has the same u in both caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from otel_ratelimit.analysis.cache.columns import (
+    HOT,
+    MICROSECONDS,
+    UNKNOWN,
+    Bools,
+    Executions,
+    Floats,
+    HotExecutions,
+    Ints,
+    Keys,
+)
+from otel_ratelimit.analysis.cache.sampled import Sampled
+from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
+from otel_ratelimit.analysis.cache.writes import WrittenTables
+
+_FIRST_ROOM: Final = 1_024
+_HALF: Final = 0.5
+
+
+class HotPlayback:
+    """Takes pieces, the earlier first, and counts; `finish` when there are no more.
+
+    Args:
+        hot: for what is known for certain.
+        cold: for what sampled keys stand for.
+        live: what the cache holds of the former.
+        cold_live: of the latter.
+        sampled: which keys are in the sample.
+        ttls: seconds.
+        written: when tables were written.
+        start: Unix time at which the day begins, seconds.
+        seconds: of the day.
+        entry_bytes: from the size of results to that of entries.
+        mean_bytes: of results by template, for those not measured.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a different collaborator
+        self,
+        hot: Tally,
+        cold: Tally,
+        live: LiveEntries,
+        cold_live: LiveEntries,
+        *,
+        sampled: Sampled,
+        ttls: Sequence[int],
+        written: WrittenTables,
+        start: int,
+        seconds: int,
+        entry_bytes: Callable[[Floats], Floats],
+        mean_bytes: Floats,
+    ) -> None:
+        self._tallies = hot, cold
+        self._live, self._cold_live = live, cold_live
+        self._sampled = sampled
+        self._start = start
+        self._seconds = seconds
+        self._entry_bytes = entry_bytes
+        self._mean_bytes = mean_bytes
+        self._places: dict[int, int] = {}
+        self._known = _Known(_FIRST_ROOM)
+        days = [LiveEntries(ttls, seconds) for _ in range(3)]
+        self._of_hot = _Cache(self._known, ttls, written, seconds, days[0], days[1])
+        self._of_all = _Cache(self._known, ttls, written, seconds, days[2], None)
+        self._waiting = _Cells.none()
+
+    @property
+    def keys(self) -> int:
+        """Different ones so far."""
+        return len(self._places)
+
+    def add(self, piece: HotExecutions) -> None:
+        """Play back all seconds that no later piece can tell of."""
+        rows, (row, second, n) = piece
+        if not len(rows):
+            return
+        place = self._placed(rows)
+        within = np.clip(second - self._start, 0, self._seconds - 1)
+        is_hot = (rows.flags[row] & HOT) != 0
+        self._waiting = self._waiting.with_more(_Cells(within, place[row], n, is_hot))
+        # Rows come by time: none that follows tells of what was before the last one began.
+        self._play(int(np.clip(rows.at[-1] // MICROSECONDS - self._start, 0, self._seconds)))
+
+    def finish(self) -> None:
+        """Play back the rest, and hand over what was counted."""
+        self._play(self._seconds)
+        hot, cold = self._tallies
+        known = self._known
+        is_sampled = known.is_sampled
+        hot.keys += np.bincount(known.template[: self.keys], minlength=len(hot.keys))
+        if self._sampled.is_everything:
+            self._of_all.tell(hot, np.ones(len(is_sampled)))
+            self._live.add(self._of_all.live, 1.0)
+            return
+        self._of_hot.tell(hot, np.ones(len(is_sampled)))
+        weight = self._sampled.weight
+        self._of_all.tell(cold, weight * is_sampled, less=self._of_hot, kept=1.0 - 1.0 / weight)
+        self._live.add(self._of_hot.live, 1.0)
+        self._cold_live.add(self._of_all.live, weight)
+        if self._of_hot.live_of_sampled is not None:
+            self._cold_live.add(self._of_hot.live_of_sampled, -weight)
+
+    def _placed(self, rows: Executions) -> Ints:
+        """Each row's key by its place; those not seen before get one."""
+        distinct, first, inverse = np.unique(rows.key, return_index=True, return_inverse=True)
+        places, known = self._places, self._known
+        at = np.array([places.setdefault(key, len(places)) for key in distinct.tolist()], dtype=np.int64)
+        known.make_room(len(places))
+        known.key[at] = distinct
+        known.template[at] = rows.template[first]
+        known.is_sampled[at] = self._sampled.has(distinct)
+        place = at[inverse.reshape(-1)]
+        measured = np.flatnonzero(rows.result_bytes != UNKNOWN)
+        known.result_bytes[place[measured]] = rows.result_bytes[measured]
+        size = known.result_bytes[at]
+        known.entry_bytes[at] = self._entry_bytes(np.where(size < 0, self._mean_bytes[known.template[at]], size))
+        room = len(known.key)
+        known.took_us += np.bincount(place, rows.n * rows.duration_us, room)
+        known.executions += np.bincount(place, rows.n, room)
+        return place
+
+    def _play(self, until: int) -> None:
+        """All seconds before `until`."""
+        ready, self._waiting = self._waiting.split(until)
+        if not self._sampled.is_everything:
+            self._of_hot.play(ready.where(ready.is_hot).merged())
+        self._of_all.play(ready.where(self._known.is_sampled[ready.key]).merged())
+
+
+class _Known:
+    """What is known of each key, whatever the cache; arrays by place."""
+
+    def __init__(self, room: int) -> None:
+        self.key: Keys = np.zeros(room, dtype=np.uint64)
+        self.template: Ints = np.zeros(room, dtype=np.int64)
+        self.is_sampled: Bools = np.zeros(room, dtype=np.bool_)
+        self.result_bytes: Floats = np.full(room, float(UNKNOWN))
+        self.entry_bytes: Floats = np.zeros(room)
+        self.took_us: Floats = np.zeros(room)
+        self.executions: Floats = np.zeros(room)
+        """In rows."""
+
+    def make_room(self, wanted: int) -> None:
+        """For that many keys."""
+        if wanted > len(self.key):
+            room = max(wanted, 2 * len(self.key))
+            had = len(self.key)
+            for name, array in vars(self).items():
+                setattr(self, name, _grown(array, room))
+            self.result_bytes[had:] = UNKNOWN
+
+    @property
+    def mean_us(self) -> Floats:
+        """Duration of an execution."""
+        return self.took_us / np.maximum(self.executions, 1.0)
+
+
+class _Counted:
+    """What one cache did with each key: by key, or by key and TTL."""
+
+    def __init__(self, room: int, ttls: int) -> None:
+        self.executions: Floats = np.zeros(room)
+        self.expires: Floats = np.zeros((room, ttls))
+        """Second of the day; 0 for what is not there."""
+        self.dropped_expires: Floats = np.zeros((room, ttls))
+        """The same where writes drop entries."""
+        self.writes_at_fill: Floats = np.zeros((room, ttls))
+        self.writes_at_dropped_fill: Floats = np.zeros((room, ttls))
+        self.lived: Floats = np.zeros((room, ttls))
+        """Seconds that its entries live within the day."""
+        self.misses: Floats = np.zeros((room, ttls))
+        self.dropped_misses: Floats = np.zeros((room, ttls))
+        self.stale: Floats = np.zeros((room, ttls))
+        self.overtaken: Floats = np.zeros((room, ttls))
+
+    def make_room(self, room: int) -> None:
+        """For that many keys."""
+        if room > len(self.executions):
+            for name, array in vars(self).items():
+                setattr(self, name, _grown(array, room))
+
+
+class _Cache:
+    """A cache that is played, second after second."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
+        self,
+        known: _Known,
+        ttls: Sequence[int],
+        written: WrittenTables,
+        seconds: int,
+        live: LiveEntries,
+        live_of_sampled: LiveEntries | None,
+    ) -> None:
+        self._known = known
+        self._ttls = np.asarray(ttls, dtype=np.float64)
+        self._written = written
+        self._is_written = written.is_written
+        self._seconds = seconds
+        self._counted = _Counted(len(known.key), len(ttls))
+        self.live = live
+        self.live_of_sampled = live_of_sampled
+
+    def play(self, cells: _Cells) -> None:
+        """Seconds in order, each key once in each."""
+        if not len(cells.second):
+            return
+        self._counted.make_room(len(self._known.key))
+        edges = np.flatnonzero(np.diff(cells.second)) + 1
+        key, n = cells.key, cells.n.astype(np.float64)
+        # The first execution after a moment comes so many seconds later.
+        after = 1.0 - _uniform(self._known.key[key], cells.second) ** (1.0 / n)
+        for begin, end in zip([0, *edges.tolist()], [*edges.tolist(), len(n)], strict=True):
+            self._one_second(int(cells.second[begin]), key[begin:end], n[begin:end], after[begin:end, None])
+
+    def tell(
+        self, tally: Tally, weight: Floats, *, less: _Cache | None = None, kept: float = 0.0
+    ) -> None:
+        """Add up by template what it did; or what it did more than another cache.
+
+        Args:
+            tally: where to.
+            weight: of each key.
+            less: the other cache.
+            kept: one less the probability with which a key is in the sample.
+        """
+        known = self._known
+        self._counted.make_room(len(known.key))
+        counted = vars(self._counted)
+        if less is not None:
+            less._counted.make_room(len(known.key))
+            counted = {name: array - vars(less._counted)[name] for name, array in counted.items()}
+
+        def by_template(values: Floats) -> Floats:
+            summed = np.zeros((len(tally.keys), *values.shape[1:]))
+            np.add.at(summed, known.template, values)
+            return summed
+
+        by_ttl = weight[:, None]
+        n = weight * counted["executions"]
+        misses = by_ttl * counted["misses"]
+        dropped = by_ttl * counted["dropped_misses"]
+        mean_us = known.mean_us
+        tally.executions += by_template(n)
+        tally.duration_us += by_template(n * mean_us)
+        tally.misses += by_template(misses)
+        tally.missed_us += by_template(misses * mean_us[:, None])
+        tally.dropped_misses += by_template(dropped)
+        tally.dropped_missed_us += by_template(dropped * mean_us[:, None])
+        tally.stale += by_template(by_ttl * counted["stale"])
+        tally.overtaken += by_template(by_ttl * counted["overtaken"])
+        tally.byte_seconds += by_template(by_ttl * counted["lived"] * known.entry_bytes[:, None])
+        tally.nn += by_template(kept * n * n)
+        tally.mn += by_template(kept * n[:, None] * misses)
+        tally.mm += by_template(kept * misses * misses)
+
+    def _one_second(self, second: int, key: Ints, n: Floats, after: Floats) -> None:
+        counted, known = self._counted, self._known
+        expires = counted.expires[key]
+        at = np.maximum(expires, second) + after
+        miss = at < second + 1.0
+        counted.expires[key] = np.where(miss, at + self._ttls, expires)
+        misses = miss.astype(np.float64)
+        counted.executions[key] += n
+        counted.misses[key] += misses
+        counted.lived[key] += misses * np.minimum(self._ttls, self._seconds - second)
+        size = known.entry_bytes[key]
+        self.live.filled_in_second(second, misses.sum(axis=0), size @ misses)
+        if self.live_of_sampled is not None:
+            is_sampled = known.is_sampled[key].astype(np.float64)
+            self.live_of_sampled.filled_in_second(second, is_sampled @ misses, (is_sampled * size) @ misses)
+        is_written = self._is_written[known.template[key]]
+        if not is_written.any():
+            counted.dropped_misses[key] += misses
+            return
+        rest, some = np.flatnonzero(~is_written), np.flatnonzero(is_written)
+        counted.dropped_misses[key[rest]] += misses[rest]
+        self._with_writes(second, key[some], n[some, None], miss[some], after[some])
+
+    def _with_writes(self, second: int, key: Ints, n: Floats, miss: Bools, after: Floats) -> None:
+        counted = self._counted
+        template = self._known.template[key]
+        before, within = (counts[:, None] for counts in self._written.in_second(template, second))
+        # Served although written since the fill.
+        filled = np.where(miss, before, counted.writes_at_fill[key])
+        counted.writes_at_fill[key] = filled
+        overtaken = before - filled
+        hits = n - miss
+        counted.stale[key] += hits * np.where(overtaken > 0, 1.0, within / (within + 1.0))
+        counted.overtaken[key] += hits * (overtaken + within * _HALF)
+        # Dropped by a write: of n reads and w writes in any order, n w / (n + w) reads come right after a write.
+        known_writes = counted.writes_at_dropped_fill[key]
+        expires = np.where(before > known_writes, 0.0, counted.dropped_expires[key])
+        at = np.maximum(expires, second) + after
+        first = at < second + 1.0
+        share = within / (n + within)
+        counted.dropped_misses[key] += first + (n - first) * share
+        at = np.where(within > 0, second + _HALF, at)
+        expires = np.where(first | (within > 0), at + self._ttls, expires)
+        # Where the last in the second is a write, nothing is left for the next.
+        is_left = _uniform(self._known.key[key], template + second)[:, None] >= share
+        counted.dropped_expires[key] = np.where(is_left, expires, 0.0)
+        counted.writes_at_dropped_fill[key] = before + within
+
+
+class _Cells(NamedTuple):
+    """Executions of a key in a second of the day."""
+
+    second: Ints
+    key: Ints
+    """Its place."""
+    n: Ints
+    is_hot: Bools
+
+    @classmethod
+    def none(cls) -> _Cells:
+        whole = np.zeros(0, dtype=np.int64)
+        return cls(whole, whole, whole, np.zeros(0, dtype=np.bool_))
+
+    def where(self, chosen: Bools) -> _Cells:
+        """Those cells."""
+        return _Cells(*(column[chosen] for column in self))
+
+    def with_more(self, other: _Cells) -> _Cells:
+        """Both."""
+        return _Cells(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+
+    def split(self, second: int) -> tuple[_Cells, _Cells]:
+        """Those before `second`, and the others."""
+        before = self.second < second
+        return self.where(before), self.where(~before)
+
+    def merged(self) -> _Cells:
+        """By second and key, each pair once: several processes tell of the same key."""
+        if not len(self.second):
+            return self
+        order = np.lexsort((self.key, self.second))
+        second, key = self.second[order], self.key[order]
+        new = np.empty(len(order), dtype=np.bool_)
+        new[0] = True
+        new[1:] = (second[1:] != second[:-1]) | (key[1:] != key[:-1])
+        first = np.flatnonzero(new)
+        n = np.add.reduceat(self.n[order], first)
+        return _Cells(second[first], key[first], n, self.is_hot[order][first])
+
+
+def _uniform(key: Keys, second: Ints) -> Floats:
+    """In (0, 1), the same each time: SplitMix64 (Steele, Lea, Flood, OOPSLA '14) of key and second."""
+    mixed = key + second.astype(np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15)
+    for shift, factor in ((30, 0xBF58_476D_1CE4_E5B9), (27, 0x94D0_49BB_1331_11EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return ((mixed >> np.uint64(11)).astype(np.float64) + _HALF) / 2.0**53
+
+
+def _grown(array: np.ndarray, room: int) -> np.ndarray:  # type: ignore[type-arg]  # of whatever it is
+    larger = np.zeros((room, *array.shape[1:]), dtype=array.dtype)
+    larger[: len(array)] = array
+    return larger

@@ -1,0 +1,144 @@
+"""What the analysis of a day says; kept as JSON in `cache_analysis_daily.details`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+ReasonName = Literal[
+    "writes", "no_read", "volatile", "catalogue", "no_table", "failed", "in_transaction"
+]
+
+
+class Result(BaseModel):
+    """A part of it; unchangeable, and forgiving to what a later version adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class AtTtl(Result):
+    """A cache with one time to live."""
+
+    ttl_seconds: float
+    hits: float
+    """Executions that it would have answered."""
+    hit_ratio: float
+    """Share of the executions that it was asked for, 0 to 1."""
+    hit_ratio_low: float
+    hit_ratio_high: float
+    """Ends of an interval that holds the true one 95 times in 100."""
+    hit_ratio_dropped: float
+    """The same where every write to a table drops all that was cached of it: the least that invalidation leaves."""
+    hit_ratio_dropped_by_row: float
+    """The same where a write drops one entry of each template at most: the most that it leaves."""
+    stale_by_table: float
+    """Share of the hits older than a write to one of their tables, where writes drop nothing: the most that is stale."""
+    stale_by_row: float
+    """The same if a write concerned one key of each template, any as likely as the others."""
+    peak_keys: float
+    """Entries at the time of day with the most bytes."""
+    peak_bytes: float
+    """Memory of the engine for them then, its hash tables included."""
+    latency_saved_ms: float
+    """Over the day; negative where asking the cache takes longer than the hits save."""
+    database_saved_ms: float
+    """Time over the day for which the database would not have been busy."""
+
+
+class Advice(Result):
+    """How to cache one template, or all that are worth it."""
+
+    invalidate: bool
+    """Whether writes must drop what was cached of their tables; False: the TTL alone keeps it fresh enough."""
+    at: AtTtl
+    """With that: its `hit_ratio` is that with or without invalidation, as advised."""
+    reason: str
+
+
+class TemplateResult(Result):
+    """One template in one database."""
+
+    template_hash: str
+    """Decimal; a number of 64 bits does not survive JavaScript."""
+    template: str
+    database: str
+    tables: tuple[str, ...]
+    executions: float
+    """That a cache could have answered."""
+    unique: float
+    """Different keys among them."""
+    duplicates: float
+    mean_duration_ms: float
+    mean_result_bytes: float
+    writes: int
+    """Statements that wrote one of its tables."""
+    has_own_share: bool
+    """False: too few of its keys were sampled, and it was taken to behave like the others of that kind."""
+    advice: Advice | None
+    """None where caching it does not pay."""
+    not_worth: str
+    """Why, where there is no advice."""
+    by_ttl: tuple[AtTtl, ...]
+    """Its bytes and keys are those at the peak of all templates together."""
+
+
+class NotCacheable(Result):
+    """Executions that no cache can answer, for one reason."""
+
+    reason: ReasonName
+    executions: float
+    share: float
+    """Of all executions, 0 to 1."""
+    example: str
+    """The template with the most of them."""
+
+
+class Surface(Result):
+    """Hit ratio where memory is limited, too."""
+
+    ttl_seconds: tuple[float, ...]
+    memory_bytes: tuple[float, ...]
+    hit_ratio: tuple[tuple[float, ...], ...]
+    """By TTL and memory, with the engine's own eviction (allkeys-lru)."""
+
+
+class Sample(Result):
+    """What the figures rest on."""
+
+    rows: int
+    hot_keys: int
+    lowest_rate: float
+    dropped: int
+    """Executions that were to be kept and found no room."""
+
+
+class CacheAnalysis(Result):
+    """Of one day."""
+
+    period_start: datetime
+    period_end: datetime
+    engine: Literal["redis", "valkey"]
+    all_executions: int
+    """Of every kind, as counted."""
+    executions: float
+    """That a cache could have answered."""
+    unique: float
+    duplicates: float
+    """Executions whose key had been executed before on that day."""
+    duplicate_percentage: float
+    """0 to 100."""
+    not_cacheable: tuple[NotCacheable, ...]
+    by_ttl: tuple[AtTtl, ...]
+    """If all of them went through the cache."""
+    plan: Advice | None
+    """If those templates went through it for which that pays, with one TTL; its `hit_ratio` is of all `executions`.
+    None where it pays for none."""
+    planned_templates: int
+    """How many those are."""
+    most_repeated: tuple[TemplateResult, ...]
+    most_worth: tuple[TemplateResult, ...]
+    """To cache first, each with a TTL of its own."""
+    surface: Surface | None
+    sample: Sample

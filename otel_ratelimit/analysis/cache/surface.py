@@ -1,0 +1,73 @@
+"""Hit ratio over time to live and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from otel_ratelimit.analysis.cache.eviction import CLOCK_SECONDS, simulated_hit_ratio
+from otel_ratelimit.analysis.cache.memory import Engine, table_bytes
+from otel_ratelimit.analysis.cache.result import AtTtl, Surface
+from otel_ratelimit.analysis.cache.trace import Trace
+
+MOST_MEMORIES: Final = 6
+_TTLS: Final = (60, 300, 3_600, 86_400)
+_LEAST_BYTES: Final = 1e6
+
+
+def hit_ratio_with_memory(
+    trace: Trace, at: AtTtl, memory_bytes: float, engine: Engine, *, clock_seconds: float = CLOCK_SECONDS
+) -> float:
+    """Of a cache with that much memory: what it has without a limit, less what the limit costs in the simulation.
+
+    Args:
+        trace: a part of the day.
+        at: the cache without a limit.
+        memory_bytes: for entries and hash tables.
+        engine: whose hash tables.
+        clock_seconds: how finely the engine tells idle times apart.
+    """
+    if memory_bytes >= at.peak_bytes:
+        return at.hit_ratio
+    sized = _with_tables(trace, engine)
+    free = simulated_hit_ratio(sized, at.ttl_seconds, float("inf"), clock_seconds=clock_seconds)
+    tight = simulated_hit_ratio(sized, at.ttl_seconds, memory_bytes, clock_seconds=clock_seconds)
+    return max(at.hit_ratio - max(free - tight, 0.0), 0.0)
+
+
+def hit_ratio_surface(trace: Trace, by_ttl: Sequence[AtTtl], engine: Engine) -> Surface | None:
+    """For a few TTLs, and memories up to what the longest needs; None where that is next to nothing."""
+    chosen = [at for at in by_ttl if at.ttl_seconds in _TTLS] or list(by_ttl)
+    most = max((at.peak_bytes for at in chosen), default=0.0)
+    memories = round_steps(_LEAST_BYTES, most)
+    if not memories:
+        return None
+    return Surface(
+        ttl_seconds=tuple(at.ttl_seconds for at in chosen),
+        memory_bytes=tuple(memories),
+        hit_ratio=tuple(
+            tuple(hit_ratio_with_memory(trace, at, memory, engine) for memory in memories) for at in chosen
+        ),
+    )
+
+
+def round_steps(least: float, most: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from `least` to just above `most`; the largest few of them."""
+    steps: list[float] = []
+    power = least
+    while most > 0.0:
+        for step in (power, 2 * power, 5 * power):
+            steps.append(step)
+            if step >= most:
+                return steps[-MOST_MEMORIES:]
+        power *= 10
+    return steps
+
+
+def _with_tables(trace: Trace, engine: Engine) -> Trace:
+    """Each entry with its part of the hash tables."""
+    keys = float(trace.weight.sum())
+    part = table_bytes(engine, round(keys)) / keys if keys else 0.0
+    return trace._replace(size=trace.size + part)

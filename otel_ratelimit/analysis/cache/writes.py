@@ -1,0 +1,103 @@
+"""How often what a template reads had been written by a given time.
+
+Writes are known by table and minute. Where in the minute they were is drawn at random, once, with the same
+outcome each time: spread evenly they would beat against the seconds that traffic likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from otel_ratelimit.analysis.cache.columns import MICROSECONDS, Ints, Template, Writes
+
+_MOST_CELLS: Final = 16_000_000
+"""64 MB."""
+_MINUTE: Final = 60
+_SEED: Final = 1
+
+
+class WrittenTables:
+    """Writes before each time, for every set of written tables that some template reads.
+
+    Args:
+        templates: of the day.
+        writes: by database and table.
+        start: Unix time at which the day begins, seconds.
+        seconds: of the day.
+    """
+
+    def __init__(
+        self,
+        templates: Sequence[Template],
+        writes: Mapping[tuple[str, str], Writes],
+        start: int,
+        seconds: int,
+    ) -> None:
+        sets: dict[tuple[tuple[str, str], ...], int] = {(): 0}
+        self._set = np.array(
+            [sets.setdefault(_written(template, writes), len(sets)) for template in templates], dtype=np.int64
+        )
+        self._start_us = start * MICROSECONDS
+        self._bin = max(1, -(-(seconds + _MINUTE) * len(sets) // _MOST_CELLS))
+        bins = seconds // self._bin + 2
+        self._before = np.zeros((len(sets), bins + 1), dtype=np.uint32)
+        draw = np.random.default_rng(_SEED)
+        by_table = {table: _spread(found, start, seconds, draw) for table, found in sorted(writes.items())}
+        for tables, place in sets.items():
+            for table in tables:
+                counted = np.bincount(by_table[table] // self._bin, minlength=bins)[:bins]
+                self._before[place, 1:] += np.cumsum(counted).astype(np.uint32)
+
+    @property
+    def is_written(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """By place of the template: whether anything that it reads was written on the day."""
+        return self._before[self._set, -1] > 0
+
+    def total(self) -> Ints:
+        """By place of the template: writes on the whole day."""
+        return self._before[self._set, -1].astype(np.int64)
+
+    def before(self, template: Ints, at: Ints) -> Ints:
+        """Writes to the tables of each of `template` before each of `at` (Unix time, microseconds)."""
+        place = (at - self._start_us) // (MICROSECONDS * self._bin)
+        return self._before[self._set[template], place].astype(np.int64)
+
+    def in_second(self, template: Ints, second: int) -> tuple[Ints, Ints]:
+        """Writes before a second of the day (0 for its first), and those within."""
+        sets, place = self._set[template], second // self._bin
+        before = self._before[sets, place].astype(np.int64)
+        if second % self._bin:
+            return self._before[sets, place + 1].astype(np.int64), np.zeros_like(before)
+        return before, self._before[sets, place + 1].astype(np.int64) - before
+
+
+def _written(
+    template: Template, writes: Mapping[tuple[str, str], Writes]
+) -> tuple[tuple[str, str], ...]:
+    """The written tables among those that it reads.
+
+    A name without a schema may mean a table of any schema: rather one write too many than one too few.
+    """
+    return tuple(
+        sorted(
+            (database, written)
+            for database, written in writes
+            if database == template.database and any(_may_be(read, written) for read in template.tables)
+        )
+    )
+
+
+def _may_be(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    return ("." in one) != ("." in other) and one.rpartition(".")[2] == other.rpartition(".")[2]
+
+
+def _spread(writes: Writes, start: int, seconds: int, draw: np.random.Generator) -> Ints:
+    """Second of the day of each write."""
+    minute = np.repeat(writes.minute, writes.n) - start
+    at = minute + draw.integers(0, _MINUTE, len(minute))
+    return np.sort(at[(at >= 0) & (at < seconds)])
