@@ -1,0 +1,1 @@
+"""What a cache of query results would need and give: pure functions."""
