@@ -1,4 +1,4 @@
-"""Real PostgreSQL servers and databases; a server starts when the first test asks for it.
+"""Real PostgreSQL servers and databases; a server starts when the first test asks for it. And cache engines.
 
 database         an empty database with our tables, this test's own
 each_database    the same, once on each of the two servers
@@ -6,11 +6,13 @@ empty_database   the same without the tables
 own_postgres     a server of the test's own, to stop, kill and silence
 postgres, debian_postgres   the servers of the whole run: PostgreSQL 18 from the wheel, Debian's
 new_database     makes further databases on a server
+running_engine   starts a Redis or a Valkey
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import secrets
 import signal
@@ -18,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
@@ -28,6 +31,7 @@ from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres, WheelMissingEr
 
 TEMPORARY = Path(tempfile.gettempdir())
 DEBIAN = Path("/usr/lib/postgresql")
+LOADTEST = Path(__file__).parents[1] / "loadtest"
 SURVIVES_A_KILL = {**THROW_AWAY, "synchronous_commit": "on"}
 """What was committed is there after the server was killed, though not after the machine was."""
 STATISTICS = {
@@ -215,3 +219,22 @@ def own_postgres() -> Iterator[OwnPostgres]:
         with contextlib.suppress(OSError, psutil.NoSuchProcess):  # it is not running
             server.resume()
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def running_engine() -> Callable[..., contextlib.AbstractContextManager]:
+    """`with running_engine("redis", maxmemory="8mb") as engine:`, see loadtest/engines.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(LOADTEST)
+        engines = importlib.import_module("engines")
+
+    @contextlib.contextmanager
+    def start(kind: str, **config: Any) -> Iterator[Any]:
+        try:
+            engines.engine_program(kind)
+        except engines.EngineMissingError as error:
+            missing(str(error))
+        with workspace(TEMPORARY) as scratch, engines.running_engine(kind, scratch, **config) as engine:
+            yield engine
+
+    return start
