@@ -51,6 +51,15 @@ def parse_address(text: str) -> str:
     return text
 
 
+def is_address(text: str) -> bool:
+    """Whether `parse_address` takes it."""
+    try:
+        parse_address(text)
+    except Wrong:
+        return False
+    return True
+
+
 def parse_time_zone(name: str) -> tzinfo:
     """The time zone of IANA's database that `name` names; UTC is known without it.
 
