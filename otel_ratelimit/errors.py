@@ -11,6 +11,7 @@
     │   ├── DatabaseBusyError  ... because somebody else holds a table
     │   ├── DataRefusedError   ... for this, which it will never take
     │   └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
+    ├── MailError              the mail server did not take a message
     └── RemediableError        a program could not be started; says what to do about it
 
 A configuration error carries every problem found, not the first only.
@@ -86,6 +87,28 @@ class DataRefusedError(DatabaseError):
 
 class SchemaMissingError(DatabaseError):
     """The database is there and has not the tables: `otel-ratelimit db upgrade` makes them."""
+
+
+class MailError(RateLimitError):
+    """A mail server did not take a message, as far as is known: its answer may have been lost on the way.
+
+    Args:
+        server: host and port. step: what was being done. said: what the server, or the system, said to
+        that; holds no password. remedy: what would help; empty where that is not known. may_pass: whether
+        the same may go well later. attempts: how often it was tried.
+    """
+
+    def __init__(  # noqa: PLR0913 - what there is to say, by name
+        self, *, server: str, step: str, said: str, remedy: str, may_pass: bool, attempts: int
+    ) -> None:
+        self.server = server
+        self.step = step
+        self.said = said
+        self.remedy = remedy
+        self.may_pass = may_pass
+        self.attempts = attempts
+        tried = f" (tried {attempts} times)" if attempts > 1 else ""
+        super().__init__(f"mail server {server}, {step}: {said}{tried}" + (f"; {remedy}" if remedy else ""))
 
 
 class RemediableError(RateLimitError):

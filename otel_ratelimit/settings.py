@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_ratelimit.errors import Problem, SettingsError
+from otel_ratelimit.smtp_url import SmtpServer, smtp_url_problems
 
 PREFIX: Final = "OTEL_RATELIMIT_"
 DEFAULT_POLICY_FILE: Final = "ratelimit.toml"
@@ -22,7 +23,7 @@ DEFAULT_STORAGE_URI: Final = "bounded-memory://"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _SECRET_MIN_CHARACTERS: Final = 16
-_SECRETS: Final = frozenset({"hash_key", "database_url", "api_token", "admin_token"})
+_SECRETS: Final = frozenset({"hash_key", "database_url", "api_token", "admin_token", "smtp_url"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
 
@@ -53,6 +54,8 @@ class Settings:
     """`OTEL_RATELIMIT_ADMIN_TOKEN`: likewise, that may also change. Unset: nobody may."""
     query_sample_rate: float = 1.0
     """`OTEL_RATELIMIT_QUERY_SAMPLE_RATE`: share of different query executions kept, 0 to 1."""
+    smtp_url: str = ""
+    """`OTEL_RATELIMIT_SMTP_URL`: mail server for the nightly report. Unset: no e-mail is sent."""
 
     def __repr__(self) -> str:
         """Without the secrets."""
@@ -72,6 +75,11 @@ class Settings:
     def admin_tokens(self) -> tuple[str, ...]:
         """The tokens that may also change."""
         return _tokens(self.admin_token)
+
+    @property
+    def smtp_server(self) -> SmtpServer | None:
+        """The mail server; None where no e-mail is to be sent."""
+        return SmtpServer.parse(self.smtp_url) if self.smtp_url else None
 
     def policy_file(self, working_directory: Path) -> Path | None:
         """The policy file to read: the one named, else `./ratelimit.toml` if there, else None."""
@@ -169,6 +177,9 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     rate = _rate(values.get("query_sample_rate", 1.0))
     if isinstance(rate, Problem):
         yield rate
+    smtp_url = str(values.get("smtp_url", ""))
+    if smtp_url:
+        yield from smtp_url_problems(smtp_url)
     policy = values.get("policy")
     if isinstance(policy, str | Path) and "\0" in str(policy):
         yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")

@@ -67,6 +67,7 @@ class RateLimit:
         application's own check in place of tokens: called within the request with `read` or
             `admin`, answers whether that is allowed.
         query_sample_rate: share of different executions kept in the query log, 0 to 1.
+        smtp_url: mail server for the nightly report; checked here, and used where the report is made.
         enabled: False does nothing at all.
         sinks: called with every Decision, on the request's thread.
         meter_provider: instead of the global one.
@@ -91,6 +92,7 @@ class RateLimit:
         api_token: str | None = None,
         admin_token: str | None = None,
         query_sample_rate: float | None = None,
+        smtp_url: str | None = None,
         api_authorize: Callable[[str], bool] | None = None,
         enabled: bool | None = None,
         sinks: Sequence[DecisionSink] = (),
@@ -112,6 +114,7 @@ class RateLimit:
                 "api_token": api_token,
                 "admin_token": admin_token,
                 "query_sample_rate": query_sample_rate,
+                "smtp_url": smtp_url,
                 "enabled": enabled,
             },
         )

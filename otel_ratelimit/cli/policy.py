@@ -52,7 +52,8 @@ def show(file: Path | None, as_json: bool) -> None:
     path = _find(file)
     read = builtin_policy() if path is None else _load(path)
     if as_json:
-        print_json({"file": str(path or ""), "hash": policy_hash(read), **read.model_dump(mode="json")})
+        said = read.model_dump(mode="json", by_alias=True)
+        print_json({"file": str(path or ""), "hash": policy_hash(read), **said})
         return
     click.echo(f"{path or BUILT_IN} ({policy_hash(read)})\n")
     print_table(("TIER", "LIMITS"), list(read.tiers.items()))
@@ -68,6 +69,11 @@ def show(file: Path | None, as_json: bool) -> None:
     click.echo(
         f"memory: capacity {memory.capacity:,} B, warning {memory.warning:,} B,"
         f" critical {memory.critical:,} B, cleanup every {memory.cleanup_interval:g} s"
+    )
+    report = read.report
+    click.echo(
+        f"report: at {report.at} {report.time_zone}, mailed to {', '.join(report.to) or 'nobody'}"
+        + (f" from {report.sender}" if report.sender else "")
     )
 
 

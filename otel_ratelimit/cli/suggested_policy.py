@@ -26,7 +26,7 @@ _UNWRITABLE: Final = re.compile(r"[<>{}?#*\s]+|(?<=/):|^:")
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 """What JSON leaves as it is, and TOML forbids or a terminal obeys."""
 _KEPT_OF_RULES: Final = ("key", "strategy", "on_error", "cost", "shadow")
-_KEPT_TABLES: Final = ("unmatched", "identity", "memory", "analytics", "cache")
+_KEPT_TABLES: Final = ("unmatched", "identity", "memory", "analytics", "cache", "report")
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -198,7 +198,7 @@ def _lines(suggested: SuggestedPolicy, policy: Policy, period: Period, share: fl
     yield f"# Each limit is the lowest that would have refused at most {share:.2%} of client windows"
     yield "# (one client in one window of the limit), rounded up."
     yield "# Observe before you enforce: OTEL_RATELIMIT_SHADOW=true."
-    said = policy.model_dump(mode="json", exclude_unset=True)
+    said = policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
     yield "version = 1"
     yield f"default_tier = {_toml(policy.default_tier)}"
     yield from (f"{key} = {_toml(said[key])}" for key in ("key", "strategy", "on_error") if key in said)

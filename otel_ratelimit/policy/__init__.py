@@ -1,7 +1,7 @@
 """The policy: from a TOML file to the limits that apply to each route."""
 
 from otel_ratelimit.policy.load import builtin_policy, load_policy, parse_policy
-from otel_ratelimit.policy.model import Memory, Policy
+from otel_ratelimit.policy.model import Memory, Policy, Report
 from otel_ratelimit.policy.resolve import DEFAULT_SOURCE, PolicyResolver, policy_hash
 from otel_ratelimit.policy.watch import PolicyFile, ReloadResult
 
@@ -12,6 +12,7 @@ __all__ = [
     "PolicyFile",
     "PolicyResolver",
     "ReloadResult",
+    "Report",
     "builtin_policy",
     "load_policy",
     "parse_policy",

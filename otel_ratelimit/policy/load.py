@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from otel_ratelimit.errors import PolicyError, Problem
@@ -22,7 +22,9 @@ from otel_ratelimit.policy.model import (
     IdentityTable,
     Memory,
     Policy,
+    Report,
     RouteRule,
+    Table,
     Unmatched,
 )
 from otel_ratelimit.policy.wrong import Wrong, nearest, shown
@@ -30,7 +32,7 @@ from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 MOST_BYTES: Final = 1_000_000
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
-_TABLES: Final[dict[str, type[BaseModel]]] = {
+_TABLES: Final[dict[str, type[Table]]] = {
     "routes": RouteRule,
     "clients": ClientRule,
     "unmatched": Unmatched,
@@ -38,6 +40,7 @@ _TABLES: Final[dict[str, type[BaseModel]]] = {
     "memory": Memory,
     "analytics": Analytics,
     "cache": Cache,
+    "report": Report,
 }
 
 
@@ -168,8 +171,8 @@ def _path_in(location: Sequence[str | int], data: dict[str, Any]) -> tuple[str |
 
 
 def _known_keys(path: Sequence[str | int]) -> Iterator[str]:
-    model = _TABLES.get(str(path[0]), Policy) if len(path) > 1 else Policy
-    return iter(model.model_fields)
+    model: type[Table] = _TABLES.get(str(path[0]), Policy) if len(path) > 1 else Policy
+    return iter(model.known_keys())
 
 
 def _with_other(what: str, other: Sequence[str | int], filename: str, lines: Lines) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import time, tzinfo
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -24,10 +25,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from otel_ratelimit.events import KeySpec, OnError, Strategy
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_duration, parse_limits, parse_size
+from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
 from otel_ratelimit.policy.wrong import Wrong, shown
 from otel_ratelimit.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
@@ -138,21 +141,41 @@ def _tier_name(name: str) -> str:
     return name
 
 
+def _zone(name: str) -> str:
+    parse_time_zone(name)
+    return name
+
+
+def _time(value: Any) -> Any:
+    parse_time_of_day(value)
+    return value
+
+
 Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
 TierName = Annotated[StrictStr, AfterValidator(_tier_name)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[float, BeforeValidator(_duration)]
+MailAddress = Annotated[StrictStr, AfterValidator(parse_address)]
+ZoneName = Annotated[StrictStr, AfterValidator(_zone)]
+TimeOfDay = Annotated[StrictStr, BeforeValidator(_time)]
 StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window"]
 Scope = Literal["endpoint", "method", "rule", "tier"]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of the file: what it does not know is a mistake."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def known_keys(cls) -> dict[str, FieldInfo]:
+        """The fields, by the keys that the file has for them."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
 
-class RouteRule(_Table):
+
+class RouteRule(Table):
     """`[[routes]]`: limits for the routes that `match` speaks of. The first that matches wins."""
 
     match: PatternText
@@ -177,7 +200,7 @@ class RouteRule(_Table):
         return self
 
 
-class ClientRule(_Table):
+class ClientRule(Table):
     """`[[clients]]`: a known client's limits times `multiply`, or none at all."""
 
     match: StrictStr
@@ -221,7 +244,7 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return network
 
 
-class Unmatched(_Table):
+class Unmatched(Table):
     """`[unmatched]`: requests that match no route (404, 405); they share one bucket."""
 
     tier: StrictStr | None = None
@@ -235,14 +258,14 @@ class Unmatched(_Table):
         return self
 
 
-class IdentityTable(_Table):
+class IdentityTable(Table):
     """`[identity]`: who a client is."""
 
     user: Annotated[StrictStr, AfterValidator(_user)] = "auto"
     ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = IPV6_PREFIX_BITS
 
 
-class Memory(_Table):
+class Memory(Table):
     """`[memory]`: the in-process store. Read at start only."""
 
     capacity: Size = MEMORY_CAPACITY_BYTES
@@ -272,7 +295,7 @@ class Memory(_Table):
         return self
 
 
-class Analytics(_Table):
+class Analytics(Table):
     """`[analytics]`: what is kept of refused requests."""
 
     batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = 10
@@ -281,13 +304,43 @@ class Analytics(_Table):
     client_addresses: Literal["whole", "masked", "hashed"] = "whole"
 
 
-class Cache(_Table):
+class Cache(Table):
     """`[cache]`: what the cache analysis reckons with."""
 
     value_of_saved_millisecond: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
 
 
-class Policy(_Table):
+class Report(Table):
+    """`[report]`: who gets the nightly report, and when it is made."""
+
+    to: tuple[MailAddress, ...] = ()
+    sender: MailAddress | None = Field(default=None, alias="from")
+    """The file's `from`, which Python keeps for itself."""
+    time_zone: ZoneName = "UTC"
+    at: TimeOfDay = "00:15"
+
+    @field_validator("to")
+    @classmethod
+    def _each_once(cls, to: tuple[str, ...]) -> tuple[str, ...]:
+        seen: set[str] = set()
+        for address in to:
+            if address.casefold() in seen:
+                raise Wrong(f"{shown(address)} is there twice", "each address gets the report once")
+            seen.add(address.casefold())
+        return to
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone in which a day of the report begins and ends."""
+        return parse_time_zone(self.time_zone)
+
+    @property
+    def starts_at(self) -> time:
+        """When the report of the day before is begun, in that zone."""
+        return parse_time_of_day(self.at)
+
+
+class Policy(Table):
     """A whole policy file."""
 
     version: Annotated[Literal[1], BeforeValidator(_whole)]
@@ -304,6 +357,7 @@ class Policy(_Table):
     memory: Memory = Memory()
     analytics: Analytics = Analytics()
     cache: Cache = Cache()
+    report: Report = Report()
 
     _origin: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -217,7 +217,7 @@ class PolicyResolver:
 
 def policy_hash(policy: Policy) -> str:
     """Twelve hex digits that change with anything the policy says."""
-    content = json.dumps(policy.model_dump(mode="json"), sort_keys=True)
+    content = json.dumps(policy.model_dump(mode="json", by_alias=True), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

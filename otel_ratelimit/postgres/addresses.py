@@ -9,12 +9,10 @@ Key Words"); `host` stays, for the certificate's sake.
 from __future__ import annotations
 
 import ipaddress
-import queue
-import socket
-import threading
 from collections.abc import Mapping
 
 from otel_ratelimit.postgres.refusals import no_connection
+from otel_ratelimit.resolver import addresses_of
 
 
 def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds: float) -> dict[str, str]:
@@ -59,31 +57,8 @@ def _literal(host: str) -> str:
 
 
 def _resolved(host: str, given: Mapping[str, str], seconds: float) -> list[str]:
-    """Addresses in the resolver's order.
-
-    The resolver has no deadline of its own; a thread that waits for it longer than we do ends by itself.
-    """
-    answers: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # UnicodeError: no name at all
-            answers.put(error if isinstance(error, OSError) else OSError(str(error)))
-        else:
-            addresses = list(dict.fromkeys(str(place[4][0]) for place in found))
-            answers.put(addresses or OSError("it has no address"))
-
     try:
-        threading.Thread(target=ask, name="otel-ratelimit-resolver", daemon=True).start()
-    except RuntimeError:  # no more threads, or the interpreter is going down
-        ask()
-    try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
-        reason = f'host name "{host}" cannot be resolved: the name server gave no answer within {seconds:g} s'
-        raise no_connection(given, reason) from None
-    if isinstance(answer, OSError):
-        reason = f'host name "{host}" cannot be resolved: {answer.strerror or answer}'
-        raise no_connection(given, reason) from answer
-    return answer
+        return addresses_of(host, seconds)
+    except OSError as error:
+        reason = f'host name "{host}" cannot be resolved: {error.strerror or error}'
+        raise no_connection(given, reason) from error

@@ -188,6 +188,10 @@ capacity = "10 MB"
 [analytics]
 retention = "90d"
 client_addresses = "hashed"
+
+[report]
+to = ["team@example.com", "ops@example.com"]
+from = "limits@example.com"
 """.replace('exempt = ["/live \\"or\\" not", "meta.*"]', 'exempt = ["/live", "meta.*"]')
 
 

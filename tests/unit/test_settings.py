@@ -73,7 +73,7 @@ def test_a_sample_rate_that_is_no_share_is_refused_with_what_would_be_right(give
         settings_from({}, {"query_sample_rate": given})
 
 
-@pytest.mark.parametrize("name", ["hash_key", "database_url", "api_token", "admin_token"])
+@pytest.mark.parametrize("name", ["hash_key", "database_url", "api_token", "admin_token", "smtp_url"])
 def test_no_secret_is_shown(name):
     assert "topsecrettopsecret" not in repr(Settings(**{name: "topsecrettopsecret"}))
 

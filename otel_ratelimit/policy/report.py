@@ -1,0 +1,104 @@
+"""What `[report]` holds, read strictly: addresses, a time zone, a time of day.
+
+An address goes into the envelope and into headers, so it is one address and nothing around it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zoneinfo
+from datetime import UTC, time, tzinfo
+from email.errors import MessageError
+from email.headerregistry import Address
+from typing import Any, Final
+
+from otel_ratelimit.policy.wrong import Wrong, shown
+
+_ADDRESS_EXAMPLE: Final = 'write the address alone, for instance "team@example.com"'
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_MOST_CHARACTERS: Final = 254
+"""Of an address, so that it fits into a path with its brackets (RFC 5321, section 4.5.3.1.3)."""
+_MOST_CHARACTERS_BEFORE_AT: Final = 64
+_ZONE_EXAMPLE: Final = 'write for instance "Europe/Berlin", or "UTC"'
+_NO_ZONES: Final = (
+    "there is no time zone database here: install the package tzdata, of the system or from PyPI,"
+    ' or write "UTC"'
+)
+_NOT_OF_IANA: Final = ("posix/", "right/", "posixrules", "localtime")
+"""What stands beside the zones in some systems' folders: other ways to count, and this machine's own zone."""
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+def parse_address(text: str) -> str:
+    """`text` if it is an e-mail address (RFC 5322, `addr-spec`) of visible ASCII characters.
+
+    Raises:
+        Wrong: it is not.
+    """
+    if not _VISIBLE.fullmatch(text):
+        what = f"{shown(text)} has a character that an address cannot have everywhere"
+        raise Wrong(what, "use ASCII without spaces and line breaks; a domain's xn-- form where it has one")
+    try:
+        address = Address(addr_spec=text)
+    except (MessageError, ValueError, IndexError) as error:  # IndexError: nothing after the @
+        raise Wrong(f"{shown(text)} is not an e-mail address", _ADDRESS_EXAMPLE) from error
+    if address.addr_spec != text or not address.username or not address.domain:
+        raise Wrong(f"{shown(text)} is not an e-mail address", _ADDRESS_EXAMPLE)
+    if len(text) > _MOST_CHARACTERS or len(text.rpartition("@")[0]) > _MOST_CHARACTERS_BEFORE_AT:
+        most = f"{_MOST_CHARACTERS_BEFORE_AT} characters before the @, {_MOST_CHARACTERS} in all"
+        raise Wrong(f"{shown(text)} is too long for an address", f"use at most {most}")
+    return text
+
+
+def is_address(text: str) -> bool:
+    """Whether `parse_address` takes it."""
+    try:
+        parse_address(text)
+    except Wrong:
+        return False
+    return True
+
+
+def parse_time_zone(name: str) -> tzinfo:
+    """The time zone of IANA's database that `name` names; UTC is known without it.
+
+    Raises:
+        Wrong: there is none of that name.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        if not name.startswith(_NOT_OF_IANA):
+            return zoneinfo.ZoneInfo(name)
+    except (
+        zoneinfo.ZoneInfoNotFoundError,
+        ValueError,
+        OSError,
+    ) as error:  # ValueError, OSError: no file of zones
+        raise _no_zone(name) from error
+    raise _no_zone(name)
+
+
+def parse_time_of_day(value: Any) -> time:
+    """The time that `HH:MM` says.
+
+    Raises:
+        Wrong: it is none.
+    """
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise Wrong(f"{_plain(value)} is not a time of day", 'write hours and minutes, for instance "00:15"')
+    return time(int(found[1]), int(found[2]))
+
+
+def _no_zone(name: str) -> Wrong:
+    known = {zone.casefold(): zone for zone in zoneinfo.available_timezones()}
+    close = difflib.get_close_matches(name.casefold(), known, n=1)
+    instead = f"did you mean {known[close[0]]!r}?" if close else _ZONE_EXAMPLE
+    return Wrong(f"{shown(name)} is not a time zone", instead if known else _NO_ZONES)
+
+
+def _plain(value: Any) -> str:
+    """TOML has times of day without quotes; they are shown as they stand in the file."""
+    return str(value) if isinstance(value, time) else shown(value)
