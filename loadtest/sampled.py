@@ -1,4 +1,4 @@
-"""A workload as the query log would have kept it: through the product's own capture, on the workload's clock."""
+"""A workload as the query log would have kept it: by the product's own capture, on the workload's clock."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class FrequentKeys:
         return heapq.nlargest(k, self._counts.items(), key=lambda item: (item[1], item[0][::-1]))
 
     def fade(self, left: float) -> None:
-        """Let what is long ago count for less: each count for `left` of what it was, and a trifle for nothing."""
+        """Let what is long ago count for less: for `left` of what it did, and a trifle for nothing."""
         self._counts = {key: count * left for key, count in self._counts.items() if count * left >= _TRIFLE}
         self.error *= left
 

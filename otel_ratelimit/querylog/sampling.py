@@ -25,7 +25,7 @@ MOST_ROWS: Final = 60_000
 LEAST_HOT: Final = 4
 """Executions, those of earlier windows faded, below which no key is worth being hot."""
 FADE: Final = 15 / 16
-"""What an execution counts for a window later. Where there is little traffic, a minute alone tells nobody apart."""
+"""What an execution counts for a window later: with little traffic, a minute alone tells nobody apart."""
 NOTED_ONE_IN: Final = 4
 """Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
 BUSY_EXECUTIONS: Final = 30_000

@@ -12,8 +12,7 @@ cold keys   kept with a known probability; a row is one execution with its exact
 
 Hits of hot keys count as they are. Hits of cold ones are known as a share of the sampled executions, which is
 applied to all cold executions: how many there were is known exactly, since every execution is counted by
-template (`estimate`). Of 100 million executions a tenth of the keys is thus enough for an answer within half a
-point.
+template (`estimate`).
 
 Cold rows arrive by key, hot rows by time; both in pieces, of which one is held at a time. What grows with the
 day is only what is kept of each template and each hot key.

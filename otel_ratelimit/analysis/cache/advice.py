@@ -104,7 +104,9 @@ class Adviser:
         count = int(chosen.sum())
         why = f"{count} of {int((self._found.executions > 0).sum())} templates save time with it"
         if dropping.any():
-            why += f"; {int(dropping.sum())} of them need what is cached dropped when their tables are written"
+            why += (
+                f"; {int(dropping.sum())} of them need what is cached dropped when their tables are written"
+            )
         return Planned(Advice(invalidate=bool(dropping.any()), at=whole, reason=why), count)
 
     def template(self, place: int) -> TemplateResult:
@@ -158,8 +160,8 @@ class Adviser:
 
     def _why_invalidate(self, template: int) -> str:
         return (
-            f"its tables were written {int(self._writes[template]):,} times on that day: with a TTL alone too many"
-            " answers would be older than a write, so that writes must drop them"
+            f"its tables were written {int(self._writes[template]):,} times on that day: with a TTL alone too"
+            " many answers would be older than a write, so that writes must drop them"
         )
 
     def _why_not(self, template: int) -> str:
@@ -168,10 +170,12 @@ class Adviser:
             return "it was not executed"
         hits = float(found.hits[template, -1])
         mean_ms = float(found.duration_us[template] / found.executions[template]) / _US
-        if hits < 0.01 * found.executions[template]:  # noqa: PLR2004 - "hardly ever"
+        if hits < 0.01 * found.executions[template]:
             return "it hardly ever asks again what it has asked"
         if mean_ms <= self._assumptions.lookup_ms:
-            return f"the database answers in {mean_ms:.2g} ms, the cache in {self._assumptions.lookup_ms:.2g} ms"
+            return (
+                f"the database answers in {mean_ms:.2g} ms, the cache in {self._assumptions.lookup_ms:.2g} ms"
+            )
         if self._writes[template]:
             return "its tables are written too often: few answers would live to be asked for again"
         return "too few repeats to make up for asking the cache and filling it"
@@ -196,7 +200,9 @@ class Adviser:
         served = float(found.hits[chosen, place].sum()) or 1.0
         still = ~invalidate[chosen]
         keys, size = self._peaks[place]
-        part = float(found.byte_seconds[chosen, place].sum()) / (float(found.byte_seconds[:, place].sum()) or 1.0)
+        part = float(found.byte_seconds[chosen, place].sum()) / (
+            float(found.byte_seconds[:, place].sum()) or 1.0
+        )
         return AtTtl(
             ttl_seconds=self._ttls[place],
             hits=hits,

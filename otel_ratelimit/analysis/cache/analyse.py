@@ -21,7 +21,7 @@ from otel_ratelimit.analysis.cache.columns import (
     Seconds,
     Template,
 )
-from otel_ratelimit.analysis.cache.estimate import Estimates, estimate
+from otel_ratelimit.analysis.cache.estimate import estimate
 from otel_ratelimit.analysis.cache.grid import TTL_SECONDS
 from otel_ratelimit.analysis.cache.hot import HotPlayback
 from otel_ratelimit.analysis.cache.memory import entry_bytes
@@ -165,7 +165,6 @@ class _Analysis:
         return HotExecutions(
             rows.where(chosen), Seconds(place[seconds.row[kept]], seconds.second[kept], seconds.n[kept])
         )
-
 
 
 def _not_cacheable(by_reason: Floats, templates: Sequence[Template]) -> tuple[NotCacheable, ...]:

@@ -13,7 +13,7 @@ NEARLY_ALL: Final = 0.95
 
 
 def shortest(worth: Floats, allowed: Bools) -> int | None:
-    """The first place that is allowed and brings nearly as much as the best one; None where none brings any."""
+    """The first place that is allowed and brings nearly as much as the best; None where none brings any."""
     can = np.where(allowed, worth, 0.0)
     best = float(can.max(initial=0.0))
     if best <= 0.0:

@@ -97,7 +97,7 @@ class Template(NamedTuple):
     operation: str
     tables: tuple[str, ...]
     mean_result_bytes: float
-    """Over those executions whose result was measured, each weighted by how unlikely that was; 0 if none was."""
+    """Over executions whose result was measured, each weighted by how unlikely that was; 0 if none was."""
 
 
 class Count(NamedTuple):

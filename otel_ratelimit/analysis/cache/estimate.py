@@ -33,7 +33,7 @@ LEAST_VARIATION: Final = 0.05
 """Relative standard error of a template's executions in the sample, up to which it is trusted in the sum."""
 SIGMAS: Final = 1.96
 FLOOR: Final = 0.002
-"""Half width of an interval at least: where repeats of cold keys are rare, the sample may hold none of them."""
+"""Half width of an interval at least: where repeats of cold keys are rare, the sample may hold none."""
 
 
 @dataclass(frozen=True, slots=True)

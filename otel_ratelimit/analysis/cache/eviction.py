@@ -1,4 +1,4 @@
-"""Hit ratio of a cache whose memory is limited: the engine's own eviction, played through on a part of the day.
+"""Hit ratio of a cache whose memory is limited: the engine's own eviction, played on a part of the day.
 
 `allkeys-lru` of Redis and Valkey is no exact LRU. To make room, five entries are picked at random and offered
 to a pool of sixteen, which keeps those that were idle the longest; the idlest of the pool goes (evict.c,
@@ -113,7 +113,9 @@ class _Cache:
         for _ in range(SAMPLES):
             at = draw() * everything
             # Rounding may reach just beyond the last.
-            key = hot[int(at)] if at < hots else cold[min(int((at - hots) / self._cold_weight), len(cold) - 1)]
+            key = (
+                hot[int(at)] if at < hots else cold[min(int((at - hots) / self._cold_weight), len(cold) - 1)]
+            )
             candidate = (now - self._used_at[key], key)
             if len(pool) < POOL:
                 pool.insert(bisect_right(pool, candidate), candidate)

@@ -7,18 +7,18 @@ the same keys is what they did while they were cold, and stands for that of all 
 estimator: Särndal, Swensson, Wretman, Model Assisted Survey Sampling, 6.3). Where every key is in the sample,
 the second alone says it all.
 
-Where in its second an execution was is not known. If n were anywhere in it, independently, the first one after
-a given moment e is at e + 1 - u^(1/n) with u uniform in (0, 1), provided that this is still in the second: so
-a miss falls where it would have, on average, and one TTL after the other does not drift. Second after second
-all keys executed in it are dealt with at once, for all times to live. A key has the same u in both caches.
-"""
-
+Where in its second an execution was is not known. If n were anywhere in it, independently, the first one
+after a given moment e is at e + 1 - u^(1/n) with u uniform in (0, 1), provided that this is still in the
+second: so a miss falls where it would have, on average, and one TTL after the other does not drift. Second
+after second all keys executed in it are dealt with at once, for all times to live. A key has the same u in
+both caches.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from otel_ratelimit.analysis.cache.columns import (
     HOT,
@@ -104,6 +104,8 @@ class HotPlayback:
 
     def finish(self) -> None:
         """Play back the rest, and hand over what was counted."""
+        if not self.keys:
+            return
         self._play(self._seconds)
         hot, cold = self._tallies
         known = self._known
@@ -115,7 +117,7 @@ class HotPlayback:
             return
         self._of_hot.tell(hot, np.ones(len(is_sampled)))
         weight = self._sampled.weight
-        self._of_all.tell(cold, weight * is_sampled, less=self._of_hot, kept=1.0 - 1.0 / weight)
+        self._of_all.tell(cold, np.where(is_sampled, weight, 0.0), less=self._of_hot, kept=1.0 - 1.0 / weight)
         self._live.add(self._of_hot.live, 1.0)
         self._cold_live.add(self._of_all.live, weight)
         if self._of_hot.live_of_sampled is not None:
@@ -134,7 +136,9 @@ class HotPlayback:
         measured = np.flatnonzero(rows.result_bytes != UNKNOWN)
         known.result_bytes[place[measured]] = rows.result_bytes[measured]
         size = known.result_bytes[at]
-        known.entry_bytes[at] = self._entry_bytes(np.where(size < 0, self._mean_bytes[known.template[at]], size))
+        known.entry_bytes[at] = self._entry_bytes(
+            np.where(size < 0, self._mean_bytes[known.template[at]], size)
+        )
         room = len(known.key)
         known.took_us += np.bincount(place, rows.n * rows.duration_us, room)
         known.executions += np.bincount(place, rows.n, room)
@@ -218,7 +222,7 @@ class _Cache:
         self._written = written
         self._is_written = written.is_written
         self._seconds = seconds
-        self._counted = _Counted(len(known.key), len(ttls))
+        self.counted = _Counted(len(known.key), len(ttls))
         self.live = live
         self.live_of_sampled = live_of_sampled
 
@@ -226,7 +230,7 @@ class _Cache:
         """Seconds in order, each key once in each."""
         if not len(cells.second):
             return
-        self._counted.make_room(len(self._known.key))
+        self.counted.make_room(len(self._known.key))
         edges = np.flatnonzero(np.diff(cells.second)) + 1
         key, n = cells.key, cells.n.astype(np.float64)
         # The first execution after a moment comes so many seconds later.
@@ -234,9 +238,7 @@ class _Cache:
         for begin, end in zip([0, *edges.tolist()], [*edges.tolist(), len(n)], strict=True):
             self._one_second(int(cells.second[begin]), key[begin:end], n[begin:end], after[begin:end, None])
 
-    def tell(
-        self, tally: Tally, weight: Floats, *, less: _Cache | None = None, kept: float = 0.0
-    ) -> None:
+    def tell(self, tally: Tally, weight: Floats, *, less: _Cache | None = None, kept: float = 0.0) -> None:
         """Add up by template what it did; or what it did more than another cache.
 
         Args:
@@ -246,11 +248,11 @@ class _Cache:
             kept: one less the probability with which a key is in the sample.
         """
         known = self._known
-        self._counted.make_room(len(known.key))
-        counted = vars(self._counted)
+        self.counted.make_room(len(known.key))
+        counted = vars(self.counted)
         if less is not None:
-            less._counted.make_room(len(known.key))
-            counted = {name: array - vars(less._counted)[name] for name, array in counted.items()}
+            less.counted.make_room(len(known.key))
+            counted = {name: array - vars(less.counted)[name] for name, array in counted.items()}
 
         def by_template(values: Floats) -> Floats:
             summed = np.zeros((len(tally.keys), *values.shape[1:]))
@@ -276,7 +278,7 @@ class _Cache:
         tally.mm += by_template(kept * misses * misses)
 
     def _one_second(self, second: int, key: Ints, n: Floats, after: Floats) -> None:
-        counted, known = self._counted, self._known
+        counted, known = self.counted, self._known
         expires = counted.expires[key]
         at = np.maximum(expires, second) + after
         miss = at < second + 1.0
@@ -299,7 +301,7 @@ class _Cache:
         self._with_writes(second, key[some], n[some, None], miss[some], after[some])
 
     def _with_writes(self, second: int, key: Ints, n: Floats, miss: Bools, after: Floats) -> None:
-        counted = self._counted
+        counted = self.counted
         template = self._known.template[key]
         before, within = (counts[:, None] for counts in self._written.in_second(template, second))
         # Served although written since the fill.
@@ -309,7 +311,7 @@ class _Cache:
         hits = n - miss
         counted.stale[key] += hits * np.where(overtaken > 0, 1.0, within / (within + 1.0))
         counted.overtaken[key] += hits * (overtaken + within * _HALF)
-        # Dropped by a write: of n reads and w writes in any order, n w / (n + w) reads come right after a write.
+        # Dropped by a write: of n reads and w writes in any order, n w / (n + w) come after a write.
         known_writes = counted.writes_at_dropped_fill[key]
         expires = np.where(before > known_writes, 0.0, counted.dropped_expires[key])
         at = np.maximum(expires, second) + after
@@ -340,11 +342,12 @@ class _Cells(NamedTuple):
 
     def where(self, chosen: Bools) -> _Cells:
         """Those cells."""
-        return _Cells(*(column[chosen] for column in self))
+        return _Cells(*(column[chosen] for column in self))  # type: ignore[arg-type]
 
     def with_more(self, other: _Cells) -> _Cells:
         """Both."""
-        return _Cells(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        pairs = zip(self, other, strict=True)
+        return _Cells(*(np.concatenate(pair) for pair in pairs))
 
     def split(self, second: int) -> tuple[_Cells, _Cells]:
         """Those before `second`, and the others."""
@@ -374,7 +377,7 @@ def _uniform(key: Keys, second: Ints) -> Floats:
     return ((mixed >> np.uint64(11)).astype(np.float64) + _HALF) / 2.0**53
 
 
-def _grown(array: np.ndarray, room: int) -> np.ndarray:  # type: ignore[type-arg]  # of whatever it is
+def _grown(array: NDArray[Any], room: int) -> NDArray[Any]:
     larger = np.zeros((room, *array.shape[1:]), dtype=array.dtype)
     larger[: len(array)] = array
     return larger

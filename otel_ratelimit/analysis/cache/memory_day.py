@@ -1,4 +1,4 @@
-"""A day of the query log that is held in memory: for tests, for logs from elsewhere, for a look at a few minutes."""
+"""A day of the query log that is held in memory: for tests, and for logs from elsewhere."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ class QueryRowsDay:
         if known not in self._places:
             self._places[known] = len(self._known)
             size = sizes.get(known, 0.0)
-            self._known.append(
-                Template(*known, template.text, template.operation, template.tables, size)
-            )
+            self._known.append(Template(*known, template.text, template.operation, template.tables, size))
         return self._places[known]
 
     def _counted(
@@ -139,7 +137,7 @@ class _Sizes:
 
 
 def measured_weight(duration_us: float) -> float:
-    """How many executions one whose result was measured stands for: quick ones are measured one time in four."""
+    """Executions that one with a measured result stands for: quick ones are measured one time in four."""
     return 4.0 if duration_us < 1_000 else 1.0  # noqa: PLR2004 - see `query_logs.result_bytes`
 
 

@@ -7,9 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-ReasonName = Literal[
-    "writes", "no_read", "volatile", "catalogue", "no_table", "failed", "in_transaction"
-]
+ReasonName = Literal["writes", "no_read", "volatile", "catalogue", "no_table", "failed", "in_transaction"]
 
 
 class Result(BaseModel):
@@ -30,11 +28,11 @@ class AtTtl(Result):
     hit_ratio_high: float
     """Ends of an interval that holds the true one 95 times in 100."""
     hit_ratio_dropped: float
-    """The same where every write to a table drops all that was cached of it: the least that invalidation leaves."""
+    """The same where every write to a table drops all that was cached of it: the least that is left."""
     hit_ratio_dropped_by_row: float
     """The same where a write drops one entry of each template at most: the most that it leaves."""
     stale_by_table: float
-    """Share of the hits older than a write to one of their tables, where writes drop nothing: the most that is stale."""
+    """Share of the hits older than a write to one of their tables, if writes drop nothing: at most."""
     stale_by_row: float
     """The same if a write concerned one key of each template, any as likely as the others."""
     peak_keys: float
@@ -51,7 +49,7 @@ class Advice(Result):
     """How to cache one template, or all that are worth it."""
 
     invalidate: bool
-    """Whether writes must drop what was cached of their tables; False: the TTL alone keeps it fresh enough."""
+    """Whether writes must drop what was cached of their tables; else the TTL alone keeps it fresh enough."""
     at: AtTtl
     """With that: its `hit_ratio` is that with or without invalidation, as advised."""
     reason: str
@@ -133,7 +131,7 @@ class CacheAnalysis(Result):
     by_ttl: tuple[AtTtl, ...]
     """If all of them went through the cache."""
     plan: Advice | None
-    """If those templates went through it for which that pays, with one TTL; its `hit_ratio` is of all `executions`.
+    """If those templates went through it for which that pays, with one TTL; its ratios are of all `executions`.
     None where it pays for none."""
     planned_templates: int
     """How many those are."""

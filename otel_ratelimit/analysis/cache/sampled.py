@@ -12,8 +12,8 @@ _SPACE = 2.0**64
 class Sampled:
     """Those below a threshold, the lowest there was on the day.
 
-    Where there was too much to keep, fewer keys were kept for some minutes. Who was kept then was kept always;
-    of the others a part of the day is missing, and they are left out.
+    Where there was too much to keep, fewer keys were kept for some minutes. Who was kept then was kept
+    always; of the others a part of the day is missing, and they are left out.
 
     Args:
         rate: the lowest share of keys that was kept, more than 0.

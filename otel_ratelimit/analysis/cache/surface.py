@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from otel_ratelimit.analysis.cache.eviction import CLOCK_SECONDS, simulated_hit_ratio
 from otel_ratelimit.analysis.cache.memory import Engine, table_bytes
 from otel_ratelimit.analysis.cache.result import AtTtl, Surface
@@ -20,7 +18,7 @@ _LEAST_BYTES: Final = 1e6
 def hit_ratio_with_memory(
     trace: Trace, at: AtTtl, memory_bytes: float, engine: Engine, *, clock_seconds: float = CLOCK_SECONDS
 ) -> float:
-    """Of a cache with that much memory: what it has without a limit, less what the limit costs in the simulation.
+    """Of a cache with that much memory: what it has without a limit, less what the limit costs in a play.
 
     Args:
         trace: a part of the day.

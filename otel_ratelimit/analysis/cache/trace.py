@@ -14,10 +14,12 @@ import numpy as np
 from otel_ratelimit.analysis.cache.columns import (
     MICROSECONDS,
     UNKNOWN,
+    Bools,
     Executions,
     Floats,
     HotExecutions,
     Ints,
+    Keys,
 )
 
 MOST_EVENTS: Final = 150_000
@@ -113,7 +115,7 @@ class TraceSample:
 
 
 class _Events(NamedTuple):
-    key: np.ndarray[tuple[int], np.dtype[np.uint64]]
+    key: Keys
     at: Floats
     n: Ints
     weight: Floats
@@ -125,11 +127,12 @@ class _Events(NamedTuple):
         whole = np.zeros(0, dtype=np.int64)
         return cls(np.zeros(0, dtype=np.uint64), np.zeros(0), whole, np.zeros(0), whole, whole)
 
-    def where(self, chosen: Ints | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> _Events:
-        return _Events(*(column[chosen] for column in self))
+    def where(self, chosen: Ints | Bools) -> _Events:
+        return _Events(*(column[chosen] for column in self))  # type: ignore[arg-type]
 
     def with_more(self, other: _Events) -> _Events:
-        return _Events(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        pairs = zip(self, other, strict=True)
+        return _Events(*(np.concatenate(pair) for pair in pairs))
 
     def below(self, share: float) -> _Events:
         """Those of that share of all keys."""

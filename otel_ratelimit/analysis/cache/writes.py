@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.analysis.cache.columns import MICROSECONDS, Ints, Template, Writes
+from otel_ratelimit.analysis.cache.columns import MICROSECONDS, Bools, Ints, Template, Writes
 
 _MOST_CELLS: Final = 16_000_000
 """64 MB."""
@@ -52,13 +52,13 @@ class WrittenTables:
                 self._before[place, 1:] += np.cumsum(counted).astype(np.uint32)
 
     @property
-    def is_written(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def is_written(self) -> Bools:
         """By place of the template: whether anything that it reads was written on the day."""
-        return self._before[self._set, -1] > 0
+        return np.asarray(self._before[self._set, -1] > 0)
 
     def total(self) -> Ints:
         """By place of the template: writes on the whole day."""
-        return self._before[self._set, -1].astype(np.int64)
+        return np.asarray(self._before[self._set, -1], dtype=np.int64)
 
     def before(self, template: Ints, at: Ints) -> Ints:
         """Writes to the tables of each of `template` before each of `at` (Unix time, microseconds)."""
@@ -74,9 +74,7 @@ class WrittenTables:
         return before, self._before[sets, place + 1].astype(np.int64) - before
 
 
-def _written(
-    template: Template, writes: Mapping[tuple[str, str], Writes]
-) -> tuple[tuple[str, str], ...]:
+def _written(template: Template, writes: Mapping[tuple[str, str], Writes]) -> tuple[tuple[str, str], ...]:
     """The written tables among those that it reads.
 
     A name without a schema may mean a table of any schema: rather one write too many than one too few.
