@@ -12,6 +12,8 @@ after a given moment e is at e + 1 - u^(1/n) with u uniform in (0, 1), provided 
 second: so a miss falls where it would have, on average, and one TTL after the other does not drift. Second
 after second all keys executed in it are dealt with at once, for all times to live. A key has the same u in
 both caches.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -131,7 +131,7 @@ class CacheAnalysis(Result):
     by_ttl: tuple[AtTtl, ...]
     """If all of them went through the cache."""
     plan: Advice | None
-    """If those templates went through it for which that pays, with one TTL; its ratios are of all `executions`.
+    """If those templates went through it for which that pays, with one TTL; ratios are of all `executions`.
     None where it pays for none."""
     planned_templates: int
     """How many those are."""
