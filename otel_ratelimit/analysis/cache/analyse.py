@@ -129,18 +129,24 @@ class _Analysis:
             "mean_bytes": self._mean_bytes,
         }
         hot = HotPlayback(self._hot, self._cold, self._hot_live, self._cold_live, **shared)  # type: ignore[arg-type]
-        for piece in self._day.hot():
+
+        def take_hot(piece: HotExecutions) -> None:
             chosen = self._cacheable_hot(piece)
             hot.add(chosen)
             self._trace.add_hot(chosen)
+
+        self._day.hot(take_hot)
         hot.finish()
         self._seen.hot_keys = hot.keys
         cold = ColdPlayback(self._cold, self._cold_live, **shared)  # type: ignore[arg-type]
-        for rows in self._day.cold():
-            chosen_rows = self._cacheable(rows)
-            cold.add(chosen_rows)
-            self._trace.add_cold(chosen_rows)
+
+        def take_cold(rows: Executions) -> None:
+            chosen = self._cacheable(rows)
+            cold.add(chosen)
+            self._trace.add_cold(chosen)
             self._report(f"{self._seen.rows:,} rows played back")
+
+        self._day.cold(take_cold)
 
     def _stored(self, result_bytes: Floats) -> Floats:
         """Bytes of the entries for results of these sizes."""

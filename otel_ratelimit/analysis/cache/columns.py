@@ -5,7 +5,7 @@ Columns rather than objects: ten million rows are read in seconds, and in the me
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -54,6 +54,11 @@ class Executions:
     def __len__(self) -> int:
         """Rows."""
         return len(self.key)
+
+    @classmethod
+    def together(cls, pieces: Sequence[Executions]) -> Executions:
+        """One after the other."""
+        return cls(*(np.concatenate([getattr(each, name) for each in pieces]) for name in cls.__slots__))
 
     def where(self, chosen: Bools | Ints) -> Executions:
         """Those rows."""
@@ -140,8 +145,8 @@ class QueryDay(Protocol):
     def lowest_rate(self) -> float:
         """The smallest share of the cold keys that was kept at any time; 1 where there are none."""
 
-    def hot(self) -> Iterator[HotExecutions]:
-        """All rows of keys that were ever hot, by time."""
+    def hot(self, take: Callable[[HotExecutions], None]) -> None:
+        """Hand on all rows of keys that were ever hot, by time, in pieces."""
 
-    def cold(self) -> Iterator[Executions]:
-        """All other rows, by key and then by time; the rows of a key are in one piece."""
+    def cold(self, take: Callable[[Executions], None]) -> None:
+        """Hand on all other rows, by key and then by time, in pieces; the rows of a key are in one piece."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,15 +65,15 @@ class QueryRowsDay:
         """All that rows and counts name."""
         return self._known
 
-    def hot(self) -> Iterator[HotExecutions]:
+    def hot(self, take: Callable[[HotExecutions], None]) -> None:
         """All rows of keys that were ever hot, by time."""
         if self._hot:
-            yield HotExecutions(self._columns(self._hot), _seconds(self._hot))
+            take(HotExecutions(self._columns(self._hot), _seconds(self._hot)))
 
-    def cold(self) -> Iterator[Executions]:
+    def cold(self, take: Callable[[Executions], None]) -> None:
         """All other rows, by key and then by time."""
         if self._cold:
-            yield self._columns(self._cold)
+            take(self._columns(self._cold))
 
     def _place(self, row: QueryRow | TemplateTotal, sizes: Mapping[tuple[int, str], float]) -> int:
         template = row.template

@@ -1,0 +1,167 @@
+"""A day of the query log, read from the database a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import psycopg2
+from psycopg2 import extensions
+
+from otel_ratelimit.analysis.cache.columns import Count, Executions, HotExecutions, Ints, Template, Writes
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.postgres.connection import dsn
+from otel_ratelimit.postgres.copied_rows import CopyBlocks, executions, hot_executions
+from otel_ratelimit.postgres.refusals import no_connection, translated
+from otel_ratelimit.postgres.statements import statements
+
+BLOCK_BYTES: Final = 24_000_000
+CONNECT_SECONDS: Final = 10
+LONGEST_SECONDS: Final = 1_800
+"""For one statement; a server that is gone is noticed within `_SILENCE_SECONDS`."""
+_SILENCE_SECONDS: Final = 60
+_WORK_MEMORY: Final = "64MB"
+"""For sorting; the server's default would take a few files more."""
+
+
+@contextmanager
+def postgres_day(url: str, period: Period, *, block_bytes: int = BLOCK_BYTES) -> Iterator[PostgresDay]:
+    """The day that began at `period.start`, as it is known now, whatever arrives meanwhile.
+
+    A connection of its own: COPY needs one that waits, and nothing else must wait for it.
+
+    Args:
+        url: of the database.
+        period: from one midnight to the next.
+        block_bytes: read at a time.
+
+    Raises:
+        DatabaseError: no connection, or the database refused something; within the context as well.
+    """
+    connection = _connect(url)
+    try:
+        with translated(connection):
+            yield PostgresDay(connection, period, block_bytes)
+    finally:
+        connection.close()
+
+
+class PostgresDay:
+    """A `QueryDay`."""
+
+    def __init__(self, connection: extensions.connection, period: Period, block_bytes: int) -> None:
+        self.period = period
+        self._connection = connection
+        self._block_bytes = block_bytes
+        self._sql = statements("cache_day")
+        self._asked: dict[str, Any] = {"start": period.start, "end": period.end}
+        connection.autocommit = True
+        self._rows("begin")
+        self._rows_of(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
+        found = self._rows("templates")
+        self.templates: Sequence[Template] = [
+            Template(hash_, database, text, operation, tuple(tables), float(mean_bytes))
+            for hash_, database, text, operation, tables, mean_bytes, *_ in found
+        ]
+        self.lowest_rate = min((float(rate) for *_, rate, _, _, _ in found), default=1.0)
+        self.counts: Mapping[int, Count] = {
+            place: Count(n, failed, dropped) for place, (*_, n, failed, dropped) in enumerate(found) if n >= 0
+        }
+        self._asked["databases"] = sorted({template.database for template in self.templates})
+        self._places = _places(self.templates, self._asked["databases"])
+        self.writes = _by_table(self._rows("writes"))
+
+    def hot(self, take: Callable[[HotExecutions], None]) -> None:
+        """All rows of keys that were ever hot, by time."""
+        self._copy("hot", lambda block: take(hot_executions(block, self._places)))
+
+    def cold(self, take: Callable[[Executions], None]) -> None:
+        """All other rows, by key and then by time."""
+        whole = _WholeKeys(take)
+        self._copy("cold", lambda block: whole.add(executions(block, self._places)))
+        whole.finish()
+
+    def _copy(self, name: str, take: Callable[[bytes], None]) -> None:
+        blocks = CopyBlocks(take, self._block_bytes)
+        with self._connection.cursor() as cursor:
+            cursor.copy_expert(cursor.mogrify(self._sql[name], self._asked), blocks)
+        blocks.flush()
+
+    def _rows(self, name: str) -> list[tuple[Any, ...]]:
+        return self._rows_of(self._sql[name])
+
+    def _rows_of(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, self._asked)
+            return cursor.fetchall() if cursor.description else []
+
+
+class _WholeKeys:
+    """Hands rows on so that no key is in two pieces."""
+
+    def __init__(self, take: Callable[[Executions], None]) -> None:
+        self._take = take
+        self._held: list[Executions] = []
+
+    def add(self, rows: Executions) -> None:
+        last = int(np.searchsorted(rows.key, rows.key[-1]))
+        if last:
+            self._held.append(rows.where(np.arange(last)))
+            self.finish()
+            rows = rows.where(np.arange(last, len(rows)))
+        elif self._held and self._held[-1].key[-1] != rows.key[0]:
+            self.finish()
+        self._held.append(rows)
+
+    def finish(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            self._take(held[0] if len(held) == 1 else Executions.together(held))
+
+
+def _places(templates: Sequence[Template], databases: Sequence[str]) -> Callable[[Ints, Ints], Ints]:
+    """Which template has that hash, in the database of that number, counted from 1."""
+    known = {
+        (template.hash, databases.index(template.database) + 1): place
+        for place, template in enumerate(templates)
+    }
+
+    def found(hashes: Ints, numbers: Ints) -> Ints:
+        pairs = (
+            np.stack((hashes, numbers), axis=1).view([("hash", np.int64), ("number", np.int64)]).reshape(-1)
+        )
+        distinct, inverse = np.unique(pairs, return_inverse=True)
+        places = np.array([known[hash_, number] for hash_, number in distinct.tolist()], dtype=np.int64)
+        return np.asarray(places[inverse.reshape(-1)])
+
+    return found
+
+
+def _by_table(rows: list[tuple[Any, ...]]) -> Mapping[tuple[str, str], Writes]:
+    found: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+    for database, table, minute, n in rows:
+        minutes, counts = found.setdefault((database, table), ([], []))
+        minutes.append(minute)
+        counts.append(n)
+    return {
+        table: Writes(np.array(minutes, dtype=np.int64), np.array(counts, dtype=np.int64))
+        for table, (minutes, counts) in found.items()
+    }
+
+
+def _connect(url: str) -> extensions.connection:
+    given = extensions.parse_dsn(dsn(url))
+    limits = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": _SILENCE_SECONDS // 2,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": _SILENCE_SECONDS * 1000,
+        "options": f"{given.get('options', '')} -c statement_timeout={LONGEST_SECONDS * 1000}".strip(),
+    }
+    try:
+        return extensions.connection(extensions.make_dsn(**{**given, **limits}))
+    except psycopg2.Error as error:
+        raise no_connection(given, str(error)) from None
