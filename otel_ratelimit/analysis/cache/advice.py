@@ -241,7 +241,8 @@ class Adviser:
 def _peak(live: LiveEntries, place: int, assumptions: Assumptions) -> tuple[float, float]:
     """Keys and bytes, hash tables included, when these are the most."""
     keys, size = live.series(place)
-    whole = size + table_bytes(assumptions.engine, np.rint(np.maximum(keys, 0.0)).astype(np.int64))
+    counted = np.rint(np.maximum(keys, 0.0)).astype(np.int64)
+    whole = size + table_bytes(assumptions.engine, counted, allocator=assumptions.allocator)
     at = int(np.argmax(whole))
     if keys[at] < 0.5:  # noqa: PLR2004 - rounding errors of sums that come to nothing
         return 0.0, 0.0

@@ -92,7 +92,7 @@ class _Analysis:
         by_ttl = adviser.all_together()
         planned = adviser.plan()
         self._report("trying the cache with less memory")
-        surface = hit_ratio_surface(self._trace.trace(), by_ttl, self._assumptions.engine)
+        surface = hit_ratio_surface(self._trace.trace(), by_ttl, self._assumptions)
         executions, unique = float(found.executions.sum()), float(found.unique.sum())
         return CacheAnalysis(
             period_start=self._day.period.start,
@@ -152,7 +152,7 @@ class _Analysis:
         """Bytes of the entries for results of these sizes."""
         assumed = self._assumptions
         values = np.rint(assumed.size_factor * result_bytes).astype(np.int64)
-        return entry_bytes(assumed.engine, assumed.key_bytes, values)
+        return entry_bytes(assumed.engine, assumed.key_bytes, values, allocator=assumed.allocator)
 
     def _cacheable(self, rows: Executions) -> Executions:
         self._seen.rows += len(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otel_ratelimit.analysis.cache.memory import Engine
+from otel_ratelimit.analysis.cache.memory import Allocator, Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,6 +12,8 @@ class Assumptions:
     """All of it can be set in the policy file, `[cache]`."""
 
     engine: Engine = "valkey"
+    allocator: Allocator = "jemalloc"
+    """What the engine takes its memory from; packages of distributions may differ."""
     key_bytes: int = 40
     """Length of a key in the cache: a prefix and 32 hex digits."""
     size_factor: float = 1.0

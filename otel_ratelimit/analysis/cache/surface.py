@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.eviction import CLOCK_SECONDS, simulated_hit_ratio
-from otel_ratelimit.analysis.cache.memory import Engine, table_bytes
+from otel_ratelimit.analysis.cache.memory import table_bytes
 from otel_ratelimit.analysis.cache.result import AtTtl, Surface
 from otel_ratelimit.analysis.cache.trace import Trace
 
@@ -16,7 +17,12 @@ _LEAST_BYTES: Final = 1e6
 
 
 def hit_ratio_with_memory(
-    trace: Trace, at: AtTtl, memory_bytes: float, engine: Engine, *, clock_seconds: float = CLOCK_SECONDS
+    trace: Trace,
+    at: AtTtl,
+    memory_bytes: float,
+    assumed: Assumptions,
+    *,
+    clock_seconds: float = CLOCK_SECONDS,
 ) -> float:
     """Of a cache with that much memory: what it has without a limit, less what the limit costs in a play.
 
@@ -24,18 +30,18 @@ def hit_ratio_with_memory(
         trace: a part of the day.
         at: the cache without a limit.
         memory_bytes: for entries and hash tables.
-        engine: whose hash tables.
+        assumed: of the engine.
         clock_seconds: how finely the engine tells idle times apart.
     """
     if memory_bytes >= at.peak_bytes:
         return at.hit_ratio
-    sized = _with_tables(trace, engine)
+    sized = _with_tables(trace, assumed)
     free = simulated_hit_ratio(sized, at.ttl_seconds, float("inf"), clock_seconds=clock_seconds)
     tight = simulated_hit_ratio(sized, at.ttl_seconds, memory_bytes, clock_seconds=clock_seconds)
     return max(at.hit_ratio - max(free - tight, 0.0), 0.0)
 
 
-def hit_ratio_surface(trace: Trace, by_ttl: Sequence[AtTtl], engine: Engine) -> Surface | None:
+def hit_ratio_surface(trace: Trace, by_ttl: Sequence[AtTtl], assumed: Assumptions) -> Surface | None:
     """For a few TTLs, and memories up to what the longest needs; None where that is next to nothing."""
     chosen = [at for at in by_ttl if at.ttl_seconds in _TTLS] or list(by_ttl)
     most = max((at.peak_bytes for at in chosen), default=0.0)
@@ -46,7 +52,7 @@ def hit_ratio_surface(trace: Trace, by_ttl: Sequence[AtTtl], engine: Engine) -> 
         ttl_seconds=tuple(at.ttl_seconds for at in chosen),
         memory_bytes=tuple(memories),
         hit_ratio=tuple(
-            tuple(hit_ratio_with_memory(trace, at, memory, engine) for memory in memories) for at in chosen
+            tuple(hit_ratio_with_memory(trace, at, memory, assumed) for memory in memories) for at in chosen
         ),
     )
 
@@ -64,8 +70,8 @@ def round_steps(least: float, most: float) -> list[float]:
     return steps
 
 
-def _with_tables(trace: Trace, engine: Engine) -> Trace:
+def _with_tables(trace: Trace, assumed: Assumptions) -> Trace:
     """Each entry with its part of the hash tables."""
     keys = float(trace.weight.sum())
-    part = table_bytes(engine, round(keys)) / keys if keys else 0.0
+    part = table_bytes(assumed.engine, round(keys), allocator=assumed.allocator) / keys if keys else 0.0
     return trace._replace(size=trace.size + part)
