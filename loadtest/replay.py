@@ -26,7 +26,7 @@ from otel_ratelimit.analysis.cache.memory import Engine
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
 
 TTLS = (60, 600)
-SPEED = 60.0
+SPEED = 200.0
 """Seconds of the workload in one of ours."""
 BATCH = 64
 """Requests in one round trip; one that asks for a key of the same round trip waits for the next."""

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from otel_ratelimit.querylog.hot_keys import FrequentKeys
 from otel_ratelimit.querylog.keys import KEY_BYTES, ExecutionKeys
-from otel_ratelimit.querylog.sampling import LEAST_HOT, QuerySampler, threshold
+from otel_ratelimit.querylog.sampling import (
+    BUSY_EXECUTIONS,
+    LEAST_HOT,
+    NOTED_ONE_IN,
+    PROMOTE_SECONDS,
+    QuerySampler,
+    threshold,
+)
 
 
 def key(number):
@@ -157,3 +164,51 @@ def test_keys_differ_by_secret_context_and_text_and_by_nothing_else():
     assert keys.key(b"shop", b"SELECT 1") == one
     assert keys.has(b"one secret")
     assert not keys.has(b"another secret")
+
+
+def test_who_becomes_hot_within_a_window_is_kept_from_the_next_look_on():
+    sampler = QuerySampler(0.5, hot_keys=2)
+    sampler.roll(60.0, 0)
+    assert sampler.promote(61.0) is False
+    for _ in range(LEAST_HOT):
+        sampler.seen(key(1))
+    assert sampler.promote(61.0 + PROMOTE_SECONDS / 2) is False, "not looked at yet"
+    before = sampler.window
+    assert sampler.promote(61.0 + PROMOTE_SECONDS) is True
+    assert sampler.window.hot == {key(1)}
+    assert (sampler.window.start, sampler.window.threshold) == (before.start, before.threshold)
+
+
+def test_nobody_is_pushed_out_before_the_window_ends():
+    sampler = QuerySampler(0.5, hot_keys=1)
+    for _ in range(LEAST_HOT):
+        sampler.seen(key(1))
+    sampler.roll(60.0, 0)
+    for _ in range(100):
+        sampler.seen(key(2))
+    assert sampler.promote(70.0) is False
+    assert sampler.window.hot == {key(1)}
+
+
+def test_who_is_asked_for_every_other_minute_only_becomes_hot_as_well():
+    sampler = QuerySampler(0.5)
+    for minute in range(20):
+        if minute % 2 == 0:
+            sampler.seen(key(1))
+        sampler.roll(60.0 * minute, 0)
+    assert sampler.window.hot == {key(1)}
+
+
+def test_every_execution_is_noted_until_there_are_many():
+    sampler = QuerySampler(0.5)
+    assert sampler.window.noted_one_in == 1
+    for _ in range(BUSY_EXECUTIONS + 1):
+        sampler.seen(key(1))
+    sampler.roll(60.0, 0)
+    assert sampler.window.noted_one_in == NOTED_ONE_IN
+    for _ in range(BUSY_EXECUTIONS // NOTED_ONE_IN + 1):
+        sampler.seen(key(1))
+    sampler.roll(120.0, 0)
+    assert sampler.window.noted_one_in == NOTED_ONE_IN, "each that is noted stands for several"
+    sampler.roll(180.0, 0)
+    assert sampler.window.noted_one_in == 1

@@ -39,6 +39,10 @@ from otel_ratelimit.analysis.cache.writes import WrittenTables
 
 _FIRST_ROOM: Final = 1_024
 _HALF: Final = 0.5
+_HOT: Final = 0
+"""The cache that sees hot executions."""
+_ALL: Final = 1
+"""The one that sees everything of sampled keys."""
 
 
 class HotPlayback:
@@ -82,9 +86,7 @@ class HotPlayback:
         self._mean_bytes = mean_bytes
         self._places: dict[int, int] = {}
         self._known = _Known(_FIRST_ROOM)
-        days = [LiveEntries(ttls, seconds) for _ in range(3)]
-        self._of_hot = _Cache(self._known, ttls, written, seconds, days[0], days[1])
-        self._of_all = _Cache(self._known, ttls, written, seconds, days[2], None)
+        self._caches = _Caches(self._known, ttls, written, seconds)
         self._waiting = _Cells.none()
 
     @property
@@ -113,17 +115,17 @@ class HotPlayback:
         known = self._known
         is_sampled = known.is_sampled
         hot.keys += np.bincount(known.template[: self.keys], minlength=len(hot.keys))
+        caches = self._caches
         if self._sampled.is_everything:
-            self._of_all.tell(hot, np.ones(len(is_sampled)))
-            self._live.add(self._of_all.live, 1.0)
+            caches.tell(hot, caches.of(_ALL), np.ones(len(is_sampled)))
+            self._live.add(caches.live_all, 1.0)
             return
-        self._of_hot.tell(hot, np.ones(len(is_sampled)))
+        caches.tell(hot, caches.of(_HOT), np.ones(len(is_sampled)))
         weight = self._sampled.weight
-        self._of_all.tell(cold, np.where(is_sampled, weight, 0.0), less=self._of_hot, kept=1.0 - 1.0 / weight)
-        self._live.add(self._of_hot.live, 1.0)
-        self._cold_live.add(self._of_all.live, weight)
-        if self._of_hot.live_of_sampled is not None:
-            self._cold_live.add(self._of_hot.live_of_sampled, -weight)
+        caches.tell(cold, caches.more(), np.where(is_sampled, weight, 0.0), kept=1.0 - 1.0 / weight)
+        self._live.add(caches.live_hot, 1.0)
+        self._cold_live.add(caches.live_all, weight)
+        self._cold_live.add(caches.live_hot_sampled, -weight)
 
     def _placed(self, rows: Executions) -> Ints:
         """Each row's key by its place; those not seen before get one."""
@@ -149,9 +151,10 @@ class HotPlayback:
     def _play(self, until: int) -> None:
         """All seconds before `until`."""
         ready, self._waiting = self._waiting.split(until)
+        cells = ready.where(self._known.is_sampled[ready.key]).of_cache(_ALL)
         if not self._sampled.is_everything:
-            self._of_hot.play(ready.where(ready.is_hot).merged())
-        self._of_all.play(ready.where(self._known.is_sampled[ready.key]).merged())
+            cells = cells.with_more(ready.where(ready.is_hot).of_cache(_HOT))
+        self._caches.play(cells.merged())
 
 
 class _Known:
@@ -207,54 +210,50 @@ class _Counted:
                 setattr(self, name, _grown(array, room))
 
 
-class _Cache:
-    """A cache that is played, second after second."""
+class _Caches:
+    """Both caches, played second after second; the one's entries at even places, the other's at odd ones."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
-        self,
-        known: _Known,
-        ttls: Sequence[int],
-        written: WrittenTables,
-        seconds: int,
-        live: LiveEntries,
-        live_of_sampled: LiveEntries | None,
-    ) -> None:
+    def __init__(self, known: _Known, ttls: Sequence[int], written: WrittenTables, seconds: int) -> None:
         self._known = known
         self._ttls = np.asarray(ttls, dtype=np.float64)
         self._written = written
         self._is_written = written.is_written
         self._seconds = seconds
-        self.counted = _Counted(len(known.key), len(ttls))
-        self.live = live
-        self.live_of_sampled = live_of_sampled
+        self._counted = _Counted(2 * len(known.key), len(ttls))
+        self.live_hot, self.live_hot_sampled, self.live_all = (LiveEntries(ttls, seconds) for _ in range(3))
 
     def play(self, cells: _Cells) -> None:
-        """Seconds in order, each key once in each."""
+        """Seconds in order, each entry once in each."""
         if not len(cells.second):
             return
-        self.counted.make_room(len(self._known.key))
+        self._counted.make_room(2 * len(self._known.key))
         edges = np.flatnonzero(np.diff(cells.second)) + 1
-        key, n = cells.key, cells.n.astype(np.float64)
+        entry, n = cells.key, cells.n.astype(np.float64)
         # The first execution after a moment comes so many seconds later.
-        after = 1.0 - _uniform(self._known.key[key], cells.second) ** (1.0 / n)
+        after = 1.0 - _uniform(self._known.key[entry >> 1], cells.second) ** (1.0 / n)
         for begin, end in zip([0, *edges.tolist()], [*edges.tolist(), len(n)], strict=True):
-            self._one_second(int(cells.second[begin]), key[begin:end], n[begin:end], after[begin:end, None])
+            self._one_second(int(cells.second[begin]), entry[begin:end], n[begin:end], after[begin:end, None])
 
-    def tell(self, tally: Tally, weight: Floats, *, less: _Cache | None = None, kept: float = 0.0) -> None:
-        """Add up by template what it did; or what it did more than another cache.
+    def of(self, cache: int) -> dict[str, Floats]:
+        """What that one counted, by key."""
+        self._counted.make_room(2 * len(self._known.key))
+        return {name: array[cache::2] for name, array in vars(self._counted).items()}
+
+    def more(self) -> dict[str, Floats]:
+        """What the one that sees everything counted more than the other."""
+        hot = self.of(_HOT)
+        return {name: array - hot[name] for name, array in self.of(_ALL).items()}
+
+    def tell(self, tally: Tally, counted: dict[str, Floats], weight: Floats, *, kept: float = 0.0) -> None:
+        """Add up by template.
 
         Args:
             tally: where to.
+            counted: by key.
             weight: of each key.
-            less: the other cache.
             kept: one less the probability with which a key is in the sample.
         """
         known = self._known
-        self.counted.make_room(len(known.key))
-        counted = vars(self.counted)
-        if less is not None:
-            less.counted.make_room(len(known.key))
-            counted = {name: array - vars(less.counted)[name] for name, array in counted.items()}
 
         def by_template(values: Floats) -> Floats:
             summed = np.zeros((len(tally.keys), *values.shape[1:]))
@@ -279,53 +278,62 @@ class _Cache:
         tally.mn += by_template(kept * n[:, None] * misses)
         tally.mm += by_template(kept * misses * misses)
 
-    def _one_second(self, second: int, key: Ints, n: Floats, after: Floats) -> None:
-        counted, known = self.counted, self._known
-        expires = counted.expires[key]
+    def _one_second(self, second: int, entry: Ints, n: Floats, after: Floats) -> None:
+        counted, known = self._counted, self._known
+        key = entry >> 1
+        expires = counted.expires[entry]
         at = np.maximum(expires, second) + after
         miss = at < second + 1.0
-        counted.expires[key] = np.where(miss, at + self._ttls, expires)
+        counted.expires[entry] = np.where(miss, at + self._ttls, expires)
         misses = miss.astype(np.float64)
-        counted.executions[key] += n
-        counted.misses[key] += misses
-        counted.lived[key] += misses * np.minimum(self._ttls, self._seconds - second)
-        size = known.entry_bytes[key]
-        self.live.filled_in_second(second, misses.sum(axis=0), size @ misses)
-        if self.live_of_sampled is not None:
-            is_sampled = known.is_sampled[key].astype(np.float64)
-            self.live_of_sampled.filled_in_second(second, is_sampled @ misses, (is_sampled * size) @ misses)
+        counted.executions[entry] += n
+        counted.misses[entry] += misses
+        counted.lived[entry] += misses * np.minimum(self._ttls, self._seconds - second)
+        self._remember(second, entry, key, misses)
         is_written = self._is_written[known.template[key]]
         if not is_written.any():
-            counted.dropped_misses[key] += misses
+            counted.dropped_misses[entry] += misses
+            return
+        if is_written.all():
+            self._with_writes(second, entry, n[:, None], miss, after)
             return
         rest, some = np.flatnonzero(~is_written), np.flatnonzero(is_written)
-        counted.dropped_misses[key[rest]] += misses[rest]
-        self._with_writes(second, key[some], n[some, None], miss[some], after[some])
+        counted.dropped_misses[entry[rest]] += misses[rest]
+        self._with_writes(second, entry[some], n[some, None], miss[some], after[some])
 
-    def _with_writes(self, second: int, key: Ints, n: Floats, miss: Bools, after: Floats) -> None:
-        counted = self.counted
-        template = self._known.template[key]
+    def _remember(self, second: int, entry: Ints, key: Ints, misses: Floats) -> None:
+        is_all = (entry & 1).astype(np.float64)
+        is_hot = 1.0 - is_all
+        series = np.stack((is_hot, is_hot * self._known.is_sampled[key], is_all))
+        keys = series @ misses
+        size = (series * self._known.entry_bytes[key]) @ misses
+        for place, live in enumerate((self.live_hot, self.live_hot_sampled, self.live_all)):
+            live.filled_in_second(second, keys[place], size[place])
+
+    def _with_writes(self, second: int, entry: Ints, n: Floats, miss: Bools, after: Floats) -> None:
+        counted = self._counted
+        template = self._known.template[entry >> 1]
         before, within = (counts[:, None] for counts in self._written.in_second(template, second))
         # Served although written since the fill.
-        filled = np.where(miss, before, counted.writes_at_fill[key])
-        counted.writes_at_fill[key] = filled
+        filled = np.where(miss, before, counted.writes_at_fill[entry])
+        counted.writes_at_fill[entry] = filled
         overtaken = before - filled
         hits = n - miss
-        counted.stale[key] += hits * np.where(overtaken > 0, 1.0, within / (within + 1.0))
-        counted.overtaken[key] += hits * (overtaken + within * _HALF)
+        counted.stale[entry] += hits * np.where(overtaken > 0, 1.0, within / (within + 1.0))
+        counted.overtaken[entry] += hits * (overtaken + within * _HALF)
         # Dropped by a write: of n reads and w writes in any order, n w / (n + w) come after a write.
-        known_writes = counted.writes_at_dropped_fill[key]
-        expires = np.where(before > known_writes, 0.0, counted.dropped_expires[key])
+        known_writes = counted.writes_at_dropped_fill[entry]
+        expires = np.where(before > known_writes, 0.0, counted.dropped_expires[entry])
         at = np.maximum(expires, second) + after
         first = at < second + 1.0
         share = within / (n + within)
-        counted.dropped_misses[key] += first + (n - first) * share
+        counted.dropped_misses[entry] += first + (n - first) * share
         at = np.where(within > 0, second + _HALF, at)
         expires = np.where(first | (within > 0), at + self._ttls, expires)
         # Where the last in the second is a write, nothing is left for the next.
-        is_left = _uniform(self._known.key[key], template + second)[:, None] >= share
-        counted.dropped_expires[key] = np.where(is_left, expires, 0.0)
-        counted.writes_at_dropped_fill[key] = before + within
+        is_left = _uniform(self._known.key[entry >> 1], template + second)[:, None] >= share
+        counted.dropped_expires[entry] = np.where(is_left, expires, 0.0)
+        counted.writes_at_dropped_fill[entry] = before + within
 
 
 class _Cells(NamedTuple):
@@ -355,6 +363,10 @@ class _Cells(NamedTuple):
         """Those before `second`, and the others."""
         before = self.second < second
         return self.where(before), self.where(~before)
+
+    def of_cache(self, cache: int) -> _Cells:
+        """With the places of the cache's entries in place of those of keys."""
+        return self._replace(key=2 * self.key + cache)
 
     def merged(self) -> _Cells:
         """By second and key, each pair once: several processes tell of the same key."""
