@@ -1,0 +1,203 @@
+"""What a cache costs, what it brings, and whether that pays.
+
+Prices are what providers list; the defaults say of when they are. What a saved millisecond or a second of the
+database is worth only its owner knows. Where neither is given a price, the answer rests on a rule of thumb:
+a cache that takes less than a tenth of the reads' load off the database is one more thing to look after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from math import ceil
+from typing import Final, Literal, TypeAlias
+
+HOURS_A_MONTH: Final = 730.5
+DAYS_A_MONTH: Final = HOURS_A_MONTH / 24
+LEAST_LOAD_REDUCTION: Final = 0.1
+"""The rule of thumb."""
+_GB: Final = 1e9
+_MILLION: Final = 1e6
+
+Kind: TypeAlias = Literal["instance", "serverless", "self-hosted"]
+Certainty: TypeAlias = Literal["certain", "likely", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """One way to have a cache; money is in one currency throughout."""
+
+    name: str
+    kind: Kind
+    as_of: date
+    """When this was the price."""
+    memory_bytes: float = 0.0
+    """Of one instance; 0 where one takes what one needs."""
+    month: float = 0.0
+    """Money a month for one instance, or for looking after one's own."""
+    gb_hour: float = 0.0
+    """Money for a gigabyte (10^9 bytes) for an hour."""
+    million_requests: float = 0.0
+    """Money for a million requests of up to a kilobyte each."""
+    least_bytes: float = 0.0
+    """Memory that is paid for at least."""
+
+    def monthly(self, needs: Needs, reserve: float) -> float:
+        """Money a month.
+
+        Args:
+            needs: of the cache.
+            reserve: share of memory that must stay free.
+        """
+        wanted = needs.memory_bytes / (1.0 - reserve)
+        if self.kind == "instance":
+            return max(1, ceil(wanted / self.memory_bytes)) * self.month
+        paid = max(needs.memory_bytes if self.kind == "serverless" else wanted, self.least_bytes)
+        requests = DAYS_A_MONTH * needs.requests_a_day
+        return (
+            self.month
+            + self.gb_hour * paid / _GB * HOURS_A_MONTH
+            + self.million_requests * requests / _MILLION
+        )
+
+
+_LISTED: Final = date(2026, 6, 1)
+PRICES: Final[tuple[Price, ...]] = (
+    Price(
+        name="Valkey, serverless",
+        kind="serverless",
+        as_of=_LISTED,
+        gb_hour=0.084,
+        million_requests=0.0023,
+        least_bytes=0.1 * _GB,
+    ),
+    Price(
+        name="Redis OSS, serverless",
+        kind="serverless",
+        as_of=_LISTED,
+        gb_hour=0.125,
+        million_requests=0.0034,
+        least_bytes=1.0 * _GB,
+    ),
+)
+"""In US dollars, as listed by one large provider; set those of yours in the policy file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a day asks of the cache, and what the cache does for it."""
+
+    memory_bytes: float
+    """At the peak."""
+    requests_a_day: float
+    """Lookups and stores."""
+    executions_a_day: float
+    """Queries that are looked up in it."""
+    latency_saved_ms: float
+    """Over the day."""
+    latency_saved_low_ms: float
+    """At the lower end of its interval."""
+    latency_saved_high_ms: float
+    database_saved_ms: float
+    """Over the day."""
+    database_ms: float
+    """Time that all queries take on a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostBenefit:
+    """Whether it pays."""
+
+    price: Price
+    """The cheapest."""
+    monthly_cost: float
+    by_price: tuple[tuple[str, float], ...]
+    """Names and monthly costs of all, the cheapest first."""
+    monthly_benefit: float
+    """0 where nothing has a value."""
+    latency_saved_ms_a_day: float
+    load_reduction: float
+    """Share of the database's time for queries, 0 to 1."""
+    break_even_executions_a_day: float | None
+    """From as many it pays, if they are like these; None where that is never, or nothing has a value."""
+    worthwhile: bool
+    certainty: Certainty
+    """certain: at both ends of the interval; likely: in its middle; open: by the rule of thumb alone."""
+    reason: str
+
+
+def calculate_redis_cost_benefit(
+    needs: Needs,
+    prices: Sequence[Price] = PRICES,
+    *,
+    value_of_saved_ms: float = 0.0,
+    value_of_database_second: float = 0.0,
+    reserve: float = 0.25,
+) -> CostBenefit:
+    """Weigh what a cache costs against what it brings.
+
+    Args:
+        needs: of the day, which is taken to be like all others.
+        prices: to choose the cheapest of.
+        value_of_saved_ms: money, for a millisecond that one execution takes less.
+        value_of_database_second: money, for a second that the database is not busy.
+        reserve: share of memory that must stay free, for the engine's own work.
+
+    Raises:
+        ValueError: there is no price, or `reserve` is not from 0 to less than 1.
+    """
+    if not prices:
+        raise ValueError("no price to choose from; give at least one, or leave them out for the defaults")
+    if not 0.0 <= reserve < 1.0:
+        raise ValueError(f"reserve {reserve} is not a share of memory; give for instance 0.25")
+    costs = sorted(((price.monthly(needs, reserve), price) for price in prices), key=lambda pair: pair[0])
+    cost, cheapest = costs[0]
+
+    def benefit(latency_saved_ms: float) -> float:
+        of_database = value_of_database_second * needs.database_saved_ms / 1_000.0
+        return DAYS_A_MONTH * (value_of_saved_ms * latency_saved_ms + of_database)
+
+    reduction = needs.database_saved_ms / needs.database_ms if needs.database_ms > 0.0 else 0.0
+    has_value = value_of_saved_ms > 0.0 or value_of_database_second > 0.0
+    gained = benefit(needs.latency_saved_ms)
+    if has_value:
+        worthwhile = gained > cost
+        ends = (benefit(needs.latency_saved_low_ms) > cost, benefit(needs.latency_saved_high_ms) > cost)
+        certainty: Certainty = "certain" if ends[0] == ends[1] == worthwhile else "likely"
+        relation = "more" if worthwhile else "not more"
+        reason = f"it brings {gained:,.2f} a month, {relation} than the {cost:,.2f} that it costs"
+    else:
+        worthwhile = needs.latency_saved_ms > 0.0 and reduction >= LEAST_LOAD_REDUCTION
+        certainty = "open"
+        reason = _rule_of_thumb(needs.latency_saved_ms, reduction, cost)
+    return CostBenefit(
+        price=cheapest,
+        monthly_cost=cost,
+        by_price=tuple((price.name, money) for money, price in costs),
+        monthly_benefit=gained,
+        latency_saved_ms_a_day=needs.latency_saved_ms,
+        load_reduction=reduction,
+        break_even_executions_a_day=_break_even(needs, cheapest, reserve, gained) if has_value else None,
+        worthwhile=worthwhile,
+        certainty=certainty,
+        reason=reason,
+    )
+
+
+def _rule_of_thumb(latency_saved_ms: float, reduction: float, cost: float) -> str:
+    without = f"no value is set for saved time; it would cost {cost:,.2f} a month"
+    if latency_saved_ms <= 0.0:
+        return f"asking the cache takes longer than its answers save; {without}"
+    few = "" if reduction >= LEAST_LOAD_REDUCTION else f", less than {LEAST_LOAD_REDUCTION:.0%}"
+    return f"it takes {100 * reduction:.1f} % of the load off the database{few}; {without}"
+
+
+def _break_even(needs: Needs, price: Price, reserve: float, gained: float) -> float | None:
+    """Executions a day from which what they bring, less what their requests cost, pays for the memory."""
+    if needs.executions_a_day <= 0.0:
+        return None
+    for_requests = price.million_requests * DAYS_A_MONTH * needs.requests_a_day / _MILLION
+    fixed = price.monthly(needs, reserve) - for_requests
+    each = (gained - for_requests) / needs.executions_a_day
+    return fixed / each if each > 0.0 else None

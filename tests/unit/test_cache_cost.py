@@ -1,0 +1,127 @@
+"""What a cache costs and brings, reckoned by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from otel_ratelimit.analysis.cache.cost import (
+    DAYS_A_MONTH,
+    HOURS_A_MONTH,
+    PRICES,
+    Needs,
+    Price,
+    calculate_redis_cost_benefit,
+)
+
+TODAY = date(2026, 6, 1)
+NEEDS = Needs(
+    memory_bytes=3e9,
+    requests_a_day=2_000_000,
+    executions_a_day=1_500_000,
+    latency_saved_ms=1_000_000,
+    latency_saved_low_ms=900_000,
+    latency_saved_high_ms=1_100_000,
+    database_saved_ms=3_000_000,
+    database_ms=10_000_000,
+)
+NODE = Price(name="node", kind="instance", as_of=TODAY, memory_bytes=2e9, month=20.0)
+OWN = Price(name="own", kind="self-hosted", as_of=TODAY, month=50.0, gb_hour=0.01)
+SERVERLESS = PRICES[0]
+
+
+def test_what_each_kind_costs():
+    # 3 GB and a quarter of the memory free: 4 GB, two nodes of 2 GB.
+    assert NODE.monthly(NEEDS, 0.25) == 40.0
+    assert OWN.monthly(NEEDS, 0.25) == pytest.approx(50.0 + 0.01 * 4 * HOURS_A_MONTH)
+    # What is served by somebody else needs no reserve of ours; requests cost.
+    requests = DAYS_A_MONTH * 2 * 0.0023
+    assert SERVERLESS.monthly(NEEDS, 0.25) == pytest.approx(0.084 * 3 * HOURS_A_MONTH + requests)
+
+
+def test_there_is_a_least_to_pay_for():
+    tiny = replace(NEEDS, memory_bytes=1.0, requests_a_day=0)
+    assert SERVERLESS.monthly(tiny, 0.25) == pytest.approx(0.084 * 0.1 * HOURS_A_MONTH)
+    assert NODE.monthly(tiny, 0.25) == 20.0
+
+
+def test_the_cheapest_is_chosen():
+    found = calculate_redis_cost_benefit(NEEDS, [SERVERLESS, OWN, NODE])
+    assert (found.price.name, found.monthly_cost) == ("node", 40.0)
+    assert [name for name, _ in found.by_price] == ["node", "own", SERVERLESS.name]
+
+
+def test_it_pays_if_what_it_brings_is_more_than_it_costs():
+    # 10^6 ms a day, 30.4375 days.
+    found = calculate_redis_cost_benefit(NEEDS, [NODE], value_of_saved_ms=1e-5)
+    assert found.monthly_benefit == pytest.approx(10 * DAYS_A_MONTH)
+    assert (found.worthwhile, found.certainty) == (True, "certain")
+    assert "304.38 a month" in found.reason
+    # As many as 40.00 / 304.375 of those there are.
+    assert found.break_even_executions_a_day == pytest.approx(1_500_000 * 40 / 304.375)
+
+
+def test_the_database_has_its_value_too():
+    found = calculate_redis_cost_benefit(NEEDS, [NODE], value_of_database_second=0.001)
+    assert found.monthly_benefit == pytest.approx(3.0 * DAYS_A_MONTH)
+
+
+@pytest.mark.parametrize(
+    ("value", "worthwhile", "certainty"),
+    [
+        (1.0e-6, False, "certain"),
+        (1.25e-6, False, "likely"),
+        (1.35e-6, True, "likely"),
+        (2e-6, True, "certain"),
+    ],
+)
+def test_it_is_certain_where_both_ends_of_the_interval_say_the_same(value, worthwhile, certainty):
+    found = calculate_redis_cost_benefit(NEEDS, [NODE], value_of_saved_ms=value)
+    assert (found.worthwhile, found.certainty) == (worthwhile, certainty)
+
+
+@pytest.mark.parametrize(
+    ("changed", "worthwhile", "said"),
+    [
+        ({}, True, "takes 30.0 % of the load off the database; no value is set"),
+        ({"database_saved_ms": 500_000}, False, "5.0 % of the load off the database, less than 10%"),
+        ({"latency_saved_ms": -1.0}, False, "takes longer than its answers save"),
+        ({"database_ms": 0.0, "database_saved_ms": 0.0}, False, "0.0 %"),
+    ],
+)
+def test_without_a_value_the_answer_is_open(changed, worthwhile, said):
+    found = calculate_redis_cost_benefit(replace(NEEDS, **changed), [NODE])
+    assert (found.worthwhile, found.certainty) == (worthwhile, "open")
+    assert said in found.reason
+    assert found.break_even_executions_a_day is None
+
+
+def test_what_requests_cost_may_eat_up_what_they_bring():
+    dear = replace(SERVERLESS, million_requests=1_000.0)
+    found = calculate_redis_cost_benefit(NEEDS, [dear], value_of_saved_ms=1e-6)
+    assert found.worthwhile is False
+    assert found.break_even_executions_a_day is None
+
+
+def test_a_day_without_queries():
+    none = Needs(
+        **dict.fromkeys(
+            (
+                *("memory_bytes", "requests_a_day", "executions_a_day", "latency_saved_ms"),
+                *("latency_saved_low_ms", "latency_saved_high_ms", "database_saved_ms", "database_ms"),
+            ),
+            0.0,
+        )
+    )
+    found = calculate_redis_cost_benefit(none, [NODE], value_of_saved_ms=1.0)
+    assert (found.worthwhile, found.certainty, found.break_even_executions_a_day) == (False, "certain", None)
+
+
+@pytest.mark.parametrize(
+    ("prices", "reserve", "said"), [([], 0.25, "no price"), ([NODE], 1.0, "reserve 1.0")]
+)
+def test_what_makes_no_sense_is_refused(prices, reserve, said):
+    with pytest.raises(ValueError, match=said):
+        calculate_redis_cost_benefit(NEEDS, prices, reserve=reserve)
