@@ -20,7 +20,6 @@ from workloads import Workload  # isort: skip
 
 START = 1_767_225_600
 """Midnight UTC of a day."""
-MICROSECONDS_IN_NANO = 1_000
 _ASKED = Asked(b"shop", "shop")
 _TICK_SECONDS = 1.0
 

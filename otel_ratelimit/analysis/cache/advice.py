@@ -83,7 +83,7 @@ class Adviser:
         invalidate = self._invalidating > CLEARLY_MORE * self._alone
         best = np.where(invalidate, self._invalidating, self._alone)
         together = np.maximum(best, 0.0).sum(axis=0)
-        place = shortest(together, np.ones(len(self._ttls), dtype=np.bool_))
+        place = shortest(together)
         if place is None:
             return Planned(None, 0)
         chosen = best[:, place] > 0.0
@@ -140,9 +140,8 @@ class Adviser:
         return everything
 
     def _advice(self, template: int) -> tuple[Advice | None, str]:
-        any_ttl = np.ones(len(self._ttls), dtype=np.bool_)
-        alone = shortest(self._alone[template], any_ttl)
-        dropping = shortest(self._invalidating[template], any_ttl)
+        alone = shortest(self._alone[template])
+        dropping = shortest(self._invalidating[template])
         if dropping is not None and self._writes[template]:
             best = 0.0 if alone is None else self._alone[template, alone]
             if self._invalidating[template, dropping] > CLEARLY_MORE * best:

@@ -25,6 +25,7 @@ from otel_ratelimit.analysis.cache.estimate import estimate
 from otel_ratelimit.analysis.cache.grid import TTL_SECONDS
 from otel_ratelimit.analysis.cache.hot import HotPlayback
 from otel_ratelimit.analysis.cache.memory import entry_bytes
+from otel_ratelimit.analysis.cache.playing import Playing
 from otel_ratelimit.analysis.cache.result import CacheAnalysis, NotCacheable, Sample, TemplateResult
 from otel_ratelimit.analysis.cache.sampled import Sampled
 from otel_ratelimit.analysis.cache.surface import hit_ratio_surface
@@ -119,16 +120,16 @@ class _Analysis:
         )
 
     def _play_back(self) -> None:
-        shared = {
-            "sampled": Sampled(self._day.lowest_rate),
-            "ttls": self._ttls,
-            "written": self._written,
-            "start": self._start,
-            "seconds": self._seconds,
-            "entry_bytes": self._stored,
-            "mean_bytes": self._mean_bytes,
-        }
-        hot = HotPlayback(self._hot, self._cold, self._hot_live, self._cold_live, **shared)  # type: ignore[arg-type]
+        playing = Playing(
+            sampled=Sampled(self._day.lowest_rate),
+            ttls=self._ttls,
+            written=self._written,
+            start=self._start,
+            seconds=self._seconds,
+            entry_bytes=self._stored,
+            mean_bytes=self._mean_bytes,
+        )
+        hot = HotPlayback(self._hot, self._cold, self._hot_live, self._cold_live, playing)
 
         def take_hot(piece: HotExecutions) -> None:
             chosen = self._cacheable_hot(piece)
@@ -138,7 +139,7 @@ class _Analysis:
         self._day.hot(take_hot)
         hot.finish()
         self._seen.hot_keys = hot.keys
-        cold = ColdPlayback(self._cold, self._cold_live, **shared)  # type: ignore[arg-type]
+        cold = ColdPlayback(self._cold, self._cold_live, playing)
 
         def take_cold(rows: Executions) -> None:
             chosen = self._cacheable(rows)

@@ -7,12 +7,18 @@ more than a TTL later, if it is still in the run. All runs of a piece are follow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
-from otel_ratelimit.analysis.cache.columns import MICROSECONDS, UNKNOWN, Bools, Executions, Floats, Ints
-from otel_ratelimit.analysis.cache.sampled import Sampled
+from otel_ratelimit.analysis.cache.columns import (
+    MICROSECONDS,
+    UNKNOWN,
+    Bools,
+    Executions,
+    Floats,
+    Ints,
+    begins,
+)
+from otel_ratelimit.analysis.cache.playing import Playing
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
 from otel_ratelimit.analysis.cache.writes import WrittenTables
 
@@ -26,38 +32,20 @@ class ColdPlayback:
     Args:
         tally: where to.
         live: what the cache holds.
-        sampled: which keys are in the sample.
-        ttls: seconds.
-        written: when tables were written.
-        start: Unix time at which the day begins, seconds.
-        seconds: of the day.
-        entry_bytes: from the size of results to that of entries.
-        mean_bytes: of results by template, for those not measured.
+        playing: the day, and what all play-backs share.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a different collaborator
-        self,
-        tally: Tally,
-        live: LiveEntries,
-        *,
-        sampled: Sampled,
-        ttls: Sequence[int],
-        written: WrittenTables,
-        start: int,
-        seconds: int,
-        entry_bytes: Callable[[Floats], Floats],
-        mean_bytes: Floats,
-    ) -> None:
+    def __init__(self, tally: Tally, live: LiveEntries, playing: Playing) -> None:
         self._tally = tally
         self._live = live
-        self._sampled = sampled
-        self._ttls = ttls
-        self._written = written
-        self._is_written = written.is_written
-        self._start_us = start * MICROSECONDS
-        self._end_us = (start + seconds) * MICROSECONDS
-        self._entry_bytes = entry_bytes
-        self._mean_bytes = mean_bytes
+        self._sampled = playing.sampled
+        self._ttls = playing.ttls
+        self._written = playing.written
+        self._is_written = playing.written.is_written
+        self._start_us = playing.start * MICROSECONDS
+        self._end_us = (playing.start + playing.seconds) * MICROSECONDS
+        self._entry_bytes = playing.entry_bytes
+        self._mean_bytes = playing.mean_bytes
 
     def add(self, rows: Executions) -> None:
         """Play back a piece, by key and then by time; those keys of it that are in the sample."""
@@ -123,9 +111,7 @@ class _Piece:
     """What is derived of the rows once."""
 
     def __init__(self, rows: Executions, start_us: int, weight: float) -> None:
-        new = np.empty(len(rows), dtype=np.bool_)
-        new[0] = True
-        np.not_equal(rows.key[1:], rows.key[:-1], out=new[1:])
+        new = begins(rows.key)
         self.rank: Ints = np.cumsum(new) - 1
         """Number of the row's key."""
         self.weight: Floats = np.full(len(rows), weight)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,16 +62,16 @@ class Executions:
 
     def where(self, chosen: Bools | Ints) -> Executions:
         """Those rows."""
-        return Executions(
-            self.key[chosen],
-            self.at[chosen],
-            self.template[chosen],
-            self.n[chosen],
-            self.rate[chosen],
-            self.duration_us[chosen],
-            self.result_bytes[chosen],
-            self.flags[chosen],
-        )
+        return Executions(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+
+def begins(*columns: NDArray[Any]) -> Bools:
+    """Where another value stands than in the row before, in any of the columns; these are not empty."""
+    new = np.ones(len(columns[0]), dtype=np.bool_)
+    new[1:] = False
+    for column in columns:
+        new[1:] |= column[1:] != column[:-1]
+    return new
 
 
 class Seconds(NamedTuple):

@@ -16,7 +16,6 @@ both caches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -32,10 +31,10 @@ from otel_ratelimit.analysis.cache.columns import (
     HotExecutions,
     Ints,
     Keys,
+    begins,
 )
-from otel_ratelimit.analysis.cache.sampled import Sampled
+from otel_ratelimit.analysis.cache.playing import Playing
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
-from otel_ratelimit.analysis.cache.writes import WrittenTables
 
 _FIRST_ROOM: Final = 1_024
 _HALF: Final = 0.5
@@ -53,40 +52,22 @@ class HotPlayback:
         cold: for what sampled keys stand for.
         live: what the cache holds of the former.
         cold_live: of the latter.
-        sampled: which keys are in the sample.
-        ttls: seconds.
-        written: when tables were written.
-        start: Unix time at which the day begins, seconds.
-        seconds: of the day.
-        entry_bytes: from the size of results to that of entries.
-        mean_bytes: of results by template, for those not measured.
+        playing: the day, and what all play-backs share.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a different collaborator
-        self,
-        hot: Tally,
-        cold: Tally,
-        live: LiveEntries,
-        cold_live: LiveEntries,
-        *,
-        sampled: Sampled,
-        ttls: Sequence[int],
-        written: WrittenTables,
-        start: int,
-        seconds: int,
-        entry_bytes: Callable[[Floats], Floats],
-        mean_bytes: Floats,
+    def __init__(
+        self, hot: Tally, cold: Tally, live: LiveEntries, cold_live: LiveEntries, playing: Playing
     ) -> None:
         self._tallies = hot, cold
         self._live, self._cold_live = live, cold_live
-        self._sampled = sampled
-        self._start = start
-        self._seconds = seconds
-        self._entry_bytes = entry_bytes
-        self._mean_bytes = mean_bytes
+        self._sampled = playing.sampled
+        self._start = playing.start
+        self._seconds = playing.seconds
+        self._entry_bytes = playing.entry_bytes
+        self._mean_bytes = playing.mean_bytes
         self._places: dict[int, int] = {}
         self._known = _Known(_FIRST_ROOM)
-        self._caches = _Caches(self._known, ttls, written, seconds)
+        self._caches = _Caches(self._known, playing)
         self._waiting = _Cells.none()
 
     @property
@@ -213,11 +194,12 @@ class _Counted:
 class _Caches:
     """Both caches, played second after second; the one's entries at even places, the other's at odd ones."""
 
-    def __init__(self, known: _Known, ttls: Sequence[int], written: WrittenTables, seconds: int) -> None:
+    def __init__(self, known: _Known, playing: Playing) -> None:
+        ttls, seconds = playing.ttls, playing.seconds
         self._known = known
         self._ttls = np.asarray(ttls, dtype=np.float64)
-        self._written = written
-        self._is_written = written.is_written
+        self._written = playing.written
+        self._is_written = playing.written.is_written
         self._seconds = seconds
         self._counted = _Counted(2 * len(known.key), len(ttls))
         self.live_hot, self.live_hot_sampled, self.live_all = (LiveEntries(ttls, seconds) for _ in range(3))
@@ -374,10 +356,7 @@ class _Cells(NamedTuple):
             return self
         order = np.lexsort((self.key, self.second))
         second, key = self.second[order], self.key[order]
-        new = np.empty(len(order), dtype=np.bool_)
-        new[0] = True
-        new[1:] = (second[1:] != second[:-1]) | (key[1:] != key[:-1])
-        first = np.flatnonzero(new)
+        first = np.flatnonzero(begins(second, key))
         n = np.add.reduceat(self.n[order], first)
         return _Cells(second[first], key[first], n, self.is_hot[order][first])
 

@@ -20,6 +20,7 @@ from otel_ratelimit.analysis.cache.columns import (
     HotExecutions,
     Ints,
     Keys,
+    begins,
 )
 
 MOST_EVENTS: Final = 150_000
@@ -145,10 +146,7 @@ class _Events(NamedTuple):
         key, at = self.key[order], at[order]
         if not len(key):
             return self
-        new = np.empty(len(key), dtype=np.bool_)
-        new[0] = True
-        new[1:] = (key[1:] != key[:-1]) | (at[1:] != at[:-1])
-        first = np.flatnonzero(new)
+        first = np.flatnonzero(begins(key, at))
         return _Events(
             key[first],
             at[first] * seconds,
