@@ -51,12 +51,8 @@ def downgrade_command(database_url: str | None, revision: str, yes: bool) -> Non
     with _errors(), chosen_database(database_url) as url:
         plan = plan_downgrade(url, revision=revision)
         if plan.steps and not yes:
-            click.confirm(
-                f"This undoes {', '.join(plan.steps)}.\n"
-                f"All data in these tables are lost: {', '.join(plan.tables)}.\nGo on?",
-                abort=True,
-                err=True,
-            )
+            lost = f"All data in these tables are lost: {', '.join(plan.tables)}.\n" if plan.tables else ""
+            click.confirm(f"This undoes {', '.join(plan.steps)}.\n{lost}Go on?", abort=True, err=True)
         undone = downgrade(url, revision=revision, report=_progress)
     click.echo(f"undone: {', '.join(undone)}" if undone else "nothing to do")
 

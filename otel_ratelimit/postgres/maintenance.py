@@ -20,6 +20,7 @@ from psycopg2 import sql
 
 from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
+from otel_ratelimit.postgres.locks import alone
 from otel_ratelimit.postgres.statements import statements
 
 LOCK: Final = 0x6F74_656C_726C_0002
@@ -85,8 +86,8 @@ def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
         raise ValueError(f"{now} has no time zone; give an aware time, such as datetime.now(UTC)")
     if retention <= timedelta() or days_ahead < 0:
         raise ValueError(f"retention {retention} must be positive, and days_ahead {days_ahead} not negative")
-    with database.session() as session, _alone(session, patience_seconds) as alone:
-        if not alone:
+    with database.session() as session, alone(session, LOCK, patience_seconds) as is_alone:
+        if not is_alone:
             return MaintenanceReport(skipped=True, rows_deleted={})
         return _Run(session, now.astimezone(UTC), retention, patience_seconds, report).all(days_ahead)
 
@@ -215,15 +216,3 @@ def _day(name: str) -> date | None:
 
 def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
-
-
-@contextmanager
-def _alone(session: Session, patience_seconds: float) -> Iterator[bool]:
-    """Whether no other process is at it; the lock is held meanwhile, and goes with a session that fails."""
-    named = statements("maintenance")
-    with session.transaction(patience_seconds) as transaction:
-        (alone,) = transaction.run(named["try_lock"], {"lock": LOCK}).rows[0]
-    yield alone
-    if alone:
-        with session.transaction(patience_seconds) as transaction:
-            transaction.run(named["unlock"], {"lock": LOCK})

@@ -28,7 +28,7 @@ from otel_ratelimit.postgres.migrate import (
     upgrade,
 )
 
-STEPS = ["0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals"]
+STEPS = ["0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"]
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 CATALOGUE = """
@@ -47,7 +47,7 @@ SELECT 'column', attrelid::regclass || '.' || attname,
         pg_get_expr(adbin, adrelid), col_description(attrelid, attnum))
 FROM pg_attribute JOIN pg_class AS c ON c.oid = attrelid JOIN pg_namespace AS n ON n.oid = relnamespace
 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND attnum > 0
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND attnum > 0 AND NOT attisdropped
 UNION ALL
 SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(o.oid)
 FROM pg_constraint AS o JOIN pg_namespace AS n ON n.oid = connamespace
@@ -238,12 +238,12 @@ def test_hashing_secrets_are_for_the_owner_only(database, role):
 def test_a_schema_newer_than_the_package_is_left_alone(database):
     query(database, "UPDATE otel_ratelimit.schema_version SET version_num = '0009_later'")
     for use in (upgrade, downgrade, current):
-        with pytest.raises(DatabaseError, match=r"at step 0009_later.*knows none after 0004_query_totals"):
+        with pytest.raises(DatabaseError, match=r"at step 0009_later.*knows none after 0005_report_days"):
             use(database)
 
 
 def test_a_revision_that_does_not_exist_is_refused(database):
-    for wrong in ("0005", "000", "", "nonsense"):
+    for wrong in ("0009", "000", "", "nonsense"):
         with pytest.raises(ValueError, match="names no step or several; write base, head or one of 0001"):
             upgrade(database, revision=wrong)
 

@@ -99,7 +99,7 @@ def test_without_a_value_the_answer_is_open(changed, worthwhile, said):
 
 
 def test_what_requests_cost_may_eat_up_what_they_bring():
-    dear = replace(SERVERLESS, million_requests=1_000.0)
+    dear = SERVERLESS.model_copy(update={"million_requests": 1_000.0})
     found = calculate_redis_cost_benefit(NEEDS, [dear], value_of_saved_ms=1e-6)
     assert found.worthwhile is False
     assert found.break_even_executions_a_day is None

@@ -204,6 +204,7 @@ class Adviser:
         )
         return AtTtl(
             ttl_seconds=self._ttls[place],
+            asked=executions,
             hits=hits,
             hit_ratio=ratio,
             hit_ratio_low=max(ratio - width, 0.0),

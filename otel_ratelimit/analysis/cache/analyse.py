@@ -100,6 +100,7 @@ class _Analysis:
             period_end=self._day.period.end,
             engine=self._assumptions.engine,
             all_executions=round(float(by_reason.sum())),
+            database_ms=self._sorted.took_us(by_reason) / 1_000.0,
             executions=executions,
             unique=unique,
             duplicates=executions - unique,

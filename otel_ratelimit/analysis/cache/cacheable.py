@@ -82,13 +82,21 @@ class Sorted:
     def __init__(self, templates: Sequence[Template]) -> None:
         self.of_templates: Ints = np.array([of_template(each) for each in templates], dtype=np.int64)
         self._sums = np.zeros(len(templates) * len(Reason))
+        self._took_us = np.zeros(len(templates) * len(Reason))
 
     def add(self, rows: Executions) -> Ints:
         """Count rows; answers the reason of each."""
         found = reasons(rows, self.of_templates)
         place = rows.template * len(Reason) + found
-        self._sums += np.bincount(place, rows.n / rows.rate, len(self._sums))
+        stands_for = rows.n / rows.rate
+        self._sums += np.bincount(place, stands_for, len(self._sums))
+        self._took_us += np.bincount(place, stands_for * rows.duration_us, len(self._sums))
         return found
+
+    def took_us(self, by_reason: Floats) -> float:
+        """Time that all executions took, where `by_reason` says how many of which there were."""
+        means = self._took_us / np.maximum(self._sums, 1e-9)
+        return float((means * by_reason.reshape(-1)).sum())
 
     def calibrated(self, counts: Mapping[int, Count]) -> Floats:
         """Executions by template and reason, whose sums by template are those that were counted."""

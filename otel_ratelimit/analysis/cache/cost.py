@@ -13,6 +13,10 @@ from datetime import date
 from math import ceil
 from typing import Final, Literal, TypeAlias
 
+from pydantic import model_validator
+
+from otel_ratelimit.analysis.cache.result import Result
+
 HOURS_A_MONTH: Final = 730.5
 DAYS_A_MONTH: Final = HOURS_A_MONTH / 24
 LEAST_LOAD_REDUCTION: Final = 0.1
@@ -24,13 +28,12 @@ Kind: TypeAlias = Literal["instance", "serverless", "self-hosted"]
 Certainty: TypeAlias = Literal["certain", "likely", "open"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Result):
     """One way to have a cache; money is in one currency throughout."""
 
     name: str
     kind: Kind
-    as_of: date
+    as_of: date | None = None
     """When this was the price."""
     memory_bytes: float = 0.0
     """Of one instance; 0 where one takes what one needs."""
@@ -42,6 +45,12 @@ class Price:
     """Money for a million requests of up to a kilobyte each."""
     least_bytes: float = 0.0
     """Memory that is paid for at least."""
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Price:
+        if self.kind == "instance" and self.memory_bytes <= 0.0:
+            raise ValueError(f"the instance {self.name!r} has no memory; give its memory_bytes")
+        return self
 
     def monthly(self, needs: Needs, reserve: float) -> float:
         """Money a month.
@@ -105,8 +114,7 @@ class Needs:
     """Time that all queries take on a day."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostBenefit:
+class CostBenefit(Result):
     """Whether it pays."""
 
     price: Price

@@ -20,8 +20,10 @@ class AtTtl(Result):
     """A cache with one time to live."""
 
     ttl_seconds: float
+    asked: float
+    """Executions that went through it."""
     hits: float
-    """Executions that it would have answered."""
+    """Those that it would have answered."""
     hit_ratio: float
     """Share of the executions that it was asked for, 0 to 1."""
     hit_ratio_low: float
@@ -120,6 +122,8 @@ class CacheAnalysis(Result):
     engine: Literal["redis", "valkey"]
     all_executions: int
     """Of every kind, as counted."""
+    database_ms: float
+    """Time that all of them took in the database."""
     executions: float
     """That a cache could have answered."""
     unique: float

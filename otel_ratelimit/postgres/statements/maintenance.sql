@@ -5,12 +5,6 @@ SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = '1s';
 SET LOCAL statement_timeout = %(milliseconds)s
 
--- name: try_lock
-SELECT pg_try_advisory_lock(%(lock)s)
-
--- name: unlock
-SELECT pg_advisory_unlock(%(lock)s)
-
 -- name: partitions
 SELECT child.relname
 FROM pg_catalog.pg_inherits

@@ -1,0 +1,125 @@
+"""The report of one day: what was found, what a cache would cost, and whether it would pay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, tzinfo
+
+from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.analysis.cache.needs import needs_of
+from otel_ratelimit.analysis.cache.result import CacheAnalysis, Result
+
+
+class Supposed(Result):
+    """What the answer rests on, beside the day's queries."""
+
+    currency: str
+    """ISO 4217."""
+    value_of_saved_ms: float
+    """Money; 0 where none is set."""
+    value_of_database_second: float
+    lookup_ms: float
+    store_ms: float
+    stale_budget: float
+    """Share of the cache's answers that may be older than a write."""
+    reserve: float
+    """Share of memory that stays free."""
+
+
+class DailyCacheReport(Result):
+    """Kept as JSON in `cache_analysis_daily.details`; the properties are columns of their own as well."""
+
+    analysis_date: date
+    time_zone: str
+    supposed: Supposed
+    analysis: CacheAnalysis
+    cost: CostBenefit
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether a cache would pay."""
+        return self.cost.worthwhile
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        return self.cost.reason
+
+    @property
+    def hit_potential(self) -> float:
+        """Share of the executions that the planned cache would have answered, 0 to 1; 0 without a plan."""
+        plan = self.analysis.plan
+        return plan.at.hit_ratio if plan is not None else 0.0
+
+    @property
+    def recommended_ttl_seconds(self) -> float | None:
+        """Of the planned cache."""
+        plan = self.analysis.plan
+        return plan.at.ttl_seconds if plan is not None else None
+
+    @property
+    def memory_bytes(self) -> float:
+        """Of the planned cache, at its peak."""
+        plan = self.analysis.plan
+        return plan.at.peak_bytes if plan is not None else 0.0
+
+
+def conclude(  # noqa: PLR0913 - what a report consists of, by name
+    analysis: CacheAnalysis,
+    *,
+    day: date,
+    zone: tzinfo,
+    supposed: Supposed,
+    prices: Sequence[Price],
+) -> DailyCacheReport:
+    """The report of an analysed day.
+
+    Args:
+        analysis: of the day.
+        day: its date.
+        zone: in which it is that day.
+        supposed: of the cache, and of what it is worth.
+        prices: to choose the cheapest of.
+    """
+    return DailyCacheReport(
+        analysis_date=day,
+        time_zone=str(zone),
+        supposed=supposed,
+        analysis=analysis,
+        cost=_weighed(analysis, supposed, prices),
+    )
+
+
+def _weighed(analysis: CacheAnalysis, supposed: Supposed, prices: Sequence[Price]) -> CostBenefit:
+    needs = needs_of(analysis, supposed.store_ms)
+    found = _with_prices(needs, supposed, prices)
+    if analysis.plan is not None:
+        return found
+    return found.model_copy(
+        update={
+            "worthwhile": False,
+            "certainty": "likely" if analysis.executions else "certain",
+            "monthly_cost": 0.0,
+            "by_price": (),
+            "break_even_executions_a_day": None,
+            "reason": _nothing_to_cache(analysis),
+        }
+    )
+
+
+def _with_prices(needs: Needs, supposed: Supposed, prices: Sequence[Price]) -> CostBenefit:
+    return calculate_redis_cost_benefit(
+        needs,
+        prices,
+        value_of_saved_ms=supposed.value_of_saved_ms,
+        value_of_database_second=supposed.value_of_database_second,
+        reserve=supposed.reserve,
+    )
+
+
+def _nothing_to_cache(analysis: CacheAnalysis) -> str:
+    if not analysis.all_executions:
+        return "there was no query on that day"
+    if not analysis.executions:
+        return "no query of that day was one that a cache could answer"
+    return "for none of the queries would a cache save time"
