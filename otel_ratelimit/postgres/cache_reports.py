@@ -23,7 +23,7 @@ _MOST_MONEY: Final = 999_999_999_999.99
 
 
 class PostgresCacheReports:
-    """A `CacheReportReader` that keeps reports as well; each method raises `DatabaseError` where it cannot."""
+    """A `CacheReportReader` that keeps reports, too; each method raises `DatabaseError` where it cannot."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
