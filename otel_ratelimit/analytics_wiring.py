@@ -147,6 +147,29 @@ class Analytics:
 
 
 @contextmanager
+def named_url(given: str | None) -> Iterator[str]:
+    """Where the database `given`, or that of the environment, is; an embedded one runs meanwhile.
+
+    Raises:
+        ConfigurationError: none is named.
+        DatabaseError: an embedded one cannot be started.
+    """
+    url = settings_from(os.environ, {"database_url": given}).database_url
+    if not url:
+        what = "no database is named"
+        instead = "set it, or pass database_url=postgresql://user:password@host/db"
+        raise ConfigurationError([Problem(f"{PREFIX}DATABASE_URL", what, instead)])
+    if not is_embedded(url):
+        yield url
+        return
+    embedded = EmbeddedDatabase(url, lambda _: None, os.environ)
+    try:
+        yield embedded.url()
+    finally:
+        embedded.close()
+
+
+@contextmanager
 def named_database(given: str | None) -> Iterator[Database]:
     """The database `given`, or that of the environment; closed afterwards.
 
@@ -154,19 +177,12 @@ def named_database(given: str | None) -> Iterator[Database]:
         ConfigurationError: none is named.
         DatabaseError: it cannot be used.
     """
-    url = settings_from(os.environ, {"database_url": given}).database_url
-    if not url:
-        what = "no database is named"
-        instead = "set it, or pass database_url=postgresql://user:password@host/db"
-        raise ConfigurationError([Problem(f"{PREFIX}DATABASE_URL", what, instead)])
-    embedded = EmbeddedDatabase(url, lambda _: None, os.environ) if is_embedded(url) else None
-    database = Database(embedded.url if embedded is not None else url)
-    try:
-        yield database
-    finally:
-        database.close()
-        if embedded is not None:
-            embedded.close()
+    with named_url(given) as url:
+        database = Database(url)
+        try:
+            yield database
+        finally:
+            database.close()
 
 
 def open_analytics(  # noqa: PLR0913 - as for `Analytics`

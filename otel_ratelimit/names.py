@@ -28,6 +28,8 @@ VIOLATIONS_DROPPED: Final = "otel_ratelimit.violations.dropped"
 QUERIES: Final = "otel_ratelimit.queries"
 QUERY_REPEATS: Final = "otel_ratelimit.query.repeats"
 QUERY_CAPTURE_DURATION: Final = "otel_ratelimit.query.capture.duration"
+REPORT_LAST_SUCCESS: Final = "otel_ratelimit.report.last_success"
+CACHE_HIT_POTENTIAL: Final = "otel_ratelimit.cache.hit_potential"
 POLICY_INFO: Final = "otel_ratelimit.policy.info"
 POLICY_RELOADS: Final = "otel_ratelimit.policy.reloads"
 
@@ -45,6 +47,12 @@ ERROR_TYPE: Final = "error.type"
 OUTCOME: Final = "otel_ratelimit.outcome"
 POLICY_HASH: Final = "otel_ratelimit.policy.hash"
 KEY: Final = "otel_ratelimit.key"
+REPORT_DATE: Final = "otel_ratelimit.report.date"
+
+# Spans
+REPORT_SPAN: Final = "otel_ratelimit.report"
+REPORT_DAY_SPAN: Final = "otel_ratelimit.report.day"
+REPORT_MAIL_SPAN: Final = "otel_ratelimit.report.mail"
 
 # Span events
 N_PLUS_ONE: Final = "otel_ratelimit.n_plus_one"

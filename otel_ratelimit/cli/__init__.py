@@ -7,7 +7,9 @@ import click
 from otel_ratelimit._version import __version__
 from otel_ratelimit.cli.db import db
 from otel_ratelimit.cli.policy import policy
+from otel_ratelimit.cli.report import report
 from otel_ratelimit.cli.routes import routes
+from otel_ratelimit.cli.scheduler import scheduler
 from otel_ratelimit.cli.status import status
 from otel_ratelimit.cli.suggest import suggest
 from otel_ratelimit.demo.command import demo
@@ -22,6 +24,8 @@ def main() -> None:
 main.add_command(db)
 main.add_command(demo)
 main.add_command(policy)
+main.add_command(report)
 main.add_command(routes)
+main.add_command(scheduler)
 main.add_command(status)
 policy.add_command(suggest)

@@ -34,10 +34,13 @@ INSTRUMENTS = {
     names.QUERIES,
     names.QUERY_REPEATS,
     names.QUERY_CAPTURE_DURATION,
+    names.REPORT_LAST_SUCCESS,
+    names.CACHE_HIT_POTENTIAL,
     names.POLICY_INFO,
     names.POLICY_RELOADS,
 }
 EVENTS = {names.N_PLUS_ONE}
+SPANS = {names.REPORT_SPAN, names.REPORT_DAY_SPAN, names.REPORT_MAIL_SPAN}
 
 
 def first_column(page, section=""):
@@ -52,6 +55,7 @@ def test_every_name_in_the_code_is_an_instrument_an_attribute_or_a_known_constan
         value for key, value in vars(names).items() if key.isupper() and str(value).startswith("otel_")
     }
     others = {names.METER, names.STORAGE, names.OUTCOME, names.POLICY_HASH, names.KEY, names.EXECUTIONS}
+    others |= {*SPANS, names.REPORT_DATE}
     on_spans = (SPAN_ATTRIBUTES | EVENTS) - {names.ERROR_TYPE}
     assert constants == INSTRUMENTS | on_spans | others
 
@@ -72,9 +76,13 @@ def test_the_metrics_page_lists_every_span_attribute():
     assert first_column("reference/metrics.md", "On the server span") == SPAN_ATTRIBUTES
 
 
+def test_the_metrics_page_lists_every_span():
+    assert first_column("reference/metrics.md", "Spans of the nightly report") == SPANS
+
+
 def test_the_metrics_page_names_every_event():
     text = (DOCS / "reference/metrics.md").read_text()
-    assert all(f"`{name}`" in text for name in (*EVENTS, names.EXECUTIONS))
+    assert all(f"`{name}`" in text for name in (*EVENTS, names.EXECUTIONS, names.REPORT_DATE))
 
 
 def test_the_environment_page_lists_every_variable():

@@ -1,0 +1,95 @@
+"""What `report run` and `scheduler` have in common: the job, from what the operator set."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import get_tracer
+
+from otel_ratelimit import names
+from otel_ratelimit.cli.database import chosen_database
+from otel_ratelimit.cli.output import CHECK_FAILED, fail
+from otel_ratelimit.errors import ConfigurationError, RemediableError
+from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.settings import settings_from
+from otel_ratelimit.smtp_url import SmtpServer
+from otel_ratelimit.telemetry import service_name
+from otel_ratelimit.telemetry.reports import ReportTelemetry
+
+if TYPE_CHECKING:
+    from otel_ratelimit.nightly.job import ReportJob
+
+_NEEDED: Final = ("numpy", "apscheduler")
+
+policy_option = click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    help="Policy with [cache] and [report]; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml.",
+)
+
+
+def chosen_policy(path: Path | None) -> Policy:
+    """The policy named, else that of the environment, else the built-in one; ends the command if it is wrong."""
+    try:
+        file = path if path is not None else settings_from(os.environ).policy_file(Path.cwd())
+        return builtin_policy() if file is None else load_policy(file)
+    except ConfigurationError as error:
+        fail(error)
+
+
+@contextmanager
+def report_job(
+    policy: Policy, database_url: str | None, tell: Callable[[str], None]
+) -> Iterator[ReportJob]:
+    """The job, for as long as the command runs.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        RemediableError: a package is missing.
+    """
+    missing = [module for module in _NEEDED if find_spec(module) is None]
+    if missing:
+        raise RemediableError(
+            f"reports need packages that are not installed: {', '.join(missing)}",
+            'pip install "otel-ratelimit[report]"',
+        )
+    # Late, because these need what the extra brings.
+    from otel_ratelimit.nightly.job import ReportJob  # noqa: PLC0415
+    from otel_ratelimit.nightly.mailing import mailing_of  # noqa: PLC0415
+
+    source = service_name(os.environ.get("OTEL_SERVICE_NAME", ""))
+    with chosen_database(database_url) as url:
+        job = ReportJob(
+            url,
+            policy,
+            mailing=mailing_of(_smtp_server(), policy.report, source),
+            telemetry=ReportTelemetry(get_meter(names.METER), get_tracer(names.METER)),
+            clock=time.time,
+            tell=tell,
+        )
+        try:
+            yield job
+        finally:
+            job.close()
+
+
+def ended(error: Exception) -> int:
+    """Say what went wrong; answers the exit status."""
+    click.echo(f"Error: {error}", err=True)
+    return error.exit_status if isinstance(error, RemediableError) else CHECK_FAILED
+
+
+def _smtp_server() -> SmtpServer | None:
+    try:
+        return settings_from(os.environ).smtp_server
+    except ConfigurationError as error:
+        fail(error)

@@ -1,0 +1,82 @@
+"""`otel-ratelimit scheduler`: makes the report of every day, night after night."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from otel_ratelimit.cli.database import database_url_option
+from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job
+from otel_ratelimit.errors import DatabaseError, RemediableError
+
+if TYPE_CHECKING:
+    from otel_ratelimit.nightly.job import ReportJob
+    from otel_ratelimit.nightly.schedule import Schedule
+
+
+@click.command()
+@policy_option
+@database_url_option
+def scheduler(policy_path: Path | None, database_url: str | None) -> None:
+    """Make the report of each day shortly after its midnight, and those that were missed at once.
+
+    When, and in which time zone, says the policy's [report]. Runs until it is stopped. Several may run: one of
+    them makes the report. What fails is tried again after ten minutes.
+    """
+    policy = chosen_policy(policy_path)
+    try:
+        with report_job(policy, database_url, _tell) as job:
+            from otel_ratelimit.nightly.schedule import Schedule  # noqa: PLC0415 - needs what the extra brings
+
+            schedule = Schedule(
+                lambda: _caught_up(job), policy.report.starts_at, policy.report.zone, tell=_tell
+            )
+            _tell(f"every day at {policy.report.at} {policy.report.time_zone}, and now what was missed")
+            with _stopping(schedule):
+                schedule.run()
+        _tell("stopped")
+    except (DatabaseError, RemediableError) as error:
+        sys.exit(ended(error))
+
+
+def _caught_up(job: ReportJob) -> bool:
+    try:
+        outcome = job.catch_up()
+    except DatabaseError as error:
+        _tell(str(error))
+        return False
+    if outcome.skipped:
+        _tell("another process is making reports")
+        return False
+    for day, error in outcome.failed:
+        _tell(f"no report on {day}: {error}")
+    if outcome.mail_error is not None:
+        _tell(f"not mailed: {outcome.mail_error}")
+    return outcome.is_well
+
+
+def _tell(sentence: str) -> None:
+    click.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {sentence}", err=True)
+
+
+@contextmanager
+def _stopping(schedule: Schedule) -> Iterator[None]:
+    """SIGINT and SIGTERM let it finish what it is at, and end it."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        schedule.stop()
+
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,251 @@
+"""Makes the reports of days, one process at a time, keeps them, and mails that of the last full day.
+
+Each day is for itself: what was made stays made, whatever happens to the next or to this process. Who comes
+later, or again, finds what there is and makes the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Final, Literal, TypeAlias
+
+from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport, conclude
+from otel_ratelimit.analysis.days import last_full_day, local_day
+from otel_ratelimit.errors import DatabaseError, MailError
+from otel_ratelimit.events import Clock
+from otel_ratelimit.mail import Sent
+from otel_ratelimit.nightly.mailing import Mailing
+from otel_ratelimit.nightly.missing import missed_days
+from otel_ratelimit.nightly.supposed import assumptions_of, prices_of, supposed_of
+from otel_ratelimit.policy import Policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
+from otel_ratelimit.telemetry.reports import ReportTelemetry
+
+_log = logging.getLogger(__name__)
+
+CONNECT_SECONDS: Final = 10.0
+STATEMENT_SECONDS: Final = 60.0
+FEWER: Final = 0.99
+"""A report that rests on fewer of the executions than this share replaces no earlier one."""
+
+MailWhen: TypeAlias = Literal["once", "always", "never"]
+"""once: the last full day's, if no mail server has taken it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run did."""
+
+    skipped: bool = False
+    """Another process is at it; nothing was done."""
+    made: tuple[DailyCacheReport, ...] = ()
+    """In the order in which they were made."""
+    kept: tuple[date, ...] = ()
+    """Days whose earlier report stays, since part of their queries has been deleted."""
+    failed: tuple[tuple[date, DatabaseError], ...] = ()
+    sent: Sent | None = None
+    """What became of the e-mail; None where none was to be sent, or none was taken."""
+    mail_error: MailError | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all was done that was to be done."""
+        return not (self.failed or self.mail_error)
+
+
+@dataclass(slots=True)
+class _Done:
+    made: list[DailyCacheReport] = field(default_factory=list)
+    kept: list[date] = field(default_factory=list)
+    failed: list[tuple[date, DatabaseError]] = field(default_factory=list)
+
+
+class ReportJob:
+    """Everything that a run needs.
+
+    Args:
+        url: of the database.
+        policy: its `[cache]` and `[report]`.
+        mailing: how to mail a report; None for not at all.
+        telemetry: told of each run.
+        clock: Unix time in seconds.
+        tell: told what is being done, a sentence at a time.
+
+    Raises:
+        DatabaseError: `url` cannot be understood.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a different collaborator
+        self,
+        url: str,
+        policy: Policy,
+        *,
+        mailing: Mailing | None,
+        telemetry: ReportTelemetry,
+        clock: Clock,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._url = url
+        self._cache = policy.cache
+        self._zone = policy.report.zone
+        self._mailing = mailing
+        self._telemetry = telemetry
+        self._clock = clock
+        self._tell = tell
+        self._database = Database(url, connect_seconds=CONNECT_SECONDS, statement_seconds=STATEMENT_SECONDS)
+        self.reports = PostgresCacheReports(self._database)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def run(self, day: date | None = None, *, mail: MailWhen = "once") -> Outcome:
+        """Report on `day`, or on the last full day, anew if it has a report.
+
+        Args:
+            day: that has ended in the report's time zone.
+            mail: whether its report is mailed; an older day's is with `always` only.
+
+        Raises:
+            DatabaseError: the database cannot be used; what went wrong with the day is in the outcome.
+            ValueError: `day` has not ended yet, or nothing is known of it any more.
+        """
+        last = last_full_day(self._now(), self._zone)
+        if day is not None and day > last:
+            raise ValueError(f"{day} has not ended yet in {self._zone}; the last full day is {last}")
+        wanted = last if day is None else day
+
+        def days() -> tuple[date, ...]:
+            self._must_be_known(wanted)
+            return (wanted,)
+
+        return self._alone(days, wanted if wanted == last or mail == "always" else None, mail)
+
+    def catch_up(self, *, mail: MailWhen = "once") -> Outcome:
+        """Report on every full day that has no report yet, the last one first.
+
+        Args:
+            mail: whether the last full day's report is mailed.
+
+        Raises:
+            DatabaseError: the database cannot be used; what went wrong with a day is in the outcome.
+        """
+
+        def days() -> tuple[date, ...]:
+            return missed_days(
+                self._now(), self._zone, self.reports.first_query(), self.reports.reported()
+            )
+
+        return self._alone(days, last_full_day(self._now(), self._zone), mail)
+
+    def _alone(
+        self, days: Callable[[], tuple[date, ...]], to_mail: date | None, mail: MailWhen
+    ) -> Outcome:
+        with self._telemetry.run(), self.reports.alone() as is_alone:
+            if not is_alone:
+                return Outcome(skipped=True)
+            done = _Done()
+            for day in days():
+                self._report_on(day, done)
+            sent, mail_error = self._mailed(to_mail, mail)
+            outcome = Outcome(
+                made=tuple(done.made),
+                kept=tuple(done.kept),
+                failed=tuple(done.failed),
+                sent=sent,
+                mail_error=mail_error,
+            )
+            self._note(outcome)
+            return outcome
+
+    def _report_on(self, day: date, done: _Done) -> None:
+        self._tell(f"{day}: reading")
+        try:
+            with self._telemetry.day(day):
+                report = self.analysed(day)
+                if self._knows_less(report):
+                    self._tell(f"{day}: part of its queries has been deleted since; its report stays")
+                    done.kept.append(day)
+                    return
+                self.reports.save(report)
+        except DatabaseError as error:
+            # The other days are no worse for it.
+            _log.error("no report on %s: %s", day, error)
+            done.failed.append((day, error))
+            return
+        done.made.append(report)
+        self._tell(f"{day}: {report.analysis.all_executions:,} queries; {report.reason}")
+
+    def _knows_less(self, report: DailyCacheReport) -> bool:
+        """Whether there is an earlier report of the same hours that rests on more of the queries."""
+        day = report.analysis_date
+        known = self.reports.latest(day, day)
+        if known is None or known.report.time_zone != report.time_zone:
+            return False
+        return report.analysis.all_executions < FEWER * known.report.analysis.all_executions
+
+    def analysed(self, day: date) -> DailyCacheReport:
+        """The report on `day`, which is kept nowhere.
+
+        Raises:
+            DatabaseError: its queries cannot be read.
+            ValueError: `day` is at the end of the calendar.
+        """
+
+        def tell(what: str) -> None:
+            self._tell(f"{day}: {what}")
+
+        with postgres_day(self._url, local_day(day, self._zone)) as queries:
+            analysis = analyze_cache_potential(queries, assumptions_of(self._cache), report=tell)
+        return conclude(
+            analysis,
+            day=day,
+            zone=self._zone,
+            supposed=supposed_of(self._cache),
+            prices=prices_of(self._cache),
+        )
+
+    def _must_be_known(self, day: date) -> None:
+        """A day whose queries have been deleted would look like one without any."""
+        first = self.reports.first_query()
+        if first is not None and local_day(day, self._zone).end <= first and day in self.reports.reported():
+            raise ValueError(
+                f"no query of {day} is known any more, and it has a report; the first query is of"
+                f" {first.astimezone(self._zone):%Y-%m-%d %H:%M}"
+            )
+
+    def _mailed(self, day: date | None, mail: MailWhen) -> tuple[Sent | None, MailError | None]:
+        if self._mailing is None or day is None or mail == "never":
+            return None, None
+        stored = self.reports.latest(day, day)
+        if stored is None or (stored.mailed_at is not None and mail == "once"):
+            return None, None
+        trend = self.reports.trend(self._mailing.trend_begins(day), day)
+        self._tell(f"{day}: mailing the report")
+        try:
+            with self._telemetry.mail():
+                sent = self._mailing.send(stored.report, trend, self._now())
+        except MailError as error:
+            # The report is kept, and the next run tries again.
+            _log.error("the report on %s was made and not mailed: %s", day, error)
+            return None, error
+        try:
+            self.reports.mailed(day)
+        except DatabaseError as error:
+            _log.warning("the report on %s was mailed, and may be once more: %s", day, error)
+        return sent, None
+
+    def _note(self, outcome: Outcome) -> None:
+        last = last_full_day(self._now(), self._zone)
+        stored = self.reports.latest(last, last)
+        if stored is not None and not outcome.failed:
+            self._telemetry.succeeded(self._clock(), stored.report.hit_potential)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)

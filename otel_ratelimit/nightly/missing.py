@@ -1,0 +1,27 @@
+"""Which days are to be reported on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, datetime, tzinfo
+
+from otel_ratelimit.analysis.days import days_between, last_full_day
+
+
+def missed_days(
+    now: datetime, zone: tzinfo, first_query: datetime | None, reported: Collection[date]
+) -> tuple[date, ...]:
+    """Full days without a report, from that of the first query on; the last one first.
+
+    The last one comes first because people wait for it, and whatever goes wrong with an old day must not
+    keep them from it. It is among them even where no query is known of at all.
+
+    Args:
+        now: with its time zone.
+        zone: of the days.
+        first_query: that is still known of; None for none.
+        reported: days that have a report.
+    """
+    last = last_full_day(now, zone)
+    first = last if first_query is None else min(first_query.astimezone(zone).date(), last)
+    return tuple(day for day in reversed(days_between(first, last)) if day not in reported)

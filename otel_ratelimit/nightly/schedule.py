@@ -1,0 +1,98 @@
+"""When the reports are made: at once for what was missed, then every night, and again soon where that failed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from typing import Any, Final
+
+from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.date import DateTrigger
+
+_log = logging.getLogger(__name__)
+
+RETRY: Final = timedelta(minutes=10)
+_NIGHTLY: Final = "nightly"
+_AGAIN: Final = "again"
+_DAY: Final = timedelta(days=1)
+
+
+class EveryDayAt(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Once a day at a local time, on every day.
+
+    APScheduler's own cron trigger leaves out a day on which the clocks skip that time, and fires twice on one
+    on which it comes twice. Here it is the moment after in the one case, and the first in the other.
+
+    Args:
+        at: time of the day.
+        zone: in which.
+    """
+
+    def __init__(self, at: time, zone: tzinfo) -> None:
+        self._at = at
+        self._zone = zone
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The next after `previous_fire_time`, or if there is none, not before `now`."""
+        first = now.astimezone(self._zone).date() - _DAY
+        fires = (self._on(first + place * _DAY) for place in range(4))
+        if previous_fire_time is not None:
+            return next(fire for fire in fires if fire > max(previous_fire_time, now - _DAY))
+        return next(fire for fire in fires if fire >= now)
+
+    def _on(self, day: Any) -> datetime:
+        # By way of UTC, in which a time that is skipped is one that exists.
+        moment = datetime.combine(day, self._at, self._zone).astimezone(UTC)
+        return moment.astimezone(self._zone)
+
+
+class Schedule:
+    """Does the work at once and then every night, until it is stopped.
+
+    Args:
+        work: answers whether all is done; where it is not, it is tried again after `retry`.
+        at: time of the day.
+        zone: in which.
+        tell: told when the next run is.
+        retry: pause before the next attempt.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], bool],
+        at: time,
+        zone: tzinfo,
+        *,
+        tell: Callable[[str], None],
+        retry: timedelta = RETRY,
+    ) -> None:
+        self._work = work
+        self._tell = tell
+        self._retry = retry
+        self._zone = zone
+        self._scheduler = BlockingScheduler(timezone=zone)
+        # Late is better than never, and once is enough: whoever comes late makes all that was missed.
+        once = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        self._scheduler.add_job(self._run, EveryDayAt(at, zone), id=_NIGHTLY, **once)
+        self._scheduler.add_job(self._run, DateTrigger(datetime.now(UTC)), id=_AGAIN, **once)
+
+    def run(self) -> None:
+        """Until `stop` is called, from another thread or a signal's handler."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is being done is brought to its end."""
+        self._scheduler.shutdown(wait=False)
+
+    def _run(self) -> None:
+        if self._work():
+            next_run = self._scheduler.get_job(_NIGHTLY).next_run_time
+            self._tell(f"next run at {next_run:%Y-%m-%d %H:%M %Z}")
+            return
+        at = datetime.now(UTC) + self._retry
+        self._tell(f"not all is done; next attempt at {at.astimezone(self._zone):%H:%M:%S %Z}")
+        self._scheduler.add_job(
+            self._run, DateTrigger(at), id=_AGAIN, replace_existing=True, misfire_grace_time=None
+        )

@@ -1,0 +1,114 @@
+"""Would a Redis cache pay? The report of a day, for a Python shell, a job or a notebook.
+
+    from otel_ratelimit.reports import generate_daily_cache_report
+
+    report = generate_daily_cache_report("2026-01-31")
+    report.worthwhile, report.reason
+
+Needs the extra `report`: `pip install "otel-ratelimit[report]"`. What the steps are, for those who have other
+queries or other prices:
+
+    analyze_cache_potential         a day of queries to hit ratios, memory, latency
+    calculate_redis_cost_benefit    those, and prices, to a yes or no
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import get_tracer
+
+from otel_ratelimit import names
+from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
+from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.analysis.cache.result import CacheAnalysis
+from otel_ratelimit.analytics_wiring import named_url
+from otel_ratelimit.errors import DatabaseBusyError
+from otel_ratelimit.nightly.job import ReportJob
+from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.settings import settings_from
+from otel_ratelimit.telemetry.reports import ReportTelemetry
+
+__all__ = [
+    "Assumptions",
+    "CacheAnalysis",
+    "CostBenefit",
+    "DailyCacheReport",
+    "Needs",
+    "Price",
+    "analyze_cache_potential",
+    "calculate_redis_cost_benefit",
+    "generate_daily_cache_report",
+]
+
+
+def generate_daily_cache_report(
+    day: date | str | None = None,
+    *,
+    policy: Policy | Path | str | None = None,
+    database_url: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> DailyCacheReport:
+    """Analyse a day's queries, keep the report in `cache_analysis_daily`, and answer it; mails nothing.
+
+    Args:
+        day: in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
+        policy: a policy or its file; if not given, that of the environment, then `./ratelimit.toml`, then the
+            built-in one.
+        database_url: instead of `OTEL_RATELIMIT_DATABASE_URL`.
+        report: told what is being done, a sentence at a time.
+
+    Raises:
+        ConfigurationError: no database is named, or the policy is not valid.
+        DatabaseBusyError: another process is making reports.
+        DatabaseError: the database cannot be used.
+        TypeError, ValueError: `day` is no day, has not ended, or nothing is known of it any more.
+    """
+    wanted = _day(day)
+    with named_url(database_url) as url:
+        job = ReportJob(
+            url,
+            _policy(policy),
+            mailing=None,
+            telemetry=ReportTelemetry(get_meter(names.METER), get_tracer(names.METER)),
+            clock=time.time,
+            tell=report,
+        )
+        try:
+            outcome = job.run(wanted, mail="never")
+            for _, error in outcome.failed:
+                raise error
+            if outcome.skipped:
+                raise DatabaseBusyError("another process is making reports; try again when it is done")
+            if outcome.kept:
+                [kept] = outcome.kept
+                raise ValueError(f"part of the queries of {kept} has been deleted; its report was kept")
+        finally:
+            job.close()
+    [made] = outcome.made
+    return made
+
+
+def _day(given: object) -> date | None:
+    if given is None or type(given) is date:
+        return given
+    if not isinstance(given, str):
+        raise TypeError(f"day is {type(given).__name__}; give a date, or text such as 2026-01-31")
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise ValueError(f"{given[:40]!r} is not a day; give for instance 2026-01-31") from None
+
+
+def _policy(given: Policy | Path | str | None) -> Policy:
+    if isinstance(given, Policy):
+        return given
+    file = Path(given) if given is not None else settings_from(os.environ).policy_file(Path.cwd())
+    return builtin_policy() if file is None else load_policy(file)

@@ -1,0 +1,76 @@
+"""The nightly report as a trace, and its gauges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import Tracer
+
+from otel_ratelimit import names
+from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+
+LAST_SUCCESS = Gauge(
+    names.REPORT_LAST_SUCCESS, "s", "Unix time at which all cache reports that were due had been made."
+)
+HIT_POTENTIAL = Gauge(
+    names.CACHE_HIT_POTENTIAL, "1", "Share of queries that the cache of the last report would have answered."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    at: float
+    hit_potential: float
+
+
+class ReportTelemetry:
+    """Spans of runs, days and e-mails; and how the last run that went well went.
+
+    Args:
+        meter: for the gauges.
+        tracer: for the spans.
+    """
+
+    def __init__(self, meter: Meter, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._last: _Last | None = None
+        observe(meter, LAST_SUCCESS, self._read_last_success)
+        observe(meter, HIT_POTENTIAL, self._read_hit_potential)
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """One run, the root of a trace unless a span is current."""
+        with self._tracer.start_as_current_span(names.REPORT_SPAN):
+            yield
+
+    @contextmanager
+    def day(self, day: date) -> Iterator[None]:
+        """The analysis of one day; an exception is put on it."""
+        attributes = {names.REPORT_DATE: day.isoformat()}
+        with self._tracer.start_as_current_span(names.REPORT_DAY_SPAN, attributes=attributes):
+            yield
+
+    @contextmanager
+    def mail(self) -> Iterator[None]:
+        """The e-mail; an exception is put on it."""
+        with self._tracer.start_as_current_span(names.REPORT_MAIL_SPAN):
+            yield
+
+    def succeeded(self, at: float, hit_potential: float) -> None:
+        """All that was due has been made.
+
+        Args:
+            at: Unix time, seconds.
+            hit_potential: of the last report, 0 to 1.
+        """
+        self._last = _Last(at, hit_potential)
+
+    def _read_last_success(self) -> Iterable[Reading]:
+        return [(self._last.at, {})] if self._last is not None else []
+
+    def _read_hit_potential(self) -> Iterable[Reading]:
+        return [(self._last.hit_potential, {})] if self._last is not None else []
