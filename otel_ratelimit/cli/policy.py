@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from otel_ratelimit.cli.output import fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError
-from otel_ratelimit.policy import Policy, builtin_policy, load_policy, policy_hash
+from otel_ratelimit.policy import Cache, CachePrice, Policy, builtin_policy, load_policy, policy_hash
 from otel_ratelimit.settings import settings_from
 
 _COLUMNS = ("#", "MATCH", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST")
@@ -70,11 +71,51 @@ def show(file: Path | None, as_json: bool) -> None:
         f"memory: capacity {memory.capacity:,} B, warning {memory.warning:,} B,"
         f" critical {memory.critical:,} B, cleanup every {memory.cleanup_interval:g} s"
     )
+    for line in _cache_lines(read.cache):
+        click.echo(line)
     report = read.report
     click.echo(
         f"report: at {report.at} {report.time_zone}, mailed to {', '.join(report.to) or 'nobody'}"
         + (f" from {report.sender}" if report.sender else "")
     )
+
+
+def _cache_lines(cache: Cache) -> Iterator[str]:
+    yield (
+        f"cache: {cache.engine} with {cache.allocator}, keys of {cache.key_bytes:,} B,"
+        f" values x {_number(cache.size_factor)}, lookup {_number(cache.lookup_milliseconds)} ms,"
+        f" store {_number(cache.store_milliseconds)} ms, at most {_number(100 * cache.stale_share)} % stale,"
+        f" {_number(100 * cache.reserve)} % of memory free"
+    )
+    yield (
+        f"cache value: {_number(cache.value_of_saved_millisecond)} {cache.currency} for a millisecond saved,"
+        f" {_number(cache.value_of_database_second)} {cache.currency} for a second of the database"
+    )
+    if not cache.prices:
+        yield "cache prices: the built-in ones"
+    for price in cache.prices:
+        yield f"cache price {price.name}: {', '.join(_price_parts(price, cache.currency))}"
+
+
+def _price_parts(price: CachePrice, currency: str) -> Iterator[str]:
+    yield price.kind
+    if price.memory:
+        yield f"{price.memory:,} B"
+    for money, what in (
+        (price.month, "a month"),
+        (price.gb_hour, "for a GB-hour"),
+        (price.million_requests, "for a million requests"),
+    ):
+        if money:
+            yield f"{_number(money)} {currency} {what}"
+    if price.least_memory:
+        yield f"at least {price.least_memory:,} B"
+    if price.as_of is not None:
+        yield f"as of {price.as_of}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.12g}"
 
 
 def _rules(read: Policy) -> list[tuple[str, ...]]:

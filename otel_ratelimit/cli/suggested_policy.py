@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, date
 from typing import Any, Final
 
 from otel_ratelimit.analysis.rows import Period
@@ -198,7 +198,7 @@ def _lines(suggested: SuggestedPolicy, policy: Policy, period: Period, share: fl
     yield f"# Each limit is the lowest that would have refused at most {share:.2%} of client windows"
     yield "# (one client in one window of the limit), rounded up."
     yield "# Observe before you enforce: OTEL_RATELIMIT_SHADOW=true."
-    said = policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    said = policy.model_dump(by_alias=True, exclude_unset=True)
     yield "version = 1"
     yield f"default_tier = {_toml(policy.default_tier)}"
     yield from (f"{key} = {_toml(said[key])}" for key in ("key", "strategy", "on_error") if key in said)
@@ -236,11 +236,26 @@ def _kept_tables(said: Mapping[str, Any]) -> Iterator[str]:
         if said.get(name):
             yield ""
             yield f"[{name}]"
-            yield from _pairs(said[name])
+            yield from _table(name, said[name])
     for client in said.get("clients", ()):
         yield ""
         yield "[[clients]]"
         yield from _pairs(client)
+
+
+def _table(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+    """What stands under a table's name; tables in it come last, for what follows them would be theirs."""
+    inner = {key: value for key, value in table.items() if _is_tables(value)}
+    yield from _pairs({key: value for key, value in table.items() if key not in inner})
+    for key, tables in inner.items():
+        for row in tables:
+            yield ""
+            yield f"[[{name}.{key}]]"
+            yield from _pairs(row)
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(row, dict) for row in value)
 
 
 def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
@@ -248,8 +263,10 @@ def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    """A value as TOML writes it: as JSON does, but for characters that TOML forbids."""
-    if isinstance(value, list) and value:
+    """A value as TOML writes it: as JSON does, but for dates and characters that TOML forbids."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, list | tuple) and value:
         return "[" + ", ".join(map(_toml, value)) + "]"
     return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 

@@ -1,5 +1,6 @@
 """The policy: from a TOML file to the limits that apply to each route."""
 
+from otel_ratelimit.policy.cache import Cache, CachePrice
 from otel_ratelimit.policy.load import builtin_policy, load_policy, parse_policy
 from otel_ratelimit.policy.model import Memory, Policy, Report
 from otel_ratelimit.policy.resolve import DEFAULT_SOURCE, PolicyResolver, policy_hash
@@ -7,6 +8,8 @@ from otel_ratelimit.policy.watch import PolicyFile, ReloadResult
 
 __all__ = [
     "DEFAULT_SOURCE",
+    "Cache",
+    "CachePrice",
     "Memory",
     "Policy",
     "PolicyFile",

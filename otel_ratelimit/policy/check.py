@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from limits import RateLimitItem
 
 from otel_ratelimit.events import Strategy
+from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
@@ -36,6 +37,7 @@ def check(data: dict[str, Any]) -> Iterator[Finding]:
     yield from _unreachable(data)
     yield from _costs_and_shadows(data)
     yield from _twice(data)
+    yield from _prices(data)
 
 
 def _known_tiers(data: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +142,32 @@ def _twice(data: dict[str, Any]) -> Iterator[Finding]:
                 )
                 break
         earlier.append((index, str(match), client))
+
+
+def _prices(data: dict[str, Any]) -> Iterator[Finding]:
+    cache = data.get("cache")
+    if not isinstance(cache, dict):
+        return
+    earlier: dict[str, int] = {}
+    for index, price in _tables(cache, "prices"):
+        name = price.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in earlier:
+            yield Finding(
+                ("cache", "prices", index, "name"),
+                f"{shown(name)} is there twice",
+                "give each price a name of its own",
+                ("cache", "prices", earlier[name], "name"),
+            )
+        earlier.setdefault(name, index)
+    currency = cache.get("currency", BUILT_IN_CURRENCY)
+    if is_currency(currency) and currency != BUILT_IN_CURRENCY and not cache.get("prices"):
+        yield Finding(
+            ("cache", "currency"),
+            f"there are no prices in {currency}: the built-in ones are in {BUILT_IN_CURRENCY}",
+            "add [[cache.prices]] with prices of your own, or leave the currency out",
+        )
 
 
 def _client(match: object) -> Any:

@@ -13,20 +13,20 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from otel_ratelimit.errors import PolicyError, Problem
+from otel_ratelimit.policy.cache import Cache, CachePrice
 from otel_ratelimit.policy.check import check
 from otel_ratelimit.policy.locate import Lines
 from otel_ratelimit.policy.model import (
     Analytics,
-    Cache,
     ClientRule,
     IdentityTable,
     Memory,
     Policy,
     Report,
     RouteRule,
-    Table,
     Unmatched,
 )
+from otel_ratelimit.policy.table import Table
 from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
 MOST_BYTES: Final = 1_000_000
@@ -40,6 +40,7 @@ _TABLES: Final[dict[str, type[Table]]] = {
     "memory": Memory,
     "analytics": Analytics,
     "cache": Cache,
+    "cache.prices": CachePrice,
     "report": Report,
 }
 
@@ -123,6 +124,12 @@ _WANTED: Final = {
     "float_type": "a number",
 }
 """How this file's readers call what pydantic names otherwise."""
+_EXAMPLES: Final = {
+    "version": "write version = 1",
+    "name": 'write for instance name = "our own"',
+    "kind": 'write for instance kind = "self-hosted"',
+}
+"""Of keys that must be there."""
 
 _Located: typing.TypeAlias = tuple[tuple[str | int, ...], str, str]
 
@@ -131,9 +138,9 @@ def _validate(data: dict[str, Any]) -> tuple[Policy | None, list[_Located]]:
     try:
         return Policy.model_validate(data), []
     except ValidationError as error:
-        found = dict.fromkeys(_explain(details, data) for details in error.errors())
         # A value that may be of two kinds is reported once for each: the last says most.
-        return None, list({located[0]: located for located in found}.values())
+        found = {_path_in(details["loc"], data): _explain(details, data) for details in error.errors()}
+        return None, list(found.values())
 
 
 def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
@@ -146,8 +153,7 @@ def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
     if kind == "extra_forbidden":
         return path, f"unknown key {shown(path[-1])}", nearest(str(path[-1]), _known_keys(path))
     if kind == "missing":
-        example = "write version = 1" if path[-1] == "version" else ""
-        return path[:-1], f"{path[-1]!r} is missing", example
+        return path[:-1], f"{path[-1]!r} is missing", _EXAMPLES.get(str(path[-1]), "")
     if kind == "literal_error":
         return path, f"{shown(value)} is not known", f"use {details['ctx']['expected']}"
     wanted = _WANTED.get(kind, details["msg"].removeprefix("Input should be "))
@@ -171,8 +177,8 @@ def _path_in(location: Sequence[str | int], data: dict[str, Any]) -> tuple[str |
 
 
 def _known_keys(path: Sequence[str | int]) -> Iterator[str]:
-    model: type[Table] = _TABLES.get(str(path[0]), Policy) if len(path) > 1 else Policy
-    return iter(model.known_keys())
+    table = ".".join(part for part in path[:-1] if isinstance(part, str))
+    return iter(_TABLES.get(table, Policy).known_keys())
 
 
 def _with_other(what: str, other: Sequence[str | int], filename: str, lines: Lines) -> str:

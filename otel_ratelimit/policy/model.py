@@ -1,6 +1,7 @@
 """The policy file as a validated, immutable model: every key, its type and its default.
 
-What can be said of one table alone is checked here; what concerns several is in `check`.
+What can be said of one table alone is checked here, of `[cache]` in `cache`; what concerns several is in
+`check`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     StrictBool,
@@ -25,12 +24,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 
 from otel_ratelimit.events import KeySpec, OnError, Strategy
+from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.match import Pattern
-from otel_ratelimit.policy.quantities import parse_duration, parse_limits, parse_size
+from otel_ratelimit.policy.quantities import parse_duration, parse_limits
 from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
+from otel_ratelimit.policy.table import Size, Table, read_size
 from otel_ratelimit.policy.wrong import Wrong, shown
 from otel_ratelimit.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
@@ -123,12 +123,6 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _size(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Wrong(f"{shown(value)} is not a size", 'write bytes, or for instance "50 MB"')
-    return parse_size(value)
-
-
 def _duration(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Wrong(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s"')
@@ -155,24 +149,12 @@ Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
 TierName = Annotated[StrictStr, AfterValidator(_tier_name)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
-Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 MailAddress = Annotated[StrictStr, AfterValidator(parse_address)]
 ZoneName = Annotated[StrictStr, AfterValidator(_zone)]
 TimeOfDay = Annotated[StrictStr, BeforeValidator(_time)]
 StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window"]
 Scope = Literal["endpoint", "method", "rule", "tier"]
-
-
-class Table(BaseModel):
-    """A table of the file: what it does not know is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def known_keys(cls) -> dict[str, FieldInfo]:
-        """The fields, by the keys that the file has for them."""
-        return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
 class RouteRule(Table):
@@ -281,7 +263,7 @@ class Memory(Table):
             capacity = table["capacity"]
             # What is no size is reported where it stands, when the key itself is read.
             with contextlib.suppress(Wrong):
-                size = _size(capacity)
+                size = read_size(capacity)
                 table = {"warning": int(size * 0.8), "critical": size, **table}
         return table
 
@@ -302,12 +284,6 @@ class Analytics(Table):
     flush_interval: Duration = 60.0
     retention: Duration = 30 * 86_400.0
     client_addresses: Literal["whole", "masked", "hashed"] = "whole"
-
-
-class Cache(Table):
-    """`[cache]`: what the cache analysis reckons with."""
-
-    value_of_saved_millisecond: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
 
 
 class Report(Table):

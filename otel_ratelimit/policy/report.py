@@ -88,7 +88,7 @@ def parse_time_of_day(value: Any) -> time:
     """
     found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise Wrong(f"{_plain(value)} is not a time of day", 'write hours and minutes, for instance "00:15"')
+        raise Wrong(f"{shown(value)} is not a time of day", 'write hours and minutes, for instance "00:15"')
     return time(int(found[1]), int(found[2]))
 
 
@@ -97,8 +97,3 @@ def _no_zone(name: str) -> Wrong:
     close = difflib.get_close_matches(name.casefold(), known, n=1)
     instead = f"did you mean {known[close[0]]!r}?" if close else _ZONE_EXAMPLE
     return Wrong(f"{shown(name)} is not a time zone", instead if known else _NO_ZONES)
-
-
-def _plain(value: Any) -> str:
-    """TOML has times of day without quotes; they are shown as they stand in the file."""
-    return str(value) if isinstance(value, time) else shown(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from datetime import date, time
 from typing import Final
 
 _MOST_SHOWN: Final = 120
@@ -20,6 +21,8 @@ class Wrong(ValueError):  # noqa: N818 - never leaves this package; it becomes a
 
 def shown(value: object) -> str:
     """`value` as a message shows it: as it is written, cut where it is long."""
+    if isinstance(value, date | time):
+        return str(value)
     try:
         text = repr(value)
     except ValueError:  # Python writes no integer of thousands of digits

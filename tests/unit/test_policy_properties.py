@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_ratelimit.policy.cache import Cache, CachePrice
 from otel_ratelimit.policy.locate import Lines
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import (
     Analytics,
-    Cache,
     ClientRule,
     IdentityTable,
     Memory,
@@ -147,6 +147,7 @@ def test_every_key_of_the_model_is_in_the_reference():
         "`[memory]`": Memory,
         "`[analytics]`": Analytics,
         "`[cache]`": Cache,
+        "`[[cache.prices]]`": CachePrice,
         "`[report]`": Report,
     }.items():
         section = page.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]

@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 from pydantic_core import PydanticUndefined
 
+from otel_ratelimit.analysis.cache.cost import PRICES
 from otel_ratelimit.cli import main
+from otel_ratelimit.policy.cache import Cache, CachePrice
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import (
     BUILT_IN_EXEMPT,
     BUILT_IN_TIERS,
     Analytics,
-    Cache,
     ClientRule,
     IdentityTable,
     Memory,
@@ -34,6 +35,7 @@ TABLES = {
     "`[memory]`": Memory,
     "`[analytics]`": Analytics,
     "`[cache]`": Cache,
+    "`[[cache.prices]]`": CachePrice,
     "`[report]`": Report,
 }
 
@@ -63,6 +65,16 @@ def test_the_built_in_tiers_and_exemptions_are_named():
     for name, limits in BUILT_IN_TIERS.items():
         assert f"`{name}` {limits}" in PAGE
     assert all(f"`{pattern}`" in PAGE for pattern in BUILT_IN_EXEMPT)
+
+
+def test_the_built_in_prices_of_a_cache_are_named_as_they_are():
+    section = " ".join(PAGE.split("\n## `[[cache.prices]]`\n", 1)[1].split("\n## ", 1)[0].split())
+    for price in PRICES:
+        assert f"{price.name} ({price.gb_hour}" in section
+        assert str(price.million_requests) in section
+        assert f"at least {price.least_bytes / 1e6:g} MB" in section.replace("1 GB", "1000 MB")
+        assert f"as listed on {price.as_of}" in section
+    assert len(PRICES) == 2
 
 
 def test_the_mistakes_are_told_as_the_page_shows(tmp_path, monkeypatch):

@@ -192,6 +192,23 @@ client_addresses = "hashed"
 [report]
 to = ["team@example.com", "ops@example.com"]
 from = "limits@example.com"
+
+[cache]
+engine = "redis"
+currency = "EUR"
+value_of_saved_millisecond = 1e-7
+
+[[cache.prices]]
+name = "our own"
+kind = "self-hosted"
+as_of = 2026-06-01
+month = 30
+
+[[cache.prices]]
+name = "node \"4 GB\""
+kind = "instance"
+memory = "4 GB"
+month = 95.5
 """.replace('exempt = ["/live \\"or\\" not", "meta.*"]', 'exempt = ["/live", "meta.*"]')
 
 
@@ -318,6 +335,12 @@ def test_what_rules_of_the_present_policy_say_and_the_suggestion_does_not_is_nam
         "GET /b/1": False,
         "GET /c": False,
     }
+
+
+def test_a_list_of_prices_that_is_empty_stays_so():
+    present = parse_policy("version = 1\ncache = { prices = [], reserve = 0.5 }", "p")
+    _, read, _ = written([], present)
+    assert (read.cache, read.cache.prices) == (present.cache, ())
 
 
 def test_nothing_seen_is_nothing_suggested():

@@ -1,0 +1,253 @@
+"""`[cache]`: what the cache analysis reckons with, and `[[cache.prices]]`: what a cache costs.
+
+The analysis knows nothing of policy files: its names and defaults are written again here, and a test compares
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ModelWrapValidatorHandler,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from otel_ratelimit.policy.table import Size, Table
+from otel_ratelimit.policy.wrong import Wrong, shown
+
+Engine: TypeAlias = Literal["redis", "valkey"]
+Allocator: TypeAlias = Literal["jemalloc", "jemalloc-shared", "libc"]
+PriceKind: TypeAlias = Literal["instance", "serverless", "self-hosted"]
+
+BUILT_IN_CURRENCY: Final = "USD"
+"""Of the prices that hold where the file has none."""
+
+_MOST_KEY_BYTES: Final = 512 * 2**20
+"""Redis and Valkey take no longer key (https://redis.io/docs/latest/develop/using-commands/keyspace/)."""
+_MOST_MONEY: Final = 10**12
+_MOST_MILLISECONDS: Final = 60_000
+_MOST_SIZE_FACTOR: Final = 1000
+_MOST_NAME_CHARACTERS: Final = 100
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+
+
+def is_currency(value: object) -> bool:
+    """Whether it has the form of a currency's code (ISO 4217)."""
+    return isinstance(value, str) and _CURRENCY.fullmatch(value) is not None
+
+
+def _number(what: str, instead: str, is_right: Callable[[float], bool]) -> BeforeValidator:
+    """A reader of numbers; NaN and infinity are none where `is_right` has bounds."""
+
+    def read(value: Any) -> float:
+        # True is 1 in Python, and would pass for it.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not is_right(value):
+            raise Wrong(f"{shown(value)} is not {what}", instead)
+        return float(value)
+
+    return BeforeValidator(read)
+
+
+def _key_bytes(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= _MOST_KEY_BYTES:
+        raise Wrong(f"{shown(value)} is not the length of a key", "write whole bytes, at least 1")
+    return value
+
+
+def _currency(text: str) -> str:
+    if not is_currency(text):
+        example = text.upper() if is_currency(text.upper()) else BUILT_IN_CURRENCY
+        raise Wrong(
+            f"{shown(text)} is not a currency", f'write its three capital letters, for instance "{example}"'
+        )
+    return text
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise Wrong("the name is empty", 'write for instance name = "our own"')
+    if not text.isprintable():
+        raise Wrong(f"{shown(text)} is not one line of visible characters", "use letters, digits and spaces")
+    if len(text) > _MOST_NAME_CHARACTERS:
+        raise Wrong(
+            f"{shown(text)} has {len(text)} characters", f"use a name of at most {_MOST_NAME_CHARACTERS}"
+        )
+    return text
+
+
+def _date(value: Any) -> date:
+    # A date with a time is a date in Python.
+    if type(value) is date:
+        return value
+    if isinstance(value, datetime):
+        raise Wrong(f"{shown(value)} is a date with a time", f"write the date alone: {value.date()}")
+    if isinstance(value, str):
+        raise Wrong(f"{shown(value)} is text", "write a date without quotes, for instance 2026-06-01")
+    raise Wrong(f"{shown(value)} is not a date", "write for instance 2026-06-01")
+
+
+def _prices(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise Wrong("is one table, and prices are a list", "write [[cache.prices]], with two brackets")
+    return value
+
+
+_Milliseconds = Annotated[
+    float,
+    _number(
+        "a time in milliseconds",
+        f"write a number from 0 to {_MOST_MILLISECONDS}",
+        lambda number: 0 <= number <= _MOST_MILLISECONDS,
+    ),
+]
+_Money = Annotated[
+    float,
+    _number(
+        "an amount of money",
+        "write a number, 0 or more, without a currency",
+        lambda number: 0 <= number <= _MOST_MONEY,
+    ),
+]
+_SizeFactor = Annotated[
+    float,
+    _number(
+        "a multiple of a size",
+        f"write a number above 0 and at most {_MOST_SIZE_FACTOR}",
+        lambda number: 0 < number <= _MOST_SIZE_FACTOR,
+    ),
+]
+_StaleShare = Annotated[
+    float, _number("a share", "write a number from 0 to 1", lambda number: 0 <= number <= 1)
+]
+_Reserve = Annotated[
+    float,
+    _number(
+        "a share of memory that can stay free",
+        "write a number from 0 to less than 1",
+        lambda number: 0 <= number < 1,
+    ),
+]
+
+_PAID_BY_USE: Final = ("month", "gb_hour", "million_requests", "least_memory")
+_KEYS: Final[Mapping[object, tuple[str, ...]]] = {
+    "instance": ("memory", "month"),
+    "serverless": _PAID_BY_USE,
+    "self-hosted": _PAID_BY_USE,
+}
+"""What makes the price of each kind."""
+_ALL_KEYS: Final = frozenset(key for keys in _KEYS.values() for key in keys)
+
+
+class CachePrice(Table):
+    """`[[cache.prices]]`: one way to have a cache, and what it costs; money in the currency of `[cache]`."""
+
+    name: Annotated[StrictStr, AfterValidator(_name)]
+    kind: PriceKind
+    as_of: Annotated[date | None, BeforeValidator(_date)] = None
+    """When this was the price."""
+    memory: Size = 0
+    """Bytes, of one instance; 0 for the other kinds."""
+    month: _Money = 0.0
+    """Money a month for one instance, or for looking after one's own."""
+    gb_hour: _Money = 0.0
+    """Money for a gigabyte (10^9 bytes) for an hour."""
+    million_requests: _Money = 0.0
+    """Money for a million requests of up to a kilobyte each."""
+    least_memory: Size = 0
+    """Bytes that are paid for at least."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fits_its_kind(cls, table: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        """Tells of each key where it stands, and beside mistakes of other keys."""
+        found = list(_mistakes(table)) if isinstance(table, dict) else []
+        try:
+            price = read(table)
+        except ValidationError as error:
+            found[:0] = [
+                InitErrorDetails(
+                    type=details["type"],
+                    loc=details["loc"],
+                    input=details["input"],
+                    ctx=details.get("ctx", {}),
+                )
+                for details in error.errors()
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, found) from error
+        if found:
+            raise ValidationError.from_exception_data(cls.__name__, found)
+        return price
+
+
+def _mistakes(price: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    for key, wrong in _against_its_kind(price):
+        yield InitErrorDetails(type="value_error", loc=(key,), input=price.get(key), ctx={"error": wrong})
+
+
+def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, Wrong]]:
+    """Keys that say nothing of this kind of cache, and what is not said of it."""
+    kind = price.get("kind")
+    used = _KEYS.get(kind, ()) if isinstance(kind, str) else ()
+    if not used:
+        return
+    for key in price:
+        if key in _ALL_KEYS and key not in used:
+            what = f"{key} means nothing for kind = {shown(kind)}"
+            yield key, Wrong(what, f"take it away; the price is made of {', '.join(used)}")
+    if kind == "instance" and "memory" not in price:
+        yield "memory", Wrong("the memory of one instance is missing", 'write for instance memory = "4 GB"')
+    if kind == "instance" and _is_free(price, "month"):
+        yield "month", Wrong("an instance costs something a month", "write for instance month = 30.0")
+    if kind == "serverless" and _is_free(price, "gb_hour", "million_requests"):
+        what = "a serverless cache costs something for its memory or for requests"
+        instead = "write for instance gb_hour = 0.1, or million_requests = 0.003"
+        yield _first(price, "gb_hour", "million_requests"), Wrong(what, instead)
+    if kind == "self-hosted" and _is_free(price, "month", "gb_hour"):
+        what = "a cache of one's own costs something too: its memory, or looking after it"
+        instead = "write for instance month = 30.0, or gb_hour = 0.01"
+        yield _first(price, "month", "gb_hour"), Wrong(what, instead)
+
+
+def _is_free(price: Mapping[str, Any], *keys: str) -> bool:
+    """Whether all of them are 0; of what is no number its own reader tells."""
+    values = [price.get(key, 0) for key in keys]
+    return all(not isinstance(value, bool) and value == 0 for value in values)
+
+
+def _first(price: Mapping[str, Any], *keys: str) -> str:
+    """The first of them that the file has, so that the message has its line."""
+    return next((key for key in keys if key in price), keys[0])
+
+
+class Cache(Table):
+    """`[cache]`: what the cache analysis reckons with."""
+
+    engine: Engine = "valkey"
+    allocator: Allocator = "jemalloc"
+    """What the engine takes its memory from."""
+    key_bytes: Annotated[int, BeforeValidator(_key_bytes)] = 40
+    """Length of a key in the cache."""
+    size_factor: _SizeFactor = 1.0
+    """Size of a cached value, as a multiple of the result as PostgreSQL sent it."""
+    lookup_milliseconds: _Milliseconds = 0.5
+    store_milliseconds: _Milliseconds = 0.5
+    stale_share: _StaleShare = 0.01
+    """Share of the cache's answers that may be older than a write to their tables."""
+    reserve: _Reserve = 0.25
+    """Share of memory that must stay free."""
+    currency: Annotated[StrictStr, AfterValidator(_currency)] = BUILT_IN_CURRENCY
+    value_of_saved_millisecond: _Money = 0.0
+    """Money, for a millisecond that one execution takes less."""
+    value_of_database_second: _Money = 0.0
+    """Money, for a second that the database is not busy."""
+    prices: Annotated[tuple[CachePrice, ...], BeforeValidator(_prices)] = ()
+    """None stands for the built-in ones."""

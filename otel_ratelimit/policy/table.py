@@ -1,0 +1,36 @@
+"""What the tables of the policy file have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.fields import FieldInfo
+
+from otel_ratelimit.policy.quantities import parse_size
+from otel_ratelimit.policy.wrong import Wrong, shown
+
+
+class Table(BaseModel):
+    """A table of the file: what it does not know is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def known_keys(cls) -> dict[str, FieldInfo]:
+        """The fields, by the keys that the file has for them."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+
+def read_size(value: Any) -> int:
+    """Bytes, from what a file has.
+
+    Raises:
+        Wrong: it is not a size.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Wrong(f"{shown(value)} is not a size", 'write bytes, or for instance "50 MB"')
+    return parse_size(value)
+
+
+Size = Annotated[int, BeforeValidator(read_size)]
