@@ -49,7 +49,7 @@ class PostgresCacheReports:
             hit_potential=min(max(report.hit_potential, 0.0), 1.0),
             recommended_ttl_seconds=report.recommended_ttl_seconds,
             estimated_memory_bytes=round(report.memory_bytes),
-            latency_saved_ms=report.cost.latency_saved_ms_a_day,
+            latency_saved_ms=report.latency_saved_ms,
             monthly_cost=min(round(report.cost.monthly_cost, 2), _MOST_MONEY),
             worthwhile=report.worthwhile,
             details=report.model_dump_json(),

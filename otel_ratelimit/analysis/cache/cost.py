@@ -104,7 +104,7 @@ class Needs:
     executions_a_day: float
     """Queries that are looked up in it."""
     latency_saved_ms: float
-    """Over the day."""
+    """In 24 hours."""
     latency_saved_low_ms: float
     """At the lower end of its interval."""
     latency_saved_high_ms: float

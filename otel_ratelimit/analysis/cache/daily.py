@@ -58,6 +58,12 @@ class DailyCacheReport(Result):
         return plan.at.ttl_seconds if plan is not None else None
 
     @property
+    def latency_saved_ms(self) -> float:
+        """By the planned cache, over the day as long as it was."""
+        plan = self.analysis.plan
+        return plan.at.latency_saved_ms if plan is not None else 0.0
+
+    @property
     def memory_bytes(self) -> float:
         """Of the planned cache, at its peak."""
         plan = self.analysis.plan

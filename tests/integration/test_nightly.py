@@ -1,0 +1,374 @@
+"""The nightly job on a real database: which reports there are afterwards, whatever came between."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from email import message_from_bytes, policy
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from aiosmtpd.controller import Controller
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from psycopg2 import extensions
+
+from otel_ratelimit.analysis.days import local_day
+from otel_ratelimit.errors import DatabaseError, SchemaMissingError
+from otel_ratelimit.mail import SmtpServer
+from otel_ratelimit.nightly.job import ReportJob
+from otel_ratelimit.nightly.mailing import mailing_of
+from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.cache_reports import LOCK
+from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
+from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
+from otel_ratelimit.telemetry.reports import ReportTelemetry
+
+JOB = QueryTemplate(
+    11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
+)
+NOW = datetime(2026, 3, 30, 0, 20, tzinfo=UTC)
+LAST = date(2026, 3, 29)
+BERLIN = ZoneInfo("Europe/Berlin")
+REPORT = "version = 1\n[report]\n"
+
+
+def record(url, *moments, keys=1):
+    """An execution at each moment, its key one of so many."""
+    rows = [
+        QueryRow(
+            ts=at.timestamp(),
+            template=JOB,
+            key=bytes([place % keys] * 16),
+            n=1,
+            sample_rate=1.0,
+            tier="cold",
+            duration_us=20_000,
+            rows=1,
+            result_bytes=400,
+            endpoint="/a",
+            trace_id=None,
+            database="shop",
+            in_txn=False,
+            status="ok",
+            buckets=None,
+        )
+        for place, at in enumerate(moments)
+    ]
+    totals = [TemplateTotal(int(at.timestamp()) // 60 * 60, JOB, "shop", 1, 0, 0) for at in moments]
+    with closing(Database(url)) as database:
+        PostgresQueryWriter(database, NOW.timestamp).write(
+            QueryBatch(uuid4(), "one", tuple(rows), tuple(totals), (), ())
+        )
+
+
+def query(url, statement):
+    with closing(extensions.connection(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+def kept(url):
+    """Executions by day."""
+    return dict(query(url, "SELECT analysis_date, total_queries FROM otel_ratelimit.cache_analysis_daily"))
+
+
+class Seen:
+    """What was exported."""
+
+    def __init__(self):
+        self.spans = InMemorySpanExporter()
+        self._reader = InMemoryMetricReader()
+        tracers = TracerProvider()
+        tracers.add_span_processor(SimpleSpanProcessor(self.spans))
+        meters = MeterProvider([self._reader])
+        self.telemetry = ReportTelemetry(meters.get_meter("test"), tracers.get_tracer("test"))
+
+    def gauges(self):
+        data = self._reader.get_metrics_data()
+        metrics = data.resource_metrics[0].scope_metrics[0].metrics if data else []
+        return {each.name: [point.value for point in each.data.data_points] for each in metrics}
+
+
+@pytest.fixture
+def seen():
+    return Seen()
+
+
+@pytest.fixture
+def job(seen):
+    """`job(url, toml, now=..., smtp=...)`"""
+    made = []
+
+    def make(url, toml=REPORT, *, now=NOW, smtp=None, tell=lambda _: None):
+        rules = parse_policy(toml, "test.toml")
+        mailing = mailing_of(SmtpServer.parse(smtp) if smtp else None, rules.report, "shop")
+        made.append(
+            ReportJob(url, rules, mailing=mailing, telemetry=seen.telemetry, clock=now.timestamp, tell=tell)
+        )
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def hourly(start, hours, step=timedelta(minutes=20)):
+    return [start + place * step for place in range(int(timedelta(hours=hours) / step))]
+
+
+def test_the_last_full_day_is_reported_on(each_database, job):
+    record(each_database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
+
+    [made] = job(each_database).run().made
+
+    assert (made.analysis_date, made.analysis.all_executions) == (LAST, 72)
+    assert kept(each_database) == {LAST: 72}
+    [(start, end, zone, currency, reason, ttl)] = query(
+        each_database,
+        "SELECT period_start, period_end, time_zone, currency, reason, recommended_ttl_seconds"
+        " FROM otel_ratelimit.cache_analysis_latest",
+    )
+    assert (start, end) == local_day(LAST, UTC)
+    assert (zone, currency, reason, ttl) == ("UTC", "USD", made.reason, made.recommended_ttl_seconds)
+
+
+def test_running_twice_gives_one_row_and_the_later_figures(database, job):
+    record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 12))
+    job(database).run()
+    record(database, *hourly(datetime(2026, 3, 29, 12, tzinfo=UTC), 12))
+
+    job(database).run()
+
+    assert kept(database) == {LAST: 72}
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 7, 1), 24)]
+)
+def test_a_day_has_the_hours_of_its_zone_and_no_other(database, job, day, hours):
+    period = local_day(day, BERLIN)
+    assert period.end - period.start == timedelta(hours=hours)
+    outside = [period.start - timedelta(seconds=1), period.end]
+    record(database, *hourly(period.start, hours, timedelta(hours=1)), *outside)
+    berlin = REPORT + 'time_zone = "Europe/Berlin"'
+
+    outcome = job(database, berlin, now=period.end + timedelta(minutes=15)).run()
+
+    assert [made.analysis_date for made in outcome.made] == [day]
+    # The two outside count in their minutes: totals are known by minute only.
+    assert outcome.made[0].analysis.sample.rows == hours
+    assert kept(database) == {day: hours}
+
+
+def test_before_its_midnight_a_day_is_not_over(database, job):
+    berlin = REPORT + 'time_zone = "Europe/Berlin"'
+    before = job(database, berlin, now=datetime(2026, 3, 29, 21, 59, 59, tzinfo=UTC))
+    after = job(database, berlin, now=datetime(2026, 3, 29, 22, 0, 0, tzinfo=UTC))
+    assert before.run().made[0].analysis_date == date(2026, 3, 28)
+    assert after.run().made[0].analysis_date == date(2026, 3, 29)
+    with pytest.raises(ValueError, match="2026-03-29 has not ended yet in Europe/Berlin; .* is 2026-03-28"):
+        before.run(date(2026, 3, 29))
+
+
+def test_missed_days_are_filled_once_the_last_one_first(database, job):
+    record(database, datetime(2026, 3, 26, 15, tzinfo=UTC), datetime(2026, 3, 28, 15, tzinfo=UTC))
+    job(database).run(date(2026, 3, 28))
+
+    first = job(database).catch_up()
+    again = job(database).catch_up()
+
+    assert [made.analysis_date.day for made in first.made] == [29, 27, 26]
+    assert again.made == ()
+    assert kept(database) == {date(2026, 3, day): n for day, n in ((26, 1), (27, 0), (28, 1), (29, 0))}
+
+
+def test_a_day_without_queries_has_a_report_that_says_so(database, job):
+    [made] = job(database).catch_up().made
+    assert (made.worthwhile, made.reason) == (False, "there was no query on that day")
+    assert made.cost.monthly_cost == 0.0
+
+
+def test_of_several_at_once_one_works(database, job):
+    start = datetime(2026, 3, 20, tzinfo=UTC)
+    record(database, *(start + timedelta(hours=place) for place in range(240)))
+    jobs = [job(database) for _ in range(4)]
+    barrier, outcomes = threading.Barrier(len(jobs)), []
+
+    def catch_up(each):
+        barrier.wait()
+        outcomes.append(each.catch_up())
+
+    threads = [threading.Thread(target=catch_up, args=(each,)) for each in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    made = [report.analysis_date for outcome in outcomes for report in outcome.made]
+    # Each came to one of three things: did the work, saw it being done, or found it done.
+    assert sorted(made) == [date(2026, 3, day) for day in range(20, 30)]
+    assert len(outcomes) == 4
+    assert kept(database) == {date(2026, 3, day): 24 for day in range(20, 30)}
+
+
+def test_while_another_is_at_it_nothing_is_done_and_afterwards_all(database, job):
+    with closing(extensions.connection(database)) as other:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        assert job(database).run().skipped
+        assert kept(database) == {}
+    # Gone with its connection, as when its process is killed.
+    waiting = job(database)
+    while waiting.run().skipped:
+        pass
+    assert list(kept(database)) == [LAST]
+
+
+def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job):
+    record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
+    job(database).run()
+    query(database, "DELETE FROM otel_ratelimit.query_logs WHERE ts < '2026-03-29T12:00Z'")
+    query(database, "DELETE FROM otel_ratelimit.query_totals WHERE minute < '2026-03-29T12:00Z'")
+
+    told = []
+    outcome = job(database, tell=told.append).run()
+
+    assert (outcome.made, outcome.kept) == ((), (LAST,))
+    assert kept(database) == {LAST: 72}
+    assert told[-1] == "2026-03-29: part of its queries has been deleted since; its report stays"
+
+
+def test_a_day_of_which_nothing_is_known_any_more_is_refused(database, job):
+    record(database, *hourly(datetime(2026, 3, 28, tzinfo=UTC), 24))
+    job(database).run(date(2026, 3, 28))
+    query(database, "DELETE FROM otel_ratelimit.query_totals")
+    record(database, datetime(2026, 3, 29, 10, 30, tzinfo=UTC))
+    with pytest.raises(ValueError, match=r"no query of 2026-03-28 is known any more.* of 2026-03-29 10:30"):
+        job(database).run(date(2026, 3, 28))
+
+
+def test_one_day_that_fails_does_not_keep_the_others_from_their_reports(database, job):
+    record(database, *(datetime(2026, 3, day, 12, tzinfo=UTC) for day in (27, 28, 29)))
+    query(
+        database,
+        "ALTER TABLE otel_ratelimit.cache_analysis_daily ADD CONSTRAINT broken"
+        " CHECK (analysis_date <> '2026-03-28')",
+    )
+
+    outcome = job(database).catch_up()
+
+    assert not outcome.is_well
+    [(day, error)] = outcome.failed
+    assert day == date(2026, 3, 28)
+    assert "broken" in str(error)
+    assert sorted(kept(database)) == [date(2026, 3, 27), LAST]
+
+
+def test_a_database_that_is_not_there_or_has_no_tables_is_said(empty_database, job):
+    with pytest.raises(SchemaMissingError, match="db upgrade"):
+        job(empty_database).catch_up()
+    with pytest.raises(DatabaseError, match="cannot connect"):
+        job("postgresql://127.0.0.1:1/x").catch_up()
+
+
+def test_a_run_is_a_trace_and_sets_the_gauges(database, job, seen):
+    record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24, timedelta(seconds=30)))
+    assert seen.gauges() == {}
+
+    [made] = job(database).run().made
+
+    spans = seen.spans.get_finished_spans()
+    assert [span.name for span in spans] == ["otel_ratelimit.report.day", "otel_ratelimit.report"]
+    assert spans[0].parent.span_id == spans[1].context.span_id
+    assert spans[0].attributes == {"otel_ratelimit.report.date": "2026-03-29"}
+    assert made.hit_potential > 0.9
+    assert seen.gauges() == {
+        "otel_ratelimit.report.last_success": [NOW.timestamp()],
+        "otel_ratelimit.cache.hit_potential": [made.hit_potential],
+    }
+
+
+def test_a_run_that_failed_is_no_success(database, job, seen):
+    query(database, "ALTER TABLE otel_ratelimit.cache_analysis_daily ADD CONSTRAINT broken CHECK (false)")
+    job(database).run()
+    assert seen.gauges() == {}
+    assert [span.status.is_ok for span in seen.spans.get_finished_spans()] == [False, True]
+
+
+class Mailbox:
+    def __init__(self):
+        self.answer = "250 OK"
+        self.messages = []
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        if self.answer.startswith("250"):
+            self.messages.append(message_from_bytes(envelope.original_content, policy=policy.default))
+        return self.answer
+
+
+class OnAnyPort(Controller):
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
+@pytest.fixture
+def mailbox():
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp(mailbox):
+    server = OnAnyPort(mailbox, hostname="127.0.0.1", port=0)
+    server.start()
+    yield f"smtp://127.0.0.1:{server.port}?starttls=never"
+    server.stop()
+
+
+TO = REPORT + 'to = ["team@example.com"]'
+
+
+def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp):
+    record(database, *hourly(datetime(2026, 3, 28, tzinfo=UTC), 48))
+
+    first = job(database, TO, smtp=smtp).catch_up()
+    again = job(database, TO, smtp=smtp).catch_up()
+    anew = job(database, TO, smtp=smtp).run()
+
+    assert first.sent.accepted == ("team@example.com",)
+    assert again.sent is None
+    assert anew.sent is None
+    [mail] = mailbox.messages
+    assert "2026-03-29" in mail["Subject"]
+    assert len(first.made) == 2
+    asked = job(database, TO, smtp=smtp).run(date(2026, 3, 28), mail="always")
+    assert asked.sent is not None
+    assert "2026-03-28" in mailbox.messages[1]["Subject"]
+    assert job(database, TO, smtp=smtp).run(mail="never").sent is None
+    assert len(mailbox.messages) == 2
+
+
+def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(database, job, mailbox, smtp, seen):
+    mailbox.answer = "554 no"
+    failed = job(database, TO, smtp=smtp).catch_up()
+    assert "554 no" in str(failed.mail_error)
+    assert not failed.is_well
+    assert list(kept(database)) == [LAST]
+    # The report is what had to be made, and it was.
+    assert "otel_ratelimit.report.last_success" in seen.gauges()
+
+    mailbox.answer = "250 OK"
+    later = job(database, TO, smtp=smtp).catch_up()
+
+    assert later.made == ()
+    assert later.sent is not None
+    assert len(mailbox.messages) == 1
