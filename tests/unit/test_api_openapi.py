@@ -30,6 +30,7 @@ def services():
         cleanup=CleanupTally(lambda: 0.0).totals,
         recorder=lambda: None,
         reader=None,
+        cache_reports=None,
         read_tokens=(TOKEN,),
     )
 

@@ -48,6 +48,7 @@ def services():
         cleanup=lambda: None,
         recorder=lambda: None,
         reader=None,
+        cache_reports=None,
         read_tokens=(READ, OTHER_READ),
         admin_tokens=(ADMIN,),
     )
