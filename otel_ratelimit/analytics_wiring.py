@@ -23,6 +23,7 @@ from otel_ratelimit.events import Clock, Decision, Outcome
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.recorder import Recorder
@@ -81,6 +82,7 @@ class Analytics:
         self._database = Database(where, statement_seconds=READ_SECONDS)
         self._writing = Database(where)
         self.reader = PostgresAnalytics(self._database)
+        self.cache_reports = PostgresCacheReports(self._database)
         writer = PostgresBatchWriter(
             self._writing, lambda: service_name(service()), policy.client_addresses, hash_key
         )

@@ -7,6 +7,7 @@ own_postgres     a server of the test's own, to stop, kill and silence
 postgres, debian_postgres   the servers of the whole run: PostgreSQL 18 from the wheel, Debian's
 new_database     makes further databases on a server
 running_engine   starts a Redis or a Valkey
+cache_report     analyses a day of queries, and concludes whether a cache would pay
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +241,77 @@ def running_engine() -> Callable[..., contextlib.AbstractContextManager]:
             yield engine
 
     return start
+
+
+@pytest.fixture(scope="session")
+def cache_report() -> Callable[..., Any]:
+    """`cache_report(day, zone=UTC, busy=True, query=..., prices=..., **supposed)`: a `DailyCacheReport`.
+
+    Each is made once. Of a busy day: a query that is asked 600 times and repeats, one that does not, writes.
+    """
+    from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential  # noqa: PLC0415  # needs numpy
+    from otel_ratelimit.analysis.cache.cost import PRICES  # noqa: PLC0415
+    from otel_ratelimit.analysis.cache.daily import Supposed, conclude  # noqa: PLC0415
+    from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay  # noqa: PLC0415
+    from otel_ratelimit.analysis.days import local_day  # noqa: PLC0415
+    from otel_ratelimit.query_records import QueryRow, QueryTemplate  # noqa: PLC0415
+
+    supposed = {
+        "currency": "USD",
+        "value_of_saved_ms": 0.0,
+        "value_of_database_second": 0.0,
+        "lookup_ms": 0.5,
+        "store_ms": 0.5,
+        "stale_budget": 0.01,
+        "reserve": 0.25,
+    }
+
+    def row(ts: float, key: int, template: QueryTemplate, duration_us: int = 10_000) -> QueryRow:
+        return QueryRow(
+            ts=ts,
+            template=template,
+            key=key.to_bytes(8, "big") + bytes(8),
+            n=1,
+            sample_rate=1.0,
+            tier="cold",
+            duration_us=duration_us,
+            rows=1,
+            result_bytes=1_000,
+            endpoint=None,
+            trace_id=None,
+            database="shop",
+            in_txn=False,
+            status="ok",
+            buckets=None,
+        )
+
+    @cache
+    def make(
+        day: date, zone: Any = UTC, *, busy: bool = True, query: str = "", prices: Any = PRICES, **given: Any
+    ) -> Any:
+        job = QueryTemplate(
+            -(2**62),
+            query or "SELECT * FROM jobs WHERE id = ?",
+            "select",
+            ("jobs",),
+            is_write=False,
+            volatile=False,
+        )
+        user = QueryTemplate(12, "SELECT * FROM users", "select", ("users",), is_write=False, volatile=False)
+        write = QueryTemplate(
+            13, "UPDATE users SET x = ?", "update", ("users",), is_write=True, volatile=False
+        )
+        period = local_day(day, zone)
+        start = period.start.timestamp()
+        rows = [row(start + 60 + 20 * at, at % 5, job) for at in range(600)]
+        rows += [row(start + 30 * at, 1_000 + at, user, 2_000) for at in range(40)]
+        rows += [row(start + 600 * at, 5_000 + at, write) for at in range(10)]
+        return conclude(
+            analyze_cache_potential(QueryRowsDay(period, rows if busy else []), ttls=(60, 600, 3_600)),
+            day=day,
+            zone=zone,
+            supposed=Supposed(**{**supposed, **given}),
+            prices=prices,
+        )
+
+    return make

@@ -8,6 +8,7 @@ valid token gets through.
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import flask
 import psycopg2
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from werkzeug.serving import make_server
 
 from otel_ratelimit import RateLimit
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.web.api import URL_PREFIX
 from otel_ratelimit.web.api.blueprint import all_endpoints
 from otel_ratelimit.web.api.openapi import document
@@ -56,8 +59,8 @@ def module_database(postgres, migrated_template):
 
 
 @pytest.fixture(scope="module")
-def server(module_database, tmp_path_factory):
-    """The URL of an application with limits, analytics and the API."""
+def server(module_database, cache_report, tmp_path_factory):
+    """The URL of an application with limits, analytics, reports of two days and the API."""
     app = flask.Flask("shop")
     app.add_url_rule("/jobs/<int:number>", "jobs", lambda number: "ok")
     app.add_url_rule("/keyed", "keyed", lambda: "ok", methods=["GET", "POST"])
@@ -74,6 +77,11 @@ def server(module_database, tmp_path_factory):
     for _ in range(12):
         app.test_client().get("/keyed", headers={"X-Api-Key": "one"})
     assert limited.analytics.recorder.flush()
+    reports = Database(module_database)
+    for back, busy in ((2, False), (1, True)):
+        day = datetime.now(UTC).date() - timedelta(days=back)
+        PostgresCacheReports(reports).save(cache_report(day, busy=busy, value_of_saved_ms=0.01))
+    reports.close()
     served = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=served.serve_forever, args=(0.02,))
     thread.start()

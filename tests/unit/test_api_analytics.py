@@ -64,6 +64,7 @@ def ask(reader):
         cleanup=lambda: None,
         recorder=lambda: None,
         reader=reader,
+        cache_reports=None,
         read_tokens=(TOKEN,),
     )
     app = flask.Flask(__name__)

@@ -30,6 +30,7 @@ def services():
         cleanup=CleanupTally(lambda: 0.0).totals,
         recorder=lambda: None,
         reader=None,
+        cache_reports=None,
         read_tokens=(TOKEN,),
     )
 
@@ -136,6 +137,7 @@ def test_every_operation_needs_a_token_and_describes_its_problems(document):
         ("/metrics", 200, "MetricsAnswer"),
         ("/metrics?x=1", 400, "ParameterProblem"),
         ("/analytics", 503, "ProblemAnswer"),
+        ("/cache-analysis", 503, "ProblemAnswer"),
     ],
 )
 def test_answers_are_as_described(client, document, path, status, model):

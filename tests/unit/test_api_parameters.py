@@ -7,6 +7,7 @@ import pytest
 from otel_ratelimit.web.api.parameters import (
     MOST_QUERY_BYTES,
     AnalyticsParameters,
+    CacheAnalysisParameters,
     NoParameters,
     StatusParameters,
     parse,
@@ -28,6 +29,7 @@ def test_an_empty_query_is_all_defaults():
     assert asked.max_rejected_share == 0.01
     assert asked.endpoint is None
     assert asked.service is None
+    assert parse(CacheAnalysisParameters, b"").date_range == "30d"
 
 
 def test_values_are_read_as_forms_write_them():

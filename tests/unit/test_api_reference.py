@@ -22,7 +22,7 @@ def section(endpoint):
 
 
 def test_the_table_lists_every_endpoint_with_its_token():
-    rows = re.findall(r"^\| `(\w+ /[\w.]+)` \| (\w+) \|", PAGE, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+ /[\w.-]+)` \| (\w+) \|", PAGE, flags=re.MULTILINE)
     assert rows == [(f"{endpoint.method} {endpoint.path}", endpoint.access) for endpoint in all_endpoints()]
 
 

@@ -17,7 +17,7 @@ from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.api import ApiServices, api_blueprint
 
 READ, OTHER_READ, ADMIN = "read-token-of-someone", "read-token-of-another", "token-of-the-administrator"
-PATHS = ["/metrics", "/analytics", "/status?path=/&ip=192.0.2.7", "/openapi.json"]
+PATHS = ["/metrics", "/analytics", "/cache-analysis", "/status?path=/&ip=192.0.2.7", "/openapi.json"]
 
 
 class NoEnforcement:
@@ -48,6 +48,7 @@ def services():
         cleanup=lambda: None,
         recorder=lambda: None,
         reader=None,
+        cache_reports=None,
         read_tokens=(READ, OTHER_READ),
         admin_tokens=(ADMIN,),
     )

@@ -3,8 +3,8 @@
 blueprint   routes, and one way for every request: services, authentication, parameters, answer
 auth        who may ask
 parameters  from a query string to a model
-metrics, analytics, status   one module for each question
-models      the answers
+metrics, analytics, cache_analysis, status   one module for each question
+models, cache_models   the answers
 problems    the answers when there is none (RFC 9457)
 openapi     the description, from the same table of endpoints and models
 services    what all of it is joined to

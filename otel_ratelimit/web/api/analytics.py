@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from math import ceil
 from typing import Final
 
 from otel_ratelimit.analysis.hits import hit_rates, overall_hit_rate
-from otel_ratelimit.analysis.periods import EXAMPLES, parse_date_range
 from otel_ratelimit.analysis.recommend import recommend_limits
 from otel_ratelimit.analysis.room import breathing_room
 from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope
@@ -21,8 +19,8 @@ from otel_ratelimit.web.api.models import (
     ViolationGroupAnswer,
     ViolationsAnswer,
 )
-from otel_ratelimit.web.api.parameters import AnalyticsParameters
-from otel_ratelimit.web.api.problems import ParameterError, bad_parameters, unavailable
+from otel_ratelimit.web.api.parameters import AnalyticsParameters, period_asked
+from otel_ratelimit.web.api.problems import analytics_are_off
 from otel_ratelimit.web.api.services import ApiServices
 
 TOP: Final = 10
@@ -35,10 +33,10 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
         ProblemError: the period is none, or analytics are off.
         DatabaseError: the figures cannot be read now.
     """
-    period = _period(asked.date_range, services.clock())
+    period = period_asked(asked.date_range, services.clock())
     reader = services.reader
     if reader is None:
-        raise unavailable("Analytics are off: set OTEL_RATELIMIT_DATABASE_URL to a PostgreSQL.")
+        raise analytics_are_off()
     scope = Scope(asked.endpoint, asked.service)
     totals = reader.requests(period, scope)
     uses = reader.limits(period, scope)
@@ -57,16 +55,6 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
         breathing_room=[BreathingRoomAnswer.model_validate(room) for room in breathing_room(uses)],
         recommendations=[RecommendationAnswer.model_validate(found) for found in recommendations],
     )
-
-
-def _period(text: str, now: float) -> Period:
-    try:
-        return parse_date_range(text, datetime.fromtimestamp(now, UTC))
-    except (ValueError, OverflowError) as wrong:
-        # Overflow: a time in the first or last hours of the calendar, with an offset that leads out of it.
-        what, _, instead = str(wrong).partition("; ")
-        error = ParameterError(parameter="date_range", what=what, instead=instead or EXAMPLES)
-        raise bad_parameters([error]) from None
 
 
 def _violations(

@@ -9,10 +9,13 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 from otel_ratelimit.web.api.analytics import analytics
+from otel_ratelimit.web.api.cache_analysis import cache_analysis
+from otel_ratelimit.web.api.cache_models import CacheAnalysisAnswer
 from otel_ratelimit.web.api.metrics import metrics
 from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer, ResetAnswer, StatusAnswer
 from otel_ratelimit.web.api.parameters import (
     AnalyticsParameters,
+    CacheAnalysisParameters,
     NoParameters,
     Parameters,
     StatusParameters,
@@ -71,6 +74,22 @@ ENDPOINTS: Final = (
         parameters=AnalyticsParameters,
         answer=AnalyticsAnswer,
         handle=analytics,
+        unavailable="Analytics are off, or their database cannot be used now.",
+    ),
+    Endpoint(
+        name="cache_analysis",
+        method="GET",
+        path="/cache-analysis",
+        access="read",
+        summary="Would a cache before the database pay?",
+        description=(
+            "The latest analysis of a day's queries within the period: which repeat, what a cache would have"
+            " answered by time to live, how much memory it takes, what it would cost and bring, and for which"
+            " queries; the trend over the days; and both as series for charts."
+        ),
+        parameters=CacheAnalysisParameters,
+        answer=CacheAnalysisAnswer,
+        handle=cache_analysis,
         unavailable="Analytics are off, or their database cannot be used now.",
     ),
     Endpoint(

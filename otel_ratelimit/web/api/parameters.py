@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -21,8 +22,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from otel_ratelimit.analysis.periods import EXAMPLES, parse_date_range
 from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE
-from otel_ratelimit.analysis.rows import GroupBy
+from otel_ratelimit.analysis.rows import GroupBy, Period
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.plans import KNOWN_METHODS
 
@@ -36,6 +38,10 @@ _DECIMAL: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,320})?([eE][+-]?[0-9]{1,3})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _NO_CONTROL: Final = r"^[^\x00-\x1f\x7f]+$"
 _SHOWN_CHARACTERS: Final = 60
+_PERIOD: Final = (
+    "The period: one that ends now (`30m`, `24h`, `7d`), a day (`2026-01-31`), or from one date or time to"
+    " another (`2026-01-01/2026-01-31`); of two dates the last is included. UTC, 366 days at most."
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -63,6 +69,16 @@ Method: TypeAlias = Annotated[
     Field(pattern=f"^({'|'.join(sorted(KNOWN_METHODS))})$"),
     WithJsonSchema({"type": "string", "enum": sorted(KNOWN_METHODS)}),
 ]
+DateRange: TypeAlias = Annotated[
+    str,
+    Field(
+        description=_PERIOD,
+        max_length=100,
+        examples=["24h", "7d", "2026-01-01/2026-01-31"],
+        json_schema_extra={"format": "date-range"},
+    ),
+]
+"""Read by `period_asked`."""
 
 
 class Parameters(BaseModel):
@@ -78,17 +94,7 @@ class NoParameters(Parameters):
 class AnalyticsParameters(Parameters):
     """What analytics are asked for."""
 
-    date_range: str = Field(
-        default="24h",
-        description=(
-            "The period: one that ends now (`30m`, `24h`, `7d`), a day (`2026-01-31`), or from one date or"
-            " time to another (`2026-01-01/2026-01-31`); of two dates the last is included. UTC, 366 days"
-            " at most."
-        ),
-        max_length=100,
-        examples=["24h", "7d", "2026-01-01/2026-01-31"],
-        json_schema_extra={"format": "date-range"},
-    )
+    date_range: DateRange = "24h"
     endpoint: str | None = Field(
         default=None,
         description="Only this route template, as in `violations.groups`.",
@@ -119,6 +125,21 @@ class AnalyticsParameters(Parameters):
         pattern=_NO_CONTROL,
         examples=["jobs-api"],
     )
+
+
+class CacheAnalysisParameters(Parameters):
+    """Of which days the reports are asked for."""
+
+    date_range: Annotated[
+        DateRange,
+        Field(
+            description=(
+                f"{_PERIOD} Every date that the period touches counts, and the report of a date is that of"
+                " the day which has it in the report's own time zone."
+            ),
+            examples=["30d", "7d", "2026-01-01/2026-01-31"],
+        ),
+    ] = "30d"
 
 
 class StatusParameters(Parameters):
@@ -196,6 +217,25 @@ def parse(model: type[Model], query: bytes) -> Model:
         if not errors:
             return parsed
     raise bad_parameters(errors)
+
+
+def period_asked(date_range: str, now: float) -> Period:
+    """The period of a `DateRange`.
+
+    Args:
+        date_range: as it was asked for.
+        now: Unix time in seconds.
+
+    Raises:
+        ProblemError: 400, it is none.
+    """
+    try:
+        return parse_date_range(date_range, datetime.fromtimestamp(now, UTC))
+    except (ValueError, OverflowError) as wrong:
+        # Overflow: a time in the first or last hours of the calendar, with an offset that leads out of it.
+        what, _, instead = str(wrong).partition("; ")
+        error = ParameterError(parameter="date_range", what=what, instead=instead or EXAMPLES)
+        raise bad_parameters([error]) from None
 
 
 def _values(model: type[BaseModel], query: bytes) -> tuple[dict[str, str], list[ParameterError]]:

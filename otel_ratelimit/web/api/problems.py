@@ -90,6 +90,11 @@ def unavailable(detail: str, retry_seconds: float | None = None) -> ProblemError
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
+def analytics_are_off() -> ProblemError:
+    """503 where no database is named; waiting does not help."""
+    return unavailable("Analytics are off: set OTEL_RATELIMIT_DATABASE_URL to a PostgreSQL.")
+
+
 def problem_response(problem: ProblemError) -> Response:
     """The response that says so."""
     status, title = problem.status, problem.status.phrase

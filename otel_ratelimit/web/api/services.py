@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from otel_ratelimit.analysis.cache.history import CacheReportReader
 from otel_ratelimit.analysis.rows import AnalyticsReader
 from otel_ratelimit.events import CleanupReport, Clock, CounterStore, StorageSnapshot
 from otel_ratelimit.recorder import RecorderState
@@ -80,6 +81,8 @@ class ApiServices:
     recorder: Callable[[], RecorderState | None]
     """None where analytics are off."""
     reader: AnalyticsReader | None
+    """None where analytics are off."""
+    cache_reports: CacheReportReader | None
     """None where analytics are off."""
     read_tokens: tuple[str, ...] = field(default=(), repr=False)
     admin_tokens: tuple[str, ...] = field(default=(), repr=False)

@@ -1,0 +1,191 @@
+"""`GET /cache-analysis`: whether a cache before the database would pay, day by day, and for which queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from otel_ratelimit.analysis.cache.cost import CostBenefit
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport, Supposed
+from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
+from otel_ratelimit.analysis.cache.result import Advice, CacheAnalysis, TemplateResult
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.web.api.cache_models import (
+    AtTtlAnswer,
+    BarsAnswer,
+    CacheAnalysisAnswer,
+    ChartsAnswer,
+    CostBenefitAnswer,
+    DayInBriefAnswer,
+    DaysAnswer,
+    HitPotentialPoint,
+    NotCacheableAnswer,
+    PlanAnswer,
+    PriceAnswer,
+    PricedAnswer,
+    QueriesAnswer,
+    ReportAnswer,
+    SampleAnswer,
+    SupposedAnswer,
+    SurfaceAnswer,
+    TemplateAnswer,
+    WholeDayAnswer,
+)
+from otel_ratelimit.web.api.parameters import CacheAnalysisParameters, period_asked
+from otel_ratelimit.web.api.problems import analytics_are_off
+from otel_ratelimit.web.api.services import ApiServices
+
+BENEFIT: Final = "monthly benefit"
+MOST_LABEL_CHARACTERS: Final = 60
+_NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
+
+
+def cache_analysis(services: ApiServices, asked: CacheAnalysisParameters) -> CacheAnalysisAnswer:
+    """The last report of the period's days, and the trend over them.
+
+    Raises:
+        ProblemError: the period is none, or analytics are off.
+        DatabaseError: the reports cannot be read now.
+    """
+    days = _days(period_asked(asked.date_range, services.clock()))
+    reports = services.cache_reports
+    if reports is None:
+        raise analytics_are_off()
+    stored = reports.latest(days.first, days.last)
+    trend = reports.trend(days.first, days.last)
+    return CacheAnalysisAnswer(
+        period=days,
+        latest=_latest(stored) if stored is not None else None,
+        trend=[DayInBriefAnswer.model_validate(day) for day in trend],
+        charts=_charts(stored.report if stored is not None else None, trend),
+    )
+
+
+def _days(period: Period) -> DaysAnswer:
+    return DaysAnswer(first=period.start.date(), last=(period.end - timedelta.resolution).date())
+
+
+def _latest(stored: StoredReport) -> ReportAnswer:
+    report = stored.report
+    analysis, cost = report.analysis, report.cost
+    return ReportAnswer(
+        date=report.analysis_date,
+        time_zone=report.time_zone,
+        period=WholeDayAnswer(start=analysis.period_start, end=analysis.period_end),
+        made_at=stored.made_at,
+        currency=report.supposed.currency,
+        engine=analysis.engine,
+        worthwhile=report.worthwhile,
+        certainty=cost.certainty,
+        reason=report.reason,
+        queries=_queries(analysis),
+        plan=_plan(analysis),
+        cost_benefit=_cost_benefit(cost, report.supposed),
+        by_ttl=[AtTtlAnswer.model_validate(at) for at in analysis.by_ttl],
+        most_repeated=_templates(analysis.most_repeated),
+        most_worth=_templates(analysis.most_worth),
+        not_cacheable=[NotCacheableAnswer.model_validate(each) for each in analysis.not_cacheable],
+        surface=SurfaceAnswer.model_validate(analysis.surface) if analysis.surface is not None else None,
+        sample=SampleAnswer.model_validate(analysis.sample),
+        supposed=SupposedAnswer.model_validate(report.supposed),
+    )
+
+
+def _queries(analysis: CacheAnalysis) -> QueriesAnswer:
+    executions, duplicates = _whole(analysis)
+    return QueriesAnswer(
+        total=analysis.all_executions,
+        database_ms=analysis.database_ms,
+        cacheable=executions,
+        unique=executions - duplicates,
+        duplicates=duplicates,
+        duplicate_percentage=analysis.duplicate_percentage,
+    )
+
+
+def _whole(found: CacheAnalysis | TemplateResult) -> tuple[int, int]:
+    """Executions and duplicates, rounded so that the unique ones are what is between them."""
+    executions = round(found.executions)
+    return executions, max(executions - round(found.unique), 0)
+
+
+def _plan(analysis: CacheAnalysis) -> PlanAnswer | None:
+    if analysis.plan is None:
+        return None
+    return PlanAnswer.model_validate({**_advised(analysis.plan), "templates": analysis.planned_templates})
+
+
+def _advised(advice: Advice) -> dict[str, Any]:
+    """The fields of an `AdviceAnswer`."""
+    at = AtTtlAnswer.model_validate(advice.at).model_dump()
+    return {**at, "invalidate": advice.invalidate, "reason": advice.reason}
+
+
+def _templates(found: Sequence[TemplateResult]) -> list[TemplateAnswer]:
+    return [TemplateAnswer.model_validate(_described(template)) for template in found]
+
+
+def _described(template: TemplateResult) -> dict[str, Any]:
+    """The fields of a `TemplateAnswer`; the hit ratio by TTL is that of all together only."""
+    executions, duplicates = _whole(template)
+    return {
+        **template.model_dump(exclude={"by_ttl"}),
+        "executions": executions,
+        "unique": executions - duplicates,
+        "duplicates": duplicates,
+        "advice": _advised(template.advice) if template.advice is not None else None,
+    }
+
+
+def _cost_benefit(cost: CostBenefit, supposed: Supposed) -> CostBenefitAnswer:
+    return CostBenefitAnswer(
+        monthly_cost=cost.monthly_cost,
+        monthly_benefit=cost.monthly_benefit,
+        by_price=[PricedAnswer(name=name, monthly_cost=money) for name, money in cost.by_price],
+        cheapest=PriceAnswer.model_validate(cost.price) if cost.by_price else None,
+        load_reduction=cost.load_reduction,
+        break_even_executions_a_day=cost.break_even_executions_a_day,
+        latency_saved_ms_a_day=cost.latency_saved_ms_a_day,
+        value_of_saved_ms=supposed.value_of_saved_ms,
+        value_of_database_second=supposed.value_of_database_second,
+    )
+
+
+def _charts(report: DailyCacheReport | None, trend: Iterable[DayInBrief]) -> ChartsAnswer:
+    return ChartsAnswer(
+        hit_potential=[
+            HitPotentialPoint(
+                date=day.analysis_date,
+                hit_potential=day.hit_potential,
+                duplicate_share=day.duplicate_percentage / 100.0,
+            )
+            for day in trend
+        ],
+        top_queries=_top_queries(report.analysis.most_worth) if report is not None else _NOTHING,
+        cost_comparison=_cost_comparison(report) if report is not None else _NOTHING,
+    )
+
+
+def _top_queries(templates: Iterable[TemplateResult]) -> BarsAnswer:
+    bars = [
+        (_label(template.template), template.advice.at.latency_saved_ms)
+        for template in templates
+        if template.advice is not None
+    ]
+    return _bars("ms a day", bars)
+
+
+def _label(query: str) -> str:
+    """On one line that fits beside a bar."""
+    line = " ".join(query.split())
+    return line if len(line) <= MOST_LABEL_CHARACTERS else f"{line[: MOST_LABEL_CHARACTERS - 1]}…"
+
+
+def _cost_comparison(report: DailyCacheReport) -> BarsAnswer:
+    bars = [*report.cost.by_price, (BENEFIT, report.cost.monthly_benefit)]
+    return _bars(f"{report.supposed.currency} a month", bars)
+
+
+def _bars(unit: str, bars: Sequence[tuple[str, float]]) -> BarsAnswer:
+    return BarsAnswer(unit=unit, labels=[label for label, _ in bars], values=[value for _, value in bars])

@@ -1,0 +1,307 @@
+"""The answer of `GET /cache-analysis`; the OpenAPI document describes it from here.
+
+Shares are 0 to 1, percentages 0 to 100, sizes bytes, times milliseconds, moments ISO 8601 in UTC. Executions,
+keys and bytes are estimates from a sample, rounded. All money is in `latest.currency`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from math import inf, isfinite
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+
+from otel_ratelimit.analysis.cache.cost import Certainty, Kind
+from otel_ratelimit.analysis.cache.result import ReasonName
+from otel_ratelimit.web.api.models import Answer, Count
+
+Day: TypeAlias = date
+"""Where a field is named `date`."""
+Moment: TypeAlias = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
+"""The database answers in the time zone of its own settings."""
+Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _at_most(most: float) -> BeforeValidator:
+    """What lies between 0 and `most`: sums of many parts may lead out of it by their last digit."""
+
+    def clamped(value: object) -> object:
+        # What is no finite number is left to be refused.
+        return min(max(value, 0.0), most) if isinstance(value, float) and isfinite(value) else value
+
+    return BeforeValidator(clamped)
+
+
+def _rounded(value: object) -> object:
+    return max(round(value), 0) if isinstance(value, float) and isfinite(value) else value
+
+
+Amount: TypeAlias = Annotated[Number, Field(ge=0.0), _at_most(inf)]
+Share: TypeAlias = Annotated[Number, Field(ge=0.0, le=1.0), _at_most(1.0)]
+Percentage: TypeAlias = Annotated[Number, Field(ge=0.0, le=100.0), _at_most(100.0)]
+Estimate: TypeAlias = Annotated[Count, BeforeValidator(_rounded)]
+"""A whole number, reckoned in fractions."""
+
+
+class DaysAnswer(Answer):
+    """The dates asked for, both included."""
+
+    first: Day
+    last: Day
+
+
+class AtTtlAnswer(Answer):
+    """A cache with one time to live."""
+
+    ttl_seconds: Amount
+    asked: Estimate = Field(description="Executions of the day that go through it.")
+    hits: Estimate = Field(description="Those of them that it would have answered.")
+    hit_ratio: Share = Field(description="Share of executions that it would have answered.")
+    hit_ratio_low: Share = Field(
+        description="Lower end of an interval that holds the true one 95 times in 100."
+    )
+    hit_ratio_high: Share = Field(description="Upper end.")
+    hit_ratio_dropped: Share = Field(
+        description="What is left of it at least if writes drop what was cached: all of the table written."
+    )
+    hit_ratio_dropped_by_row: Share = Field(
+        description="What is left of it at most: one entry of each template."
+    )
+    stale_by_table: Share = Field(
+        description="Share of the hits older than a write to one of their tables, at most."
+    )
+    stale_by_row: Share = Field(
+        description="The same if each write concerned one key of each template, any as likely as the others."
+    )
+    peak_keys: Estimate = Field(description="Entries when they take the most memory.")
+    memory_bytes: Estimate = Field(
+        validation_alias=AliasChoices("memory_bytes", "peak_bytes"),
+        description="Memory of the engine for them then, its hash tables included.",
+    )
+    latency_saved_ms: Number = Field(
+        description="Over the day; negative where asking the cache takes longer than its hits save."
+    )
+    database_saved_ms: Amount = Field(
+        description="Time over the day for which the database would not have been busy."
+    )
+
+
+class AdviceAnswer(AtTtlAnswer):
+    """How to cache. `hit_ratio` is as advised: with invalidation or without."""
+
+    invalidate: bool = Field(
+        description="Whether writes must drop what was cached of their tables; else the TTL alone will do."
+    )
+    reason: str
+
+
+class PlanAnswer(AdviceAnswer):
+    """One cache for all templates that are worth it, with one TTL. Ratios are of all cacheable executions."""
+
+    templates: Count = Field(description="How many those are.")
+
+
+class TemplateAnswer(Answer):
+    """One query, without its values, in one database."""
+
+    template_hash: str = Field(
+        description="Decimal; a number of 64 bits does not survive JavaScript.", pattern="^-?[0-9]+$"
+    )
+    query: str = Field(validation_alias=AliasChoices("query", "template"))
+    database: str
+    tables: list[str] = Field(description="That it reads.")
+    executions: Count = Field(description="That a cache could have answered.")
+    unique: Count = Field(description="Different ones among them.")
+    duplicates: Count = Field(description="Those that had been asked before on that day.")
+    mean_duration_ms: Amount
+    mean_result_bytes: Amount
+    writes: Count = Field(description="Statements that wrote one of its tables.")
+    has_own_share: bool = Field(
+        description="False: too few of its keys were sampled, and it is taken to behave like others."
+    )
+    advice: AdviceAnswer | None = Field(
+        description=(
+            "How to cache it by itself, its memory being its part when all templates together take the most;"
+            " null where that does not pay."
+        )
+    )
+    not_worth: str = Field(description="Why, where there is no advice; else empty.")
+
+
+class NotCacheableAnswer(Answer):
+    """Executions that no cache can answer, for one reason."""
+
+    reason: ReasonName
+    executions: Estimate
+    share: Share = Field(description="Of all executions.")
+    example: str = Field(description="The query, without its values, with the most of them.")
+
+
+class QueriesAnswer(Answer):
+    """The executions of the day."""
+
+    total: Count = Field(description="Of every kind, as counted.")
+    database_ms: Amount = Field(description="Time that all of them took in the database.")
+    cacheable: Count = Field(description="Those that a cache could answer.")
+    unique: Count = Field(description="Different ones among those.")
+    duplicates: Count = Field(description="Those that had been asked before on that day.")
+    duplicate_percentage: Percentage = Field(description="Duplicates of the cacheable.")
+
+
+class PriceAnswer(Answer):
+    """One way to have a cache."""
+
+    name: str
+    kind: Kind
+    as_of: Day | None = Field(description="When this was the price; null if that is not known.")
+
+
+class PricedAnswer(Answer):
+    """What one way to have the cache would cost."""
+
+    name: str
+    monthly_cost: Number
+
+
+class CostBenefitAnswer(Answer):
+    """What the planned cache would cost, and bring."""
+
+    monthly_cost: Number = Field(description="With the cheapest price; 0 where there is no plan.")
+    monthly_benefit: Number = Field(description="0 where no value is set.")
+    by_price: list[PricedAnswer] = Field(
+        description="With each price, the cheapest first; empty where there is no plan."
+    )
+    cheapest: PriceAnswer | None = Field(description="Null where there is no plan.")
+    load_reduction: Share = Field(description="Share of the database's time that would be saved.")
+    break_even_executions_a_day: Amount | None = Field(
+        description="From as many it pays, if they are like these; null: never, or no value is set."
+    )
+    latency_saved_ms_a_day: Number = Field(description="Negative where a cache would cost time.")
+    value_of_saved_ms: Amount = Field(
+        description="Money that a millisecond less is worth, as supposed; 0 where none is set."
+    )
+    value_of_database_second: Amount = Field(
+        description="Money that a second of the database is worth, as supposed; 0 where none is set."
+    )
+
+
+class SurfaceAnswer(Answer):
+    """Hit ratio of a cache whose memory is limited, if everything goes through it."""
+
+    ttl_seconds: list[Amount] = Field(description="Of each row.")
+    memory_bytes: list[Estimate] = Field(description="Of each column.")
+    hit_ratio: list[list[Share]]
+
+
+class SampleAnswer(Answer):
+    """What the figures rest on."""
+
+    rows: Count = Field(description="Of the query log.")
+    hot_keys: Count = Field(description="Questions asked so often that all of their executions were kept.")
+    lowest_rate: Share = Field(description="The lowest share of the other questions that was kept.")
+    dropped: Count = Field(description="Executions that were to be kept and found no room.")
+
+
+class SupposedAnswer(Answer):
+    """What was supposed of the cache, and of what it is worth; from the policy file."""
+
+    currency: str = Field(description="ISO 4217.", examples=["USD"])
+    value_of_saved_ms: Amount = Field(description="Money; 0 where none is set.")
+    value_of_database_second: Amount = Field(description="Money; 0 where none is set.")
+    lookup_ms: Amount = Field(description="To ask the cache and read its answer.")
+    store_ms: Amount = Field(description="To put a result into the cache.")
+    stale_budget: Share = Field(description="Share of the answers that may be older than a write.")
+    reserve: Share = Field(description="Share of memory that stays free.")
+
+
+class WholeDayAnswer(Answer):
+    """From midnight to midnight in the report's time zone: 23 or 25 hours where clocks are changed."""
+
+    start: Moment
+    end: Moment
+
+
+class ReportAnswer(Answer):
+    """The analysis of one day."""
+
+    date: Day
+    time_zone: str = Field(description="In which it is that day.", examples=["Europe/Berlin"])
+    period: WholeDayAnswer
+    made_at: Moment
+    currency: str = Field(description="Of all money; ISO 4217.", examples=["USD"])
+    engine: Literal["redis", "valkey"] = Field(description="Whose memory is reckoned with.")
+    worthwhile: bool = Field(description="Whether a cache would pay.")
+    certainty: Certainty = Field(
+        description=(
+            "`certain`: at both ends of the interval; `likely`: in its middle; `open`: by a rule of thumb,"
+            " since no value is set for saved time."
+        )
+    )
+    reason: str = Field(description="Why, in a sentence.")
+    queries: QueriesAnswer
+    plan: PlanAnswer | None = Field(description="Null where a cache would save time for no query.")
+    cost_benefit: CostBenefitAnswer
+    by_ttl: list[AtTtlAnswer] = Field(
+        description="If everything cacheable went through the cache and writes dropped nothing."
+    )
+    most_repeated: list[TemplateAnswer] = Field(description="The ten with the most duplicates.")
+    most_worth: list[TemplateAnswer] = Field(
+        description="The ten to cache first, by latency saved, each with a TTL of its own."
+    )
+    not_cacheable: list[NotCacheableAnswer] = Field(description="The most first.")
+    surface: SurfaceAnswer | None = Field(description="Null where everything takes next to no memory.")
+    sample: SampleAnswer
+    supposed: SupposedAnswer
+
+
+class DayInBriefAnswer(Answer):
+    """One day of the trend."""
+
+    date: Day = Field(validation_alias=AliasChoices("date", "analysis_date"))
+    total_queries: Count = Field(description="That a cache could answer.")
+    unique_queries: Count = Field(description="Different ones among them.")
+    duplicate_queries: Count = Field(description="Those that had been asked before on that day.")
+    duplicate_percentage: Percentage
+    hit_potential: Share = Field(description="Share that the planned cache would have answered.")
+    recommended_ttl_seconds: Amount | None = Field(description="Null where a cache saves no time.")
+    estimated_memory_bytes: Count
+    latency_saved_ms: Number
+    monthly_cost: Number
+    worthwhile: bool
+    currency: str = Field(description="Of that day's money; ISO 4217.")
+
+
+class HitPotentialPoint(Answer):
+    """One day of a chart over time."""
+
+    date: Day
+    hit_potential: Share
+    duplicate_share: Share = Field(description="What an endless cache would have answered.")
+
+
+class BarsAnswer(Answer):
+    """A bar chart: one label, one value."""
+
+    unit: str = Field(description="Of the values; empty where there are none.", examples=["ms a day"])
+    labels: list[str]
+    values: list[Number]
+
+
+class ChartsAnswer(Answer):
+    """The same figures, arranged for charts."""
+
+    hit_potential: list[HitPotentialPoint] = Field(description="By day, as in `trend`.")
+    top_queries: BarsAnswer = Field(
+        description="Latency saved by each of `latest.most_worth`; labels are the queries, shortened."
+    )
+    cost_comparison: BarsAnswer = Field(description="Monthly cost with each price, and the benefit last.")
+
+
+class CacheAnalysisAnswer(Answer):
+    """What a cache before the database would bring: the latest analysis, and the trend."""
+
+    period: DaysAnswer
+    latest: ReportAnswer | None = Field(description="The last of the days asked for; null if there is none.")
+    trend: list[DayInBriefAnswer] = Field(description="The days that have a report, the earliest first.")
+    charts: ChartsAnswer
