@@ -80,14 +80,15 @@ class Adviser:
 
     def plan(self) -> Planned:
         """Those templates for which it pays, with the TTL that suits them best together."""
-        invalidate = self._invalidating > CLEARLY_MORE * self._alone
-        best = np.where(invalidate, self._invalidating, self._alone)
+        # Each template in the way that its own advice takes, whatever the TTL is that suits all.
+        invalidate = np.array([self._drops(each) for each in range(len(self._templates))], dtype=np.bool_)
+        best = np.where(invalidate[:, None], self._invalidating, self._alone)
         together = np.maximum(best, 0.0).sum(axis=0)
         place = shortest(together)
         if place is None:
             return Planned(None, 0)
         chosen = best[:, place] > 0.0
-        dropping = chosen & invalidate[:, place] & (self._writes > 0)
+        dropping = chosen & invalidate
         at = self._at(place, chosen, dropping)
         of_all = float(self._found.executions.sum())
         asked = float(self._found.executions[chosen].sum())
@@ -140,17 +141,22 @@ class Adviser:
         return everything
 
     def _advice(self, template: int) -> tuple[Advice | None, str]:
-        alone = shortest(self._alone[template])
-        dropping = shortest(self._invalidating[template])
-        if dropping is not None and self._writes[template]:
-            best = 0.0 if alone is None else self._alone[template, alone]
-            if self._invalidating[template, dropping] > CLEARLY_MORE * best:
-                at = self._one(dropping, template, invalidate=True)
-                return Advice(invalidate=True, at=at, reason=self._why_invalidate(template)), ""
-        if alone is None:
+        invalidate = self._drops(template)
+        place = shortest((self._invalidating if invalidate else self._alone)[template])
+        if place is None:
             return None, self._why_not(template)
-        at = self._one(alone, template, invalidate=False)
+        if invalidate:
+            at = self._one(place, template, invalidate=True)
+            return Advice(invalidate=True, at=at, reason=self._why_invalidate(template)), ""
+        at = self._one(place, template, invalidate=False)
         return Advice(invalidate=False, at=at, reason=self._why_alone(template, at)), ""
+
+    def _drops(self, template: int) -> bool:
+        """Whether writes are to drop what was cached of it: that brings clearly more than a TTL alone."""
+        alone, dropping = (
+            float(worth[template].max(initial=0.0)) for worth in (self._alone, self._invalidating)
+        )
+        return bool(self._writes[template]) and dropping > CLEARLY_MORE * alone
 
     def _why_alone(self, template: int, at: AtTtl) -> str:
         if not self._writes[template]:

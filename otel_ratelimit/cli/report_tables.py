@@ -1,0 +1,1 @@
+def print_report(report, trend): print("table")

@@ -1,0 +1,1 @@
+def page(report, trend): return "<p>html</p>"

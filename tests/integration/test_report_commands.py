@@ -1,0 +1,278 @@
+"""`otel-ratelimit report ...` and `scheduler` as an operator types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+from psycopg2 import extensions
+
+from otel_ratelimit.cli import main
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
+from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
+
+VARIABLE = "OTEL_RATELIMIT_DATABASE_URL"
+JOB = QueryTemplate(
+    11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
+)
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+"""A run over midnight would have other days; the ones before it stay in the past all the same."""
+COMMAND = (sys.executable, "-c", "from otel_ratelimit.cli import main; main()")
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run `otel-ratelimit` in an empty folder, with no variables but those given."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+
+    def invoke(*arguments, **variables):
+        return CliRunner().invoke(main, arguments, env=variables)
+
+    return invoke
+
+
+def record(url, days_ago, executions=600):
+    start = TODAY - timedelta(days=days_ago)
+    moments = [start + place * timedelta(seconds=30) for place in range(executions)]
+    rows = [
+        QueryRow(
+            ts=at.timestamp(),
+            template=JOB,
+            key=bytes([place % 3] * 16),
+            n=1,
+            sample_rate=1.0,
+            tier="cold",
+            duration_us=20_000,
+            rows=1,
+            result_bytes=400,
+            endpoint="/a",
+            trace_id=None,
+            database="shop",
+            in_txn=False,
+            status="ok",
+            buckets=None,
+        )
+        for place, at in enumerate(moments)
+    ]
+    totals = [TemplateTotal(int(at.timestamp()) // 60 * 60, JOB, "shop", 1, 0, 0) for at in moments]
+    with closing(Database(url)) as database:
+        PostgresQueryWriter(database, TODAY.timestamp).write(
+            QueryBatch(uuid4(), "one", tuple(rows), tuple(totals), (), ())
+        )
+
+
+def day(days_ago):
+    return (TODAY - timedelta(days=days_ago)).date().isoformat()
+
+
+def query(url, statement):
+    with closing(extensions.connection(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+def test_a_day_is_reported_on_and_shown(run, database, tmp_path):
+    named = {VARIABLE: database}
+    nothing = run("report", "show", **named)
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert "there is no report; `otel-ratelimit report run` makes one" in nothing.stderr
+    record(database, days_ago=1)
+
+    made = run("report", "run", **named)
+
+    assert made.exit_code == 0, made.output
+    assert made.stdout.startswith(f"{day(1)}: a cache would ")
+    assert f"{day(1)}: reading" in made.stderr
+    shown = run("report", "show", **named)
+    assert shown.exit_code == 0
+    assert "SELECT * FROM jobs WHERE id = ?" in " ".join(shown.stdout.split())
+    found = json.loads(run("report", "show", "--json", **named).stdout)
+    assert found["report"]["analysis"]["all_executions"] == 600
+    assert [each["analysis_date"] for each in found["trend"]] == [day(1)]
+    assert found["mailed_at"] is None
+    page = tmp_path / "report.html"
+    written = run("report", "show", "--html", str(page), **named)
+    assert (written.exit_code, written.stdout) == (0, "")
+    assert "<!doctype html>" in page.read_text(encoding="utf-8").lower()
+    assert run("report", "show", "--html", "-", **named).stdout.strip() == page.read_text().strip()
+
+
+def test_what_is_made_can_be_read_by_a_machine(run, database):
+    record(database, days_ago=2)
+    found = json.loads(run("report", "run", "--backfill", "--json", **{VARIABLE: database}).stdout)
+    assert [made["date"] for made in found["made"]] == [day(1), day(2)]
+    assert found["made"][0]["reason"] == "there was no query on that day"
+    assert (found["skipped"], found["failed"], found["mail_error"]) == (False, [], None)
+    again = run("report", "run", "--backfill", **{VARIABLE: database})
+    assert (again.exit_code, again.stdout) == (0, "nothing to do: every full day has its report\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--date", "2026-02-30"), "2026-02-30"),
+        (("run", "--date", "yesterday"), "'yesterday' does not match the format"),
+        (("run", "--date", "2999-01-01"), "2999-01-01 has not ended yet in UTC; the last full day is"),
+        (("run", "--date", "2026-01-01", "--backfill"), "give one of them"),
+        (("show", "--json", "--html", "x.html"), "give one of them"),
+        (("show", "--days", "0"), "0 is not in the range"),
+    ],
+)
+def test_wrong_use_says_what_would_be_right(run, database, arguments, said):
+    found = run("report", *arguments, **{VARIABLE: database})
+    assert found.exit_code == 2
+    assert said in found.stderr
+
+
+def test_a_database_that_cannot_be_used_is_one_sentence(run, empty_database):
+    for arguments in (("run",), ("run", "--backfill"), ("show",)):
+        found = run("report", *arguments, **{VARIABLE: empty_database})
+        assert found.exit_code == 1
+        assert "otel-ratelimit db upgrade" in found.stderr
+        away = run("report", *arguments, **{VARIABLE: "postgresql://127.0.0.1:1/x"})
+        assert (away.exit_code, len(away.stderr.splitlines())) == (1, 1)
+    assert run("report", "run").exit_code == 2
+
+
+def test_a_wrong_policy_is_said_with_its_line(run, database, tmp_path):
+    (tmp_path / "ratelimit.toml").write_text("version = 1\n[cache]\nengine = 'memcached'\n")
+    found = run("report", "run", **{VARIABLE: database})
+    assert found.exit_code == 1
+    assert "ratelimit.toml:3: cache.engine" in found.stderr
+
+
+def test_the_policys_prices_and_zone_are_used(run, database, tmp_path):
+    (tmp_path / "ratelimit.toml").write_text(
+        "version = 1\n[report]\ntime_zone = 'Asia/Tokyo'\n[cache]\ncurrency = 'EUR'\n"
+        "value_of_saved_millisecond = 0.001\n[[cache.prices]]\nname = 'ours'\nkind = 'self-hosted'\nmonth = 12.5\n"
+    )
+    record(database, days_ago=2, executions=2_880)
+    record(database, days_ago=1, executions=2_880)
+    assert run("report", "run", "--backfill", **{VARIABLE: database}).exit_code == 0
+    found = query(
+        database,
+        "SELECT monthly_cost::text, currency, time_zone, worthwhile FROM otel_ratelimit.cache_analysis_daily"
+        f" WHERE analysis_date = '{day(1)}'",
+    )
+    assert found == [("12.50", "EUR", "Asia/Tokyo", True)]
+
+
+def started(*arguments, url, **variables):
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        env={**environ, VARIABLE: url, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(url, statement, expected):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while query(url, statement) != expected:
+        assert time.monotonic() < deadline, f"never {expected}"
+        time.sleep(0.02)
+
+
+REPORTED = "SELECT count(*)::int FROM otel_ratelimit.cache_analysis_daily"
+WAITING = (
+    "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+OTHERS = (
+    "SELECT count(*)::int FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
+
+def test_processes_at_once_make_each_day_once(database):
+    for days_ago in (1, 2, 3):
+        record(database, days_ago)
+    several = [started("report", "run", "--backfill", "--json", url=database) for _ in range(3)]
+    outcomes = [json.loads(process.communicate(timeout=PATIENCE_SECONDS)[0]) for process in several]
+    assert sorted(made["date"] for outcome in outcomes for made in outcome["made"]) == [day(3), day(2), day(1)]
+    assert query(database, REPORTED) == [(3,)]
+
+
+def test_one_that_is_killed_leaves_the_work_to_the_next(database, run):
+    record(database, days_ago=1)
+    with closing(extensions.connection(database)) as other:
+        with other.cursor() as cursor:
+            cursor.execute("LOCK TABLE otel_ratelimit.cache_analysis_daily IN SHARE MODE")
+        killed = started("report", "run", url=database)
+        wait_for(database, WAITING, [(1,)])
+        killed.kill()
+        killed.communicate()
+    # What it had sent, the server may still carry out.
+    wait_for(database, OTHERS, [(0,)])
+    query(database, "DELETE FROM otel_ratelimit.cache_analysis_daily")
+
+    assert run("report", "run", **{VARIABLE: database}).exit_code == 0
+    assert query(database, REPORTED) == [(1,)]
+
+
+def read_until(process, words):
+    said = ""
+    while words not in said:
+        line = process.stderr.readline()
+        assert line, f"ended after {said!r}"
+        said += line
+    return said
+
+
+def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(database):
+    record(database, days_ago=2)
+    processes = [started("scheduler", url=database)]
+    try:
+        first = read_until(processes[0], "next run at")
+        processes.append(started("scheduler", url=database))
+        second = read_until(processes[1], "next run at")
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        ended = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert all("stopped" in stderr for _, stderr in ended)
+    assert "every day at 00:15 UTC, and now what was missed" in first
+    assert f"{day(2)}: reading" in first
+    assert "reading" not in second
+    assert query(database, REPORTED) == [(2,)]
+
+
+def test_a_run_started_by_opentelemetry_is_a_trace_with_gauges(database):
+    record(database, days_ago=1)
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    done = subprocess.run(
+        [Path(sys.executable).parent / "opentelemetry-instrument", *COMMAND, "report", "run"],
+        env={
+            **environ,
+            VARIABLE: database,
+            "OTEL_TRACES_EXPORTER": "console",
+            "OTEL_METRICS_EXPORTER": "console",
+            "OTEL_LOGS_EXPORTER": "none",
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    )
+    assert '"name": "otel_ratelimit.report"' in done.stdout
+    assert '"name": "otel_ratelimit.report.last_success"' in done.stdout
+    # Our own statements are no spans.
+    assert "otel_ratelimit.query_logs" not in done.stdout
