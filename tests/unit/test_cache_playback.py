@@ -129,6 +129,19 @@ def test_writes_make_hits_stale_or_drop_what_was_cached():
     assert hour.hit_ratio_dropped == pytest.approx(2 / 4)
 
 
+def test_what_is_planned_for_one_template_alone_is_what_is_advised_for_it():
+    # At the longer TTLs a TTL alone would be too stale, and dropping would bring a little more.
+    rows = [row(60 * minute, str(minute % 4), duration_us=50_000) for minute in range(600)]
+    writes = [TableWrite(int(MIDNIGHT) + 7_200 * place, "shop", "jobs", "update", 1) for place in range(5)]
+
+    found = analysed(rows, writes=writes, ttls=(300, 600, 1_800, 3_600), stale_budget=0.15)
+
+    [template] = found.most_worth
+    assert found.plan.at.ttl_seconds == template.advice.at.ttl_seconds
+    assert found.plan.invalidate == template.advice.invalidate
+    assert found.plan.at.latency_saved_ms == pytest.approx(template.advice.at.latency_saved_ms)
+
+
 @pytest.mark.parametrize("table", ["public.jobs", "jobs"])
 def test_a_table_without_a_schema_may_be_that_of_any_schema(table):
     rows = [row(at, "a") for at in (0, 300)]
