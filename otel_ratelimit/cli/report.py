@@ -84,9 +84,7 @@ def run_command(  # noqa: PLR0913 - one for each option
 
 @report.command("show")
 @click.option("--date", "moment", type=_day, metavar="DAY", help="Of this day; default: the last there is.")
-@click.option(
-    "--days", type=click.IntRange(1, 366), default=14, show_default=True, help="Days of the trend."
-)
+@click.option("--days", type=click.IntRange(1, 366), default=14, show_default=True, help="Days of the trend.")
 @click.option(
     "--html", "html_path", type=click.Path(path_type=Path, allow_dash=True), help="Write a page to this file."
 )

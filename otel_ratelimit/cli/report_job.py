@@ -38,7 +38,7 @@ policy_option = click.option(
 
 
 def chosen_policy(path: Path | None) -> Policy:
-    """The policy named, else that of the environment, else the built-in one; ends the command if it is wrong."""
+    """The policy named, else that of the environment, else the built-in one; if it is wrong, that is the end."""
     try:
         file = path if path is not None else settings_from(os.environ).policy_file(Path.cwd())
         return builtin_policy() if file is None else load_policy(file)
@@ -47,9 +47,7 @@ def chosen_policy(path: Path | None) -> Policy:
 
 
 @contextmanager
-def report_job(
-    policy: Policy, database_url: str | None, tell: Callable[[str], None]
-) -> Iterator[ReportJob]:
+def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], None]) -> Iterator[ReportJob]:
     """The job, for as long as the command runs.
 
     Raises:

@@ -1,1 +1,2 @@
-def print_report(report, trend): print("table")
+def print_report(report, trend):
+    print("table")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def scheduler(policy_path: Path | None, database_url: str | None) -> None:
     """Make the report of each day shortly after its midnight, and those that were missed at once.
 
-    When, and in which time zone, says the policy's [report]. Runs until it is stopped. Several may run: one of
-    them makes the report. What fails is tried again after ten minutes.
+    When, and in which time zone, says the policy's [report]. Runs until it is stopped. Several may run: one
+    of them makes the report. What fails is tried again after ten minutes.
     """
     policy = chosen_policy(policy_path)
     try:
@@ -56,8 +56,8 @@ def _caught_up(job: ReportJob) -> bool:
     if outcome.skipped:
         _tell("another process is making reports")
         return False
-    for day, error in outcome.failed:
-        _tell(f"no report on {day}: {error}")
+    for day, reason in outcome.failed:
+        _tell(f"no report on {day}: {reason}")
     if outcome.mail_error is not None:
         _tell(f"not mailed: {outcome.mail_error}")
     return outcome.is_well

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from otel_ratelimit import names
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import ClientReport, Refusal, Tally
 from otel_ratelimit.demo.queries import QueriesFound
@@ -137,11 +138,14 @@ class DemoOutcome:
     """What the API answered from PostgreSQL."""
     queries: QueriesFound | None = None
     """What the query log has of the run."""
+    cache: DailyCacheReport | None = None
+    """Whether a cache would pay for such queries."""
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         return {
             **asdict(self),
+            "cache": self.cache.model_dump(mode="json") if self.cache is not None else None,
             "reconciliation": {
                 **asdict(self.reconciliation),
                 "agrees": self.reconciliation.agrees,

@@ -19,6 +19,7 @@ from typing import Final
 from otel_ratelimit import names
 from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
 from otel_ratelimit.demo.answers import ask
+from otel_ratelimit.demo.cache import report_on
 from otel_ratelimit.demo.clients import ReportReader
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.jobs_app import seed
@@ -39,6 +40,7 @@ from otel_ratelimit.demo.telemetry import Telemetry
 from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
 from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.policy import load_policy
 from otel_ratelimit.postgres.migrate import upgrade
 
 DATABASE: Final = "jobs"
@@ -113,7 +115,12 @@ class _Demo:
         outcome = self._let_traffic_loose(port, server, probes, scratch)
         blocked = outcome.reconciliation.blocked
         stored = ask(port, self._api_token, postgres.dsn(DATABASE), blocked)
-        outcome = replace(outcome, stored=stored, queries=look(postgres.dsn(DATABASE), begun))
+        outcome = replace(
+            outcome,
+            stored=stored,
+            queries=look(postgres.dsn(DATABASE), begun),
+            cache=report_on(postgres.dsn(DATABASE), begun, load_policy(POLICY).cache),
+        )
         self._screen.show_outcome(outcome)
         self.is_told = True
         if not self._options.once:

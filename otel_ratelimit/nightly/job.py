@@ -138,15 +138,11 @@ class ReportJob:
         """
 
         def days() -> tuple[date, ...]:
-            return missed_days(
-                self._now(), self._zone, self.reports.first_query(), self.reports.reported()
-            )
+            return missed_days(self._now(), self._zone, self.reports.first_query(), self.reports.reported())
 
         return self._alone(days, last_full_day(self._now(), self._zone), mail)
 
-    def _alone(
-        self, days: Callable[[], tuple[date, ...]], to_mail: date | None, mail: MailWhen
-    ) -> Outcome:
+    def _alone(self, days: Callable[[], tuple[date, ...]], to_mail: date | None, mail: MailWhen) -> Outcome:
         with self._telemetry.run(), self.reports.alone() as is_alone:
             if not is_alone:
                 return Outcome(skipped=True)

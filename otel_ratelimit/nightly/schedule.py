@@ -1,4 +1,4 @@
-"""When the reports are made: at once for what was missed, then every night, and again soon where that failed."""
+"""When the reports are made: at once what was missed, then every night, and soon again where that failed."""
 
 from __future__ import annotations
 

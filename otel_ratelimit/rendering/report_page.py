@@ -1,1 +1,2 @@
-def page(report, trend): return "<p>html</p>"
+def page(report, trend):
+    return "<p>html</p>"

@@ -192,9 +192,7 @@ def wait_for(url, statement, expected):
 
 
 REPORTED = "SELECT count(*)::int FROM otel_ratelimit.cache_analysis_daily"
-WAITING = (
-    "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
+WAITING = "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 OTHERS = (
     "SELECT count(*)::int FROM pg_stat_activity"
     " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -206,7 +204,11 @@ def test_processes_at_once_make_each_day_once(database):
         record(database, days_ago)
     several = [started("report", "run", "--backfill", "--json", url=database) for _ in range(3)]
     outcomes = [json.loads(process.communicate(timeout=PATIENCE_SECONDS)[0]) for process in several]
-    assert sorted(made["date"] for outcome in outcomes for made in outcome["made"]) == [day(3), day(2), day(1)]
+    assert sorted(made["date"] for outcome in outcomes for made in outcome["made"]) == [
+        day(3),
+        day(2),
+        day(1),
+    ]
     assert query(database, REPORTED) == [(3,)]
 
 

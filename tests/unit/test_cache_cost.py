@@ -58,7 +58,7 @@ def test_it_pays_if_what_it_brings_is_more_than_it_costs():
     found = calculate_redis_cost_benefit(NEEDS, [NODE], value_of_saved_ms=1e-5)
     assert found.monthly_benefit == pytest.approx(10 * DAYS_A_MONTH)
     assert (found.worthwhile, found.certainty) == (True, "certain")
-    assert "304.38 a month" in found.reason
+    assert "304.38 USD a month" in found.reason
     # As many as 40.00 / 304.375 of those there are.
     assert found.break_even_executions_a_day == pytest.approx(1_500_000 * 40 / 304.375)
 

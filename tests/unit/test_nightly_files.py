@@ -38,7 +38,9 @@ COMMANDS = {
     "systemd": unit("otel-ratelimit-report.service")["Service"]["ExecStart"],
     "scheduler": unit("otel-ratelimit-scheduler.service")["Service"]["ExecStart"],
     "cron": cron_line().split("; ")[-1],
-    "kubernetes": shlex.join(cron_job()["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]),
+    "kubernetes": shlex.join(
+        cron_job()["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    ),
 }
 
 

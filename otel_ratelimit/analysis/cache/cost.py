@@ -135,13 +135,14 @@ class CostBenefit(Result):
     reason: str
 
 
-def calculate_redis_cost_benefit(
+def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, by name
     needs: Needs,
     prices: Sequence[Price] = PRICES,
     *,
     value_of_saved_ms: float = 0.0,
     value_of_database_second: float = 0.0,
     reserve: float = 0.25,
+    currency: str = "USD",
 ) -> CostBenefit:
     """Weigh what a cache costs against what it brings.
 
@@ -151,6 +152,7 @@ def calculate_redis_cost_benefit(
         value_of_saved_ms: money, for a millisecond that one execution takes less.
         value_of_database_second: money, for a second that the database is not busy.
         reserve: share of memory that must stay free, for the engine's own work.
+        currency: of all that is money; only named, in the reason.
 
     Raises:
         ValueError: there is no price, or `reserve` is not from 0 to less than 1.
@@ -174,11 +176,11 @@ def calculate_redis_cost_benefit(
         ends = (benefit(needs.latency_saved_low_ms) > cost, benefit(needs.latency_saved_high_ms) > cost)
         certainty: Certainty = "certain" if ends[0] == ends[1] == worthwhile else "likely"
         relation = "more" if worthwhile else "not more"
-        reason = f"it brings {gained:,.2f} a month, {relation} than the {cost:,.2f} that it costs"
+        reason = f"it brings {gained:,.2f} {currency} a month, {relation} than the {cost:,.2f} that it costs"
     else:
         worthwhile = needs.latency_saved_ms > 0.0 and reduction >= LEAST_LOAD_REDUCTION
         certainty = "open"
-        reason = _rule_of_thumb(needs.latency_saved_ms, reduction, cost)
+        reason = _rule_of_thumb(needs.latency_saved_ms, reduction, f"{cost:,.2f} {currency}")
     return CostBenefit(
         price=cheapest,
         monthly_cost=cost,
@@ -193,8 +195,8 @@ def calculate_redis_cost_benefit(
     )
 
 
-def _rule_of_thumb(latency_saved_ms: float, reduction: float, cost: float) -> str:
-    without = f"no value is set for saved time; it would cost {cost:,.2f} a month"
+def _rule_of_thumb(latency_saved_ms: float, reduction: float, cost: str) -> str:
+    without = f"no value is set for saved time; it would cost {cost} a month"
     if latency_saved_ms <= 0.0:
         return f"asking the cache takes longer than its answers save; {without}"
     few = "" if reduction >= LEAST_LOAD_REDUCTION else f", less than {LEAST_LOAD_REDUCTION:.0%}"

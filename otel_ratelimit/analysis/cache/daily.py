@@ -120,6 +120,7 @@ def _with_prices(needs: Needs, supposed: Supposed, prices: Sequence[Price]) -> C
         value_of_saved_ms=supposed.value_of_saved_ms,
         value_of_database_second=supposed.value_of_database_second,
         reserve=supposed.reserve,
+        currency=supposed.currency,
     )
 
 

@@ -16,8 +16,8 @@ def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
 
     Sums are brought to 24 hours, since a day may have 23 or 25 and what is analysed need not be a day; memory
     is what it was. The interval of the latency saved follows from that of the hit ratio: a hit more saves what
-    a hit takes in the database on average, and the storing of what it did not find. Drops on invalidation are
-    not counted as requests; there are as many as writes at most, which are few where caching pays.
+    a hit takes in the database on average, and the storing of what it did not find. Drops on invalidation
+    are not counted as requests: as many as writes at most, which are few where caching pays.
 
     Args:
         analysis: of the day.
