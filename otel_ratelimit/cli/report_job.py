@@ -38,7 +38,7 @@ policy_option = click.option(
 
 
 def chosen_policy(path: Path | None) -> Policy:
-    """The policy named, else that of the environment, else the built-in one; if it is wrong, that is the end."""
+    """The policy named, else that of the environment, else the built-in one; a wrong one ends the command."""
     try:
         file = path if path is not None else settings_from(os.environ).policy_file(Path.cwd())
         return builtin_policy() if file is None else load_policy(file)
