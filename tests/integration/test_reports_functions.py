@@ -1,0 +1,126 @@
+"""`otel_ratelimit.reports`, as a job or a notebook calls it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from psycopg2 import extensions
+
+from otel_ratelimit.errors import ConfigurationError, DatabaseBusyError, PolicyError, SchemaMissingError
+from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.cache_reports import LOCK, PostgresCacheReports
+from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
+from otel_ratelimit.query_records import QueryBatch, QueryTemplate, TemplateTotal
+from otel_ratelimit.reports import (
+    Needs,
+    Price,
+    calculate_redis_cost_benefit,
+    generate_daily_cache_report,
+)
+
+JOB = QueryTemplate(11, "SELECT * FROM jobs", "select", ("jobs",), is_write=False, volatile=False)
+DAY = date(2026, 3, 28)
+
+
+@pytest.fixture
+def named(monkeypatch, database, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OTEL_RATELIMIT_POLICY", raising=False)
+    monkeypatch.setenv("OTEL_RATELIMIT_DATABASE_URL", database)
+    return database
+
+
+def count(url, at, n):
+    minute = int(at.timestamp()) // 60 * 60
+    with closing(Database(url)) as database:
+        PostgresQueryWriter(database, at.timestamp).write(
+            QueryBatch(uuid4(), "one", (), (TemplateTotal(minute, JOB, "shop", n, 0, 0),), (), ())
+        )
+
+
+def stored(url):
+    with closing(Database(url)) as database:
+        return PostgresCacheReports(database).latest(DAY, DAY)
+
+
+@pytest.mark.parametrize("day", [DAY, "2026-03-28"])
+def test_a_report_is_answered_and_kept(named, day):
+    count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 7)
+    told = []
+
+    report = generate_daily_cache_report(day, report=told.append)
+
+    assert (report.analysis_date, report.analysis.all_executions) == (DAY, 7)
+    assert stored(named).report == report
+    assert told[0] == "2026-03-28: reading"
+
+
+def test_without_a_day_it_is_the_last_full_one_of_the_policys_zone(named, tmp_path):
+    (tmp_path / "ratelimit.toml").write_text('version = 1\n[report]\ntime_zone = "Pacific/Kiritimati"\n')
+    expected = (datetime.now(UTC) + timedelta(hours=14)).date() - timedelta(days=1)
+    assert generate_daily_cache_report().analysis_date == expected
+    given = parse_policy('version = 1\n[cache]\nengine = "redis"\n', "given")
+    assert generate_daily_cache_report(policy=given).analysis.engine == "redis"
+
+
+@pytest.mark.parametrize(
+    ("day", "error", "said"),
+    [
+        ("2026-13-01", ValueError, "'2026-13-01' is not a day; give for instance 2026-01-31"),
+        (20260101, TypeError, "day is int; give a date, or text"),
+        (datetime(2026, 1, 1, tzinfo=UTC), TypeError, "day is datetime"),
+        ("2999-01-01", ValueError, "2999-01-01 has not ended yet in UTC"),
+    ],
+)
+def test_a_day_that_is_none_is_refused(named, day, error, said):
+    with pytest.raises(error, match=said):
+        generate_daily_cache_report(day)
+
+
+def test_what_stands_in_the_way_is_said(named, empty_database, tmp_path, monkeypatch):
+    with closing(extensions.connection(named)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        with pytest.raises(DatabaseBusyError, match="another process is making reports"):
+            generate_daily_cache_report(DAY)
+    with pytest.raises(SchemaMissingError, match="db upgrade"):
+        generate_daily_cache_report(DAY, database_url=empty_database)
+    (tmp_path / "wrong.toml").write_text("version = 2\n")
+    with pytest.raises(PolicyError, match="version"):
+        generate_daily_cache_report(DAY, policy=tmp_path / "wrong.toml")
+    monkeypatch.delenv("OTEL_RATELIMIT_DATABASE_URL")
+    with pytest.raises(ConfigurationError, match="no database is named"):
+        generate_daily_cache_report(DAY)
+
+
+def test_a_report_that_would_say_less_is_not_made(named):
+    noon = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    count(named, noon, 7)
+    count(named, noon + timedelta(hours=1), 7)
+    report = generate_daily_cache_report(DAY)
+    with closing(extensions.connection(named)) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM otel_ratelimit.query_totals WHERE minute < '2026-03-28T12:30Z'")
+        connection.commit()
+    with pytest.raises(ValueError, match="part of the queries of 2026-03-28 has been deleted"):
+        generate_daily_cache_report(DAY)
+    assert stored(named).report == report
+
+
+def test_costs_can_be_reckoned_for_any_needs():
+    needs = Needs(
+        memory_bytes=1e9,
+        requests_a_day=1e6,
+        executions_a_day=1e6,
+        latency_saved_ms=2e6,
+        latency_saved_low_ms=1e6,
+        latency_saved_high_ms=3e6,
+        database_saved_ms=3e6,
+        database_ms=1e7,
+    )
+    ours = Price(name="ours", kind="self-hosted", month=30.0)
+    found = calculate_redis_cost_benefit(needs, [ours], value_of_saved_ms=1e-6, currency="EUR")
+    assert (found.worthwhile, found.certainty) == (True, "certain")
+    assert found.reason == "it brings 60.88 EUR a month, more than the 30.00 that it costs"
