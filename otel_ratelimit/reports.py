@@ -34,7 +34,7 @@ from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.nightly.job import ReportJob
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
 from otel_ratelimit.settings import settings_from
-from otel_ratelimit.telemetry.reports import ReportTelemetry
+from otel_ratelimit.telemetry.reports import report_telemetry
 
 __all__ = [
     "Assumptions",
@@ -77,7 +77,7 @@ def generate_daily_cache_report(
             url,
             _policy(policy),
             mailing=None,
-            telemetry=ReportTelemetry(get_meter(names.METER), get_tracer(names.METER)),
+            telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
             clock=time.time,
             tell=report,
         )

@@ -22,7 +22,7 @@ from otel_ratelimit.policy import Policy, builtin_policy, load_policy
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.smtp_url import SmtpServer
 from otel_ratelimit.telemetry import service_name
-from otel_ratelimit.telemetry.reports import ReportTelemetry
+from otel_ratelimit.telemetry.reports import report_telemetry
 
 if TYPE_CHECKING:
     from otel_ratelimit.nightly.job import ReportJob
@@ -70,7 +70,7 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
             url,
             policy,
             mailing=mailing_of(_smtp_server(), policy.report, source),
-            telemetry=ReportTelemetry(get_meter(names.METER), get_tracer(names.METER)),
+            telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
             clock=time.time,
             tell=tell,
         )

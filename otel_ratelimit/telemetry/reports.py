@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,3 +75,15 @@ class ReportTelemetry:
 
     def _read_hit_potential(self) -> Iterable[Reading]:
         return [(self._last.hit_potential, {})] if self._last is not None else []
+
+
+# Goes with the meters, which belong to the OpenTelemetry provider.
+_of_meter: weakref.WeakKeyDictionary[Meter, ReportTelemetry] = weakref.WeakKeyDictionary()
+
+
+def report_telemetry(meter: Meter, tracer: Tracer) -> ReportTelemetry:
+    """The one of `meter`: its gauges go on saying how the last run went when whoever ran it has gone."""
+    known = _of_meter.get(meter)
+    if known is None:
+        known = _of_meter[meter] = ReportTelemetry(meter, tracer)
+    return known

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes, policy
+from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -278,6 +280,20 @@ def test_a_database_that_is_not_there_or_has_no_tables_is_said(empty_database, j
         job(empty_database).catch_up()
     with pytest.raises(DatabaseError, match="cannot connect"):
         job("postgresql://127.0.0.1:1/x").catch_up()
+
+
+def test_the_rights_that_the_how_to_grants_are_enough(database, job):
+    record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "nightly-report.md").read_text()
+    [grants] = re.findall(r"```sql\n(.*?)```", page, flags=re.DOTALL)
+    role = f"reporter_{uuid4().hex[:8]}"
+    query(database, f"CREATE ROLE {role} LOGIN; {grants.replace('reporter', role)}")
+    try:
+        parts = extensions.parse_dsn(database) | {"user": role}
+        job(extensions.make_dsn(**parts)).catch_up()
+        assert kept(database) == {LAST: 72}
+    finally:
+        query(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_a_run_is_a_trace_and_sets_the_gauges(database, job, seen):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from psycopg2 import extensions
 
 from otel_ratelimit.errors import ConfigurationError, DatabaseBusyError, PolicyError, SchemaMissingError
@@ -57,6 +60,21 @@ def test_a_report_is_answered_and_kept(named, day):
     assert (report.analysis_date, report.analysis.all_executions) == (DAY, 7)
     assert stored(named).report == report
     assert told[0] == "2026-03-28: reading"
+
+
+def test_the_gauges_stay_when_the_function_has_returned(named, monkeypatch):
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader])
+    monkeypatch.setattr("otel_ratelimit.reports.get_meter", meters.get_meter)
+
+    generate_daily_cache_report()
+    generate_daily_cache_report()
+    gc.collect()
+
+    for _ in range(2):
+        [scope] = reader.get_metrics_data().resource_metrics[0].scope_metrics
+        found = {each.name: len(each.data.data_points) for each in scope.metrics}
+        assert found == {"otel_ratelimit.report.last_success": 1, "otel_ratelimit.cache.hit_potential": 1}
 
 
 def test_without_a_day_it_is_the_last_full_one_of_the_policys_zone(named, tmp_path):
