@@ -18,13 +18,13 @@ from otel_ratelimit.rendering.view import DAYS_OF_A_TREND, View, has_hits
 WIDTH: Final = 460
 _LINES_HEIGHT: Final = 270
 _LEFT: Final = 46
-_RIGHT: Final = 446
+_RIGHT: Final = 438
 _TOP: Final = 30
 _BOTTOM: Final = 236
 _TTL_TICKS: Final = (1, 10, 60, 600, 3_600, 14_400, 86_400)
 _PERCENT_TICKS: Final = (0, 25, 50, 75, 100)
 _ROW: Final = 40
-_BAR_WIDEST: Final = 340
+_BAR_WIDEST: Final = 290
 _LABEL_CHARACTERS: Final = 60
 _MOST_DAY_LABELS: Final = 5
 _NEAR_THE_EDGE: Final = 0.6
@@ -136,7 +136,7 @@ def by_ttl(report: DailyCacheReport) -> Lines | None:
     )
     upper = [(x(at.ttl_seconds), _height(at.hit_ratio_high)) for at in found]
     lower = [(x(at.ttl_seconds), _height(at.hit_ratio_low)) for at in reversed(found)]
-    ticks = [at for at in _TTL_TICKS if found[0].ttl_seconds <= at <= found[-1].ttl_seconds]
+    ticks: list[float] = [at for at in _TTL_TICKS if found[0].ttl_seconds <= at <= found[-1].ttl_seconds]
     return Lines(
         title="Hit ratio by TTL",
         description=f"It rises from {points[0].says} to {points[-1].says}.",

@@ -7,18 +7,22 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from otel_ratelimit.rendering import figures
+
 _PACKAGE: Final = "otel_ratelimit.rendering"
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader(_PACKAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["with_units"] = figures.with_units
+    return made
 
 
 def template(name: str) -> Template:

@@ -6,8 +6,10 @@ a zero would claim that there is nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from math import isfinite
 from typing import Final
 
@@ -28,6 +30,9 @@ _LEAST_PERCENT: Final = 0.05
 _MOST_PERCENT: Final = 99.95
 _LEAST_MONEY: Final = 0.005
 _REPLACEMENT: Final = "\ufffd"
+KEPT: Final = "\u00a0"
+"""A space where no line may end."""
+_BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[kMGT]?B|ms|s|min|h|days|%)(?![\w%]))")
 
 
 def count(value: float) -> str:
@@ -141,9 +146,14 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
 
 
+def with_units(text: str) -> str:
+    """With no line's end between a figure and its unit."""
+    return _BEFORE_A_UNIT.sub(KEPT, text)
+
+
 def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:
     """In the largest unit of which it is at least one, as it will be read."""
-    for (factor, unit), (following, _) in zip(units, units[1:], strict=False):
+    for (factor, unit), (following, _) in pairwise(units):
         if abs(float(_digits(value / factor).replace(",", ""))) < following / factor:
             return f"{_digits(value / factor)}{unit}"
     factor, unit = units[-1]

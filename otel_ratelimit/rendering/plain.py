@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from typing import Final
 
+from otel_ratelimit.rendering import figures
 from otel_ratelimit.rendering.view import Fact
 
 WIDTH: Final = 78
 _GAP: Final = "  "
 _INDENT: Final = "    "
-_KEPT: Final = "\u00a0"
-_BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[kMGT]?B|ms|s|min|h|days|%)(?![\w%]))")
 
 
 def heading(text: str) -> list[str]:
@@ -30,13 +28,13 @@ def paragraph(text: str, indent: str = "", first: str | None = None) -> list[str
         first: before the first one in place of it.
     """
     lines = textwrap.wrap(
-        _BEFORE_A_UNIT.sub(_KEPT, text),
+        figures.with_units(text),
         WIDTH,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_on_hyphens=False,
     )
-    return [line.replace(_KEPT, " ") for line in lines]
+    return [line.replace(figures.KEPT, " ") for line in lines]
 
 
 def facts(rows: Sequence[Fact]) -> list[str]:

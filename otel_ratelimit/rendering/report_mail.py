@@ -2,7 +2,7 @@
 
 Mail clients drop style sheets, scripts and images from elsewhere, and some turn colours round in the dark. So
 the HTML is tables with inline styles; text has no colour of its own but where its background has one, too.
-Gmail cuts messages off at about 102 kB: queries are shortened, since the page and the terminal have them whole.
+Gmail cuts messages off at about 102 kB: queries are shortened; the page and the terminal have them whole.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def _by_ttl(view: View) -> list[str]:
     return [
         *plain.heading("Hit ratio by TTL"),
         *plain.paragraph(
-            "If every query that a cache could answer went through it. 'If dropped': what is left where writes"
-            " drop the whole table, or one entry of each query. 'Stale': older than a write, at most, where"
-            " writes drop nothing. *: recommended."
+            "If every query that a cache could answer went through it. 'If dropped': what is left where"
+            " writes drop the whole table, or one entry of each query. 'Stale': older than a write, at most,"
+            " where writes drop nothing. *: recommended."
         ),
         "",
         *plain.table(_TTL_COLUMNS, rows),

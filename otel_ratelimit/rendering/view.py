@@ -50,7 +50,8 @@ class ToCache:
     @property
     def says(self) -> str:
         """All of it in one line, but for the query."""
-        return f"TTL {self.ttl}; {self.fresh}; hit ratio {self.hit_ratio}; {self.memory}; saves {self.saves} a day"
+        how = f"TTL {self.ttl}; {self.fresh}"
+        return f"{how}; hit ratio {self.hit_ratio}; {self.memory}; saves {self.saves} a day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +228,8 @@ def _repeats(analysis: CacheAnalysis) -> tuple[Fact, ...]:
     repeats = Fact(
         "Repeated",
         figures.share(analysis.duplicate_percentage / 100.0),
-        f"of those {figures.count(analysis.executions)},"
-        f" {figures.count(analysis.duplicates)} had been asked before that day",
+        f"{figures.count(analysis.duplicates)} of the {figures.count(analysis.executions)} queries that a"
+        " cache could have answered asked again what had been asked on that day",
     )
     return (repeats, asked)
 
@@ -347,7 +348,8 @@ def _repeated(rank: int, template: TemplateResult) -> Repeated:
     if advice is None:
         caching = f"Not worth caching: {figures.printable(template.not_worth)}."
     else:
-        caching = f"Cache it for {figures.ttl(advice.at.ttl_seconds)}; {words.how_kept_fresh(advice, template.writes)}."
+        fresh = words.how_kept_fresh(advice, template.writes)
+        caching = f"Cache it for {figures.ttl(advice.at.ttl_seconds)}; {fresh}."
     return Repeated(
         rank=rank,
         query=figures.printable(template.template),

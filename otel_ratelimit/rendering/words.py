@@ -127,6 +127,4 @@ def _how_sure(report: DailyCacheReport) -> str:
 def _to_do(report: DailyCacheReport) -> str:
     if report.analysis.plan is None or report.cost.certainty != "open":
         return ""
-    return (
-        f"For an answer in money, set {VALUE_KEYS[0]} or {VALUE_KEYS[1]} under [cache] in the policy file."
-    )
+    return f"For an answer in money, set {VALUE_KEYS[0]} or {VALUE_KEYS[1]} under [cache] in the policy file."

@@ -21,8 +21,15 @@ DAY = date(2026, 3, 28)
 START = datetime(2026, 3, 28, tzinfo=UTC)
 PERIOD = Period(START, START + timedelta(days=1))
 MIDNIGHT = START.timestamp()
-HOSTILE = """SELECT '<script>alert("x")</script>' AS "</td><b>" FROM jobs WHERE a < ? AND b = '[bold red]x[/]' -- {{ 7 * 7 }}"""
-LONG = "SELECT " + ", ".join(f"t.a_rather_long_column_name_{n}" for n in range(120)) + " FROM reports t WHERE t.id = ?"
+HOSTILE = (
+    """SELECT '<script>alert("x")</script>' AS "</td><b>" """
+    "FROM jobs WHERE a < ? AND b = '[bold red]x[/]' -- {{ 7 * 7 }}"
+)
+LONG = (
+    "SELECT "
+    + ", ".join(f"t.a_rather_long_column_name_{n}" for n in range(120))
+    + " FROM reports t WHERE t.id = ?"
+)
 
 
 def read(number, text, table):
@@ -35,11 +42,16 @@ HOT_ONES = [
     read(2, HOSTILE, "jobs"),
     read(3, LONG, "reports"),
     read(4, "SELECT * FROM companies WHERE slug = ?", "companies"),
-    *(read(10 + n, f"SELECT * FROM lookup_{n} WHERE code = ? ORDER BY position LIMIT ?", f"lookup_{n}") for n in range(9)),
+    *(
+        read(10 + n, f"SELECT * FROM lookup_{n} WHERE code = ? ORDER BY position LIMIT ?", f"lookup_{n}")
+        for n in range(9)
+    ),
 ]
 RARE = read(30, "SELECT count(*) FROM invoices WHERE paid_on BETWEEN ? AND ?", "invoices")
 NOW = QueryTemplate(40, "SELECT now() FROM jobs", "select", ("jobs",), is_write=False, volatile=True)
-UPDATE = QueryTemplate(41, "UPDATE jobs SET title = ? WHERE id = ?", "update", ("jobs",), is_write=True, volatile=False)
+UPDATE = QueryTemplate(
+    41, "UPDATE jobs SET title = ? WHERE id = ?", "update", ("jobs",), is_write=True, volatile=False
+)
 PING = QueryTemplate(42, "SELECT ?", "select", (), is_write=False, volatile=False)
 
 
@@ -135,7 +147,7 @@ def days(count):
 
 @pytest.fixture(scope="session")
 def cache_reports():
-    """By name: `open` (no prices), `paid`, `dear` (brings too little), `none` (no query), `useless`, `single`."""
+    """A busy day: `open` (nothing has a value), `paid`, `dear` (brings too little); and days with little."""
     rows = busy_rows()
     return SimpleNamespace(
         open=concluded(rows, WRITES),
