@@ -128,7 +128,9 @@ def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 def _in_a_line(columns: Sequence[str], row: Sequence[str]) -> str:
     pairs = zip(columns[1:], row[1:], strict=True)
-    return f"{row[0]}: " + "; ".join(f"{name.lower()} {cell}" for name, cell in pairs)
+    return f"{row[0]}: " + "; ".join(
+        f"{name if name == 'TTL' else name.lower()} {cell}" for name, cell in pairs
+    )
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -208,7 +210,7 @@ def _print_rest(printer: _Printer, view: View) -> None:
     if view.not_cacheable:
         printer.heading("What no cache can answer")
         for row in view.not_cacheable:
-            printer.line(f"{row.share}, {row.executions} executions: it {row.why}")
+            printer.line(f"{row.share} ({row.executions}): it {row.why}")
             printer.line(row.example, "cyan", _INDENT)
     if view.costs:
         printer.heading("What it would cost")

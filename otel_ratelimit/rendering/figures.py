@@ -123,7 +123,12 @@ def one_in(rate: float) -> str:
 
 def day(value: date) -> str:
     """`Saturday, 28 March 2026`, in English whatever the locale."""
-    return f"{_WEEKDAYS[value.weekday()]}, {value.day} {_MONTHS[value.month - 1]} {value.year}"
+    return f"{_WEEKDAYS[value.weekday()]}, {day_of_year(value)}"
+
+
+def day_of_year(value: date) -> str:
+    """`28 March 2026`."""
+    return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
 
 
 def moment(value: datetime) -> str:

@@ -16,7 +16,7 @@ from otel_ratelimit.rendering import figures, plain, words
 from otel_ratelimit.rendering.environment import template
 from otel_ratelimit.rendering.view import Repeated, ToCache, TrendRow, View, view_of
 
-MOST_QUERY_CHARACTERS: Final = 400
+MOST_QUERY_CHARACTERS: Final = 240
 DAYS_SHOWN: Final = 7
 _SOURCE_CHARACTERS: Final = 40
 _HOW_SURE: Final = {"certain": "certain", "likely": "likely", "open": "by rule of thumb"}
@@ -163,7 +163,7 @@ def _not_cacheable(view: View) -> list[str]:
         return []
     lines = plain.heading("What no cache can answer")
     for row in view.not_cacheable:
-        lines += plain.paragraph(f"{row.share}, {row.executions} executions: it {row.why}")
+        lines += plain.paragraph(f"{row.share} ({row.executions}): it {row.why}")
         lines += plain.paragraph(_short(row.example), "    ")
     return lines
 

@@ -221,15 +221,15 @@ def _repeats(analysis: CacheAnalysis) -> tuple[Fact, ...]:
     asked = Fact(
         "Queries",
         figures.count(analysis.all_executions),
-        f"a cache could have answered {figures.count(analysis.executions)} of them, {could}",
+        f"a cache could have answered {figures.count(analysis.executions)}, {could}",
     )
     if not analysis.executions:
         return (asked,)
     repeats = Fact(
         "Repeated",
         figures.share(analysis.duplicate_percentage / 100.0),
-        f"{figures.count(analysis.duplicates)} of the {figures.count(analysis.executions)} queries that a"
-        " cache could have answered asked again what had been asked on that day",
+        f"{figures.count(analysis.duplicates)} of {figures.count(analysis.executions)} that a cache could"
+        " have answered had been asked before on that day",
     )
     return (repeats, asked)
 
@@ -292,7 +292,7 @@ def _money(report: DailyCacheReport) -> tuple[Fact, ...]:
     if report.analysis.plan is None:
         return ()
     cost, currency, at = report.cost, _currency(report), report.analysis.plan.at
-    as_of = f", as listed on {cost.price.as_of.isoformat()}" if cost.price.as_of is not None else ""
+    as_of = f", as of {figures.day_of_year(cost.price.as_of)}" if cost.price.as_of is not None else ""
     if words.has_value(report):
         brings = Fact("Brings", f"{figures.money(cost.monthly_benefit, currency)} a month")
     else:
@@ -426,15 +426,15 @@ def _worth(value: float, currency: str) -> str:
 
 def _rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
     sample = analysis.sample
-    dropped = Fact("Found no room in the log", f"{figures.count(sample.dropped)} executions")
+    dropped = Fact("Executions that found no room in it", figures.count(sample.dropped))
     return (
         Fact("From", figures.moment(analysis.period_start)),
         Fact("To", figures.moment(analysis.period_end)),
-        Fact("Counted", f"{figures.count(analysis.all_executions)} executions"),
+        Fact("Executions counted", figures.count(analysis.all_executions)),
         Fact("Rows of the log", figures.count(sample.rows)),
-        Fact("Keys that were hot", figures.count(sample.hot_keys)),
-        Fact("Other keys kept, at the least", figures.one_in(sample.lowest_rate)),
         dropped,
+        Fact("Keys that were hot, all kept", figures.count(sample.hot_keys)),
+        Fact("Other keys kept, at the least", figures.one_in(sample.lowest_rate)),
     )
 
 
