@@ -1,0 +1,268 @@
+"""Where things go in the page's charts, in units of their SVG; the templates draw them.
+
+All charts are as wide as half of a page and a whole telephone, so that their text stays readable on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Final
+
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.analysis.cache.history import DayInBrief
+from otel_ratelimit.rendering import figures, words
+from otel_ratelimit.rendering.view import DAYS_OF_A_TREND, View, has_hits
+
+WIDTH: Final = 460
+_LINES_HEIGHT: Final = 270
+_LEFT: Final = 46
+_RIGHT: Final = 438
+_TOP: Final = 30
+_BOTTOM: Final = 236
+_TTL_TICKS: Final = (1, 10, 60, 600, 3_600, 14_400, 86_400)
+_PERCENT_TICKS: Final = (0, 25, 50, 75, 100)
+_ROW: Final = 40
+_BAR_WIDEST: Final = 290
+_LABEL_CHARACTERS: Final = 60
+_MOST_DAY_LABELS: Final = 5
+_NEAR_THE_EDGE: Final = 0.6
+"""Share of the width beyond which a label stands left of what it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Of a line, with what is said of it."""
+
+    x: float
+    y: float
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series."""
+
+    name: str
+    points: tuple[Point, ...]
+
+    @property
+    def path(self) -> str:
+        """For `polyline`."""
+        return _path((point.x, point.y) for point in self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A vertical line at something, with a point on it."""
+
+    point: Point
+    label: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Shares over time or TTL."""
+
+    title: str
+    description: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    band: str = ""
+    """For `polygon`; empty where there is none."""
+    mark: Mark | None = None
+    width: int = WIDTH
+    height: int = _LINES_HEIGHT
+    left: int = _LEFT
+    right: int = _RIGHT
+    top: int = _TOP
+    bottom: int = _BOTTOM
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A row of a bar chart."""
+
+    y: int
+    width: float
+    label: str
+    value: str
+    says: str
+    is_benefit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Amounts, one below the other."""
+
+    title: str
+    description: str
+    bars: tuple[Bar, ...]
+    is_code: bool
+    """Whether labels are queries."""
+    width: int = WIDTH
+
+    @property
+    def height(self) -> int:
+        """All rows."""
+        return _ROW * len(self.bars) + 4
+
+
+def by_ttl(report: DailyCacheReport) -> Lines | None:
+    """Hit ratio by TTL with its interval, and the plan; None where a cache would have answered nothing."""
+    found = report.analysis.by_ttl
+    if not has_hits(report.analysis):
+        return None
+    x = _logarithmic(found[0].ttl_seconds, found[-1].ttl_seconds)
+    points = tuple(
+        Point(
+            x(at.ttl_seconds),
+            _height(at.hit_ratio),
+            f"{figures.ttl(at.ttl_seconds)}:"
+            f" {figures.share_between(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high)}",
+        )
+        for at in found
+    )
+    upper = [(x(at.ttl_seconds), _height(at.hit_ratio_high)) for at in found]
+    lower = [(x(at.ttl_seconds), _height(at.hit_ratio_low)) for at in reversed(found)]
+    ticks: list[float] = [at for at in _TTL_TICKS if found[0].ttl_seconds <= at <= found[-1].ttl_seconds]
+    return Lines(
+        title="Hit ratio by TTL",
+        description=f"It rises from {points[0].says} to {points[-1].says}.",
+        x_ticks=tuple(Tick(x(at), figures.ttl(at)) for at in ticks or [found[0].ttl_seconds]),
+        y_ticks=_percent_ticks(),
+        lines=(Line("everything cached", points),),
+        band=_path([*upper, *lower]),
+        mark=_plan(report, x),
+    )
+
+
+def saving(view: View) -> Bars | None:
+    """What is to be cached first, by what that saves; None where that is nothing."""
+    return _queries(
+        "Saves most",
+        [(each.rank, each.query, each.saves_ms, f"{each.saves} a day") for each in view.to_cache],
+    )
+
+
+def repeating(view: View) -> Bars | None:
+    """What is repeated most; None where that is nothing."""
+    return _queries(
+        "Repeated most",
+        [(each.rank, each.query, each.repeats_count, each.repeats) for each in view.repeated],
+    )
+
+
+def costs(report: DailyCacheReport, view: View) -> Bars | None:
+    """What each way to have a cache costs, and what it brings; None where there is nothing to pay for."""
+    if not view.costs:
+        return None
+    amounts = [(row.name, row.money, f"{row.month} a month", False) for row in view.costs]
+    if words.has_value(report):
+        brings = report.cost.monthly_benefit
+        month = figures.money(brings, figures.printable(report.supposed.currency))
+        amounts.append(("What it brings", brings, f"{month} a month", True))
+    most = max(amount for _, amount, _, _ in amounts)
+    bars = tuple(
+        Bar(_ROW * place, _length(amount, most), name, value, f"{name}: {value}", is_benefit)
+        for place, (name, amount, value, is_benefit) in enumerate(amounts)
+    )
+    return Bars("Cost a month", _said(bars), bars, is_code=False)
+
+
+def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
+    """Repeats and hits by day; None where there are too few days."""
+    if len(trend) < DAYS_OF_A_TREND:
+        return None
+    first, last = trend[0].analysis_date, trend[-1].analysis_date
+    days = max((last - first).days, 1)
+
+    def x(day: DayInBrief) -> float:
+        return _across((day.analysis_date - first).days / days)
+
+    def line(name: str, ratio: Callable[[DayInBrief], float]) -> Line:
+        points = (
+            Point(x(day), _height(ratio(day)), f"{day.analysis_date}: {figures.share(ratio(day))} {name}")
+            for day in trend
+        )
+        return Line(name, tuple(points))
+
+    step = max(-(-len(trend) // _MOST_DAY_LABELS), 1)
+    return Lines(
+        title="Repeats and hits by day",
+        description=f"From {first} to {last}.",
+        x_ticks=tuple(Tick(x(day), f"{day.analysis_date:%m-%d}") for day in trend[::-1][::step]),
+        y_ticks=_percent_ticks(),
+        lines=(
+            line("repeated", lambda day: day.duplicate_percentage / 100.0),
+            line("hits", lambda day: day.hit_potential),
+        ),
+    )
+
+
+def _plan(report: DailyCacheReport, x: Callable[[float], float]) -> Mark | None:
+    plan = report.analysis.plan
+    if plan is None:
+        return None
+    at = plan.at
+    label = f"TTL {figures.ttl(at.ttl_seconds)}, {figures.share(at.hit_ratio)}"
+    point = Point(x(at.ttl_seconds), _height(at.hit_ratio), f"Recommended: {label}")
+    is_far = point.x > _across(_NEAR_THE_EDGE)
+    return Mark(point, label, "end" if is_far else "start")
+
+
+def _queries(title: str, rows: Sequence[tuple[int, str, float, str]]) -> Bars | None:
+    if not rows:
+        return None
+    most = max(amount for _, _, amount, _ in rows)
+    bars = tuple(
+        Bar(
+            _ROW * place,
+            _length(amount, most),
+            figures.shortened(f"{rank}. {query}", _LABEL_CHARACTERS),
+            value,
+            f"{rank}. {figures.shortened(query, 3 * _LABEL_CHARACTERS)}: {value}",
+        )
+        for place, (rank, query, amount, value) in enumerate(rows)
+    )
+    return Bars(title, _said(bars), bars, is_code=True)
+
+
+def _said(bars: Sequence[Bar]) -> str:
+    return "; ".join(bar.says for bar in bars)
+
+
+def _length(amount: float, most: float) -> float:
+    return round(_BAR_WIDEST * max(amount, 0.0) / most, 1) if most > 0.0 else 0.0
+
+
+def _logarithmic(least: float, most: float) -> Callable[[float], float]:
+    span = log(most / least)
+    return lambda value: _across(log(value / least) / span if span else 0.5)
+
+
+def _across(part: float) -> float:
+    return round(_LEFT + part * (_RIGHT - _LEFT), 1)
+
+
+def _height(ratio: float) -> float:
+    return round(_BOTTOM - min(max(ratio, 0.0), 1.0) * (_BOTTOM - _TOP), 1)
+
+
+def _percent_ticks() -> tuple[Tick, ...]:
+    return tuple(Tick(_height(percent / 100.0), f"{percent} %") for percent in _PERCENT_TICKS)
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x},{y}" for x, y in points)

@@ -1,0 +1,182 @@
+"""Figures as people read them; each is one string, never `nan` and never a zero with a sign.
+
+Sizes are powers of ten, as providers bill them. A figure too small for its digits says so (`<0.1 %`), because
+a zero would claim that there is nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from itertools import pairwise
+from math import isfinite
+from typing import Final
+
+UNKNOWN: Final = "not known"
+_WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+_COUNTS: Final = ((1.0, ""), (1e3, " k"), (1e6, " M"), (1e9, " G"))
+_SIZES: Final = ((1.0, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB"), (1e12, " TB"))
+_DURATIONS: Final = ((1.0, " ms"), (1e3, " s"), (6e4, " min"), (3.6e6, " h"), (8.64e7, " days"))
+_TTLS: Final = ((3_600, " h"), (60, " min"))
+_WHOLE_FROM: Final = 100.0
+"""From here on a decimal says nothing more."""
+_LEAST_DURATION_MS: Final = 0.01
+_LEAST_PERCENT: Final = 0.05
+_MOST_PERCENT: Final = 99.95
+_LEAST_MONEY: Final = 0.005
+_REPLACEMENT: Final = "\ufffd"
+KEPT: Final = "\u00a0"
+"""A space where no line may end."""
+_BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[kMGT]?B|ms|s|min|h|days|%)(?![\w%]))")
+
+
+def count(value: float) -> str:
+    """Of whole things, in full: `1,234,567`."""
+    return f"{round(value):,}" if isfinite(value) else UNKNOWN
+
+
+def brief_count(value: float) -> str:
+    """The same where there is little room: `1.2 M`."""
+    if not isfinite(value):
+        return UNKNOWN
+    return count(value) if abs(value) < _COUNTS[1][0] else _scaled(value, _COUNTS)
+
+
+def share(value: float) -> str:
+    """Of 1, in percent: `62.4 %`."""
+    percent = 100.0 * value
+    if not isfinite(percent):
+        return UNKNOWN
+    if 0.0 < percent < _LEAST_PERCENT:
+        return "<0.1 %"
+    if _MOST_PERCENT <= percent < 100.0:  # noqa: PLR2004 - of a hundred
+        return ">99.9 %"
+    return f"{_tenths(percent)} %"
+
+
+def share_between(value: float, low: float, high: float) -> str:
+    """With the ends of its interval: `62.4 % (61.9 to 62.9)`; without, where they are one figure."""
+    ends = [_tenths(100.0 * end) for end in (low, high)]
+    if not (isfinite(low) and isfinite(high)) or ends[0] == ends[1]:
+        return share(value)
+    return f"{share(value)} ({ends[0]} to {ends[1]})"
+
+
+def size(bytes_: float) -> str:
+    """Of memory or results: `1.2 MB`, with a megabyte of 10^6 bytes."""
+    if not isfinite(bytes_):
+        return UNKNOWN
+    return f"{round(bytes_)} B" if abs(bytes_) < _SIZES[1][0] else _scaled(bytes_, _SIZES)
+
+
+def duration(milliseconds: float) -> str:
+    """`0.8 ms`, `3.2 s`, `4.1 h`; less than nothing has its sign."""
+    if not isfinite(milliseconds):
+        return UNKNOWN
+    if milliseconds == 0.0:
+        return "0 ms"
+    if abs(milliseconds) < _LEAST_DURATION_MS:
+        return f"<{_LEAST_DURATION_MS} ms" if milliseconds > 0.0 else "0 ms"
+    if abs(milliseconds) < 1.0:
+        return f"{milliseconds:.2g} ms"
+    return _scaled(milliseconds, _DURATIONS)
+
+
+def ttl(seconds: float) -> str:
+    """A time to live in the largest unit that needs no decimals: `30 s`, `10 min`, `2 h`."""
+    if not isfinite(seconds):
+        return UNKNOWN
+    for factor, unit in _TTLS:
+        if seconds >= factor and seconds % factor == 0.0:
+            return f"{round(seconds / factor):,}{unit}"
+    return f"{seconds:,.10g} s"
+
+
+def money(value: float, currency: str) -> str:
+    """`12.34 USD`."""
+    if not isfinite(value):
+        return UNKNOWN
+    if 0.0 < value < _LEAST_MONEY:
+        return f"<0.01 {currency}"
+    return f"{_unsigned_zero(f'{value:,.2f}')} {currency}"
+
+
+def unit_money(value: float, currency: str) -> str:
+    """Of one small thing, with all the digits that it was given: `0.00001 USD`."""
+    if not isfinite(value):
+        return UNKNOWN
+    digits = f"{value:,.12f}".rstrip("0").rstrip(".")
+    return f"{_unsigned_zero(digits)} {currency}"
+
+
+def one_in(rate: float) -> str:
+    """A share of what was sampled: `1 in 16`."""
+    if not isfinite(rate) or rate <= 0.0:
+        return UNKNOWN
+    return "all" if rate >= 1.0 else f"1 in {_unpadded(1.0 / rate)}"
+
+
+def day(value: date) -> str:
+    """`Saturday, 28 March 2026`, in English whatever the locale."""
+    return f"{_WEEKDAYS[value.weekday()]}, {day_of_year(value)}"
+
+
+def day_of_year(value: date) -> str:
+    """`28 March 2026`."""
+    return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
+
+
+def moment(value: datetime) -> str:
+    """To the minute, in UTC."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def printable(text: str) -> str:
+    """On one line, and without what could steer a terminal or turn the reading direction."""
+    return "".join(character if character.isprintable() else _REPLACEMENT for character in one_line(text))
+
+
+def one_line(text: str) -> str:
+    """With single spaces for all that is space."""
+    return " ".join(text.split())
+
+
+def shortened(text: str, most: int) -> str:
+    """At most that many characters; what is cut says so."""
+    return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
+
+
+def with_units(text: str) -> str:
+    """With no line's end between a figure and its unit."""
+    return _BEFORE_A_UNIT.sub(KEPT, text)
+
+
+def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:
+    """In the largest unit of which it is at least one, as it will be read."""
+    for (factor, unit), (following, _) in pairwise(units):
+        if abs(float(_digits(value / factor).replace(",", ""))) < following / factor:
+            return f"{_digits(value / factor)}{unit}"
+    factor, unit = units[-1]
+    return f"{_digits(value / factor)}{unit}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if round(abs(value), 1) >= _WHOLE_FROM else _unsigned_zero(f"{value:,.1f}")
+
+
+def _tenths(percent: float) -> str:
+    return _unsigned_zero(f"{percent:.1f}")
+
+
+def _unpadded(value: float) -> str:
+    return _digits(value).removesuffix(".0")
+
+
+def _unsigned_zero(digits: str) -> str:
+    """`-0.0` is what becomes of a rounding error below nothing."""
+    return digits.removeprefix("-") if not digits.strip("-0.,") else digits

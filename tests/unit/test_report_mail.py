@@ -1,0 +1,288 @@
+"""The cache report as a mail: what it says, how long its lines are, and that queries never become markup."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from otel_ratelimit.mail.message import message
+from otel_ratelimit.rendering import figures, plain, words
+from otel_ratelimit.rendering.report_mail import DAYS_SHOWN, mail_html, mail_text, subject
+from otel_ratelimit.rendering.view import view_of
+
+EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")
+POOR = ("none", "useless", "uncacheable", "single")
+MOST_BYTES = 85_000
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class WellFormed(HTMLParser):
+    """Every element is closed by its own end."""
+
+    def __init__(self, document):
+        super().__init__(convert_charrefs=True)
+        self.open, self.seen, self.words = [], [], []
+        self.feed(document)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).replace(figures.KEPT, " ").split())
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.6244, "62.4 %"),
+        (0.0, "0.0 %"),
+        (-1e-12, "0.0 %"),
+        (0.0004, "<0.1 %"),
+        (0.9998, ">99.9 %"),
+        (1.0, "100.0 %"),
+    ],
+)
+def test_a_share_is_neither_nothing_nor_all_unless_it_is(value, said):
+    assert figures.share(value) == said
+
+
+def test_an_interval_is_said_where_there_is_one():
+    assert figures.share_between(0.624, 0.619, 0.629) == "62.4 % (61.9 to 62.9)"
+    assert figures.share_between(0.5, 0.5, 0.5) == "50.0 %"
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (figures.count(1_234_567.4), "1,234,567"),
+        (figures.brief_count(1_234_567), "1.2 M"),
+        (figures.brief_count(999_999), "1.0 M"),
+        (figures.brief_count(999), "999"),
+        (figures.size(999), "999 B"),
+        (figures.size(1_500), "1.5 kB"),
+        (figures.size(999_960), "1.0 MB"),
+        (figures.size(2.5e9), "2.5 GB"),
+        (figures.duration(0.8), "0.8 ms"),
+        (figures.duration(0.0), "0 ms"),
+        (figures.duration(-1e-9), "0 ms"),
+        (figures.duration(0.001), "<0.01 ms"),
+        (figures.duration(3_200), "3.2 s"),
+        (figures.duration(-4_900), "-4.9 s"),
+        (figures.duration(4.1 * 3.6e6), "4.1 h"),
+        (figures.ttl(30), "30 s"),
+        (figures.ttl(600), "10 min"),
+        (figures.ttl(7_200), "2 h"),
+        (figures.ttl(5_400), "90 min"),
+        (figures.money(12.34, "USD"), "12.34 USD"),
+        (figures.money(-0.001, "EUR"), "0.00 EUR"),
+        (figures.money(0.001, "EUR"), "<0.01 EUR"),
+        (figures.unit_money(1e-5, "USD"), "0.00001 USD"),
+        (figures.one_in(1 / 16), "1 in 16"),
+        (figures.printable("a\n\tb\x1b[31m\u202ec"), "a b\ufffd[31m\ufffdc"),
+    ],
+)
+def test_figures_read_as_people_write_them(shown, said):
+    assert shown == said
+
+
+@pytest.mark.parametrize(
+    "figure", [figures.count, figures.share, figures.size, figures.duration, figures.ttl]
+)
+def test_what_is_no_number_is_not_known(figure):
+    assert figure(float("nan")) == figure(float("inf")) == "not known"
+
+
+def test_a_reason_loses_the_sign_of_a_zero_only():
+    assert (
+        words.sentence("it takes -0.0 % off; brings -0.00 a month")
+        == "It takes 0.0 % off; brings 0.00 a month."
+    )
+    assert words.sentence("it brings -0.05 on 2026-01-01") == "It brings -0.05 on 2026-01-01."
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("open", r"Cache for shop: yes, by rule of thumb; hit ratio \d\d\.\d %, TTL 1 h \(2026-03-28\)"),
+        ("paid", r"Cache for shop: yes, certain; hit ratio \d\d\.\d %, TTL 1 h \(2026-03-28\)"),
+        (
+            "dear",
+            r"Cache for shop: no, certain; brings <0.01 USD a month, costs \d+\.\d\d USD \(2026-03-28\)",
+        ),
+        ("none", r"Cache for shop: no, certain; there was no query on that day \(2026-03-28\)"),
+    ],
+)
+def test_the_subject_answers_the_question(cache_reports, name, said):
+    assert re.fullmatch(said, subject(getattr(cache_reports, name), "shop"))
+
+
+def test_a_subject_is_one_line_whatever_the_source_is_called(cache_reports):
+    assert subject(cache_reports.none, "").startswith("Cache: no")
+    made = subject(cache_reports.none, "shop\r\nBcc: all@example.org\u2028" + 100 * "x")
+    assert made.isprintable()
+    assert len(made) < 120
+
+
+def test_a_mail_can_be_made_of_it(cache_reports):
+    report = cache_reports.paid
+    made = message(
+        sender="a@example.org",
+        to=["b@example.org"],
+        subject=subject(report, "shop"),
+        text=mail_text(report, []),
+        html=mail_html(report, []),
+        report_date=report.analysis_date,
+        source="shop",
+        now=report.analysis.period_end,
+    )
+    assert len(made.as_bytes()) < 2 * MOST_BYTES
+
+
+def test_the_text_says_what_was_found(cache_reports):
+    report = cache_reports.paid
+    plan = report.analysis.plan
+
+    text = mail_text(report, [])
+
+    assert text.splitlines()[3] == "YES. A cache would pay."
+    assert "Certain: both ends of the hit ratio's interval say the same." in text
+    for said in (
+        figures.share(report.analysis.duplicate_percentage / 100),
+        figures.share_between(plan.at.hit_ratio, plan.at.hit_ratio_low, plan.at.hit_ratio_high),
+        figures.size(plan.at.peak_bytes),
+        f"{figures.duration(plan.at.latency_saved_ms)} a day",
+        f"{figures.share(report.cost.load_reduction)} less",
+        f"{figures.money(report.cost.monthly_cost, 'USD')} a month",
+        f"{figures.money(report.cost.monthly_benefit, 'USD')} a month",
+        f"from {figures.count(report.cost.break_even_executions_a_day)} executions a day",
+        "writes must drop it",
+        "1 in 2",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("days", [0, 1, 30])
+def test_lines_of_the_text_fit_and_hold_no_markup(cache_reports, name, days):
+    text = mail_text(getattr(cache_reports, name), cache_reports.days(days))
+    assert max(len(line) for line in text.splitlines()) <= plain.WIDTH
+    assert all(line == line.rstrip() for line in text.splitlines())
+    assert "&lt;" not in text
+    assert figures.KEPT not in text
+
+
+def test_a_table_too_wide_for_the_text_becomes_a_list():
+    columns, rows = ["TTL", 40 * "a", 40 * "b"], [["1 s", "2 kB", "3 s"]]
+    assert plain.table(columns, rows) == [
+        f"1 s: {40 * 'a'} 2 kB;",
+        f"    {40 * 'b'} 3 s",
+    ]
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("days", [0, 30])
+def test_the_html_is_well_formed_small_and_of_itself(cache_reports, name, days):
+    document = mail_html(getattr(cache_reports, name), cache_reports.days(days))
+    parsed = WellFormed(document)
+    assert len(document.encode()) < MOST_BYTES
+    assert not re.search(r"https?:|//|url\(|@import", document.replace("<!DOCTYPE html>", ""))
+    assert not {tag for tag, _ in parsed.seen} & {"img", "script", "link", "iframe", "svg"}
+    assert not any(
+        name in {"src", "href"} or name.startswith("on") for _, given in parsed.seen for name in given
+    )
+
+
+def test_a_query_never_becomes_markup(cache_reports):
+    parsed = WellFormed(mail_html(cache_reports.open, []))
+    assert " ".join(cache_reports.hostile.split()) in parsed.text
+    assert "script" not in {tag for tag, _ in parsed.seen}
+    assert "{{ 7 * 7 }}" in parsed.text
+
+
+def test_text_and_html_say_the_same(cache_reports):
+    view = view_of(cache_reports.paid, cache_reports.days(3))
+    html = WellFormed(mail_html(cache_reports.paid, cache_reports.days(3))).text
+    text = " ".join(mail_text(cache_reports.paid, cache_reports.days(3)).split())
+    for fact in (*view.key, *view.supposed, *view.rests_on):
+        assert fact.value in html
+        assert fact.value in text
+        assert fact.note in html
+
+
+def test_queries_of_nothing_but_quotes_do_not_make_a_mail_that_gets_clipped(cache_reports):
+    analysis = cache_reports.paid.analysis
+    worst = [each.model_copy(update={"template": 5_000 * '"'}) for each in analysis.most_worth]
+    changed = analysis.model_copy(update={"most_worth": worst, "most_repeated": worst})
+    made = mail_html(cache_reports.paid.model_copy(update={"analysis": changed}), cache_reports.days(30))
+    assert len(made.encode()) < MOST_BYTES
+
+
+def test_one_query_is_told_of_in_the_singular(cache_reports):
+    text = mail_text(cache_reports.single, [])
+    assert not re.search(r"\b1 (executions|queries)", text)
+
+
+def test_a_long_query_is_shortened_in_a_mail(cache_reports):
+    assert "a_rather_long_column_name_5," in mail_text(cache_reports.open, [])
+    assert "a_rather_long_column_name_60" not in mail_text(cache_reports.open, [])
+    assert "a_rather_long_column_name_60" not in mail_html(cache_reports.open, [])
+
+
+def test_without_a_value_of_time_the_mail_says_which_keys_would_set_one(cache_reports):
+    for shown in (mail_text(cache_reports.open, []), WellFormed(mail_html(cache_reports.open, [])).text):
+        whole = " ".join(shown.split())
+        assert "Open: no value of saved time is set." in whole
+        assert "set value_of_saved_millisecond or value_of_database_second under [cache]" in whole
+        assert "Breaks even not known" in whole
+
+
+def test_what_never_breaks_even_says_so(cache_reports):
+    cost = cache_reports.paid.cost.model_copy(update={"break_even_executions_a_day": None})
+    text = mail_text(cache_reports.paid.model_copy(update={"cost": cost}), [])
+    assert re.search(r"Breaks even +never", text)
+
+
+def test_time_that_is_lost_is_not_called_saved(cache_reports):
+    analysis = cache_reports.open.analysis
+    at = analysis.plan.at.model_copy(update={"latency_saved_ms": -3_200.0})
+    plan = analysis.plan.model_copy(update={"at": at})
+    changed = cache_reports.open.model_copy(update={"analysis": analysis.model_copy(update={"plan": plan})})
+    text = " ".join(mail_text(changed, []).split())
+    assert "Time saved none asking the cache takes 3.2 s a day longer than its answers save" in text
+
+
+@pytest.mark.parametrize("name", POOR)
+def test_a_day_with_nothing_to_cache_gives_the_reason_and_no_figures_of_a_cache(cache_reports, name):
+    report = getattr(cache_reports, name)
+    text = mail_text(report, [])
+    assert words.sentence(report.reason) in text
+    assert "NO. " in text
+    for made_up in ("Hit ratio to expect", "Costs", "Breaks even", "HIT RATIO BY TTL", "TO CACHE FIRST"):
+        assert made_up not in text
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_figure_is_nan_or_a_zero_with_a_sign(cache_reports, name):
+    for shown in (mail_text(getattr(cache_reports, name), []), mail_html(getattr(cache_reports, name), [])):
+        assert not re.search(r"\bnan\b|\binf\b|(?<![\w.])-0(\.0+)?(?![\d.])", shown)
+
+
+def test_a_trend_needs_two_days_and_shows_a_week(cache_reports):
+    assert "THE LAST DAYS" not in mail_text(cache_reports.open, cache_reports.days(1))
+    assert "The last days" not in mail_html(cache_reports.open, cache_reports.days(1))
+    text = mail_text(cache_reports.open, cache_reports.days(30))
+    assert len(re.findall(r"^2026-\d\d-\d\d  ", text, re.MULTILINE)) == DAYS_SHOWN
+    assert "2026-03-28" in text
