@@ -1,6 +1,6 @@
 """Milliseconds that a cache saves: as predicted from the query log, and as it turns out.
 
-    python loadtest/latency.py [--runs 3] [--reads 20000] [--seconds 180]
+    python loadtest/latency.py [--runs 3] [--reads 20000] [--seconds 165]
 
 A real PostgreSQL is asked a trace of reads, through psycopg2 with the product's own capture and query log: in
 half of the runs of everything, in the others of a tenth of the keys. Meanwhile the same trace goes through
@@ -8,12 +8,13 @@ loops of cache-aside (GET; on a miss the query, and SET with PX) on Redis and Va
 Every way plays the trace in real time, a little later than the one before: whatever else the machine does
 concerns all of them, and between a question and the same one asked another way come others.
 
-What a lookup and a store take is the mean over a shorter run just before, at the same pace: key, GET and
-unpickling; pickling and SET. In a tight loop they would take half of that. In every way the queries are
-captured and logged, those of cache-aside into another database.
+What a lookup and a store take is the mean of another, smaller loop on each engine, which plays another trace
+beside: key, GET and unpickling; pickling and SET. Before or after, or in a loop that does nothing else, they
+take another time, as the machine has more or less to do. In every way queries are captured and logged, those
+of cache-aside into another database.
 
 "measured" is what the application waited less; "calls" leaves out fetching rows, the capture itself and
-whatever is between; "own" predicts with what lookups and stores took in the run itself.
+whatever is between.
 
 Exits with 1 if a prediction is off by more than a tenth of what the application waited less.
 """
@@ -60,8 +61,10 @@ from otel_ratelimit.settings import Settings
 TTLS: Final = (10, 60)
 RATES: Final = (1.0, 0.1)
 PROMISED: Final = 0.1
-CALIBRATION_SECONDS: Final = 30.0
-"""At least; it goes on until a minute begins, as counts are kept by the minute."""
+FIRST_SECONDS: Final = 10.0
+"""At least, until the log knows what is hot; on until a minute begins, as counts are kept by the minute."""
+PROBE_SHARE: Final = 0.15
+"""Reads of the loops that say what a lookup and a store take, to those of the others."""
 MARGIN_SECONDS: Final = 2.0
 """For those that are behind."""
 APART_SECONDS: Final = 0.2
@@ -198,9 +201,16 @@ class CacheAside:
         return rows
 
 
-def play(reads: Sequence[Read], ways: Sequence[Way], apart: float = APART_SECONDS) -> float:
-    """Each way answers all reads, at their times; how late one was at most, seconds."""
-    events = sorted((read.at + number * apart, number, read) for number in range(len(ways)) for read in reads)
+def play(parts: Sequence[tuple[Sequence[Read], Way]], apart: float = APART_SECONDS) -> float:
+    """Each way answers its reads, at their times; how late one was at most, seconds.
+
+    Args:
+        parts: reads, and who is to answer them.
+        apart: seconds by which each part is behind the one before.
+    """
+    events = sorted(
+        (read.at + number * apart, number, read) for number, (reads, _) in enumerate(parts) for read in reads
+    )
     late = 0.0
     begun = time.perf_counter()
     for at, number, read in events:
@@ -208,7 +218,7 @@ def play(reads: Sequence[Read], ways: Sequence[Way], apart: float = APART_SECOND
         if early > 0.0:
             time.sleep(early)
         late = max(late, -early)
-        ways[number].answer(read)
+        parts[number][1].answer(read)
     return late
 
 
@@ -236,6 +246,7 @@ def query_log(relay: Relay, url: str, rate: float) -> Iterator[QueryObserver]:
     try:
         yield observer
     finally:
+        relay.target = None
         worker.close()
         queries.close()
         database.close()
@@ -276,8 +287,6 @@ class Row(NamedTuple):
     measured_ms: float
     measured_calls_ms: float
     """Without fetching rows and whatever the application does between."""
-    own_ms: float
-    """Predicted with what lookups and stores took in the run itself."""
 
     @property
     def off(self) -> float:
@@ -288,11 +297,6 @@ class Row(NamedTuple):
     def calls_off(self) -> float:
         """Of calls alone."""
         return self.saved_ms / self.measured_calls_ms - 1.0
-
-    @property
-    def own_off(self) -> float:
-        """Of calls alone, by what lookups and stores took in the run itself."""
-        return self.own_ms / self.measured_calls_ms - 1.0
 
 
 def saved_ms(direct: Spent, aside: Spent) -> tuple[float, float]:
@@ -332,65 +336,67 @@ class Run:
             connection.autocommit = True
             shop, start = Shop(connection, relay), _next_minute()
             first = start - time.time()
-            before = drawn(1_000 + self._number, round(reads * first / seconds), first - MARGIN_SECONDS)
-            calibration = self._asides(shop, aside_log, "calibration:")
             # The log gets to know what is hot, as it would have on a day that has begun.
-            play(before, [Direct(shop, log), *calibration.values()])
+            before = drawn(1_000 + self._number, round(reads * first / seconds), first - MARGIN_SECONDS)
+            play([(before, Direct(shop, log))])
             time.sleep(max(start + EDGE_SECONDS - time.time(), 0.0))
-            direct, aside = Direct(shop, log), self._asides(shop, aside_log, "run:")
-            late = play(drawn(self._number, reads, seconds), [direct, *aside.values()])
+            direct, aside = Direct(shop, log), self._asides(shop, aside_log, "run:", TTLS)
+            probes = self._asides(shop, aside_log, "probe:", TTLS[:1])
+            trace = drawn(self._number, reads, seconds)
+            other_trace = drawn(2_000 + self._number, round(PROBE_SHARE * reads), seconds)
+            late = play(
+                [
+                    *((trace, way) for way in (direct, *aside.values())),
+                    *((other_trace, way) for way in probes.values()),
+                ]
+            )
         period, spent = since(start), direct.spent
         print(f"run {self._number}: {reads:,} reads in {seconds:.0f} s, {late:.2f} s late at most")
         print(f"  direct {_MS * spent.whole:,.0f} ms, of that execute {_MS * spent.execute:,.0f}", end="")
         print(f" (as captured {_MS * spent.database:,.0f}), fetch {_MS * spent.fetch:,.0f}", flush=True)
-        return [self._compared(way, period, spent, aside[way].spent, calibration[way].spent) for way in aside]
+        return [
+            self._compared(engine, ttl, period, spent, way.spent, probes[engine, TTLS[0]].spent)
+            for (engine, ttl), way in aside.items()
+        ]
 
-    def _asides(self, shop: Shop, log: QueryObserver, prefix: str) -> dict[tuple[Engine, int], CacheAside]:
+    def _asides(
+        self, shop: Shop, log: QueryObserver, prefix: str, ttls: Sequence[int]
+    ) -> dict[tuple[Engine, int], CacheAside]:
         return {
             (engine, ttl): CacheAside(shop, log, self._clients[engine], ttl, f"{prefix}{self._number}:{ttl}:")
-            for engine, ttl in product(ENGINES, TTLS)
+            for engine, ttl in product(ENGINES, ttls)
         }
 
-    def _compared(
-        self, way: tuple[Engine, int], period: Period, direct: Spent, aside: Spent, before: Spent
+    def _compared(  # noqa: PLR0913, PLR0917 - one cell, and what it is made of
+        self, engine: Engine, ttl: int, period: Period, direct: Spent, aside: Spent, probe: Spent
     ) -> Row:
-        engine, ttl = way
-        at, own = (
-            predicted(
-                self._dsn(self._log),
-                period,
-                Assumptions(engine=engine, lookup_ms=spent.lookup_ms, store_ms=spent.store_ms),
-                ttl,
-            )
-            for spent in (before, aside)
-        )
-        print(f"  {engine}, {ttl} s: a lookup took {before.lookup_ms:.3f} ms before,", end=" ")
+        assumed = Assumptions(engine=engine, lookup_ms=probe.lookup_ms, store_ms=probe.store_ms)
+        at = predicted(self._dsn(self._log), period, assumed, ttl)
+        print(f"  {engine}, {ttl} s: a lookup took {probe.lookup_ms:.3f} ms beside,", end=" ")
         print(
-            f"{aside.lookup_ms:.3f} in the run; a store {before.store_ms:.3f}, {aside.store_ms:.3f};", end=" "
+            f"{aside.lookup_ms:.3f} in the run; a store {probe.store_ms:.3f}, {aside.store_ms:.3f};", end=" "
         )
         print(f"database {_MS * (direct.database - aside.database):,.0f} ms less,", end=" ")
         print(f"predicted {at.database_saved_ms:,.0f}", flush=True)
         ratios = (at.hit_ratio, aside.hits / aside.reads)
-        measured = saved_ms(direct, aside)
-        return Row(engine, ttl, self._rate, *ratios, at.latency_saved_ms, *measured, own.latency_saved_ms)
+        return Row(engine, ttl, self._rate, *ratios, at.latency_saved_ms, *saved_ms(direct, aside))
 
 
 def _next_minute() -> float:
     """Unix time of the beginning of one, far enough away."""
-    return ((time.time() + CALIBRATION_SECONDS) // 60 + 1) * 60
+    return ((time.time() + FIRST_SECONDS) // 60 + 1) * 60
 
 
 def _tell(rows: Sequence[Row]) -> None:
     print(
         f"{'':7} {'TTL s':>5} {'log':>5} {'hits %':>7} {'measured':>8}"
-        f" {'saved ms':>9} {'measured':>9} {'off %':>6} {'calls':>9} {'off %':>6} {'own':>9} {'off %':>6}"
+        f" {'saved ms':>9} {'measured':>9} {'off %':>6} {'calls':>9} {'off %':>6}"
     )
     for row in rows:
         print(
             f"{row.engine:7} {row.ttl:5} {row.rate:5.0%} {100 * row.hit_ratio:7.2f}"
             f" {100 * row.measured_hit_ratio:8.2f} {row.saved_ms:9,.0f} {row.measured_ms:9,.0f}"
-            f" {100 * row.off:+6.1f} {row.measured_calls_ms:9,.0f} {100 * row.calls_off:+6.1f}"
-            f" {row.own_ms:9,.0f} {100 * row.own_off:+6.1f}",
+            f" {100 * row.off:+6.1f} {row.measured_calls_ms:9,.0f} {100 * row.calls_off:+6.1f}",
             flush=True,
         )
 
@@ -400,7 +406,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--runs", type=int, default=3, help="of each log")
     options.add_argument("--reads", type=int, default=20_000)
-    options.add_argument("--seconds", type=float, default=180.0)
+    options.add_argument("--seconds", type=float, default=165.0)
     given = options.parse_args()
     worst = 0.0
     with ExitStack() as stack:
