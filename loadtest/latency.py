@@ -1,0 +1,433 @@
+"""Milliseconds that a cache saves: as predicted from the query log, and as it turns out.
+
+    python loadtest/latency.py [--runs 3] [--reads 20000] [--seconds 165]
+
+A real PostgreSQL is asked a trace of reads, through psycopg2 with the product's own capture and query log: in
+half of the runs of everything, in the others of a tenth of the keys. Meanwhile the same trace goes through
+loops of cache-aside (GET; on a miss the query, and SET with PX) on Redis and Valkey, with two times to live.
+Every way plays the trace in real time, a little later than the one before: whatever else the machine does
+concerns all of them, and between a question and the same one asked another way come others.
+
+What a lookup and a store take is the mean of another, smaller loop on each engine, which plays another trace
+beside: key, GET and unpickling; pickling and SET. Before or after, or in a loop that does nothing else, they
+take another time, as the machine has more or less to do. In every way queries are captured and logged, those
+of cache-aside into another database.
+
+"calls" is what calls of PostgreSQL and of the cache took less, which is what is predicted; "waited" has
+fetching rows, making cursors and the capture itself as well, which a hit spares too.
+
+Exits with 1 if a prediction is off by more than a tenth of calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+import psycopg2
+from engines import ENGINES, running_engine
+from opentelemetry.sdk.metrics import MeterProvider
+from shop import Read, drawn, fill
+
+from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
+from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.analysis.cache.memory import Engine
+from otel_ratelimit.analysis.cache.result import AtTtl
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.capture import Relay, prepare
+from otel_ratelimit.demo.workspace import workspace
+from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
+from otel_ratelimit.policy import builtin_policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.queries_wiring import Queries
+from otel_ratelimit.querylog.execution import Asker, QueryObserver
+from otel_ratelimit.settings import Settings
+
+TTLS: Final = (10, 60)
+RATES: Final = (1.0, 0.1)
+PROMISED: Final = 0.1
+FIRST_SECONDS: Final = 10.0
+"""At least, until the log knows what is hot; on until a minute begins, as counts are kept by the minute."""
+PROBE_SHARE: Final = 0.15
+"""Reads of the loops that say what a lookup and a store take, to those of the others."""
+MARGIN_SECONDS: Final = 2.0
+"""For those that are behind."""
+APART_SECONDS: Final = 0.2
+"""By which each way is behind the one before."""
+EDGE_SECONDS: Final = 2.0
+"""After the edge of a minute, until the query logs have begun their windows."""
+_SETTINGS: Final = {**THROW_AWAY, "random_page_cost": "1.1"}
+_MS: Final = 1_000.0
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a way's reads took, seconds in sum."""
+
+    reads: int = 0
+    hits: int = 0
+    whole: float = 0.0
+    """As the application sees it."""
+    lookup: float = 0.0
+    database: float = 0.0
+    """In the server and on the way to it, as the capture measures it."""
+    execute: float = 0.0
+    """The same and the capture itself, as the application sees it."""
+    fetch: float = 0.0
+    store: float = 0.0
+
+    @property
+    def lookup_ms(self) -> float:
+        """Of one."""
+        return _MS * self.lookup / self.reads
+
+    @property
+    def store_ms(self) -> float:
+        """Of one."""
+        return _MS * self.store / (self.reads - self.hits)
+
+    @property
+    def calls(self) -> float:
+        """Of PostgreSQL and the cache alone: without the capture, fetching rows, and what is between."""
+        return self.lookup + self.database + self.store
+
+
+class Stopwatch:
+    """Tells a query log, and adds up how long executions took by what it is told."""
+
+    def __init__(self, log: QueryObserver) -> None:
+        self._log = log
+        self.nanoseconds = 0
+
+    def executed(self, statement: str, sent: bytes, asker: Asker, nanoseconds: int, *more: Any) -> None:
+        """See `QueryObserver`."""
+        self.nanoseconds += nanoseconds
+        self._log.executed(statement, sent, asker, nanoseconds, *more)
+
+
+class Shop:
+    """The application's connection, whose queries are told to one log or another."""
+
+    def __init__(self, connection: Any, relay: Relay) -> None:
+        self._connection = connection
+        self._relay = relay
+
+    def ask(self, read: Read, log: Stopwatch, spent: Spent) -> list[tuple[Any, ...]]:
+        """The rows, from PostgreSQL."""
+        self._relay.target, before = log, log.nanoseconds
+        with self._connection.cursor() as cursor:
+            begun = time.perf_counter()
+            cursor.execute(read.text, (read.value,))
+            executed = time.perf_counter()
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            fetched = time.perf_counter()
+        spent.database += (log.nanoseconds - before) / 1e9
+        spent.execute += executed - begun
+        spent.fetch += fetched - executed
+        return rows
+
+
+class Way(Protocol):
+    """How the application gets its answers."""
+
+    spent: Spent
+
+    def answer(self, read: Read) -> list[tuple[Any, ...]]:
+        """The rows; what it took is added to `spent`."""
+
+
+class Direct:
+    """All from PostgreSQL."""
+
+    def __init__(self, shop: Shop, log: QueryObserver) -> None:
+        self._shop = shop
+        self._log = Stopwatch(log)
+        self.spent = Spent()
+
+    def answer(self, read: Read) -> list[tuple[Any, ...]]:
+        """See `Way`."""
+        begun = time.perf_counter()
+        rows = self._shop.ask(read, self._log, self.spent)
+        self.spent.whole += time.perf_counter() - begun
+        self.spent.reads += 1
+        return rows
+
+
+class CacheAside:
+    """From the cache, and from PostgreSQL what is not there."""
+
+    def __init__(self, shop: Shop, log: QueryObserver, client: Any, ttl: float, prefix: str) -> None:
+        self._shop = shop
+        self._log = Stopwatch(log)
+        self._client = client
+        self._ttl_ms = round(_MS * ttl)
+        self._prefix = prefix
+        self.spent = Spent()
+
+    def answer(self, read: Read) -> list[tuple[Any, ...]]:
+        """See `Way`."""
+        spent = self.spent
+        begun = time.perf_counter()
+        key = (
+            self._prefix + hashlib.blake2b(f"{read.text}\0{read.value}".encode(), digest_size=16).hexdigest()
+        )
+        found = self._client.get(key)
+        rows: list[tuple[Any, ...]] | None = None if found is None else pickle.loads(found)
+        spent.lookup += time.perf_counter() - begun
+        if rows is None:
+            rows = self._shop.ask(read, self._log, spent)
+            missed = time.perf_counter()
+            self._client.set(key, pickle.dumps(rows, pickle.HIGHEST_PROTOCOL), px=self._ttl_ms)
+            spent.store += time.perf_counter() - missed
+        else:
+            spent.hits += 1
+        spent.whole += time.perf_counter() - begun
+        spent.reads += 1
+        return rows
+
+
+def play(parts: Sequence[tuple[Sequence[Read], Way]], apart: float = APART_SECONDS) -> float:
+    """Each way answers its reads, at their times; how late one was at most, seconds.
+
+    Args:
+        parts: reads, and who is to answer them.
+        apart: seconds by which each part is behind the one before.
+    """
+    events = sorted(
+        (read.at + number * apart, number, read) for number, (reads, _) in enumerate(parts) for read in reads
+    )
+    late = 0.0
+    begun = time.perf_counter()
+    for at, number, read in events:
+        early = at - (time.perf_counter() - begun)
+        if early > 0.0:
+            time.sleep(early)
+        late = max(late, -early)
+        parts[number][1].answer(read)
+    return late
+
+
+@contextmanager
+def query_log(relay: Relay, url: str, rate: float) -> Iterator[QueryObserver]:
+    """The product's query log on the database `url`, without a claim to the relay; written when left.
+
+    Args:
+        relay: of this process.
+        url: of a database with the product's tables.
+        rate: share of keys to keep.
+    """
+    worker, database = BackgroundWorker(), Database(url)
+    settings = Settings(query_sample_rate=rate, hash_key="secret of the load test")
+    meter = MeterProvider().get_meter("loadtest")
+    queries = Queries(relay, database, settings, builtin_policy().analytics, worker, meter)
+    relay.target = None
+    queries.claim()
+    observer = relay.target
+    relay.target = None
+    if observer is None:
+        raise RuntimeError("the query log does not take the relay")
+    queries.log.tick()  # which learns the secret
+    worker.ensure_started()
+    try:
+        yield observer
+    finally:
+        relay.target = None
+        worker.close()
+        queries.close()
+        database.close()
+
+
+def relay_of_this_process() -> Relay:
+    """Who tells of the queries on connections opened from now on."""
+    relay = prepare()
+    if relay is None:
+        raise RuntimeError("this psycopg2 does not tell of its queries")
+    return relay
+
+
+def since(start: float) -> Period:
+    """Whole minutes from that Unix time until now; totals are kept by the minute."""
+    begin = datetime.fromtimestamp(start // 60 * 60, UTC)
+    minutes = (time.time() - begin.timestamp()) // 60 + 1
+    return Period(begin, begin + timedelta(minutes=minutes))
+
+
+def predicted(url: str, period: Period, assumed: Assumptions, ttl: int) -> AtTtl:
+    """What the analysis makes of a log."""
+    with postgres_day(url, period) as day:
+        [at] = analyze_cache_potential(day, assumed, ttls=(ttl,)).by_ttl
+    return at
+
+
+class Row(NamedTuple):
+    """A prediction, and what came of it."""
+
+    engine: Engine
+    ttl: int
+    rate: float
+    hit_ratio: float
+    """Predicted, as the next but one."""
+    measured_hit_ratio: float
+    saved_ms: float
+    calls_ms: float
+    """Measured, as the next; see `saved_ms`."""
+    waited_ms: float
+
+    @property
+    def calls_off(self) -> float:
+        """Share by which the prediction is higher."""
+        return self.saved_ms / self.calls_ms - 1.0
+
+    @property
+    def waited_off(self) -> float:
+        """The same of what the application waited."""
+        return self.saved_ms / self.waited_ms - 1.0
+
+
+def saved_ms(direct: Spent, aside: Spent) -> tuple[float, float]:
+    """By how much less calls took, and how much less the application waited."""
+    return _MS * (direct.calls - aside.calls), _MS * (direct.whole - aside.whole)
+
+
+class Run:
+    """One run of all ways.
+
+    Args:
+        postgres: where the shop's database is; the logs get databases of their own.
+        clients: of each engine.
+        number: of the run.
+        rate: share of the keys that are logged.
+    """
+
+    def __init__(
+        self, postgres: EmbeddedPostgres, clients: Mapping[Engine, Any], number: int, rate: float
+    ) -> None:
+        self._clients = clients
+        self._number = number
+        self._rate = rate
+        self._log, self._aside_log = (f"log_{number}", f"aside_log_{number}")
+        for name in (self._log, self._aside_log):
+            postgres.create_database(name, upgrade)
+        self._dsn = postgres.dsn
+
+    def rows(self, reads: int, seconds: float) -> list[Row]:
+        """Play, predict and compare."""
+        relay = relay_of_this_process()
+        with (
+            closing(psycopg2.connect(self._dsn("shop"))) as connection,
+            query_log(relay, self._dsn(self._log), self._rate) as log,
+            query_log(relay, self._dsn(self._aside_log), self._rate) as aside_log,
+        ):
+            connection.autocommit = True
+            shop, start = Shop(connection, relay), _next_minute()
+            first = start - time.time()
+            # The log gets to know what is hot, as it would have on a day that has begun.
+            before = drawn(1_000 + self._number, round(reads * first / seconds), first - MARGIN_SECONDS)
+            play([(before, Direct(shop, log))])
+            time.sleep(max(start + EDGE_SECONDS - time.time(), 0.0))
+            direct, aside = Direct(shop, log), self._asides(shop, aside_log, "run:", TTLS)
+            probes = self._asides(shop, aside_log, "probe:", TTLS[:1])
+            trace = drawn(self._number, reads, seconds)
+            other_trace = drawn(2_000 + self._number, round(PROBE_SHARE * reads), seconds)
+            late = play(
+                [
+                    *((trace, way) for way in (direct, *aside.values())),
+                    *((other_trace, way) for way in probes.values()),
+                ]
+            )
+        period, spent = since(start), direct.spent
+        print(f"run {self._number}: {reads:,} reads in {seconds:.0f} s, {late:.2f} s late at most")
+        print(f"  direct {_MS * spent.whole:,.0f} ms, of that execute {_MS * spent.execute:,.0f}", end="")
+        print(f" (as captured {_MS * spent.database:,.0f}), fetch {_MS * spent.fetch:,.0f}", flush=True)
+        return [
+            self._compared(engine, ttl, period, spent, way.spent, probes[engine, TTLS[0]].spent)
+            for (engine, ttl), way in aside.items()
+        ]
+
+    def _asides(
+        self, shop: Shop, log: QueryObserver, prefix: str, ttls: Sequence[int]
+    ) -> dict[tuple[Engine, int], CacheAside]:
+        return {
+            (engine, ttl): CacheAside(shop, log, self._clients[engine], ttl, f"{prefix}{self._number}:{ttl}:")
+            for engine, ttl in product(ENGINES, ttls)
+        }
+
+    def _compared(  # noqa: PLR0913, PLR0917 - one cell, and what it is made of
+        self, engine: Engine, ttl: int, period: Period, direct: Spent, aside: Spent, probe: Spent
+    ) -> Row:
+        assumed = Assumptions(engine=engine, lookup_ms=probe.lookup_ms, store_ms=probe.store_ms)
+        at = predicted(self._dsn(self._log), period, assumed, ttl)
+        print(f"  {engine}, {ttl} s: a lookup took {probe.lookup_ms:.3f} ms beside,", end=" ")
+        print(
+            f"{aside.lookup_ms:.3f} in the run; a store {probe.store_ms:.3f}, {aside.store_ms:.3f};", end=" "
+        )
+        print(f"database {_MS * (direct.database - aside.database):,.0f} ms less,", end=" ")
+        print(f"predicted {at.database_saved_ms:,.0f}", flush=True)
+        ratios = (at.hit_ratio, aside.hits / aside.reads)
+        return Row(engine, ttl, self._rate, *ratios, at.latency_saved_ms, *saved_ms(direct, aside))
+
+
+def _next_minute() -> float:
+    """Unix time of the beginning of one, far enough away."""
+    return ((time.time() + FIRST_SECONDS) // 60 + 1) * 60
+
+
+def _tell(rows: Sequence[Row]) -> None:
+    print(
+        f"{'':7} {'TTL s':>5} {'log':>5} {'hits %':>7} {'measured':>8}"
+        f" {'saved ms':>9} {'calls':>9} {'off %':>6} {'waited':>9} {'off %':>6}"
+    )
+    for row in rows:
+        print(
+            f"{row.engine:7} {row.ttl:5} {row.rate:5.0%} {100 * row.hit_ratio:7.2f}"
+            f" {100 * row.measured_hit_ratio:8.2f} {row.saved_ms:9,.0f} {row.calls_ms:9,.0f}"
+            f" {100 * row.calls_off:+6.1f} {row.waited_ms:9,.0f} {100 * row.waited_off:+6.1f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print a row for each engine, TTL, rate and run."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--runs", type=int, default=3, help="of each log")
+    options.add_argument("--reads", type=int, default=20_000)
+    options.add_argument("--seconds", type=float, default=165.0)
+    given = options.parse_args()
+    worst = 0.0
+    with ExitStack() as stack:
+        scratch = stack.enter_context(workspace(Path(tempfile.gettempdir())))
+        postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=_SETTINGS)
+        stack.callback(postgres.stop)
+        postgres.start()
+        postgres.create_database("shop", fill)
+        clients: dict[Engine, Any] = {}
+        for kind in ENGINES:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            engine = stack.enter_context(running_engine(kind, folder))
+            clients[kind] = stack.enter_context(engine.client())
+        for number in range(1, 2 * given.runs + 1):
+            rate = RATES[number % len(RATES)]
+            rows = Run(postgres, clients, number, rate).rows(given.reads, given.seconds)
+            _tell(rows)
+            worst = max(worst, *(abs(row.calls_off) for row in rows))
+    print(f"worst {100 * worst:.1f} % of calls")
+    sys.exit(worst > PROMISED)
+
+
+if __name__ == "__main__":
+    main()
