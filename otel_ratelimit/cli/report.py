@@ -15,11 +15,11 @@ from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, print_json
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job
-from otel_ratelimit.cli.report_tables import print_report
 from otel_ratelimit.errors import DatabaseError, RemediableError
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.rendering.report_page import page
+from otel_ratelimit.rendering.report_tables import print_report
 
 if TYPE_CHECKING:
     from otel_ratelimit.nightly.job import MailWhen, Outcome

@@ -92,6 +92,12 @@ def what_to_try(port: int, dsn: str, token: str) -> Text:
             'curl -sH "$AUTH" "$URL/api/rate-limit/status?path=/api/scrape&method=POST&ip=127.0.0.1"',
             f"otel-ratelimit status --url $URL --token {token}",
         ),
+        (
+            "The whole cache report, as tables and as a page:",
+            f"otel-ratelimit report show --database-url '{dsn}'",
+            f"otel-ratelimit report show --database-url '{dsn}' --html report.html",
+            'curl -sH "$AUTH" "$URL/api/rate-limit/cache-analysis"',
+        ),
         ("The database:", f"psql '{dsn}'"),
     ):
         text.append(f"{what}\n", style="dim")

@@ -24,6 +24,7 @@ from otel_ratelimit.demo.clients import ClientReport
 from otel_ratelimit.demo.outcome import DemoOutcome, decisions_by_tier
 from otel_ratelimit.demo.report import outcome_sections, tier_table, what_to_try
 from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.rendering.report_tables import print_summary
 
 Show: TypeAlias = Callable[[Telemetry, ClientReport], None]
 
@@ -79,6 +80,11 @@ class Screen:
             self._console.print()
             self._console.print(Text(title, style="bold underline"))
             self._console.print(body)
+        if outcome.cache is not None:
+            self._console.print()
+            title = "Would a cache pay? The nightly report, on these seconds as if they were a day"
+            self._console.print(Text(title, style="bold underline"))
+            print_summary(outcome.cache, self._console)
 
     def show_what_to_try(self, port: int, dsn: str, token: str) -> None:
         """Commands for another terminal."""

@@ -119,6 +119,11 @@ def test_what_was_recorded_in_postgresql_is_what_happened(outcome):
     assert queries["dropped"] == 0
     assert all(0 < found["repeats"] < found["executions"] for found in queries["in_time"])
     assert "/api/dashboard" in {pattern["endpoint"] for pattern in queries["in_requests"]}
+    cache = outcome["cache"]
+    # All of its minutes are counted, those of the seed and of starting included.
+    assert cache["analysis"]["all_executions"] == queries["executions"]
+    assert 0 < cache["analysis"]["duplicates"] < cache["analysis"]["executions"]
+    assert cache["cost"]["reason"]
 
 
 def test_the_refusal_is_told_in_full(outcome):

@@ -177,7 +177,7 @@ def test_before_its_midnight_a_day_is_not_over(database, job):
     after = job(database, berlin, now=datetime(2026, 3, 29, 22, 0, 0, tzinfo=UTC))
     assert before.run().made[0].analysis_date == date(2026, 3, 28)
     assert after.run().made[0].analysis_date == date(2026, 3, 29)
-    with pytest.raises(ValueError, match="2026-03-29 has not ended yet in Europe/Berlin; .* is 2026-03-28"):
+    with pytest.raises(ValueError, match=r"2026-03-29 has not ended yet in Europe/Berlin; .* is 2026-03-28"):
         before.run(date(2026, 3, 29))
 
 

@@ -160,7 +160,8 @@ def test_a_wrong_policy_is_said_with_its_line(run, database, tmp_path):
 def test_the_policys_prices_and_zone_are_used(run, database, tmp_path):
     (tmp_path / "ratelimit.toml").write_text(
         "version = 1\n[report]\ntime_zone = 'Asia/Tokyo'\n[cache]\ncurrency = 'EUR'\n"
-        "value_of_saved_millisecond = 0.001\n[[cache.prices]]\nname = 'ours'\nkind = 'self-hosted'\nmonth = 12.5\n"
+        "value_of_saved_millisecond = 0.001\n"
+        "[[cache.prices]]\nname = 'ours'\nkind = 'self-hosted'\nmonth = 12.5\n"
     )
     record(database, days_ago=2, executions=2_880)
     record(database, days_ago=1, executions=2_880)
@@ -192,7 +193,10 @@ def wait_for(url, statement, expected):
 
 
 REPORTED = "SELECT count(*)::int FROM otel_ratelimit.cache_analysis_daily"
-WAITING = "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+WAITING = (
+    "SELECT count(*)::int FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 OTHERS = (
     "SELECT count(*)::int FROM pg_stat_activity"
     " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"

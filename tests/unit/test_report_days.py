@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_day_has_the_hours_that_its_zone_gives_it(zone, day, start, length):
 def test_days_leave_no_hour_out_and_have_none_twice(zone):
     days = days_between(date(2026, 1, 1), date(2026, 12, 31))
     periods = [local_day(day, zone) for day in days]
-    assert all(before.end == after.start for before, after in zip(periods, periods[1:], strict=False))
+    assert all(before.end == after.start for before, after in pairwise(periods))
     assert sum(map(hours, periods)) == pytest.approx(365 * 24)
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from otel_ratelimit.cli.report_tables import PIPE_WIDTH, print_report
+from otel_ratelimit.rendering.report_tables import PIPE_WIDTH, print_report
 from otel_ratelimit.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")

@@ -199,7 +199,7 @@ def _rule_of_thumb(latency_saved_ms: float, reduction: float, cost: str) -> str:
     without = f"no value is set for saved time; it would cost {cost} a month"
     if latency_saved_ms <= 0.0:
         return f"asking the cache takes longer than its answers save; {without}"
-    few = "" if reduction >= LEAST_LOAD_REDUCTION else f", less than {LEAST_LOAD_REDUCTION:.0%}"
+    few = "" if reduction >= LEAST_LOAD_REDUCTION else f", less than {100 * LEAST_LOAD_REDUCTION:.0f} %"
     return f"it takes {100 * reduction:.1f} % of the load off the database{few}; {without}"
 
 

@@ -36,12 +36,21 @@ def print_report(
     """
     view = view_of(report, trend)
     printer = _Printer(console or _standard_output())
-    _print_verdict(printer, view)
-    printer.gap()
-    printer.facts(view.key)
+    _print_summary(printer, view)
     _print_queries(printer, view)
     _print_ratios(printer, view)
     _print_rest(printer, view)
+
+
+def print_summary(report: DailyCacheReport, console: Console) -> None:
+    """Print the answer and the key figures only."""
+    _print_summary(_Printer(console), view_of(report, ()))
+
+
+def _print_summary(printer: _Printer, view: View) -> None:
+    _print_verdict(printer, view)
+    printer.gap()
+    printer.facts(view.key)
 
 
 def _standard_output() -> Console:
