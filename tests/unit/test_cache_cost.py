@@ -86,7 +86,7 @@ def test_it_is_certain_where_both_ends_of_the_interval_say_the_same(value, worth
     ("changed", "worthwhile", "said"),
     [
         ({}, True, "takes 30.0 % of the load off the database; no value is set"),
-        ({"database_saved_ms": 500_000}, False, "5.0 % of the load off the database, less than 10%"),
+        ({"database_saved_ms": 500_000}, False, "5.0 % of the load off the database, less than 10 %"),
         ({"latency_saved_ms": -1.0}, False, "takes longer than its answers save"),
         ({"database_ms": 0.0, "database_saved_ms": 0.0}, False, "0.0 %"),
     ],

@@ -15,9 +15,9 @@ def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
     """What the plan of `analysis` asks of a cache on such a day; nothing at all where there is no plan.
 
     Sums are brought to 24 hours, since a day may have 23 or 25, and what is analysed need not be a day;
-    memory is what it was. The interval of the latency saved follows from that of the hit ratio: a hit more saves what
-    a hit takes in the database on average, and the storing of what it did not find. Drops when a table
-    is written are not counted as requests: as many as writes at most, which are few where caching pays.
+    memory is what it was. The interval of the latency saved follows from that of the hit ratio: a hit more
+    saves what a hit takes in the database on average, and the storing of what it did not find. Drops when a
+    table is written are not counted as requests: as many as writes at most, which are few where caching pays.
 
     Args:
         analysis: of the day.
