@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedWriter
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,13 @@ from psycopg2 import extensions
 from otel_ratelimit.analysis.cache.columns import Count, Executions, HotExecutions, Ints, Template, Writes
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.postgres.connection import dsn
-from otel_ratelimit.postgres.copied_rows import CopyBlocks, executions, hot_executions
+from otel_ratelimit.postgres.copied_rows import (
+    ROW,
+    CopyBlocks,
+    executions,
+    hot_executions,
+    hot_rows,
+)
 from otel_ratelimit.postgres.refusals import no_connection, translated
 from otel_ratelimit.postgres.statements import statements
 
@@ -75,19 +82,35 @@ class PostgresDay:
 
     def hot(self, take: Callable[[HotExecutions], None]) -> None:
         """All rows of keys that were ever hot, by time."""
-        self._copy("hot", lambda block: take(hot_executions(block, self._places)))
+
+        def taken(block: bytes) -> int:
+            begins = hot_rows(block)
+            if len(begins) > 1:
+                take(hot_executions(block, begins, self._places))
+            return begins[-1]
+
+        self._copy("hot", taken, self._block_bytes // 3)
 
     def cold(self, take: Callable[[Executions], None]) -> None:
         """All other rows, by key and then by time."""
         whole = _WholeKeys(take)
-        self._copy("cold", lambda block: whole.add(executions(block, self._places)))
+
+        def taken(block: bytes) -> int:
+            rows = executions(block, self._places)
+            if len(rows):
+                whole.add(rows)
+            return len(rows) * ROW.itemsize
+
+        self._copy("cold", taken, self._block_bytes)
         whole.finish()
 
-    def _copy(self, name: str, take: Callable[[bytes], None]) -> None:
-        blocks = CopyBlocks(take, self._block_bytes)
-        with self._connection.cursor() as cursor:
-            cursor.copy_expert(cursor.mogrify(self._sql[name], self._asked), blocks)
-        blocks.flush()
+    def _copy(self, name: str, take: Callable[[bytes], int], block_bytes: int) -> None:
+        blocks = CopyBlocks(take)
+        # Not a call of Python's for each row, but for many together.
+        with self._connection.cursor() as cursor, BufferedWriter(blocks, block_bytes) as buffer:
+            cursor.copy_expert(cursor.mogrify(self._sql[name], self._asked), buffer)
+            buffer.flush()
+            blocks.finish()
 
     def _rows(self, name: str) -> list[tuple[Any, ...]]:
         return self._rows_of(self._sql[name])
@@ -123,18 +146,13 @@ class _WholeKeys:
 
 def _places(templates: Sequence[Template], databases: Sequence[str]) -> Callable[[Ints, Ints], Ints]:
     """Which template has that hash, in the database of that number, counted from 1."""
-    known = {
-        (template.hash, databases.index(template.database) + 1): place
-        for place, template in enumerate(templates)
-    }
+    hashes = np.unique(np.array([template.hash for template in templates], dtype=np.int64))
+    known = np.full((len(hashes), len(databases) + 1), -1, dtype=np.int64)
+    for place, template in enumerate(templates):
+        known[np.searchsorted(hashes, template.hash), databases.index(template.database) + 1] = place
 
-    def found(hashes: Ints, numbers: Ints) -> Ints:
-        pairs = (
-            np.stack((hashes, numbers), axis=1).view([("hash", np.int64), ("number", np.int64)]).reshape(-1)
-        )
-        distinct, inverse = np.unique(pairs, return_inverse=True)
-        places = np.array([known[hash_, number] for hash_, number in distinct.tolist()], dtype=np.int64)
-        return np.asarray(places[inverse.reshape(-1)])
+    def found(of: Ints, numbers: Ints) -> Ints:
+        return np.asarray(known[np.searchsorted(hashes, of), numbers])
 
     return found
 

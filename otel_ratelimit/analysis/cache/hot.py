@@ -350,7 +350,7 @@ class _Cells(NamedTuple):
         """By key and second, each pair once: several processes tell of the same key."""
         if not len(self.second):
             return self
-        order = np.argsort((self.key << _SECOND_BITS) + self.second, kind="stable")
+        order = np.argsort((self.key << _SECOND_BITS) + self.second)
         second, key = self.second[order], self.key[order]
         first = np.flatnonzero(begins(second, key))
         n = np.add.reduceat(self.n[order], first)
