@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BufferedWriter
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -21,10 +20,13 @@ from otel_ratelimit.postgres.copied_rows import (
     hot_executions,
     hot_rows,
 )
+from otel_ratelimit.postgres.read_ahead import ReadAhead
 from otel_ratelimit.postgres.refusals import no_connection, translated
 from otel_ratelimit.postgres.statements import statements
 
 BLOCK_BYTES: Final = 24_000_000
+_SMALLER_IF_HOT: Final = 3
+"""Of what is read, hot rows have more to play back: each of their seconds."""
 CONNECT_SECONDS: Final = 10
 LONGEST_SECONDS: Final = 1_800
 """For one statement; a server that is gone is noticed within `_SILENCE_SECONDS`."""
@@ -37,7 +39,8 @@ _WORK_MEMORY: Final = "64MB"
 def postgres_day(url: str, period: Period, *, block_bytes: int = BLOCK_BYTES) -> Iterator[PostgresDay]:
     """The day that began at `period.start`, as it is known now, whatever arrives meanwhile.
 
-    A connection of its own: COPY needs one that waits, and nothing else must wait for it.
+    Two connections of its own: COPY needs one that waits, and nothing else must wait for it. While the one
+    hands over the rows of hot keys, the server sorts the others for the second.
 
     Args:
         url: of the database.
@@ -47,26 +50,40 @@ def postgres_day(url: str, period: Period, *, block_bytes: int = BLOCK_BYTES) ->
     Raises:
         DatabaseError: no connection, or the database refused something; within the context as well.
     """
-    connection = _connect(url)
-    try:
-        with translated(connection):
-            yield PostgresDay(connection, period, block_bytes)
-    finally:
-        connection.close()
+    with (
+        closing(_connect(url)) as connection,
+        closing(_connect(url)) as second,
+        translated(connection),
+        closing(PostgresDay(connection, second, period, block_bytes)) as day,
+    ):
+        yield day
 
 
 class PostgresDay:
     """A `QueryDay`."""
 
-    def __init__(self, connection: extensions.connection, period: Period, block_bytes: int) -> None:
+    def __init__(
+        self,
+        connection: extensions.connection,
+        second: extensions.connection,
+        period: Period,
+        block_bytes: int,
+    ) -> None:
         self.period = period
         self._connection = connection
-        self._block_bytes = block_bytes
+        self._copies = {
+            "hot": (connection, block_bytes // _SMALLER_IF_HOT),
+            "cold": (second, block_bytes),
+        }
+        self._reading: dict[str, ReadAhead] = {}
         self._sql = statements("cache_day")
         self._asked: dict[str, Any] = {"start": period.start, "end": period.end}
-        connection.autocommit = True
-        self._rows("begin")
-        self._rows_of(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
+        connection.autocommit = second.autocommit = True
+        begin = f"{self._sql['begin']}; SET LOCAL work_mem = '{_WORK_MEMORY}'"
+        self._rows_of(begin)
+        ((snapshot,),) = self._rows("snapshot")
+        with second.cursor() as cursor:
+            cursor.execute(f"{begin}; SET TRANSACTION SNAPSHOT %s", (snapshot,))
         found = self._rows("templates")
         self.templates: Sequence[Template] = [
             Template(hash_, database, text, operation, tuple(tables), float(mean_bytes))
@@ -89,7 +106,9 @@ class PostgresDay:
                 take(hot_executions(block, begins, self._places))
             return begins[-1]
 
-        self._copy("hot", taken, self._block_bytes // 3)
+        # Sorting takes the server a while, in which we play these back.
+        self._begin("cold")
+        self._copy("hot", taken)
 
     def cold(self, take: Callable[[Executions], None]) -> None:
         """All other rows, by key and then by time."""
@@ -101,16 +120,28 @@ class PostgresDay:
                 whole.add(rows)
             return len(rows) * ROW.itemsize
 
-        self._copy("cold", taken, self._block_bytes)
+        self._copy("cold", taken)
         whole.finish()
 
-    def _copy(self, name: str, take: Callable[[bytes], int], block_bytes: int) -> None:
+    def close(self) -> None:
+        """Stop reading."""
+        for reading in self._reading.values():
+            reading.close()
+
+    def _copy(self, name: str, take: Callable[[bytes], int]) -> None:
+        self._begin(name)
         blocks = CopyBlocks(take)
-        # Not a call of Python's for each row, but for many together.
-        with self._connection.cursor() as cursor, BufferedWriter(blocks, block_bytes) as buffer:
-            cursor.copy_expert(cursor.mogrify(self._sql[name], self._asked), buffer)
-            buffer.flush()
-            blocks.finish()
+        for piece in self._reading[name]:
+            blocks.write(piece)
+        blocks.finish()
+        del self._reading[name]
+
+    def _begin(self, name: str) -> None:
+        if name not in self._reading:
+            connection, block_bytes = self._copies[name]
+            with connection.cursor() as cursor:
+                statement = cursor.mogrify(self._sql[name], self._asked)
+            self._reading[name] = ReadAhead(connection, statement, block_bytes)
 
     def _rows(self, name: str) -> list[tuple[Any, ...]]:
         return self._rows_of(self._sql[name])

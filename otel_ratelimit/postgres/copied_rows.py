@@ -8,12 +8,10 @@ index, and each element with its length (arrayfuncs.c, `array_send`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import RawIOBase
 from struct import Struct
 from typing import Final
 
 import numpy as np
-from typing_extensions import Buffer
 
 from otel_ratelimit.analysis.cache.columns import MICROSECONDS, Executions, HotExecutions, Ints, Seconds
 
@@ -50,8 +48,8 @@ TemplatePlaces = Callable[[Ints, Ints], Ints]
 """From hashes and numbers of databases to places of templates."""
 
 
-class CopyBlocks(RawIOBase):
-    """Something to write to, in pieces of any size, which hands on whole rows.
+class CopyBlocks:
+    """Something to write to, in pieces of any length, which hands on whole rows.
 
     Args:
         take: given bytes of rows, the last of which may be there in part; answers how many belong to whole ones.
@@ -62,18 +60,13 @@ class CopyBlocks(RawIOBase):
         self._rest = b""
         self._has_begun = False
 
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def write(self, data: Buffer, /) -> int:
-        """The next piece, all of it."""
-        block = b"".join((self._rest, data))
+    def write(self, piece: bytes) -> None:
+        """The next piece."""
+        block = self._rest + piece
         if not self._has_begun and len(block) >= _HEADER_BYTES:
             self._has_begun = True
             block = block[_HEADER_BYTES:]
         self._rest = block[self._take(block) :] if self._has_begun else block
-        return memoryview(data).nbytes
 
     def finish(self) -> None:
         """All was written.
