@@ -51,9 +51,7 @@ def hit_ratio_surface(trace: Trace, by_ttl: Sequence[AtTtl], assumed: Assumption
     )
 
 
-def _with_memories(
-    sized: Trace, at: AtTtl, memories: Sequence[float], clock_seconds: float
-) -> list[float]:
+def _with_memories(sized: Trace, at: AtTtl, memories: Sequence[float], clock_seconds: float) -> list[float]:
     if min(memories) >= at.peak_bytes:
         return [at.hit_ratio] * len(memories)
 
