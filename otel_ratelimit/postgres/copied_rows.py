@@ -52,7 +52,8 @@ class CopyBlocks:
     """Something to write to, in pieces of any length, which hands on whole rows.
 
     Args:
-        take: given bytes of rows, the last of which may be there in part; answers how many belong to whole ones.
+        take: given bytes of rows, the last of which may be there in part; answers how many belong to whole
+            ones.
     """
 
     def __init__(self, take: Callable[[bytes], int]) -> None:

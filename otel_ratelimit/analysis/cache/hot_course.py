@@ -49,10 +49,10 @@ class Course:
 
     def by_entry(self, values: NDArray[Any]) -> Floats:
         """Sums of the cells' values."""
-        return np.bincount(self.rank, values, len(self.entry))
+        return _sums(self.rank, values, len(self.entry))
 
     def runs(self, ttl: int, *, also: Bools | None = None) -> Ints:
-        """First cells of runs: after a pause nothing is left, however late in its second the entry was filled.
+        """First cells of runs: after a pause nothing is left, however late in its second it was filled.
 
         Args:
             ttl: seconds.
@@ -142,7 +142,8 @@ class WritesMet:
 
         Args:
             miss: cells that find nothing.
-            writes_at_fill: before what is there before each entry's first cell; becomes what it is afterwards.
+            writes_at_fill: those before what is there before each entry's first cell was filled; becomes what
+                it is afterwards.
         """
         course = self._course
         is_fill = np.zeros(len(course.second), dtype=np.bool_)
@@ -161,10 +162,8 @@ class WritesMet:
         stale = self._executions[end] - self._executions[change] + partly
         writes_at_fill[:] = filled[course.lasts(begin)]
         entries = len(course.entry)
-        return (
-            np.bincount(rank, stale, entries),
-            np.bincount(rank, _HALF * writes - filled * hits, entries),
-        )
+        between = _HALF * writes - filled * hits
+        return _sums(rank, stale, entries), _sums(rank, between, entries)
 
     def dropped_misses(self, ttl: int, expires: Floats) -> Floats:
         """Misses by entry where every write drops what is there.
@@ -181,14 +180,17 @@ class WritesMet:
         miss = course.misses(ttl, begin, at_begin)
         expires[:] = _expiry(self._leaves[course.last], ttl, at_begin[course.lasts(begin)])
         # The first finds nothing, and of the others those after a write.
-        return self._always_missed + np.bincount(
-            course.rank[miss], 1.0 - self._share[miss], len(course.entry)
-        )
+        rank, entries = course.rank[miss], len(course.entry)
+        return self._always_missed + np.bincount(rank, 1.0 - self._share[miss], entries)
 
 
 def _expiry(filled: Floats, ttl: int, unknown: Floats) -> Floats:
     """Of what was filled then; `unknown` where that is not known here."""
     return np.where(np.isnan(filled), unknown, filled + ttl)
+
+
+def _sums(rank: Ints, values: NDArray[Any], entries: int) -> Floats:
+    return np.asarray(np.bincount(rank, values, entries), dtype=np.float64)
 
 
 def _running(values: NDArray[Any]) -> NDArray[Any]:
