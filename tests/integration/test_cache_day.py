@@ -124,10 +124,14 @@ def test_who_fails_at_the_rows_leaves_nobody_reading(database):
 def test_a_connection_that_breaks_while_rows_are_read_is_an_error_of_the_reader(database):
     written(database, rows(1))
 
-    with pytest.raises(DatabaseError), postgres_day(database, DAY, block_bytes=2_000) as day:
-        second, _ = day._copies["cold"]
-        Database(database).rows(f"SELECT pg_terminate_backend({second.info.backend_pid}, 10000)")
-        day.cold(lambda _: None)
+    def read():
+        with postgres_day(database, DAY, block_bytes=2_000) as day:
+            second, _ = day._copies["cold"]
+            Database(database).rows(f"SELECT pg_terminate_backend({second.info.backend_pid}, 10000)")
+            day.cold(lambda _: None)
+
+    with pytest.raises(DatabaseError):
+        read()
 
     assert not readers()
 
