@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -13,11 +13,20 @@ from psycopg2 import extensions
 from otel_ratelimit.analysis.cache.columns import Count, Executions, HotExecutions, Ints, Template, Writes
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.postgres.connection import dsn
-from otel_ratelimit.postgres.copied_rows import CopyBlocks, executions, hot_executions
+from otel_ratelimit.postgres.copied_rows import (
+    ROW,
+    CopyBlocks,
+    executions,
+    hot_executions,
+    hot_rows,
+)
+from otel_ratelimit.postgres.read_ahead import ReadAhead
 from otel_ratelimit.postgres.refusals import no_connection, translated
 from otel_ratelimit.postgres.statements import statements
 
 BLOCK_BYTES: Final = 24_000_000
+_SMALLER_IF_HOT: Final = 3
+"""Of what is read, hot rows have more to play back: each of their seconds."""
 CONNECT_SECONDS: Final = 10
 LONGEST_SECONDS: Final = 1_800
 """For one statement; a server that is gone is noticed within `_SILENCE_SECONDS`."""
@@ -30,7 +39,8 @@ _WORK_MEMORY: Final = "64MB"
 def postgres_day(url: str, period: Period, *, block_bytes: int = BLOCK_BYTES) -> Iterator[PostgresDay]:
     """The day that began at `period.start`, as it is known now, whatever arrives meanwhile.
 
-    A connection of its own: COPY needs one that waits, and nothing else must wait for it.
+    Two connections of its own: COPY needs one that waits, and nothing else must wait for it. While the one
+    hands over the rows of hot keys, the server sorts the others for the second.
 
     Args:
         url: of the database.
@@ -40,26 +50,40 @@ def postgres_day(url: str, period: Period, *, block_bytes: int = BLOCK_BYTES) ->
     Raises:
         DatabaseError: no connection, or the database refused something; within the context as well.
     """
-    connection = _connect(url)
-    try:
-        with translated(connection):
-            yield PostgresDay(connection, period, block_bytes)
-    finally:
-        connection.close()
+    with (
+        closing(_connect(url)) as connection,
+        closing(_connect(url)) as second,
+        translated(connection),
+        closing(PostgresDay(connection, second, period, block_bytes)) as day,
+    ):
+        yield day
 
 
 class PostgresDay:
     """A `QueryDay`."""
 
-    def __init__(self, connection: extensions.connection, period: Period, block_bytes: int) -> None:
+    def __init__(
+        self,
+        connection: extensions.connection,
+        second: extensions.connection,
+        period: Period,
+        block_bytes: int,
+    ) -> None:
         self.period = period
         self._connection = connection
-        self._block_bytes = block_bytes
+        self._copies = {
+            "hot": (connection, block_bytes // _SMALLER_IF_HOT),
+            "cold": (second, block_bytes),
+        }
+        self._reading: dict[str, ReadAhead] = {}
         self._sql = statements("cache_day")
         self._asked: dict[str, Any] = {"start": period.start, "end": period.end}
-        connection.autocommit = True
-        self._rows("begin")
-        self._rows_of(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
+        connection.autocommit = second.autocommit = True
+        begin = f"{self._sql['begin']}; SET LOCAL work_mem = '{_WORK_MEMORY}'"
+        self._rows_of(begin)
+        ((snapshot,),) = self._rows("snapshot")
+        with second.cursor() as cursor:
+            cursor.execute(f"{begin}; SET TRANSACTION SNAPSHOT %s", (snapshot,))
         found = self._rows("templates")
         self.templates: Sequence[Template] = [
             Template(hash_, database, text, operation, tuple(tables), float(mean_bytes))
@@ -75,19 +99,49 @@ class PostgresDay:
 
     def hot(self, take: Callable[[HotExecutions], None]) -> None:
         """All rows of keys that were ever hot, by time."""
-        self._copy("hot", lambda block: take(hot_executions(block, self._places)))
+
+        def taken(block: bytes) -> int:
+            begins = hot_rows(block)
+            if len(begins) > 1:
+                take(hot_executions(block, begins, self._places))
+            return begins[-1]
+
+        # Sorting takes the server a while, in which we play these back.
+        self._begin("cold")
+        self._copy("hot", taken)
 
     def cold(self, take: Callable[[Executions], None]) -> None:
         """All other rows, by key and then by time."""
         whole = _WholeKeys(take)
-        self._copy("cold", lambda block: whole.add(executions(block, self._places)))
+
+        def taken(block: bytes) -> int:
+            rows = executions(block, self._places)
+            if len(rows):
+                whole.add(rows)
+            return len(rows) * ROW.itemsize
+
+        self._copy("cold", taken)
         whole.finish()
 
-    def _copy(self, name: str, take: Callable[[bytes], None]) -> None:
-        blocks = CopyBlocks(take, self._block_bytes)
-        with self._connection.cursor() as cursor:
-            cursor.copy_expert(cursor.mogrify(self._sql[name], self._asked), blocks)
-        blocks.flush()
+    def close(self) -> None:
+        """Stop reading."""
+        for reading in self._reading.values():
+            reading.close()
+
+    def _copy(self, name: str, take: Callable[[bytes], int]) -> None:
+        self._begin(name)
+        blocks = CopyBlocks(take)
+        for piece in self._reading[name]:
+            blocks.write(piece)
+        blocks.finish()
+        del self._reading[name]
+
+    def _begin(self, name: str) -> None:
+        if name not in self._reading:
+            connection, block_bytes = self._copies[name]
+            with connection.cursor() as cursor:
+                statement = cursor.mogrify(self._sql[name], self._asked)
+            self._reading[name] = ReadAhead(connection, statement, block_bytes)
 
     def _rows(self, name: str) -> list[tuple[Any, ...]]:
         return self._rows_of(self._sql[name])
@@ -123,18 +177,13 @@ class _WholeKeys:
 
 def _places(templates: Sequence[Template], databases: Sequence[str]) -> Callable[[Ints, Ints], Ints]:
     """Which template has that hash, in the database of that number, counted from 1."""
-    known = {
-        (template.hash, databases.index(template.database) + 1): place
-        for place, template in enumerate(templates)
-    }
+    hashes = np.unique(np.array([template.hash for template in templates], dtype=np.int64))
+    known = np.full((len(hashes), len(databases) + 1), -1, dtype=np.int64)
+    for place, template in enumerate(templates):
+        known[np.searchsorted(hashes, template.hash), databases.index(template.database) + 1] = place
 
-    def found(hashes: Ints, numbers: Ints) -> Ints:
-        pairs = (
-            np.stack((hashes, numbers), axis=1).view([("hash", np.int64), ("number", np.int64)]).reshape(-1)
-        )
-        distinct, inverse = np.unique(pairs, return_inverse=True)
-        places = np.array([known[hash_, number] for hash_, number in distinct.tolist()], dtype=np.int64)
-        return np.asarray(places[inverse.reshape(-1)])
+    def found(of: Ints, numbers: Ints) -> Ints:
+        return np.asarray(known[np.searchsorted(hashes, of), numbers])
 
     return found
 

@@ -38,8 +38,8 @@ def _layout() -> np.dtype[np.void]:
 
 
 ROW: Final = _layout()
-_ARRAY_HEADER: Final = 4 + 5 * 4
-"""The column's length, and what stands before the elements."""
+_BUCKETS_AT: Final = ROW.itemsize + 4 + 5 * 4
+"""After the column's length, and what stands before the elements."""
 _LENGTH_AT: Final = ROW.itemsize + 4 + 3 * 4
 _ELEMENT_BYTES: Final = 8
 _INT: Final = Struct(">i")
@@ -49,61 +49,74 @@ TemplatePlaces = Callable[[Ints, Ints], Ints]
 
 
 class CopyBlocks:
-    """Something to write to, which hands on what was written, many rows at a time.
+    """Something to write to, in pieces of any length, which hands on whole rows.
 
     Args:
-        take: called with whole rows.
-        block_bytes: about as many at a time.
+        take: given bytes of rows, the last of which may be there in part; answers how many belong to whole
+            ones.
     """
 
-    def __init__(self, take: Callable[[bytes], None], block_bytes: int) -> None:
+    def __init__(self, take: Callable[[bytes], int]) -> None:
         self._take = take
-        self._block_bytes = block_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._rest = b""
+        self._has_begun = False
 
-    def write(self, data: bytes) -> None:
-        """One row; the header and the end come by themselves or with one."""
-        if data.startswith(_SIGNATURE):
-            data = data[_HEADER_BYTES:]
-        if data == _END:
-            return
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size >= self._block_bytes:
-            self.flush()
+    def write(self, piece: bytes) -> None:
+        """The next piece."""
+        block = self._rest + piece
+        if not self._has_begun and len(block) >= _HEADER_BYTES:
+            self._has_begun = True
+            block = block[_HEADER_BYTES:]
+        self._rest = block[self._take(block) :] if self._has_begun else block
 
-    def flush(self) -> None:
-        """Hand on what is there."""
-        block, self._parts, self._size = b"".join(self._parts), [], 0
-        if block:
-            self._take(block)
+    def finish(self) -> None:
+        """All was written.
+
+        Raises:
+            ValueError: there is less than was sent.
+        """
+        if self._rest != _END:
+            raise ValueError(f"the copied rows end with {self._rest[:100]!r}, where the end is {_END!r}")
 
 
 def executions(block: bytes, places: TemplatePlaces) -> Executions:
-    """The rows of a block without buckets."""
-    return _executions(np.frombuffer(block, dtype=ROW), places)
+    """The whole rows of a block without buckets."""
+    return _executions(np.frombuffer(block, dtype=ROW, count=len(block) // ROW.itemsize), places)
 
 
-def hot_executions(block: bytes, places: TemplatePlaces) -> HotExecutions:
-    """The rows of a block with buckets, of which no two need be of one length."""
-    begins, lengths, at = [], [], 0
-    while at < len(block):
+def hot_rows(block: bytes) -> list[int]:
+    """Where each whole row of a block with buckets begins, and the last one ends."""
+    begins, at, size = [0], 0, len(block)
+    while at + _LENGTH_AT + _INT.size <= size:
         (length,) = _INT.unpack_from(block, at + _LENGTH_AT)
+        at += _BUCKETS_AT + length * _ELEMENT_BYTES
+        if at > size:
+            break
         begins.append(at)
-        lengths.append(length)
-        at += ROW.itemsize + _ARRAY_HEADER + length * _ELEMENT_BYTES
-    begin, length = np.array(begins, dtype=np.int64), np.array(lengths, dtype=np.int64)
-    raw = np.frombuffer(block, dtype=np.uint8)
-    fixed = raw[begin[:, None] + np.arange(ROW.itemsize)]
-    rows = _executions(np.ascontiguousarray(fixed).view(ROW).reshape(-1), places)
-    row = np.repeat(np.arange(len(begin)), length)
+    return begins
+
+
+def hot_executions(block: bytes, begins: list[int], places: TemplatePlaces) -> HotExecutions:
+    """The rows of a block with buckets, of which no two need be of one length.
+
+    Args:
+        block: of which a row may be there in part.
+        begins: as `hot_rows` says.
+        places: of templates.
+    """
+    fixed = b"".join([block[at : at + ROW.itemsize] for at in begins[:-1]])
+    rows = _executions(np.frombuffer(fixed, dtype=ROW), places)
+    begin = np.array(begins, dtype=np.int64)
+    length = (np.diff(begin) - _BUCKETS_AT) // _ELEMENT_BYTES
+    row = np.repeat(np.arange(len(length)), length)
     within = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
-    value_at = begin[row] + ROW.itemsize + _ARRAY_HEADER + within * _ELEMENT_BYTES + 4
-    n = np.ascontiguousarray(raw[value_at[:, None] + np.arange(4)]).view(">i4").reshape(-1).astype(np.int64)
-    second = rows.at[row] // MICROSECONDS + within
-    chosen = n > 0
-    return HotExecutions(rows, Seconds(row[chosen], second[chosen], n[chosen]))
+    # All lengths are even, so a count is two halves that can be picked out.
+    halves = np.frombuffer(block, dtype=">u2", count=len(block) // 2)
+    at = (begin[row] + (_BUCKETS_AT + 4)) // 2 + within * (_ELEMENT_BYTES // 2)
+    n = (halves[at].astype(np.int64) << 16) + halves[at + 1]
+    chosen = np.flatnonzero(n > 0)
+    row, within, n = row[chosen], within[chosen], n[chosen]
+    return HotExecutions(rows, Seconds(row, rows.at[row] // MICROSECONDS + within, n))
 
 
 def _executions(rows: np.ndarray[tuple[int], np.dtype[np.void]], places: TemplatePlaces) -> Executions:

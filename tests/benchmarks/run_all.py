@@ -1,7 +1,7 @@
 """Every benchmark, one after the other; `--write` puts the tables into docs/explanation/benchmarks.md.
 
-make bench                                # everything, a quarter of an hour
-make bench ARGS="--quick"                 # fewer keys and rounds, some two minutes
+make bench                                # everything, half an hour
+make bench ARGS="--quick"                 # fewer keys and rounds, some three minutes
 make bench ARGS="--write"
 """
 
@@ -25,6 +25,7 @@ BENCHMARKS = (
     ("The in-process store", "bench_storage.py", [], ["--keys", "10,1000", "--distinct", "1000000"]),
     ("Recording", "bench_recorder.py", [], ["--rounds", "50", "--batches", "300", "--seconds", "5"]),
     ("Queries", "bench_queries.py", [], ["--rounds", "60", "--executions", "1000000"]),
+    ("The cache analysis", "bench_cache_analysis.py", [], ["--rows", "500000", "--repeats", "1"]),
 )
 COMPARED = ("flask-limiter", "limits", "Flask", "opentelemetry-sdk")
 

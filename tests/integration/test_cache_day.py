@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -87,6 +88,52 @@ def test_a_day_without_queries_is_read(database):
         found = analyze_cache_potential(day)
 
     assert (found.all_executions, found.plan) == (0, None)
+
+
+def written(database, kept):
+    writer = PostgresQueryWriter(Database(database), lambda: MIDNIGHT)
+    writer.write(QueryBatch(uuid4(), "one", tuple(kept), (), (), ()))
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name.endswith("read-ahead")]
+
+
+def test_rows_that_arrive_meanwhile_are_of_another_analysis(database):
+    written(database, rows(1))
+
+    with postgres_day(database, DAY) as day:
+        written(database, rows(2))
+        found = analyze_cache_potential(day)
+
+    assert found.sample.rows == len(rows(1))
+
+
+def test_who_fails_at_the_rows_leaves_nobody_reading(database):
+    written(database, rows(1))
+
+    def refuse(_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), postgres_day(database, DAY, block_bytes=2_000) as day:
+        day.hot(refuse)
+
+    assert not readers()
+
+
+def test_a_connection_that_breaks_while_rows_are_read_is_an_error_of_the_reader(database):
+    written(database, rows(1))
+
+    def read():
+        with postgres_day(database, DAY, block_bytes=2_000) as day:
+            second, _ = day._copies["cold"]
+            Database(database).rows(f"SELECT pg_terminate_backend({second.info.backend_pid}, 10000)")
+            day.cold(lambda _: None)
+
+    with pytest.raises(DatabaseError):
+        read()
+
+    assert not readers()
 
 
 def test_a_database_without_our_tables_says_what_to_do(empty_database):

@@ -54,57 +54,58 @@ class ColdPlayback:
         if not len(rows):
             return
         piece = _Piece(rows, self._start_us, self._sampled.weight)
-        tally, templates = self._tally, len(self._tally.keys)
-        executions = piece.weight * rows.n
+        tally, templates, weight = self._tally, len(self._tally.keys), piece.weight
+        executions = weight * rows.n
         tally.executions += np.bincount(rows.template, executions, templates)
         tally.duration_us += np.bincount(rows.template, executions * rows.duration_us, templates)
-        tally.add_keys(piece.key_template, self._sampled.weight)
+        tally.add_keys(piece.key_template, weight)
         by_key = np.bincount(piece.rank, executions, piece.keys)
-        kept = 1.0 - 1.0 / self._sampled.weight
-        tally.nn += np.bincount(piece.key_template, kept * by_key**2, templates)
+        kept = weight * (1.0 - 1.0 / weight)
+        tally.nn += np.bincount(piece.key_template, (1.0 - 1.0 / weight) * by_key**2, templates)
         size = self._entry_bytes(_sizes(rows, piece, self._mean_bytes))
         writes = _WritesSeen(rows, piece, self._written, self._is_written)
         for place, ttl in enumerate(self._ttls):
             miss = missed(piece.when, ttl * MICROSECONDS)
             missing = np.flatnonzero(miss)
-            weight, template = piece.weight[missing], rows.template[missing]
-            tally.misses[:, place] += np.bincount(template, weight, templates)
-            tally.missed_us[:, place] += np.bincount(template, weight * rows.duration_us[missing], templates)
-            m = np.bincount(piece.rank[missing], weight, piece.keys)
-            tally.mn[:, place] += np.bincount(piece.key_template, kept * m * by_key, templates)
-            tally.mm[:, place] += np.bincount(piece.key_template, kept * m * m, templates)
-            self._remember(place, rows.at[missing], weight, size[piece.rank[missing]], template)
+            template, rank = rows.template[missing], piece.rank[missing]
+            misses = weight * np.bincount(template, minlength=templates)
+            missed_us = weight * np.bincount(template, rows.duration_us[missing], templates)
+            tally.misses[:, place] += misses
+            tally.missed_us[:, place] += missed_us
+            m = np.bincount(rank, minlength=piece.keys)
+            tally.mn[:, place] += kept * np.bincount(piece.key_template, m * by_key, templates)
+            tally.mm[:, place] += kept * weight * np.bincount(piece.key_template, m * m, templates)
+            self._remember(place, rows.at[missing], weight, size[rank], template)
             if writes.any:
                 self._with_writes(place, ttl, miss, rows, piece, writes)
             else:
-                tally.dropped_misses[:, place] += np.bincount(template, weight, templates)
-                tally.dropped_missed_us[:, place] += np.bincount(
-                    template, weight * rows.duration_us[missing], templates
-                )
+                tally.dropped_misses[:, place] += misses
+                tally.dropped_missed_us[:, place] += missed_us
 
-    def _remember(self, place: int, at: Ints, weight: Floats, size: Floats, template: Ints) -> None:
-        self._live.filled(place, (at - self._start_us) // MICROSECONDS, weight, size)
+    def _remember(self, place: int, at: Ints, weight: float, size: Floats, template: Ints) -> None:
+        self._live.filled(place, (at - self._start_us) // MICROSECONDS, np.full(len(at), weight), size)
         lives = np.minimum(self._ttls[place], (self._end_us - at) / MICROSECONDS)
-        self._tally.byte_seconds[:, place] += np.bincount(
-            template, weight * size * lives, len(self._tally.keys)
+        self._tally.byte_seconds[:, place] += weight * np.bincount(
+            template, size * lives, len(self._tally.keys)
         )
 
     def _with_writes(  # noqa: PLR0913, PLR0917 - one piece, seen from all sides
         self, place: int, ttl: int, miss: Bools, rows: Executions, piece: _Piece, writes: _WritesSeen
     ) -> None:
-        tally, templates = self._tally, len(self._tally.keys)
+        tally, templates, weight = self._tally, len(self._tally.keys), piece.weight
         dropped = np.flatnonzero(missed(piece.when, ttl * MICROSECONDS, writes.between))
-        weight, template = piece.weight[dropped], rows.template[dropped]
-        tally.dropped_misses[:, place] += np.bincount(template, weight, templates)
-        tally.dropped_missed_us[:, place] += np.bincount(
-            template, weight * rows.duration_us[dropped], templates
+        template = rows.template[dropped]
+        tally.dropped_misses[:, place] += weight * np.bincount(template, minlength=templates)
+        tally.dropped_missed_us[:, place] += weight * np.bincount(
+            template, rows.duration_us[dropped], templates
         )
         # The first row of all is a miss, so each row has one at or before it.
-        filled = np.maximum.accumulate(np.where(miss, np.arange(len(rows)), 0))
-        overtaken = (writes.before - writes.before[filled]) * (piece.weight * rows.n)
-        stale = np.where(overtaken > 0, piece.weight * rows.n, 0.0)
-        tally.stale[:, place] += np.bincount(rows.template, stale, templates)
-        tally.overtaken[:, place] += np.bincount(rows.template, overtaken, templates)
+        filled = np.maximum.accumulate(np.where(miss, writes.rows, 0))
+        overtaken = writes.before - writes.before[filled]
+        stale = np.flatnonzero(overtaken)
+        template, n = rows.template[stale], rows.n[stale]
+        tally.stale[:, place] += weight * np.bincount(template, n, templates)
+        tally.overtaken[:, place] += weight * np.bincount(template, overtaken[stale] * n, templates)
 
 
 class _Piece:
@@ -114,7 +115,8 @@ class _Piece:
         new = begins(rows.key)
         self.rank: Ints = np.cumsum(new) - 1
         """Number of the row's key."""
-        self.weight: Floats = np.full(len(rows), weight)
+        self.weight = weight
+        """How many rows each stands for."""
         first = np.flatnonzero(new)
         self.keys = len(first)
         self.key_template: Ints = rows.template[first]
@@ -126,6 +128,7 @@ class _WritesSeen:
     def __init__(self, rows: Executions, piece: _Piece, written: WrittenTables, is_written: Bools) -> None:
         self.any = bool(is_written[piece.key_template].any())
         if self.any:
+            self.rows = np.arange(len(rows))
             self.before = written.before(rows.template, rows.at)
             self.between = np.zeros(len(rows), dtype=np.bool_)
             same_key = piece.rank[1:] == piece.rank[:-1]

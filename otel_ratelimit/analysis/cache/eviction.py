@@ -16,6 +16,8 @@ from bisect import bisect_right
 from collections import deque
 from typing import Final
 
+import numpy as np
+
 from otel_ratelimit.analysis.cache.trace import Trace
 
 SAMPLES: Final = 5
@@ -68,25 +70,23 @@ class _Cache:
         place, used_at = self._place, self._used_at
         filled_until = [0.0] * len(place)
         fills: deque[tuple[float, int]] = deque()
-        hits = executions = 0.0
-        events = zip(trace.at.tolist(), trace.key.tolist(), trace.n.tolist(), strict=True)
         weight = trace.weight.tolist()
-        for at, key, n in events:
+        missed = 0.0
+        clock = (trace.at / self._clock_seconds).astype(np.int64)
+        for at, key, now in zip(trace.at.tolist(), trace.key.tolist(), clock.tolist(), strict=True):
             while fills and fills[0][0] < at:
                 expires, gone = fills.popleft()
                 # Of an entry that was evicted and filled anew, the later fill counts.
                 if place[gone] >= 0 and filled_until[gone] == expires:
                     self._remove(gone)
-            executions += n * weight[key]
-            if place[key] >= 0:
-                hits += n * weight[key]
-            else:
-                hits += (n - 1) * weight[key]
-                self._fill(key, int(at / self._clock_seconds))
+            if place[key] < 0:
+                missed += weight[key]
+                self._fill(key, now)
                 filled_until[key] = at + ttl
                 fills.append((at + ttl, key))
-            used_at[key] = int(at / self._clock_seconds)
-        return hits / executions if executions else 0.0
+            used_at[key] = now
+        executions = float((trace.n * trace.weight[trace.key]).sum())
+        return 1.0 - missed / executions if executions else 0.0
 
     def _fill(self, key: int, now: int) -> None:
         self._used += self._size[key]

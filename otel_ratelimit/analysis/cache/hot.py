@@ -9,9 +9,8 @@ the second alone says it all.
 
 Where in its second an execution was is not known. If n were anywhere in it, independently, the first one
 after a given moment e is at e + 1 - u^(1/n) with u uniform in (0, 1), provided that this is still in the
-second: so a miss falls where it would have, on average, and one TTL after the other does not drift. Second
-after second all keys executed in it are dealt with at once, for all times to live. A key has the same u in
-both caches.
+second: so a miss falls where it would have, on average, and one TTL after the other does not drift. A key has
+the same u in both caches. How the entries fare from second to second is followed in `hot_course`.
 """
 
 from __future__ import annotations
@@ -33,10 +32,14 @@ from otel_ratelimit.analysis.cache.columns import (
     Keys,
     begins,
 )
+from otel_ratelimit.analysis.cache.hot_course import Course, WritesMet
 from otel_ratelimit.analysis.cache.playing import Playing
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
+from otel_ratelimit.analysis.cache.writes import WrittenTables
 
 _FIRST_ROOM: Final = 1_024
+_SECOND_BITS: Final = 17
+"""Enough for the longest day."""
 _HALF: Final = 0.5
 _HOT: Final = 0
 """The cache that sees hot executions."""
@@ -59,7 +62,6 @@ class HotPlayback:
         self, hot: Tally, cold: Tally, live: LiveEntries, cold_live: LiveEntries, playing: Playing
     ) -> None:
         self._tallies = hot, cold
-        self._live, self._cold_live = live, cold_live
         self._sampled = playing.sampled
         self._start = playing.start
         self._seconds = playing.seconds
@@ -67,7 +69,7 @@ class HotPlayback:
         self._mean_bytes = playing.mean_bytes
         self._places: dict[int, int] = {}
         self._known = _Known(_FIRST_ROOM)
-        self._caches = _Caches(self._known, playing)
+        self._caches = _Caches(self._known, playing, live, cold_live)
         self._waiting = _Cells.none()
 
     @property
@@ -99,14 +101,10 @@ class HotPlayback:
         caches = self._caches
         if self._sampled.is_everything:
             caches.tell(hot, caches.of(_ALL), np.ones(len(is_sampled)))
-            self._live.add(caches.live_all, 1.0)
             return
         caches.tell(hot, caches.of(_HOT), np.ones(len(is_sampled)))
         weight = self._sampled.weight
         caches.tell(cold, caches.more(), np.where(is_sampled, weight, 0.0), kept=1.0 - 1.0 / weight)
-        self._live.add(caches.live_hot, 1.0)
-        self._cold_live.add(caches.live_all, weight)
-        self._cold_live.add(caches.live_hot_sampled, -weight)
 
     def _placed(self, rows: Executions) -> Ints:
         """Each row's key by its place; those not seen before get one."""
@@ -175,8 +173,9 @@ class _Counted:
         """Second of the day; 0 for what is not there."""
         self.dropped_expires: Floats = np.zeros((room, ttls))
         """The same where writes drop entries."""
-        self.writes_at_fill: Floats = np.zeros((room, ttls))
-        self.writes_at_dropped_fill: Floats = np.zeros((room, ttls))
+        self.writes_at_fill: Ints = np.zeros((room, ttls), dtype=np.int64)
+        self.writes_seen: Ints = np.zeros(room, dtype=np.int64)
+        """Until the last second in which it was executed; writes then included."""
         self.lived: Floats = np.zeros((room, ttls))
         """Seconds that its entries live within the day."""
         self.misses: Floats = np.zeros((room, ttls))
@@ -192,29 +191,24 @@ class _Counted:
 
 
 class _Caches:
-    """Both caches, played second after second; the one's entries at even places, the other's at odd ones."""
+    """Both caches; the one's entries at even places, the other's at odd ones."""
 
-    def __init__(self, known: _Known, playing: Playing) -> None:
-        ttls, seconds = playing.ttls, playing.seconds
+    def __init__(self, known: _Known, playing: Playing, live: LiveEntries, cold_live: LiveEntries) -> None:
         self._known = known
-        self._ttls = np.asarray(ttls, dtype=np.float64)
+        self._ttls = playing.ttls
+        self._sampled = playing.sampled
         self._written = playing.written
         self._is_written = playing.written.is_written
-        self._seconds = seconds
-        self._counted = _Counted(2 * len(known.key), len(ttls))
-        self.live_hot, self.live_hot_sampled, self.live_all = (LiveEntries(ttls, seconds) for _ in range(3))
+        self._seconds = playing.seconds
+        self._counted = _Counted(2 * len(known.key), len(playing.ttls))
+        self._live, self._cold_live = live, cold_live
 
     def play(self, cells: _Cells) -> None:
-        """Seconds in order, each entry once in each."""
-        if not len(cells.second):
-            return
+        """By entry and second, each pair once; none before those that were played already."""
         self._counted.make_room(2 * len(self._known.key))
-        edges = np.flatnonzero(np.diff(cells.second)) + 1
-        entry, n = cells.key, cells.n.astype(np.float64)
-        # The first execution after a moment comes so many seconds later.
-        after = 1.0 - _uniform(self._known.key[entry >> 1], cells.second) ** (1.0 / n)
-        for begin, end in zip([0, *edges.tolist()], [*edges.tolist(), len(n)], strict=True):
-            self._one_second(int(cells.second[begin]), entry[begin:end], n[begin:end], after[begin:end, None])
+        is_written = self._is_written[self._known.template[cells.key >> 1]]
+        self._play(cells.where(~is_written), None)
+        self._play(cells.where(is_written), self._written)
 
     def of(self, cache: int) -> dict[str, Floats]:
         """What that one counted, by key."""
@@ -260,62 +254,64 @@ class _Caches:
         tally.mn += by_template(kept * n[:, None] * misses)
         tally.mm += by_template(kept * misses * misses)
 
-    def _one_second(self, second: int, entry: Ints, n: Floats, after: Floats) -> None:
+    def _play(self, cells: _Cells, written: WrittenTables | None) -> None:
+        if not len(cells.second):
+            return
         counted, known = self._counted, self._known
-        key = entry >> 1
-        expires = counted.expires[entry]
-        at = np.maximum(expires, second) + after
-        miss = at < second + 1.0
-        counted.expires[entry] = np.where(miss, at + self._ttls, expires)
-        misses = miss.astype(np.float64)
-        counted.executions[entry] += n
-        counted.misses[entry] += misses
-        counted.lived[entry] += misses * np.minimum(self._ttls, self._seconds - second)
-        self._remember(second, entry, key, misses)
-        is_written = self._is_written[known.template[key]]
-        if not is_written.any():
-            counted.dropped_misses[entry] += misses
-            return
-        if is_written.all():
-            self._with_writes(second, entry, n[:, None], miss, after)
-            return
-        rest, some = np.flatnonzero(~is_written), np.flatnonzero(is_written)
-        counted.dropped_misses[entry[rest]] += misses[rest]
-        self._with_writes(second, entry[some], n[some, None], miss[some], after[some])
+        luck = _uniform(known.key[cells.key >> 1], cells.second)
+        course = Course(cells.key, cells.second, cells.n, 1.0 - luck ** (1.0 / cells.n))
+        entry = course.entry
+        writes = None if written is None else self._writes_met(cells, course, written)
+        certain, sampled = self._weights(entry)
+        size = known.entry_bytes[entry >> 1]
+        counted.executions[entry] += course.by_entry(course.n)
+        for place, ttl in enumerate(self._ttls):
+            begin = course.runs(ttl)
+            left = np.zeros(len(begin))
+            left[course.firsts(begin)] = counted.expires[entry, place]
+            miss = course.misses(ttl, begin, left)
+            counted.expires[entry, place] = left[course.lasts(begin)]
+            second, of = course.second[miss], course.rank[miss]
+            misses = np.bincount(of, minlength=len(entry))
+            lives = np.minimum(ttl, self._seconds - second)
+            counted.misses[entry, place] += misses
+            counted.lived[entry, place] += np.bincount(of, lives, len(entry))
+            self._live.filled(place, second, certain[of], size[of])
+            if not self._sampled.is_everything:
+                self._cold_live.filled(place, second, sampled[of], size[of])
+            if writes is None:
+                counted.dropped_misses[entry, place] += misses
+            else:
+                self._meet_writes(place, ttl, entry, miss, writes)
+        if writes is not None:
+            counted.writes_seen[entry] = writes.seen
 
-    def _remember(self, second: int, entry: Ints, key: Ints, misses: Floats) -> None:
-        is_all = (entry & 1).astype(np.float64)
-        is_hot = 1.0 - is_all
-        series = np.stack((is_hot, is_hot * self._known.is_sampled[key], is_all))
-        keys = series @ misses
-        size = (series * self._known.entry_bytes[key]) @ misses
-        for place, live in enumerate((self.live_hot, self.live_hot_sampled, self.live_all)):
-            live.filled_in_second(second, keys[place], size[place])
+    def _writes_met(self, cells: _Cells, course: Course, written: WrittenTables) -> WritesMet:
+        known = self._known
+        key = cells.key >> 1
+        template = known.template[key]
+        before, within = written.in_second(template, cells.second)
+        luck = _uniform(known.key[key], template + cells.second)
+        return WritesMet(course, before, within, self._counted.writes_seen[course.entry], luck)
 
-    def _with_writes(self, second: int, entry: Ints, n: Floats, miss: Bools, after: Floats) -> None:
+    def _meet_writes(self, place: int, ttl: int, entry: Ints, miss: Ints, writes: WritesMet) -> None:
         counted = self._counted
-        template = self._known.template[entry >> 1]
-        before, within = (counts[:, None] for counts in self._written.in_second(template, second))
-        # Served although written since the fill.
-        filled = np.where(miss, before, counted.writes_at_fill[entry])
-        counted.writes_at_fill[entry] = filled
-        overtaken = before - filled
-        hits = n - miss
-        counted.stale[entry] += hits * np.where(overtaken > 0, 1.0, within / (within + 1.0))
-        counted.overtaken[entry] += hits * (overtaken + within * _HALF)
-        # Dropped by a write: of n reads and w writes in any order, n w / (n + w) come after a write.
-        known_writes = counted.writes_at_dropped_fill[entry]
-        expires = np.where(before > known_writes, 0.0, counted.dropped_expires[entry])
-        at = np.maximum(expires, second) + after
-        first = at < second + 1.0
-        share = within / (n + within)
-        counted.dropped_misses[entry] += first + (n - first) * share
-        at = np.where(within > 0, second + _HALF, at)
-        expires = np.where(first | (within > 0), at + self._ttls, expires)
-        # Where the last in the second is a write, nothing is left for the next.
-        is_left = _uniform(self._known.key[entry >> 1], template + second)[:, None] >= share
-        counted.dropped_expires[entry] = np.where(is_left, expires, 0.0)
-        counted.writes_at_dropped_fill[entry] = before + within
+        at_fill, expires = counted.writes_at_fill[entry, place], counted.dropped_expires[entry, place]
+        stale, overtaken = writes.overtaken(miss, at_fill)
+        counted.stale[entry, place] += stale
+        counted.overtaken[entry, place] += overtaken
+        counted.dropped_misses[entry, place] += writes.dropped_misses(ttl, expires)
+        counted.writes_at_fill[entry, place] = at_fill
+        counted.dropped_expires[entry, place] = expires
+
+    def _weights(self, entry: Ints) -> tuple[Floats, Floats]:
+        """How many live entries each stands for: of those known for certain, and of the others."""
+        is_all = (entry & 1).astype(np.float64)
+        if self._sampled.is_everything:
+            return is_all, np.zeros(len(entry))
+        is_hot = 1.0 - is_all
+        # What a sampled key did while it was hot is known for certain.
+        return is_hot, self._sampled.weight * (is_all - is_hot * self._known.is_sampled[entry >> 1])
 
 
 class _Cells(NamedTuple):
@@ -351,10 +347,10 @@ class _Cells(NamedTuple):
         return self._replace(key=2 * self.key + cache)
 
     def merged(self) -> _Cells:
-        """By second and key, each pair once: several processes tell of the same key."""
+        """By key and second, each pair once: several processes tell of the same key."""
         if not len(self.second):
             return self
-        order = np.lexsort((self.key, self.second))
+        order = np.argsort((self.key << _SECOND_BITS) + self.second)
         second, key = self.second[order], self.key[order]
         first = np.flatnonzero(begins(second, key))
         n = np.add.reduceat(self.n[order], first)

@@ -33,12 +33,7 @@ def hit_ratio_with_memory(
         assumed: of the engine.
         clock_seconds: how finely the engine tells idle times apart.
     """
-    if memory_bytes >= at.peak_bytes:
-        return at.hit_ratio
-    sized = _with_tables(trace, assumed)
-    free = simulated_hit_ratio(sized, at.ttl_seconds, float("inf"), clock_seconds=clock_seconds)
-    tight = simulated_hit_ratio(sized, at.ttl_seconds, memory_bytes, clock_seconds=clock_seconds)
-    return max(at.hit_ratio - max(free - tight, 0.0), 0.0)
+    return _with_memories(_with_tables(trace, assumed), at, [memory_bytes], clock_seconds)[0]
 
 
 def hit_ratio_surface(trace: Trace, by_ttl: Sequence[AtTtl], assumed: Assumptions) -> Surface | None:
@@ -48,13 +43,28 @@ def hit_ratio_surface(trace: Trace, by_ttl: Sequence[AtTtl], assumed: Assumption
     memories = round_steps(_LEAST_BYTES, most)
     if not memories:
         return None
+    sized = _with_tables(trace, assumed)
     return Surface(
         ttl_seconds=tuple(at.ttl_seconds for at in chosen),
         memory_bytes=tuple(memories),
-        hit_ratio=tuple(
-            tuple(hit_ratio_with_memory(trace, at, memory, assumed) for memory in memories) for at in chosen
-        ),
+        hit_ratio=tuple(tuple(_with_memories(sized, at, memories, CLOCK_SECONDS)) for at in chosen),
     )
+
+
+def _with_memories(sized: Trace, at: AtTtl, memories: Sequence[float], clock_seconds: float) -> list[float]:
+    if min(memories) >= at.peak_bytes:
+        return [at.hit_ratio] * len(memories)
+
+    def played(memory_bytes: float) -> float:
+        return simulated_hit_ratio(sized, at.ttl_seconds, memory_bytes, clock_seconds=clock_seconds)
+
+    free = played(float("inf"))
+    return [
+        at.hit_ratio
+        if memory_bytes >= at.peak_bytes
+        else max(at.hit_ratio - max(free - played(memory_bytes), 0.0), 0.0)
+        for memory_bytes in memories
+    ]
 
 
 def round_steps(least: float, most: float) -> list[float]:

@@ -76,25 +76,18 @@ class LiveEntries:
             keys: how many each stands for.
             size: of one of them, bytes.
         """
-        length = self._seconds + 1
-        gone = np.minimum(second + self._ttls[ttl], self._seconds)
-        for series, weight in ((self._keys, keys), (self._bytes, keys * size)):
-            series[ttl] += np.bincount(second, weight, length) - np.bincount(gone, weight, length)
-
-    def filled_in_second(self, second: int, keys: Floats, size: Floats) -> None:
-        """As `filled`, for all times to live at once.
-
-        Args:
-            second: of the day.
-            keys: entries by TTL.
-            size: of all of them together by TTL, bytes.
-        """
-        ttls = np.arange(len(self._ttls))
-        gone = np.minimum(second + np.asarray(self._ttls), self._seconds)
-        self._keys[:, second] += keys
-        self._bytes[:, second] += size
-        self._keys[ttls, gone] -= keys
-        self._bytes[ttls, gone] -= size
+        if not len(second):
+            return
+        begin = int(second.min())
+        length = int(second.max()) - begin + 1
+        gone = begin + self._ttls[ttl]
+        # Who would live beyond the day is gone at its end.
+        in_time = min(max(self._seconds - gone, 0), length)
+        for series, weight in ((self._keys[ttl], keys), (self._bytes[ttl], keys * size)):
+            filled = np.bincount(second - begin, weight, length)
+            series[begin : begin + length] += filled
+            series[gone : gone + in_time] -= filled[:in_time]
+            series[-1] -= filled[in_time:].sum()
 
     def add(self, other: LiveEntries, factor: float) -> None:
         """Add what another holds, times `factor`."""

@@ -65,13 +65,12 @@ class WrittenTables:
         place = (at - self._start_us) // (MICROSECONDS * self._bin)
         return self._before[self._set[template], place].astype(np.int64)
 
-    def in_second(self, template: Ints, second: int) -> tuple[Ints, Ints]:
-        """Writes before a second of the day (0 for its first), and those within."""
+    def in_second(self, template: Ints, second: Ints) -> tuple[Ints, Ints]:
+        """Writes to the tables of each of `template` before each second of the day, and those within."""
         sets, place = self._set[template], second // self._bin
         before = self._before[sets, place].astype(np.int64)
-        if second % self._bin:
-            return self._before[sets, place + 1].astype(np.int64), np.zeros_like(before)
-        return before, self._before[sets, place + 1].astype(np.int64) - before
+        until = self._before[sets, place + 1].astype(np.int64)
+        return np.where(second % self._bin, until, before), np.where(second % self._bin, 0, until - before)
 
 
 def _written(template: Template, writes: Mapping[tuple[str, str], Writes]) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,10 @@
 -- Whatever arrives meanwhile, all questions are answered of the same state.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
 
+-- name: snapshot
+-- For a second connection to see the same.
+SELECT pg_export_snapshot()
+
 -- name: templates
 -- What ran, with the mean size of its results. The size of one result in four is measured where the query took less
 -- than a millisecond, of every one where it took longer: each measured one stands for as many.
