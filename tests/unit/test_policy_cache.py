@@ -107,7 +107,7 @@ def test_the_defaults_are_those_of_the_analysis():
 
 
 def test_the_defaults_of_a_price_are_those_of_the_analysis():
-    read, known = CachePrice.model_fields, cost.Price.__dataclass_fields__
+    read, known = CachePrice.model_fields, cost.Price.model_fields
     for ours, theirs in {
         "memory": "memory_bytes",
         "month": "month",
