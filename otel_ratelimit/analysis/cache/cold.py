@@ -19,6 +19,7 @@ from otel_ratelimit.analysis.cache.columns import (
     begins,
 )
 from otel_ratelimit.analysis.cache.playing import Playing
+from otel_ratelimit.analysis.cache.sampled import in_half
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
 from otel_ratelimit.analysis.cache.writes import WrittenTables
 
@@ -73,7 +74,7 @@ class ColdPlayback:
             m = np.bincount(piece.rank[missing], weight, piece.keys)
             tally.mn[:, place] += np.bincount(piece.key_template, kept * m * by_key, templates)
             tally.mm[:, place] += np.bincount(piece.key_template, kept * m * m, templates)
-            self._remember(place, rows.at[missing], weight, size[piece.rank[missing]], template)
+            self._remember(place, rows.where(missing), weight, size[piece.rank[missing]])
             if writes.any:
                 self._with_writes(place, ttl, miss, rows, piece, writes)
             else:
@@ -82,11 +83,12 @@ class ColdPlayback:
                     template, weight * rows.duration_us[missing], templates
                 )
 
-    def _remember(self, place: int, at: Ints, weight: Floats, size: Floats, template: Ints) -> None:
-        self._live.filled(place, (at - self._start_us) // MICROSECONDS, weight, size)
-        lives = np.minimum(self._ttls[place], (self._end_us - at) / MICROSECONDS)
+    def _remember(self, place: int, missed: Executions, weight: Floats, size: Floats) -> None:
+        second = (missed.at - self._start_us) // MICROSECONDS
+        self._live.filled(place, second, weight, size, in_half(missed.key))
+        lives = np.minimum(self._ttls[place], (self._end_us - missed.at) / MICROSECONDS)
         self._tally.byte_seconds[:, place] += np.bincount(
-            template, weight * size * lives, len(self._tally.keys)
+            missed.template, weight * size * lives, len(self._tally.keys)
         )
 
     def _with_writes(  # noqa: PLR0913, PLR0917 - one piece, seen from all sides

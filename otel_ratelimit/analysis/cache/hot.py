@@ -34,6 +34,7 @@ from otel_ratelimit.analysis.cache.columns import (
     begins,
 )
 from otel_ratelimit.analysis.cache.playing import Playing
+from otel_ratelimit.analysis.cache.sampled import in_half
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
 
 _FIRST_ROOM: Final = 1_024
@@ -287,10 +288,13 @@ class _Caches:
         is_all = (entry & 1).astype(np.float64)
         is_hot = 1.0 - is_all
         series = np.stack((is_hot, is_hot * self._known.is_sampled[key], is_all))
-        keys = series @ misses
-        size = (series * self._known.entry_bytes[key]) @ misses
+        each = series * self._known.entry_bytes[key]
+        keys, size = series @ misses, each @ misses
+        # What is known for certain counts in full.
+        each[1:] *= in_half(self._known.key[key])
+        half_size = each @ misses
         for place, live in enumerate((self.live_hot, self.live_hot_sampled, self.live_all)):
-            live.filled_in_second(second, keys[place], size[place])
+            live.filled_in_second(second, keys[place], size[place], half_size[place])
 
     def _with_writes(self, second: int, entry: Ints, n: Floats, miss: Bools, after: Floats) -> None:
         counted = self._counted

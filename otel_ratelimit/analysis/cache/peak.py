@@ -1,0 +1,52 @@
+"""The most memory that a cache takes on a day.
+
+Of a sample, the highest second is too high: it is that at which the sample, by chance, has the most in
+excess. So one half of the sampled keys tells when it was, and the other half how high it was then, and the
+other way round. By chance, too, what is really in the cache is more at some second than that: with a sample
+of the share r in place of all keys, chance counts 1/sqrt(r) times as much.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Final
+
+import numpy as np
+
+from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.analysis.cache.columns import Floats
+from otel_ratelimit.analysis.cache.expiry import uncollected
+from otel_ratelimit.analysis.cache.memory import table_bytes
+from otel_ratelimit.analysis.cache.tally import LiveEntries
+
+_HALF: Final = 0.5
+"""Of a key; less is the rounding error of sums that come to nothing."""
+
+
+def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, float]:
+    """Keys and bytes when these are the most; hash tables and what has expired included.
+
+    Args:
+        live: what has not expired.
+        place: of the time to live.
+        assumed: of the engine.
+    """
+    keys, size, half_size = live.series(place)
+    more = 1.0 + uncollected(assumed.engine, _expiring(keys, live.ttls[place]))
+    counted = np.rint(np.maximum(keys * more, 0.0)).astype(np.int64)
+    tables = table_bytes(assumed.engine, counted, allocator=assumed.allocator)
+    whole, one = size * more + tables, half_size * more + tables
+    other = 2.0 * whole - one
+    at = int(np.argmax(whole))
+    if keys[at] < _HALF:
+        return 0.0, 0.0
+    fair = (other[np.argmax(one)] + one[np.argmax(other)]) / 2.0
+    most = fair + sqrt(live.rate) * (whole[at] - fair)
+    return float(keys[at] * more[at] * most / whole[at]), float(most)
+
+
+def _expiring(keys: Floats, ttl: int) -> Floats:
+    """Entries a second: those that lived a TTL ago have expired since."""
+    expired = np.zeros_like(keys)
+    expired[ttl:] = np.maximum(keys[:-ttl], 0.0)
+    return expired / ttl
