@@ -1,6 +1,6 @@
 """How often the interval holds the truth: the same days sampled again and again, each time by another secret.
 
-    python loadtest/coverage.py [--workload NAME] [--scale 0.5] [--rate 0.1] [--secrets 40]
+    python loadtest/coverage.py [--workload NAME] [--scale 0.25] [--rate 0.1] [--secrets 40]
 
 The truth is what the analysis says of the whole log, which `replay.py` holds against engines.
 """
@@ -50,7 +50,9 @@ def cells(workload: Workload, rate: float, secrets: int) -> list[Cell]:
 
 
 def _by_ttl(workload: Workload, rate: float, secret: bytes) -> tuple[AtTtl, ...]:
-    return analyze_cache_potential(sampled_day(workload, rate, secret, SECONDS), ttls=TTLS).by_ttl
+    return analyze_cache_potential(
+        sampled_day(workload, rate, secret, SECONDS, processes=1), ttls=TTLS
+    ).by_ttl
 
 
 def _cell(true: AtTtl, found: list[AtTtl]) -> Cell:
@@ -69,7 +71,7 @@ def main() -> None:
     """Print a row for each workload and TTL, and the share of all intervals that hold the truth."""
     options = argparse.ArgumentParser()
     options.add_argument("--workload", default="")
-    options.add_argument("--scale", type=float, default=0.5)
+    options.add_argument("--scale", type=float, default=0.25)
     options.add_argument("--rate", type=float, default=0.1)
     options.add_argument("--secrets", type=int, default=40)
     given = options.parse_args()

@@ -51,6 +51,15 @@ def in_real_time(workload: Workload, kind: Engine, ttl: float) -> tuple[Measured
         return replayed(workload, engine, clock, ttl), clock.late
 
 
+def _reckoned(kind: Engine, filled_a_second: float, ttl: int) -> float:
+    """Share of the entries that have expired, in the second half of the time."""
+    seconds = np.arange(1.0, SECONDS + 1.0)
+    live = filled_a_second * np.minimum(seconds, ttl)
+    left = uncollected(kind, live, np.where(seconds > ttl, filled_a_second, 0.0))
+    half = len(seconds) // 2
+    return float(left[half:].sum() / (left + live)[half:].sum())
+
+
 def main() -> None:
     """Print a row for each engine and case."""
     options = argparse.ArgumentParser()
@@ -71,10 +80,10 @@ def main() -> None:
         for reads, ttl, kind, job in running:
             found, late = job.result()
             expiring = (1.0 - found.hit_ratio) * reads
-            [more] = uncollected(kind, np.array([expiring]))
+            reckoned = _reckoned(kind, expiring, round(ttl))
             replay = measured(even(reads, ttl), kind, ttl)
             print(
-                f"| {reads:,} | {ttl:.0f} | {kind} | {expiring:,.0f} | {100 * more / (1 + more):.1f}",
+                f"| {reads:,} | {ttl:.0f} | {kind} | {expiring:,.0f} | {100 * reckoned:.1f}",
                 f"| {100 * found.expired_share:.1f} | {100 * replay.expired_share:.1f} | {late:.2f} |",
                 flush=True,
             )

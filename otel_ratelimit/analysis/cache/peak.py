@@ -16,7 +16,7 @@ import numpy as np
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.columns import Floats
 from otel_ratelimit.analysis.cache.expiry import uncollected
-from otel_ratelimit.analysis.cache.memory import table_bytes
+from otel_ratelimit.analysis.cache.memory import Engine, table_bytes
 from otel_ratelimit.analysis.cache.tally import LiveEntries
 
 _HALF: Final = 0.5
@@ -32,7 +32,7 @@ def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, fl
         assumed: of the engine.
     """
     keys, size, half_size = live.series(place)
-    more = 1.0 + uncollected(assumed.engine, _expiring(keys, live.ttls[place]))
+    more = 1.0 + _expired(keys, live.ttls[place], assumed.engine)
     counted = np.rint(np.maximum(keys * more, 0.0)).astype(np.int64)
     tables = table_bytes(assumed.engine, counted, allocator=assumed.allocator)
     whole, one = size * more + tables, half_size * more + tables
@@ -45,8 +45,13 @@ def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, fl
     return float(keys[at] * more[at] * most / whole[at]), float(most)
 
 
-def _expiring(keys: Floats, ttl: int) -> Floats:
-    """Entries a second: those that lived a TTL ago have expired since."""
-    expired = np.zeros_like(keys)
-    expired[ttl:] = np.maximum(keys[:-ttl], 0.0)
-    return expired / ttl
+def _expired(keys: Floats, ttl: int, engine: Engine) -> Floats:
+    """Entries that have expired and are still there, as a multiple of those that live."""
+    live = np.maximum(keys, 0.0)
+    filled = np.zeros(-(-len(live) // ttl) * ttl)
+    filled[: len(live)] = np.diff(live, prepend=0.0)
+    # What lives is what was filled less what was filled a TTL ago.
+    filled = np.maximum(np.cumsum(filled.reshape(-1, ttl), axis=0).reshape(-1), 0.0)
+    expiring = np.zeros_like(live)
+    expiring[ttl:] = filled[: max(len(live) - ttl, 0)]
+    return uncollected(engine, live, expiring) / np.maximum(live, 1.0)
