@@ -53,11 +53,11 @@ def trace_of(day: QueryRowsDay, assumed: Assumptions) -> Trace:
     return sample.trace()
 
 
-def _told(name: str, assumed: Assumptions, trace: Trace, at: AtTtl, share: float, found: Measured) -> float:
+def _told(assumed: Assumptions, trace: Trace, at: AtTtl, share: float, found: Measured) -> float:
     predicted = hit_ratio_with_memory(trace, at, share * at.peak_bytes, assumed)
     off = 100 * (predicted - found.hit_ratio)
     print(
-        f"| {name} | {assumed.engine} | {share * at.peak_bytes / 1e6:.1f} ({100 * share:.0f} %) "
+        f"{assumed.engine} | {share * at.peak_bytes / 1e6:.1f} ({100 * share:.0f} %) "
         f"| {100 * predicted:.2f} | {100 * found.hit_ratio:.2f} | {off:+.2f} "
         f"| {100 * at.hit_ratio:.2f} | {found.evicted:,} |",
         flush=True,
@@ -92,7 +92,8 @@ def main() -> None:
                 ]
                 trace = trace_of(day, assumed[kind])
                 for share, job in zip(SHARES, running, strict=True):
-                    off = _told(workload.name, assumed[kind], trace, at, share, job.result())
+                    print(f"| {workload.name} |", end=" ")
+                    off = _told(assumed[kind], trace, at, share, job.result())
                     worst = max(worst, abs(off))
     print(f"worst {worst:.2f} points")
     sys.exit(worst > 2.0)

@@ -1,9 +1,10 @@
 """The most memory that a cache takes on a day.
 
 Of a sample, the highest second is too high: it is that at which the sample, by chance, has the most in
-excess. So one half of the sampled keys tells when it was, and the other half how high it was then, and the
-other way round. By chance, too, what is really in the cache is more at some second than that: with a sample
-of the share r in place of all keys, chance counts 1/sqrt(r) times as much.
+excess. If one half of the sampled keys tells when it was, and the other half how high it was then, and the
+other way round, that is free of such an excess; but too low where by chance the halves find a second that is
+none of the highest. The middle of both is off by little either way. Not all of the excess is the sample's:
+what is really in the cache varies by chance, too, sqrt(r) times as much as a sample of the share r.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, fl
     if keys[at] < _HALF:
         return 0.0, 0.0
     fair = (other[np.argmax(one)] + one[np.argmax(other)]) / 2.0
-    most = fair + sqrt(live.rate) * (whole[at] - fair)
+    most = fair + (whole[at] - fair) * (1.0 + sqrt(live.rate)) / 2.0
     return float(keys[at] * more[at] * most / whole[at]), float(most)
 
 
