@@ -30,15 +30,12 @@ class Cell:
     """Half width of the interval, points."""
     is_held: Floats
     """1 where the interval holds the truth."""
-    peak_off: Floats
-    """Of the peak's bytes, per cent of the truth."""
 
     def told(self) -> str:
         """As columns of a table."""
         return (
             f"{self.off.mean():+.2f} | {self.off.std(ddof=1):.2f} | {self.half.mean():.2f} "
-            f"| {100 * self.is_held.mean():.1f} "
-            f"| {self.peak_off.mean():+.1f} | {self.peak_off.std(ddof=1):.1f}"
+            f"| {100 * self.is_held.mean():.1f}"
         )
 
 
@@ -56,14 +53,11 @@ def _by_ttl(workload: Workload, rate: float, secret: bytes) -> tuple[AtTtl, ...]
 
 
 def _cell(true: AtTtl, found: list[AtTtl]) -> Cell:
-    ratio, low, high, peak = np.array(
-        [(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high, at.peak_bytes) for at in found]
-    ).T
+    ratio, low, high = np.array([(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high) for at in found]).T
     return Cell(
         100 * (ratio - true.hit_ratio),
         50 * (high - low),
         ((low <= true.hit_ratio) & (true.hit_ratio <= high)).astype(np.float64),
-        100 * (peak / true.peak_bytes - 1),
     )
 
 
@@ -76,8 +70,8 @@ def main() -> None:
     options.add_argument("--secrets", type=int, default=40)
     given = options.parse_args()
     held: list[Floats] = []
-    print("| workload | TTL s | bias | sd | half width | held % | peak's bias % | sd % |")
-    print("|---" * 8 + "|", flush=True)
+    print("| workload | TTL s | bias | sd | half width | held % |")
+    print("|---" * 6 + "|", flush=True)
     for make in WORKLOADS:
         if given.workload not in make.__name__:
             continue

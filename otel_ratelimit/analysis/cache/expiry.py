@@ -53,8 +53,8 @@ def uncollected(engine: Engine, live: Floats, expiring: Floats) -> Floats:
     last, then, area_then = 0, 0.0, 0.0
     left = np.zeros(len(live))
     for second, (living, more) in enumerate(zip(live.tolist(), expiring.tolist(), strict=True)):
-        so_far += more
         ahead = so_far - then
+        so_far += more
         whole = living + ahead
         step = 1.0
         if whole > 0.0:
