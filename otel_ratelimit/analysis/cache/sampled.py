@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from otel_ratelimit.analysis.cache.columns import Bools, Keys
+from otel_ratelimit.analysis.cache.columns import Bools, Floats, Keys
 
 _SPACE = 2.0**64
 
@@ -28,3 +28,8 @@ class Sampled:
     def has(self, key: Keys) -> Bools:
         """Whether each is one of them."""
         return np.ones(len(key), dtype=np.bool_) if self._below is None else key < self._below
+
+
+def in_half(key: Keys) -> Floats:
+    """How often each key counts where half of them stand for all: 2 or 0."""
+    return 2.0 * (key & np.uint64(1)).astype(np.float64)

@@ -1,0 +1,103 @@
+"""Hit ratios with too little memory: what a tenth of the keys predicts, and what the engines' eviction does.
+
+    python loadtest/bounded.py [--engine redis|valkey] [--workload NAME] [--scale 5] [--rate 0.1] [--jobs 2]
+
+As `replay.py`, with `maxmemory` at parts of the predicted peak and `maxmemory-policy allkeys-lru`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import numpy as np
+from replay import SECRET, Measured, assumptions, measured, pool
+from sampled import START, sampled_day
+from workloads import SECONDS, WORKLOADS, Floats
+
+from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
+from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.analysis.cache.columns import WRITE, Executions, HotExecutions, Ints, Seconds
+from otel_ratelimit.analysis.cache.memory import Engine, entry_bytes
+from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
+from otel_ratelimit.analysis.cache.result import AtTtl
+from otel_ratelimit.analysis.cache.surface import hit_ratio_with_memory
+from otel_ratelimit.analysis.cache.trace import Trace, TraceSample
+
+TTL = 600
+SHARES = (0.2, 0.5)
+"""Of the predicted peak."""
+
+
+def trace_of(day: QueryRowsDay, assumed: Assumptions) -> Trace:
+    """The reads of the day as the surface plays them."""
+
+    def stored(result_bytes: Floats) -> Floats:
+        values = np.rint(result_bytes).astype(np.int64)
+        return entry_bytes(assumed.engine, assumed.key_bytes, values, allocator=assumed.allocator)
+
+    sample = TraceSample(START, stored, np.array([each.mean_result_bytes for each in day.templates]))
+
+    def take_hot(piece: HotExecutions) -> None:
+        rows, (row, second, n) = piece
+        is_read = (rows.flags & WRITE) == 0
+        place: Ints = np.cumsum(is_read) - 1
+        kept = is_read[row]
+        sample.add_hot(HotExecutions(rows.where(is_read), Seconds(place[row[kept]], second[kept], n[kept])))
+
+    def take_cold(rows: Executions) -> None:
+        sample.add_cold(rows.where((rows.flags & WRITE) == 0))
+
+    day.hot(take_hot)
+    day.cold(take_cold)
+    return sample.trace()
+
+
+def _told(assumed: Assumptions, trace: Trace, at: AtTtl, share: float, found: Measured) -> float:
+    predicted = hit_ratio_with_memory(trace, at, share * at.peak_bytes, assumed)
+    off = 100 * (predicted - found.hit_ratio)
+    print(
+        f"{assumed.engine} | {share * at.peak_bytes / 1e6:.1f} ({100 * share:.0f} %) "
+        f"| {100 * predicted:.2f} | {100 * found.hit_ratio:.2f} | {off:+.2f} "
+        f"| {100 * at.hit_ratio:.2f} | {found.evicted:,} |",
+        flush=True,
+    )
+    return off
+
+
+def main() -> None:
+    """Print a row for each engine, workload and memory."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--engine", choices=["redis", "valkey"])
+    options.add_argument("--workload", default="")
+    options.add_argument("--scale", type=float, default=5.0)
+    options.add_argument("--rate", type=float, default=0.1)
+    options.add_argument("--jobs", type=int, default=2)
+    given = options.parse_args()
+    engines: list[Engine] = [given.engine] if given.engine else ["redis", "valkey"]
+    assumed = {kind: assumptions(kind) for kind in engines}
+    worst = 0.0
+    print("| workload | engine | memory MB | predicted % | measured % | off | without a limit | evicted |")
+    print("|---" * 8 + "|", flush=True)
+    with pool(given.jobs) as processes:
+        for make in WORKLOADS:
+            if given.workload not in make.__name__:
+                continue
+            workload = make(given.scale)
+            day = sampled_day(workload, given.rate, SECRET, SECONDS)
+            for kind in engines:
+                [at] = analyze_cache_potential(day, assumed[kind], ttls=(TTL,)).by_ttl
+                running = [
+                    processes.submit(measured, workload, kind, TTL, share * at.peak_bytes) for share in SHARES
+                ]
+                trace = trace_of(day, assumed[kind])
+                for share, job in zip(SHARES, running, strict=True):
+                    print(f"| {workload.name} |", end=" ")
+                    off = _told(assumed[kind], trace, at, share, job.result())
+                    worst = max(worst, abs(off))
+    print(f"worst {worst:.2f} points")
+    sys.exit(worst > 2.0)
+
+
+if __name__ == "__main__":
+    main()
