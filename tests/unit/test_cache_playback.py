@@ -190,6 +190,21 @@ def test_every_execution_that_was_counted_counts_sampled_or_not():
     assert found.by_ttl[0].hit_ratio == pytest.approx(0.75)
 
 
+def test_of_what_is_known_while_hot_only_the_rest_takes_as_long():
+    # The key of é is not in the sample; what its template took while it was cold, nobody has seen.
+    hot = row(0, "é", n=10, tier="hot", buckets=(10,), duration_us=100_000)
+    rows = [hot, *(row(at, "a", USER, sample_rate=0.5, duration_us=1_000) for at in range(3))]
+    totals = [
+        TemplateTotal(int(MIDNIGHT), JOB, "shop", 30, 0, 0),
+        TemplateTotal(int(MIDNIGHT), USER, "shop", 6, 0, 0),
+    ]
+
+    found = analysed(rows, totals, ttls=(60,))
+
+    [job] = [each for each in found.most_repeated if each.template == JOB.text]
+    assert job.mean_duration_ms == pytest.approx(100.0)
+
+
 @pytest.mark.parametrize(
     ("rows", "executions", "hits"),
     [

@@ -90,7 +90,7 @@ def estimate(hot: Tally, cold: Tally, executions: Floats) -> Estimates:
         varies = np.sqrt(cold.nn) / cold.executions
     # What varies not at all has no sampled key.
     whole = _Shares(cold, unseen, certain | ((varies <= LEAST_VARIATION) & (cold.sampled_keys > 0)))
-    mean_us = own.mean_us(cold)
+    mean_us = own.mean_us(cold, hot)
     duration_us = hot.duration_us + unseen * mean_us
 
     def misses(of_hot: Floats, of_cold: Floats) -> Floats:
@@ -149,14 +149,19 @@ class _Shares:
         """Misses in truth by template and TTL, from those in the sample."""
         return self._unseen[:, None] * self._share(misses)[self._group]
 
-    def mean_us(self, cold: Tally) -> Floats:
-        """Duration of an execution by template; that of its group where it has none in the sample."""
+    def mean_us(self, cold: Tally, hot: Tally) -> Floats:
+        """Duration of a cold execution by template.
+
+        That of its hot ones where none of it is in the sample, that of its group where there are none either.
+        """
         took = self._summed(cold.duration_us)
         overall = float(cold.duration_us.sum()) / max(float(cold.executions.sum()), 1e-9)
         with np.errstate(divide="ignore", invalid="ignore"):
             of_group = np.where(self._sampled > 0.0, took / self._sampled, overall)
             own = cold.duration_us / cold.executions
-        return np.where(cold.executions > 0.0, own, of_group[self._group])
+            of_hot = hot.duration_us / hot.executions
+        otherwise = np.where(hot.executions > 0.0, of_hot, of_group[self._group])
+        return np.where(cold.executions > 0.0, own, otherwise)
 
     def variance(self) -> Floats:
         """Of the misses, by template and TTL; a group's is told apart by how much of it each template is."""
