@@ -40,7 +40,7 @@ class AtTtl(Result):
     peak_keys: float
     """Entries at the time of day with the most bytes."""
     peak_bytes: float
-    """Memory of the engine for them then, its hash tables included."""
+    """Memory of the engine for them then; hash tables, and what has expired and is still there, included."""
     latency_saved_ms: float
     """Over the day; negative where asking the cache takes longer than the hits save."""
     database_saved_ms: float
