@@ -87,8 +87,16 @@ def test_it_is_certain_where_both_ends_of_the_interval_say_the_same(value, worth
     [
         ({}, True, "takes 30.0 % of the load off the database; no value is set"),
         ({"database_saved_ms": 500_000}, False, "5.0 % of the load off the database, less than 10 %"),
+        (
+            {"database_saved_ms": 5_800, "database_ms": 9_300},
+            False,
+            "busy with queries for 9 s a day, so that there is little to take off it",
+        ),
+        # One per cent of a day.
+        ({"database_saved_ms": 500_000, "database_ms": 863_999}, False, "little to take off it"),
+        ({"database_saved_ms": 500_000, "database_ms": 864_000}, True, "57.9 % of the load"),
         ({"latency_saved_ms": -1.0}, False, "takes longer than its answers save"),
-        ({"database_ms": 0.0, "database_saved_ms": 0.0}, False, "0.0 %"),
+        ({"database_ms": 0.0, "database_saved_ms": 0.0}, False, "for 0 s a day"),
     ],
 )
 def test_without_a_value_the_answer_is_open(changed, worthwhile, said):

@@ -1,4 +1,4 @@
-"""What `pip install otel-ratelimit` alone brings is enough for limits, the command line and reading reports."""
+"""A plain installation is enough for limits, for the command line and for reading reports."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Prices are what providers list; the defaults say of when they are. What a saved millisecond or a second of the
 database is worth only its owner knows. Where neither is given a price, the answer rests on a rule of thumb:
-a cache that takes less than a tenth of the reads' load off the database is one more thing to look after.
+a cache that takes less than a tenth of the queries' load off the database is one more thing to look after, and
+so is one before a database that hardly has any.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from otel_ratelimit.analysis.cache.result import Result
 HOURS_A_MONTH: Final = 730.5
 DAYS_A_MONTH: Final = HOURS_A_MONTH / 24
 LEAST_LOAD_REDUCTION: Final = 0.1
-"""The rule of thumb."""
+LEAST_LOAD: Final = 0.01
+"""Share of the day for which the database is busy with queries; the rule of thumb."""
+_DAY_MS: Final = 86_400_000.0
 _GB: Final = 1e9
 _MILLION: Final = 1e6
 
@@ -178,9 +181,10 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
         relation = "more" if worthwhile else "not more"
         reason = f"it brings {gained:,.2f} {currency} a month, {relation} than the {cost:,.2f} that it costs"
     else:
-        worthwhile = needs.latency_saved_ms > 0.0 and reduction >= LEAST_LOAD_REDUCTION
+        load = needs.database_ms / _DAY_MS
+        worthwhile = needs.latency_saved_ms > 0.0 and reduction >= LEAST_LOAD_REDUCTION and load >= LEAST_LOAD
         certainty = "open"
-        reason = _rule_of_thumb(needs.latency_saved_ms, reduction, f"{cost:,.2f} {currency}")
+        reason = _rule_of_thumb(needs, reduction, load, f"{cost:,.2f} {currency}")
     return CostBenefit(
         price=cheapest,
         monthly_cost=cost,
@@ -195,10 +199,13 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
     )
 
 
-def _rule_of_thumb(latency_saved_ms: float, reduction: float, cost: str) -> str:
+def _rule_of_thumb(needs: Needs, reduction: float, load: float, cost: str) -> str:
     without = f"no value is set for saved time; it would cost {cost} a month"
-    if latency_saved_ms <= 0.0:
+    if needs.latency_saved_ms <= 0.0:
         return f"asking the cache takes longer than its answers save; {without}"
+    if load < LEAST_LOAD:
+        busy = f"the database is busy with queries for {needs.database_ms / 1_000.0:,.0f} s a day"
+        return f"{busy}, so that there is little to take off it; {without}"
     few = "" if reduction >= LEAST_LOAD_REDUCTION else f", less than {100 * LEAST_LOAD_REDUCTION:.0f} %"
     return f"it takes {100 * reduction:.1f} % of the load off the database{few}; {without}"
 
