@@ -69,7 +69,7 @@ def generate_daily_cache_report(
         ConfigurationError: no database is named, or the policy is not valid.
         DatabaseBusyError: another process is making reports.
         DatabaseError: the database cannot be used.
-        TypeError, ValueError: `day` is no day, has not ended, or nothing is known of it any more.
+        TypeError, ValueError: `day` is no day, has not ended, or no query of it is known.
     """
     wanted = _day(day)
     with named_url(database_url) as url:
@@ -87,6 +87,8 @@ def generate_daily_cache_report(
                 raise error
             if outcome.skipped:
                 raise DatabaseBusyError("another process is making reports; try again when it is done")
+            for unknown in outcome.unknown:
+                raise ValueError(unknown)
             if outcome.kept:
                 [kept] = outcome.kept
                 raise ValueError(f"part of the queries of {kept} has been deleted; its report was kept")

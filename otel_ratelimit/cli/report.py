@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, print_json
-from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job
+from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job, why_not_mailed
+from otel_ratelimit.cli.report_outcome import outcome_json, say
 from otel_ratelimit.errors import DatabaseError, RemediableError
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
@@ -22,13 +22,25 @@ from otel_ratelimit.rendering.report_page import page
 from otel_ratelimit.rendering.report_tables import print_report
 
 if TYPE_CHECKING:
-    from otel_ratelimit.nightly.job import MailWhen, Outcome
+    from otel_ratelimit.nightly.job import MailWhen
 
 STATEMENT_SECONDS: Final = 30.0
 _FOREVER: Final = date.max
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_day = click.DateTime(formats=["%Y-%m-%d"])
+
+
+class _Day(click.ParamType):  # type: ignore[type-arg]  # of newer versions only
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        try:
+            return value if isinstance(value, date) else date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write for instance 2026-01-31", param, ctx)
+
+
+_day = _Day()
 
 
 @click.group()
@@ -37,7 +49,7 @@ def report() -> None:
 
 
 @report.command("run")
-@click.option("--date", "moment", type=_day, metavar="DAY", help="This day; default: the last full day.")
+@click.option("--date", "day", type=_day, metavar="DAY", help="2026-01-31; default: the last full day.")
 @click.option("--backfill", is_flag=True, help="Every full day that has no report yet, the last one first.")
 @click.option(
     "--mail/--no-mail",
@@ -49,7 +61,7 @@ def report() -> None:
 @_as_json
 def run_command(  # noqa: PLR0913 - one for each option
     *,
-    moment: datetime | None,
+    day: date | None,
     backfill: bool,
     mail: bool | None,
     policy_path: Path | None,
@@ -61,40 +73,44 @@ def run_command(  # noqa: PLR0913 - one for each option
     Days are those of the time zone in the policy's [report]. Safe to run again, and by several processes at
     once: one of them works, the others say so. Exit status 1 if something was not done.
     """
-    if moment is not None and backfill:
+    if day is not None and backfill:
         raise click.UsageError("--date names a day, --backfill means all that are missing: give one of them")
     when: MailWhen = {None: "once", True: "always", False: "never"}[mail]  # type: ignore[assignment]
     try:
-        with report_job(chosen_policy(policy_path), database_url, _progress) as job:
-            if backfill:
-                outcome = job.catch_up(mail=when)
-            else:
-                outcome = job.run(moment.date() if moment is not None else None, mail=when)
+        policy = chosen_policy(policy_path)
+        if mail and (why_not := why_not_mailed(policy)):
+            raise click.UsageError(f"--mail cannot be: {why_not}")
+        with report_job(policy, database_url, _progress) as job:
+            outcome = job.catch_up(mail=when) if backfill else job.run(day, mail=when)
     except (DatabaseError, RemediableError) as error:
         sys.exit(ended(error))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        print_json(_outcome_json(outcome))
+        print_json(outcome_json(outcome))
     else:
-        _say(outcome)
+        say(outcome)
     if not outcome.is_well:
         sys.exit(CHECK_FAILED)
 
 
 @report.command("show")
-@click.option("--date", "moment", type=_day, metavar="DAY", help="Of this day; default: the last there is.")
+@click.option("--date", "day", type=_day, metavar="DAY", help="2026-01-31; default: the last there is.")
+@click.option("--so-far", is_flag=True, help="Today's, as far as it is, made now and not kept.")
 @click.option("--days", type=click.IntRange(1, 366), default=14, show_default=True, help="Days of the trend.")
 @click.option(
     "--html", "html_path", type=click.Path(path_type=Path, allow_dash=True), help="Write a page to this file."
 )
+@policy_option
 @database_url_option
 @_as_json
-def show_command(
+def show_command(  # noqa: PLR0913 - one for each option
     *,
-    moment: datetime | None,
+    day: date | None,
+    so_far: bool,
     days: int,
     html_path: Path | None,
+    policy_path: Path | None,
     database_url: str | None,
     as_json: bool,
 ) -> None:
@@ -104,12 +120,19 @@ def show_command(
     """
     if as_json and html_path is not None:
         raise click.UsageError("--json and --html are two ways to show it: give one of them")
+    if so_far and day is not None:
+        raise click.UsageError("--so-far is of today, --date of another day: give one of them")
+    stored: StoredReport | None
+    trend: list[DayInBrief]
     try:
-        stored, trend = _stored(database_url, moment.date() if moment is not None else None, days)
-    except DatabaseError as error:
+        if so_far:
+            stored, trend = _so_far(policy_path, database_url), []
+        else:
+            stored, trend = _stored(database_url, day, days)
+    except (DatabaseError, RemediableError) as error:
         sys.exit(ended(error))
     if stored is None:
-        of = f" of {moment:%Y-%m-%d}" if moment is not None else ""
+        of = f" of {day}" if day is not None else ""
         click.echo(f"there is no report{of}; `otel-ratelimit report run` makes one", err=True)
         sys.exit(CHECK_FAILED)
     if as_json:
@@ -136,6 +159,11 @@ def _stored(
             database.close()
 
 
+def _so_far(policy_path: Path | None, database_url: str | None) -> StoredReport:
+    with report_job(chosen_policy(policy_path), database_url, _progress) as job:
+        return StoredReport(job.so_far(), datetime.now(UTC), None)
+
+
 def _write(path: Path, text: str) -> None:
     if str(path) == "-":
         click.echo(text)
@@ -150,51 +178,6 @@ def _write(path: Path, text: str) -> None:
 
 def _progress(sentence: str) -> None:
     click.echo(sentence, err=True)
-
-
-def _say(outcome: Outcome) -> None:
-    if outcome.skipped:
-        click.echo("another process is making reports; nothing done")
-        return
-    for made in outcome.made:
-        verdict = "would pay" if made.worthwhile else "would not pay"
-        click.echo(f"{made.analysis_date}: a cache {verdict}: {made.reason}")
-    for day in outcome.kept:
-        click.echo(f"{day}: kept as it was, since part of its queries has been deleted")
-    for day, error in outcome.failed:
-        click.echo(f"{day}: Error: {error}", err=True)
-    if outcome.sent is not None:
-        click.echo(f"mailed to {', '.join(outcome.sent.accepted)}")
-        for refused in outcome.sent.refused:
-            click.echo(f"not mailed to {refused.address}: {refused.said}", err=True)
-    if outcome.mail_error is not None:
-        click.echo(f"Error: the report is kept, and was not mailed: {outcome.mail_error}", err=True)
-    if outcome.is_well and not (outcome.made or outcome.kept or outcome.sent):
-        click.echo("nothing to do: every full day has its report")
-
-
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
-    sent = outcome.sent
-    return {
-        "skipped": outcome.skipped,
-        "made": [_brief(made) for made in outcome.made],
-        "kept": [day.isoformat() for day in outcome.kept],
-        "failed": [{"date": day.isoformat(), "error": str(error)} for day, error in outcome.failed],
-        "mailed_to": list(sent.accepted) if sent is not None else [],
-        "not_mailed_to": {each.address: each.said for each in sent.refused} if sent is not None else {},
-        "mail_error": str(outcome.mail_error) if outcome.mail_error is not None else None,
-    }
-
-
-def _brief(made: DailyCacheReport) -> dict[str, Any]:
-    return {
-        "date": made.analysis_date.isoformat(),
-        "worthwhile": made.worthwhile,
-        "certainty": made.cost.certainty,
-        "reason": made.reason,
-        "hit_potential": made.hit_potential,
-        "recommended_ttl_seconds": made.recommended_ttl_seconds,
-    }
 
 
 def _stored_json(stored: StoredReport, trend: list[DayInBrief]) -> dict[str, Any]:

@@ -38,12 +38,25 @@ policy_option = click.option(
 
 
 def chosen_policy(path: Path | None) -> Policy:
-    """The policy named, else that of the environment, else the built-in one; a wrong one ends the command."""
+    """The policy named, else that of the environment, else the built-in one; a wrong one ends the command.
+
+    Which one is said, since the same command in another folder may find another.
+    """
     try:
         file = path if path is not None else settings_from(os.environ).policy_file(Path.cwd())
-        return builtin_policy() if file is None else load_policy(file)
+        policy = builtin_policy() if file is None else load_policy(file)
     except ConfigurationError as error:
         fail(error)
+    found = f"policy: {file}" if file is not None else "no policy file, so the built-in prices"
+    click.echo(f"{found}; days of {policy.report.time_zone}; {_mailed_to(policy)}", err=True)
+    return policy
+
+
+def why_not_mailed(policy: Policy) -> str:
+    """Why no e-mail can be sent; empty where it can."""
+    if not policy.report.to:
+        return "nobody is in [report] to"
+    return "" if _smtp_server() is not None else "OTEL_RATELIMIT_SMTP_URL is not set"
 
 
 @contextmanager
@@ -84,6 +97,11 @@ def ended(error: Exception) -> int:
     """Say what went wrong; answers the exit status."""
     click.echo(f"Error: {error}", err=True)
     return error.exit_status if isinstance(error, RemediableError) else CHECK_FAILED
+
+
+def _mailed_to(policy: Policy) -> str:
+    why_not = why_not_mailed(policy)
+    return f"no e-mail: {why_not}" if why_not else f"e-mail to {', '.join(policy.report.to)}"
 
 
 def _smtp_server() -> SmtpServer | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import re
 import smtplib
 import socket
@@ -64,7 +65,8 @@ class Attempt:
             self._log_in(line)
             with self._step(Step.SEND):
                 try:
-                    refused = line.smtp.send_message(message, sender, to)
+                    # Not send_message, which writes >From where a line of the text begins with From.
+                    refused = line.smtp.sendmail(sender, list(to), _as_sent(message))
                 except smtplib.SMTPRecipientsRefused as error:
                     return Handover((), error.recipients)
             # The message has been taken; how they part changes nothing.
@@ -201,3 +203,10 @@ def _own_name(connection: socket.socket) -> str:
         return name
     address = str(connection.getsockname()[0]).partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def _as_sent(message: EmailMessage) -> bytes:
+    """The message as it goes over the line, without those whom nobody else is to see."""
+    sent = copy.copy(message)
+    del sent["Bcc"]
+    return sent.as_bytes(policy=message.policy.clone(linesep="\r\n", mangle_from_=False))

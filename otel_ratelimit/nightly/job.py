@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport, conclude
 from otel_ratelimit.analysis.days import last_full_day, local_day
+from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.errors import DatabaseError, MailError
 from otel_ratelimit.events import Clock
 from otel_ratelimit.mail import Sent
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 60.0
+_SHORTEST: Final = timedelta(minutes=1)
 FEWER: Final = 0.99
 """A report that rests on fewer of the executions than this share replaces no earlier one."""
 
@@ -48,22 +50,31 @@ class Outcome:
     """In the order in which they were made."""
     kept: tuple[date, ...] = ()
     """Days whose earlier report stays, since part of their queries has been deleted."""
+    unknown: tuple[str, ...] = ()
+    """Why there is no report: no query of the day is known."""
     failed: tuple[tuple[date, DatabaseError], ...] = ()
     sent: Sent | None = None
     """What became of the e-mail; None where none was to be sent, or none was taken."""
     mail_error: MailError | None = None
+    mailed_before: datetime | None = None
+    """When it had been mailed, which is why it was not now."""
 
     @property
     def is_well(self) -> bool:
         """Whether all was done that was to be done."""
-        return not (self.failed or self.mail_error)
+        return not (self.failed or self.mail_error or self.unknown)
 
 
 @dataclass(slots=True)
 class _Done:
     made: list[DailyCacheReport] = field(default_factory=list)
     kept: list[date] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     failed: list[tuple[date, DatabaseError]] = field(default_factory=list)
+
+
+_Days: TypeAlias = Callable[[_Done], tuple[date, ...]]
+"""Days to report on; those that cannot be are noted."""
 
 
 class ReportJob:
@@ -114,16 +125,17 @@ class ReportJob:
 
         Raises:
             DatabaseError: the database cannot be used; what went wrong with the day is in the outcome.
-            ValueError: `day` has not ended yet, or nothing is known of it any more.
+            ValueError: `day` has not ended yet.
         """
         last = last_full_day(self._now(), self._zone)
         if day is not None and day > last:
             raise ValueError(f"{day} has not ended yet in {self._zone}; the last full day is {last}")
         wanted = last if day is None else day
 
-        def days() -> tuple[date, ...]:
-            self._must_be_known(wanted)
-            return (wanted,)
+        def days(done: _Done) -> tuple[date, ...]:
+            if self._is_known(wanted, done):
+                return (wanted,)
+            return ()
 
         return self._alone(days, wanted if wanted == last or mail == "always" else None, mail)
 
@@ -137,25 +149,24 @@ class ReportJob:
             DatabaseError: the database cannot be used; what went wrong with a day is in the outcome.
         """
 
-        def days() -> tuple[date, ...]:
+        def days(_done: _Done) -> tuple[date, ...]:
             return missed_days(self._now(), self._zone, self.reports.first_query(), self.reports.reported())
 
         return self._alone(days, last_full_day(self._now(), self._zone), mail)
 
-    def _alone(self, days: Callable[[], tuple[date, ...]], to_mail: date | None, mail: MailWhen) -> Outcome:
+    def _alone(self, days: _Days, to_mail: date | None, mail: MailWhen) -> Outcome:
         with self._telemetry.run(), self.reports.alone() as is_alone:
             if not is_alone:
                 return Outcome(skipped=True)
             done = _Done()
-            for day in days():
+            for day in days(done):
                 self._report_on(day, done)
-            sent, mail_error = self._mailed(to_mail, mail)
-            outcome = Outcome(
+            outcome = replace(
+                self._mailed(to_mail, mail),
                 made=tuple(done.made),
                 kept=tuple(done.kept),
+                unknown=tuple(done.unknown),
                 failed=tuple(done.failed),
-                sent=sent,
-                mail_error=mail_error,
             )
             self._note(outcome)
             return outcome
@@ -193,11 +204,24 @@ class ReportJob:
             DatabaseError: its queries cannot be read.
             ValueError: `day` is at the end of the calendar.
         """
+        return self._concluded(day, local_day(day, self._zone))
 
+    def so_far(self) -> DailyCacheReport:
+        """The report on today as far as it is, which is kept nowhere.
+
+        Raises:
+            DatabaseError: its queries cannot be read.
+        """
+        now = self._now()
+        today = now.astimezone(self._zone).date()
+        start = local_day(today, self._zone).start
+        return self._concluded(today, Period(start, max(now, start + _SHORTEST)))
+
+    def _concluded(self, day: date, period: Period) -> DailyCacheReport:
         def tell(what: str) -> None:
             self._tell(f"{day}: {what}")
 
-        with postgres_day(self._url, local_day(day, self._zone)) as queries:
+        with postgres_day(self._url, period) as queries:
             analysis = analyze_cache_potential(queries, assumptions_of(self._cache), report=tell)
         return conclude(
             analysis,
@@ -207,21 +231,24 @@ class ReportJob:
             prices=prices_of(self._cache),
         )
 
-    def _must_be_known(self, day: date) -> None:
-        """A day whose queries have been deleted would look like one without any."""
+    def _is_known(self, day: date, done: _Done) -> bool:
+        """Whether any query of it is; a day before the first one would look like one without any."""
         first = self.reports.first_query()
-        if first is not None and local_day(day, self._zone).end <= first and day in self.reports.reported():
-            raise ValueError(
-                f"no query of {day} is known any more, and it has a report; the first query is of"
-                f" {first.astimezone(self._zone):%Y-%m-%d %H:%M}"
-            )
+        if first is not None and first < local_day(day, self._zone).end:
+            return True
+        since = "" if first is None else f"; the first is of {first.astimezone(self._zone):%Y-%m-%d %H:%M}"
+        done.unknown.append(f"no query of {day} is known{since}")
+        self._tell(done.unknown[-1])
+        return False
 
-    def _mailed(self, day: date | None, mail: MailWhen) -> tuple[Sent | None, MailError | None]:
+    def _mailed(self, day: date | None, mail: MailWhen) -> Outcome:
         if self._mailing is None or day is None or mail == "never":
-            return None, None
+            return Outcome()
         stored = self.reports.latest(day, day)
-        if stored is None or (stored.mailed_at is not None and mail == "once"):
-            return None, None
+        if stored is None:
+            return Outcome()
+        if stored.mailed_at is not None and mail == "once":
+            return Outcome(mailed_before=stored.mailed_at)
         trend = self.reports.trend(self._mailing.trend_begins(day), day)
         self._tell(f"{day}: mailing the report")
         try:
@@ -230,18 +257,18 @@ class ReportJob:
         except MailError as error:
             # The report is kept, and the next run tries again.
             _log.error("the report on %s was made and not mailed: %s", day, error)
-            return None, error
+            return Outcome(mail_error=error)
         try:
             self.reports.mailed(day)
         except DatabaseError as error:
             _log.warning("the report on %s was mailed, and may be once more: %s", day, error)
-        return sent, None
+        return Outcome(sent=sent)
 
     def _note(self, outcome: Outcome) -> None:
         last = last_full_day(self._now(), self._zone)
         stored = self.reports.latest(last, last)
-        if stored is not None and not outcome.failed:
-            self._telemetry.succeeded(self._clock(), stored.report.hit_potential)
+        if not outcome.failed:
+            self._telemetry.succeeded(self._clock(), stored.report.hit_potential if stored else None)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -14,7 +14,7 @@ def missed_days(
     """Full days without a report, from that of the first query on; the last one first.
 
     The last one comes first because people wait for it, and whatever goes wrong with an old day must not
-    keep them from it. It is among them even where no query is known of at all.
+    keep them from it.
 
     Args:
         now: with its time zone.
@@ -22,6 +22,7 @@ def missed_days(
         first_query: that is still known of; None for none.
         reported: days that have a report.
     """
-    last = last_full_day(now, zone)
-    first = last if first_query is None else min(first_query.astimezone(zone).date(), last)
+    if first_query is None:
+        return ()
+    first, last = first_query.astimezone(zone).date(), last_full_day(now, zone)
     return tuple(day for day in reversed(days_between(first, last)) if day not in reported)

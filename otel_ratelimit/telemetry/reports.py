@@ -25,7 +25,7 @@ HIT_POTENTIAL = Gauge(
 @dataclass(frozen=True, slots=True)
 class _Last:
     at: float
-    hit_potential: float
+    hit_potential: float | None
 
 
 class ReportTelemetry:
@@ -61,12 +61,12 @@ class ReportTelemetry:
         with self._tracer.start_as_current_span(names.REPORT_MAIL_SPAN):
             yield
 
-    def succeeded(self, at: float, hit_potential: float) -> None:
+    def succeeded(self, at: float, hit_potential: float | None) -> None:
         """All that was due has been made.
 
         Args:
             at: Unix time, seconds.
-            hit_potential: of the last report, 0 to 1.
+            hit_potential: of the last full day's report, 0 to 1; None where no report was due.
         """
         self._last = _Last(at, hit_potential)
 
@@ -74,7 +74,9 @@ class ReportTelemetry:
         return [(self._last.at, {})] if self._last is not None else []
 
     def _read_hit_potential(self) -> Iterable[Reading]:
-        return [(self._last.hit_potential, {})] if self._last is not None else []
+        if self._last is None or self._last.hit_potential is None:
+            return []
+        return [(self._last.hit_potential, {})]
 
 
 # Goes with the meters, which belong to the OpenTelemetry provider.

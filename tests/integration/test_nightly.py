@@ -172,6 +172,7 @@ def test_a_day_has_the_hours_of_its_zone_and_no_other(database, job, day, hours)
 
 
 def test_before_its_midnight_a_day_is_not_over(database, job):
+    record(database, datetime(2026, 3, 27, 12, tzinfo=UTC))
     berlin = REPORT + 'time_zone = "Europe/Berlin"'
     before = job(database, berlin, now=datetime(2026, 3, 29, 21, 59, 59, tzinfo=UTC))
     after = job(database, berlin, now=datetime(2026, 3, 29, 22, 0, 0, tzinfo=UTC))
@@ -194,7 +195,8 @@ def test_missed_days_are_filled_once_the_last_one_first(database, job):
 
 
 def test_a_day_without_queries_has_a_report_that_says_so(database, job):
-    [made] = job(database).catch_up().made
+    record(database, datetime(2026, 3, 28, 12, tzinfo=UTC))
+    made, _ = job(database).catch_up().made
     assert (made.worthwhile, made.reason) == (False, "there was no query on that day")
     assert made.cost.monthly_cost == 0.0
 
@@ -223,6 +225,7 @@ def test_of_several_at_once_one_works(database, job):
 
 
 def test_while_another_is_at_it_nothing_is_done_and_afterwards_all(database, job):
+    record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
     with closing(extensions.connection(database)) as other:
         with other.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
@@ -249,13 +252,41 @@ def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job):
     assert told[-1] == "2026-03-29: part of its queries has been deleted since; its report stays"
 
 
-def test_a_day_of_which_nothing_is_known_any_more_is_refused(database, job):
+def test_of_a_day_of_which_nothing_is_known_there_is_no_report(database, job):
+    nothing = job(database).run()
+    assert (nothing.made, nothing.unknown, nothing.is_well) == ((), ("no query of 2026-03-29 is known",), False)
+    assert job(database).catch_up().is_well
     record(database, *hourly(datetime(2026, 3, 28, tzinfo=UTC), 24))
     job(database).run(date(2026, 3, 28))
     query(database, "DELETE FROM otel_ratelimit.query_totals")
     record(database, datetime(2026, 3, 29, 10, 30, tzinfo=UTC))
-    with pytest.raises(ValueError, match=r"no query of 2026-03-28 is known any more.* of 2026-03-29 10:30"):
-        job(database).run(date(2026, 3, 28))
+
+    outcome = job(database).run(date(2026, 3, 28))
+
+    assert outcome.unknown == ("no query of 2026-03-28 is known; the first is of 2026-03-29 10:30",)
+    assert kept(database) == {date(2026, 3, 28): 72}
+
+
+def test_on_the_first_day_nothing_is_due_and_today_can_be_looked_at(database, job, seen):
+    record(database, NOW - timedelta(minutes=10), NOW - timedelta(minutes=5), NOW + timedelta(hours=1))
+    assert job(database).catch_up().made == ()
+    assert seen.gauges() == {"otel_ratelimit.report.last_success": [NOW.timestamp()]}
+
+    report = job(database).so_far()
+
+    assert (report.analysis_date, report.analysis.sample.rows) == (date(2026, 3, 30), 2)
+    assert kept(database) == {}
+
+
+def test_a_report_that_found_nothing_is_made_anew_when_something_has_arrived(database, job):
+    record(database, datetime(2026, 3, 27, 12, tzinfo=UTC))
+    job(database).catch_up()
+    record(database, datetime(2026, 3, 28, 23, 59, tzinfo=UTC))
+
+    again = job(database).catch_up()
+
+    assert [made.analysis_date for made in again.made] == [date(2026, 3, 28)]
+    assert kept(database)[date(2026, 3, 28)] == 1
 
 
 def test_one_day_that_fails_does_not_keep_the_others_from_their_reports(database, job):
@@ -314,6 +345,7 @@ def test_a_run_is_a_trace_and_sets_the_gauges(database, job, seen):
 
 
 def test_a_run_that_failed_is_no_success(database, job, seen):
+    record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
     query(database, "ALTER TABLE otel_ratelimit.cache_analysis_daily ADD CONSTRAINT broken CHECK (false)")
     job(database).run()
     assert seen.gauges() == {}
@@ -361,8 +393,8 @@ def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp):
     anew = job(database, TO, smtp=smtp).run()
 
     assert first.sent.accepted == ("team@example.com",)
-    assert again.sent is None
-    assert anew.sent is None
+    assert (again.sent, anew.sent) == (None, None)
+    assert again.mailed_before == anew.mailed_before != None  # noqa: E711 - the time, not only that there is one
     [mail] = mailbox.messages
     assert "2026-03-29" in mail["Subject"]
     assert len(first.made) == 2
@@ -374,6 +406,7 @@ def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp):
 
 
 def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(database, job, mailbox, smtp, seen):
+    record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
     mailbox.answer = "554 no"
     failed = job(database, TO, smtp=smtp).catch_up()
     assert "554 no" in str(failed.mail_error)

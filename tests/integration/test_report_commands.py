@@ -123,11 +123,37 @@ def test_what_is_made_can_be_read_by_a_machine(run, database):
     assert (again.exit_code, again.stdout) == (0, "nothing to do: every full day has its report\n")
 
 
+def test_on_the_first_day_there_is_only_so_far(run, database):
+    record(database, days_ago=0, executions=3)
+    named = {VARIABLE: database}
+    for _ in range(2):
+        made = run("report", "run", **named)
+        assert (made.exit_code, made.stdout) == (1, "")
+        assert f"no query of {day(1)} is known; the first is of {day(0)}" in made.stderr
+        assert "`otel-ratelimit report show --so-far`" in made.stderr
+    assert run("report", "run", "--backfill", **named).exit_code == 0
+    shown = json.loads(run("report", "show", "--so-far", "--json", **named).stdout)
+    assert shown["report"]["analysis_date"] == day(0)
+    assert query(database, REPORTED) == [(0,)]
+
+
+def test_which_policy_is_used_is_said(run, database, tmp_path):
+    record(database, days_ago=1)
+    named = {VARIABLE: database}
+    said = "no policy file, so the built-in prices; days of UTC; no e-mail: nobody is in [report] to"
+    assert run("report", "run", **named).stderr.splitlines()[0] == said
+    (tmp_path / "ratelimit.toml").write_text("version = 1\n[report]\nto = ['team@example.com']\n")
+    said = "policy: ratelimit.toml; days of UTC; no e-mail: OTEL_RATELIMIT_SMTP_URL is not set"
+    assert run("report", "run", **named).stderr.splitlines()[0].replace(f"{tmp_path}/", "") == said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("run", "--date", "2026-02-30"), "2026-02-30"),
-        (("run", "--date", "yesterday"), "'yesterday' does not match the format"),
+        (("run", "--date", "yesterday"), "'yesterday' is not a day; write for instance 2026-01-31"),
+        (("show", "--so-far", "--date", "2026-01-01"), "give one of them"),
+        (("run", "--mail"), "--mail cannot be: nobody is in [report] to"),
         (("run", "--date", "2999-01-01"), "2999-01-01 has not ended yet in UTC; the last full day is"),
         (("run", "--date", "2026-01-01", "--backfill"), "give one of them"),
         (("show", "--json", "--html", "x.html"), "give one of them"),
@@ -146,7 +172,7 @@ def test_a_database_that_cannot_be_used_is_one_sentence(run, empty_database):
         assert found.exit_code == 1
         assert "otel-ratelimit db upgrade" in found.stderr
         away = run("report", *arguments, **{VARIABLE: "postgresql://127.0.0.1:1/x"})
-        assert (away.exit_code, len(away.stderr.splitlines())) == (1, 1)
+        assert (away.exit_code, away.stderr.count("Error: cannot connect")) == (1, 1)
     assert run("report", "run").exit_code == 2
 
 

@@ -66,6 +66,7 @@ def test_the_gauges_stay_when_the_function_has_returned(named, monkeypatch):
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
     monkeypatch.setattr("otel_ratelimit.reports.get_meter", meters.get_meter)
+    count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 7)
 
     generate_daily_cache_report()
     generate_daily_cache_report()
@@ -79,6 +80,7 @@ def test_the_gauges_stay_when_the_function_has_returned(named, monkeypatch):
 
 def test_without_a_day_it_is_the_last_full_one_of_the_policys_zone(named, tmp_path):
     (tmp_path / "ratelimit.toml").write_text('version = 1\n[report]\ntime_zone = "Pacific/Kiritimati"\n')
+    count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 7)
     expected = (datetime.now(UTC) + timedelta(hours=14)).date() - timedelta(days=1)
     assert generate_daily_cache_report().analysis_date == expected
     given = parse_policy('version = 1\n[cache]\nengine = "redis"\n', "given")
@@ -92,6 +94,7 @@ def test_without_a_day_it_is_the_last_full_one_of_the_policys_zone(named, tmp_pa
         (20260101, TypeError, "day is int; give a date, or text"),
         (datetime(2026, 1, 1, tzinfo=UTC), TypeError, "day is datetime"),
         ("2999-01-01", ValueError, "2999-01-01 has not ended yet in UTC"),
+        ("2026-01-01", ValueError, "no query of 2026-01-01 is known"),
     ],
 )
 def test_a_day_that_is_none_is_refused(named, day, error, said):

@@ -37,7 +37,7 @@ def cron_line():
 COMMANDS = {
     "systemd": unit("otel-ratelimit-report.service")["Service"]["ExecStart"],
     "scheduler": unit("otel-ratelimit-scheduler.service")["Service"]["ExecStart"],
-    "cron": cron_line().split("; ")[-1],
+    "cron": cron_line().split(" && ")[-1],
     "kubernetes": shlex.join(
         cron_job()["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
     ),

@@ -77,10 +77,10 @@ def test_missed_days_are_those_since_the_first_query_the_last_one_first():
     assert found == (date(2026, 1, 4), date(2026, 1, 3), date(2026, 1, 1))
 
 
-def test_the_last_full_day_is_missed_even_if_nothing_was_ever_asked():
-    assert missed_days(NOW, UTC, None, ()) == (date(2026, 1, 4),)
-    assert missed_days(NOW, UTC, NOW, ()) == (date(2026, 1, 4),)
-    assert missed_days(NOW, UTC, None, {date(2026, 1, 4)}) == ()
+def test_before_the_first_query_no_day_is_missed():
+    assert missed_days(NOW, UTC, None, ()) == ()
+    assert missed_days(NOW, UTC, NOW, ()) == ()
+    assert missed_days(NOW, UTC, NOW - timedelta(minutes=16), ()) == (date(2026, 1, 4),)
 
 
 def test_the_first_query_counts_on_its_day_in_the_zone():

@@ -22,6 +22,8 @@ from otel_ratelimit.analysis.cache.columns import (
 
 READS: Final = frozenset({"select", "values", "table"})
 """Operations whose answer a cache can give."""
+_REFUSED: Final = "<refused>"
+"""Template of what the server could make no sense of."""
 _CATALOGUES: Final = ("pg_catalog.", "information_schema.", "pg_")
 
 
@@ -67,6 +69,8 @@ def reasons(rows: Executions, templates: Ints) -> Ints:
 
 def of_template(template: Template) -> Reason:
     """What its text alone says."""
+    if template.text == _REFUSED:
+        return Reason.FAILED
     if template.operation not in READS:
         return Reason.NO_READ
     if not template.tables:

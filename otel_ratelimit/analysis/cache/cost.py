@@ -2,8 +2,8 @@
 
 Prices are what providers list; the defaults say of when they are. What a saved millisecond or a second of the
 database is worth only its owner knows. Where neither is given a price, the answer rests on a rule of thumb:
-a cache that takes less than a tenth of the queries' load off the database is one more thing to look after, and
-so is one before a database that hardly has any.
+a cache that takes less than a tenth of the queries' load off the database is one more thing to look after,
+and so is one before a database that hardly has any.
 """
 
 from __future__ import annotations

@@ -47,7 +47,13 @@ WHERE analysis_date BETWEEN %(first)s AND %(last)s
 ORDER BY analysis_date
 
 -- name: reported
-SELECT analysis_date FROM otel_ratelimit.cache_analysis_daily
+-- One that found no query on a day of which some are known by now does not count.
+SELECT analysis_date
+FROM otel_ratelimit.cache_analysis_daily AS report
+WHERE details #>> '{analysis,all_executions}' IS DISTINCT FROM '0'
+    OR NOT EXISTS (
+        SELECT FROM otel_ratelimit.query_totals WHERE minute >= report.period_start AND minute < report.period_end
+    )
 
 -- name: first_query
 -- When the first query was that is still known of.

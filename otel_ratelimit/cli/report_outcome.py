@@ -1,0 +1,70 @@
+"""What a run of the nightly job did, as `report run` prints it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+
+if TYPE_CHECKING:
+    from otel_ratelimit.nightly.job import Outcome
+
+
+def say(outcome: Outcome) -> None:
+    """For people: what was made on standard output, what was not on standard error."""
+    if outcome.skipped:
+        click.echo("another process is making reports; nothing done")
+        return
+    for made in outcome.made:
+        verdict = "would pay" if made.worthwhile else "would not pay"
+        click.echo(f"{made.analysis_date}: a cache {verdict}: {made.reason}")
+    for day in outcome.kept:
+        click.echo(f"{day}: kept as it was, since part of its queries has been deleted")
+    for why in outcome.unknown:
+        click.echo(
+            f"no report was made: {why}; `otel-ratelimit report show --so-far` shows today's", err=True
+        )
+    for day, error in outcome.failed:
+        click.echo(f"{day}: Error: {error}", err=True)
+    _say_of_mail(outcome)
+    if outcome.is_well and not (outcome.made or outcome.kept or outcome.sent):
+        click.echo("nothing to do: every full day has its report")
+
+
+def _say_of_mail(outcome: Outcome) -> None:
+    if outcome.sent is not None:
+        click.echo(f"mailed to {', '.join(outcome.sent.accepted)}")
+        for refused in outcome.sent.refused:
+            click.echo(f"not mailed to {refused.address}: {refused.said}", err=True)
+    if outcome.mail_error is not None:
+        click.echo(f"Error: the report is kept, and was not mailed: {outcome.mail_error}", err=True)
+    if outcome.mailed_before is not None:
+        click.echo(f"mailed before, at {outcome.mailed_before:%Y-%m-%d %H:%M %Z}", err=True)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """For machines."""
+    sent = outcome.sent
+    return {
+        "skipped": outcome.skipped,
+        "made": [_brief(made) for made in outcome.made],
+        "kept": [day.isoformat() for day in outcome.kept],
+        "unknown": list(outcome.unknown),
+        "failed": [{"date": day.isoformat(), "error": str(error)} for day, error in outcome.failed],
+        "mailed_to": list(sent.accepted) if sent is not None else [],
+        "not_mailed_to": {each.address: each.said for each in sent.refused} if sent is not None else {},
+        "mail_error": str(outcome.mail_error) if outcome.mail_error is not None else None,
+    }
+
+
+def _brief(made: DailyCacheReport) -> dict[str, Any]:
+    return {
+        "date": made.analysis_date.isoformat(),
+        "worthwhile": made.worthwhile,
+        "certainty": made.cost.certainty,
+        "reason": made.reason,
+        "hit_potential": made.hit_potential,
+        "recommended_ttl_seconds": made.recommended_ttl_seconds,
+    }
