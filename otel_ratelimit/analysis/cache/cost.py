@@ -131,8 +131,8 @@ class CostBenefit(Result):
     load_reduction: float
     """Share of the database's time for queries, 0 to 1."""
     break_even_executions_a_day: float | None
-    """From as many it pays with one of the prices, if they are like these; None where that is never, or nothing
-    has a value."""
+    """From as many it pays with one of the prices, if they are like these; None where that is never, or
+    nothing has a value."""
     worthwhile: bool
     certainty: Certainty
     """certain: at both ends of the interval; likely: in its middle; open: by the rule of thumb alone."""
