@@ -6,6 +6,7 @@ import click
 
 from otel_ratelimit._version import __version__
 from otel_ratelimit.cli.db import db
+from otel_ratelimit.cli.output import escape_what_cannot_be_written
 from otel_ratelimit.cli.policy import policy
 from otel_ratelimit.cli.report import report
 from otel_ratelimit.cli.routes import routes
@@ -19,6 +20,7 @@ from otel_ratelimit.demo.command import demo
 @click.version_option(__version__, package_name="otel-ratelimit", message="%(package)s %(version)s")
 def main() -> None:
     """Rate limits for Flask APIs, without touching the app."""
+    escape_what_cannot_be_written()
 
 
 main.add_command(db)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -16,6 +17,12 @@ from otel_ratelimit.errors import ConfigurationError
 
 CHECK_FAILED = 1
 WRONG_USE = 2
+
+
+def escape_what_cannot_be_written() -> None:
+    """A character that the terminal's encoding has not comes out as on standard error: as its escape."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: object) -> None:

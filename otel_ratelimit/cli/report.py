@@ -166,7 +166,8 @@ def _so_far(policy_path: Path | None, database_url: str | None) -> StoredReport:
 
 def _write(path: Path, text: str) -> None:
     if str(path) == "-":
-        click.echo(text)
+        # The page says that it is UTF-8, whatever the terminal has.
+        click.echo(text.encode())
         return
     try:
         path.write_text(text, encoding="utf-8")

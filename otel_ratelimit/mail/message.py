@@ -78,5 +78,7 @@ def message(  # noqa: PLR0913 - what a message is made of, by name
 
 def _message_id(sender: str, to: Sequence[str], report_date: date, source: str) -> str:
     told_apart_by = "\0".join((source, sender, *sorted(to)))
-    digest = hashlib.blake2b(told_apart_by.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    digest = hashlib.blake2b(
+        told_apart_by.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES
+    ).hexdigest()
     return f"<report.{report_date.isoformat()}.{digest}@{sender.rpartition('@')[2]}>"

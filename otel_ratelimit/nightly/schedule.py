@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from queue import SimpleQueue
 from typing import Any, Final
 
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.date import DateTrigger
 
@@ -52,7 +54,8 @@ class Schedule:
     """Does the work at once and then every night, until it is stopped.
 
     Args:
-        work: answers whether all is done; where it is not, it is tried again after `retry`.
+        work: answers whether all is done; where it is not, or where it raises, it is tried again after
+            `retry`.
         at: time of the day.
         zone: in which.
         tell: told when the next run is.
@@ -72,27 +75,49 @@ class Schedule:
         self._tell = tell
         self._retry = retry
         self._zone = zone
-        self._scheduler = BlockingScheduler(timezone=zone)
+        # To put something into it is safe in a signal's handler, whatever that interrupts.
+        self._stops: SimpleQueue[None] = SimpleQueue()
+        self._at_work = threading.Lock()
+        self._is_stopped = False
+        self._scheduler = BackgroundScheduler(timezone=zone)
         # Late is better than never, and once is enough: whoever comes late makes all that was missed.
         once = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._scheduler.add_job(self._run, EveryDayAt(at, zone), id=_NIGHTLY, **once)
         self._scheduler.add_job(self._run, DateTrigger(datetime.now(UTC)), id=_AGAIN, **once)
 
     def run(self) -> None:
-        """Until `stop` is called, from another thread or a signal's handler."""
+        """Until `stop` is called, and what was being done then is done."""
         self._scheduler.start()
+        self._stops.get()
+        self._is_stopped = True
+        # APScheduler would wait for the work with a lock that the work needs to say what comes next.
+        with self._at_work:
+            # Nor does it like to be stopped while it looks for what is due, which holds this up.
+            self._scheduler.remove_all_jobs()
+            self._scheduler.shutdown(wait=False)
 
     def stop(self) -> None:
-        """Begin nothing more; what is being done is brought to its end."""
-        self._scheduler.shutdown(wait=False)
+        """Begin nothing more; from any thread, or a signal's handler, and as often as one likes."""
+        self._stops.put(None)
 
     def _run(self) -> None:
-        if self._work():
+        with self._at_work:
+            if self._is_stopped:
+                return
+            is_done = False
+            try:
+                is_done = self._work()
+            finally:
+                if not self._is_stopped:
+                    self._say_when(is_done)
+
+    def _say_when(self, is_done: bool) -> None:
+        if is_done:
             next_run = self._scheduler.get_job(_NIGHTLY).next_run_time
             self._tell(f"next run at {next_run:%Y-%m-%d %H:%M %Z}")
             return
         at = datetime.now(UTC) + self._retry
         self._tell(f"not all is done; next attempt at {at.astimezone(self._zone):%H:%M:%S %Z}")
-        self._scheduler.add_job(
-            self._run, DateTrigger(at), id=_AGAIN, replace_existing=True, misfire_grace_time=None
-        )
+        # A second instance, since this one has not ended yet.
+        again = {"replace_existing": True, "max_instances": 2, "misfire_grace_time": None}
+        self._scheduler.add_job(self._run, DateTrigger(at), id=_AGAIN, **again)

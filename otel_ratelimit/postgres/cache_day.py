@@ -79,11 +79,16 @@ class PostgresDay:
         self._sql = statements("cache_day")
         self._asked: dict[str, Any] = {"start": period.start, "end": period.end}
         connection.autocommit = second.autocommit = True
-        begin = f"{self._sql['begin']}; SET LOCAL work_mem = '{_WORK_MEMORY}'"
-        self._rows_of(begin)
-        ((snapshot,),) = self._rows("snapshot")
-        with second.cursor() as cursor:
-            cursor.execute(f"{begin}; SET TRANSACTION SNAPSHOT %s", (snapshot,))
+        limits = {"work_memory": _WORK_MEMORY, "longest_ms": LONGEST_SECONDS * 1000}
+        with connection.cursor() as cursor, second.cursor() as other:
+            cursor.execute(self._sql["begin"], limits)
+            cursor.execute(self._sql["snapshot"])
+            other.execute(
+                f"{self._sql['begin']}; SET TRANSACTION SNAPSHOT %(snapshot)s",
+                {**limits, "snapshot": cursor.fetchone()[0]},
+            )
+            for each in (cursor, other):
+                each.execute(self._sql["no_transaction_timeout"])
         found = self._rows("templates")
         self.templates: Sequence[Template] = [
             Template(hash_, database, text, operation, tuple(tables), float(mean_bytes))
@@ -208,7 +213,6 @@ def _connect(url: str) -> extensions.connection:
         "keepalives_interval": 10,
         "keepalives_count": 3,
         "tcp_user_timeout": _SILENCE_SECONDS * 1000,
-        "options": f"{given.get('options', '')} -c statement_timeout={LONGEST_SECONDS * 1000}".strip(),
     }
     try:
         return extensions.connection(extensions.make_dsn(**{**given, **limits}))

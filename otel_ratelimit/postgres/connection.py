@@ -77,6 +77,10 @@ class Session:
                 raise DatabaseTimeoutError("the database gave no sign of an answer in time")
             return Answer(cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
+    def close(self) -> None:
+        """Close the connection, with all that the server keeps for it; it may be closed already."""
+        self._connection.close()
+
     @contextmanager
     def transaction(self, seconds: float) -> Iterator[Transaction]:
         """Statements of which all or none are carried out, within `seconds`.

@@ -6,11 +6,15 @@ The lock belongs to the connection. Behind a pooler it must be one that gives a 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.postgres.connection import Session
 from otel_ratelimit.postgres.statements import statements
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -26,6 +30,12 @@ def alone(session: Session, lock: int, patience_seconds: float) -> Iterator[bool
     with session.transaction(patience_seconds) as transaction:
         (is_alone,) = transaction.run(named["try_lock"], {"lock": lock}).rows[0]
     yield is_alone
-    if is_alone:
+    if not is_alone:
+        return
+    try:
         with session.transaction(patience_seconds) as transaction:
             transaction.run(named["unlock"], {"lock": lock})
+    except DatabaseError as error:
+        # The work is done all the same. The lock goes with the session, which must not be used again with it.
+        session.close()
+        _log.warning("the connection that held a lock broke while the work was done: %s", error)

@@ -136,6 +136,34 @@ def test_a_connection_that_breaks_while_rows_are_read_is_an_error_of_the_reader(
     assert not readers()
 
 
+LIMITS = {
+    "idle_in_transaction_session_timeout": "0",
+    "transaction_timeout": "0",
+    "statement_timeout": "30min",
+}
+
+
+def test_limits_on_an_applications_transactions_do_not_hold_for_the_reading(each_database):
+    opened = Database(each_database)
+    [(name,)] = opened.rows("SELECT current_database()")
+    known = [limit for (limit,) in opened.rows("SELECT name FROM pg_settings") if limit in LIMITS]
+    opened.rows("; ".join(f'ALTER DATABASE "{name}" SET {limit} = 5000' for limit in known))
+    opened.close()
+
+    with postgres_day(each_database, DAY) as day:
+        for connection, _ in day._copies.values():
+            with connection.cursor() as cursor:
+                for limit in known:
+                    cursor.execute(f"SHOW {limit}")
+                    assert cursor.fetchall() == [(LIMITS[limit],)]
+
+
+def test_nothing_is_asked_for_at_connecting_that_a_pooler_would_refuse(database):
+    # PgBouncer knows no `options` but those that it is told to.
+    with postgres_day(database, DAY) as day:
+        assert not any(each.info.dsn_parameters.get("options") for each, _ in day._copies.values())
+
+
 def test_a_database_without_our_tables_says_what_to_do(empty_database):
     with pytest.raises(DatabaseError, match="db upgrade"), postgres_day(empty_database, DAY):
         pass

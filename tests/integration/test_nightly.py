@@ -238,6 +238,29 @@ def test_while_another_is_at_it_nothing_is_done_and_afterwards_all(database, job
     assert list(kept(database)) == [LAST]
 
 
+HOLDING = """
+SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')
+"""
+
+
+def test_what_was_done_is_done_though_the_connection_with_the_lock_broke(database, job, seen):
+    record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
+    broken = []
+
+    def break_it(sentence):
+        if sentence.endswith("reading"):
+            broken.extend(query(database, HOLDING))
+
+    outcome = job(database, tell=break_it).run()
+
+    assert broken == [(1,)]
+    assert outcome.is_well
+    assert [made.analysis_date for made in outcome.made] == [LAST]
+    assert kept(database) == {LAST: 72}
+    assert seen.gauges()["otel_ratelimit.report.last_success"] == [NOW.timestamp()]
+
+
 def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
     job(database).run()

@@ -113,6 +113,23 @@ def test_a_day_is_reported_on_and_shown(run, database, tmp_path):
     assert run("report", "show", "--html", "-", **named).stdout.strip() == page.read_text().strip()
 
 
+def test_a_terminal_without_a_querys_characters_shows_their_escapes_and_a_page_is_utf_8(database, run):
+    record(database, days_ago=1)
+    query(
+        database, 'UPDATE otel_ratelimit.query_templates SET template = \'SELECT "größe", "検索" FROM jobs\''
+    )
+    run("report", "run", **{VARIABLE: database})
+
+    def shown(*arguments):
+        process = started("report", "show", *arguments, url=database, PYTHONIOENCODING="latin-1")
+        return process.communicate(timeout=PATIENCE_SECONDS)
+
+    tables, said = shown()
+    assert 'SELECT "größe", "\\u691c\\u7d22" FROM jobs' in tables, said
+    page, said = shown("--html", "-")
+    assert "検索" in page.encode("latin-1").decode(), said
+
+
 def test_what_is_made_can_be_read_by_a_machine(run, database):
     record(database, days_ago=2)
     found = json.loads(run("report", "run", "--backfill", "--json", **{VARIABLE: database}).stdout)
@@ -208,6 +225,7 @@ def started(*arguments, url, **variables):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        encoding=variables.get("PYTHONIOENCODING"),
     )
 
 

@@ -139,6 +139,8 @@ def test_costs_can_be_reckoned_for_any_needs():
         latency_saved_low_ms=1e6,
         latency_saved_high_ms=3e6,
         database_saved_ms=3e6,
+        database_saved_low_ms=3e6,
+        database_saved_high_ms=3e6,
         database_ms=1e7,
     )
     ours = Price(name="ours", kind="self-hosted", month=30.0)

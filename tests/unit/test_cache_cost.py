@@ -25,6 +25,8 @@ NEEDS = Needs(
     latency_saved_low_ms=900_000,
     latency_saved_high_ms=1_100_000,
     database_saved_ms=3_000_000,
+    database_saved_low_ms=2_700_000,
+    database_saved_high_ms=3_300_000,
     database_ms=10_000_000,
 )
 NODE = Price(name="node", kind="instance", as_of=TODAY, memory_bytes=2e9, month=20.0)
@@ -83,6 +85,20 @@ def test_it_is_certain_where_both_ends_of_the_interval_say_the_same(value, worth
 
 
 @pytest.mark.parametrize(
+    ("value", "worthwhile", "certainty"),
+    [
+        (0.00035, False, "certain"),
+        (0.00042, False, "likely"),
+        (0.00046, True, "likely"),
+        (0.00055, True, "certain"),
+    ],
+)
+def test_what_the_database_saves_has_an_interval_too(value, worthwhile, certainty):
+    found = calculate_redis_cost_benefit(NEEDS, [NODE], value_of_database_second=value)
+    assert (found.worthwhile, found.certainty) == (worthwhile, certainty)
+
+
+@pytest.mark.parametrize(
     ("changed", "worthwhile", "said"),
     [
         ({}, True, "takes 30.0 % of the load off the database; no value is set"),
@@ -113,12 +129,30 @@ def test_what_requests_cost_may_eat_up_what_they_bring():
     assert found.break_even_executions_a_day is None
 
 
+def test_it_pays_from_the_break_even_on_and_not_before_whatever_is_the_cheapest_then():
+    # Today the requests of the one cost less than the nodes of the other, and more than they bring.
+    dear = Price(name="requests", kind="serverless", million_requests=0.5)
+    value = {"value_of_saved_ms": 8e-7}
+    now = calculate_redis_cost_benefit(NEEDS, [dear, NODE], **value)
+    assert (now.price.name, now.worthwhile) == ("requests", False)
+
+    even = now.break_even_executions_a_day
+
+    assert even is not None
+    for factor, pays in ((0.99, False), (1.01, True)):
+        times = factor * even / NEEDS.executions_a_day
+        names = ("requests_a_day", "executions_a_day", "latency_saved_ms", "database_saved_ms")
+        other = replace(NEEDS, **{name: times * getattr(NEEDS, name) for name in names})
+        assert calculate_redis_cost_benefit(other, [dear, NODE], **value).worthwhile is pays
+
+
 def test_a_day_without_queries():
     none = Needs(
         **dict.fromkeys(
             (
                 *("memory_bytes", "requests_a_day", "executions_a_day", "latency_saved_ms"),
                 *("latency_saved_low_ms", "latency_saved_high_ms", "database_saved_ms", "database_ms"),
+                *("database_saved_low_ms", "database_saved_high_ms"),
             ),
             0.0,
         )

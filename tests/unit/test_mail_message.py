@@ -28,6 +28,11 @@ def made(**changed):
     )
 
 
+def test_a_source_that_is_no_text_in_utf_8_is_one_too():
+    # What Python makes of OTEL_SERVICE_NAME=caf\xe9 where UTF-8 is expected.
+    assert made(source="caf\udce9")["Message-ID"] != made(source="caf")["Message-ID"]
+
+
 def test_the_same_report_has_the_same_message_id_whenever_and_however_it_is_worded():
     later = made(
         now=datetime(2026, 11, 25, 9, 0, tzinfo=UTC),

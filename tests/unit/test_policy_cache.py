@@ -359,6 +359,8 @@ def test_a_key_is_taken_exactly_where_the_cost_depends_on_it(kind, key):
         latency_saved_low_ms=1.0,
         latency_saved_high_ms=1.0,
         database_saved_ms=1.0,
+        database_saved_low_ms=1.0,
+        database_saved_high_ms=1.0,
         database_ms=1.0,
     )
     given = {"memory_bytes": 1e9, "month": 1.0, "gb_hour": 1.0, "million_requests": 1.0, "least_bytes": 1.0}

@@ -113,6 +113,9 @@ class Needs:
     latency_saved_high_ms: float
     database_saved_ms: float
     """Over the day."""
+    database_saved_low_ms: float
+    """At the lower end of its interval."""
+    database_saved_high_ms: float
     database_ms: float
     """Time that all queries take on a day."""
 
@@ -131,7 +134,8 @@ class CostBenefit(Result):
     load_reduction: float
     """Share of the database's time for queries, 0 to 1."""
     break_even_executions_a_day: float | None
-    """From as many it pays, if they are like these; None where that is never, or nothing has a value."""
+    """From as many it pays with one of the prices, if they are like these; None where that is never, or
+    nothing has a value."""
     worthwhile: bool
     certainty: Certainty
     """certain: at both ends of the interval; likely: in its middle; open: by the rule of thumb alone."""
@@ -167,16 +171,19 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
     costs = sorted(((price.monthly(needs, reserve), price) for price in prices), key=lambda pair: pair[0])
     cost, cheapest = costs[0]
 
-    def benefit(latency_saved_ms: float) -> float:
-        of_database = value_of_database_second * needs.database_saved_ms / 1_000.0
+    def benefit(latency_saved_ms: float, database_saved_ms: float) -> float:
+        of_database = value_of_database_second * database_saved_ms / 1_000.0
         return DAYS_A_MONTH * (value_of_saved_ms * latency_saved_ms + of_database)
 
     reduction = needs.database_saved_ms / needs.database_ms if needs.database_ms > 0.0 else 0.0
     has_value = value_of_saved_ms > 0.0 or value_of_database_second > 0.0
-    gained = benefit(needs.latency_saved_ms)
+    gained = benefit(needs.latency_saved_ms, needs.database_saved_ms)
     if has_value:
         worthwhile = gained > cost
-        ends = (benefit(needs.latency_saved_low_ms) > cost, benefit(needs.latency_saved_high_ms) > cost)
+        ends = (
+            benefit(needs.latency_saved_low_ms, needs.database_saved_low_ms) > cost,
+            benefit(needs.latency_saved_high_ms, needs.database_saved_high_ms) > cost,
+        )
         certainty: Certainty = "certain" if ends[0] == ends[1] == worthwhile else "likely"
         relation = "more" if worthwhile else "not more"
         reason = f"it brings {gained:,.2f} {currency} a month, {relation} than the {cost:,.2f} that it costs"
@@ -192,7 +199,7 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
         monthly_benefit=gained,
         latency_saved_ms_a_day=needs.latency_saved_ms,
         load_reduction=reduction,
-        break_even_executions_a_day=_break_even(needs, cheapest, reserve, gained) if has_value else None,
+        break_even_executions_a_day=_break_even(needs, prices, reserve, gained) if has_value else None,
         worthwhile=worthwhile,
         certainty=certainty,
         reason=reason,
@@ -210,11 +217,18 @@ def _rule_of_thumb(needs: Needs, reduction: float, load: float, cost: str) -> st
     return f"it takes {100 * reduction:.1f} % of the load off the database{few}; {without}"
 
 
-def _break_even(needs: Needs, price: Price, reserve: float, gained: float) -> float | None:
-    """Executions a day from which what they bring, less what their requests cost, pays for the memory."""
+def _break_even(needs: Needs, prices: Sequence[Price], reserve: float, gained: float) -> float | None:
+    """Executions a day from which what they bring, less what their requests cost, pays for the memory.
+
+    Of so many executions another price may be the cheapest than of those that there are.
+    """
     if needs.executions_a_day <= 0.0:
         return None
-    for_requests = price.million_requests * DAYS_A_MONTH * needs.requests_a_day / _MILLION
-    fixed = price.monthly(needs, reserve) - for_requests
-    each = (gained - for_requests) / needs.executions_a_day
-    return fixed / each if each > 0.0 else None
+    found = []
+    for price in prices:
+        for_requests = price.million_requests * DAYS_A_MONTH * needs.requests_a_day / _MILLION
+        fixed = price.monthly(needs, reserve) - for_requests
+        each = (gained - for_requests) / needs.executions_a_day
+        if each > 0.0:
+            found.append(fixed / each)
+    return min(found, default=None)

@@ -1,6 +1,15 @@
 -- name: begin
 -- Whatever arrives meanwhile, all questions are answered of the same state.
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
+-- What holds for the application's transactions does not for this one: the one connection waits for the other, and
+-- both for us. A pooler may not let it be said when connecting.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL work_mem = %(work_memory)s;
+SET LOCAL statement_timeout = %(longest_ms)s;
+SET LOCAL idle_in_transaction_session_timeout = 0
+
+-- name: no_transaction_timeout
+-- There is one since PostgreSQL 17.
+SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'
 
 -- name: snapshot
 -- For a second connection to see the same.
