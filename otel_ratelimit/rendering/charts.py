@@ -27,8 +27,6 @@ _ROW: Final = 40
 _BAR_WIDEST: Final = 290
 _LABEL_CHARACTERS: Final = 60
 _MOST_DAY_LABELS: Final = 5
-_NEAR_THE_EDGE: Final = 0.6
-"""Share of the width beyond which a label stands left of what it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +60,6 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A vertical line at something, with a point on it."""
-
-    point: Point
-    label: str
-    anchor: str
-
-
-@dataclass(frozen=True, slots=True)
 class Lines:
     """Shares over time or TTL."""
 
@@ -81,7 +70,6 @@ class Lines:
     lines: tuple[Line, ...]
     band: str = ""
     """For `polygon`; empty where there is none."""
-    mark: Mark | None = None
     width: int = WIDTH
     height: int = _LINES_HEIGHT
     left: int = _LEFT
@@ -120,7 +108,7 @@ class Bars:
 
 
 def by_ttl(report: DailyCacheReport) -> Lines | None:
-    """Hit ratio by TTL with its interval, and the plan; None where a cache would have answered nothing."""
+    """Hit ratio by TTL with its interval; None where a cache would have answered nothing."""
     found = report.analysis.by_ttl
     if not has_hits(report.analysis):
         return None
@@ -144,7 +132,6 @@ def by_ttl(report: DailyCacheReport) -> Lines | None:
         y_ticks=_percent_ticks(),
         lines=(Line("everything cached", points),),
         band=_path([*upper, *lower]),
-        mark=_plan(report, x),
     )
 
 
@@ -209,17 +196,6 @@ def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
             line("hits", lambda day: day.hit_potential),
         ),
     )
-
-
-def _plan(report: DailyCacheReport, x: Callable[[float], float]) -> Mark | None:
-    plan = report.analysis.plan
-    if plan is None:
-        return None
-    at = plan.at
-    label = f"TTL {figures.ttl(at.ttl_seconds)}, {figures.share(at.hit_ratio)}"
-    point = Point(x(at.ttl_seconds), _height(at.hit_ratio), f"Recommended: {label}")
-    is_far = point.x > _across(_NEAR_THE_EDGE)
-    return Mark(point, label, "end" if is_far else "start")
 
 
 def _queries(title: str, rows: Sequence[tuple[int, str, float, str]]) -> Bars | None:

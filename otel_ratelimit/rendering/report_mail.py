@@ -14,6 +14,7 @@ from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
 from otel_ratelimit.rendering import figures, plain, words
 from otel_ratelimit.rendering.environment import template
+from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
 from otel_ratelimit.rendering.view import Repeated, ToCache, TrendRow, View, view_of
 
 MOST_QUERY_CHARACTERS: Final = 240
@@ -86,7 +87,8 @@ def _in_short(report: DailyCacheReport) -> str:
         brings, costs = report.cost.monthly_benefit, report.cost.monthly_cost
         currency = figures.printable(report.supposed.currency)
         return f"brings {figures.money(brings, currency)} a month, costs {figures.money(costs, currency)}"
-    return f"hit ratio {figures.share(plan.at.hit_ratio)}, TTL {figures.ttl(plan.at.ttl_seconds)}"
+    ratio = of_those_that_ask(report.analysis, plan.at).value
+    return f"hit ratio {figures.share(ratio)}, TTL {figures.ttl(plan.at.ttl_seconds)}"
 
 
 def _opening(view: View) -> list[str]:
@@ -129,19 +131,13 @@ def _short(query: str) -> str:
 def _by_ttl(view: View) -> list[str]:
     if not view.by_ttl:
         return []
-    rows = [
-        (
-            f"{row.ttl} *" if row.is_recommended else row.ttl,
-            *(row.hit_ratio, row.dropped, row.stale, row.memory, row.saves),
-        )
-        for row in view.by_ttl
-    ]
+    rows = [(row.ttl, row.hit_ratio, row.dropped, row.stale, row.memory, row.saves) for row in view.by_ttl]
     return [
         *plain.heading("Hit ratio by TTL"),
         *plain.paragraph(
             "If every query that a cache could answer went through it. 'If dropped': what is left where"
             " writes drop the whole table, or one entry of each query. 'Stale': older than a write, at most,"
-            " where writes drop nothing. *: recommended."
+            " where writes drop nothing."
         ),
         "",
         *plain.table(_TTL_COLUMNS, rows),

@@ -88,23 +88,17 @@ class _Printer:
                 table.add_row(name, Text.assemble(value, f"\n{row.note}" if row.note else ""))
         self._console.print(table)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None = None) -> None:
-        """The first column to the left, figures to the right; as a list where the terminal is too narrow.
-
-        Args:
-            columns: their names.
-            rows: of cells.
-            marked: which row stands out.
-        """
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """The first column to the left, figures to the right; as a list where the terminal is too narrow."""
         if not self._fits(_widths(columns, rows)):
-            for place, row in enumerate(rows):
-                self.line(_in_a_line(columns, row), "bold green" if place == marked else "")
+            for row in rows:
+                self.line(_in_a_line(columns, row))
             return
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
         for place, column in enumerate(columns):
             table.add_column(Text(column), overflow="fold", justify="right" if place else "left")
-        for place, row in enumerate(rows):
-            table.add_row(*(Text(cell) for cell in row), style="bold green" if place == marked else None)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
         self._console.print(table)
 
     def listed(
@@ -188,23 +182,14 @@ def _print_queries(printer: _Printer, view: View) -> None:
 
 def _print_ratios(printer: _Printer, view: View) -> None:
     if view.by_ttl:
-        recommended = [place for place, row in enumerate(view.by_ttl) if row.is_recommended]
         printer.heading("Hit ratio by TTL, if every query that a cache could answer went through it")
         printer.table(
             ("TTL", "HIT RATIO", "IF DROPPED", "STALE", "MEMORY", "SAVES A DAY"),
-            [
-                (
-                    f"{row.ttl} *" if row.is_recommended else row.ttl,
-                    *(row.hit_ratio, row.dropped, row.stale, row.memory, row.saves),
-                )
-                for row in view.by_ttl
-            ],
-            recommended[0] if recommended else None,
+            [(row.ttl, row.hit_ratio, row.dropped, row.stale, row.memory, row.saves) for row in view.by_ttl],
         )
         printer.line(
             "IF DROPPED: what is left where writes drop the whole table, or one entry of each query. STALE:"
-            " older than a write, at most, where writes drop nothing."
-            + (" *: recommended." * bool(recommended)),
+            " older than a write, at most, where writes drop nothing.",
             "dim",
         )
     if view.surface is not None:

@@ -10,6 +10,7 @@ from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
 from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis, TemplateResult
 from otel_ratelimit.rendering import figures, words
+from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
 from otel_ratelimit.rendering.words import Verdict
 
 DAYS_OF_A_TREND: Final = 2
@@ -89,7 +90,6 @@ class TtlRow:
     stale: str
     memory: str
     saves: str
-    is_recommended: bool
     percent: int
     """The hit ratio, for bars."""
 
@@ -183,7 +183,7 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
         key=_key(report),
         to_cache=tuple(_to_cache(rank, each) for rank, each in enumerate(_advised(analysis), 1)),
         repeated=tuple(_repeated(rank, each) for rank, each in enumerate(analysis.most_repeated, 1)),
-        by_ttl=tuple(_ttl_row(at, report) for at in analysis.by_ttl) if has_hits(analysis) else (),
+        by_ttl=tuple(_ttl_row(at) for at in analysis.by_ttl) if has_hits(analysis) else (),
         not_cacheable=tuple(
             NotCacheableRow(
                 why=words.WHY_NOT[each.reason],
@@ -239,19 +239,20 @@ def _planned(report: DailyCacheReport) -> tuple[Fact, ...]:
     if analysis.plan is None:
         return ()
     plan, at = analysis.plan, analysis.plan.at
-    queries = "1 query" if analysis.planned_templates == 1 else f"{analysis.planned_templates:,} queries"
+    ratio = of_those_that_ask(analysis, at)
+    templates = _counted(analysis.planned_templates, "template", "templates")
     return (
         Fact(
             "Hit ratio to expect",
-            figures.share_between(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high),
-            f"of all that a cache could have answered, if {queries} went through it",
+            figures.share_between(ratio.value, ratio.low, ratio.high),
+            f"of the {_counted(at.asked, 'execution', 'executions')} of {templates} that go through it;"
+            f" {figures.share(at.hit_ratio)} of all that a cache could answer",
         ),
         Fact("TTL", figures.ttl(at.ttl_seconds), _freshness(plan.invalidate, at)),
         Fact(
             "Memory",
             figures.size(at.peak_bytes),
-            f"for {figures.count(at.peak_keys)} entries in {analysis.engine.capitalize()} at the fullest time"
-            " of the day",
+            f"for {_entries(at.peak_keys)} in {analysis.engine.capitalize()} at the fullest time of the day",
         ),
         _time_saved(at),
         Fact(
@@ -261,6 +262,14 @@ def _planned(report: DailyCacheReport) -> tuple[Fact, ...]:
             " queries of that day took",
         ),
     )
+
+
+def _counted(number: float, one: str, more: str) -> str:
+    return f"{figures.count(number)} {one if round(number) == 1 else more}"
+
+
+def _entries(number: float) -> str:
+    return "fewer than one entry" if round(number) < 1 else _counted(number, "entry", "entries")
 
 
 def _freshness(invalidate: bool, at: AtTtl) -> str:
@@ -366,7 +375,7 @@ def _repeated(rank: int, template: TemplateResult) -> Repeated:
     )
 
 
-def _ttl_row(at: AtTtl, report: DailyCacheReport) -> TtlRow:
+def _ttl_row(at: AtTtl) -> TtlRow:
     least, most = figures.share(at.hit_ratio_dropped), figures.share(at.hit_ratio_dropped_by_row)
     return TtlRow(
         ttl=figures.ttl(at.ttl_seconds),
@@ -375,7 +384,6 @@ def _ttl_row(at: AtTtl, report: DailyCacheReport) -> TtlRow:
         stale=figures.share(at.stale_by_table),
         memory=figures.size(at.peak_bytes),
         saves=figures.duration(at.latency_saved_ms),
-        is_recommended=at.ttl_seconds == report.recommended_ttl_seconds,
         percent=round(100 * min(max(at.hit_ratio, 0.0), 1.0)),
     )
 

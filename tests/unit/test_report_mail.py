@@ -9,6 +9,7 @@ import pytest
 
 from otel_ratelimit.mail.message import message
 from otel_ratelimit.rendering import figures, plain, words
+from otel_ratelimit.rendering.hit_ratio import HitRatio, of_those_that_ask
 from otel_ratelimit.rendering.report_mail import DAYS_SHOWN, mail_html, mail_text, subject
 from otel_ratelimit.rendering.view import view_of
 
@@ -129,6 +130,45 @@ def test_the_subject_answers_the_question(cache_reports, name, said):
     assert re.fullmatch(said, subject(getattr(cache_reports, name), "shop"))
 
 
+def with_plan(report, executions=None, templates=None, **at):
+    analysis = report.analysis
+    plan = analysis.plan.model_copy(update={"at": analysis.plan.at.model_copy(update=at)})
+    more = {
+        "plan": plan,
+        "executions": executions or analysis.executions,
+        "planned_templates": templates or analysis.planned_templates,
+    }
+    return report.model_copy(update={"analysis": analysis.model_copy(update=more)})
+
+
+def test_the_hit_ratio_is_the_one_that_the_cache_itself_will_count(cache_reports):
+    few = {"asked": 427.0, "hits": 400.0, "hit_ratio": 0.173, "hit_ratio_low": 0.170, "hit_ratio_high": 0.19}
+    report = with_plan(cache_reports.paid, executions=2_312.0, templates=2, **few)
+    (said,) = (fact for fact in view_of(report, []).key if fact.name == "Hit ratio to expect")
+    assert said.value == "93.7 % (92.0 to 100.0)"
+    assert said.note == (
+        "of the 427 executions of 2 templates that go through it; 17.3 % of all that a cache could answer"
+    )
+    assert "; hit ratio 93.7 %, TTL" in subject(report, "shop")
+    assert "93.7 % (92.0 to 100.0)" in mail_text(report, [])
+    assert "93.7 % (92.0 to 100.0)" in WellFormed(mail_html(report, [])).text
+
+
+def test_a_plan_that_nothing_asks_has_no_hits(cache_reports):
+    report = with_plan(cache_reports.paid, asked=0.0, hits=0.0)
+    assert of_those_that_ask(report.analysis, report.analysis.plan.at) == HitRatio(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [(0.2, "for fewer than one entry in"), (1.0, "for 1 entry in"), (9.0, "for 9 entries in")],
+)
+def test_memory_is_for_as_many_entries_as_there_are(cache_reports, entries, said):
+    report = with_plan(cache_reports.paid, peak_keys=entries)
+    (memory,) = (fact for fact in view_of(report, []).key if fact.name == "Memory")
+    assert memory.note.startswith(said)
+
+
 def test_a_subject_is_one_line_whatever_the_source_is_called(cache_reports):
     assert subject(cache_reports.none, "").startswith("Cache: no")
     made = subject(cache_reports.none, "shop\r\nBcc: all@example.org\u2028" + 100 * "x")
@@ -154,6 +194,7 @@ def test_a_mail_can_be_made_of_it(cache_reports):
 def test_the_text_says_what_was_found(cache_reports):
     report = cache_reports.paid
     plan = report.analysis.plan
+    ratio = of_those_that_ask(report.analysis, plan.at)
 
     text = mail_text(report, [])
 
@@ -161,7 +202,7 @@ def test_the_text_says_what_was_found(cache_reports):
     assert "Certain: both ends of the hit ratio's interval say the same." in text
     for said in (
         figures.share(report.analysis.duplicate_percentage / 100),
-        figures.share_between(plan.at.hit_ratio, plan.at.hit_ratio_low, plan.at.hit_ratio_high),
+        figures.share_between(ratio.value, ratio.low, ratio.high),
         figures.size(plan.at.peak_bytes),
         f"{figures.duration(plan.at.latency_saved_ms)} a day",
         f"{figures.share(report.cost.load_reduction)} less",

@@ -114,17 +114,11 @@ def test_tables_and_charts_can_be_read_aloud(cache_reports, name):
         assert root.find("desc").text
 
 
-def test_the_recommended_ttl_is_marked(cache_reports):
-    drawn = charts.by_ttl(cache_reports.paid)
-    plan = cache_reports.paid.analysis.plan
-    assert figures.ttl(plan.at.ttl_seconds) in drawn.mark.label
-    at = next(
-        place
-        for place, at in enumerate(cache_reports.paid.analysis.by_ttl)
-        if at.ttl_seconds == plan.at.ttl_seconds
-    )
-    assert drawn.mark.point.x == drawn.lines[0].points[at].x
-    assert page(cache_reports.paid, []).count('<tr class="recommended">') == 1
+def test_what_everything_in_the_cache_would_bring_is_not_called_the_recommended_cache(cache_reports):
+    shown = Document(page(cache_reports.paid, [])).text
+    said = "if every query that a cache could answer went through it"
+    assert shown.lower().count(said) == 2
+    assert "recommended" not in shown
 
 
 def test_bars_are_as_long_as_what_they_stand_for(cache_reports):
