@@ -20,7 +20,6 @@ from otel_ratelimit.rendering.view import Repeated, ToCache, TrendRow, View, vie
 MOST_QUERY_CHARACTERS: Final = 240
 DAYS_SHOWN: Final = 7
 _SOURCE_CHARACTERS: Final = 40
-_HOW_SURE: Final = {"certain": "certain", "likely": "likely", "open": "by rule of thumb"}
 _TTL_COLUMNS: Final = ("TTL", "hit ratio", "if dropped", "stale", "memory", "saves")
 _TREND_COLUMNS: Final = ("day", "queries", "repeated", "hits", "TTL", "memory", "cost a month", "pays")
 
@@ -36,7 +35,7 @@ def subject(report: DailyCacheReport, source: str) -> str:
     start = f"Cache for {of}" if of else "Cache"
     answer = "yes" if report.worthwhile else "no"
     day = report.analysis_date.isoformat()
-    return f"{start}: {answer}, {_HOW_SURE[report.cost.certainty]}; {_in_short(report)} ({day})"
+    return f"{start}: {answer}, {words.how_sure_in_short(report)}; {_in_short(report)} ({day})"
 
 
 def mail_text(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
@@ -98,7 +97,7 @@ def _opening(view: View) -> list[str]:
         *plain.paragraph(title),
         "=" * min(len(title), plain.WIDTH),
         "",
-        *plain.paragraph(f"{verdict.word.upper()}. {verdict.headline}"),
+        *plain.paragraph(f"{verdict.answer.upper()} {verdict.headline}"),
         *plain.paragraph(verdict.why),
         *plain.paragraph(verdict.how_sure),
         *plain.paragraph(verdict.to_do),

@@ -144,7 +144,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _print_verdict(printer: _Printer, view: View) -> None:
     verdict = view.verdict
     printer.line(f"Cache report of {view.day} ({view.time_zone})", "dim")
-    printer.line(f"{verdict.word}. {verdict.headline}", "bold green" if verdict.pays else "bold")
+    printer.line(f"{verdict.answer} {verdict.headline}", "bold green" if verdict.pays else "bold")
     printer.line(verdict.why)
     printer.line(verdict.how_sure)
     printer.line(verdict.to_do)

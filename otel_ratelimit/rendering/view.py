@@ -8,7 +8,7 @@ from typing import Final
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
-from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis, TemplateResult
+from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis, Sample, TemplateResult
 from otel_ratelimit.rendering import figures, words
 from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
 from otel_ratelimit.rendering.words import Verdict
@@ -174,15 +174,15 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
         report: of one day.
         trend: days, the earliest first.
     """
-    analysis = report.analysis
+    analysis, sample = report.analysis, report.analysis.sample
     return View(
         day=figures.day(report.analysis_date),
         iso_day=report.analysis_date.isoformat(),
         time_zone=figures.printable(report.time_zone),
         verdict=words.verdict(report),
         key=_key(report),
-        to_cache=tuple(_to_cache(rank, each) for rank, each in enumerate(_advised(analysis), 1)),
-        repeated=tuple(_repeated(rank, each) for rank, each in enumerate(analysis.most_repeated, 1)),
+        to_cache=tuple(_to_cache(rank, each, sample) for rank, each in enumerate(_advised(analysis), 1)),
+        repeated=tuple(_repeated(rank, each, sample) for rank, each in enumerate(analysis.most_repeated, 1)),
         by_ttl=tuple(_ttl_row(at) for at in analysis.by_ttl) if has_hits(analysis) else (),
         not_cacheable=tuple(
             NotCacheableRow(
@@ -302,17 +302,16 @@ def _money(report: DailyCacheReport) -> tuple[Fact, ...]:
         return ()
     cost, currency, at = report.cost, _currency(report), report.analysis.plan.at
     as_of = f", as of {figures.day_of_year(cost.price.as_of)}" if cost.price.as_of is not None else ""
-    if words.has_value(report):
-        brings = Fact("Brings", f"{figures.money(cost.monthly_benefit, currency)} a month")
-    else:
-        brings = Fact("Brings", figures.UNKNOWN, "no value of saved time is set")
+    costs = Fact(
+        "Costs",
+        f"{figures.money(cost.monthly_cost, currency)} a month",
+        f"{figures.printable(cost.price.name)}, the cheapest{as_of}",
+    )
+    if not words.has_value(report):
+        return (costs,)
     return (
-        Fact(
-            "Costs",
-            f"{figures.money(cost.monthly_cost, currency)} a month",
-            f"{figures.printable(cost.price.name)}, the cheapest{as_of}",
-        ),
-        brings,
+        costs,
+        Fact("Brings", f"{figures.money(cost.monthly_benefit, currency)} a month"),
         Fact(
             "Breaks even",
             words.break_even(report),
@@ -325,7 +324,7 @@ def _currency(report: DailyCacheReport) -> str:
     return figures.printable(report.supposed.currency)
 
 
-def _to_cache(rank: int, template: TemplateResult) -> ToCache:
+def _to_cache(rank: int, template: TemplateResult, sample: Sample) -> ToCache:
     advice = template.advice
     if advice is None:
         raise ValueError(f"template {template.template_hash} has no advice; only those that have belong here")
@@ -342,17 +341,17 @@ def _to_cache(rank: int, template: TemplateResult) -> ToCache:
         saves=figures.duration(at.latency_saved_ms),
         saves_ms=at.latency_saved_ms,
         why=words.sentence(advice.reason) if template.writes else "",
-        note=_trust(template),
+        note=_trust(template, sample),
     )
 
 
-def _trust(template: TemplateResult) -> str:
-    if template.has_own_share:
+def _trust(template: TemplateResult, sample: Sample) -> str:
+    if template.has_own_share or sample.lowest_rate >= 1.0:
         return ""
     return "Few of its keys were sampled: the others are taken to behave like those of other queries."
 
 
-def _repeated(rank: int, template: TemplateResult) -> Repeated:
+def _repeated(rank: int, template: TemplateResult, sample: Sample) -> Repeated:
     advice = template.advice
     if advice is None:
         caching = f"Not worth caching: {figures.printable(template.not_worth)}."
@@ -371,7 +370,7 @@ def _repeated(rank: int, template: TemplateResult) -> Repeated:
         result=figures.size(template.mean_result_bytes),
         writes=figures.count(template.writes),
         caching=caching,
-        note=_trust(template),
+        note=_trust(template, sample),
     )
 
 
@@ -415,16 +414,25 @@ def _cell(ratio: float) -> SurfaceCell:
 
 
 def _supposed(report: DailyCacheReport) -> tuple[Fact, ...]:
-    supposed, currency = report.supposed, _currency(report)
+    supposed = report.supposed
     return (
         Fact("Engine", report.analysis.engine.capitalize()),
         Fact("To ask the cache", figures.duration(supposed.lookup_ms)),
         Fact("To store a result", figures.duration(supposed.store_ms)),
         Fact("Answers older than a write", f"{figures.share(supposed.stale_budget)} at most"),
         Fact("Memory that stays free", figures.share(supposed.reserve)),
+        *_worths(report),
+        Fact("Every day", "is like this one"),
+    )
+
+
+def _worths(report: DailyCacheReport) -> tuple[Fact, ...]:
+    if not words.has_value(report):
+        return ()
+    supposed, currency = report.supposed, _currency(report)
+    return (
         Fact("Worth of a millisecond saved", _worth(supposed.value_of_saved_ms, currency)),
         Fact("Worth of a second of the database", _worth(supposed.value_of_database_second, currency)),
-        Fact("Every day", "is like this one"),
     )
 
 
@@ -436,8 +444,8 @@ def _rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
     sample = analysis.sample
     dropped = Fact("Executions that found no room in it", figures.count(sample.dropped))
     return (
-        Fact("From", figures.moment(analysis.period_start)),
-        Fact("To", figures.moment(analysis.period_end)),
+        Fact("Begins", figures.moment(analysis.period_start)),
+        Fact("Ends", figures.moment(analysis.period_end)),
         Fact("Executions counted", figures.count(analysis.all_executions)),
         Fact("Rows of the log", figures.count(sample.rows)),
         dropped,

@@ -285,9 +285,55 @@ def test_a_long_query_is_shortened_in_a_mail(cache_reports):
 def test_without_a_value_of_time_the_mail_says_which_keys_would_set_one(cache_reports):
     for shown in (mail_text(cache_reports.open, []), WellFormed(mail_html(cache_reports.open, [])).text):
         whole = " ".join(shown.split())
-        assert "Open: no value of saved time is set." in whole
         assert "set value_of_saved_millisecond or value_of_database_second under [cache]" in whole
-        assert "Breaks even not known" in whole
+        assert len(re.findall(r"value is set|not set|value of saved time", whole)) == 1
+        for of_money in ("Brings", "Breaks even", "Worth of", "Open:", "not known"):
+            assert of_money not in whole
+
+
+def test_an_answer_by_rule_of_thumb_says_so_beside_the_answer(cache_reports):
+    assert "YES, BY RULE OF THUMB. A cache would pay." in mail_text(cache_reports.open, [])
+    assert "Yes, by rule of thumb. A cache would pay." in WellFormed(mail_html(cache_reports.open, [])).text
+    cost = cache_reports.open.cost.model_copy(update={"worthwhile": False})
+    refused = mail_text(cache_reports.open.model_copy(update={"cost": cost}), [])
+    assert "NO, BY RULE OF THUMB. A cache would not pay." in refused
+
+
+def sampled(report, *, rate=1.0, dropped=0):
+    analysis = report.analysis
+    sample = analysis.sample.model_copy(update={"lowest_rate": rate, "dropped": dropped})
+    unsure = [each.model_copy(update={"has_own_share": False}) for each in analysis.most_worth]
+    more = {"sample": sample, "most_worth": unsure, "most_repeated": unsure}
+    return report.model_copy(update={"analysis": analysis.model_copy(update=more)})
+
+
+FEW = "Few of its keys were sampled"
+
+
+def test_what_was_not_sampled_has_no_note_of_it(cache_reports):
+    for shown in (mail_text, mail_html):
+        assert FEW not in shown(sampled(cache_reports.open), [])
+        assert FEW in shown(sampled(cache_reports.open, rate=0.5), [])
+
+
+@pytest.mark.parametrize(
+    ("kept", "short", "said"),
+    [
+        ({}, "no, certain for that day;", "Certain for that day: all of its queries were kept. Other days"),
+        ({"rate": 0.5}, "no, likely;", "Likely: it is estimated from what was kept of that day."),
+        ({"dropped": 1}, "no, likely;", "Likely: it is estimated from what was kept of that day."),
+    ],
+)
+def test_an_estimate_is_called_one_only_where_something_was_not_kept(cache_reports, kept, short, said):
+    report = sampled(cache_reports.useless, **kept)
+    assert short in subject(report, "")
+    assert said in mail_text(report, [])
+
+
+def test_no_line_begins_as_mail_transports_would_change_it(cache_reports):
+    for name in EVERY:
+        text = mail_text(getattr(cache_reports, name), cache_reports.days(30))
+        assert not re.search(r"^From ", text, re.MULTILINE)
 
 
 def test_what_never_breaks_even_says_so(cache_reports):

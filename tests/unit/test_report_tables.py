@@ -57,7 +57,7 @@ def test_a_pipe_gets_lines_without_colours(cache_reports, capsys):
     text = capsys.readouterr().out
     assert "\x1b" not in text
     assert max(len(line) for line in text.splitlines()) <= PIPE_WIDTH
-    assert "Yes. A cache would pay, by rule of thumb." in text
+    assert "Yes, by rule of thumb. A cache would pay." in text
     assert "2026-03-27" in text
 
 
@@ -72,7 +72,7 @@ def test_markup_and_escapes_in_a_query_are_inert(cache_reports):
 
 
 def test_colours_are_for_terminals(cache_reports):
-    assert "\x1b[1;32mYes." in printed(
+    assert "\x1b[1;32mYes, by rule of thumb." in printed(
         cache_reports.open, [], force_terminal=True, color_system="standard", legacy_windows=False
     )
 
