@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import log
 from typing import Final
 
@@ -53,10 +54,8 @@ class Line:
     name: str
     points: tuple[Point, ...]
 
-    @property
-    def path(self) -> str:
-        """For `polyline`."""
-        return _path((point.x, point.y) for point in self.points)
+    paths: tuple[str, ...]
+    """For `polyline`, one for each part between gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def by_ttl(report: DailyCacheReport) -> Lines | None:
         description=f"It rises from {points[0].says} to {points[-1].says}.",
         x_ticks=tuple(Tick(x(at), figures.ttl(at)) for at in ticks or [found[0].ttl_seconds]),
         y_ticks=_percent_ticks(),
-        lines=(Line("everything cached", points),),
+        lines=(_line("everything cached", [points]),),
         band=_path([*upper, *lower]),
     )
 
@@ -169,8 +168,9 @@ def costs(report: DailyCacheReport, view: View) -> Bars | None:
 
 
 def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
-    """Repeats and hits by day; None where there are too few days."""
-    if len(trend) < DAYS_OF_A_TREND:
+    """Repeats and answers by day, with gaps where nothing was asked; None where there are too few days."""
+    stretches = [list(days) for asked, days in groupby(trend, lambda day: day.total_queries > 0) if asked]
+    if sum(map(len, stretches)) < DAYS_OF_A_TREND:
         return None
     first, last = trend[0].analysis_date, trend[-1].analysis_date
     days = max((last - first).days, 1)
@@ -179,22 +179,30 @@ def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
         return _across((day.analysis_date - first).days / days)
 
     def line(name: str, ratio: Callable[[DayInBrief], float]) -> Line:
-        points = (
-            Point(x(day), _height(ratio(day)), f"{day.analysis_date}: {figures.share(ratio(day))} {name}")
-            for day in trend
-        )
-        return Line(name, tuple(points))
+        def point(day: DayInBrief) -> Point:
+            said = f"{day.analysis_date}: {figures.share(ratio(day))} {name}"
+            return Point(x(day), _height(ratio(day)), said)
+
+        return _line(name, [[point(day) for day in stretch] for stretch in stretches])
 
     step = max(-(-len(trend) // _MOST_DAY_LABELS), 1)
     return Lines(
-        title="Repeats and hits by day",
+        title="Repeats and answers by day",
         description=f"From {first} to {last}.",
         x_ticks=tuple(Tick(x(day), f"{day.analysis_date:%m-%d}") for day in trend[::-1][::step]),
         y_ticks=_percent_ticks(),
         lines=(
             line("repeated", lambda day: day.duplicate_percentage / 100.0),
-            line("hits", lambda day: day.hit_potential),
+            line("answered", lambda day: day.hit_potential),
         ),
+    )
+
+
+def _line(name: str, stretches: Sequence[Sequence[Point]]) -> Line:
+    return Line(
+        name,
+        tuple(point for stretch in stretches for point in stretch),
+        tuple(_path((point.x, point.y) for point in stretch) for stretch in stretches),
     )
 
 

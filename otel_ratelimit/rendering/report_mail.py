@@ -21,7 +21,7 @@ MOST_QUERY_CHARACTERS: Final = 240
 DAYS_SHOWN: Final = 7
 _SOURCE_CHARACTERS: Final = 40
 _TTL_COLUMNS: Final = ("TTL", "hit ratio", "if dropped", "stale", "memory", "saves")
-_TREND_COLUMNS: Final = ("day", "queries", "repeated", "hits", "TTL", "memory", "cost a month", "pays")
+_TREND_COLUMNS: Final = ("day", "cacheable", "repeated", "answered", "TTL", "memory", "cost a month", "pays")
 
 
 def subject(report: DailyCacheReport, source: str) -> str:
@@ -174,7 +174,7 @@ def _trend(view: View) -> list[str]:
     if not view.trend:
         return []
     rows = [
-        (row.day, row.executions, row.repeats, row.hits, row.ttl, row.memory, row.cost, row.pays)
+        (row.day, row.cacheable, row.repeats, row.answered, row.ttl, row.memory, row.cost, row.pays)
         for row in _last(view)
     ]
     return [*plain.heading("The last days"), *plain.table(_TREND_COLUMNS, rows)]

@@ -168,11 +168,11 @@ def _print_queries(printer: _Printer, view: View) -> None:
     if view.repeated:
         printer.heading("Repeated most")
         printer.listed(
-            ("NO.", "REPEATS", "EXECUTIONS", "SHARE", "TAKES", "RESULT", "WRITES"),
+            ("NO.", "REPEATS", "EXECUTIONS", "SHARE", "TAKES", "RESULT", "WRITTEN"),
             [
                 (
                     str(each.rank),
-                    *(each.repeats, each.executions, each.share, each.takes, each.result, each.writes),
+                    *(each.repeats, each.executions, each.share, each.takes, each.result, each.written),
                 )
                 for each in view.repeated
             ],
@@ -212,13 +212,23 @@ def _print_rest(printer: _Printer, view: View) -> None:
     if view.trend:
         printer.heading("The last days")
         printer.table(
-            ("DAY", "QUERIES", "REPEATED", "HITS", "TTL", "MEMORY", "SAVES A DAY", "COST A MONTH", "PAYS"),
+            (
+                "DAY",
+                "CACHEABLE",
+                "REPEATED",
+                "ANSWERED",
+                "TTL",
+                "MEMORY",
+                "SAVES A DAY",
+                "COST A MONTH",
+                "PAYS",
+            ),
             [
                 (
                     day.day,
-                    day.executions,
+                    day.cacheable,
                     day.repeats,
-                    day.hits,
+                    day.answered,
                     day.ttl,
                     day.memory,
                     day.saves,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
@@ -68,7 +68,8 @@ class Repeated:
     share: str
     takes: str
     result: str
-    writes: str
+    written: str
+    """How many times something that it reads was."""
     caching: str
     """How to cache it, or why not."""
     note: str
@@ -125,7 +126,7 @@ class SurfaceCell:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceTable:
-    """Hit ratio by TTL (rows) and memory (columns)."""
+    """Hit ratio by TTL (rows) and memory (columns), where more memory brings more."""
 
     memories: tuple[str, ...]
     rows: tuple[tuple[str, tuple[SurfaceCell, ...]], ...]
@@ -136,9 +137,11 @@ class TrendRow:
     """A day among others."""
 
     day: str
-    executions: str
+    cacheable: str
+    """Executions that a cache could answer; all that follows is of them."""
     repeats: str
-    hits: str
+    answered: str
+    """Share that the planned cache would have answered."""
     ttl: str
     memory: str
     saves: str
@@ -158,6 +161,9 @@ class View:
     to_cache: tuple[ToCache, ...]
     repeated: tuple[Repeated, ...]
     by_ttl: tuple[TtlRow, ...]
+    """As far as figures change."""
+    by_ttl_in_brief: tuple[TtlRow, ...]
+    """As far as hit ratio and memory do."""
     not_cacheable: tuple[NotCacheableRow, ...]
     costs: tuple[CostRow, ...]
     surface: SurfaceTable | None
@@ -175,6 +181,7 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
         trend: days, the earliest first.
     """
     analysis, sample = report.analysis, report.analysis.sample
+    rows = [_ttl_row(at) for at in analysis.by_ttl] if has_hits(analysis) else []
     return View(
         day=figures.day(report.analysis_date),
         iso_day=report.analysis_date.isoformat(),
@@ -183,7 +190,8 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
         key=_key(report),
         to_cache=tuple(_to_cache(rank, each, sample) for rank, each in enumerate(_advised(analysis), 1)),
         repeated=tuple(_repeated(rank, each, sample) for rank, each in enumerate(analysis.most_repeated, 1)),
-        by_ttl=tuple(_ttl_row(at) for at in analysis.by_ttl) if has_hits(analysis) else (),
+        by_ttl=until_plateau(rows, _figures_of),
+        by_ttl_in_brief=until_plateau(rows, lambda row: (row.hit_ratio, row.memory)),
         not_cacheable=tuple(
             NotCacheableRow(
                 why=words.WHY_NOT[each.reason],
@@ -368,7 +376,7 @@ def _repeated(rank: int, template: TemplateResult, sample: Sample) -> Repeated:
         share=figures.share(template.duplicates / template.executions) if template.executions else _NONE,
         takes=figures.duration(template.mean_duration_ms),
         result=figures.size(template.mean_result_bytes),
-        writes=figures.count(template.writes),
+        written=figures.count(template.writes),
         caching=caching,
         note=_trust(template, sample),
     )
@@ -387,6 +395,25 @@ def _ttl_row(at: AtTtl) -> TtlRow:
     )
 
 
+def until_plateau(rows: Sequence[TtlRow], shown: Callable[[TtlRow], tuple[str, ...]]) -> tuple[TtlRow, ...]:
+    """Without the last ones where they say the same as the one before them, which then stands for all.
+
+    Args:
+        rows: by TTL.
+        shown: what is said of one.
+    """
+    end = len(rows)
+    while end > 1 and shown(rows[end - 1]) == shown(rows[end - 2]):
+        end -= 1
+    if end == len(rows):
+        return tuple(rows)
+    return (*rows[: end - 1], replace(rows[end - 1], ttl=f"{rows[end - 1].ttl} and longer"))
+
+
+def _figures_of(row: TtlRow) -> tuple[str, ...]:
+    return (row.hit_ratio, row.dropped, row.stale, row.memory, row.saves)
+
+
 def _costs(report: DailyCacheReport) -> tuple[CostRow, ...]:
     if report.analysis.plan is None:
         return ()
@@ -400,12 +427,14 @@ def _surface(analysis: CacheAnalysis) -> SurfaceTable | None:
     surface = analysis.surface
     if surface is None or not has_hits(analysis):
         return None
+    rows = tuple(
+        (figures.ttl(seconds), tuple(_cell(ratio) for ratio in ratios))
+        for seconds, ratios in zip(surface.ttl_seconds, surface.hit_ratio, strict=True)
+    )
+    if all(len({cell.text for cell in cells}) <= 1 for _, cells in rows):
+        return None
     return SurfaceTable(
-        memories=tuple(figures.size(memory).replace(".0 ", " ") for memory in surface.memory_bytes),
-        rows=tuple(
-            (figures.ttl(seconds), tuple(_cell(ratio) for ratio in ratios))
-            for seconds, ratios in zip(surface.ttl_seconds, surface.hit_ratio, strict=True)
-        ),
+        memories=tuple(figures.size(memory).replace(".0 ", " ") for memory in surface.memory_bytes), rows=rows
     )
 
 
@@ -455,11 +484,13 @@ def _rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
 
 
 def _trend_row(day: DayInBrief) -> TrendRow:
+    if not day.total_queries:
+        return TrendRow(day.analysis_date.isoformat(), "0", *[_NONE] * 7)
     return TrendRow(
         day=day.analysis_date.isoformat(),
-        executions=figures.brief_count(day.total_queries),
+        cacheable=figures.brief_count(day.total_queries),
         repeats=figures.share(day.duplicate_percentage / 100.0),
-        hits=figures.share(day.hit_potential),
+        answered=figures.share(day.hit_potential),
         ttl=figures.ttl(day.recommended_ttl_seconds) if day.recommended_ttl_seconds is not None else _NONE,
         memory=figures.size(day.estimated_memory_bytes),
         saves=figures.duration(day.latency_saved_ms),

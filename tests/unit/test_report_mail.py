@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import astuple
 from html.parser import HTMLParser
 
 import pytest
@@ -89,7 +90,7 @@ def test_an_interval_is_said_where_there_is_one():
         (figures.ttl(5_400), "90 min"),
         (figures.money(12.34, "USD"), "12.34 USD"),
         (figures.money(-0.001, "EUR"), "0.00 EUR"),
-        (figures.money(0.001, "EUR"), "<0.01 EUR"),
+        (figures.money(0.001, "EUR"), "less than 0.01 EUR"),
         (figures.unit_money(1e-5, "USD"), "0.00001 USD"),
         (figures.one_in(1 / 16), "1 in 16"),
         (figures.printable("a\n\tb\x1b[31m\u202ec"), "a b\ufffd[31m\ufffdc"),
@@ -121,7 +122,8 @@ def test_a_reason_loses_the_sign_of_a_zero_only():
         ("paid", r"Cache for shop: yes, certain; hit ratio \d\d\.\d %, TTL 1 h \(2026-03-28\)"),
         (
             "dear",
-            r"Cache for shop: no, certain; brings <0.01 USD a month, costs \d+\.\d\d USD \(2026-03-28\)",
+            r"Cache for shop: no, certain; brings less than 0\.01 USD a month,"
+            r" costs \d+\.\d\d USD \(2026-03-28\)",
         ),
         ("none", r"Cache for shop: no, certain; there was no query on that day \(2026-03-28\)"),
     ],
@@ -365,6 +367,45 @@ def test_a_day_with_nothing_to_cache_gives_the_reason_and_no_figures_of_a_cache(
 def test_no_figure_is_nan_or_a_zero_with_a_sign(cache_reports, name):
     for shown in (mail_text(getattr(cache_reports, name), []), mail_html(getattr(cache_reports, name), [])):
         assert not re.search(r"\bnan\b|\binf\b|(?<![\w.])-0(\.0+)?(?![\d.])", shown)
+
+
+def test_the_table_by_ttl_ends_where_figures_change_no_more(cache_reports):
+    first, *others = cache_reports.open.analysis.by_ttl
+    flat = [first, *(others[0].model_copy(update={"ttl_seconds": at}) for at in (300.0, 600.0, 3_600.0))]
+    analysis = cache_reports.open.analysis.model_copy(update={"by_ttl": flat})
+    report = cache_reports.open.model_copy(update={"analysis": analysis})
+    rows = view_of(report, []).by_ttl
+    assert [row.ttl for row in rows] == [figures.ttl(first.ttl_seconds), "5 min and longer"]
+    for shown in (mail_text(report, []), WellFormed(mail_html(report, [])).text):
+        assert "5 min and longer" in shown
+        assert "10 min and longer" not in shown
+
+
+def test_bars_of_a_mail_end_where_what_they_show_changes_no_more(cache_reports):
+    first = cache_reports.open.analysis.by_ttl[0]
+    longer = first.model_copy(update={"ttl_seconds": 86_400.0, "latency_saved_ms": 1e9})
+    analysis = cache_reports.open.analysis.model_copy(update={"by_ttl": (first, longer)})
+    view = view_of(cache_reports.open.model_copy(update={"analysis": analysis}), [])
+    assert [len(view.by_ttl), len(view.by_ttl_in_brief)] == [2, 1]
+
+
+def test_memory_is_no_matter_where_the_least_holds_everything(cache_reports):
+    analysis = cache_reports.open.analysis
+    surface = analysis.surface
+    same = surface.model_copy(update={"hit_ratio": tuple((row[0],) * len(row) for row in surface.hit_ratio)})
+    report = cache_reports.open.model_copy(update={"analysis": analysis.model_copy(update={"surface": same})})
+    assert view_of(report, []).surface is None
+    assert "TTL AND MEMORY" not in mail_text(report, [])
+    assert "TTL AND MEMORY" in mail_text(cache_reports.open, [])
+
+
+def test_a_day_without_queries_has_no_figures_in_the_trend(cache_reports):
+    quiet, busy = cache_reports.days(2)
+    quiet = quiet._replace(total_queries=0, hit_potential=0.0, currency="EUR")
+    found = view_of(cache_reports.open, [quiet, busy, busy._replace(currency="CHF")]).trend
+    assert [*astuple(found[0])][1:] == ["0", *["-"] * 7]
+    assert [row.cost for row in found[1:]] == ["8.66 USD", "8.66 CHF"]
+    assert re.search(r"^2026-03-27 +0( +-){6}$", mail_text(cache_reports.open, [quiet, busy]), re.MULTILINE)
 
 
 def test_a_trend_needs_two_days_and_shows_a_week(cache_reports):

@@ -175,5 +175,15 @@ def test_a_trend_needs_two_days(cache_reports):
     assert charts.over_days(cache_reports.days(1)) is None
     drawn = charts.over_days(cache_reports.days(2))
     assert [len(line.points) for line in drawn.lines] == [2, 2]
+    assert [len(line.paths) for line in drawn.lines] == [1, 1]
     assert "The last days" in page(cache_reports.none, cache_reports.days(2))
     assert "The last days" not in Document(page(cache_reports.none, cache_reports.days(1))).text
+
+
+def test_a_day_without_queries_is_a_gap_in_the_line(cache_reports):
+    days = cache_reports.days(5)
+    days[2] = days[2]._replace(total_queries=0, duplicate_percentage=0.0, hit_potential=0.0)
+    drawn = charts.over_days(days)
+    assert [[path.count(",") for path in line.paths] for line in drawn.lines] == [[2, 2], [2, 2]]
+    assert page(cache_reports.paid, days).count("<polyline") == 1 + 2 * 2
+    assert charts.over_days([day._replace(total_queries=0) for day in days]) is None
