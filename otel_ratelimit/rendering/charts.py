@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import log
 from typing import Final
 
@@ -27,8 +28,6 @@ _ROW: Final = 40
 _BAR_WIDEST: Final = 290
 _LABEL_CHARACTERS: Final = 60
 _MOST_DAY_LABELS: Final = 5
-_NEAR_THE_EDGE: Final = 0.6
-"""Share of the width beyond which a label stands left of what it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +54,8 @@ class Line:
     name: str
     points: tuple[Point, ...]
 
-    @property
-    def path(self) -> str:
-        """For `polyline`."""
-        return _path((point.x, point.y) for point in self.points)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A vertical line at something, with a point on it."""
-
-    point: Point
-    label: str
-    anchor: str
+    paths: tuple[str, ...]
+    """For `polyline`, one for each part between gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +69,6 @@ class Lines:
     lines: tuple[Line, ...]
     band: str = ""
     """For `polygon`; empty where there is none."""
-    mark: Mark | None = None
     width: int = WIDTH
     height: int = _LINES_HEIGHT
     left: int = _LEFT
@@ -120,7 +107,7 @@ class Bars:
 
 
 def by_ttl(report: DailyCacheReport) -> Lines | None:
-    """Hit ratio by TTL with its interval, and the plan; None where a cache would have answered nothing."""
+    """Hit ratio by TTL with its interval; None where a cache would have answered nothing."""
     found = report.analysis.by_ttl
     if not has_hits(report.analysis):
         return None
@@ -142,9 +129,8 @@ def by_ttl(report: DailyCacheReport) -> Lines | None:
         description=f"It rises from {points[0].says} to {points[-1].says}.",
         x_ticks=tuple(Tick(x(at), figures.ttl(at)) for at in ticks or [found[0].ttl_seconds]),
         y_ticks=_percent_ticks(),
-        lines=(Line("everything cached", points),),
+        lines=(_line("everything cached", [points]),),
         band=_path([*upper, *lower]),
-        mark=_plan(report, x),
     )
 
 
@@ -182,8 +168,9 @@ def costs(report: DailyCacheReport, view: View) -> Bars | None:
 
 
 def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
-    """Repeats and hits by day; None where there are too few days."""
-    if len(trend) < DAYS_OF_A_TREND:
+    """Repeats and answers by day, with gaps where nothing was asked; None where there are too few days."""
+    stretches = [list(days) for asked, days in groupby(trend, lambda day: day.total_queries > 0) if asked]
+    if sum(map(len, stretches)) < DAYS_OF_A_TREND:
         return None
     first, last = trend[0].analysis_date, trend[-1].analysis_date
     days = max((last - first).days, 1)
@@ -192,34 +179,31 @@ def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
         return _across((day.analysis_date - first).days / days)
 
     def line(name: str, ratio: Callable[[DayInBrief], float]) -> Line:
-        points = (
-            Point(x(day), _height(ratio(day)), f"{day.analysis_date}: {figures.share(ratio(day))} {name}")
-            for day in trend
-        )
-        return Line(name, tuple(points))
+        def point(day: DayInBrief) -> Point:
+            said = f"{day.analysis_date}: {figures.share(ratio(day))} {name}"
+            return Point(x(day), _height(ratio(day)), said)
+
+        return _line(name, [[point(day) for day in stretch] for stretch in stretches])
 
     step = max(-(-len(trend) // _MOST_DAY_LABELS), 1)
     return Lines(
-        title="Repeats and hits by day",
+        title="Repeats and answers by day",
         description=f"From {first} to {last}.",
         x_ticks=tuple(Tick(x(day), f"{day.analysis_date:%m-%d}") for day in trend[::-1][::step]),
         y_ticks=_percent_ticks(),
         lines=(
             line("repeated", lambda day: day.duplicate_percentage / 100.0),
-            line("hits", lambda day: day.hit_potential),
+            line("answered", lambda day: day.hit_potential),
         ),
     )
 
 
-def _plan(report: DailyCacheReport, x: Callable[[float], float]) -> Mark | None:
-    plan = report.analysis.plan
-    if plan is None:
-        return None
-    at = plan.at
-    label = f"TTL {figures.ttl(at.ttl_seconds)}, {figures.share(at.hit_ratio)}"
-    point = Point(x(at.ttl_seconds), _height(at.hit_ratio), f"Recommended: {label}")
-    is_far = point.x > _across(_NEAR_THE_EDGE)
-    return Mark(point, label, "end" if is_far else "start")
+def _line(name: str, stretches: Sequence[Sequence[Point]]) -> Line:
+    return Line(
+        name,
+        tuple(point for stretch in stretches for point in stretch),
+        tuple(_path((point.x, point.y) for point in stretch) for stretch in stretches),
+    )
 
 
 def _queries(title: str, rows: Sequence[tuple[int, str, float, str]]) -> Bars | None:

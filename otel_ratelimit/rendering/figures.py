@@ -32,7 +32,7 @@ _LEAST_MONEY: Final = 0.005
 _REPLACEMENT: Final = "\ufffd"
 KEPT: Final = "\u00a0"
 """A space where no line may end."""
-_BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[kMGT]?B|ms|s|min|h|days|%)(?![\w%]))")
+_BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[kMGT]?B|[kMG]|ms|s|min|h|days|%|[A-Z]{3})(?![\w%]))")
 
 
 def count(value: float) -> str:
@@ -102,7 +102,7 @@ def money(value: float, currency: str) -> str:
     if not isfinite(value):
         return UNKNOWN
     if 0.0 < value < _LEAST_MONEY:
-        return f"<0.01 {currency}"
+        return f"less than 0.01 {currency}"
     return f"{_unsigned_zero(f'{value:,.2f}')} {currency}"
 
 

@@ -14,14 +14,14 @@ from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
 from otel_ratelimit.rendering import figures, plain, words
 from otel_ratelimit.rendering.environment import template
+from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
 from otel_ratelimit.rendering.view import Repeated, ToCache, TrendRow, View, view_of
 
 MOST_QUERY_CHARACTERS: Final = 240
 DAYS_SHOWN: Final = 7
 _SOURCE_CHARACTERS: Final = 40
-_HOW_SURE: Final = {"certain": "certain", "likely": "likely", "open": "by rule of thumb"}
 _TTL_COLUMNS: Final = ("TTL", "hit ratio", "if dropped", "stale", "memory", "saves")
-_TREND_COLUMNS: Final = ("day", "queries", "repeated", "hits", "TTL", "memory", "cost a month", "pays")
+_TREND_COLUMNS: Final = ("day", "cacheable", "repeated", "answered", "TTL", "memory", "cost a month", "pays")
 
 
 def subject(report: DailyCacheReport, source: str) -> str:
@@ -35,7 +35,7 @@ def subject(report: DailyCacheReport, source: str) -> str:
     start = f"Cache for {of}" if of else "Cache"
     answer = "yes" if report.worthwhile else "no"
     day = report.analysis_date.isoformat()
-    return f"{start}: {answer}, {_HOW_SURE[report.cost.certainty]}; {_in_short(report)} ({day})"
+    return f"{start}: {answer}, {words.how_sure_in_short(report)}; {_in_short(report)} ({day})"
 
 
 def mail_text(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
@@ -86,7 +86,8 @@ def _in_short(report: DailyCacheReport) -> str:
         brings, costs = report.cost.monthly_benefit, report.cost.monthly_cost
         currency = figures.printable(report.supposed.currency)
         return f"brings {figures.money(brings, currency)} a month, costs {figures.money(costs, currency)}"
-    return f"hit ratio {figures.share(plan.at.hit_ratio)}, TTL {figures.ttl(plan.at.ttl_seconds)}"
+    ratio = of_those_that_ask(report.analysis, plan.at).value
+    return f"hit ratio {figures.share(ratio)}, TTL {figures.ttl(plan.at.ttl_seconds)}"
 
 
 def _opening(view: View) -> list[str]:
@@ -96,7 +97,7 @@ def _opening(view: View) -> list[str]:
         *plain.paragraph(title),
         "=" * min(len(title), plain.WIDTH),
         "",
-        *plain.paragraph(f"{verdict.word.upper()}. {verdict.headline}"),
+        *plain.paragraph(f"{verdict.answer.upper()} {verdict.headline}"),
         *plain.paragraph(verdict.why),
         *plain.paragraph(verdict.how_sure),
         *plain.paragraph(verdict.to_do),
@@ -129,19 +130,13 @@ def _short(query: str) -> str:
 def _by_ttl(view: View) -> list[str]:
     if not view.by_ttl:
         return []
-    rows = [
-        (
-            f"{row.ttl} *" if row.is_recommended else row.ttl,
-            *(row.hit_ratio, row.dropped, row.stale, row.memory, row.saves),
-        )
-        for row in view.by_ttl
-    ]
+    rows = [(row.ttl, row.hit_ratio, row.dropped, row.stale, row.memory, row.saves) for row in view.by_ttl]
     return [
         *plain.heading("Hit ratio by TTL"),
         *plain.paragraph(
             "If every query that a cache could answer went through it. 'If dropped': what is left where"
             " writes drop the whole table, or one entry of each query. 'Stale': older than a write, at most,"
-            " where writes drop nothing. *: recommended."
+            " where writes drop nothing."
         ),
         "",
         *plain.table(_TTL_COLUMNS, rows),
@@ -179,7 +174,7 @@ def _trend(view: View) -> list[str]:
     if not view.trend:
         return []
     rows = [
-        (row.day, row.executions, row.repeats, row.hits, row.ttl, row.memory, row.cost, row.pays)
+        (row.day, row.cacheable, row.repeats, row.answered, row.ttl, row.memory, row.cost, row.pays)
         for row in _last(view)
     ]
     return [*plain.heading("The last days"), *plain.table(_TREND_COLUMNS, rows)]

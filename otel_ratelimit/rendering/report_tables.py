@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
+from otel_ratelimit.rendering import figures
 from otel_ratelimit.rendering.view import Fact, View, view_of
 
 PIPE_WIDTH: Final = 100
-"""A pipe has no width; wide enough for every table, and for a screen on which its end is read."""
+"""Of a pipe, unless COLUMNS says another; wide enough for every table, and for the screen that shows it."""
 DAYS_SHOWN: Final = 14
 _GAP: Final = 2
 _NOTES_BESIDE_FROM: Final = 76
 """Columns of a terminal that has room for notes beside their figures."""
+_LEAST_FOR_NOTES: Final = 20
 _INDENT: Final = 4
 
 
@@ -55,18 +57,33 @@ def _print_summary(printer: _Printer, view: View) -> None:
 
 def _standard_output() -> Console:
     console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and not _is_width(os.environ.get("COLUMNS", "")):
         console.width = PIPE_WIDTH
     return console
 
 
+def _is_width(given: str) -> bool:
+    return given.isdecimal() and int(given) > 0
+
+
 class _Printer:
+    """Lays out lines itself, since rich fills cells with spaces and parts figures from their units."""
+
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._width = console.width
 
     def line(self, text: str, style: str = "", indent: int = 0) -> None:
-        if text:
-            self._console.print(Padding(Text(text, style, overflow="fold"), (0, 0, 0, indent), expand=False))
+        """Print prose, no figure apart from its unit."""
+        for part in _wrapped(text, self._width - indent):
+            self._put(Text(part, style), indent)
+
+    def query(self, text: str) -> None:
+        """Print SQL, whose characters may be two columns wide."""
+        room = max(self._width - _INDENT, 1)
+        for part in Text(text, "cyan").wrap(self._console, room, overflow="fold"):
+            part.rstrip()
+            self._put(part, _INDENT)
 
     def gap(self) -> None:
         self._console.print()
@@ -76,36 +93,40 @@ class _Printer:
         self.line(text, "bold underline")
 
     def facts(self, rows: Sequence[Fact]) -> None:
-        has_room = self._console.width >= _NOTES_BESIDE_FROM
-        table = Table.grid(padding=(0, _GAP, 0, 0))
-        for place in range(3 if has_room else 2):
-            table.add_column(overflow="fold", no_wrap=has_room and place < 2)  # noqa: PLR2004 - not the notes
-        for row in rows:
-            name, value = Text(row.name, "dim"), Text(row.value, "bold")
-            if has_room:
-                table.add_row(name, value, Text(row.note))
-            else:
-                table.add_row(name, Text.assemble(value, f"\n{row.note}" if row.note else ""))
-        self._console.print(table)
-
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None = None) -> None:
-        """The first column to the left, figures to the right; as a list where the terminal is too narrow.
-
-        Args:
-            columns: their names.
-            rows: of cells.
-            marked: which row stands out.
-        """
-        if not self._fits(_widths(columns, rows)):
-            for place, row in enumerate(rows):
-                self.line(_in_a_line(columns, row), "bold green" if place == marked else "")
+        if not rows:
             return
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-        for place, column in enumerate(columns):
-            table.add_column(Text(column), overflow="fold", justify="right" if place else "left")
-        for place, row in enumerate(rows):
-            table.add_row(*(Text(cell) for cell in row), style="bold green" if place == marked else None)
-        self._console.print(table)
+        names = max(len(row.name) for row in rows) + _GAP
+        values = max(len(row.value) for row in rows) + _GAP
+        room = self._width - names - values
+        for row in rows:
+            if self._width >= _NOTES_BESIDE_FROM and room >= _LEAST_FOR_NOTES:
+                self._beside(row, names, values, room)
+            else:
+                self._below(row, names)
+
+    def _beside(self, row: Fact, names: int, values: int, room: int) -> None:
+        first, *others = _wrapped(row.note, room) or [""]
+        self._put(_fact(row, names, row.value.ljust(values), first))
+        for note in others:
+            self._put(Text(note), names + values)
+
+    def _below(self, row: Fact, names: int) -> None:
+        if names + len(row.value) <= self._width:
+            self._put(_fact(row, names, row.value))
+        else:
+            self.line(row.name, "dim")
+            self.line(row.value, "bold", _INDENT)
+        self.line(row.note, indent=_INDENT)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """The first column to the left, figures to the right; as a list where the terminal is too narrow."""
+        widths = _widths(columns, rows)
+        if not self._fits(widths):
+            for row in rows:
+                self.line(_in_a_line(columns, row))
+            return
+        for place, row in enumerate((columns, *rows)):
+            self._put(Text(_aligned(row, widths, first_left=True), "" if place else "bold"))
 
     def listed(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[Sequence[str]]
@@ -120,15 +141,31 @@ class _Printer:
         widths = _widths(columns, rows)
         fits = self._fits(widths)
         if fits:
-            self.line(_aligned(columns, widths), "bold")
+            self._put(Text(_aligned(columns, widths), "bold"))
         for row, (query, *notes) in zip(rows, below, strict=True):
-            self.line(_aligned(row, widths) if fits else _in_a_line(columns, row))
-            self.line(query, "cyan", _INDENT)
+            if fits:
+                self._put(Text(_aligned(row, widths)))
+            else:
+                self.line(_in_a_line(columns, row))
+            self.query(query)
             for note in notes:
                 self.line(note, "dim", _INDENT)
 
     def _fits(self, widths: Sequence[int]) -> bool:
-        return sum(widths) + _GAP * (len(widths) - 1) <= self._console.width
+        return sum(widths) + _GAP * (len(widths) - 1) <= self._width
+
+    def _put(self, line: Text, indent: int = 0) -> None:
+        line.rstrip()
+        self._console.print(Text.assemble(" " * indent, line), overflow="fold")
+
+
+def _fact(row: Fact, names: int, value: str, note: str = "") -> Text:
+    return Text.assemble((row.name.ljust(names), "dim"), (value, "bold"), note)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = textwrap.wrap(figures.with_units(text), max(width, 1), break_on_hyphens=False)
+    return [line.replace(figures.KEPT, " ") for line in lines]
 
 
 def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -142,15 +179,17 @@ def _in_a_line(columns: Sequence[str], row: Sequence[str]) -> str:
     )
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+def _aligned(cells: Sequence[str], widths: Sequence[int], *, first_left: bool = False) -> str:
+    padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+    if first_left:
+        padded[0] = cells[0].ljust(widths[0])
     return (" " * _GAP).join(padded)
 
 
 def _print_verdict(printer: _Printer, view: View) -> None:
     verdict = view.verdict
     printer.line(f"Cache report of {view.day} ({view.time_zone})", "dim")
-    printer.line(f"{verdict.word}. {verdict.headline}", "bold green" if verdict.pays else "bold")
+    printer.line(f"{verdict.answer} {verdict.headline}", "bold green" if verdict.pays else "bold")
     printer.line(verdict.why)
     printer.line(verdict.how_sure)
     printer.line(verdict.to_do)
@@ -174,11 +213,11 @@ def _print_queries(printer: _Printer, view: View) -> None:
     if view.repeated:
         printer.heading("Repeated most")
         printer.listed(
-            ("NO.", "REPEATS", "EXECUTIONS", "SHARE", "TAKES", "RESULT", "WRITES"),
+            ("NO.", "REPEATS", "EXECUTIONS", "SHARE", "TAKES", "RESULT", "WRITTEN"),
             [
                 (
                     str(each.rank),
-                    *(each.repeats, each.executions, each.share, each.takes, each.result, each.writes),
+                    *(each.repeats, each.executions, each.share, each.takes, each.result, each.written),
                 )
                 for each in view.repeated
             ],
@@ -188,23 +227,14 @@ def _print_queries(printer: _Printer, view: View) -> None:
 
 def _print_ratios(printer: _Printer, view: View) -> None:
     if view.by_ttl:
-        recommended = [place for place, row in enumerate(view.by_ttl) if row.is_recommended]
         printer.heading("Hit ratio by TTL, if every query that a cache could answer went through it")
         printer.table(
             ("TTL", "HIT RATIO", "IF DROPPED", "STALE", "MEMORY", "SAVES A DAY"),
-            [
-                (
-                    f"{row.ttl} *" if row.is_recommended else row.ttl,
-                    *(row.hit_ratio, row.dropped, row.stale, row.memory, row.saves),
-                )
-                for row in view.by_ttl
-            ],
-            recommended[0] if recommended else None,
+            [(row.ttl, row.hit_ratio, row.dropped, row.stale, row.memory, row.saves) for row in view.by_ttl],
         )
         printer.line(
             "IF DROPPED: what is left where writes drop the whole table, or one entry of each query. STALE:"
-            " older than a write, at most, where writes drop nothing."
-            + (" *: recommended." * bool(recommended)),
+            " older than a write, at most, where writes drop nothing.",
             "dim",
         )
     if view.surface is not None:
@@ -220,20 +250,30 @@ def _print_rest(printer: _Printer, view: View) -> None:
         printer.heading("What no cache can answer")
         for row in view.not_cacheable:
             printer.line(f"{row.share} ({row.executions}): it {row.why}")
-            printer.line(row.example, "cyan", _INDENT)
+            printer.query(row.example)
     if view.costs:
         printer.heading("What it would cost")
         printer.table(("WHAT", "A MONTH"), [(row.name, row.month) for row in view.costs])
     if view.trend:
         printer.heading("The last days")
         printer.table(
-            ("DAY", "QUERIES", "REPEATED", "HITS", "TTL", "MEMORY", "SAVES A DAY", "COST A MONTH", "PAYS"),
+            (
+                "DAY",
+                "CACHEABLE",
+                "REPEATED",
+                "ANSWERED",
+                "TTL",
+                "MEMORY",
+                "SAVES A DAY",
+                "COST A MONTH",
+                "PAYS",
+            ),
             [
                 (
                     day.day,
-                    day.executions,
+                    day.cacheable,
                     day.repeats,
-                    day.hits,
+                    day.answered,
                     day.ttl,
                     day.memory,
                     day.saves,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
-from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis, TemplateResult
+from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis, Sample, TemplateResult
 from otel_ratelimit.rendering import figures, words
+from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
 from otel_ratelimit.rendering.words import Verdict
 
 DAYS_OF_A_TREND: Final = 2
@@ -67,7 +68,8 @@ class Repeated:
     share: str
     takes: str
     result: str
-    writes: str
+    written: str
+    """How many times something that it reads was."""
     caching: str
     """How to cache it, or why not."""
     note: str
@@ -89,7 +91,6 @@ class TtlRow:
     stale: str
     memory: str
     saves: str
-    is_recommended: bool
     percent: int
     """The hit ratio, for bars."""
 
@@ -125,7 +126,7 @@ class SurfaceCell:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceTable:
-    """Hit ratio by TTL (rows) and memory (columns)."""
+    """Hit ratio by TTL (rows) and memory (columns), where more memory brings more."""
 
     memories: tuple[str, ...]
     rows: tuple[tuple[str, tuple[SurfaceCell, ...]], ...]
@@ -136,9 +137,11 @@ class TrendRow:
     """A day among others."""
 
     day: str
-    executions: str
+    cacheable: str
+    """Executions that a cache could answer; all that follows is of them."""
     repeats: str
-    hits: str
+    answered: str
+    """Share that the planned cache would have answered."""
     ttl: str
     memory: str
     saves: str
@@ -158,6 +161,9 @@ class View:
     to_cache: tuple[ToCache, ...]
     repeated: tuple[Repeated, ...]
     by_ttl: tuple[TtlRow, ...]
+    """As far as figures change."""
+    by_ttl_in_brief: tuple[TtlRow, ...]
+    """As far as hit ratio and memory do."""
     not_cacheable: tuple[NotCacheableRow, ...]
     costs: tuple[CostRow, ...]
     surface: SurfaceTable | None
@@ -174,16 +180,18 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
         report: of one day.
         trend: days, the earliest first.
     """
-    analysis = report.analysis
+    analysis, sample = report.analysis, report.analysis.sample
+    rows = [_ttl_row(at) for at in analysis.by_ttl] if has_hits(analysis) else []
     return View(
         day=figures.day(report.analysis_date),
         iso_day=report.analysis_date.isoformat(),
         time_zone=figures.printable(report.time_zone),
         verdict=words.verdict(report),
         key=_key(report),
-        to_cache=tuple(_to_cache(rank, each) for rank, each in enumerate(_advised(analysis), 1)),
-        repeated=tuple(_repeated(rank, each) for rank, each in enumerate(analysis.most_repeated, 1)),
-        by_ttl=tuple(_ttl_row(at, report) for at in analysis.by_ttl) if has_hits(analysis) else (),
+        to_cache=tuple(_to_cache(rank, each, sample) for rank, each in enumerate(_advised(analysis), 1)),
+        repeated=tuple(_repeated(rank, each, sample) for rank, each in enumerate(analysis.most_repeated, 1)),
+        by_ttl=until_plateau(rows, _figures_of),
+        by_ttl_in_brief=until_plateau(rows, lambda row: (row.hit_ratio, row.memory)),
         not_cacheable=tuple(
             NotCacheableRow(
                 why=words.WHY_NOT[each.reason],
@@ -239,19 +247,20 @@ def _planned(report: DailyCacheReport) -> tuple[Fact, ...]:
     if analysis.plan is None:
         return ()
     plan, at = analysis.plan, analysis.plan.at
-    queries = "1 query" if analysis.planned_templates == 1 else f"{analysis.planned_templates:,} queries"
+    ratio = of_those_that_ask(analysis, at)
+    templates = _counted(analysis.planned_templates, "template", "templates")
     return (
         Fact(
             "Hit ratio to expect",
-            figures.share_between(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high),
-            f"of all that a cache could have answered, if {queries} went through it",
+            figures.share_between(ratio.value, ratio.low, ratio.high),
+            f"of the {_counted(at.asked, 'execution', 'executions')} of {templates} that go through it;"
+            f" {figures.share(at.hit_ratio)} of all that a cache could answer",
         ),
         Fact("TTL", figures.ttl(at.ttl_seconds), _freshness(plan.invalidate, at)),
         Fact(
             "Memory",
             figures.size(at.peak_bytes),
-            f"for {figures.count(at.peak_keys)} entries in {analysis.engine.capitalize()} at the fullest time"
-            " of the day",
+            f"for {_entries(at.peak_keys)} in {analysis.engine.capitalize()} at the fullest time of the day",
         ),
         _time_saved(at),
         Fact(
@@ -261,6 +270,14 @@ def _planned(report: DailyCacheReport) -> tuple[Fact, ...]:
             " queries of that day took",
         ),
     )
+
+
+def _counted(number: float, one: str, more: str) -> str:
+    return f"{figures.count(number)} {one if round(number) == 1 else more}"
+
+
+def _entries(number: float) -> str:
+    return "fewer than one entry" if round(number) < 1 else _counted(number, "entry", "entries")
 
 
 def _freshness(invalidate: bool, at: AtTtl) -> str:
@@ -293,17 +310,16 @@ def _money(report: DailyCacheReport) -> tuple[Fact, ...]:
         return ()
     cost, currency, at = report.cost, _currency(report), report.analysis.plan.at
     as_of = f", as of {figures.day_of_year(cost.price.as_of)}" if cost.price.as_of is not None else ""
-    if words.has_value(report):
-        brings = Fact("Brings", f"{figures.money(cost.monthly_benefit, currency)} a month")
-    else:
-        brings = Fact("Brings", figures.UNKNOWN, "no value of saved time is set")
+    costs = Fact(
+        "Costs",
+        f"{figures.money(cost.monthly_cost, currency)} a month",
+        f"{figures.printable(cost.price.name)}, the cheapest{as_of}",
+    )
+    if not words.has_value(report):
+        return (costs,)
     return (
-        Fact(
-            "Costs",
-            f"{figures.money(cost.monthly_cost, currency)} a month",
-            f"{figures.printable(cost.price.name)}, the cheapest{as_of}",
-        ),
-        brings,
+        costs,
+        Fact("Brings", f"{figures.money(cost.monthly_benefit, currency)} a month"),
         Fact(
             "Breaks even",
             words.break_even(report),
@@ -316,7 +332,7 @@ def _currency(report: DailyCacheReport) -> str:
     return figures.printable(report.supposed.currency)
 
 
-def _to_cache(rank: int, template: TemplateResult) -> ToCache:
+def _to_cache(rank: int, template: TemplateResult, sample: Sample) -> ToCache:
     advice = template.advice
     if advice is None:
         raise ValueError(f"template {template.template_hash} has no advice; only those that have belong here")
@@ -333,17 +349,17 @@ def _to_cache(rank: int, template: TemplateResult) -> ToCache:
         saves=figures.duration(at.latency_saved_ms),
         saves_ms=at.latency_saved_ms,
         why=words.sentence(advice.reason) if template.writes else "",
-        note=_trust(template),
+        note=_trust(template, sample),
     )
 
 
-def _trust(template: TemplateResult) -> str:
-    if template.has_own_share:
+def _trust(template: TemplateResult, sample: Sample) -> str:
+    if template.has_own_share or sample.lowest_rate >= 1.0:
         return ""
     return "Few of its keys were sampled: the others are taken to behave like those of other queries."
 
 
-def _repeated(rank: int, template: TemplateResult) -> Repeated:
+def _repeated(rank: int, template: TemplateResult, sample: Sample) -> Repeated:
     advice = template.advice
     if advice is None:
         caching = f"Not worth caching: {figures.printable(template.not_worth)}."
@@ -360,13 +376,13 @@ def _repeated(rank: int, template: TemplateResult) -> Repeated:
         share=figures.share(template.duplicates / template.executions) if template.executions else _NONE,
         takes=figures.duration(template.mean_duration_ms),
         result=figures.size(template.mean_result_bytes),
-        writes=figures.count(template.writes),
+        written=figures.count(template.writes),
         caching=caching,
-        note=_trust(template),
+        note=_trust(template, sample),
     )
 
 
-def _ttl_row(at: AtTtl, report: DailyCacheReport) -> TtlRow:
+def _ttl_row(at: AtTtl) -> TtlRow:
     least, most = figures.share(at.hit_ratio_dropped), figures.share(at.hit_ratio_dropped_by_row)
     return TtlRow(
         ttl=figures.ttl(at.ttl_seconds),
@@ -375,9 +391,27 @@ def _ttl_row(at: AtTtl, report: DailyCacheReport) -> TtlRow:
         stale=figures.share(at.stale_by_table),
         memory=figures.size(at.peak_bytes),
         saves=figures.duration(at.latency_saved_ms),
-        is_recommended=at.ttl_seconds == report.recommended_ttl_seconds,
         percent=round(100 * min(max(at.hit_ratio, 0.0), 1.0)),
     )
+
+
+def until_plateau(rows: Sequence[TtlRow], shown: Callable[[TtlRow], tuple[str, ...]]) -> tuple[TtlRow, ...]:
+    """Without the last ones where they say the same as the one before them, which then stands for all.
+
+    Args:
+        rows: by TTL.
+        shown: what is said of one.
+    """
+    end = len(rows)
+    while end > 1 and shown(rows[end - 1]) == shown(rows[end - 2]):
+        end -= 1
+    if end == len(rows):
+        return tuple(rows)
+    return (*rows[: end - 1], replace(rows[end - 1], ttl=f"{rows[end - 1].ttl} and longer"))
+
+
+def _figures_of(row: TtlRow) -> tuple[str, ...]:
+    return (row.hit_ratio, row.dropped, row.stale, row.memory, row.saves)
 
 
 def _costs(report: DailyCacheReport) -> tuple[CostRow, ...]:
@@ -393,12 +427,14 @@ def _surface(analysis: CacheAnalysis) -> SurfaceTable | None:
     surface = analysis.surface
     if surface is None or not has_hits(analysis):
         return None
+    rows = tuple(
+        (figures.ttl(seconds), tuple(_cell(ratio) for ratio in ratios))
+        for seconds, ratios in zip(surface.ttl_seconds, surface.hit_ratio, strict=True)
+    )
+    if all(len({cell.text for cell in cells}) <= 1 for _, cells in rows):
+        return None
     return SurfaceTable(
-        memories=tuple(figures.size(memory).replace(".0 ", " ") for memory in surface.memory_bytes),
-        rows=tuple(
-            (figures.ttl(seconds), tuple(_cell(ratio) for ratio in ratios))
-            for seconds, ratios in zip(surface.ttl_seconds, surface.hit_ratio, strict=True)
-        ),
+        memories=tuple(figures.size(memory).replace(".0 ", " ") for memory in surface.memory_bytes), rows=rows
     )
 
 
@@ -407,16 +443,25 @@ def _cell(ratio: float) -> SurfaceCell:
 
 
 def _supposed(report: DailyCacheReport) -> tuple[Fact, ...]:
-    supposed, currency = report.supposed, _currency(report)
+    supposed = report.supposed
     return (
         Fact("Engine", report.analysis.engine.capitalize()),
         Fact("To ask the cache", figures.duration(supposed.lookup_ms)),
         Fact("To store a result", figures.duration(supposed.store_ms)),
         Fact("Answers older than a write", f"{figures.share(supposed.stale_budget)} at most"),
         Fact("Memory that stays free", figures.share(supposed.reserve)),
+        *_worths(report),
+        Fact("Every day", "is like this one"),
+    )
+
+
+def _worths(report: DailyCacheReport) -> tuple[Fact, ...]:
+    if not words.has_value(report):
+        return ()
+    supposed, currency = report.supposed, _currency(report)
+    return (
         Fact("Worth of a millisecond saved", _worth(supposed.value_of_saved_ms, currency)),
         Fact("Worth of a second of the database", _worth(supposed.value_of_database_second, currency)),
-        Fact("Every day", "is like this one"),
     )
 
 
@@ -428,8 +473,8 @@ def _rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
     sample = analysis.sample
     dropped = Fact("Executions that found no room in it", figures.count(sample.dropped))
     return (
-        Fact("From", figures.moment(analysis.period_start)),
-        Fact("To", figures.moment(analysis.period_end)),
+        Fact("Begins", figures.moment(analysis.period_start)),
+        Fact("Ends", figures.moment(analysis.period_end)),
         Fact("Executions counted", figures.count(analysis.all_executions)),
         Fact("Rows of the log", figures.count(sample.rows)),
         dropped,
@@ -439,11 +484,13 @@ def _rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
 
 
 def _trend_row(day: DayInBrief) -> TrendRow:
+    if not day.total_queries:
+        return TrendRow(day.analysis_date.isoformat(), "0", *[_NONE] * 7)
     return TrendRow(
         day=day.analysis_date.isoformat(),
-        executions=figures.brief_count(day.total_queries),
+        cacheable=figures.brief_count(day.total_queries),
         repeats=figures.share(day.duplicate_percentage / 100.0),
-        hits=figures.share(day.hit_potential),
+        answered=figures.share(day.hit_potential),
         ttl=figures.ttl(day.recommended_ttl_seconds) if day.recommended_ttl_seconds is not None else _NONE,
         memory=figures.size(day.estimated_memory_bytes),
         saves=figures.duration(day.latency_saved_ms),

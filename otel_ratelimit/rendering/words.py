@@ -8,7 +8,7 @@ from typing import Final
 
 from otel_ratelimit.analysis.cache.cost import LEAST_LOAD_REDUCTION
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
-from otel_ratelimit.analysis.cache.result import Advice, ReasonName
+from otel_ratelimit.analysis.cache.result import Advice, CacheAnalysis, ReasonName
 from otel_ratelimit.rendering import figures
 
 VALUE_KEYS: Final = ("value_of_saved_millisecond", "value_of_database_second")
@@ -25,6 +25,9 @@ WHY_NOT: Final[dict[ReasonName, str]] = {
 _ZERO_WITH_A_SIGN: Final = re.compile(r"(?<![\w.,])-(?=0(?:\.0+)?(?![\d.,]*\d))")
 
 
+_BY_RULE: Final = "by rule of thumb"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a cache would pay, in words."""
@@ -32,13 +35,18 @@ class Verdict:
     pays: bool
     word: str
     """`Yes` or `No`."""
+    limits: str
+    """What stands beside the word; empty where it stands for itself."""
     headline: str
     why: str
-    sure: str
-    """One word or two: `certain`, `likely`, `open`."""
     how_sure: str
     to_do: str
     """What would make the answer a better one; empty where nothing would."""
+
+    @property
+    def answer(self) -> str:
+        """The word with its limits."""
+        return f"{self.word}, {self.limits}." if self.limits else f"{self.word}."
 
 
 def verdict(report: DailyCacheReport) -> Verdict:
@@ -47,12 +55,26 @@ def verdict(report: DailyCacheReport) -> Verdict:
     return Verdict(
         pays=pays,
         word="Yes" if pays else "No",
+        limits=_BY_RULE if _is_by_rule(report) else "",
         headline=_headline(report),
         why=sentence(report.reason),
-        sure=report.cost.certainty,
         how_sure=_how_sure(report),
         to_do=_to_do(report),
     )
+
+
+def how_sure_in_short(report: DailyCacheReport) -> str:
+    """`certain`, `likely` or what it rests on."""
+    if _is_by_rule(report):
+        return _BY_RULE
+    if report.cost.certainty == "likely" and report.analysis.plan is None and was_all_kept(report.analysis):
+        return "certain for that day"
+    return report.cost.certainty
+
+
+def was_all_kept(analysis: CacheAnalysis) -> bool:
+    """Whether nothing had to be estimated from a part of the executions."""
+    return analysis.sample.lowest_rate >= 1.0 and not analysis.sample.dropped
 
 
 def sentence(text: str) -> str:
@@ -76,20 +98,18 @@ def how_kept_fresh(advice: Advice, writes: int) -> str:
 
 
 def break_even(report: DailyCacheReport) -> str:
-    """From how many executions a day on a cache pays."""
+    """From how many executions a day on a cache pays, where time has a price."""
     executions = report.cost.break_even_executions_a_day
     if executions is not None:
         return f"from {figures.count(max(executions, 1.0))} executions a day"
-    return "never" if has_value(report) else figures.UNKNOWN
+    return "never"
 
 
 def why_never_even(report: DailyCacheReport) -> str:
     """What there is to say about a break-even that is no number; empty where it is one."""
     if report.cost.break_even_executions_a_day is not None:
         return ""
-    if has_value(report):
-        return "an execution brings no more than its requests to the cache cost"
-    return "no value of saved time is set"
+    return "an execution brings no more than its requests to the cache cost"
 
 
 def has_value(report: DailyCacheReport) -> bool:
@@ -100,12 +120,16 @@ def has_value(report: DailyCacheReport) -> bool:
 def _headline(report: DailyCacheReport) -> str:
     analysis = report.analysis
     if report.worthwhile:
-        return "A cache would pay" + (", by rule of thumb." if report.cost.certainty == "open" else ".")
+        return "A cache would pay."
     if not analysis.all_executions:
         return "There was nothing to cache."
     if analysis.plan is None:
         return "Nothing is worth caching."
-    return "A cache would not pay" + (", by rule of thumb." if report.cost.certainty == "open" else ".")
+    return "A cache would not pay."
+
+
+def _is_by_rule(report: DailyCacheReport) -> bool:
+    return report.analysis.plan is not None and report.cost.certainty == "open"
 
 
 def _how_sure(report: DailyCacheReport) -> str:
@@ -113,18 +137,20 @@ def _how_sure(report: DailyCacheReport) -> str:
     if report.analysis.plan is None:
         if certainty == "certain":
             return "Certain: there was nothing to weigh."
+        if was_all_kept(report.analysis):
+            return "Certain for that day: all of its queries were kept. Other days may differ."
         return "Likely: it is estimated from what was kept of that day."
     if certainty == "certain":
         return "Certain: both ends of the hit ratio's interval say the same."
     if certainty == "likely":
         return "Likely: the middle of the hit ratio's interval says so, but not both of its ends."
     return (
-        "Open: no value of saved time is set. By rule of thumb a cache pays if it saves time and takes at"
-        f" least {LEAST_LOAD_REDUCTION:.0%} of the load off the database.".replace("%", " %")
+        "By that rule a cache pays if it saves time and takes at least"
+        f" {LEAST_LOAD_REDUCTION:.0%} of the load off the database.".replace("%", " %")
     )
 
 
 def _to_do(report: DailyCacheReport) -> str:
-    if report.analysis.plan is None or report.cost.certainty != "open":
+    if not _is_by_rule(report):
         return ""
     return f"For an answer in money, set {VALUE_KEYS[0]} or {VALUE_KEYS[1]} under [cache] in the policy file."

@@ -223,7 +223,10 @@ def test_a_message_arrives_with_its_headers_and_both_parts(plain, mailbox, sent,
     assert received.get_content_type() == "multipart/alternative"
     text, html = received.iter_parts()
     assert text.get_content_type() == "text/plain"
-    assert text.get_content().splitlines() == ["Grüße", ".", "A line of a dot is no end.", "x" * 2000]
+    assert text.get_content().splitlines() == [
+        *("Grüße", ".", "A line of a dot is no end.", "From here on"),
+        "x" * 2000,
+    ]
     assert html.get_content_type() == "text/html"
     assert html.get_content().strip() == "<p>Grüße — ✓</p>"
     assert mailbox.recipients == [["team@example.com", "ops@example.com"]]

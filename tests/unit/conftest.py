@@ -87,7 +87,7 @@ def busy_rows(rate=0.5):
             first, lasts = draw.uniform(0, 60_000), 400.0 * (place + 1)
             for _ in range(max(1, round((70 - 4 * place) / (key + 1) ** 0.7))):
                 at = first + draw.random() * lasts
-                more = {"sample_rate": rate, "duration_us": 2_000 * (place + 1)}
+                more = {"sample_rate": rate, "duration_us": 20_000 * (place + 1)}
                 rows.append(row(at, name, template, **more, result_bytes=6_000 * (1 + place % 5)))
     rows += [row(at, "r", RARE) for at in (100, 200)]
     # A hot key: many executions in each second of a minute.
@@ -152,7 +152,7 @@ def cache_reports():
     return SimpleNamespace(
         open=concluded(rows, WRITES),
         paid=concluded(rows, WRITES, ms=0.0001, second=0.002),
-        dear=concluded(rows, WRITES, ms=1e-9),
+        dear=concluded(rows, WRITES, ms=1e-10),
         none=concluded(),
         useless=concluded([row(at, f"k{at}") for at in range(50)]),
         uncacheable=concluded([row(at, "n", NOW) for at in range(9)]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import astuple
 from html.parser import HTMLParser
 
 import pytest
 
 from otel_ratelimit.mail.message import message
 from otel_ratelimit.rendering import figures, plain, words
+from otel_ratelimit.rendering.hit_ratio import HitRatio, of_those_that_ask
 from otel_ratelimit.rendering.report_mail import DAYS_SHOWN, mail_html, mail_text, subject
 from otel_ratelimit.rendering.view import view_of
 
@@ -88,7 +90,7 @@ def test_an_interval_is_said_where_there_is_one():
         (figures.ttl(5_400), "90 min"),
         (figures.money(12.34, "USD"), "12.34 USD"),
         (figures.money(-0.001, "EUR"), "0.00 EUR"),
-        (figures.money(0.001, "EUR"), "<0.01 EUR"),
+        (figures.money(0.001, "EUR"), "less than 0.01 EUR"),
         (figures.unit_money(1e-5, "USD"), "0.00001 USD"),
         (figures.one_in(1 / 16), "1 in 16"),
         (figures.printable("a\n\tb\x1b[31m\u202ec"), "a b\ufffd[31m\ufffdc"),
@@ -120,13 +122,52 @@ def test_a_reason_loses_the_sign_of_a_zero_only():
         ("paid", r"Cache for shop: yes, certain; hit ratio \d\d\.\d %, TTL 1 h \(2026-03-28\)"),
         (
             "dear",
-            r"Cache for shop: no, certain; brings <0.01 USD a month, costs \d+\.\d\d USD \(2026-03-28\)",
+            r"Cache for shop: no, certain; brings less than 0.01 USD a month, costs [\d.]+ USD \(2026-.*",
         ),
         ("none", r"Cache for shop: no, certain; there was no query on that day \(2026-03-28\)"),
     ],
 )
 def test_the_subject_answers_the_question(cache_reports, name, said):
     assert re.fullmatch(said, subject(getattr(cache_reports, name), "shop"))
+
+
+def with_plan(report, executions=None, templates=None, **at):
+    analysis = report.analysis
+    plan = analysis.plan.model_copy(update={"at": analysis.plan.at.model_copy(update=at)})
+    more = {
+        "plan": plan,
+        "executions": executions or analysis.executions,
+        "planned_templates": templates or analysis.planned_templates,
+    }
+    return report.model_copy(update={"analysis": analysis.model_copy(update=more)})
+
+
+def test_the_hit_ratio_is_the_one_that_the_cache_itself_will_count(cache_reports):
+    few = {"asked": 427.0, "hits": 400.0, "hit_ratio": 0.173, "hit_ratio_low": 0.170, "hit_ratio_high": 0.19}
+    report = with_plan(cache_reports.paid, executions=2_312.0, templates=2, **few)
+    (said,) = (fact for fact in view_of(report, []).key if fact.name == "Hit ratio to expect")
+    assert said.value == "93.7 % (92.0 to 100.0)"
+    assert said.note == (
+        "of the 427 executions of 2 templates that go through it; 17.3 % of all that a cache could answer"
+    )
+    assert "; hit ratio 93.7 %, TTL" in subject(report, "shop")
+    assert "93.7 % (92.0 to 100.0)" in mail_text(report, [])
+    assert "93.7 % (92.0 to 100.0)" in WellFormed(mail_html(report, [])).text
+
+
+def test_a_plan_that_nothing_asks_has_no_hits(cache_reports):
+    report = with_plan(cache_reports.paid, asked=0.0, hits=0.0)
+    assert of_those_that_ask(report.analysis, report.analysis.plan.at) == HitRatio(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [(0.2, "for fewer than one entry in"), (1.0, "for 1 entry in"), (9.0, "for 9 entries in")],
+)
+def test_memory_is_for_as_many_entries_as_there_are(cache_reports, entries, said):
+    report = with_plan(cache_reports.paid, peak_keys=entries)
+    (memory,) = (fact for fact in view_of(report, []).key if fact.name == "Memory")
+    assert memory.note.startswith(said)
 
 
 def test_a_subject_is_one_line_whatever_the_source_is_called(cache_reports):
@@ -154,6 +195,7 @@ def test_a_mail_can_be_made_of_it(cache_reports):
 def test_the_text_says_what_was_found(cache_reports):
     report = cache_reports.paid
     plan = report.analysis.plan
+    ratio = of_those_that_ask(report.analysis, plan.at)
 
     text = mail_text(report, [])
 
@@ -161,7 +203,7 @@ def test_the_text_says_what_was_found(cache_reports):
     assert "Certain: both ends of the hit ratio's interval say the same." in text
     for said in (
         figures.share(report.analysis.duplicate_percentage / 100),
-        figures.share_between(plan.at.hit_ratio, plan.at.hit_ratio_low, plan.at.hit_ratio_high),
+        figures.share_between(ratio.value, ratio.low, ratio.high),
         figures.size(plan.at.peak_bytes),
         f"{figures.duration(plan.at.latency_saved_ms)} a day",
         f"{figures.share(report.cost.load_reduction)} less",
@@ -244,9 +286,55 @@ def test_a_long_query_is_shortened_in_a_mail(cache_reports):
 def test_without_a_value_of_time_the_mail_says_which_keys_would_set_one(cache_reports):
     for shown in (mail_text(cache_reports.open, []), WellFormed(mail_html(cache_reports.open, [])).text):
         whole = " ".join(shown.split())
-        assert "Open: no value of saved time is set." in whole
         assert "set value_of_saved_millisecond or value_of_database_second under [cache]" in whole
-        assert "Breaks even not known" in whole
+        assert len(re.findall(r"value is set|not set|value of saved time", whole)) == 1
+        for of_money in ("Brings", "Breaks even", "Worth of", "Open:", "not known"):
+            assert of_money not in whole
+
+
+def test_an_answer_by_rule_of_thumb_says_so_beside_the_answer(cache_reports):
+    assert "YES, BY RULE OF THUMB. A cache would pay." in mail_text(cache_reports.open, [])
+    assert "Yes, by rule of thumb. A cache would pay." in WellFormed(mail_html(cache_reports.open, [])).text
+    cost = cache_reports.open.cost.model_copy(update={"worthwhile": False})
+    refused = mail_text(cache_reports.open.model_copy(update={"cost": cost}), [])
+    assert "NO, BY RULE OF THUMB. A cache would not pay." in refused
+
+
+def sampled(report, *, rate=1.0, dropped=0):
+    analysis = report.analysis
+    sample = analysis.sample.model_copy(update={"lowest_rate": rate, "dropped": dropped})
+    unsure = [each.model_copy(update={"has_own_share": False}) for each in analysis.most_worth]
+    more = {"sample": sample, "most_worth": unsure, "most_repeated": unsure}
+    return report.model_copy(update={"analysis": analysis.model_copy(update=more)})
+
+
+FEW = "Few of its keys were sampled"
+
+
+def test_what_was_not_sampled_has_no_note_of_it(cache_reports):
+    for shown in (mail_text, mail_html):
+        assert FEW not in shown(sampled(cache_reports.open), [])
+        assert FEW in shown(sampled(cache_reports.open, rate=0.5), [])
+
+
+@pytest.mark.parametrize(
+    ("kept", "short", "said"),
+    [
+        ({}, "no, certain for that day;", "Certain for that day: all of its queries were kept. Other days"),
+        ({"rate": 0.5}, "no, likely;", "Likely: it is estimated from what was kept of that day."),
+        ({"dropped": 1}, "no, likely;", "Likely: it is estimated from what was kept of that day."),
+    ],
+)
+def test_an_estimate_is_called_one_only_where_something_was_not_kept(cache_reports, kept, short, said):
+    report = sampled(cache_reports.useless, **kept)
+    assert short in subject(report, "")
+    assert said in mail_text(report, [])
+
+
+def test_no_line_begins_as_mail_transports_would_change_it(cache_reports):
+    for name in EVERY:
+        text = mail_text(getattr(cache_reports, name), cache_reports.days(30))
+        assert not re.search(r"^From ", text, re.MULTILINE)
 
 
 def test_what_never_breaks_even_says_so(cache_reports):
@@ -278,6 +366,45 @@ def test_a_day_with_nothing_to_cache_gives_the_reason_and_no_figures_of_a_cache(
 def test_no_figure_is_nan_or_a_zero_with_a_sign(cache_reports, name):
     for shown in (mail_text(getattr(cache_reports, name), []), mail_html(getattr(cache_reports, name), [])):
         assert not re.search(r"\bnan\b|\binf\b|(?<![\w.])-0(\.0+)?(?![\d.])", shown)
+
+
+def test_the_table_by_ttl_ends_where_figures_change_no_more(cache_reports):
+    first, *others = cache_reports.open.analysis.by_ttl
+    flat = [first, *(others[0].model_copy(update={"ttl_seconds": at}) for at in (300.0, 600.0, 3_600.0))]
+    analysis = cache_reports.open.analysis.model_copy(update={"by_ttl": flat})
+    report = cache_reports.open.model_copy(update={"analysis": analysis})
+    rows = view_of(report, []).by_ttl
+    assert [row.ttl for row in rows] == [figures.ttl(first.ttl_seconds), "5 min and longer"]
+    for shown in (mail_text(report, []), WellFormed(mail_html(report, [])).text):
+        assert "5 min and longer" in shown
+        assert "10 min and longer" not in shown
+
+
+def test_bars_of_a_mail_end_where_what_they_show_changes_no_more(cache_reports):
+    first = cache_reports.open.analysis.by_ttl[0]
+    longer = first.model_copy(update={"ttl_seconds": 86_400.0, "latency_saved_ms": 1e9})
+    analysis = cache_reports.open.analysis.model_copy(update={"by_ttl": (first, longer)})
+    view = view_of(cache_reports.open.model_copy(update={"analysis": analysis}), [])
+    assert [len(view.by_ttl), len(view.by_ttl_in_brief)] == [2, 1]
+
+
+def test_memory_is_no_matter_where_the_least_holds_everything(cache_reports):
+    analysis = cache_reports.open.analysis
+    surface = analysis.surface
+    same = surface.model_copy(update={"hit_ratio": tuple((row[0],) * len(row) for row in surface.hit_ratio)})
+    report = cache_reports.open.model_copy(update={"analysis": analysis.model_copy(update={"surface": same})})
+    assert view_of(report, []).surface is None
+    assert "TTL AND MEMORY" not in mail_text(report, [])
+    assert "TTL AND MEMORY" in mail_text(cache_reports.open, [])
+
+
+def test_a_day_without_queries_has_no_figures_in_the_trend(cache_reports):
+    quiet, busy = cache_reports.days(2)
+    quiet = quiet._replace(total_queries=0, hit_potential=0.0, currency="EUR")
+    found = view_of(cache_reports.open, [quiet, busy, busy._replace(currency="CHF")]).trend
+    assert [*astuple(found[0])][1:] == ["0", *["-"] * 7]
+    assert [row.cost for row in found[1:]] == ["8.66 USD", "8.66 CHF"]
+    assert re.search(r"^2026-03-27 +0( +-){6}$", mail_text(cache_reports.open, [quiet, busy]), re.MULTILINE)
 
 
 def test_a_trend_needs_two_days_and_shows_a_week(cache_reports):

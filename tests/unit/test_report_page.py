@@ -114,17 +114,11 @@ def test_tables_and_charts_can_be_read_aloud(cache_reports, name):
         assert root.find("desc").text
 
 
-def test_the_recommended_ttl_is_marked(cache_reports):
-    drawn = charts.by_ttl(cache_reports.paid)
-    plan = cache_reports.paid.analysis.plan
-    assert figures.ttl(plan.at.ttl_seconds) in drawn.mark.label
-    at = next(
-        place
-        for place, at in enumerate(cache_reports.paid.analysis.by_ttl)
-        if at.ttl_seconds == plan.at.ttl_seconds
-    )
-    assert drawn.mark.point.x == drawn.lines[0].points[at].x
-    assert page(cache_reports.paid, []).count('<tr class="recommended">') == 1
+def test_what_everything_in_the_cache_would_bring_is_not_called_the_recommended_cache(cache_reports):
+    shown = Document(page(cache_reports.paid, [])).text
+    said = "if every query that a cache could answer went through it"
+    assert shown.lower().count(said) == 2
+    assert "recommended" not in shown
 
 
 def test_bars_are_as_long_as_what_they_stand_for(cache_reports):
@@ -181,5 +175,15 @@ def test_a_trend_needs_two_days(cache_reports):
     assert charts.over_days(cache_reports.days(1)) is None
     drawn = charts.over_days(cache_reports.days(2))
     assert [len(line.points) for line in drawn.lines] == [2, 2]
+    assert [len(line.paths) for line in drawn.lines] == [1, 1]
     assert "The last days" in page(cache_reports.none, cache_reports.days(2))
     assert "The last days" not in Document(page(cache_reports.none, cache_reports.days(1))).text
+
+
+def test_a_day_without_queries_is_a_gap_in_the_line(cache_reports):
+    days = cache_reports.days(5)
+    days[2] = days[2]._replace(total_queries=0, duplicate_percentage=0.0, hit_potential=0.0)
+    drawn = charts.over_days(days)
+    assert [[path.count(",") for path in line.paths] for line in drawn.lines] == [[2, 2], [2, 2]]
+    assert page(cache_reports.paid, days).count("<polyline") == 1 + 2 * 2
+    assert charts.over_days([day._replace(total_queries=0) for day in days]) is None

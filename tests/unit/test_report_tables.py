@@ -8,6 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
+from otel_ratelimit.rendering import figures
 from otel_ratelimit.rendering.report_tables import PIPE_WIDTH, print_report
 from otel_ratelimit.rendering.view import view_of
 
@@ -52,13 +53,31 @@ def test_figures_stand_in_one_line_where_there_is_room(cache_reports):
         assert re.search(rf"^ *{each.rank} +{each.ttl} .*{re.escape(each.hit_ratio)}", text, re.MULTILINE)
 
 
-def test_a_pipe_gets_lines_without_colours(cache_reports, capsys):
+def test_a_pipe_gets_lines_without_colours(cache_reports, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     print_report(cache_reports.open, cache_reports.days(3))
     text = capsys.readouterr().out
     assert "\x1b" not in text
     assert max(len(line) for line in text.splitlines()) <= PIPE_WIDTH
-    assert "Yes. A cache would pay, by rule of thumb." in text
+    assert "Yes, by rule of thumb. A cache would pay." in text
     assert "2026-03-27" in text
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("width", [30, 80, 100])
+def test_no_line_ends_in_space_nor_between_a_figure_and_its_unit(cache_reports, name, width):
+    text = printed(getattr(cache_reports, name), cache_reports.days(3), width)
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+    assert figures.KEPT not in text
+    assert not re.search(r"\d\n *(%|ms|s|min|h|kB|MB|GB|USD)\b", text)
+
+
+def test_a_pipe_is_as_wide_as_columns_say(cache_reports, capsys, monkeypatch):
+    for columns, width in (("50", 50), ("", PIPE_WIDTH), ("0", PIPE_WIDTH), ("wide", PIPE_WIDTH)):
+        monkeypatch.setenv("COLUMNS", columns)
+        print_report(cache_reports.open, cache_reports.days(3))
+        widest = max(len(line) for line in capsys.readouterr().out.splitlines())
+        assert width - 10 < widest <= width
 
 
 def test_markup_and_escapes_in_a_query_are_inert(cache_reports):
@@ -72,7 +91,7 @@ def test_markup_and_escapes_in_a_query_are_inert(cache_reports):
 
 
 def test_colours_are_for_terminals(cache_reports):
-    assert "\x1b[1;32mYes." in printed(
+    assert "\x1b[1;32mYes, by rule of thumb." in printed(
         cache_reports.open, [], force_terminal=True, color_system="standard", legacy_windows=False
     )
 

@@ -24,6 +24,7 @@ LEAST_LOAD_REDUCTION: Final = 0.1
 LEAST_LOAD: Final = 0.01
 """Share of the day for which the database is busy with queries; the rule of thumb."""
 _DAY_MS: Final = 86_400_000.0
+_CENT: Final = 0.01
 _GB: Final = 1e9
 _MILLION: Final = 1e6
 
@@ -186,7 +187,9 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
         )
         certainty: Certainty = "certain" if ends[0] == ends[1] == worthwhile else "likely"
         relation = "more" if worthwhile else "not more"
-        reason = f"it brings {gained:,.2f} {currency} a month, {relation} than the {cost:,.2f} that it costs"
+        reason = (
+            f"it brings {_amount(gained)} {currency} a month, {relation} than the {cost:,.2f} that it costs"
+        )
     else:
         load = needs.database_ms / _DAY_MS
         worthwhile = needs.latency_saved_ms > 0.0 and reduction >= LEAST_LOAD_REDUCTION and load >= LEAST_LOAD
@@ -204,6 +207,10 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
         certainty=certainty,
         reason=reason,
     )
+
+
+def _amount(money: float) -> str:
+    return "less than 0.01" if 0.0 < money < _CENT else f"{money + 0.0:,.2f}"
 
 
 def _rule_of_thumb(needs: Needs, reduction: float, load: float, cost: str) -> str:
