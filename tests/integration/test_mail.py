@@ -37,7 +37,7 @@ def report(*to):
         sender=USER,
         to=to or ("team@example.com",),
         subject="Rate limits on Monday: 3 % refused, Größe unverändert",
-        text="Grüße\n.\nA line of a dot is no end.\n" + "x" * 2000,
+        text="Grüße\n.\nA line of a dot is no end.\nFrom here on\n" + "x" * 2000,
         html="<p>Grüße — ✓</p>",
         report_date=date(2026, 11, 23),
         source="shop",
