@@ -187,7 +187,7 @@ class ReportJob:
             done.failed.append((day, error))
             return
         done.made.append(report)
-        self._tell(f"{day}: {report.analysis.all_executions:,} queries; {report.reason}")
+        self._tell(f"{day}: kept, of {report.analysis.all_executions:,} queries")
 
     def _knows_less(self, report: DailyCacheReport) -> bool:
         """Whether there is an earlier report of the same hours that rests on more of the queries."""

@@ -183,8 +183,11 @@ def _label(query: str) -> str:
 
 
 def _cost_comparison(report: DailyCacheReport) -> BarsAnswer:
-    bars = [*report.cost.by_price, (BENEFIT, report.cost.monthly_benefit)]
-    return _bars(f"{report.supposed.currency} a month", bars)
+    supposed = report.supposed
+    bars = list(report.cost.by_price)
+    if supposed.value_of_saved_ms or supposed.value_of_database_second:
+        bars.append((BENEFIT, report.cost.monthly_benefit))
+    return _bars(f"{supposed.currency} a month", bars)
 
 
 def _bars(unit: str, bars: Sequence[tuple[str, float]]) -> BarsAnswer:
