@@ -83,9 +83,10 @@ class PostgresDay:
         with connection.cursor() as cursor, second.cursor() as other:
             cursor.execute(self._sql["begin"], limits)
             cursor.execute(self._sql["snapshot"])
+            [(snapshot,)] = cursor.fetchall()
             other.execute(
                 f"{self._sql['begin']}; SET TRANSACTION SNAPSHOT %(snapshot)s",
-                {**limits, "snapshot": cursor.fetchone()[0]},
+                {**limits, "snapshot": snapshot},
             )
             for each in (cursor, other):
                 each.execute(self._sql["no_transaction_timeout"])
