@@ -12,7 +12,9 @@ import pytest
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.cold import missed
+from otel_ratelimit.analysis.cache.columns import Template, Writes
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
+from otel_ratelimit.analysis.cache.writes import WrittenTables
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.query_records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
 
@@ -113,6 +115,20 @@ def test_a_day_reckoned_by_hand():
     job = next(each for each in found.most_repeated if each.template_hash == "11")
     assert (job.executions, job.unique, job.duplicates, job.writes) == (9, 2, 7, 0)
     assert job.mean_duration_ms == pytest.approx(10.0)
+
+
+def test_writes_are_somewhere_in_their_minutes_however_many_they_are():
+    minutes = 1_440
+    many = Writes(int(MIDNIGHT) + 60 * np.arange(minutes), np.full(minutes, 1_000_000))
+    jobs = Template(11, "shop", JOB.text, "select", ("jobs",), 0.0)
+
+    written = WrittenTables([jobs], {("shop", "jobs"): many}, int(MIDNIGHT), 60 * minutes)
+
+    assert written.total().tolist() == [1_000_000 * minutes]
+    second = np.arange(60 * minutes)
+    before, within = written.in_second(np.zeros(len(second), dtype=np.int64), second)
+    assert (before[::60] == 1_000_000 * np.arange(minutes)).all()
+    assert within == pytest.approx(1_000_000 / 60, rel=0.1)
 
 
 def test_writes_make_hits_stale_or_drop_what_was_cached():
