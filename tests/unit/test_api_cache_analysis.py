@@ -224,7 +224,8 @@ def test_the_trend_has_a_row_for_each_day(cache_report):
 
 
 def test_charts_hold_the_same_figures(cache_report):
-    reports = Reports(cache_report(YESTERDAY - timedelta(days=1)), cache_report(YESTERDAY, currency="EUR"))
+    euros = cache_report(YESTERDAY, currency="EUR", value_of_saved_ms=0.001)
+    reports = Reports(cache_report(YESTERDAY - timedelta(days=1)), euros)
 
     body = ask(reports).json
 
@@ -405,7 +406,7 @@ def test_money_may_be_huge(cache_report):
 
     body = ask(Reports(cache_report(YESTERDAY, prices=(golden,)))).json
 
-    assert body["charts"]["cost_comparison"]["values"] == [1e300, 0.0]
+    assert body["charts"]["cost_comparison"]["values"] == [1e300]
 
 
 WITHOUT_NUMPY = """

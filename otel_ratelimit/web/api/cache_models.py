@@ -295,7 +295,9 @@ class ChartsAnswer(Answer):
     top_queries: BarsAnswer = Field(
         description="Latency saved by each of `latest.most_worth`; labels are the queries, shortened."
     )
-    cost_comparison: BarsAnswer = Field(description="Monthly cost with each price, and last the benefit, if saved time has a value.")
+    cost_comparison: BarsAnswer = Field(
+        description="Monthly cost with each price; the benefit last, if time has a value."
+    )
 
 
 class CacheAnalysisAnswer(Answer):
