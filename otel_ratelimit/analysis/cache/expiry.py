@@ -47,7 +47,7 @@ def uncollected(engine: Engine, live: Floats, expiring: Floats) -> Floats:
         expiring: entries whose time runs out in each second.
     """
     passed = _keys_passed(engine).tolist()
-    if float((live + expiring).max(initial=0.0)) <= passed[0]:
+    if not expiring.any() or float((live + expiring).max(initial=0.0)) <= passed[0]:
         # The sweep comes round every second, and so to each half a second late on average.
         return expiring / 2.0
     most = len(passed) - 1
