@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -154,7 +154,8 @@ def _stored(
             if stored is None:
                 return None, []
             last = stored.report.analysis_date
-            return stored, reports.trend(last - timedelta(days=days - 1), last)
+            first = max(last.toordinal() - days + 1, 1)
+            return stored, reports.trend(date.fromordinal(first), last)
         finally:
             database.close()
 

@@ -52,7 +52,8 @@ class Outcome:
     """Days whose earlier report stays, since part of their queries has been deleted."""
     unknown: tuple[str, ...] = ()
     """Why there is no report: no query of the day is known."""
-    failed: tuple[tuple[date, DatabaseError], ...] = ()
+    failed: tuple[tuple[date, Exception], ...] = ()
+    """Mostly `DatabaseError`."""
     sent: Sent | None = None
     """What became of the e-mail; None where none was to be sent, or none was taken."""
     mail_error: MailError | None = None
@@ -70,7 +71,7 @@ class _Done:
     made: list[DailyCacheReport] = field(default_factory=list)
     kept: list[date] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    failed: list[tuple[date, DatabaseError]] = field(default_factory=list)
+    failed: list[tuple[date, Exception]] = field(default_factory=list)
 
 
 _Days: TypeAlias = Callable[[_Done], tuple[date, ...]]
@@ -184,6 +185,11 @@ class ReportJob:
         except DatabaseError as error:
             # The other days are no worse for it.
             _log.error("no report on %s: %s", day, error)
+            done.failed.append((day, error))
+            return
+        except Exception as error:  # noqa: BLE001 - logged with its trace, and in the outcome
+            # Rows that nobody thought of; neither are they.
+            _log.exception("no report on %s", day)
             done.failed.append((day, error))
             return
         done.made.append(report)

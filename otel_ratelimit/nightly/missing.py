@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
+from typing import Final
 
 from otel_ratelimit.analysis.days import days_between, last_full_day
+
+LONGEST_AGO: Final = timedelta(days=400)
+"""A single query of a clock that stood still would make thousands of days without any."""
 
 
 def missed_days(
@@ -24,5 +28,6 @@ def missed_days(
     """
     if first_query is None:
         return ()
-    first, last = first_query.astimezone(zone).date(), last_full_day(now, zone)
+    last = last_full_day(now, zone)
+    first = max(first_query.astimezone(zone).date(), last - LONGEST_AGO)
     return tuple(day for day in reversed(days_between(first, last)) if day not in reported)

@@ -330,6 +330,20 @@ def test_one_day_that_fails_does_not_keep_the_others_from_their_reports(database
     assert sorted(kept(database)) == [date(2026, 3, 27), LAST]
 
 
+def test_rows_that_nobody_thought_of_cost_their_day_only(database, job, caplog):
+    record(database, *(datetime(2026, 3, day, 12, tzinfo=UTC) for day in (28, 29)))
+    query(
+        database,
+        "UPDATE otel_ratelimit.query_logs SET buckets = '{{1}}', tier = 'hot' WHERE ts < '2026-03-29'",
+    )
+
+    outcome = job(database).catch_up()
+
+    assert [day for day, _ in outcome.failed] == [date(2026, 3, 28)]
+    assert list(kept(database)) == [LAST]
+    assert "no report on 2026-03-28" in caplog.text
+
+
 def test_a_database_that_is_not_there_or_has_no_tables_is_said(empty_database, job):
     with pytest.raises(SchemaMissingError, match="db upgrade"):
         job(empty_database).catch_up()

@@ -83,6 +83,11 @@ def test_before_the_first_query_no_day_is_missed():
     assert missed_days(NOW, UTC, NOW - timedelta(minutes=16), ()) == (date(2026, 1, 4),)
 
 
+def test_a_clock_that_stood_still_does_not_make_fifty_years_of_reports():
+    found = missed_days(NOW, UTC, datetime(1970, 1, 1, tzinfo=UTC), ())
+    assert (len(found), found[0]) == (401, date(2026, 1, 4))
+
+
 def test_the_first_query_counts_on_its_day_in_the_zone():
     # 23:30 in London is the next day in Berlin.
     first = datetime(2026, 1, 2, 23, 30, tzinfo=UTC)

@@ -41,6 +41,8 @@ from otel_ratelimit.analysis.cache.writes import WrittenTables
 _FIRST_ROOM: Final = 1_024
 _SECOND_BITS: Final = 17
 """Enough for the longest day."""
+_OTHER_LUCK: Final = 1 << _SECOND_BITS
+"""Added to a second, for what has nothing to do with when in it the key came."""
 _HALF: Final = 0.5
 _HOT: Final = 0
 """The cache that sees hot executions."""
@@ -292,7 +294,7 @@ class _Caches:
         key = cells.key >> 1
         template = known.template[key]
         before, within = written.in_second(template, cells.second)
-        luck = _uniform(known.key[key], template + cells.second)
+        luck = _uniform(known.key[key], cells.second + _OTHER_LUCK)
         return WritesMet(course, before, within, self._counted.writes_seen[course.entry], luck)
 
     def _meet_writes(self, place: int, ttl: int, entry: Ints, miss: Ints, writes: WritesMet) -> None:
