@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from otel_ratelimit.rendering import figures
-from otel_ratelimit.rendering.view import Fact
+from otel_ratelimit.rendering.facts import Fact
 
 WIDTH: Final = 78
 _GAP: Final = "  "

@@ -14,7 +14,8 @@ from rich.text import Text
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
 from otel_ratelimit.rendering import figures
-from otel_ratelimit.rendering.view import Fact, View, view_of
+from otel_ratelimit.rendering.facts import Fact
+from otel_ratelimit.rendering.view import View, view_of
 
 PIPE_WIDTH: Final = 100
 """Of a pipe, unless COLUMNS says another; wide enough for every table, and for the screen that shows it."""

@@ -1,0 +1,178 @@
+"""Single figures of a report, each with its name and what it means; as strings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis
+from otel_ratelimit.rendering import figures, words
+from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A figure with its name."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def key_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
+    """What one looks at first."""
+    return (*_repeats(report.analysis), *_planned(report), *_money(report))
+
+
+def _repeats(analysis: CacheAnalysis) -> tuple[Fact, ...]:
+    if not analysis.all_executions:
+        return (Fact("Queries", "0", "none was seen on that day"),)
+    could = f"{figures.share(analysis.executions / analysis.all_executions)} of all"
+    asked = Fact(
+        "Queries",
+        figures.count(analysis.all_executions),
+        f"a cache could have answered {figures.count(analysis.executions)}, {could}",
+    )
+    if not analysis.executions:
+        return (asked,)
+    repeats = Fact(
+        "Repeated",
+        figures.share(analysis.duplicate_percentage / 100.0),
+        f"{figures.count(analysis.duplicates)} of {figures.count(analysis.executions)} that a cache could"
+        " have answered had been asked before on that day",
+    )
+    return (repeats, asked)
+
+
+def _planned(report: DailyCacheReport) -> tuple[Fact, ...]:
+    analysis = report.analysis
+    if analysis.plan is None:
+        return ()
+    plan, at = analysis.plan, analysis.plan.at
+    ratio = of_those_that_ask(analysis, at)
+    templates = _counted(analysis.planned_templates, "template", "templates")
+    return (
+        Fact(
+            "Hit ratio to expect",
+            figures.share_between(ratio.value, ratio.low, ratio.high),
+            f"of the {_counted(at.asked, 'execution', 'executions')} of {templates} that go through it;"
+            f" {figures.share(at.hit_ratio)} of all that a cache could answer",
+        ),
+        Fact("TTL", figures.ttl(at.ttl_seconds), _freshness(plan.invalidate, at)),
+        Fact(
+            "Memory",
+            figures.size(at.peak_bytes),
+            f"for {_entries(at.peak_keys)} in {analysis.engine.capitalize()} at the fullest time of the day",
+        ),
+        _time_saved(at),
+        Fact(
+            "Database load",
+            f"{figures.share(report.cost.load_reduction)} less",
+            f"{figures.duration(at.database_saved_ms)} of {figures.duration(analysis.database_ms)} that the"
+            " queries of that day took",
+        ),
+    )
+
+
+def _counted(number: float, one: str, more: str) -> str:
+    return f"{figures.count(number)} {one if round(number) == 1 else more}"
+
+
+def _entries(number: float) -> str:
+    return "fewer than one entry" if round(number) < 1 else _counted(number, "entry", "entries")
+
+
+def _freshness(invalidate: bool, at: AtTtl) -> str:
+    stale = "no answer would be older than a write"
+    if at.stale_by_table > 0.0:
+        stale = f"of the answers {figures.share(at.stale_by_table)} at most would be older than a write"
+    if invalidate:
+        return f"for some queries writes must drop what is cached, see below; {stale}"
+    return f"writes need not drop anything: {stale}"
+
+
+def _time_saved(at: AtTtl) -> Fact:
+    if at.latency_saved_ms < 0.0:
+        return Fact(
+            "Time saved",
+            "none",
+            f"asking the cache takes {figures.duration(-at.latency_saved_ms)} a day longer than its answers"
+            " save",
+        )
+    each = figures.duration(at.latency_saved_ms / at.asked) if at.asked else figures.UNKNOWN
+    return Fact(
+        "Time saved",
+        f"{figures.duration(at.latency_saved_ms)} a day",
+        f"{each} less for each of {figures.count(at.asked)} executions, on average",
+    )
+
+
+def _money(report: DailyCacheReport) -> tuple[Fact, ...]:
+    if report.analysis.plan is None:
+        return ()
+    cost, currency, at = report.cost, currency_of(report), report.analysis.plan.at
+    as_of = f", as of {figures.day_of_year(cost.price.as_of)}" if cost.price.as_of is not None else ""
+    costs = Fact(
+        "Costs",
+        f"{figures.money(cost.monthly_cost, currency)} a month",
+        f"{figures.printable(cost.price.name)}, the cheapest{as_of}",
+    )
+    if not words.has_value(report):
+        return (costs,)
+    return (
+        costs,
+        Fact("Brings", f"{figures.money(cost.monthly_benefit, currency)} a month"),
+        Fact(
+            "Breaks even",
+            words.break_even(report),
+            words.why_never_even(report) or f"there were {figures.count(at.asked)} like these on that day",
+        ),
+    )
+
+
+def currency_of(report: DailyCacheReport) -> str:
+    """Safe to show."""
+    return figures.printable(report.supposed.currency)
+
+
+def supposed_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
+    """What the answer rests on beside the queries."""
+    supposed = report.supposed
+    return (
+        Fact("Engine", report.analysis.engine.capitalize()),
+        Fact("To ask the cache", figures.duration(supposed.lookup_ms)),
+        Fact("To store a result", figures.duration(supposed.store_ms)),
+        Fact("Answers older than a write", f"{figures.share(supposed.stale_budget)} at most"),
+        Fact("Memory that stays free", figures.share(supposed.reserve)),
+        *_worths(report),
+        Fact("Every day", "is like this one"),
+    )
+
+
+def _worths(report: DailyCacheReport) -> tuple[Fact, ...]:
+    if not words.has_value(report):
+        return ()
+    supposed, currency = report.supposed, currency_of(report)
+    return (
+        Fact("Worth of a millisecond saved", _worth(supposed.value_of_saved_ms, currency)),
+        Fact("Worth of a second of the database", _worth(supposed.value_of_database_second, currency)),
+    )
+
+
+def _worth(value: float, currency: str) -> str:
+    return figures.unit_money(value, currency) if value else "not set"
+
+
+def rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
+    """What of the queries was seen."""
+    sample = analysis.sample
+    dropped = Fact("Executions that found no room in it", figures.count(sample.dropped))
+    return (
+        Fact("Begins", figures.moment(analysis.period_start)),
+        Fact("Ends", figures.moment(analysis.period_end)),
+        Fact("Executions counted", figures.count(analysis.all_executions)),
+        Fact("Rows of the log", figures.count(sample.rows)),
+        dropped,
+        Fact("Keys that were hot, all kept", figures.count(sample.hot_keys)),
+        Fact("Other keys kept, at the least", figures.one_in(sample.lowest_rate)),
+    )
