@@ -8,8 +8,14 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import closing
+from uuid import uuid4
 
 import pytest
+
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
+from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
 
 
 def needed(program):
@@ -103,3 +109,41 @@ def memcached():
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def record():
+    """`record(database, *moments, keys=1)`: a query at each moment, written as the query log does."""
+    job = QueryTemplate(
+        11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
+    )
+
+    def write(url, *moments, keys=1):
+        """An execution at each moment, its key one of so many."""
+        rows = [
+            QueryRow(
+                ts=at.timestamp(),
+                template=job,
+                key=bytes([place % keys] * 16),
+                n=1,
+                sample_rate=1.0,
+                tier="cold",
+                duration_us=20_000,
+                rows=1,
+                result_bytes=400,
+                endpoint="/a",
+                trace_id=None,
+                database="shop",
+                in_txn=False,
+                status="ok",
+                buckets=None,
+            )
+            for place, at in enumerate(moments)
+        ]
+        totals = [TemplateTotal(int(at.timestamp()) // 60 * 60, job, "shop", 1, 0, 0) for at in moments]
+        with closing(Database(url)) as database:
+            PostgresQueryWriter(database, time.time).write(
+                QueryBatch(uuid4(), "one", tuple(rows), tuple(totals), (), ())
+            )
+
+    return write

@@ -26,48 +26,13 @@ from otel_ratelimit.mail import SmtpServer
 from otel_ratelimit.nightly.job import ReportJob
 from otel_ratelimit.nightly.mailing import mailing_of
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import LOCK
-from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
 from otel_ratelimit.telemetry.reports import ReportTelemetry
 
-JOB = QueryTemplate(
-    11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
-)
 NOW = datetime(2026, 3, 30, 0, 20, tzinfo=UTC)
 LAST = date(2026, 3, 29)
 BERLIN = ZoneInfo("Europe/Berlin")
 REPORT = "version = 1\n[report]\n"
-
-
-def record(url, *moments, keys=1):
-    """An execution at each moment, its key one of so many."""
-    rows = [
-        QueryRow(
-            ts=at.timestamp(),
-            template=JOB,
-            key=bytes([place % keys] * 16),
-            n=1,
-            sample_rate=1.0,
-            tier="cold",
-            duration_us=20_000,
-            rows=1,
-            result_bytes=400,
-            endpoint="/a",
-            trace_id=None,
-            database="shop",
-            in_txn=False,
-            status="ok",
-            buckets=None,
-        )
-        for place, at in enumerate(moments)
-    ]
-    totals = [TemplateTotal(int(at.timestamp()) // 60 * 60, JOB, "shop", 1, 0, 0) for at in moments]
-    with closing(Database(url)) as database:
-        PostgresQueryWriter(database, NOW.timestamp).write(
-            QueryBatch(uuid4(), "one", tuple(rows), tuple(totals), (), ())
-        )
 
 
 def query(url, statement):
@@ -127,7 +92,7 @@ def hourly(start, hours, step=timedelta(minutes=20)):
     return [start + place * step for place in range(int(timedelta(hours=hours) / step))]
 
 
-def test_the_last_full_day_is_reported_on(each_database, job):
+def test_the_last_full_day_is_reported_on(each_database, job, record):
     record(each_database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
 
     [made] = job(each_database).run().made
@@ -143,7 +108,7 @@ def test_the_last_full_day_is_reported_on(each_database, job):
     assert (zone, currency, reason, ttl) == ("UTC", "USD", made.reason, made.recommended_ttl_seconds)
 
 
-def test_running_twice_gives_one_row_and_the_later_figures(database, job):
+def test_running_twice_gives_one_row_and_the_later_figures(database, job, record):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 12))
     job(database).run()
     record(database, *hourly(datetime(2026, 3, 29, 12, tzinfo=UTC), 12))
@@ -156,7 +121,7 @@ def test_running_twice_gives_one_row_and_the_later_figures(database, job):
 @pytest.mark.parametrize(
     ("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 7, 1), 24)]
 )
-def test_a_day_has_the_hours_of_its_zone_and_no_other(database, job, day, hours):
+def test_a_day_has_the_hours_of_its_zone_and_no_other(database, job, day, hours, record):
     period = local_day(day, BERLIN)
     assert period.end - period.start == timedelta(hours=hours)
     outside = [period.start - timedelta(seconds=1), period.end]
@@ -171,7 +136,7 @@ def test_a_day_has_the_hours_of_its_zone_and_no_other(database, job, day, hours)
     assert kept(database) == {day: hours}
 
 
-def test_before_its_midnight_a_day_is_not_over(database, job):
+def test_before_its_midnight_a_day_is_not_over(database, job, record):
     record(database, datetime(2026, 3, 27, 12, tzinfo=UTC))
     berlin = REPORT + 'time_zone = "Europe/Berlin"'
     before = job(database, berlin, now=datetime(2026, 3, 29, 21, 59, 59, tzinfo=UTC))
@@ -182,7 +147,7 @@ def test_before_its_midnight_a_day_is_not_over(database, job):
         before.run(date(2026, 3, 29))
 
 
-def test_missed_days_are_filled_once_the_last_one_first(database, job):
+def test_missed_days_are_filled_once_the_last_one_first(database, job, record):
     record(database, datetime(2026, 3, 26, 15, tzinfo=UTC), datetime(2026, 3, 28, 15, tzinfo=UTC))
     job(database).run(date(2026, 3, 28))
 
@@ -194,14 +159,14 @@ def test_missed_days_are_filled_once_the_last_one_first(database, job):
     assert kept(database) == {date(2026, 3, day): n for day, n in ((26, 1), (27, 0), (28, 1), (29, 0))}
 
 
-def test_a_day_without_queries_has_a_report_that_says_so(database, job):
+def test_a_day_without_queries_has_a_report_that_says_so(database, job, record):
     record(database, datetime(2026, 3, 28, 12, tzinfo=UTC))
     made, _ = job(database).catch_up().made
     assert (made.worthwhile, made.reason) == (False, "there was no query on that day")
     assert made.cost.monthly_cost == 0.0
 
 
-def test_of_several_at_once_one_works(database, job):
+def test_of_several_at_once_one_works(database, job, record):
     start = datetime(2026, 3, 20, tzinfo=UTC)
     record(database, *(start + timedelta(hours=place) for place in range(240)))
     jobs = [job(database) for _ in range(4)]
@@ -224,7 +189,7 @@ def test_of_several_at_once_one_works(database, job):
     assert kept(database) == {date(2026, 3, day): 24 for day in range(20, 30)}
 
 
-def test_while_another_is_at_it_nothing_is_done_and_afterwards_all(database, job):
+def test_while_another_is_at_it_nothing_is_done_and_afterwards_all(database, job, record):
     record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
     with closing(extensions.connection(database)) as other:
         with other.cursor() as cursor:
@@ -244,7 +209,7 @@ WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE lo
 """
 
 
-def test_what_was_done_is_done_though_the_connection_with_the_lock_broke(database, job, seen):
+def test_what_was_done_is_done_though_the_connection_with_the_lock_broke(database, job, seen, record):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
     broken = []
 
@@ -261,7 +226,7 @@ def test_what_was_done_is_done_though_the_connection_with_the_lock_broke(databas
     assert seen.gauges()["otel_ratelimit.report.last_success"] == [NOW.timestamp()]
 
 
-def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job):
+def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job, record):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
     job(database).run()
     query(database, "DELETE FROM otel_ratelimit.query_logs WHERE ts < '2026-03-29T12:00Z'")
@@ -275,7 +240,7 @@ def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job):
     assert told[-1] == "2026-03-29: part of its queries has been deleted since; its report stays"
 
 
-def test_of_a_day_of_which_nothing_is_known_there_is_no_report(database, job):
+def test_of_a_day_of_which_nothing_is_known_there_is_no_report(database, job, record):
     nothing = job(database).run()
     assert (nothing.made, nothing.unknown) == ((), ("no query of 2026-03-29 is known",))
     assert not nothing.is_well
@@ -291,7 +256,7 @@ def test_of_a_day_of_which_nothing_is_known_there_is_no_report(database, job):
     assert kept(database) == {date(2026, 3, 28): 72}
 
 
-def test_on_the_first_day_nothing_is_due_and_today_can_be_looked_at(database, job, seen):
+def test_on_the_first_day_nothing_is_due_and_today_can_be_looked_at(database, job, seen, record):
     record(database, NOW - timedelta(minutes=10), NOW - timedelta(minutes=5), NOW + timedelta(hours=1))
     assert job(database).catch_up().made == ()
     assert seen.gauges() == {"otel_ratelimit.report.last_success": [NOW.timestamp()]}
@@ -302,7 +267,7 @@ def test_on_the_first_day_nothing_is_due_and_today_can_be_looked_at(database, jo
     assert kept(database) == {}
 
 
-def test_a_report_that_found_nothing_is_made_anew_when_something_has_arrived(database, job):
+def test_a_report_that_found_nothing_is_made_anew_when_something_has_arrived(database, job, record):
     record(database, datetime(2026, 3, 27, 12, tzinfo=UTC))
     job(database).catch_up()
     record(database, datetime(2026, 3, 28, 23, 59, tzinfo=UTC))
@@ -313,7 +278,7 @@ def test_a_report_that_found_nothing_is_made_anew_when_something_has_arrived(dat
     assert kept(database)[date(2026, 3, 28)] == 1
 
 
-def test_one_day_that_fails_does_not_keep_the_others_from_their_reports(database, job):
+def test_one_day_that_fails_does_not_keep_the_others_from_their_reports(database, job, record):
     record(database, *(datetime(2026, 3, day, 12, tzinfo=UTC) for day in (27, 28, 29)))
     query(
         database,
@@ -330,7 +295,7 @@ def test_one_day_that_fails_does_not_keep_the_others_from_their_reports(database
     assert sorted(kept(database)) == [date(2026, 3, 27), LAST]
 
 
-def test_rows_that_nobody_thought_of_cost_their_day_only(database, job, caplog):
+def test_rows_that_nobody_thought_of_cost_their_day_only(database, job, caplog, record):
     record(database, *(datetime(2026, 3, day, 12, tzinfo=UTC) for day in (28, 29)))
     query(
         database,
@@ -351,7 +316,7 @@ def test_a_database_that_is_not_there_or_has_no_tables_is_said(empty_database, j
         job("postgresql://127.0.0.1:1/x").catch_up()
 
 
-def test_the_rights_that_the_how_to_grants_are_enough(database, job):
+def test_the_rights_that_the_how_to_grants_are_enough(database, job, record):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "nightly-report.md").read_text()
     [grants] = re.findall(r"```sql\n(.*?)```", page, flags=re.DOTALL)
@@ -365,7 +330,7 @@ def test_the_rights_that_the_how_to_grants_are_enough(database, job):
         query(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_a_run_is_a_trace_and_sets_the_gauges(database, job, seen):
+def test_a_run_is_a_trace_and_sets_the_gauges(database, job, seen, record):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24, timedelta(seconds=30)))
     assert seen.gauges() == {}
 
@@ -382,7 +347,7 @@ def test_a_run_is_a_trace_and_sets_the_gauges(database, job, seen):
     }
 
 
-def test_a_run_that_failed_is_no_success(database, job, seen):
+def test_a_run_that_failed_is_no_success(database, job, seen, record):
     record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
     query(database, "ALTER TABLE otel_ratelimit.cache_analysis_daily ADD CONSTRAINT broken CHECK (false)")
     job(database).run()
@@ -423,7 +388,7 @@ def smtp(mailbox):
 TO = REPORT + 'to = ["team@example.com"]'
 
 
-def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp):
+def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp, record):
     record(database, *hourly(datetime(2026, 3, 28, tzinfo=UTC), 48))
 
     first = job(database, TO, smtp=smtp).catch_up()
@@ -443,7 +408,9 @@ def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp):
     assert len(mailbox.messages) == 2
 
 
-def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(database, job, mailbox, smtp, seen):
+def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(
+    database, job, mailbox, smtp, seen, record
+):
     record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
     mailbox.answer = "554 no"
     failed = job(database, TO, smtp=smtp).catch_up()

@@ -11,21 +11,14 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 from psycopg2 import extensions
 
 from otel_ratelimit.cli import main
-from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
 
 VARIABLE = "OTEL_RATELIMIT_DATABASE_URL"
-JOB = QueryTemplate(
-    11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
-)
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 """A run over midnight would have other days; the ones before it stay in the past all the same."""
 COMMAND = (sys.executable, "-c", "from otel_ratelimit.cli import main; main()")
@@ -45,34 +38,15 @@ def run(tmp_path, monkeypatch):
     return invoke
 
 
-def record(url, days_ago, executions=600):
-    start = TODAY - timedelta(days=days_ago)
-    moments = [start + place * timedelta(seconds=30) for place in range(executions)]
-    rows = [
-        QueryRow(
-            ts=at.timestamp(),
-            template=JOB,
-            key=bytes([place % 3] * 16),
-            n=1,
-            sample_rate=1.0,
-            tier="cold",
-            duration_us=20_000,
-            rows=1,
-            result_bytes=400,
-            endpoint="/a",
-            trace_id=None,
-            database="shop",
-            in_txn=False,
-            status="ok",
-            buckets=None,
-        )
-        for place, at in enumerate(moments)
-    ]
-    totals = [TemplateTotal(int(at.timestamp()) // 60 * 60, JOB, "shop", 1, 0, 0) for at in moments]
-    with closing(Database(url)) as database:
-        PostgresQueryWriter(database, TODAY.timestamp).write(
-            QueryBatch(uuid4(), "one", tuple(rows), tuple(totals), (), ())
-        )
+@pytest.fixture
+def recorded(record):
+    """`recorded(database, days_ago, executions=600)`: queries of that day, half a minute apart, of three keys."""
+
+    def write(url, days_ago, executions=600):
+        start = TODAY - timedelta(days=days_ago)
+        record(url, *(start + place * timedelta(seconds=30) for place in range(executions)), keys=3)
+
+    return write
 
 
 def day(days_ago):
@@ -87,12 +61,12 @@ def query(url, statement):
             return cursor.fetchall() if cursor.description else []
 
 
-def test_a_day_is_reported_on_and_shown(run, database, tmp_path):
+def test_a_day_is_reported_on_and_shown(run, database, tmp_path, recorded):
     named = {VARIABLE: database}
     nothing = run("report", "show", **named)
     assert (nothing.exit_code, nothing.stdout) == (1, "")
     assert "there is no report; `otel-ratelimit report run` makes one" in nothing.stderr
-    record(database, days_ago=1)
+    recorded(database, days_ago=1)
 
     made = run("report", "run", **named)
 
@@ -113,8 +87,10 @@ def test_a_day_is_reported_on_and_shown(run, database, tmp_path):
     assert run("report", "show", "--html", "-", **named).stdout.strip() == page.read_text().strip()
 
 
-def test_a_terminal_without_a_querys_characters_shows_their_escapes_and_a_page_is_utf_8(database, run):
-    record(database, days_ago=1)
+def test_a_terminal_without_a_querys_characters_shows_their_escapes_and_a_page_is_utf_8(
+    database, run, recorded
+):
+    recorded(database, days_ago=1)
     query(
         database, 'UPDATE otel_ratelimit.query_templates SET template = \'SELECT "größe", "検索" FROM jobs\''
     )
@@ -130,8 +106,8 @@ def test_a_terminal_without_a_querys_characters_shows_their_escapes_and_a_page_i
     assert "検索" in page.encode("latin-1").decode(), said
 
 
-def test_what_is_made_can_be_read_by_a_machine(run, database):
-    record(database, days_ago=2)
+def test_what_is_made_can_be_read_by_a_machine(run, database, recorded):
+    recorded(database, days_ago=2)
     found = json.loads(run("report", "run", "--backfill", "--json", **{VARIABLE: database}).stdout)
     assert [made["date"] for made in found["made"]] == [day(1), day(2)]
     assert found["made"][0]["reason"] == "there was no query on that day"
@@ -140,8 +116,8 @@ def test_what_is_made_can_be_read_by_a_machine(run, database):
     assert (again.exit_code, again.stdout) == (0, "nothing to do: every full day has its report\n")
 
 
-def test_on_the_first_day_there_is_only_so_far(run, database):
-    record(database, days_ago=0, executions=3)
+def test_on_the_first_day_there_is_only_so_far(run, database, recorded):
+    recorded(database, days_ago=0, executions=3)
     named = {VARIABLE: database}
     for _ in range(2):
         made = run("report", "run", **named)
@@ -154,8 +130,8 @@ def test_on_the_first_day_there_is_only_so_far(run, database):
     assert query(database, REPORTED) == [(0,)]
 
 
-def test_which_policy_is_used_is_said(run, database, tmp_path):
-    record(database, days_ago=1)
+def test_which_policy_is_used_is_said(run, database, tmp_path, recorded):
+    recorded(database, days_ago=1)
     named = {VARIABLE: database}
     said = "no policy file, so the built-in prices; days of UTC; no e-mail: nobody is in [report] to"
     assert run("report", "run", **named).stderr.splitlines()[0] == said
@@ -200,14 +176,14 @@ def test_a_wrong_policy_is_said_with_its_line(run, database, tmp_path):
     assert "ratelimit.toml:3: cache.engine" in found.stderr
 
 
-def test_the_policys_prices_and_zone_are_used(run, database, tmp_path):
+def test_the_policys_prices_and_zone_are_used(run, database, tmp_path, recorded):
     (tmp_path / "ratelimit.toml").write_text(
         "version = 1\n[report]\ntime_zone = 'Asia/Tokyo'\n[cache]\ncurrency = 'EUR'\n"
         "value_of_saved_millisecond = 0.001\n"
         "[[cache.prices]]\nname = 'ours'\nkind = 'self-hosted'\nmonth = 12.5\n"
     )
-    record(database, days_ago=2, executions=2_880)
-    record(database, days_ago=1, executions=2_880)
+    recorded(database, days_ago=2, executions=2_880)
+    recorded(database, days_ago=1, executions=2_880)
     assert run("report", "run", "--backfill", **{VARIABLE: database}).exit_code == 0
     found = query(
         database,
@@ -247,9 +223,9 @@ OTHERS = (
 )
 
 
-def test_processes_at_once_make_each_day_once(database):
+def test_processes_at_once_make_each_day_once(database, recorded):
     for days_ago in (1, 2, 3):
-        record(database, days_ago)
+        recorded(database, days_ago)
     several = [started("report", "run", "--backfill", "--json", url=database) for _ in range(3)]
     outcomes = [json.loads(process.communicate(timeout=PATIENCE_SECONDS)[0]) for process in several]
     assert sorted(made["date"] for outcome in outcomes for made in outcome["made"]) == [
@@ -260,8 +236,8 @@ def test_processes_at_once_make_each_day_once(database):
     assert query(database, REPORTED) == [(3,)]
 
 
-def test_one_that_is_killed_leaves_the_work_to_the_next(database, run):
-    record(database, days_ago=1)
+def test_one_that_is_killed_leaves_the_work_to_the_next(database, run, recorded):
+    recorded(database, days_ago=1)
     with closing(extensions.connection(database)) as other:
         with other.cursor() as cursor:
             cursor.execute("LOCK TABLE otel_ratelimit.cache_analysis_daily IN SHARE MODE")
@@ -286,8 +262,8 @@ def read_until(process, words):
     return said
 
 
-def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(database):
-    record(database, days_ago=2)
+def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(database, recorded):
+    recorded(database, days_ago=2)
     processes = [started("scheduler", url=database)]
     try:
         first = read_until(processes[0], "next run at")
@@ -305,8 +281,8 @@ def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(datab
     assert query(database, REPORTED) == [(2,)]
 
 
-def test_a_run_started_by_opentelemetry_is_a_trace_with_gauges(database):
-    record(database, days_ago=1)
+def test_a_run_started_by_opentelemetry_is_a_trace_with_gauges(database, recorded):
+    recorded(database, days_ago=1)
     environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
     done = subprocess.run(
         [Path(sys.executable).parent / "opentelemetry-instrument", *COMMAND, "report", "run"],
