@@ -408,7 +408,7 @@ def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp, 
     assert len(mailbox.messages) == 2
 
 
-def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(
+def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(  # noqa: PLR0917 - fixtures
     database, job, mailbox, smtp, seen, record
 ):
     record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))

@@ -40,7 +40,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def recorded(record):
-    """`recorded(database, days_ago, executions=600)`: queries of that day, half a minute apart, of three keys."""
+    """`recorded(database, days_ago, executions=600)`: queries of that day, 30 s apart, of three keys."""
 
     def write(url, days_ago, executions=600):
         start = TODAY - timedelta(days=days_ago)
