@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from otel_ratelimit.analysis.cache.cost import LEAST_LOAD_REDUCTION
+from otel_ratelimit.analysis.cache.cost import LEAST_LOAD, LEAST_LOAD_REDUCTION
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import Advice, CacheAnalysis, ReasonName
 from otel_ratelimit.rendering import figures
@@ -146,7 +146,8 @@ def _how_sure(report: DailyCacheReport) -> str:
         return "Likely: the middle of the hit ratio's interval says so, but not both of its ends."
     return (
         "By that rule a cache pays if it saves time and takes at least"
-        f" {LEAST_LOAD_REDUCTION:.0%} of the load off the database.".replace("%", " %")
+        f" {LEAST_LOAD_REDUCTION:.0%} of the load off a database that is busy with queries for at least"
+        f" {LEAST_LOAD:.0%} of the day.".replace("%", " %")
     )
 
 
