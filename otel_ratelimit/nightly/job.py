@@ -65,6 +65,12 @@ class Outcome:
         """Whether all was done that was to be done."""
         return not (self.failed or self.mail_error or self.unknown)
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether what was not done may go well before long: not where a mail server refuses for good."""
+        mail_may_pass = self.mail_error is not None and self.mail_error.may_pass
+        return self.skipped or bool(self.failed) or mail_may_pass
+
 
 @dataclass(slots=True)
 class _Done:

@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from psycopg2 import extensions
 
 from otel_ratelimit.analysis.days import local_day
-from otel_ratelimit.errors import DatabaseError, SchemaMissingError
+from otel_ratelimit.errors import DatabaseError, MailError, SchemaMissingError
 from otel_ratelimit.mail import SmtpServer
-from otel_ratelimit.nightly.job import ReportJob
+from otel_ratelimit.nightly.job import Outcome, ReportJob
 from otel_ratelimit.nightly.mailing import mailing_of
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres.cache_reports import LOCK
@@ -408,6 +408,18 @@ def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp, 
     assert len(mailbox.messages) == 2
 
 
+def test_what_may_pass_is_worth_another_attempt():
+    def refused(*, may_pass):
+        return MailError(server="a", step="b", said="c", remedy="", may_pass=may_pass, attempts=5)
+
+    day = (LAST, DatabaseError("away"))
+    assert Outcome(skipped=True).may_pass
+    assert Outcome(failed=(day,), mail_error=refused(may_pass=False)).may_pass
+    assert Outcome(mail_error=refused(may_pass=True)).may_pass
+    assert not Outcome(mail_error=refused(may_pass=False)).may_pass
+    assert not Outcome().may_pass
+
+
 def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(  # noqa: PLR0917 - fixtures
     database, job, mailbox, smtp, seen, record
 ):
@@ -419,6 +431,9 @@ def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(  # noqa:
     assert list(kept(database)) == [LAST]
     # The report is what had to be made, and it was.
     assert "otel_ratelimit.report.last_success" in seen.gauges()
+
+    # A server that refuses for good is not asked again every few minutes, which may lock an account.
+    assert not failed.may_pass
 
     mailbox.answer = "250 OK"
     later = job(database, TO, smtp=smtp).catch_up()
