@@ -15,9 +15,10 @@ from packaging.requirements import Requirement
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 EXTRAS = {
     Requirement(each).name.lower()
-    for extra in PYPROJECT["optional-dependencies"].values()
-    for each in extra
-    if not each.startswith("otel-ratelimit")
+    for extra, needed in PYPROJECT["optional-dependencies"].items()
+    for each in needed
+    # What developers need may well be something that the package's own needs bring.
+    if extra != "dev" and not each.startswith("otel-ratelimit")
 }
 MODULES = sorted(
     module
