@@ -69,7 +69,7 @@ def main() -> None:
     """Print a row for each engine, workload and memory."""
     options = argparse.ArgumentParser()
     options.add_argument("--engine", choices=["redis", "valkey"])
-    options.add_argument("--workload", default="")
+    options.add_argument("--workload", choices=[make.__name__ for make in WORKLOADS])
     options.add_argument("--scale", type=float, default=5.0)
     options.add_argument("--rate", type=float, default=0.1)
     options.add_argument("--jobs", type=int, default=2)
@@ -81,7 +81,7 @@ def main() -> None:
     print("|---" * 8 + "|", flush=True)
     with pool(given.jobs) as processes:
         for make in WORKLOADS:
-            if given.workload not in make.__name__:
+            if given.workload not in (None, make.__name__):
                 continue
             workload = make(given.scale)
             day = sampled_day(workload, given.rate, SECRET, SECONDS)

@@ -64,7 +64,7 @@ def _cell(true: AtTtl, found: list[AtTtl]) -> Cell:
 def main() -> None:
     """Print a row for each workload and TTL, and the share of all intervals that hold the truth."""
     options = argparse.ArgumentParser()
-    options.add_argument("--workload", default="")
+    options.add_argument("--workload", choices=[make.__name__ for make in WORKLOADS])
     options.add_argument("--scale", type=float, default=0.25)
     options.add_argument("--rate", type=float, default=0.1)
     options.add_argument("--secrets", type=int, default=40)
@@ -73,7 +73,7 @@ def main() -> None:
     print("| workload | TTL s | bias | sd | half width | held % |")
     print("|---" * 6 + "|", flush=True)
     for make in WORKLOADS:
-        if given.workload not in make.__name__:
+        if given.workload not in (None, make.__name__):
             continue
         workload = make(given.scale)
         for ttl, cell in zip(TTLS, cells(workload, given.rate, given.secrets), strict=True):
