@@ -238,7 +238,7 @@ def test_nothing_secret_is_stored_exported_or_logged(serve, rows, database, jobs
     )
     exported += str(telemetry._numbers) + str(telemetry._histograms)
     assert names.QUERIES in exported
-    for secret in ("hunter2", "ann0@example", "example.org", "4111"):
+    for secret in ("hunter2", "ann0@example", "example.org", "4111-1111"):
         assert secret not in stored
         assert secret not in exported
         assert secret not in server.log
