@@ -397,7 +397,8 @@ def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp, 
 
     assert first.sent.accepted == ("team@example.com",)
     assert (again.sent, anew.sent) == (None, None)
-    assert again.mailed_before == anew.mailed_before != None  # noqa: E711 - the time, not only that there is one
+    assert again.mailed_before is not None
+    assert anew.mailed_before == again.mailed_before
     [mail] = mailbox.messages
     assert "2026-03-29" in mail["Subject"]
     assert len(first.made) == 2
