@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
+
+_log = logging.getLogger(__name__)
+
+
+def warn_of_separate_counts(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Say how many times each limit clients have where every worker process counts for itself."""
+    count = worker_count(argv, environ)
+    _log.warning(
+        "%s worker processes each count for themselves, so a client may have %s times each limit;"
+        " set OTEL_RATELIMIT_STORAGE_URI to a Redis or Valkey that they share",
+        count or "several",
+        count or "as many",
+    )
 
 
 def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int | None:

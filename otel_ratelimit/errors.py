@@ -93,9 +93,12 @@ class MailError(RateLimitError):
     """A mail server did not take a message, as far as is known: its answer may have been lost on the way.
 
     Args:
-        server: host and port. step: what was being done. said: what the server, or the system, said to
-        that; holds no password. remedy: what would help; empty where that is not known. may_pass: whether
-        the same may go well later. attempts: how often it was tried.
+        server: host and port.
+        step: what was being done.
+        said: what the server, or the system, said to that; holds no password.
+        remedy: what would help; empty where that is not known.
+        may_pass: whether the same may go well later.
+        attempts: how often it was tried.
     """
 
     def __init__(  # noqa: PLR0913 - what there is to say, by name

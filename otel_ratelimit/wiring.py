@@ -23,7 +23,7 @@ from otel_ratelimit._version import __version__
 from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.deployment import worker_count
+from otel_ratelimit.deployment import warn_of_separate_counts
 from otel_ratelimit.errors import SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
@@ -58,14 +58,17 @@ class RateLimit:
     applications: they share the store, not the counters.
 
     Args:
-        app: the application, unless `init_app` is called later. policy: a policy file, or a policy
-        already loaded. storage_uri: where counters live, as `limits` writes it. shadow: True never
-        blocks; False enforces even the built-in policy. trusted_proxies: comma-separated CIDRs whose
-        forwarding headers are believed. hash_key: secret for keyed hashes of clients. database_url:
-        PostgreSQL for analytics; none, no analytics. api_token: comma-separated bearer tokens that may
-        read `/api/rate-limit/*`. admin_token: likewise, that may also change. api_authorize: the
-        application's own check in place of tokens: called within the request with `read` or
-            `admin`, answers whether that is allowed.
+        app: the application, unless `init_app` is called later.
+        policy: a policy file, or a policy already loaded.
+        storage_uri: where counters live, as `limits` writes it.
+        shadow: True never blocks; False enforces even the built-in policy.
+        trusted_proxies: comma-separated CIDRs whose forwarding headers are believed.
+        hash_key: secret for keyed hashes of clients.
+        database_url: PostgreSQL for analytics; none, no analytics.
+        api_token: comma-separated bearer tokens that may read `/api/rate-limit/*`.
+        admin_token: likewise, that may also change.
+        api_authorize: the application's own check in place of tokens: called within the request with `read`
+            or `admin`, answers whether that is allowed.
         query_sample_rate: share of different executions kept in the query log, 0 to 1.
         smtp_url: mail server for the nightly report; checked here, and used where the report is made.
         enabled: False does nothing at all.
@@ -363,13 +366,7 @@ class RateLimit:
         if self._queries is not None and not self._queries.claim():
             _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
         if self._storage.local and request.environ.get("wsgi.multiprocess"):
-            count = worker_count(sys.argv, self._environ)
-            _log.warning(
-                "%s worker processes each count for themselves, so a client may have %s times each limit;"
-                " set OTEL_RATELIMIT_STORAGE_URI to a Redis or Valkey that they share",
-                count or "several",
-                count or "as many",
-            )
+            warn_of_separate_counts(sys.argv, self._environ)
 
     def _say_what_is_in_force(self) -> None:
         if self._policy_file is not None:

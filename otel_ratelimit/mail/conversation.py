@@ -46,7 +46,9 @@ class Attempt:
     """An attempt; what goes wrong in it is a `MailError`.
 
     Args:
-        server: where to. seconds: how long each step may take. number: which attempt it is, from 1 on.
+        server: where to.
+        seconds: how long each step may take.
+        number: which attempt it is, from 1 on.
     """
 
     server: SmtpServer

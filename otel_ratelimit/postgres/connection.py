@@ -120,8 +120,10 @@ class Database:
 
     Args:
         url: a `postgresql://` URL or a libpq connection string; or what answers one when a connection is
-        opened. connect_seconds: how long to wait for a connection. statement_seconds: how long to wait
-        for a statement. monotonic: instead of `time.monotonic`.
+            opened.
+        connect_seconds: how long to wait for a connection.
+        statement_seconds: how long to wait for a statement.
+        monotonic: instead of `time.monotonic`.
 
     Raises:
         DatabaseError: `url` cannot be understood.
