@@ -70,8 +70,13 @@ class Adviser:
         deletes = (writes * assumptions.lookup_ms)[:, None]
         self.saved_ms_invalidating = self._saved_ms(found.dropped_hits, found.dropped_hit_us) - deletes
         allowed = self._stale_share <= assumptions.stale_budget
-        self._alone = np.where(allowed, self._worth(self.saved_ms, found.hit_us), 0.0)
-        self._invalidating = self._worth(self.saved_ms_invalidating, found.dropped_hit_us)
+        alone = np.where(allowed, self._worth(self.saved_ms, found.hit_us), 0.0)
+        invalidating = self._worth(self.saved_ms_invalidating, found.dropped_hit_us)
+        # Whether writes are to drop what was cached of it: that brings clearly more than a TTL alone.
+        self._drops: Bools = (writes > 0) & (_most(invalidating) > CLEARLY_MORE * _most(alone))
+        self._best = np.where(self._drops[:, None], invalidating, alone)
+        self._chosen = [shortest(worth) for worth in self._best]
+        """Place of the TTL by template; None where caching it does not pay."""
 
     def all_together(self) -> tuple[AtTtl, ...]:
         """If everything went through the cache and writes dropped nothing, by TTL."""
@@ -81,14 +86,12 @@ class Adviser:
     def plan(self) -> Planned:
         """Those templates for which it pays, with the TTL that suits them best together."""
         # Each template in the way that its own advice takes, whatever the TTL is that suits all.
-        invalidate = np.array([self._drops(each) for each in range(len(self._templates))], dtype=np.bool_)
-        best = np.where(invalidate[:, None], self._invalidating, self._alone)
-        together = np.maximum(best, 0.0).sum(axis=0)
+        together = np.maximum(self._best, 0.0).sum(axis=0)
         place = shortest(together)
         if place is None:
             return Planned(None, 0)
-        chosen = best[:, place] > 0.0
-        dropping = chosen & invalidate
+        chosen = self._best[:, place] > 0.0
+        dropping = chosen & self._drops
         at = self._at(place, chosen, dropping)
         of_all = float(self._found.executions.sum())
         asked = float(self._found.executions[chosen].sum())
@@ -134,29 +137,18 @@ class Adviser:
 
     def best_ms(self) -> Floats:
         """What the advice for each template saves, 0 where there is none."""
-        everything = np.zeros(len(self._templates))
-        for place in range(len(everything)):
-            advice, _ = self._advice(place)
-            everything[place] = advice.at.latency_saved_ms if advice is not None else 0.0
-        return everything
+        saved = np.where(self._drops[:, None], self.saved_ms_invalidating, self.saved_ms)
+        return np.array(
+            [0.0 if place is None else saved[template, place] for template, place in enumerate(self._chosen)]
+        )
 
     def _advice(self, template: int) -> tuple[Advice | None, str]:
-        invalidate = self._drops(template)
-        place = shortest((self._invalidating if invalidate else self._alone)[template])
+        place, invalidate = self._chosen[template], bool(self._drops[template])
         if place is None:
             return None, self._why_not(template)
-        if invalidate:
-            at = self._one(place, template, invalidate=True)
-            return Advice(invalidate=True, at=at, reason=self._why_invalidate(template)), ""
-        at = self._one(place, template, invalidate=False)
-        return Advice(invalidate=False, at=at, reason=self._why_alone(template, at)), ""
-
-    def _drops(self, template: int) -> bool:
-        """Whether writes are to drop what was cached of it: that brings clearly more than a TTL alone."""
-        alone, dropping = (
-            float(worth[template].max(initial=0.0)) for worth in (self._alone, self._invalidating)
-        )
-        return bool(self._writes[template]) and dropping > CLEARLY_MORE * alone
+        at = self._one(place, template, invalidate=invalidate)
+        reason = self._why_invalidate(template) if invalidate else self._why_alone(template, at)
+        return Advice(invalidate=invalidate, at=at, reason=reason), ""
 
     def _why_alone(self, template: int, at: AtTtl) -> str:
         if not self._writes[template]:
@@ -242,6 +234,11 @@ class Adviser:
             + assumed.value_of_database_second * hit_us / 1e6
             - assumed.memory_gb_hour * gb_hours
         )
+
+
+def _most(worth: Floats) -> Floats:
+    """By template, with the TTL that brings most; nothing where none brings anything."""
+    return np.asarray(worth.max(axis=1, initial=0.0))
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
