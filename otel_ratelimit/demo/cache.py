@@ -5,13 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport, conclude
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.nightly.supposed import assumptions_of, prices_of, supposed_of
+from otel_ratelimit.nightly.analysed import analysed
 from otel_ratelimit.policy import Cache
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 
 
@@ -27,11 +25,7 @@ def report_on(database_url: str, since: datetime, cache: Cache) -> DailyCacheRep
         DatabaseError: they cannot be read, or the report cannot be kept.
     """
     now = datetime.now(UTC)
-    with postgres_day(database_url, Period(since, now)) as queries:
-        analysis = analyze_cache_potential(queries, assumptions_of(cache))
-    report = conclude(
-        analysis, day=now.date(), zone=UTC, supposed=supposed_of(cache), prices=prices_of(cache)
-    )
+    report = analysed(database_url, Period(since, now), day=now.date(), zone=UTC, cache=cache)
     with closing(Database(database_url)) as database:
         PostgresCacheReports(database).save(report)
     return report

@@ -1,4 +1,5 @@
 """The nightly report: which days lack one, making it, keeping it, mailing it.
 
-`job` is what runs; `supposed` reads the policy for it; `mailing` writes the e-mail. Needs the extra `report`.
+`job` is what runs, `schedule` when; `analysed` makes one report, for which `supposed` reads the policy;
+`mailing` writes the e-mail. Needs the extra `report`.
 """

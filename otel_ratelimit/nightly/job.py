@@ -12,19 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport, conclude
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.days import last_full_day, local_day
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.errors import DatabaseError, MailError
 from otel_ratelimit.events import Clock
 from otel_ratelimit.mail import Sent
+from otel_ratelimit.nightly.analysed import analysed
 from otel_ratelimit.nightly.mailing import Mailing
 from otel_ratelimit.nightly.missing import missed_days
-from otel_ratelimit.nightly.supposed import assumptions_of, prices_of, supposed_of
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.telemetry.reports import ReportTelemetry
 
@@ -182,7 +180,7 @@ class ReportJob:
         self._tell(f"{day}: reading")
         try:
             with self._telemetry.day(day):
-                report = self.analysed(day)
+                report = self._concluded(day, local_day(day, self._zone))
                 if self._knows_less(report):
                     self._tell(f"{day}: part of its queries has been deleted since; its report stays")
                     done.kept.append(day)
@@ -209,15 +207,6 @@ class ReportJob:
             return False
         return report.analysis.all_executions < FEWER * known.report.analysis.all_executions
 
-    def analysed(self, day: date) -> DailyCacheReport:
-        """The report on `day`, which is kept nowhere.
-
-        Raises:
-            DatabaseError: its queries cannot be read.
-            ValueError: `day` is at the end of the calendar.
-        """
-        return self._concluded(day, local_day(day, self._zone))
-
     def so_far(self) -> DailyCacheReport:
         """The report on today as far as it is, which is kept nowhere.
 
@@ -233,15 +222,7 @@ class ReportJob:
         def tell(what: str) -> None:
             self._tell(f"{day}: {what}")
 
-        with postgres_day(self._url, period) as queries:
-            analysis = analyze_cache_potential(queries, assumptions_of(self._cache), report=tell)
-        return conclude(
-            analysis,
-            day=day,
-            zone=self._zone,
-            supposed=supposed_of(self._cache),
-            prices=prices_of(self._cache),
-        )
+        return analysed(self._url, period, day=day, zone=self._zone, cache=self._cache, tell=tell)
 
     def _is_known(self, day: date, done: _Done) -> bool:
         """Whether any query of it is; a day before the first one would look like one without any."""
