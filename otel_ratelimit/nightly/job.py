@@ -188,11 +188,10 @@ class ReportJob:
                 self.reports.save(report)
         except DatabaseError as error:
             # The other days are no worse for it.
-            _log.error("no report on %s: %s", day, error)
             done.failed.append((day, error))
             return
         except Exception as error:  # noqa: BLE001 - logged with its trace, and in the outcome
-            # Rows that nobody thought of; neither are they.
+            # Rows that nobody thought of; neither are they. Where it happened, the outcome does not say.
             _log.exception("no report on %s", day)
             done.failed.append((day, error))
             return
@@ -231,7 +230,6 @@ class ReportJob:
             return True
         since = "" if first is None else f"; the first is of {first.astimezone(self._zone):%Y-%m-%d %H:%M}"
         done.unknown.append(f"no query of {day} is known{since}")
-        self._tell(done.unknown[-1])
         return False
 
     def _mailed(self, day: date | None, mail: MailWhen) -> Outcome:
@@ -249,7 +247,6 @@ class ReportJob:
                 sent = self._mailing.send(stored.report, trend, self._now())
         except MailError as error:
             # The report is kept, and the next run tries again.
-            _log.error("the report on %s was made and not mailed: %s", day, error)
             return Outcome(mail_error=error)
         try:
             self.reports.mailed(day)
