@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Final
 
-from otel_ratelimit.rendering import figures
+from otel_ratelimit.rendering import layout
 from otel_ratelimit.rendering.facts import Fact
 
 WIDTH: Final = 78
-_GAP: Final = "  "
+_GAP: Final = " " * layout.GAP
 _INDENT: Final = "    "
 
 
@@ -27,14 +26,7 @@ def paragraph(text: str, indent: str = "", first: str | None = None) -> list[str
         indent: before every line.
         first: before the first one in place of it.
     """
-    lines = textwrap.wrap(
-        figures.with_units(text),
-        WIDTH,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
-    return [line.replace(figures.KEPT, " ") for line in lines]
+    return layout.wrapped(text, WIDTH, first=indent if first is None else first, others=indent)
 
 
 def facts(rows: Sequence[Fact]) -> list[str]:
@@ -60,23 +52,7 @@ def numbered(number: int, query: str, notes: Sequence[str]) -> list[str]:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The first column to the left, figures to the right; as a list where it is too wide for a line."""
-    widths = [max(len(cells[place]) for cells in (columns, *rows)) for place in range(len(columns))]
-    if sum(widths) + len(_GAP) * (len(widths) - 1) > WIDTH:
-        return _as_list(columns, rows)
-    return [_line(cells, widths) for cells in (columns, *rows)]
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (
-        cell.rjust(width) if place else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return _GAP.join((first, *others)).rstrip()
-
-
-def _as_list(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines: list[str] = []
-    for row in rows:
-        pairs = zip(columns[1:], row[1:], strict=True)
-        lines += paragraph("; ".join(f"{name} {cell}" for name, cell in pairs), _INDENT, f"{row[0]}: ")
-    return lines
+    widths = layout.widths(columns, rows)
+    if layout.fits(widths, WIDTH):
+        return [layout.aligned(cells, widths, first_left=True).rstrip() for cells in (columns, *rows)]
+    return [line for row in rows for line in paragraph(layout.in_a_line(columns, row), _INDENT, "")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,14 +12,13 @@ from rich.text import Text
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
-from otel_ratelimit.rendering import figures
+from otel_ratelimit.rendering import layout
 from otel_ratelimit.rendering.facts import Fact
 from otel_ratelimit.rendering.view import View, view_of
 
 PIPE_WIDTH: Final = 100
 """Of a pipe, unless COLUMNS says another; wide enough for every table, and for the screen that shows it."""
 DAYS_SHOWN: Final = 14
-_GAP: Final = 2
 _NOTES_BESIDE_FROM: Final = 76
 """Columns of a terminal that has room for notes beside their figures."""
 _LEAST_FOR_NOTES: Final = 20
@@ -76,7 +74,7 @@ class _Printer:
 
     def line(self, text: str, style: str = "", indent: int = 0) -> None:
         """Print prose, no figure apart from its unit."""
-        for part in _wrapped(text, self._width - indent):
+        for part in layout.wrapped(text, self._width - indent):
             self._put(Text(part, style), indent)
 
     def query(self, text: str) -> None:
@@ -96,8 +94,8 @@ class _Printer:
     def facts(self, rows: Sequence[Fact]) -> None:
         if not rows:
             return
-        names = max(len(row.name) for row in rows) + _GAP
-        values = max(len(row.value) for row in rows) + _GAP
+        names = max(len(row.name) for row in rows) + layout.GAP
+        values = max(len(row.value) for row in rows) + layout.GAP
         room = self._width - names - values
         for row in rows:
             if self._width >= _NOTES_BESIDE_FROM and room >= _LEAST_FOR_NOTES:
@@ -106,7 +104,7 @@ class _Printer:
                 self._below(row, names)
 
     def _beside(self, row: Fact, names: int, values: int, room: int) -> None:
-        first, *others = _wrapped(row.note, room) or [""]
+        first, *others = layout.wrapped(row.note, room) or [""]
         self._put(_fact(row, names, row.value.ljust(values), first))
         for note in others:
             self._put(Text(note), names + values)
@@ -121,13 +119,13 @@ class _Printer:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """The first column to the left, figures to the right; as a list where the terminal is too narrow."""
-        widths = _widths(columns, rows)
-        if not self._fits(widths):
+        widths = layout.widths(columns, rows)
+        if not layout.fits(widths, self._width):
             for row in rows:
-                self.line(_in_a_line(columns, row))
+                self.line(layout.in_a_line(columns, row))
             return
         for place, row in enumerate((columns, *rows)):
-            self._put(Text(_aligned(row, widths, first_left=True), "" if place else "bold"))
+            self._put(Text(layout.aligned(row, widths, first_left=True), "" if place else "bold"))
 
     def listed(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[Sequence[str]]
@@ -139,21 +137,18 @@ class _Printer:
             rows: of cells.
             below: of each row, the query first.
         """
-        widths = _widths(columns, rows)
-        fits = self._fits(widths)
+        widths = layout.widths(columns, rows)
+        fits = layout.fits(widths, self._width)
         if fits:
-            self._put(Text(_aligned(columns, widths), "bold"))
+            self._put(Text(layout.aligned(columns, widths), "bold"))
         for row, (query, *notes) in zip(rows, below, strict=True):
             if fits:
-                self._put(Text(_aligned(row, widths)))
+                self._put(Text(layout.aligned(row, widths)))
             else:
-                self.line(_in_a_line(columns, row))
+                self.line(layout.in_a_line(columns, row))
             self.query(query)
             for note in notes:
                 self.line(note, "dim", _INDENT)
-
-    def _fits(self, widths: Sequence[int]) -> bool:
-        return sum(widths) + _GAP * (len(widths) - 1) <= self._width
 
     def _put(self, line: Text, indent: int = 0) -> None:
         line.rstrip()
@@ -162,29 +157,6 @@ class _Printer:
 
 def _fact(row: Fact, names: int, value: str, note: str = "") -> Text:
     return Text.assemble((row.name.ljust(names), "dim"), (value, "bold"), note)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    lines = textwrap.wrap(figures.with_units(text), max(width, 1), break_on_hyphens=False)
-    return [line.replace(figures.KEPT, " ") for line in lines]
-
-
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(cells[place]) for cells in (columns, *rows)) for place in range(len(columns))]
-
-
-def _in_a_line(columns: Sequence[str], row: Sequence[str]) -> str:
-    pairs = zip(columns[1:], row[1:], strict=True)
-    return f"{row[0]}: " + "; ".join(
-        f"{name if name == 'TTL' else name.lower()} {cell}" for name, cell in pairs
-    )
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int], *, first_left: bool = False) -> str:
-    padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
-    if first_left:
-        padded[0] = cells[0].ljust(widths[0])
-    return (" " * _GAP).join(padded)
 
 
 def _print_verdict(printer: _Printer, view: View) -> None:
