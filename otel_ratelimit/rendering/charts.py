@@ -13,7 +13,7 @@ from typing import Final
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
-from otel_ratelimit.rendering import figures, words
+from otel_ratelimit.rendering import figures
 from otel_ratelimit.rendering.view import DAYS_OF_A_TREND, View, has_hits
 
 WIDTH: Final = 460
@@ -155,7 +155,7 @@ def costs(report: DailyCacheReport, view: View) -> Bars | None:
     if not view.costs:
         return None
     amounts = [(row.name, row.money, f"{row.month} a month", False) for row in view.costs]
-    if words.has_value(report):
+    if report.supposed.has_value:
         brings = report.cost.monthly_benefit
         month = figures.money(brings, figures.printable(report.supposed.currency))
         amounts.append(("What it brings", brings, f"{month} a month", True))

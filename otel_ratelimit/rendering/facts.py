@@ -117,7 +117,7 @@ def _money(report: DailyCacheReport) -> tuple[Fact, ...]:
         f"{figures.money(cost.monthly_cost, currency)} a month",
         f"{figures.printable(cost.price.name)}, the cheapest{as_of}",
     )
-    if not words.has_value(report):
+    if not report.supposed.has_value:
         return (costs,)
     return (
         costs,
@@ -150,7 +150,7 @@ def supposed_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
 
 
 def _worths(report: DailyCacheReport) -> tuple[Fact, ...]:
-    if not words.has_value(report):
+    if not report.supposed.has_value:
         return ()
     supposed, currency = report.supposed, currency_of(report)
     return (

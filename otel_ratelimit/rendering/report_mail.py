@@ -82,7 +82,7 @@ def _in_short(report: DailyCacheReport) -> str:
     plan = report.analysis.plan
     if plan is None:
         return figures.printable(report.reason)
-    if not report.worthwhile and words.has_value(report):
+    if not report.worthwhile and report.supposed.has_value:
         brings, costs = report.cost.monthly_benefit, report.cost.monthly_cost
         currency = figures.printable(report.supposed.currency)
         return f"brings {figures.money(brings, currency)} a month, costs {figures.money(costs, currency)}"

@@ -112,11 +112,6 @@ def why_never_even(report: DailyCacheReport) -> str:
     return "an execution brings no more than its requests to the cache cost"
 
 
-def has_value(report: DailyCacheReport) -> bool:
-    """Whether time has a price."""
-    return report.supposed.value_of_saved_ms > 0.0 or report.supposed.value_of_database_second > 0.0
-
-
 def _headline(report: DailyCacheReport) -> str:
     analysis = report.analysis
     if report.worthwhile:

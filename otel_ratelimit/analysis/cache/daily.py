@@ -25,6 +25,11 @@ class Supposed(Result):
     reserve: float
     """Share of memory that stays free."""
 
+    @property
+    def has_value(self) -> bool:
+        """Whether saved time has a price."""
+        return self.value_of_saved_ms > 0.0 or self.value_of_database_second > 0.0
+
 
 class DailyCacheReport(Result):
     """Kept as JSON in `cache_analysis_daily.details`; the properties are columns of their own as well."""

@@ -185,7 +185,7 @@ def _label(query: str) -> str:
 def _cost_comparison(report: DailyCacheReport) -> BarsAnswer:
     supposed = report.supposed
     bars = list(report.cost.by_price)
-    if supposed.value_of_saved_ms or supposed.value_of_database_second:
+    if supposed.has_value:
         bars.append((BENEFIT, report.cost.monthly_benefit))
     return _bars(f"{supposed.currency} a month", bars)
 
