@@ -8,7 +8,7 @@ from typing import Final
 
 from otel_ratelimit.analysis.cache.cost import LEAST_LOAD, LEAST_LOAD_REDUCTION
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
-from otel_ratelimit.analysis.cache.result import Advice, CacheAnalysis, ReasonName
+from otel_ratelimit.analysis.cache.result import Advice, ReasonName
 from otel_ratelimit.rendering import figures
 
 VALUE_KEYS: Final = ("value_of_saved_millisecond", "value_of_database_second")
@@ -67,14 +67,9 @@ def how_sure_in_short(report: DailyCacheReport) -> str:
     """`certain`, `likely` or what it rests on."""
     if _is_by_rule(report):
         return _BY_RULE
-    if report.cost.certainty == "likely" and report.analysis.plan is None and was_all_kept(report.analysis):
+    if _is_certain_for_that_day(report):
         return "certain for that day"
     return report.cost.certainty
-
-
-def was_all_kept(analysis: CacheAnalysis) -> bool:
-    """Whether nothing had to be estimated from a part of the executions."""
-    return analysis.sample.lowest_rate >= 1.0 and not analysis.sample.dropped
 
 
 def sentence(text: str) -> str:
@@ -127,13 +122,19 @@ def _is_by_rule(report: DailyCacheReport) -> bool:
     return report.analysis.plan is not None and report.cost.certainty == "open"
 
 
+def _is_certain_for_that_day(report: DailyCacheReport) -> bool:
+    """Whether nothing is worth caching, and that is no estimate."""
+    analysis = report.analysis
+    return analysis.plan is None and analysis.is_all_known and analysis.executions > 0.0
+
+
 def _how_sure(report: DailyCacheReport) -> str:
     certainty = report.cost.certainty
+    if _is_certain_for_that_day(report):
+        return "Certain for that day: all of its queries were kept. Other days may differ."
     if report.analysis.plan is None:
         if certainty == "certain":
             return "Certain: there was nothing to weigh."
-        if was_all_kept(report.analysis):
-            return "Certain for that day: all of its queries were kept. Other days may differ."
         return "Likely: it is estimated from what was kept of that day."
     if certainty == "certain":
         return "Certain: both ends of the hit ratio's interval say the same."

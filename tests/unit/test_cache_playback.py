@@ -13,6 +13,8 @@ from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.cold import missed
 from otel_ratelimit.analysis.cache.columns import Template, Writes
+from otel_ratelimit.analysis.cache.cost import PRICES
+from otel_ratelimit.analysis.cache.daily import Supposed, conclude
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
 from otel_ratelimit.analysis.cache.writes import WrittenTables
 from otel_ratelimit.analysis.rows import Period
@@ -280,3 +282,23 @@ def test_and_where_it_does_when_writes_drop_entries(seed):
     )
 
     assert when[missed(when, 200, dropped)].tolist() == naive(times, 200, writes)
+
+
+@pytest.mark.parametrize(("rate", "certainty"), [(1.0, "certain"), (0.5, "likely")])
+def test_that_nothing_is_worth_caching_is_certain_where_everything_was_kept(rate, certainty):
+    # As quick as the cache; key a is in a sample of half of all keys.
+    rows = [row(at, "a", duration_us=100, sample_rate=rate) for at in range(60)]
+    supposed = Supposed(
+        currency="USD",
+        value_of_saved_ms=0.0,
+        value_of_database_second=0.0,
+        lookup_ms=0.5,
+        store_ms=0.5,
+        stale_budget=0.01,
+        reserve=0.25,
+    )
+
+    report = conclude(analysed(rows), day=START.date(), zone=UTC, supposed=supposed, prices=PRICES)
+
+    assert report.analysis.plan is None
+    assert (report.worthwhile, report.cost.certainty) == (False, certainty)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import astuple
+from datetime import UTC
 from html.parser import HTMLParser
 
 import pytest
 
+from otel_ratelimit.analysis.cache.cost import PRICES
+from otel_ratelimit.analysis.cache.daily import conclude
 from otel_ratelimit.mail.message import message
 from otel_ratelimit.rendering import figures, plain, words
 from otel_ratelimit.rendering.hit_ratio import HitRatio, of_those_that_ask
@@ -305,7 +308,13 @@ def sampled(report, *, rate=1.0, dropped=0):
     sample = analysis.sample.model_copy(update={"lowest_rate": rate, "dropped": dropped})
     unsure = [each.model_copy(update={"has_own_share": False}) for each in analysis.most_worth]
     more = {"sample": sample, "most_worth": unsure, "most_repeated": unsure}
-    return report.model_copy(update={"analysis": analysis.model_copy(update=more)})
+    return conclude(
+        analysis.model_copy(update=more),
+        day=report.analysis_date,
+        zone=UTC,
+        supposed=report.supposed,
+        prices=PRICES,
+    )
 
 
 FEW = "Few of its keys were sampled"

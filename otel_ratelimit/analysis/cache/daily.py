@@ -109,7 +109,7 @@ def _weighed(analysis: CacheAnalysis, supposed: Supposed, prices: Sequence[Price
     return found.model_copy(
         update={
             "worthwhile": False,
-            "certainty": "likely" if analysis.executions else "certain",
+            "certainty": "certain" if analysis.is_all_known else "likely",
             "monthly_cost": 0.0,
             "by_price": (),
             "break_even_executions_a_day": None,

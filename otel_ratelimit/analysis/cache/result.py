@@ -144,3 +144,8 @@ class CacheAnalysis(Result):
     """To cache first, each with a TTL of its own."""
     surface: Surface | None
     sample: Sample
+
+    @property
+    def is_all_known(self) -> bool:
+        """Whether nothing had to be estimated from a part of the executions."""
+        return not self.executions or (self.sample.lowest_rate >= 1.0 and not self.sample.dropped)
