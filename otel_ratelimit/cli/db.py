@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import click
 
 from otel_ratelimit.cli.database import chosen_database, database_url_option
-from otel_ratelimit.cli.output import CHECK_FAILED, fail, print_json
-from otel_ratelimit.errors import ConfigurationError, DatabaseError
-from otel_ratelimit.policy import builtin_policy, load_policy
+from otel_ratelimit.cli.output import CHECK_FAILED, print_json
+from otel_ratelimit.cli.policy_file import policy_file, policy_of
+from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.policy.quantities import parse_duration
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
-from otel_ratelimit.settings import settings_from
 
 CONNECT_SECONDS = 10.0
 
@@ -101,12 +98,7 @@ def _retention(given: str | None) -> timedelta:
             return timedelta(seconds=parse_duration(given))
         except ValueError as wrong:
             raise click.BadParameter(f"{wrong}; write for instance 30d", param_hint="--retention") from None
-    try:
-        file = settings_from(os.environ).policy_file(Path.cwd())
-        policy = builtin_policy() if file is None else load_policy(file)
-    except ConfigurationError as error:
-        fail(error)
-    return timedelta(seconds=policy.analytics.retention)
+    return timedelta(seconds=policy_of(policy_file()).analytics.retention)
 
 
 @contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from otel_ratelimit.cli.output import fail, print_json, print_table
-from otel_ratelimit.errors import ConfigurationError
-from otel_ratelimit.policy import Cache, CachePrice, Policy, builtin_policy, load_policy, policy_hash
-from otel_ratelimit.settings import settings_from
+from otel_ratelimit.cli.output import print_json, print_table
+from otel_ratelimit.cli.policy_file import policy_file, policy_of
+from otel_ratelimit.policy import Cache, CachePrice, Policy, policy_hash
 
 _COLUMNS = ("#", "MATCH", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST")
 
@@ -32,12 +30,12 @@ def check(file: Path | None) -> None:
 
     FILE defaults to OTEL_RATELIMIT_POLICY, then ./ratelimit.toml.
     """
-    path = _find(file)
+    path = policy_file(file)
     if path is None:
         raise click.UsageError(
             "there is no ./ratelimit.toml and OTEL_RATELIMIT_POLICY is not set: name a file"
         )
-    read = _load(path)
+    read = policy_of(path)
     rules = len(read.routes)
     click.echo(f"{path}: valid; {rules} rule{'' if rules == 1 else 's'}, policy {policy_hash(read)}")
 
@@ -50,8 +48,8 @@ def show(file: Path | None, as_json: bool) -> None:
 
     FILE defaults to OTEL_RATELIMIT_POLICY, then ./ratelimit.toml, then the built-in policy.
     """
-    path = _find(file)
-    read = builtin_policy() if path is None else _load(path)
+    path = policy_file(file)
+    read = policy_of(path)
     if as_json:
         said = read.model_dump(mode="json", by_alias=True)
         print_json({"file": str(path or ""), "hash": policy_hash(read), **said})
@@ -138,19 +136,3 @@ def _rules(read: Policy) -> list[tuple[str, ...]]:
         ("-", "everything else", default, read.key, read.strategy, read.on_error, "false", "endpoint", "1")
     )
     return rows
-
-
-def _find(file: Path | None) -> Path | None:
-    if file is not None:
-        return file
-    try:
-        return settings_from(os.environ).policy_file(Path.cwd())
-    except ConfigurationError as error:
-        fail(error)
-
-
-def _load(path: Path) -> Policy:
-    try:
-        return load_policy(path)
-    except ConfigurationError as error:
-        fail(error)

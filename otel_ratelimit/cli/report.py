@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from otel_ratelimit.nightly.job import MailWhen
 
 STATEMENT_SECONDS: Final = 30.0
-_FOREVER: Final = date.max
+_MAIL: Final[dict[bool | None, MailWhen]] = {None: "once", True: "always", False: "never"}
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -75,7 +75,7 @@ def run_command(  # noqa: PLR0913 - one for each option
     """
     if day is not None and backfill:
         raise click.UsageError("--date names a day, --backfill means all that are missing: give one of them")
-    when: MailWhen = {None: "once", True: "always", False: "never"}[mail]  # type: ignore[assignment]
+    when = _MAIL[mail]
     try:
         policy = chosen_policy(policy_path)
         if mail and (why_not := why_not_mailed(policy)):
@@ -150,7 +150,7 @@ def _stored(
         database = Database(url, statement_seconds=STATEMENT_SECONDS)
         try:
             reports = PostgresCacheReports(database)
-            stored = reports.latest(day or date.min, day or _FOREVER)
+            stored = reports.latest(day or date.min, day or date.max)
             if stored is None:
                 return None, []
             last = stored.report.analysis_date

@@ -17,8 +17,9 @@ from opentelemetry.trace import get_tracer
 from otel_ratelimit import names
 from otel_ratelimit.cli.database import chosen_database
 from otel_ratelimit.cli.output import CHECK_FAILED, fail
+from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.errors import ConfigurationError, RemediableError
-from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.policy import Policy
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.smtp_url import SmtpServer
 from otel_ratelimit.telemetry import service_name
@@ -38,15 +39,9 @@ policy_option = click.option(
 
 
 def chosen_policy(path: Path | None) -> Policy:
-    """The policy named, else that of the environment, else the built-in one; a wrong one ends the command.
-
-    Which one is said, since the same command in another folder may find another.
-    """
-    try:
-        file = path if path is not None else settings_from(os.environ).policy_file(Path.cwd())
-        policy = builtin_policy() if file is None else load_policy(file)
-    except ConfigurationError as error:
-        fail(error)
+    """The policy to go by, which is said: the same command in another folder may find another."""
+    file = policy_file(path)
+    policy = policy_of(file)
     found = f"policy: {file}" if file is not None else "no policy file, so the built-in prices"
     click.echo(f"{found}; days of {policy.report.time_zone}; {_mailed_to(policy)}", err=True)
     return policy

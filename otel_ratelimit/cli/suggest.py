@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,12 +16,12 @@ from otel_ratelimit.analysis.rows import Excess, LimitUse, Period
 from otel_ratelimit.analysis.suggest import suggest as suggest_limits
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, fail, print_json
+from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.cli.suggested_policy import SuggestedPolicy, known_tiers, policy_text, suggested_policy
 from otel_ratelimit.errors import ConfigurationError, DatabaseError
-from otel_ratelimit.policy import Policy, builtin_policy, load_policy, parse_policy
+from otel_ratelimit.policy import Policy, parse_policy
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.settings import settings_from
 
 STATEMENT_SECONDS = 60.0
 
@@ -102,15 +101,10 @@ def suggest(  # noqa: PLR0913 - one for each option
 
 
 def _present(path: Path | None) -> Policy:
-    try:
-        if path is not None:
-            return load_policy(path)
-        file = settings_from(os.environ).policy_file(Path.cwd())
-        # `policy suggest > ratelimit.toml`: the shell has just made that file.
-        is_new = file is not None and file.is_file() and file.stat().st_size == 0
-        return builtin_policy() if file is None or is_new else load_policy(file)
-    except ConfigurationError as error:
-        fail(error)
+    file = policy_file(path)
+    # `policy suggest > ratelimit.toml`: the shell has just made that file.
+    is_new = path is None and file is not None and file.is_file() and file.stat().st_size == 0
+    return policy_of(None if is_new else file)
 
 
 def _seen(database_url: str | None, period: Period) -> tuple[list[LimitUse], list[Excess]]:

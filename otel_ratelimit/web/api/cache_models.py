@@ -234,8 +234,8 @@ class ReportAnswer(Answer):
     worthwhile: bool = Field(description="Whether a cache would pay.")
     certainty: Certainty = Field(
         description=(
-            "`certain`: at both ends of the interval, or nothing was estimated; `likely`: in its middle; `open`: by a rule of thumb,"
-            " since no value is set for saved time."
+            "`certain`: at both ends of the interval, or nothing was estimated; `likely`: in its middle;"
+            " `open`: by a rule of thumb, since no value is set for saved time."
         )
     )
     reason: str = Field(description="Why, in a sentence.")
