@@ -7,18 +7,18 @@ As `replay.py`, with `maxmemory` at parts of the predicted peak and `maxmemory-p
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 import numpy as np
+from options import engine_options, engines, workload_options, workloads
 from replay import SECRET, Measured, assumptions, measured, pool
 from sampled import START, sampled_day
-from workloads import SECONDS, WORKLOADS, Floats
+from workloads import SECONDS, Floats
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.columns import WRITE, Executions, HotExecutions, Ints, Seconds
-from otel_ratelimit.analysis.cache.memory import Engine, entry_bytes
+from otel_ratelimit.analysis.cache.memory import entry_bytes
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
 from otel_ratelimit.analysis.cache.result import AtTtl
 from otel_ratelimit.analysis.cache.surface import hit_ratio_with_memory
@@ -67,33 +67,23 @@ def _told(assumed: Assumptions, trace: Trace, at: AtTtl, share: float, found: Me
 
 def main() -> None:
     """Print a row for each engine, workload and memory."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--engine", choices=["redis", "valkey"])
-    options.add_argument("--workload", choices=[make.__name__ for make in WORKLOADS])
-    options.add_argument("--scale", type=float, default=5.0)
-    options.add_argument("--rate", type=float, default=0.1)
-    options.add_argument("--jobs", type=int, default=2)
-    given = options.parse_args()
-    engines: list[Engine] = [given.engine] if given.engine else ["redis", "valkey"]
-    assumed = {kind: assumptions(kind) for kind in engines}
+    given = engine_options(workload_options(scale=5.0), jobs=2).parse_args()
+    assumed = {kind: assumptions(kind) for kind in engines(given)}
     worst = 0.0
     print("| workload | engine | memory MB | predicted % | measured % | off | without a limit | evicted |")
     print("|---" * 8 + "|", flush=True)
     with pool(given.jobs) as processes:
-        for make in WORKLOADS:
-            if given.workload not in (None, make.__name__):
-                continue
-            workload = make(given.scale)
+        for workload in workloads(given):
             day = sampled_day(workload, given.rate, SECRET, SECONDS)
-            for kind in engines:
-                [at] = analyze_cache_potential(day, assumed[kind], ttls=(TTL,)).by_ttl
+            for kind, of_engine in assumed.items():
+                [at] = analyze_cache_potential(day, of_engine, ttls=(TTL,)).by_ttl
                 running = [
                     processes.submit(measured, workload, kind, TTL, share * at.peak_bytes) for share in SHARES
                 ]
-                trace = trace_of(day, assumed[kind])
+                trace = trace_of(day, of_engine)
                 for share, job in zip(SHARES, running, strict=True):
                     print(f"| {workload.name} |", end=" ")
-                    off = _told(assumed[kind], trace, at, share, job.result())
+                    off = _told(of_engine, trace, at, share, job.result())
                     worst = max(worst, abs(off))
     print(f"worst {worst:.2f} points")
     sys.exit(worst > 2.0)

@@ -7,12 +7,12 @@ The truth is what the analysis says of the whole log, which `replay.py` holds ag
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 
 import numpy as np
+from options import workload_options, workloads
 from sampled import sampled_day
-from workloads import SECONDS, WORKLOADS, Floats, Workload
+from workloads import SECONDS, Floats, Workload
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.result import AtTtl
@@ -63,19 +63,13 @@ def _cell(true: AtTtl, found: list[AtTtl]) -> Cell:
 
 def main() -> None:
     """Print a row for each workload and TTL, and the share of all intervals that hold the truth."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--workload", choices=[make.__name__ for make in WORKLOADS])
-    options.add_argument("--scale", type=float, default=0.25)
-    options.add_argument("--rate", type=float, default=0.1)
+    options = workload_options(scale=0.25)
     options.add_argument("--secrets", type=int, default=40)
     given = options.parse_args()
     held: list[Floats] = []
     print("| workload | TTL s | bias | sd | half width | held % |")
     print("|---" * 6 + "|", flush=True)
-    for make in WORKLOADS:
-        if given.workload not in (None, make.__name__):
-            continue
-        workload = make(given.scale)
+    for workload in workloads(given):
         for ttl, cell in zip(TTLS, cells(workload, given.rate, given.secrets), strict=True):
             print(f"| {workload.name} | {ttl} | {cell.told()} |", flush=True)
             held.append(cell.is_held)

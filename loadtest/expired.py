@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from clock import RealClock
 from engines import running_engine
+from options import engine_options, engines
 from replay import SETTINGS, Measured, measured, pool, replayed
 from workloads import Workload
 
@@ -62,11 +63,7 @@ def _reckoned(kind: Engine, filled_a_second: float, ttl: int) -> float:
 
 def main() -> None:
     """Print a row for each engine and case."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--engine", choices=["redis", "valkey"])
-    options.add_argument("--jobs", type=int, default=4)
-    given = options.parse_args()
-    engines: list[Engine] = [given.engine] if given.engine else ["redis", "valkey"]
+    given = engine_options(argparse.ArgumentParser(), jobs=4).parse_args()
     print(
         "| reads a second | TTL s | engine | misses a second | reckoned % | real time % | replay % | late s |"
     )
@@ -75,7 +72,7 @@ def main() -> None:
         running = [
             (reads, ttl, kind, processes.submit(in_real_time, even(reads, ttl), kind, ttl))
             for reads, ttl in CASES
-            for kind in engines
+            for kind in engines(given)
         ]
         for reads, ttl, kind, job in running:
             found, late = job.result()

@@ -9,7 +9,6 @@ only.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import sys
 import tempfile
@@ -21,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from clock import Clock, EngineClock
 from engines import RunningEngine, running_engine
+from options import engine_options, engines, workload_options, workloads
 from pipelined import Pipelined, command
 from sampled import sampled_day
-from workloads import SECONDS, WORKLOADS, Floats, Workload
+from workloads import SECONDS, Floats, Workload
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
@@ -203,31 +203,21 @@ def _told(workload: Workload, kind: Engine, at: AtTtl, found: Measured) -> float
 
 def main() -> None:
     """Print a row for each engine, workload and TTL."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--engine", choices=["redis", "valkey"])
-    options.add_argument("--workload", choices=[make.__name__ for make in WORKLOADS])
-    options.add_argument("--scale", type=float, default=5.0)
-    options.add_argument("--rate", type=float, default=0.1)
-    options.add_argument("--jobs", type=int, default=2)
-    given = options.parse_args()
-    engines: list[Engine] = [given.engine] if given.engine else ["redis", "valkey"]
-    assumed = {kind: assumptions(kind) for kind in engines}
+    given = engine_options(workload_options(scale=5.0), jobs=2).parse_args()
+    assumed = {kind: assumptions(kind) for kind in engines(given)}
     worst = 0.0
     print("| workload | engine | TTL s | predicted % | measured % | off | interval |", end=" ")
     print("peak MB | measured MB | off % | expired % |")
     print("|---" * 11 + "|", flush=True)
     with pool(given.jobs) as processes:
-        for make in WORKLOADS:
-            if given.workload not in (None, make.__name__):
-                continue
-            workload = make(given.scale)
+        for workload in workloads(given):
             running: list[tuple[Engine, int, Future[Measured]]] = [
                 (kind, place, processes.submit(measured, workload, kind, ttl))
-                for kind in engines
+                for kind in assumed
                 for place, ttl in enumerate(TTLS)
             ]
             day = sampled_day(workload, given.rate, SECRET, SECONDS)
-            by_ttl = {kind: analyze_cache_potential(day, assumed[kind], ttls=TTLS).by_ttl for kind in engines}
+            by_ttl = {kind: analyze_cache_potential(day, assumed[kind], ttls=TTLS).by_ttl for kind in assumed}
             for kind, place, job in running:
                 off = _told(workload, kind, by_ttl[kind][place], job.result())
                 worst = max(worst, abs(off))
