@@ -17,7 +17,7 @@ from workloads import SECONDS, Floats
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.columns import WRITE, Executions, HotExecutions, Ints, Seconds
+from otel_ratelimit.analysis.cache.columns import WRITE, Executions, HotExecutions
 from otel_ratelimit.analysis.cache.memory import entry_bytes
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
 from otel_ratelimit.analysis.cache.result import AtTtl
@@ -39,11 +39,7 @@ def trace_of(day: QueryRowsDay, assumed: Assumptions) -> Trace:
     sample = TraceSample(START, stored, np.array([each.mean_result_bytes for each in day.templates]))
 
     def take_hot(piece: HotExecutions) -> None:
-        rows, (row, second, n) = piece
-        is_read = (rows.flags & WRITE) == 0
-        place: Ints = np.cumsum(is_read) - 1
-        kept = is_read[row]
-        sample.add_hot(HotExecutions(rows.where(is_read), Seconds(place[row[kept]], second[kept], n[kept])))
+        sample.add_hot(piece.where((piece.rows.flags & WRITE) == 0))
 
     def take_cold(rows: Executions) -> None:
         sample.add_cold(rows.where((rows.flags & WRITE) == 0))

@@ -16,9 +16,7 @@ from otel_ratelimit.analysis.cache.columns import (
     Executions,
     Floats,
     HotExecutions,
-    Ints,
     QueryDay,
-    Seconds,
     Template,
 )
 from otel_ratelimit.analysis.cache.estimate import estimate
@@ -164,17 +162,9 @@ class _Analysis:
         return rows if not reason.any() else rows.where(reason == Reason.CACHEABLE)
 
     def _cacheable_hot(self, piece: HotExecutions) -> HotExecutions:
-        rows = piece.rows
-        self._seen.rows += len(rows)
-        chosen = self._sorted.add(rows) == Reason.CACHEABLE
-        if chosen.all():
-            return piece
-        place: Ints = np.cumsum(chosen) - 1
-        seconds = piece.seconds
-        kept = chosen[seconds.row]
-        return HotExecutions(
-            rows.where(chosen), Seconds(place[seconds.row[kept]], seconds.second[kept], seconds.n[kept])
-        )
+        self._seen.rows += len(piece.rows)
+        chosen = self._sorted.add(piece.rows) == Reason.CACHEABLE
+        return piece if chosen.all() else piece.where(chosen)
 
 
 def _not_cacheable(by_reason: Floats, templates: Sequence[Template]) -> tuple[NotCacheable, ...]:
