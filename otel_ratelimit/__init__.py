@@ -34,7 +34,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Late, because the core is used without Flask and OpenTelemetry too.
     if name == "RateLimit":
-        from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415
+        from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415 - see above
 
         return RateLimit
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

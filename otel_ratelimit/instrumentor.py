@@ -79,7 +79,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         init(*args, **kwargs)
         if self._rate_limit is None or self._rate_limit.closed:
             # Imported late: most processes below `opentelemetry-instrument` make no application.
-            from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415
+            from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415 - see above
 
             self._rate_limit = RateLimit(meter_provider=self._options.get("meter_provider"))
         self._rate_limit.init_app(app)

@@ -249,12 +249,12 @@ def cache_report() -> Callable[..., Any]:
 
     Each is made once. Of a busy day: a query that is asked 600 times and repeats, one that does not, writes.
     """
-    from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential  # noqa: PLC0415  # needs numpy
-    from otel_ratelimit.analysis.cache.cost import PRICES  # noqa: PLC0415
-    from otel_ratelimit.analysis.cache.daily import Supposed, conclude  # noqa: PLC0415
-    from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay  # noqa: PLC0415
-    from otel_ratelimit.analysis.days import local_day  # noqa: PLC0415
-    from otel_ratelimit.query_records import QueryRow, QueryTemplate  # noqa: PLC0415
+    from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential  # noqa: PLC0415  # only who needs reports needs numpy
+    from otel_ratelimit.analysis.cache.cost import PRICES  # noqa: PLC0415  # as above
+    from otel_ratelimit.analysis.cache.daily import Supposed, conclude  # noqa: PLC0415  # as above
+    from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay  # noqa: PLC0415  # as above
+    from otel_ratelimit.analysis.days import local_day  # noqa: PLC0415  # as above
+    from otel_ratelimit.query_records import QueryRow, QueryTemplate  # noqa: PLC0415  # as above
 
     supposed = {
         "currency": "USD",

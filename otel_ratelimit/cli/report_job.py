@@ -69,8 +69,8 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
             'pip install "otel-ratelimit[report]"',
         )
     # Late, because these need what the extra brings.
-    from otel_ratelimit.nightly.job import ReportJob  # noqa: PLC0415
-    from otel_ratelimit.nightly.mailing import mailing_of  # noqa: PLC0415
+    from otel_ratelimit.nightly.job import ReportJob  # noqa: PLC0415 - see above
+    from otel_ratelimit.nightly.mailing import mailing_of  # noqa: PLC0415 - see above
 
     source = service_name(os.environ.get("OTEL_SERVICE_NAME", ""))
     with chosen_database(database_url) as url:

@@ -61,7 +61,7 @@ def demo(  # noqa: PLR0913 - one for each option
     try:
         _look_for_what_is_needed()
         # Late, because these need what the extra brings.
-        from otel_ratelimit.demo.runner import Options, run  # noqa: PLC0415
+        from otel_ratelimit.demo.runner import Options, run  # noqa: PLC0415 - see above
 
         is_told = run(
             Options(

@@ -109,7 +109,7 @@ class EmbeddedPostgres:
             )
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         # Late: what it needs comes with the extra.
-        from otel_ratelimit.embedded.leftovers import stop_leftover_postgres  # noqa: PLC0415
+        from otel_ratelimit.embedded.leftovers import stop_leftover_postgres  # noqa: PLC0415 - see above
 
         self.stopped_leftover = stop_leftover_postgres(self._data)
         for folder in (self._data, self._sockets):

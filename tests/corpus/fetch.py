@@ -34,7 +34,7 @@ def main() -> int:
     try:
         print(corpus(CORPUS))  # noqa: T201  # what the caller wants to know
     except (FetchError, OSError, subprocess.CalledProcessError) as error:
-        print(f"PostgreSQL's regression tests could not be fetched: {error}", file=sys.stderr)  # noqa: T201
+        print(f"PostgreSQL's regression tests could not be fetched: {error}", file=sys.stderr)  # noqa: T201 - a script
         return 1
     return 0
 

@@ -30,7 +30,7 @@ def main(names: list[str]) -> None:
     for name in names or SUITES:
         with workspace(Path(tempfile.gettempdir())) as scratch:
             found = executed(files, SUITES[name](files), binaries, scratch)
-        print(name, total([compare(statements) for statements in found.values()]), sep="\n")  # noqa: T201
+        print(name, total([compare(statements) for statements in found.values()]), sep="\n")  # noqa: T201 - a script
 
 
 if __name__ == "__main__":

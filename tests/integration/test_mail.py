@@ -67,20 +67,20 @@ class Mailbox:
         self.introduced.append(hostname)
         return responses
 
-    async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802
+    async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
         self.attempts += 1
         answer = next_of(self.sender)
         if answer.startswith("250"):
             envelope.mail_from = address
         return answer
 
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
         answer = next_of(self.recipient.get(address, ["250 OK"]))
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return answer
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
         answer = next_of(self.content)
         if answer.startswith("250"):
             self.messages.append(envelope.original_content)

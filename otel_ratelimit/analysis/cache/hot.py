@@ -333,7 +333,7 @@ class _Cells(NamedTuple):
 
     def where(self, chosen: Bools) -> _Cells:
         """Those cells."""
-        return _Cells(*(column[chosen] for column in self))  # type: ignore[arg-type]
+        return _Cells(*(column[chosen] for column in self))  # type: ignore[arg-type]  # all are arrays
 
     def with_more(self, other: _Cells) -> _Cells:
         """Both."""

@@ -129,7 +129,7 @@ class _Events(NamedTuple):
         return cls(np.zeros(0, dtype=np.uint64), np.zeros(0), whole, np.zeros(0), whole, whole)
 
     def where(self, chosen: Ints | Bools) -> _Events:
-        return _Events(*(column[chosen] for column in self))  # type: ignore[arg-type]
+        return _Events(*(column[chosen] for column in self))  # type: ignore[arg-type]  # all are arrays
 
     def with_more(self, other: _Events) -> _Events:
         pairs = zip(self, other, strict=True)
