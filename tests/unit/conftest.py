@@ -16,6 +16,8 @@ from otel_ratelimit.analysis.cache.history import DayInBrief
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.query_records import QueryRow, QueryTemplate, TableWrite
+from otel_ratelimit.storage import BoundedMemoryStorage
+from otel_ratelimit.web.api import ApiServices
 
 DAY = date(2026, 3, 28)
 START = datetime(2026, 3, 28, tzinfo=UTC)
@@ -161,3 +163,28 @@ def cache_reports():
         hostile=HOSTILE,
         long=LONG,
     )
+
+
+@pytest.fixture
+def api_services():
+    """`api_services(**given)`: what an API is joined to, with a store of its own and nothing recorded."""
+
+    def make(**given):
+        return ApiServices(
+            **{
+                "store": BoundedMemoryStorage().counters,
+                "enforcement": lambda: None,
+                "clock": lambda: 1_700_000_000.0,
+                "storage_name": "bounded-memory",
+                "storage_healthy": lambda: True,
+                "retry_seconds": lambda: 1.0,
+                "snapshot": lambda: None,
+                "cleanup": lambda: None,
+                "recorder": lambda: None,
+                "reader": None,
+                "cache_reports": None,
+                **given,
+            }
+        )
+
+    return make

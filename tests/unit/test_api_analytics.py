@@ -9,8 +9,7 @@ import pytest
 
 from otel_ratelimit.analysis.rows import Excess, LimitUse, RequestTotal, Scope, ViolationGroup, ViolationPage
 from otel_ratelimit.events import Outcome
-from otel_ratelimit.storage import BoundedMemoryStorage
-from otel_ratelimit.web.api import ApiServices, api_blueprint
+from otel_ratelimit.web.api import api_blueprint
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -52,21 +51,8 @@ def reader():
 
 
 @pytest.fixture
-def ask(reader):
-    services = ApiServices(
-        store=BoundedMemoryStorage().counters,
-        enforcement=lambda: None,
-        clock=NOW.timestamp,
-        storage_name="bounded-memory",
-        storage_healthy=lambda: True,
-        retry_seconds=lambda: 1.0,
-        snapshot=lambda: None,
-        cleanup=lambda: None,
-        recorder=lambda: None,
-        reader=reader,
-        cache_reports=None,
-        read_tokens=(TOKEN,),
-    )
+def ask(reader, api_services):
+    services = api_services(clock=NOW.timestamp, reader=reader, read_tokens=(TOKEN,))
     app = flask.Flask(__name__)
     app.register_blueprint(api_blueprint(lambda: services))
     client = app.test_client()

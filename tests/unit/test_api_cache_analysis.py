@@ -14,8 +14,7 @@ import pytest
 
 from otel_ratelimit.analysis.cache.cost import Price
 from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
-from otel_ratelimit.storage import BoundedMemoryStorage
-from otel_ratelimit.web.api import ApiServices, api_blueprint
+from otel_ratelimit.web.api import api_blueprint
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 YESTERDAY = date(2026, 1, 9)
@@ -62,42 +61,33 @@ def in_brief(report, **more):
     return brief._replace(**more)
 
 
-def client_of(reports):
-    services = ApiServices(
-        store=BoundedMemoryStorage().counters,
-        enforcement=lambda: None,
-        clock=NOW.timestamp,
-        storage_name="bounded-memory",
-        storage_healthy=lambda: True,
-        retry_seconds=lambda: 1.0,
-        snapshot=lambda: None,
-        cleanup=lambda: None,
-        recorder=lambda: None,
-        reader=None,
-        cache_reports=reports,
-        read_tokens=(TOKEN,),
-    )
-    app = flask.Flask(__name__)
-    app.register_blueprint(api_blueprint(lambda: services))
-    return app.test_client()
+@pytest.fixture
+def ask(api_services):
+    """`ask(reports, **query)`: the answer, which is held against the document."""
+
+    def get(reports, path, **query):
+        services = api_services(clock=NOW.timestamp, cache_reports=reports, read_tokens=(TOKEN,))
+        app = flask.Flask(__name__)
+        app.register_blueprint(api_blueprint(lambda: services))
+        return app.test_client().get(f"/api/rate-limit/{path}", query_string=query, headers=HEADERS)
+
+    def ask(reports, **query):
+        response = get(reports, "cache-analysis", **query)
+        # JSON without NaN.
+        body = json.loads(response.data, parse_constant=pytest.fail)
+        if response.status_code == 200:
+            document = get(reports, "openapi.json").json
+            schema = {
+                "$ref": "#/components/schemas/CacheAnalysisAnswer",
+                "components": document["components"],
+            }
+            jsonschema_rs.Draft202012Validator(schema).validate(body)
+        return response
+
+    return ask
 
 
-def ask(reports, **query):
-    response = client_of(reports).get("/api/rate-limit/cache-analysis", query_string=query, headers=HEADERS)
-    described(reports, response)
-    return response
-
-
-def described(reports, response):
-    """What was answered is what the document says, and JSON without NaN."""
-    body = json.loads(response.data, parse_constant=pytest.fail)
-    if response.status_code == 200:
-        document = client_of(reports).get("/api/rate-limit/openapi.json", headers=HEADERS).json
-        schema = {"$ref": "#/components/schemas/CacheAnalysisAnswer", "components": document["components"]}
-        jsonschema_rs.Draft202012Validator(schema).validate(body)
-
-
-def test_the_latest_report_is_told_whole(cache_report):
+def test_the_latest_report_is_told_whole(cache_report, ask):
     report = cache_report(YESTERDAY, ZoneInfo("Europe/Berlin"), value_of_saved_ms=0.001)
     analysis, cost = report.analysis, report.cost
 
@@ -131,7 +121,7 @@ def test_the_latest_report_is_told_whole(cache_report):
     assert latest["supposed"] == report.supposed.model_dump()
 
 
-def test_the_plan_is_the_cache_that_is_advised(cache_report):
+def test_the_plan_is_the_cache_that_is_advised(cache_report, ask):
     report = cache_report(YESTERDAY)
     advised = report.analysis.plan
 
@@ -149,7 +139,7 @@ def test_the_plan_is_the_cache_that_is_advised(cache_report):
     )
 
 
-def test_every_time_to_live_is_told_in_order(cache_report):
+def test_every_time_to_live_is_told_in_order(cache_report, ask):
     report = cache_report(YESTERDAY)
 
     by_ttl = ask(Reports(report)).json["latest"]["by_ttl"]
@@ -159,7 +149,7 @@ def test_every_time_to_live_is_told_in_order(cache_report):
     ]
 
 
-def test_what_it_costs_stands_beside_what_it_brings(cache_report):
+def test_what_it_costs_stands_beside_what_it_brings(cache_report, ask):
     report = cache_report(YESTERDAY, value_of_saved_ms=0.01, value_of_database_second=0.5)
     cost = report.cost
 
@@ -178,7 +168,7 @@ def test_what_it_costs_stands_beside_what_it_brings(cache_report):
     }
 
 
-def test_templates_come_with_their_advice_or_why_there_is_none(cache_report):
+def test_templates_come_with_their_advice_or_why_there_is_none(cache_report, ask):
     report = cache_report(YESTERDAY)
 
     latest = ask(Reports(report)).json["latest"]
@@ -198,7 +188,7 @@ def test_templates_come_with_their_advice_or_why_there_is_none(cache_report):
     assert job["not_worth"] == ""
 
 
-def test_a_template_that_is_not_worth_it_says_why(cache_report):
+def test_a_template_that_is_not_worth_it_says_why(cache_report, ask):
     report = cache_report(YESTERDAY, lookup_ms=0.5)
     [template] = report.analysis.most_repeated
     without = template.model_copy(update={"advice": None, "not_worth": "too few repeats"})
@@ -211,7 +201,7 @@ def test_a_template_that_is_not_worth_it_says_why(cache_report):
     assert body["charts"]["top_queries"]["labels"] == []
 
 
-def test_the_trend_has_a_row_for_each_day(cache_report):
+def test_the_trend_has_a_row_for_each_day(cache_report, ask):
     reports = Reports(*(cache_report(YESTERDAY - timedelta(days=back), busy=back != 1) for back in (2, 1, 0)))
 
     trend = ask(reports).json["trend"]
@@ -223,7 +213,7 @@ def test_the_trend_has_a_row_for_each_day(cache_report):
         }
 
 
-def test_charts_hold_the_same_figures(cache_report):
+def test_charts_hold_the_same_figures(cache_report, ask):
     euros = cache_report(YESTERDAY, currency="EUR", value_of_saved_ms=0.001)
     reports = Reports(cache_report(YESTERDAY - timedelta(days=1)), euros)
 
@@ -252,7 +242,7 @@ def test_charts_hold_the_same_figures(cache_report):
     }
 
 
-def test_a_long_query_is_a_short_label_on_one_line(cache_report):
+def test_a_long_query_is_a_short_label_on_one_line(cache_report, ask):
     report = cache_report(YESTERDAY, query=f"SELECT *\n  FROM jobs\n WHERE id IN ({', '.join('?' * 500)})")
 
     body = ask(Reports(report)).json
@@ -264,7 +254,7 @@ def test_a_long_query_is_a_short_label_on_one_line(cache_report):
     assert "\n" in body["latest"]["most_worth"][0]["query"]
 
 
-def test_a_day_without_any_query_has_no_plan_and_says_so(cache_report):
+def test_a_day_without_any_query_has_no_plan_and_says_so(cache_report, ask):
     body = ask(Reports(cache_report(YESTERDAY, busy=False, value_of_saved_ms=1.0))).json
 
     latest = body["latest"]
@@ -278,7 +268,7 @@ def test_a_day_without_any_query_has_no_plan_and_says_so(cache_report):
     assert body["trend"][0]["recommended_ttl_seconds"] is None
 
 
-def test_days_without_a_report_are_no_mistake():
+def test_days_without_a_report_are_no_mistake(ask):
     assert ask(Reports(), date_range="7d").json == {
         "period": {"first": "2026-01-03", "last": "2026-01-10"},
         "latest": None,
@@ -291,7 +281,7 @@ def test_days_without_a_report_are_no_mistake():
     }
 
 
-def test_a_trend_without_a_report_that_can_be_read_is_told_all_the_same(cache_report):
+def test_a_trend_without_a_report_that_can_be_read_is_told_all_the_same(cache_report, ask):
     reports = Reports(cache_report(YESTERDAY))
     reports.kept = []
 
@@ -320,7 +310,7 @@ def test_a_trend_without_a_report_that_can_be_read_is_told_all_the_same(cache_re
         ({"date_range": "9999-12-30"}, date(9999, 12, 30), date(9999, 12, 30)),
     ],
 )
-def test_the_days_are_those_that_the_period_touches(query, first, last):
+def test_the_days_are_those_that_the_period_touches(query, first, last, ask):
     reports = Reports()
 
     body = ask(reports, **query).json
@@ -332,7 +322,7 @@ def test_the_days_are_those_that_the_period_touches(query, first, last):
 @pytest.mark.parametrize(
     "date_range", ["yesterday", "0d", "367d", "2026-02-31", "2026-01-02/2026-01-01", "9999-12-31", "'; --"]
 )
-def test_a_period_that_is_none_is_400_with_examples(date_range):
+def test_a_period_that_is_none_is_400_with_examples(date_range, ask):
     reports = Reports()
 
     response = ask(reports, date_range=date_range)
@@ -345,19 +335,19 @@ def test_a_period_that_is_none_is_400_with_examples(date_range):
     assert not reports.asked
 
 
-def test_a_parameter_of_another_endpoint_is_refused():
+def test_a_parameter_of_another_endpoint_is_refused(ask):
     [error] = ask(Reports(), service="jobs").json["errors"]
     assert (error["parameter"], error["instead"]) == ("service", "known are date_range")
 
 
-def test_where_analytics_are_off_it_says_how_to_turn_them_on():
+def test_where_analytics_are_off_it_says_how_to_turn_them_on(ask):
     response = ask(None)
     assert response.status_code == 503
     assert "OTEL_RATELIMIT_DATABASE_URL" in response.json["detail"]
     assert "Retry-After" not in response.headers
 
 
-def test_figures_that_rounding_led_out_of_their_bounds_are_at_them(cache_report):
+def test_figures_that_rounding_led_out_of_their_bounds_are_at_them(cache_report, ask):
     report = cache_report(YESTERDAY)
     plan = report.analysis.plan
     above = plan.at.model_copy(
@@ -389,7 +379,9 @@ def test_figures_that_rounding_led_out_of_their_bounds_are_at_them(cache_report)
 @pytest.mark.parametrize(
     ("part", "name"), [("cost", "monthly_benefit"), ("cost", "load_reduction"), ("analysis", "database_ms")]
 )
-def test_what_is_no_number_is_never_answered(cache_report, caplog, part, name, value):
+def test_what_is_no_number_is_never_answered(  # noqa: PLR0917 - fixtures
+    cache_report, caplog, part, name, value, ask
+):
     report = cache_report(YESTERDAY)
     broken = getattr(report, part).model_copy(update={name: value})
     reports = Reports(report)
@@ -401,7 +393,7 @@ def test_what_is_no_number_is_never_answered(cache_report, caplog, part, name, v
     assert name in caplog.text
 
 
-def test_money_may_be_huge(cache_report):
+def test_money_may_be_huge(cache_report, ask):
     golden = Price(name="gold", kind="self-hosted", month=1e300)
 
     body = ask(Reports(cache_report(YESTERDAY, prices=(golden,)))).json

@@ -10,27 +10,17 @@ import openapi_pydantic
 import pytest
 
 from otel_ratelimit.events import StorageSnapshot
-from otel_ratelimit.storage import BoundedMemoryStorage
-from otel_ratelimit.web.api import BLUEPRINT_NAME, ApiServices, CleanupTally, api_blueprint
+from otel_ratelimit.web.api import BLUEPRINT_NAME, CleanupTally, api_blueprint
 
 TOKEN = "a-token-for-reading"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
-def services():
-    return ApiServices(
-        store=BoundedMemoryStorage().counters,
-        enforcement=lambda: None,
-        clock=lambda: 1_700_000_000.0,
-        storage_name="bounded-memory",
-        storage_healthy=lambda: True,
-        retry_seconds=lambda: 1.0,
+def services(api_services):
+    return api_services(
         snapshot=lambda: StorageSnapshot("bounded-memory", 1, 50_000_000, 1, 0, {"a": 1}, {"ip": 1}),
         cleanup=CleanupTally(lambda: 0.0).totals,
-        recorder=lambda: None,
-        reader=None,
-        cache_reports=None,
         read_tokens=(TOKEN,),
     )
 

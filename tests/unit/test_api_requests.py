@@ -13,8 +13,7 @@ from werkzeug.exceptions import Forbidden
 from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
 from otel_ratelimit.events import StorageSnapshot
 from otel_ratelimit.recorder import RecorderState
-from otel_ratelimit.storage import BoundedMemoryStorage
-from otel_ratelimit.web.api import ApiServices, api_blueprint
+from otel_ratelimit.web.api import api_blueprint
 
 READ, OTHER_READ, ADMIN = "read-token-of-someone", "read-token-of-another", "token-of-the-administrator"
 PATHS = ["/metrics", "/analytics", "/cache-analysis", "/status?path=/&ip=192.0.2.7", "/openapi.json"]
@@ -36,22 +35,8 @@ class Unreadable:
 
 
 @pytest.fixture
-def services():
-    return ApiServices(
-        store=BoundedMemoryStorage().counters,
-        enforcement=NoEnforcement(),
-        clock=lambda: 1_700_000_000.0,
-        storage_name="bounded-memory",
-        storage_healthy=lambda: True,
-        retry_seconds=lambda: 1.0,
-        snapshot=lambda: None,
-        cleanup=lambda: None,
-        recorder=lambda: None,
-        reader=None,
-        cache_reports=None,
-        read_tokens=(READ, OTHER_READ),
-        admin_tokens=(ADMIN,),
-    )
+def services(api_services):
+    return api_services(enforcement=NoEnforcement(), read_tokens=(READ, OTHER_READ), admin_tokens=(ADMIN,))
 
 
 @pytest.fixture
