@@ -27,8 +27,9 @@ from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.recorder import Recorder
+from otel_ratelimit.recorder.violations import MOST_TOLD_APART
 from otel_ratelimit.settings import PREFIX, Settings, settings_from
-from otel_ratelimit.telemetry import RecorderTelemetry, current_trace_id, service_name
+from otel_ratelimit.telemetry import QueueTelemetry, RecorderTelemetry, current_trace_id, service_name
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Analytics:
             batch_size=policy.batch_size,
             flush_interval=policy.flush_interval,
         )
+        self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MOST_TOLD_APART)
         self._maintenance_failure = ""
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.recorder.tick, start=False)
         worker.every(MAINTENANCE_SECONDS, _MAINTENANCE_TASK, self._maintain, start=False)

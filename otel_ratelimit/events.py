@@ -222,6 +222,11 @@ class Decision(NamedTuple):
         )
 
     @property
+    def fails_closed(self) -> bool:
+        """Whether what the store cannot decide is refused: a limit is enforced, and `on_error` says so."""
+        return self.plan.on_error == "closed" and any(not window.shadow for window in self.windows)
+
+    @property
     def utilization(self) -> float:
         """Share of the tightest limit used, 0 to 1."""
         if self.tightest < 0:

@@ -23,10 +23,11 @@ from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.postgres.secrets import shared_secret
-from otel_ratelimit.querylog.log import QueryLog
+from otel_ratelimit.querylog.log import MOST_PENDING, QueryLog
 from otel_ratelimit.querylog.sampling import QuerySampler
 from otel_ratelimit.querylog.totals import Totals
 from otel_ratelimit.settings import Settings
+from otel_ratelimit.telemetry import QueueTelemetry
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
 from otel_ratelimit.web.queries import request_finder
 
@@ -73,6 +74,7 @@ class Queries:
             process=_process_name,
             flush_interval=policy.flush_interval,
         )
+        self._queue = QueueTelemetry(meter, "queries", lambda: self.log.waiting, MOST_PENDING)
         self._processor = QuerySpanProcessor(self.log)
         self._relay = relay
         self._has_begun = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from limits.storage import MemoryStorage
@@ -21,6 +22,7 @@ from otel_ratelimit.storage import (
     storage_options,
 )
 from otel_ratelimit.storage.counters import SCHEME
+from otel_ratelimit.storage.health import effective_thresholds
 from otel_ratelimit.storage.remote import SequentialCounters
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
@@ -67,7 +69,8 @@ def join_storage(
     """Join the store that `limiter` has opened to telemetry and the log."""
     storage = limiter.storage
     if isinstance(storage, BoundedMemoryStorage):
-        telemetry = StorageTelemetry(meter, storage.counters.name, storage.snapshot)
+        thresholds = partial(effective_thresholds, warning=memory.warning, critical=memory.critical)
+        telemetry = StorageTelemetry(meter, storage.counters.name, storage.snapshot, thresholds)
         storage.on_cleanup(telemetry.cleaned)
         storage.on_overflow(lambda _limit: telemetry.overflowed())
         health = MemoryHealthLog(storage, warning=memory.warning, critical=memory.critical)

@@ -149,7 +149,7 @@ class RateLimit:
         if problems:
             raise SettingsError(problems)
         self._hash_key = self._choose_hash_key()
-        self._decision_telemetry = DecisionTelemetry(meter)
+        self._decision_telemetry = DecisionTelemetry(meter, self._clock)
         self._policy_telemetry = PolicyTelemetry(meter, before_collection=self._decision_telemetry.flush)
         self._analytics = open_analytics(
             self.settings,

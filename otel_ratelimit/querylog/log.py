@@ -141,6 +141,11 @@ class QueryLog:
         return self._counts
 
     @property
+    def waiting(self) -> int:
+        """Rows that wait to be written, of at most `MOST_PENDING`."""
+        return len(self._rows)
+
+    @property
     def failing(self) -> str:
         """Why the last write failed; empty when it did not."""
         return self._delivery.failing

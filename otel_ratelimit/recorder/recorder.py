@@ -107,6 +107,12 @@ class Recorder:
         pending = self._violations.pending + (unwritten.recorded if unwritten is not None else 0)
         return RecorderState(self._recorded, self._dropped, pending, self._delivery.failing)
 
+    @property
+    def waiting(self) -> int:
+        """Rows of violations that wait; from `MOST_TOLD_APART` on clients are no longer told apart."""
+        unwritten = self._delivery.unwritten
+        return self._violations.rows + (len(unwritten.violations) if unwritten is not None else 0)
+
     def decided(self, decision: Decision, user_agent: str | None, trace_id: str | None) -> None:
         """Take note of a decision; quick, and without I/O.
 

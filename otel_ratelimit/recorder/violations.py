@@ -63,6 +63,11 @@ class ViolationBuffer:
         """Violations, not rows, that have not been taken."""
         return self._pending
 
+    @property
+    def rows(self) -> int:
+        """Rows that these would make, of at most `most_told_apart` that are told apart in full."""
+        return len(self._sums)
+
     def add(self, violation: Violation) -> bool:
         """Take note of `violation`; True when a batch is full."""
         v = violation

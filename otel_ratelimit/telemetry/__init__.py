@@ -2,12 +2,14 @@
 
 from otel_ratelimit.telemetry.decisions import DecisionTelemetry
 from otel_ratelimit.telemetry.policy import PolicyTelemetry
+from otel_ratelimit.telemetry.queues import QueueTelemetry
 from otel_ratelimit.telemetry.recorder import RecorderTelemetry, current_trace_id, service_name
 from otel_ratelimit.telemetry.storage import StorageTelemetry
 
 __all__ = [
     "DecisionTelemetry",
     "PolicyTelemetry",
+    "QueueTelemetry",
     "RecorderTelemetry",
     "StorageTelemetry",
     "current_trace_id",

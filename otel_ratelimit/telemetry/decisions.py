@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from itertools import count
 from typing import Any, Final
@@ -23,7 +24,9 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import get_current_span
 
 from otel_ratelimit import names
-from otel_ratelimit.events import Decision, Outcome
+from otel_ratelimit.events import Clock, Decision, Outcome
+from otel_ratelimit.telemetry.gauges import Gauge, observe
+from otel_ratelimit.telemetry.limited_clients import LimitedClients
 
 UTILIZATION_BOUNDARIES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.999)
 """Shares of a limit; the last boundary keeps "used up" apart."""
@@ -55,7 +58,7 @@ _REFUSING: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
 class DecisionTelemetry:
     """A `DecisionSink` that records metrics and writes span attributes."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, clock: Clock = time.time) -> None:
         self._requests = meter.create_counter(
             names.REQUESTS, unit="{request}", description="Requests by what the rate limiter decided."
         )
@@ -76,6 +79,16 @@ class DecisionTelemetry:
             unit="{request}",
             description="Requests keyed by address because the wanted key could not be had.",
         )
+        self._limited = LimitedClients(clock)
+        observe(
+            meter,
+            Gauge(
+                names.CLIENT_LIMITED,
+                "s",
+                "How long the client refused longest has been refused without a pause.",
+            ),
+            self._limited.readings,
+        )
         self._known: dict[tuple[str, str, str, Outcome, str], _Series] = {}
         self._flushing = threading.Lock()
         _forget_after_fork(self)
@@ -83,10 +96,8 @@ class DecisionTelemetry:
     def __call__(self, decision: Decision) -> None:
         """Record the decision; on the request's thread, with the server span current."""
         plan, outcome = decision.plan, decision.outcome
-        limit = ""
-        if outcome in _REFUSING and decision.tightest >= 0:
-            limit = decision.windows[decision.tightest].text
-        key = (plan.route, plan.method, plan.tier, outcome, limit)
+        detail = "" if outcome is Outcome.ALLOWED else self._detail(decision)
+        key = (plan.route, plan.method, plan.tier, outcome, detail)
         series = self._known.get(key)
         if series is None:
             series = self._remember(key)
@@ -103,6 +114,16 @@ class DecisionTelemetry:
         span = get_current_span()
         if span.is_recording():
             span.set_attributes(self._on_span(decision))
+
+    def _detail(self, decision: Decision) -> str:
+        """What tells a series apart beside its outcome: the limit that refused, or what a failure led to."""
+        if decision.outcome is Outcome.ERROR:
+            return "closed" if decision.fails_closed else "open"
+        if decision.outcome not in _REFUSING or decision.tightest < 0:
+            return ""
+        if decision.outcome is Outcome.BLOCKED and decision.identity is not None:
+            self._limited.refused(decision.identity.key, decision.at)
+        return decision.windows[decision.tightest].text
 
     def flush(self) -> None:
         """Hand to the counter what has been summed; called when metrics are collected, and at exit."""
@@ -122,6 +143,7 @@ class DecisionTelemetry:
     def forget(self) -> None:
         """Drop what is not flushed: in a forked child it is the parent's to report."""
         self._flushing = threading.Lock()
+        self._limited.clear()
         for series in self._known.values():
             series.take()
 
@@ -149,7 +171,7 @@ class _Series:
 
     __slots__ = ("_read", "_taken", "at_once", "check", "hits", "request", "route")
 
-    def __init__(self, route: str, method: str, tier: str, outcome: Outcome, limit: str) -> None:
+    def __init__(self, route: str, method: str, tier: str, outcome: Outcome, detail: str) -> None:
         self.hits = count()
         self._taken = 0
         self._read = 0
@@ -160,8 +182,8 @@ class _Series:
             names.TIER: tier,
             names.DECISION: outcome.value,
         }
-        if limit:
-            self.request[names.LIMIT] = limit
+        if detail:
+            self.request[names.ON_ERROR if outcome is Outcome.ERROR else names.LIMIT] = detail
         self.route = {names.HTTP_ROUTE: route, names.TIER: tier}
         self.check = {names.TIER: tier, names.DECISION: outcome.value}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit import names
 from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+
+RELOAD_OUTCOMES: Final = ("reloaded", "unchanged", "refused")
 
 
 class PolicyTelemetry:
@@ -23,6 +26,9 @@ class PolicyTelemetry:
         self._reloads = meter.create_counter(
             names.POLICY_RELOADS, unit="{reload}", description="Reloads of the policy file by outcome."
         )
+        # Prometheus sees no increase in a series that begins at more than zero.
+        for outcome in RELOAD_OUTCOMES:
+            self._reloads.add(0, {names.OUTCOME: outcome})
         observe(meter, Gauge(names.POLICY_INFO, "1", "The policy in force."), self._info)
 
     def in_force(self, policy_hash: str) -> None:

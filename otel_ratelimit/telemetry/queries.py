@@ -50,6 +50,10 @@ class QueryTelemetry:
             explicit_bucket_boundaries_advisory=CAPTURE_DURATION_BOUNDARIES_SECONDS,
         )
 
+        # Prometheus sees no increase in a series that begins at more than zero.
+        for outcome in QueryCounts._fields:
+            self._queries.add(0, {names.OUTCOME: outcome})
+
     def counted(self, new: QueryCounts) -> None:
         """So many more executions were recorded, sampled out or dropped."""
         for outcome, executions in new._asdict().items():

@@ -18,6 +18,9 @@ class RecorderTelemetry:
         self._dropped = meter.create_counter(
             names.VIOLATIONS_DROPPED, unit="{violation}", description="Violations that could not be written."
         )
+        # Prometheus sees no increase in a series that begins at more than zero.
+        self._recorded.add(0)
+        self._dropped.add(0)
 
     def recorded(self, violations: int) -> None:
         """So many were written."""

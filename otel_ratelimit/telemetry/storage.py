@@ -16,13 +16,20 @@ CLEANUP_DURATION_BOUNDARIES_SECONDS: Final = (0.0001, 0.001, 0.005, 0.01, 0.05, 
 ReadSnapshot = Callable[[], StorageSnapshot | None]
 """The store's state now; None where the store cannot say (a remote one)."""
 
+ThresholdsOf = Callable[[int | None], tuple[int, int]]
+"""Sizes, in bytes, from which a store of that capacity is to be called `LEVELS`."""
+LEVELS: Final = ("warning", "critical")
+
 
 class StorageTelemetry:
     """Gauges are read when metrics are collected; the rest is told as it happens."""
 
-    def __init__(self, meter: Meter, storage: str, read: ReadSnapshot) -> None:
+    def __init__(
+        self, meter: Meter, storage: str, read: ReadSnapshot, thresholds: ThresholdsOf | None = None
+    ) -> None:
         self._attributes = {names.STORAGE: storage}
         self._read = read
+        self._thresholds_of = thresholds
         self._errors = meter.create_counter(
             names.STORAGE_ERRORS, unit="{error}", description="Checks that the counter store failed."
         )
@@ -43,6 +50,13 @@ class StorageTelemetry:
         )
         observe(meter, Gauge(names.STORAGE_SIZE, "By", "Memory that counters use."), self._size)
         observe(meter, Gauge(names.STORAGE_CAPACITY, "By", "The most they may use."), self._capacity)
+        observe(
+            meter,
+            Gauge(names.STORAGE_THRESHOLD, "By", "Size from which the store's state is warning or critical."),
+            self._thresholds,
+        )
+        # Prometheus sees no increase in a series that begins at more than zero.
+        self._overflows.add(0, self._attributes)
         observe(meter, Gauge(names.STORAGE_KEYS, "{key}", "Counters held."), self._keys)
 
     def retire(self) -> None:
@@ -72,6 +86,13 @@ class StorageTelemetry:
         snapshot = self._read()
         if snapshot is not None and snapshot.capacity_bytes is not None:
             yield snapshot.capacity_bytes, self._attributes
+
+    def _thresholds(self) -> Iterable[Reading]:
+        snapshot = self._read()
+        if snapshot is None or self._thresholds_of is None:
+            return
+        for level, size in zip(LEVELS, self._thresholds_of(snapshot.capacity_bytes), strict=True):
+            yield size, {**self._attributes, names.LEVEL: level}
 
     def _keys(self) -> Iterable[Reading]:
         snapshot = self._read()

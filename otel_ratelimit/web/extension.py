@@ -143,8 +143,7 @@ class RequestHooks:
         return None
 
     def _fails_closed(self, decision: Decision) -> bool:
-        enforced = any(not window.shadow for window in decision.windows)
-        return decision.plan.on_error == "closed" and enforced and not self._tools.shadow
+        return decision.fails_closed and not self._tools.shadow
 
     def _check_declared_limits(self) -> Response | None:
         try:

@@ -6,8 +6,10 @@ import logging
 
 import flask
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_ratelimit import RateLimit
+from otel_ratelimit import RateLimit, names
 from otel_ratelimit.analytics import log_rate_limit_violation
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
@@ -208,3 +210,34 @@ def test_no_secret_stands_in_a_log_or_an_answer(app, limited, caplog):
     assert READ not in seen
     assert ADMIN not in seen
     assert "wrong-token" not in seen
+
+
+def test_what_waits_for_the_database_is_reported(app, limited):
+    reader = InMemoryMetricReader()
+    rate_limit = limited(meter_provider=MeterProvider(metric_readers=[reader]))
+    client = app.test_client()
+    for _ in range(5):
+        client.get("/a")
+    assert values(reader, names.QUEUE_LENGTH)["violations"] == 1
+    assert values(reader, names.QUEUE_CAPACITY) == {"violations": 5_000, "queries": 50_000}
+    assert rate_limit.analytics.recorder.flush()
+    assert values(reader, names.QUEUE_LENGTH) == {"violations": 0, "queries": 0}
+
+
+def test_what_is_lost_or_dropped_is_counted_from_zero(limited):
+    reader = InMemoryMetricReader()
+    limited(meter_provider=MeterProvider(metric_readers=[reader]))
+    assert values(reader, names.VIOLATIONS_DROPPED) == {"": 0}
+    assert values(reader, names.QUERIES) == {"recorded": 0, "sampled_out": 0, "dropped": 0}
+
+
+def values(reader, name):
+    """Of the metric's points, by the only attribute they have."""
+    return {
+        next(iter(point.attributes.values()), ""): point.value
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+    }

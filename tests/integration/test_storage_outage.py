@@ -129,13 +129,28 @@ def test_service_is_resumed_when_the_store_is_back(app, redis):
 def test_failures_are_counted_by_kind(app, redis, reader):
     redis.stop()
     statuses(app, "/closed", 10)
-    (point,) = [
+    (point,) = points(reader, names.STORAGE_ERRORS)
+    assert dict(point.attributes) == {names.STORAGE: "redis", names.ERROR_TYPE: "connection"}
+    assert 1 <= point.value <= 3
+
+
+@pytest.mark.parametrize(("path", "led_to"), [("/closed", "closed"), ("/open", "open"), ("/watched", "open")])
+def test_what_a_failure_led_to_is_counted(app, redis, reader, path, led_to):
+    redis.stop()
+    statuses(app, path, 5)
+    (point,) = points(reader, names.REQUESTS)
+    assert point.attributes[names.DECISION] == "error"
+    assert point.attributes[names.ON_ERROR] == led_to
+    assert names.LIMIT not in point.attributes
+    assert point.value == 5
+
+
+def points(reader, name):
+    return [
         point
         for resource in reader.get_metrics_data().resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
-        if metric.name == names.STORAGE_ERRORS
+        if metric.name == name
         for point in metric.data.data_points
     ]
-    assert dict(point.attributes) == {names.STORAGE: "redis", names.ERROR_TYPE: "connection"}
-    assert 1 <= point.value <= 3

@@ -225,3 +225,47 @@ def test_a_sink_that_fails_costs_no_response_and_is_logged_once(tmp_path, caplog
     assert len(seen) == 3
     assert sum("the sink" in record.message and record.levelname == "ERROR" for record in caplog.records) == 1
     rate_limit.close()
+
+
+def test_sizes_from_which_memory_is_warning_or_critical_are_those_of_the_policy(tmp_path, reader):
+    policy = tmp_path / "ratelimit.toml"
+    policy.write_text('version = 1\n[memory]\nwarning = "20 MB"\n')
+    app = flask.Flask("small")
+    rate_limit = RateLimit(
+        app, policy=policy, environ={}, meter_provider=MeterProvider(metric_readers=[reader])
+    )
+    sizes = {p.attributes[names.LEVEL]: p.value for p in points(reader, names.STORAGE_THRESHOLD)}
+    (capacity,) = points(reader, names.STORAGE_CAPACITY)
+    assert sizes["warning"] == 20_000_000
+    # Where a store of this capacity is full: it never gets to 50 MB itself.
+    assert 0.95 * capacity.value < sizes["critical"] < capacity.value
+    rate_limit.close()
+    assert points(reader, names.STORAGE_THRESHOLD) == []
+
+
+def test_counters_of_rare_trouble_begin_at_zero(app, reader):
+    (overflows,) = points(reader, names.STORAGE_OVERFLOWS)
+    assert overflows.value == 0
+    assert {p.attributes[names.OUTCOME]: p.value for p in points(reader, names.POLICY_RELOADS)} == {
+        "reloaded": 0,
+        "unchanged": 0,
+        "refused": 0,
+    }
+
+
+def test_how_long_somebody_has_been_refused_is_reported_without_saying_who(tmp_path, reader):
+    now = [1_800_000_000.0]
+    app = flask.Flask("clocked")
+    app.add_url_rule("/plain", "plain", lambda: "ok")
+    provider = MeterProvider(metric_readers=[reader])
+    policy = tmp_path / "ratelimit.toml"
+    policy.write_text('version = 1\n[tiers]\ndefault = "1/hour"\n')
+    rate_limit = RateLimit(app, policy=policy, environ={}, meter_provider=provider, clock=lambda: now[0])
+    client = app.test_client()
+    for _ in range(4):
+        client.get("/plain")
+        now[0] += 50
+    now[0] -= 50
+    (limited,) = points(reader, names.CLIENT_LIMITED)
+    assert (limited.value, dict(limited.attributes)) == (100.0, {})
+    rate_limit.close()

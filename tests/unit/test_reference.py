@@ -20,9 +20,11 @@ INSTRUMENTS = {
     names.REQUESTS,
     names.UTILIZATION,
     names.CHECK_DURATION,
+    names.CLIENT_LIMITED,
     names.KEY_FALLBACKS,
     names.STORAGE_SIZE,
     names.STORAGE_CAPACITY,
+    names.STORAGE_THRESHOLD,
     names.STORAGE_KEYS,
     names.STORAGE_ERRORS,
     names.STORAGE_OVERFLOWS,
@@ -31,6 +33,8 @@ INSTRUMENTS = {
     names.CLEANUP_DURATION,
     names.VIOLATIONS_RECORDED,
     names.VIOLATIONS_DROPPED,
+    names.QUEUE_LENGTH,
+    names.QUEUE_CAPACITY,
     names.QUERIES,
     names.QUERY_REPEATS,
     names.QUERY_CAPTURE_DURATION,
@@ -55,6 +59,7 @@ def test_every_name_in_the_code_is_an_instrument_an_attribute_or_a_known_constan
         value for key, value in vars(names).items() if key.isupper() and str(value).startswith("otel_")
     }
     others = {names.METER, names.STORAGE, names.OUTCOME, names.POLICY_HASH, names.KEY, names.EXECUTIONS}
+    others |= {names.ON_ERROR, names.LEVEL, names.QUEUE}
     others |= {*SPANS, names.REPORT_DATE}
     on_spans = (SPAN_ATTRIBUTES | EVENTS) - {names.ERROR_TYPE}
     assert constants == INSTRUMENTS | on_spans | others

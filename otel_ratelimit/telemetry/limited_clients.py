@@ -1,0 +1,74 @@
+"""For how long some client has been refused without a pause: a number for alerts that names nobody.
+
+A client that goes on asking although it is refused, or whose limit is too low for what it is there for, is
+refused for hours. No metric may say who it is; that somebody is, one gauge can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from otel_ratelimit.events import Clock
+from otel_ratelimit.telemetry.gauges import Reading
+
+PAUSE_SECONDS: Final = 60.0
+"""A client not refused for so long is no longer being limited."""
+MOST_CLIENTS: Final = 1_000
+"""Followed at a time; beyond, a newcomer is followed once another has paused."""
+
+
+class _Run:
+    __slots__ = ("first", "last")
+
+    def __init__(self, at: float) -> None:
+        self.first = self.last = at
+
+
+class LimitedClients:
+    """Follows clients that are refused; any thread may tell of a refusal.
+
+    Without a lock: of two threads that begin one client's run at once, one begins it.
+    """
+
+    def __init__(self, clock: Clock, most: int = MOST_CLIENTS) -> None:
+        self._clock = clock
+        self._most = most
+        self._runs: dict[str, _Run] = {}
+        self._next_look = 0.0
+
+    def refused(self, client: str, at: float) -> None:
+        """Take note that `client` was refused at `at`, Unix time."""
+        run = self._runs.get(client)
+        if run is not None and at - run.last <= PAUSE_SECONDS:
+            run.last = at
+            return
+        if run is None and len(self._runs) >= self._most and not self._make_room(at):
+            return
+        self._runs[client] = _Run(at)
+
+    def longest(self) -> float:
+        """Seconds for which the client refused longest has been; 0.0 where none is now."""
+        self._forget_paused(self._clock())
+        return max((run.last - run.first for run in list(self._runs.values())), default=0.0)
+
+    def readings(self) -> Iterable[Reading]:
+        """`longest`, for a gauge."""
+        return [(self.longest(), {})]
+
+    def clear(self) -> None:
+        """Forget all: in a forked child they are the parent's."""
+        self._runs = {}
+
+    def _make_room(self, now: float) -> bool:
+        """Whether there is some after those that paused are gone; looked at once a second, whoever asks."""
+        if now < self._next_look:
+            return False
+        self._next_look = now + 1.0
+        self._forget_paused(now)
+        return len(self._runs) < self._most
+
+    def _forget_paused(self, now: float) -> None:
+        for client, run in list(self._runs.items()):
+            if now - run.last > PAUSE_SECONDS:
+                self._runs.pop(client, None)

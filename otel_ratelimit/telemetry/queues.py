@@ -1,0 +1,34 @@
+"""How much waits to be written to the database, and how much may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from opentelemetry.metrics import Meter
+
+from otel_ratelimit import names
+from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+
+
+class QueueTelemetry:
+    """Two gauges of one queue, read when metrics are collected, for as long as this object lives.
+
+    Args:
+        meter: where the gauges belong.
+        queue: its name, the attribute `otel_ratelimit.queue`.
+        length: rows that wait now.
+        capacity: how many may; beyond, rows are dropped or told apart no longer.
+    """
+
+    def __init__(self, meter: Meter, queue: str, length: Callable[[], int], capacity: int) -> None:
+        self._attributes = {names.QUEUE: queue}
+        self._length = length
+        self._capacity = capacity
+        observe(meter, Gauge(names.QUEUE_LENGTH, "{row}", "Rows that wait for the database."), self._lengths)
+        observe(meter, Gauge(names.QUEUE_CAPACITY, "{row}", "Rows that may wait."), self._capacities)
+
+    def _lengths(self) -> Iterable[Reading]:
+        return [(self._length(), self._attributes)]
+
+    def _capacities(self) -> Iterable[Reading]:
+        return [(self._capacity, self._attributes)]
