@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from otel_ratelimit import names
@@ -36,6 +34,7 @@ from otel_ratelimit.demo.server import (
     Serving,
     clean_environment,
 )
+from otel_ratelimit.demo.stopping import Stopped, signals_stop
 from otel_ratelimit.demo.telemetry import Telemetry
 from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
 from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
@@ -63,10 +62,6 @@ class Options:
     workers: int
 
 
-class _Stopped(Exception):  # noqa: N818 - it is no error
-    """Ctrl-C or SIGTERM."""
-
-
 def run(options: Options, environ: Mapping[str, str]) -> bool:
     """Run the demo until it is over or is stopped; whether it got as far as its outcome.
 
@@ -77,13 +72,13 @@ def run(options: Options, environ: Mapping[str, str]) -> bool:
     demo = None
     try:
         with ExitStack() as stack:
-            stack.enter_context(_stopping_by_signal())
+            stack.enter_context(signals_stop())
             demo = _Demo(options, environ, screen, stack)
             try:
                 demo.run()
-            except _Stopped:
+            except Stopped:
                 screen.say("Stopping ...")
-    except _Stopped:  # while stopping for another reason
+    except Stopped:  # while stopping for another reason
         pass
     return demo is not None and demo.is_told
 
@@ -218,22 +213,3 @@ def _tiers() -> dict[str, str]:
     """Each tier's limits as the policy file words them."""
     tiers: dict[str, str] = tomllib.loads(POLICY.read_text(encoding="utf-8"))["tiers"]
     return tiers
-
-
-@contextmanager
-def _stopping_by_signal() -> Iterator[None]:
-    """SIGINT and SIGTERM stop the demo in good order; while it stops they are not heard."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in former:
-            signal.signal(number, signal.SIG_IGN)
-        raise _Stopped
-
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in former:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

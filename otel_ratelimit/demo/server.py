@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from otel_ratelimit._version import __version__
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.embedded.processes import Launch, LeashedProcess
@@ -23,6 +24,8 @@ from otel_ratelimit.embedded.processes import Launch, LeashedProcess
 FOLDER: Final = Path(__file__).parent
 POLICY: Final = FOLDER / "ratelimit.toml"
 APPLICATION: Final = "jobs_app.app:app"
+SERVICE: Final = "job-board"
+RESOURCE: Final = f"deployment.environment.name=demo,service.version={__version__}"
 THREADS: Final = 8
 START_TIMEOUT_SECONDS: Final = 60.0
 EXPORT_INTERVAL_MS: Final = 1000
@@ -51,6 +54,8 @@ class Serving:
     scratch: Path
     api_token: str
     """May read `/api/rate-limit/*`."""
+    spans_kept: float = SPANS_KEPT
+    """Share of traces sampled in the application."""
     trusted_proxies: str = ""
     """Set where clients cannot have loopback addresses of their own (macOS)."""
 
@@ -76,7 +81,8 @@ def plugin_environment(serving: Serving) -> dict[str, str]:
         "OTEL_RATELIMIT_POLICY": str(POLICY),
         "OTEL_RATELIMIT_DATABASE_URL": serving.database_url,
         "OTEL_RATELIMIT_API_TOKEN": serving.api_token,
-        "OTEL_SERVICE_NAME": "job-board",
+        "OTEL_SERVICE_NAME": SERVICE,
+        "OTEL_RESOURCE_ATTRIBUTES": RESOURCE,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_EXPORTER_OTLP_ENDPOINT": serving.otlp_endpoint,
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative",
@@ -84,7 +90,7 @@ def plugin_environment(serving: Serving) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
         "OTEL_BSP_SCHEDULE_DELAY": "1000",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-        "OTEL_TRACES_SAMPLER_ARG": str(SPANS_KEPT),
+        "OTEL_TRACES_SAMPLER_ARG": str(serving.spans_kept),
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
         **({"OTEL_RATELIMIT_TRUSTED_PROXIES": serving.trusted_proxies} if serving.trusted_proxies else {}),

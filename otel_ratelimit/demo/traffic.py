@@ -29,19 +29,25 @@ TELL_EVERY_SECONDS = 0.5
 FINISH_TIMEOUT_SECONDS = 10
 """What a client may take to finish what it is doing."""
 
+_VISITORS: dict[type[Visitor], int] = {Person: PEOPLE, Probe: 1}
+_ABUSERS: dict[type[Visitor], int] = {Scraper: 1, Abuser: 1}
+CROWDS = {"everyone": {**_VISITORS, **_ABUSERS}, "visitors": _VISITORS, "abusers": _ABUSERS}
+
 
 def main() -> int:
     """Drive for the time asked for; what was begun is finished, so that all answers are counted."""
     parser = argparse.ArgumentParser(description=f"locust {locust.__version__} drives the demo's clients")
     parser.add_argument("host")
     parser.add_argument("--duration", type=float, default=20.0)
+    parser.add_argument("--crowd", choices=CROWDS, default="everyone")
+    parser.add_argument("--most-requests", type=int, default=MOST_REQUESTS)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
 
-    crowd: dict[type[Visitor], int] = {Person: PEOPLE, Scraper: 1, Abuser: 1, Probe: 1}
+    crowd = CROWDS[options.crowd]
     recorder = Recorder(_print, {visitor.persona: count for visitor, count in crowd.items()})
     Visitor.recorder = recorder
-    Visitor.most_requests = MOST_REQUESTS
+    Visitor.most_requests = options.most_requests
     Visitor.bind_addresses = addresses_of_our_own()
     for visitor, count in crowd.items():
         visitor.fixed_count = count
@@ -56,7 +62,7 @@ def main() -> int:
     while not ended.wait(TELL_EVERY_SECONDS):
         elapsed = time.monotonic() - begun
         recorder.tell(elapsed)
-        if elapsed >= options.duration or recorder.requests >= MOST_REQUESTS:
+        if elapsed >= options.duration or recorder.requests >= options.most_requests:
             break
     runner.quit()
     recorder.tell(time.monotonic() - begun, finished=True)
