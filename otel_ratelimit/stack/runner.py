@@ -79,7 +79,7 @@ def where_to_look(stack: Stack) -> list[str]:
         f"Alerts        {at}:{ports.prometheus}/alerts",
         f"Metrics       {at}:{ports.prometheus}/graph?{urlencode(graph)}",
         f"Alertmanager  amtool --alertmanager.url={at}:{ports.alertmanager} alert",
-        f"Collector     {at}:{ports.exporter}/metrics (applications), {at}:{ports.telemetry}/metrics (its own)",
+        f"Collector     {at}:{ports.exporter}/metrics, and {at}:{ports.telemetry}/metrics of its own",
         f"Application   {at}:{ports.application}",
         f"API token     {stack.api_token}",
         f"Database      {stack.database_url}",
