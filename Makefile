@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test corpus lint format bench clean
+.PHONY: help demo stack collector test corpus lint format bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@echo "Preparing $(VENV) ..."
@@ -20,6 +20,9 @@ $(READY): pyproject.toml
 
 demo: $(READY) ## a real API on a real PostgreSQL, being rate limited
 	@$(BIN)/otel-ratelimit demo $(ARGS)
+
+stack: $(READY) collector ## the demo with collector, Prometheus and Alertmanager, without Docker
+	@$(BIN)/python -m otel_ratelimit.stack $(ARGS)
 
 test: $(READY) ## the test suite (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest $(ARGS)

@@ -1,0 +1,89 @@
+"""What the stack puts into the files that operators use, and what it tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_ratelimit.stack.alertmanager import HeldAlert
+from otel_ratelimit.stack.collector import find_collector
+from otel_ratelimit.stack.errors import StackError
+from otel_ratelimit.stack.ports import any_ports
+from otel_ratelimit.stack.program import find_program
+from otel_ratelimit.stack.prometheus import Watching, configured, hurried
+from otel_ratelimit.stack.runner import AlertNews
+
+CONFIGURATION = """
+global:
+  scrape_interval: 15s  # often enough
+  evaluation_interval: 15s
+alerting:
+  alertmanagers: [{static_configs: [{targets: ["alertmanager:9093"]}]}]
+scrape_configs:
+  - job_name: otel-ratelimit
+    static_configs: [{targets: ["127.0.0.1:8889"]}]
+  - job_name: otel-collector
+    static_configs: [{targets: ["collector:8888"]}]
+"""
+
+
+def test_addresses_and_intervals_are_put_into_the_configuration():
+    watching = Watching(
+        port=1, exporter_port=18889, telemetry_port=18888, alertmanager_port=8889, interval="1s"
+    )
+    text = configured(CONFIGURATION, watching)
+    assert "scrape_interval: 1s  # often enough\n  evaluation_interval: 1s\n" in text
+    assert [line.split('"')[1] for line in text.splitlines() if "targets" in line] == [
+        "127.0.0.1:8889",
+        "127.0.0.1:18889",
+        "127.0.0.1:18888",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "hurried_rule"),
+    [
+        ("rate(a_total[5m]) > 0.1", "rate(a_total[30000ms]) > 0.1"),
+        ("increase(a_total[1h] offset 1d)", "increase(a_total[360000ms] offset 8640000ms)"),
+        ("for: 2m", "for: 12000ms"),
+        ("job:requests:rate5m > 14.4", "job:requests:rate5m > 14.4"),
+        ("for: 15s", "for: 1500ms"),
+    ],
+)
+def test_a_hurried_rule_has_shorter_times_and_nothing_else_changed(rule, hurried_rule):
+    assert hurried(rule, 10) == hurried_rule
+
+
+def test_rules_that_are_not_hurried_stay_as_they_are():
+    assert hurried("for: 2m", 1) == "for: 2m"
+
+
+def test_no_two_ports_are_alike():
+    ports = any_ports()
+    chosen = [getattr(ports, name) for name in ports.__slots__]
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_a_program_that_is_not_installed_is_named_with_its_package():
+    with pytest.raises(
+        StackError, match=r"no-such-program is not installed[\s\S]*apt-get install some-package"
+    ):
+        find_program("no-such-program", package="some-package")
+
+
+def test_a_collector_that_was_not_built_is_asked_for(tmp_path):
+    with pytest.raises(StackError, match=r"has not been built[\s\S]*make collector"):
+        find_collector({"XDG_CACHE_HOME": str(tmp_path)})
+
+
+def held(name, state="active"):
+    return HeldAlert(name, "warning", f"{name} is so.", {"alertname": name}, state)
+
+
+def test_an_alert_is_told_once_when_it_fires_and_once_when_it_is_resolved():
+    news = AlertNews()
+    assert news.since([held("A")]) == ["FIRING    A (warning): A is so."]
+    assert news.since([held("A"), held("B", "suppressed")]) == [
+        "FIRING    B (warning, muted by another): B is so."
+    ]
+    assert news.since([held("B")]) == ["resolved  A (warning): A is so."]
+    assert news.since([held("B")]) == []
