@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.stack.errors import StackError
 from otel_ratelimit.stack.program import Program
 from otel_ratelimit.stack.shipped import shipped
@@ -50,4 +51,30 @@ def collector(collecting: Collecting, folder: Path, env: Mapping[str, str]) -> P
     Raises:
         StackError: it has not been built.
     """
-    raise NotImplementedError
+    source = shipped("collector")
+    here = {
+        "OTELCOL_OTLP_GRPC": f"{LOOPBACK}:0",
+        "OTELCOL_OTLP_HTTP": f"{LOOPBACK}:{collecting.otlp_port}",
+        "OTELCOL_PROMETHEUS": f"{LOOPBACK}:{collecting.exporter_port}",
+        "OTELCOL_TELEMETRY_PORT": str(collecting.telemetry_port),
+        "OTELCOL_HEALTH": f"{LOOPBACK}:{collecting.health_port}",
+        "OTELCOL_TRACES_EXPORTER": "otlp_http",
+        "OTELCOL_TRACES_ENDPOINT": collecting.traces_endpoint,
+        "OTELCOL_STORAGE": str(folder / "queue"),
+        "OTELCOL_SPAN_METRICS_INTERVAL": "2s",
+        "GOMEMLIMIT": "350MiB",
+    }
+    return Program(
+        name="collector",
+        command=[
+            str(find_collector(env)),
+            # privacy.yaml takes links off spans, which OTTL does not allow otherwise.
+            "--feature-gates=ottl.set.allowNil",
+            f"--config={source / 'privacy.yaml'}",
+            f"--config={source / 'node.yaml'}",
+        ],
+        port=collecting.health_port,
+        ready_path="/",
+        folder=folder,
+        env={**env, **here},
+    )
