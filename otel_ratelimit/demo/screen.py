@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -45,6 +45,11 @@ class Screen:
     def say(self, text: str) -> None:
         """One line."""
         self._console.print(Text(text))
+
+    def show_addresses(self, lines: Iterable[str]) -> None:
+        """Lines that are to be copied, so none is broken."""
+        for line in lines:
+            self._console.print(Text(line), soft_wrap=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:

@@ -64,8 +64,7 @@ def _run(options: Options, screen: Screen, ends: ExitStack) -> None:
     stack = Stack(Settings(usual_ports(), workers=options.workers), folder)
     ends.callback(stack.stop)
     stack.start(screen.step)
-    for line in where_to_look(stack):
-        screen.say(line)
+    screen.show_addresses(where_to_look(stack))
     _watch(stack, options, screen.say)
 
 
