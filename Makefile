@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test corpus lint format bench clean
+.PHONY: help demo collector test corpus lint format bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@echo "Preparing $(VENV) ..."
@@ -20,6 +20,9 @@ $(READY): pyproject.toml
 
 demo: $(READY) ## a real API on a real PostgreSQL, being rate limited
 	@$(BIN)/otel-ratelimit demo $(ARGS)
+
+collector: ## the OpenTelemetry Collector for it, built once (needs Go)
+	@collector/build.sh
 
 test: $(READY) ## the test suite (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest $(ARGS)

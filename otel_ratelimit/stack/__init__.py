@@ -1,0 +1,1 @@
+"""The programs around an application, each the real one, as child processes on loopback."""
