@@ -24,6 +24,9 @@ demo: $(READY) ## a real API on a real PostgreSQL, being rate limited
 stack: $(READY) collector ## the demo with collector, Prometheus and Alertmanager, without Docker
 	@$(BIN)/python -m otel_ratelimit.stack $(ARGS)
 
+collector: ## the OpenTelemetry Collector for it, built once (needs Go)
+	@collector/build.sh
+
 test: $(READY) ## the test suite (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest $(ARGS)
 

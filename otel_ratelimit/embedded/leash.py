@@ -4,7 +4,8 @@
 
 Standard input is the leash: a pipe of which the starter holds the other end. When it closes, be it
 on purpose or because the starter was killed with -9, the command gets `--signal`; what is left of
-it after `--grace` seconds is killed. Standard library only: it is started by its path.
+it after `--grace` seconds is killed. SIGUSR1 kills the command at once. Standard library only: it is
+started by its path.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> int:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop).start())
+    signal.signal(signal.SIGUSR1, lambda *_: _kill_group(child.pid))
     threading.Thread(target=watch, daemon=True).start()
     status = child.wait()
     _kill_group(child.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,13 @@ class LeashedProcess:
         if self.wait(self._grace + _MARGIN_SECONDS) is None:
             self._process.kill()
             self._process.wait()
+
+    def kill(self) -> None:
+        """End it as `kill -9` does, once it runs, and wait until it has ended; may be called twice."""
+        if self.exit_status is None:
+            self._process.send_signal(signal.SIGUSR1)
+            self._process.wait()
+        self.stop()
 
     def last_lines(self, count: int = 12) -> str:
         """The end of its log."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.stack.program import Program, find_program
-from otel_ratelimit.stack.shipped import shipped
+from otel_ratelimit.embedded.processes import Launch
+from otel_ratelimit.stack.collector import configuration_folder
+from otel_ratelimit.stack.finding import find_program
+from otel_ratelimit.stack.processes import Program
 from otel_ratelimit.stack.web import ask
 
 
@@ -30,20 +32,18 @@ def alertmanager(port: int, folder: Path, env: Mapping[str, str]) -> Program:
     Raises:
         StackError: it is not installed.
     """
+    command = [
+        find_program("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager"),
+        f"--config.file={configuration_folder() / 'alertmanager' / 'alertmanager.yml'}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address={LOOPBACK}:{port}",
+        "--cluster.listen-address=",
+        "--log.level=warn",
+    ]
     return Program(
-        name="alertmanager",
-        command=[
-            find_program("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager"),
-            f"--config.file={shipped('collector') / 'alertmanager' / 'alertmanager.yml'}",
-            f"--storage.path={folder / 'data'}",
-            f"--web.listen-address={LOOPBACK}:{port}",
-            "--cluster.listen-address=",
-            "--log.level=warn",
-        ],
-        port=port,
-        ready_path="/-/ready",
-        folder=folder,
-        env=env,
+        name="Alertmanager",
+        launch=Launch(command=command, log=folder / "alertmanager.log", env=env, cwd=folder),
+        ready_url=f"http://{LOOPBACK}:{port}/-/ready",
     )
 
 

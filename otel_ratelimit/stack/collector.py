@@ -1,80 +1,163 @@
-"""The collector of `collector/`, as one node has it."""
+"""The collector that `make collector` builds, on its real configurations (see collector/README.md)."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from otel_ratelimit.demo.ports import LOOPBACK
+from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.embedded.processes import Launch
 from otel_ratelimit.stack.errors import StackError
-from otel_ratelimit.stack.program import Program
-from otel_ratelimit.stack.shipped import shipped
+from otel_ratelimit.stack.processes import Program
 
-NAME: Final = "otelcol-ratelimit"
-_HASH_CHARACTERS: Final = 16
+PROGRAM: Final = "otelcol-ratelimit"
+OVERRIDE: Final = "OTEL_RATELIMIT_COLLECTOR"
+"""Variable with the path of a collector that was built elsewhere."""
+FEATURE_GATES: Final = ("--feature-gates=ottl.set.allowNil",)
+"""privacy.yaml says what for."""
+_HASH_DIGITS: Final = 16
+_GRACE_SECONDS: Final = 20.0
+"""What is in memory is written to the queue on disk meanwhile."""
+
+
+def configuration_folder() -> Path:
+    """Where `builder.yaml`, `privacy.yaml`, `node.yaml` and the others are.
+
+    Raises:
+        StackError: this installation has none.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "_shipped" / "collector", package.parent / "collector"):
+        if (folder / "builder.yaml").is_file():
+            return folder
+    raise StackError("the folder collector/ is not part of this installation", "install otel-ratelimit again")
+
+
+def built_program(environ: Mapping[str, str], folder: Path) -> Path:
+    """The collector for the manifest in `folder`; collector/build.sh computes the same path.
+
+    Raises:
+        StackError: it has not been built.
+    """
+    named = environ.get(OVERRIDE)
+    if named:
+        program = Path(named)
+        if not os.access(program, os.X_OK):
+            raise StackError(f"{OVERRIDE} names {program}, which is no program", "correct or unset it")
+        return program
+    digest = hashlib.sha256((folder / "builder.yaml").read_bytes()).hexdigest()[:_HASH_DIGITS]
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache")
+    program = cache / "otel-ratelimit" / "collector" / digest / PROGRAM
+    if not os.access(program, os.X_OK):
+        raise StackError(
+            f"the collector has not been built: there is no {program}", "make collector (needs Go)"
+        )
+    return program
 
 
 @dataclass(frozen=True, slots=True)
-class Collecting:
-    """Where the collector serves, and where traces go."""
+class CollectorAddresses:
+    """Where it listens; each a port on loopback."""
 
-    otlp_port: int
-    exporter_port: int
-    telemetry_port: int
-    health_port: int
-    traces_endpoint: str
+    otlp_grpc: int
+    otlp_http: int
+    prometheus: int
+    """Metrics of the applications and of their spans."""
+    telemetry: int
+    """Metrics of the collector itself."""
+    health: int
+
+    @classmethod
+    def free(cls) -> CollectorAddresses:
+        """Ports that nobody listens on now."""
+        return cls(*(choose_port(0) for _ in range(5)))
+
+    @property
+    def endpoint(self) -> str:
+        """For `OTEL_EXPORTER_OTLP_ENDPOINT` with `http/protobuf`."""
+        return f"http://{LOOPBACK}:{self.otlp_http}"
+
+    def environment(self) -> dict[str, str]:
+        """As the configurations read it."""
+        return {
+            "OTELCOL_OTLP_GRPC": f"{LOOPBACK}:{self.otlp_grpc}",
+            "OTELCOL_OTLP_HTTP": f"{LOOPBACK}:{self.otlp_http}",
+            "OTELCOL_PROMETHEUS": f"{LOOPBACK}:{self.prometheus}",
+            "OTELCOL_TELEMETRY_HOST": LOOPBACK,
+            "OTELCOL_TELEMETRY_PORT": str(self.telemetry),
+            "OTELCOL_HEALTH": f"{LOOPBACK}:{self.health}",
+        }
 
 
-def find_collector(environ: Mapping[str, str]) -> Path:
-    """The binary that `make collector` builds of the manifest as it is now.
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """One collector: what to run it on, where it listens, where it sends."""
 
-    Raises:
-        StackError: it has not been built.
-    """
-    manifest = (shipped("collector") / "builder.yaml").read_bytes()
-    cache = environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - as the shell has it
-    folder = (
-        Path(cache) / "otel-ratelimit" / "collector" / hashlib.sha256(manifest).hexdigest()[:_HASH_CHARACTERS]
-    )
-    if not (folder / NAME).is_file():
-        raise StackError(f"the collector has not been built: there is no {folder / NAME}", "make collector")
-    return folder / NAME
+    addresses: CollectorAddresses
+    scratch: Path
+    """Holds its queue and its log; both stay when it ends."""
+    traces_endpoint: str | None
+    """Base URL of an OTLP/HTTP receiver for traces; None where there is no trace backend."""
+    role: str = "node"
+    """`node`, `agent` or `gateway`: which configuration."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further `OTELCOL_*` variables."""
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.scratch / "collector.log"
+
+    @property
+    def storage(self) -> Path:
+        """Its queue on disk."""
+        return self.scratch / "queue"
+
+    def program(self, environ: Mapping[str, str]) -> Program:
+        """What to start.
+
+        Args:
+            environ: of this process; its `OTELCOL_*` variables are not passed on.
+
+        Raises:
+            StackError: the collector has not been built.
+        """
+        folder = configuration_folder()
+        return Program(
+            name="the collector",
+            launch=Launch(
+                command=[str(built_program(environ, folder)), *self.arguments(folder)],
+                log=self.log,
+                env={**_without_settings(environ), **self.environment()},
+                cwd=self.scratch,
+                grace=_GRACE_SECONDS,
+            ),
+            ready_url=f"http://{LOOPBACK}:{self.addresses.health}/",
+        )
+
+    def arguments(self, folder: Path) -> list[str]:
+        """Its command line after the program's name."""
+        return [*FEATURE_GATES, f"--config={folder / 'privacy.yaml'}", f"--config={folder / self.role}.yaml"]
+
+    def environment(self) -> dict[str, str]:
+        """Its `OTELCOL_*` variables."""
+        traces = {"OTELCOL_TRACES_EXPORTER": "nop"}
+        if self.traces_endpoint is not None:
+            traces = {
+                "OTELCOL_TRACES_EXPORTER": "otlp_http",
+                "OTELCOL_TRACES_ENDPOINT": self.traces_endpoint,
+            }
+        return {
+            **self.addresses.environment(),
+            **traces,
+            "OTELCOL_STORAGE": str(self.storage),
+            **self.settings,
+        }
 
 
-def collector(collecting: Collecting, folder: Path, env: Mapping[str, str]) -> Program:
-    """The collector, to be started in `folder`.
-
-    Raises:
-        StackError: it has not been built.
-    """
-    source = shipped("collector")
-    here = {
-        "OTELCOL_OTLP_GRPC": f"{LOOPBACK}:0",
-        "OTELCOL_OTLP_HTTP": f"{LOOPBACK}:{collecting.otlp_port}",
-        "OTELCOL_PROMETHEUS": f"{LOOPBACK}:{collecting.exporter_port}",
-        "OTELCOL_TELEMETRY_PORT": str(collecting.telemetry_port),
-        "OTELCOL_HEALTH": f"{LOOPBACK}:{collecting.health_port}",
-        "OTELCOL_TRACES_EXPORTER": "otlp_http",
-        "OTELCOL_TRACES_ENDPOINT": collecting.traces_endpoint,
-        "OTELCOL_STORAGE": str(folder / "queue"),
-        "OTELCOL_SPAN_METRICS_INTERVAL": "2s",
-        "GOMEMLIMIT": "350MiB",
-    }
-    return Program(
-        name="collector",
-        command=[
-            str(find_collector(env)),
-            # privacy.yaml takes links off spans, which OTTL does not allow otherwise.
-            "--feature-gates=ottl.set.allowNil",
-            f"--config={source / 'privacy.yaml'}",
-            f"--config={source / 'node.yaml'}",
-        ],
-        port=collecting.health_port,
-        ready_path="/",
-        folder=folder,
-        env={**env, **here},
-    )
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith(("OTELCOL_", "OTEL_"))}

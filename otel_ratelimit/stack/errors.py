@@ -6,4 +6,4 @@ from otel_ratelimit.errors import RemediableError
 
 
 class StackError(RemediableError):
-    """The stack cannot be started, or cannot go on."""
+    """One of its programs is missing, did not start or has ended."""

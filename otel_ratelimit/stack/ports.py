@@ -15,6 +15,7 @@ class Ports:
     """Each with the number that its users know it by."""
 
     application: int = 8000
+    otlp_grpc: int = 4317
     otlp: int = 4318
     exporter: int = 8889
     telemetry: int = 8888

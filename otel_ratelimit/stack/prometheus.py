@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.stack.program import Program, find_program
-from otel_ratelimit.stack.shipped import shipped
+from otel_ratelimit.embedded.processes import Launch
+from otel_ratelimit.stack.collector import configuration_folder
+from otel_ratelimit.stack.finding import find_program
+from otel_ratelimit.stack.processes import Program
 from otel_ratelimit.stack.web import ask
 
 EXPORTER_PORT: Final = 8889
@@ -44,7 +46,7 @@ def prometheus(watching: Watching, folder: Path, env: Mapping[str, str]) -> Prog
     Raises:
         StackError: it is not installed.
     """
-    source = shipped("collector") / "prometheus"
+    source = configuration_folder() / "prometheus"
     rules = folder / "rules"
     rules.mkdir(exist_ok=True)
     for path in sorted((source / "rules").glob("*.yml")):
@@ -54,20 +56,18 @@ def prometheus(watching: Watching, folder: Path, env: Mapping[str, str]) -> Prog
     configuration = folder / "prometheus.yml"
     text = (source / "prometheus.yml").read_text(encoding="utf-8")
     configuration.write_text(configured(text, watching), encoding="utf-8")
+    command = [
+        find_program("prometheus", package="prometheus"),
+        f"--config.file={configuration}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={LOOPBACK}:{watching.port}",
+        "--enable-feature=exemplar-storage",
+        "--log.level=warn",
+    ]
     return Program(
-        name="prometheus",
-        command=[
-            find_program("prometheus", package="prometheus"),
-            f"--config.file={configuration}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={LOOPBACK}:{watching.port}",
-            "--enable-feature=exemplar-storage",
-            "--log.level=warn",
-        ],
-        port=watching.port,
-        ready_path="/-/ready",
-        folder=folder,
-        env=env,
+        name="Prometheus",
+        launch=Launch(command=command, log=folder / "prometheus.log", env=env, cwd=folder),
+        ready_url=f"http://{LOOPBACK}:{watching.port}/-/ready",
     )
 
 

@@ -21,10 +21,10 @@ from otel_ratelimit.embedded.processes import LeashedProcess
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.stack.alertmanager import alertmanager
 from otel_ratelimit.stack.application import crowd, scheduler, served
-from otel_ratelimit.stack.collector import Collecting, collector
+from otel_ratelimit.stack.collector import Collector, CollectorAddresses
 from otel_ratelimit.stack.errors import StackError
 from otel_ratelimit.stack.ports import Ports
-from otel_ratelimit.stack.program import Program, Running
+from otel_ratelimit.stack.processes import Program, RunningProgram
 from otel_ratelimit.stack.prometheus import PrometheusApi, Watching, prometheus
 
 DATABASE: Final = "jobs"
@@ -54,7 +54,7 @@ class Stack:
         api_token: may read `/api/rate-limit/*`.
         traces: what the collector passes on.
         prometheus: answers questions.
-        programs: collector, Alertmanager and Prometheus, by name.
+        programs: collector, Alertmanager and Prometheus.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -66,7 +66,7 @@ class Stack:
         self.database_url = ""
         self.traces = Telemetry()
         self.prometheus = PrometheusApi(settings.ports.prometheus)
-        self.programs: dict[str, Running] = {}
+        self.programs: list[RunningProgram] = []
         self._server: Server | None = None
         self._serving: Serving | None = None
         self._scheduler: LeashedProcess | None = None
@@ -84,10 +84,14 @@ class Stack:
         with step("Collector") as done:
             receiver = Receiver(self.traces)
             self._ends.callback(receiver.close)
-            collecting = Collecting(
-                ports.otlp, ports.exporter, ports.telemetry, ports.health, receiver.endpoint
+            addresses = CollectorAddresses(
+                ports.otlp_grpc, ports.otlp, ports.exporter, ports.telemetry, ports.health
             )
-            self._start(lambda folder: collector(collecting, folder, self._environ))
+            self._start(
+                lambda folder: Collector(
+                    addresses, folder, receiver.endpoint, settings={"OTELCOL_SPAN_METRICS_INTERVAL": "2s"}
+                ).program(self._environ)
+            )
             done(f"OTLP on http://{LOOPBACK}:{ports.otlp}")
         with step("Application") as done:
             self._start_application()
@@ -121,7 +125,7 @@ class Stack:
         Raises:
             RemediableError: one has ended.
         """
-        for program in self.programs.values():
+        for program in self.programs:
             program.check()
         if self._server is not None:
             self._server.check()
@@ -171,10 +175,10 @@ class Stack:
     def _start(self, program_in: Callable[[Path], Program]) -> None:
         folder = self._folder / f"part-{len(self.programs)}"
         folder.mkdir()
-        running = Running(program_in(folder))
-        self.programs[running.program.name] = running
-        self._ends.callback(running.stop)
-        running.start()
+        program = RunningProgram(program_in(folder))
+        self.programs.append(program)
+        self._ends.callback(program.stop)
+        program.wait_until_ready()
 
 
 @contextmanager

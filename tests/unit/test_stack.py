@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from otel_ratelimit.stack.alertmanager import HeldAlert
-from otel_ratelimit.stack.collector import find_collector
+from otel_ratelimit.stack.collector import built_program, configuration_folder
 from otel_ratelimit.stack.errors import StackError
+from otel_ratelimit.stack.finding import find_program
 from otel_ratelimit.stack.ports import any_ports
-from otel_ratelimit.stack.program import find_program
 from otel_ratelimit.stack.prometheus import Watching, configured, hurried
 from otel_ratelimit.stack.runner import AlertNews
 
@@ -72,7 +72,7 @@ def test_a_program_that_is_not_installed_is_named_with_its_package():
 
 def test_a_collector_that_was_not_built_is_asked_for(tmp_path):
     with pytest.raises(StackError, match=r"has not been built[\s\S]*make collector"):
-        find_collector({"XDG_CACHE_HOME": str(tmp_path)})
+        built_program({"XDG_CACHE_HOME": str(tmp_path)}, configuration_folder())
 
 
 def held(name, state="active"):

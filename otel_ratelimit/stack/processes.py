@@ -1,0 +1,94 @@
+"""A program with an HTTP page that says whether it is ready."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from otel_ratelimit.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.stack.errors import StackError
+
+START_TIMEOUT_SECONDS: Final = 30.0
+_PAUSE_SECONDS: Final = 0.05
+_ANSWER_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run, and where it says that it is ready."""
+
+    name: str
+    """For messages."""
+    launch: Launch
+    ready_url: str
+    """Answers 200 once the program is ready; plain HTTP."""
+
+
+class RunningProgram:
+    """Runs from construction until `stop` or `kill`, and no longer than this process."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._process = LeashedProcess(program.launch)
+
+    def wait_until_ready(self, timeout: float = START_TIMEOUT_SECONDS) -> None:
+        """Return as soon as it is ready.
+
+        Raises:
+            StackError: it has ended, or is not ready in time; with its last words.
+        """
+        deadline = time.monotonic() + timeout
+        said = "nothing"
+        while time.monotonic() < deadline:
+            self.check()
+            said = _ask(self._program.ready_url)
+            if said == "200":
+                return
+            self._process.wait(_PAUSE_SECONDS)
+        raise StackError(
+            f"{self._program.name} is not ready after {timeout:.0f} s, {self._program.ready_url} says {said};"
+            f" its last words:\n{self.last_lines()}",
+            f"the lines above say why; all it said is in {self._program.launch.log}",
+        )
+
+    def check(self) -> None:
+        """Nothing, as long as it runs.
+
+        Raises:
+            StackError: it has ended; with its last words.
+        """
+        status = self._process.exit_status
+        if status is not None:
+            raise StackError(
+                f"{self._program.name} ended with status {status}; its last words:\n{self.last_lines()}",
+                f"the lines above say why; all it said is in {self._program.launch.log}",
+            )
+
+    def stop(self) -> None:
+        """End it with its stop signal and wait; may be called twice."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, so that it can finish nothing, and wait."""
+        self._process.kill()
+
+    def last_lines(self) -> str:
+        """The end of what it said."""
+        return self._process.last_lines()
+
+
+def _ask(url: str) -> str:
+    """The status, or what kind of error there was."""
+    address = urlsplit(url)
+    # Not urllib's opener: it would ask a proxy for loopback addresses too.
+    connection = http.client.HTTPConnection(address.netloc, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("GET", address.path or "/")
+        return str(connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+    finally:
+        connection.close()
