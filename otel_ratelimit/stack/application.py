@@ -11,25 +11,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.server import POLICY, Server, Serving, clean_environment, plugin_environment
+from otel_ratelimit.demo.server import POLICY, Serving, clean_environment, plugin_environment
 from otel_ratelimit.embedded.processes import Launch, LeashedProcess
 
 MOST_REQUESTS: Final = 500_000
-
-
-def served(wanted: Serving) -> Server:
-    """The job board, started and ready.
-
-    Raises:
-        DemoError: it is not.
-    """
-    server = Server(wanted, os.environ)
-    try:
-        server.wait_until_ready()
-    except BaseException:
-        server.stop()
-        raise
-    return server
 
 
 def crowd(who: str, wanted: Serving, duration: float) -> LeashedProcess:

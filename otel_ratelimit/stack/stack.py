@@ -20,7 +20,7 @@ from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.embedded.processes import LeashedProcess
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.stack.alertmanager import alertmanager
-from otel_ratelimit.stack.application import crowd, scheduler, served
+from otel_ratelimit.stack.application import crowd, scheduler
 from otel_ratelimit.stack.collector import Collector, CollectorAddresses
 from otel_ratelimit.stack.errors import StackError
 from otel_ratelimit.stack.ports import Ports
@@ -54,6 +54,7 @@ class Stack:
         api_token: may read `/api/rate-limit/*`.
         traces: what the collector passes on.
         prometheus: answers questions.
+        probes: requests that the application answered before it was called ready.
         programs: collector, Alertmanager and Prometheus.
     """
 
@@ -66,6 +67,7 @@ class Stack:
         self.database_url = ""
         self.traces = Telemetry()
         self.prometheus = PrometheusApi(settings.ports.prometheus)
+        self.probes = 0
         self.programs: list[RunningProgram] = []
         self._server: Server | None = None
         self._serving: Serving | None = None
@@ -167,8 +169,9 @@ class Stack:
             spans_kept=1.0,
             trusted_proxies="" if addresses_of_our_own() else TRUSTED_PROXY,
         )
-        self._server = served(self._serving)
+        self._server = Server(self._serving, os.environ)
         self._ends.callback(self.stop_application)
+        self.probes = self._server.wait_until_ready()
         self._scheduler = scheduler(self._serving, os.environ)
         self._ends.callback(self._scheduler.stop)
 

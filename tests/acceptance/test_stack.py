@@ -6,19 +6,21 @@ tests would take as long as an outage.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from datetime import UTC, datetime
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from otel_ratelimit.demo.clients import ClientReport
+from otel_ratelimit.demo.server import POLICY, clean_environment
 from otel_ratelimit.demo.workspace import workspace
+from otel_ratelimit.postgres import Database
 from otel_ratelimit.stack.alertmanager import held_alerts
 from otel_ratelimit.stack.ports import any_ports
 from otel_ratelimit.stack.stack import Settings, Stack, silently
@@ -28,12 +30,17 @@ REQUESTS = "sum(otel_ratelimit_requests_total)"
 FIRING_SECONDS = 60
 RESOLVED_SECONDS = 120
 
+A_DAY_AGO = [
+    f"UPDATE otel_ratelimit.{table} SET {column} = {column} - interval '1 day'"
+    for table, column in (("query_logs", "ts"), ("query_totals", "minute"), ("table_writes", "minute"))
+]
+
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    with workspace(Path(tmp_path_factory.getbasetemp().parent)) as folder:
+def stack():
+    with workspace(Path(tempfile.gettempdir())) as folder:
         stack = Stack(Settings(any_ports(), workers=4, interval="1s", hurry=HURRY), folder)
         try:
             stack.start(silently)
@@ -62,18 +69,86 @@ def alerts(stack):
 @pytest.fixture(scope="module")
 def calm(stack):
     """Twenty seconds of visitors, and what they saw; the first of the stack's traffic."""
-    before = total(stack, REQUESTS)
     visitors = stack.crowd("visitors", 20)
     assert visitors.wait(60) == 0
     report = ClientReport.from_line(visitors.last_lines(1))
     assert report.finished
-    return before, report
+    return report
+
+
+TROUBLED_POLICY = """
+version = 1
+[tiers]
+default = "100/minute"
+[[routes]]
+match = "/keyed"
+limits = "100/minute"
+key = "header:X-Api-Key"
+"""
+TROUBLED = """
+import flask
+app = flask.Flask("shop")
+app.add_url_rule("/keyed", "keyed", lambda: "ok")
+client = app.test_client()
+assert [client.get("/keyed").status_code for _ in range(3)] == [503] * 3
+"""
+
+
+@pytest.fixture(scope="module")
+def troubled(stack, tmp_path_factory):
+    """A second service, whose store is away and whose clients do not say who they are: rare metrics."""
+    folder = tmp_path_factory.mktemp("troubled")
+    (folder / "ratelimit.toml").write_text(TROUBLED_POLICY)
+    (folder / "shop.py").write_text(TROUBLED)
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        uri = f"redis://127.0.0.1:{nobody_listens.getsockname()[1]}"
+        run_instrumented(stack, folder, sys.executable, "shop.py", OTEL_RATELIMIT_STORAGE_URI=uri)
+
+
+@pytest.fixture(scope="module")
+def reported(stack, calm, tmp_path_factory):
+    """The report of yesterday, as which the queries of this run are passed off."""
+    with closing(Database(stack.database_url)) as database:
+        wait_for(
+            lambda: database.rows("SELECT count(*) FROM otel_ratelimit.query_logs")[0][0] > 100,
+            30,
+            lambda: "no queries are recorded",
+        )
+        with database.session() as session, session.transaction(30.0) as transaction:
+            for statement in A_DAY_AGO:
+                transaction.run(statement)
+    run_instrumented(
+        stack,
+        tmp_path_factory.mktemp("reported"),
+        *("otel-ratelimit", "report", "run", "--policy", str(POLICY)),
+        OTEL_RATELIMIT_DATABASE_URL=stack.database_url,
+    )
+
+
+def run_instrumented(stack, folder, *command, **variables):
+    done = subprocess.run(
+        ["opentelemetry-instrument", *command],
+        check=False,
+        cwd=folder,
+        env={
+            **clean_environment(os.environ),
+            "OTEL_SERVICE_NAME": "shop",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{stack.settings.ports.otlp}",
+            "OTEL_LOGS_EXPORTER": "none",
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_counts_over_four_workers_what_clients_sent(stack, calm):
-    before, report = calm
-    assert report.broken == 0
-    expected = before + report.answered
+    assert calm.broken == 0
+    expected = stack.probes + calm.answered
     wait_for(
         lambda: total(stack, REQUESTS) >= expected,
         30,
@@ -100,4 +175,19 @@ def test_abuse_is_an_alert_within_a_minute_and_none_soon_after_it_has_ended(stac
         lambda: "RateLimitBlockedShareHigh" not in alerts(stack),
         RESOLVED_SECONDS,
         lambda: f"still held: {alerts(stack)}; {stack.prometheus.alerts()}",
+    )
+
+
+def test_tmp(stack, calm, troubled, reported):
+    wait_for(
+        lambda: (
+            {
+                "otel_ratelimit_storage_errors_total",
+                "otel_ratelimit_identity_fallbacks_total",
+                "otel_ratelimit_cache_hit_potential_ratio",
+            }
+            <= stack.prometheus.metric_names()
+        ),
+        30,
+        lambda: str(stack.prometheus.metric_names()),
     )
