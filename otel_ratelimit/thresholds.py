@@ -27,21 +27,23 @@ IPV6_PREFIX_BITS: Final = 64
 API_LIMITS: Final = "120 per 1 minute"
 """What one address may ask of `/api/rate-limit/*`, all its endpoints together."""
 
-# When a figure asks for somebody's attention: alert rules and dashboards.
-
+# Of alert rules and dashboards.
 UTILIZATION_HIGH: Final = 0.8
-"""Share of a limit from which a client is close to it; a boundary of the utilization histogram."""
-QUEUE_HIGH: Final = 0.8
-"""Share of a queue's room from which it is about to lose what comes next."""
-CHECK_DURATION_HIGH_SECONDS: Final = 0.005
-"""What the check of a request's limits may take, for 99 of 100 requests."""
-CLIENT_LIMITED_LONG_SECONDS: Final = 3_600.0
-"""A client refused for so long without a pause does not know, or does not care."""
-BLOCKED_SHARE_HIGH: Final = 0.05
-"""Share of the requests that are refused from which limits, or a client, want looking at."""
+"""A client that has used so much of a limit is near it."""
+UTILIZATION_HIGH_SHARE: Final = 0.05
+"""An endpoint is near its limit where more of its requests than this come from clients that are."""
+BLOCKED_SHARE_BUDGET: Final = 0.02
+"""Share of requests that may be refused without anybody looking. What `policy suggest` proposes refuses one
+client in a hundred, and who is refused asks again."""
+CLIENT_LIMITED_SECONDS: Final = 1800.0
+"""A client that has been refused for so long without a pause of a minute does not heed Retry-After."""
+CHECK_SLOW_SECONDS: Final = 0.01
+"""What 99 of 100 checks should be done in."""
+QUEUE_NEARLY_FULL: Final = 0.8
+"""Share of a queue's capacity."""
+REPORT_OVERDUE_SECONDS: Final = 26 * 3600.0
+"""A day between two nightly reports, and two hours for one that begins late or takes long."""
 SERVER_ERROR_SHARE_HIGH: Final = 0.01
-"""Share of the requests that end in a 5xx answer."""
-REPORT_AGE_MAX_SECONDS: Final = 26 * 3_600.0
-"""A nightly report that is older was missed: a day, and two hours for a slow one."""
-TELEMETRY_SILENCE_SECONDS: Final = 300.0
-"""A service not heard of for so long is taken to be silent; the collector forgets it then."""
+"""Share of the answers that are 5xx."""
+TELEMETRY_SILENT_SECONDS: Final = 300.0
+"""A service not heard of for so long is taken to be silent; the collector forgets its processes then."""

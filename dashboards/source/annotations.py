@@ -48,10 +48,7 @@ def changes() -> list[dashboard.AnnotationQuery]:
 
 
 def _versions() -> str:
-    return (
-        f"{promql.foreign(TARGET_INFO)}"
-        f'{{{promql.OF_ENVIRONMENT},job=~"$job",instance=~"$instance",service_version!=""}}'
-    )
+    return f'{promql.foreign(TARGET_INFO)}{{{promql.OF_PROCESSES},service_version!=""}}'
 
 
 class _ShownAnnotation(dashboard.AnnotationQuery):

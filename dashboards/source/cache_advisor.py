@@ -163,7 +163,7 @@ def _age() -> stat.Panel:
         Sql(_FILE, "report_age"),
         unit="s",
         decimals=1,
-        colors=steps((thresholds.REPORT_AGE_MAX_SECONDS, RED)),
+        colors=steps((thresholds.REPORT_OVERDUE_SECONDS, RED)),
         empty=_NO_REPORT,
     )
 

@@ -88,7 +88,7 @@ def _queue_share() -> stat.Panel:
         Prom(f"max({_SIZE} / {_CAPACITY})"),
         unit="percentunit",
         decimals=0,
-        colors=steps((thresholds.QUEUE_HIGH / 2, ORANGE), (thresholds.QUEUE_HIGH, RED)),
+        colors=steps((thresholds.QUEUE_NEARLY_FULL / 2, ORANGE), (thresholds.QUEUE_NEARLY_FULL, RED)),
         empty=_ABSENT,
     )
 
@@ -152,7 +152,7 @@ def _queues() -> timeseries.Panel:
         Prom(f"sum by (exporter) ({_SIZE}) / sum by (exporter) ({_CAPACITY})", "{{exporter}}"),
         unit="percentunit",
         most=1,
-        lines_at=steps((thresholds.QUEUE_HIGH, RED), base="transparent"),
+        lines_at=steps((thresholds.QUEUE_NEARLY_FULL, RED), base="transparent"),
         empty=_ABSENT,
     )
 
@@ -183,6 +183,6 @@ def _silence() -> timeseries.Panel:
         Prom(f"time() - max by (job) (max_over_time(timestamp({seen})[1h:1m]))", "{{job}}"),
         unit="s",
         many=True,
-        lines_at=steps((thresholds.TELEMETRY_SILENCE_SECONDS, RED), base="transparent"),
+        lines_at=steps((thresholds.TELEMETRY_SILENT_SECONDS, RED), base="transparent"),
         empty="never heard of",
     )

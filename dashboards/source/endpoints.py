@@ -23,8 +23,8 @@ _USED: Final = promql.buckets(names.UTILIZATION)
 _MEASURED: Final = promql.count(names.UTILIZATION)
 _HIGH: Final = f'le="{thresholds.UTILIZATION_HIGH}"'
 _LITTLE_ROOM: Final = 1 - thresholds.UTILIZATION_HIGH
-_HIGH_SHARE: Final = ((thresholds.BLOCKED_SHARE_HIGH, ORANGE), (0.25, RED))
-"""Share of the requests above `UTILIZATION_HIGH`: a few are no wonder, a quarter will be refused soon."""
+_HIGH_SHARE: Final = ((thresholds.UTILIZATION_HIGH_SHARE, ORANGE), (0.25, RED))
+"""Of the requests above `UTILIZATION_HIGH`: from some on look, and a quarter of them will be refused soon."""
 
 
 def rows() -> list[Row]:
@@ -72,7 +72,7 @@ def _routes() -> table.Panel:
             (tables.Column("Requests", "locale", 0, 110), whole),
             (
                 tables.Column(
-                    "Refused", share, 1, 110, colors=((0.001, ORANGE), (thresholds.BLOCKED_SHARE_HIGH, RED))
+                    "Refused", share, 1, 110, colors=((0.001, ORANGE), (thresholds.BLOCKED_SHARE_BUDGET, RED))
                 ),
                 promql.share(increase(traffic.BLOCKED), whole),
             ),
@@ -129,7 +129,7 @@ def _approaching() -> timeseries.Panel:
         unit="percentunit",
         many=True,
         most=1,
-        lines_at=steps(_HIGH_SHARE[1], base="transparent"),
+        lines_at=steps((thresholds.UTILIZATION_HIGH_SHARE, RED), base="transparent"),
         empty="no requests",
     )
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from dashboards.source.instruments import RESOURCE_LABELS
 
-_SPAN_LABELS: Final = RESOURCE_LABELS | {
+_SPAN_LABELS: Final = (RESOURCE_LABELS - {"instance"}) | {
     *("service_name", "span_name", "span_kind", "status_code"),
     *("http_route", "http_request_method", "http_response_status_code", "db_system_name"),
 }
@@ -52,7 +52,7 @@ FOREIGN_METRICS: Final = {
         ),
         ForeignMetric(
             ALERTS,
-            frozenset({"alertname", "alertstate", "severity", "job", "service"}),
+            RESOURCE_LABELS | {"alertname", "alertstate", "severity", "subject"},
             "Prometheus: alerts that fire",
         ),
         ForeignMetric("up", _SCRAPED, "Prometheus: whether the collector could be scraped"),

@@ -30,7 +30,7 @@ UID: Final = links.OVERVIEW
 DESCRIPTION: Final = "Is anyone hurt by the rate limits, and is the limiter itself healthy?"
 TIME: Final = "now-3h"
 
-ALERT_NAMES: Final = "OtelRatelimit.+"
+ALERT_NAMES: Final = "RateLimit.+"
 """Of our alert rules."""
 _FAILED: Final = promql.equals(names.DECISION, Outcome.ERROR)
 
@@ -85,7 +85,7 @@ def _refused_share() -> stat.Panel:
         Prom(promql.share(promql.rate(traffic.BLOCKED), promql.rate(traffic.REQUESTS))),
         unit="percentunit",
         decimals=1,
-        colors=steps((thresholds.BLOCKED_SHARE_HIGH / 5, ORANGE), (thresholds.BLOCKED_SHARE_HIGH, RED)),
+        colors=steps((thresholds.BLOCKED_SHARE_BUDGET, ORANGE), (5 * thresholds.BLOCKED_SHARE_BUDGET, RED)),
         empty="no requests",
     )
 
@@ -106,14 +106,14 @@ def _clients_refused() -> stat.Panel:
 def _longest_refusal() -> stat.Panel:
     return figure(
         "Longest refusal",
-        "For how long one client has been refused without a pause of a minute. An hour means that it ignores"
-        " Retry-After, or that its limit is too low for what it is there for.",
+        "For how long one client has been refused without a pause of a minute. Half an hour means that it"
+        " ignores Retry-After, or that its limit is too low for what it is there for.",
         Prom(f"max({promql.ours(names.CLIENT_LIMITED)})"),
         unit="s",
         decimals=0,
         colors=steps(
-            (thresholds.CLIENT_LIMITED_LONG_SECONDS / 6, ORANGE),
-            (thresholds.CLIENT_LIMITED_LONG_SECONDS, RED),
+            (thresholds.CLIENT_LIMITED_SECONDS / 3, ORANGE),
+            (thresholds.CLIENT_LIMITED_SECONDS, RED),
         ),
     )
 
@@ -149,11 +149,11 @@ def _failed_open() -> stat.Panel:
 def _firing() -> table.Panel:
     panel = tables.rows(
         "Firing alerts",
-        "What is wrong now; each alert has a runbook of its name. An empty table is good news only while"
+        "Of all services; each alert has a runbook of its name. An empty table is good news only while"
         " Prometheus loads the rules: see Status, Rules there.",
         as_table(
             f"sum by (alertname, severity, job) ({promql.foreign(ALERTS)}"
-            f'{{alertstate="firing",alertname=~"{ALERT_NAMES}"}})'
+            f'{{{promql.OF_ENVIRONMENT},alertstate="firing",alertname=~"{ALERT_NAMES}"}})'
         ),
         [
             tables.Column("Alert"),
@@ -208,9 +208,7 @@ def _check_duration() -> stat.Panel:
         Prom(promql.quantile(0.99, promql.buckets(names.CHECK_DURATION))),
         unit="s",
         decimals=1,
-        colors=steps(
-            (thresholds.CHECK_DURATION_HIGH_SECONDS, ORANGE), (thresholds.STORAGE_TIMEOUT_SECONDS, RED)
-        ),
+        colors=steps((thresholds.CHECK_SLOW_SECONDS, ORANGE), (thresholds.STORAGE_TIMEOUT_SECONDS, RED)),
         empty="no requests",
     )
 
@@ -241,7 +239,7 @@ def _queue() -> stat.Panel:
         Prom(f"max({length} / {capacity})"),
         unit="percentunit",
         decimals=0,
-        colors=steps((thresholds.QUEUE_HIGH / 2, ORANGE), (thresholds.QUEUE_HIGH, RED)),
+        colors=steps((thresholds.QUEUE_NEARLY_FULL / 2, ORANGE), (thresholds.QUEUE_NEARLY_FULL, RED)),
         empty="not recording",
     )
 
@@ -255,7 +253,7 @@ def _report_age() -> stat.Panel:
         at_end(f"time() - max(last_over_time({made}))"),
         unit="s",
         decimals=1,
-        colors=steps((thresholds.REPORT_AGE_MAX_SECONDS, RED)),
+        colors=steps((thresholds.REPORT_OVERDUE_SECONDS, RED)),
         empty="none in 2 days",
     )
 
@@ -281,7 +279,7 @@ def _silence() -> stat.Panel:
         unit="s",
         decimals=0,
         colors=steps(
-            (thresholds.TELEMETRY_SILENCE_SECONDS / 2, ORANGE), (thresholds.TELEMETRY_SILENCE_SECONDS, RED)
+            (thresholds.TELEMETRY_SILENT_SECONDS / 2, ORANGE), (thresholds.TELEMETRY_SILENT_SECONDS, RED)
         ),
         empty="never heard of",
     )

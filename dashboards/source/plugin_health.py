@@ -144,7 +144,7 @@ def _check_duration() -> timeseries.Panel:
         " Above the line look at the store and its network; a dot leads to a trace.",
         *by_quantile(lambda quantile: promql.quantile(quantile, bucket), exemplars=True),
         unit="s",
-        lines_at=steps((thresholds.CHECK_DURATION_HIGH_SECONDS, RED), base="transparent"),
+        lines_at=steps((thresholds.CHECK_SLOW_SECONDS, RED), base="transparent"),
         empty="no requests",
     )
 
@@ -187,7 +187,7 @@ def _queues() -> timeseries.Panel:
         ),
         unit="percentunit",
         most=1,
-        lines_at=steps((thresholds.QUEUE_HIGH, RED), base="transparent"),
+        lines_at=steps((thresholds.QUEUE_NEARLY_FULL, RED), base="transparent"),
         empty="not recording",
     )
 

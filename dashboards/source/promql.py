@@ -13,9 +13,10 @@ from dashboards.source.foreign import FOREIGN_METRICS
 from dashboards.source.instruments import ENVIRONMENT, INSTRUMENTS, Kind, label, prometheus_name
 from otel_ratelimit import names
 
-OF_PROCESSES: Final = f'{ENVIRONMENT}=~"$environment",job=~"$job",instance=~"$instance"'
-_OF_REQUESTS: Final = {names.TIER: 'otel_ratelimit_tier=~"$tier"', names.HTTP_ROUTE: 'http_route=~"$route"'}
 OF_ENVIRONMENT: Final = f'{ENVIRONMENT}=~"$environment"'
+OF_SERVICES: Final = f'{OF_ENVIRONMENT},job=~"$job"'
+OF_PROCESSES: Final = f'{OF_SERVICES},instance=~"$instance"'
+_OF_REQUESTS: Final = {names.TIER: 'otel_ratelimit_tier=~"$tier"', names.HTTP_ROUTE: 'http_route=~"$route"'}
 
 
 def ours(name: str, *matchers: str) -> str:
@@ -47,9 +48,9 @@ def report(name: str) -> str:
 
 
 def spans(metric: str, *matchers: str) -> str:
-    """Selector of a metric of the spanmetrics connector, of requests that were served."""
-    served = ('span_kind="SPAN_KIND_SERVER"', 'http_route=~"$route"')
-    return f"{foreign(metric)}{{{','.join((OF_PROCESSES, *served, *matchers))}}}"
+    """Selector of a metric of spanmetrics, of requests that were served; its series are of services."""
+    served = (OF_SERVICES, 'span_kind="SPAN_KIND_SERVER"', 'http_route=~"$route"')
+    return f"{foreign(metric)}{{{','.join((*served, *matchers))}}}"
 
 
 def foreign(metric: str) -> str:

@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.source import postgres
+from dashboards.source import postgres, promql
 from dashboards.source.instruments import ENVIRONMENT, INSTRUMENTS, label, prometheus_name
 from otel_ratelimit import names
 
@@ -31,8 +31,6 @@ _ALL: Final = VariableOption(selected=True, text="All", value="$__all")
 _IN_FORCE: Final = prometheus_name(INSTRUMENTS[names.POLICY_INFO])
 """Every process that limits has it from its start, whether or not anybody asks anything of it."""
 _REQUESTS: Final = prometheus_name(INSTRUMENTS[names.REQUESTS])
-_OF_ENVIRONMENT: Final = f'{ENVIRONMENT}=~"$environment"'
-_OF_SERVICE: Final = f'{_OF_ENVIRONMENT},job=~"$job"'
 
 
 def variables() -> list[Builder[VariableModel]]:
@@ -47,19 +45,19 @@ def variables() -> list[Builder[VariableModel]]:
         .type("tempo")
         .hide(VariableHide.HIDE_VARIABLE),
         _asked("environment", "Environment", _IN_FORCE, ENVIRONMENT),
-        _asked("job", "Job", f"{_IN_FORCE}{{{_OF_ENVIRONMENT}}}", "job", all_value=".+").description(
+        _asked("job", "Job", f"{_IN_FORCE}{{{promql.OF_ENVIRONMENT}}}", "job", all_value=".+").description(
             "The service: service.name of the application"
         ),
         _asked(
-            "instance", "Instance", f"{_IN_FORCE}{{{_OF_SERVICE}}}", "instance", all_value=".+"
+            "instance", "Instance", f"{_IN_FORCE}{{{promql.OF_SERVICES}}}", "instance", all_value=".+"
         ).description("One worker process; its name changes when it restarts"),
-        _asked("tier", "Tier", f"{_REQUESTS}{{{_OF_SERVICE}}}", label(names.TIER)).description(
+        _asked("tier", "Tier", f"{_REQUESTS}{{{promql.OF_SERVICES}}}", label(names.TIER)).description(
             "Of the policy; rate-limit-api is the plugin's own API"
         ),
         _asked(
             "route",
             "Route",
-            f'{_REQUESTS}{{{_OF_SERVICE},{label(names.TIER)}=~"$tier"}}',
+            f'{_REQUESTS}{{{promql.OF_SERVICES},{label(names.TIER)}=~"$tier"}}',
             label(names.HTTP_ROUTE),
         ),
     ]
