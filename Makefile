@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack collector test corpus lint format bench clean
+.PHONY: help demo stack collector dashboards test corpus lint format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ stack: $(READY) collector ## the demo with collector, Prometheus and Alertmanage
 
 collector: ## the OpenTelemetry Collector for it, built once (needs Go)
 	@collector/build.sh
+
+dashboards: $(READY) ## write the JSON of the Grafana dashboards (dashboards/source)
+	@$(BIN)/python -m dashboards.source
 
 test: $(READY) ## the test suite (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest $(ARGS)

@@ -26,3 +26,24 @@ IPV6_PREFIX_BITS: Final = 64
 
 API_LIMITS: Final = "120 per 1 minute"
 """What one address may ask of `/api/rate-limit/*`, all its endpoints together."""
+
+# Of alert rules and dashboards.
+UTILIZATION_HIGH: Final = 0.8
+"""A client that has used so much of a limit is near it."""
+UTILIZATION_HIGH_SHARE: Final = 0.05
+"""An endpoint is near its limit where more of its requests than this come from clients that are."""
+BLOCKED_SHARE_BUDGET: Final = 0.02
+"""Share of requests that may be refused without anybody looking. What `policy suggest` proposes refuses one
+client in a hundred, and who is refused asks again."""
+CLIENT_LIMITED_SECONDS: Final = 1800.0
+"""A client that has been refused for so long without a pause of a minute does not heed Retry-After."""
+CHECK_SLOW_SECONDS: Final = 0.01
+"""What 99 of 100 checks should be done in."""
+QUEUE_NEARLY_FULL: Final = 0.8
+"""Share of a queue's capacity."""
+REPORT_OVERDUE_SECONDS: Final = 26 * 3600.0
+"""A day between two nightly reports, and two hours for one that begins late or takes long."""
+SERVER_ERROR_SHARE_HIGH: Final = 0.01
+"""Share of the answers that are 5xx."""
+TELEMETRY_SILENT_SECONDS: Final = 300.0
+"""A service not heard of for so long is taken to be silent; the collector forgets its processes then."""

@@ -1,0 +1,18 @@
+"""The four Grafana dashboards as code: `python -m dashboards.source` writes their JSON beside this folder.
+
+Metrics are named by the constants of `otel_ratelimit.names`, so that a renamed one breaks the generator and
+not a panel at night; figures from which something is red are those of `otel_ratelimit.thresholds`, which the
+alert rules share. What is shown where:
+
+    overview        is anyone hurt, is the limiter healthy
+    endpoints       decisions, room that is left, who is limited
+    cache_advisor   would a cache of query results pay
+    plugin_health   memory, queues, policy, collector
+
+    instruments     our metrics, their Prometheus names and labels      foreign   everybody else's
+    promql          selectors and rates over them                       sql       statements, by name
+    panels, tables  panels in the house's style                         layout    where they go
+    variables, annotations, links                                       what all four have in common
+
+Grafana's *classic* JSON (schema version 42), which file provisioning takes.
+"""

@@ -1,0 +1,363 @@
+"""The query cache advisor: would a cache of query results pay, and what would one put into it?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.builders import barchart, common, gauge, stat, table, timeseries
+from grafana_foundation_sdk.models import common as models
+
+from dashboards.source import links, promql, tables, traffic
+from dashboards.source.asked import Prom, Sql, at_end
+from dashboards.source.layout import Row, line, row
+from dashboards.source.panels import GREEN, NEUTRAL, ORANGE, RED, course, dial, dressed, figure, mapped, steps
+from dashboards.source.postgres import Format
+from otel_ratelimit import names, thresholds
+
+UID: Final = links.CACHE
+DESCRIPTION: Final = (
+    "Would a cache of query results pay, what would go into it, and what do we know that from?"
+)
+TIME: Final = "now-24h"
+
+OUTCOME_COLORS: Final = {"recorded": GREEN, "sampled_out": "blue", "dropped": RED}
+_HISTORY: Final = "30d"
+"""Shown of what there is one of a day, whatever time the dashboard shows."""
+_FILE: Final = "cache_advisor"
+_NO_REPORT: Final = "no report"
+_LEAST_LOAD_REDUCTION: Final = 0.1
+"""As `otel_ratelimit.analysis.cache.cost`, which is not imported: that would take numpy."""
+
+
+def rows() -> list[Row]:
+    """From the answer to what it rests on."""
+    return [
+        row(
+            "Would a cache pay?",
+            line(
+                4,
+                (3, _verdict()),
+                (3, _hits()),
+                (3, _ttl()),
+                (3, _memory()),
+                (3, _load()),
+                (3, _break_even()),
+                (3, _age()),
+                (3, _exported()),
+            ),
+            line(4, (24, _reason())),
+        ),
+        row(
+            "What would one cache?",
+            line(12, (24, _most_worth())),
+            line(9, (8, _by_ttl()), (6, _prices()), (10, _not_cacheable())),
+        ),
+        row(
+            "Day by day",
+            line(8, (12, _hits_by_day()), (12, _money_by_day())),
+            line(8, (12, _executions_by_day()), (12, _memory_by_day())),
+        ),
+        row(
+            "What it rests on",
+            line(8, (8, queries_by_outcome()), (8, _kept()), (8, _repeating_routes())),
+            line(12, (24, _repeats())),
+            line(10, (24, traffic.last_violations())),
+        ),
+    ]
+
+
+def queries_by_outcome() -> timeseries.Panel:
+    """What became of the application's queries."""
+    return course(
+        "Queries by outcome",
+        "Sampled out is intended and costs the report little; dropped is not: the queue was full, so look at"
+        " the database and at OTEL_RATELIMIT_QUERY_SAMPLE_RATE.",
+        Prom(promql.rate(promql.ours(names.QUERIES), names.OUTCOME), "{{otel_ratelimit_outcome}}"),
+        unit="ops",
+        stacked=True,
+        colors=OUTCOME_COLORS,
+        empty="no queries",
+    )
+
+
+def _verdict() -> stat.Panel:
+    panel = figure(
+        "Would it pay?",
+        "The answer of the last report; the reason is below. Yes: begin with the first of what one would"
+        " cache. No: look again when traffic or prices change.",
+        Sql(_FILE, "verdict"),
+        unit="none",
+        colors=steps(base=NEUTRAL),
+        empty=_NO_REPORT,
+    )
+    panel.color_mode(models.BigValueColorMode.BACKGROUND)
+    return panel.mappings([mapped({"1": ("yes", GREEN), "0": ("no", "blue")})])
+
+
+def _hits() -> gauge.Panel:
+    return dial(
+        "Hit potential",
+        "Share of the queries that a cache could answer which the planned one would have answered. Compare"
+        " it with the hit ratio of the cache once you have one.",
+        Sql(_FILE, "hit_potential"),
+        unit="percentunit",
+        colors=steps((0.2, "yellow"), (0.5, GREEN), base="blue"),
+        most=1,
+    )
+
+
+def _ttl() -> stat.Panel:
+    return figure(
+        "Recommended TTL",
+        "One time to live that suits all planned queries; the table below has one for each.",
+        Sql(_FILE, "recommended_ttl"),
+        unit="s",
+        colors=steps(base=NEUTRAL),
+        empty="none pays",
+    )
+
+
+def _memory() -> stat.Panel:
+    return figure(
+        "Memory",
+        "What the planned cache takes at its peak. Give the engine a quarter more, for its own work.",
+        Sql(_FILE, "estimated_memory"),
+        unit="decbytes",
+        decimals=1,
+        colors=steps(base=NEUTRAL),
+        empty=_NO_REPORT,
+    )
+
+
+def _load() -> stat.Panel:
+    return figure(
+        "Load taken off",
+        "Share of the time that the database spends on queries which the cache would take off it. Below a"
+        " tenth it is one more thing to look after, unless saved time has a price in [cache].",
+        Sql(_FILE, "load_reduction"),
+        unit="percentunit",
+        decimals=1,
+        colors=steps((_LEAST_LOAD_REDUCTION, GREEN), base="blue"),
+        empty=_NO_REPORT,
+    )
+
+
+def _break_even() -> stat.Panel:
+    return figure(
+        "Break-even",
+        "Queries a day from which the cache pays for itself, if they are like these. Never, or no value set:"
+        " give saved time a price in the policy's [cache].",
+        Sql(_FILE, "break_even"),
+        unit="short",
+        decimals=1,
+        colors=steps(base=NEUTRAL),
+        empty="no value set",
+    )
+
+
+def _age() -> stat.Panel:
+    return figure(
+        "Report made",
+        "How long ago. Older than a day and two hours: last night's is missing; run otel-ratelimit report"
+        " run.",
+        Sql(_FILE, "report_age"),
+        unit="s",
+        decimals=1,
+        colors=steps((thresholds.REPORT_OVERDUE_SECONDS, RED)),
+        empty=_NO_REPORT,
+    )
+
+
+def _exported() -> stat.Panel:
+    return figure(
+        "As exported",
+        "Hit potential as the process that makes reports exported it. Other than beside the verdict, or"
+        " missing: start that process with opentelemetry-instrument, so that it can be alerted on.",
+        at_end(f"max(last_over_time({promql.report(names.CACHE_HIT_POTENTIAL)}[2d]))"),
+        unit="percentunit",
+        decimals=0,
+        colors=steps(base=NEUTRAL),
+        empty="none in 2 days",
+    )
+
+
+def _reason() -> table.Panel:
+    return tables.rows(
+        "Reason",
+        "Why the answer is what it is. Certain holds at both ends of the interval, likely in its middle;"
+        " open rests on a rule of thumb, because saved time has no price in the policy's [cache].",
+        Sql(_FILE, "reason"),
+        [
+            tables.Column("Day", width=110),
+            tables.Column("Reason", wraps=True),
+            tables.Column(
+                "Certainty",
+                width=110,
+                mapping=mapped(
+                    {"certain": ("certain", GREEN), "likely": ("likely", "yellow"), "open": ("open", "blue")}
+                ),
+            ),
+        ],
+        empty=_NO_REPORT,
+    )
+
+
+def _most_worth() -> table.Panel:
+    return tables.rows(
+        "Top 10 to cache",
+        "What saves most, the most worthwhile first. Cache the first with its own TTL and see what that"
+        " does; drop on write means that code has to delete what it changes.",
+        Sql(_FILE, "most_worth"),
+        [
+            tables.Column("Query", width=480),
+            tables.Column("TTL", "s", width=90),
+            tables.Column("Hits", tables.SHARE, 1, 90),
+            tables.Column("Executions", "short", 1, 100),
+            tables.Column("Takes", "ms", 1, 90),
+            tables.Column("Saves a day", "ms", 1, 110),
+            tables.Column("Memory", "decbytes", 1, 100),
+            tables.Column("How", width=180),
+            tables.Column("Why", width=520),
+        ],
+        empty="nothing worth it",
+    )
+
+
+def _by_ttl() -> barchart.Panel:
+    panel = dressed(
+        barchart.Panel(),
+        "Hit ratio by TTL",
+        "If every query went through the cache. Take the shortest TTL behind which the bars hardly grow; the"
+        " difference between the two bars is what writes cost.",
+        "percentunit",
+        [Sql(_FILE, "hit_ratio_by_ttl")],
+    )
+    panel.x_field("TTL").orientation(models.VizOrientation.VERTICAL).min(0).max(1).no_value(_NO_REPORT)
+    panel.show_value(models.VisibilityMode.NEVER).x_tick_label_max_length(8).x_tick_label_spacing(50)
+    panel.tooltip(common.VizTooltipOptions().mode(models.TooltipDisplayMode.MULTI))
+    return panel.legend(
+        common.VizLegendOptions()
+        .show_legend(True)
+        .display_mode(models.LegendDisplayMode.LIST)
+        .placement(models.LegendPlacement.BOTTOM)
+    )
+
+
+def _prices() -> table.Panel:
+    return tables.rows(
+        "Prices",
+        "What that cache would cost a month, the cheapest first. Set your provider's prices in the policy's"
+        " [cache].",
+        Sql(_FILE, "prices"),
+        [tables.Column("A month", "locale", 2, 100), tables.Column("Currency", width=90)],
+        empty="nothing to pay for",
+    )
+
+
+def _not_cacheable() -> table.Panel:
+    return tables.rows(
+        "Not to be cached",
+        "Queries that no cache can answer, and why. now() in a query that is asked often is worth replacing"
+        " by a parameter.",
+        Sql(_FILE, "not_cacheable"),
+        [
+            tables.Column("Reason", width=220),
+            tables.Column("Share", tables.SHARE, 1, 80),
+            tables.Column("Executions", "short", 1, 100),
+        ],
+        empty=_NO_REPORT,
+    )
+
+
+def _hits_by_day() -> timeseries.Panel:
+    return course(
+        "Hit potential by day",
+        "What the planned cache would have answered, and what had been asked before on that day, which is"
+        " the most that any cache could. One day is a weak reason: wait for a week that agrees.",
+        Sql(_FILE, "hit_potential_by_day", Format.TIME_SERIES),
+        unit="percentunit",
+        colors={"Hits of the planned cache": GREEN, "Asked before on that day": "blue"},
+        most=1,
+        empty=_NO_REPORT,
+    ).time_from(_HISTORY)
+
+
+def _money_by_day() -> timeseries.Panel:
+    return course(
+        "Cost against benefit",
+        "What a cache for each day's traffic would cost and bring in a month, in the currency of [cache]. It"
+        " pays where green is above orange; without a price for saved time green is at zero.",
+        Sql(_FILE, "money_by_day", Format.TIME_SERIES),
+        unit="locale",
+        colors={"Costs a month": ORANGE, "Brings a month": GREEN},
+        empty=_NO_REPORT,
+    ).time_from(_HISTORY)
+
+
+def _executions_by_day() -> timeseries.Panel:
+    return course(
+        "Queries by day",
+        "Those that a cache could answer, and those of them asked before. Above the break-even it pays;"
+        " there is none where saved time has no price.",
+        Sql(_FILE, "executions_by_day", Format.TIME_SERIES),
+        unit="short",
+        colors={"A cache could answer": "blue", "Asked before": GREEN, "Break-even": ORANGE},
+        empty=_NO_REPORT,
+    ).time_from(_HISTORY)
+
+
+def _memory_by_day() -> timeseries.Panel:
+    return course(
+        "Memory by day",
+        "What the planned cache would have taken at each day's peak. Size the engine for the highest, and a"
+        " quarter more.",
+        Sql(_FILE, "memory_by_day", Format.TIME_SERIES),
+        unit="decbytes",
+        colors={"Memory at the peak": "purple"},
+        empty=_NO_REPORT,
+    ).time_from(_HISTORY)
+
+
+def _kept() -> timeseries.Panel:
+    recorded = promql.rate(promql.ours(names.QUERIES, promql.equals(names.OUTCOME, "recorded")))
+    return course(
+        "Kept in the query log",
+        "Share of the executions that were recorded. Hot queries are kept exactly, so half of it is plenty;"
+        " near nothing makes the report's intervals wide.",
+        Prom(promql.share(recorded, promql.rate(promql.ours(names.QUERIES))), "recorded"),
+        unit="percentunit",
+        colors={"recorded": GREEN},
+        most=1,
+        empty="no queries",
+    )
+
+
+def _repeating_routes() -> timeseries.Panel:
+    return course(
+        "Repeating requests by route",
+        "Requests that ran one query five times or more (N+1), by route. No cache mends that: fetch the rows"
+        " at once; the table below has the queries.",
+        Prom(
+            f"topk(10, {promql.rate(promql.ours(names.QUERY_REPEATS), names.HTTP_ROUTE)})", "{{http_route}}"
+        ),
+        unit="reqps",
+        empty="none",
+    )
+
+
+def _repeats() -> table.Panel:
+    return tables.rows(
+        "Repeated in one request",
+        "Queries that ran again and again within a request. Join or fetch by list instead of in a loop; the"
+        " trace is of the worst request.",
+        Sql(_FILE, "repeats"),
+        [
+            tables.Column("Route", width=260),
+            tables.Column("Query", width=760),
+            tables.Column("Requests", "locale", 0, 100),
+            tables.Column("In each", "locale", 1, 100),
+            tables.Column("In the worst", "locale", 0, 110, colors=((20, ORANGE), (100, RED))),
+            tables.Column("Trace", url=links.trace_url(), url_title="Open the trace"),
+        ],
+        empty="none",
+    )

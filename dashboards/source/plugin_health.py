@@ -1,0 +1,297 @@
+"""The plugin's health: memory, store, what goes to the database, policy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.builders import gauge, table, timeseries
+
+from dashboards.source import collector, links, promql, tables
+from dashboards.source.asked import Prom, Sql, by_quantile
+from dashboards.source.asked import table as as_table
+from dashboards.source.cache_advisor import queries_by_outcome
+from dashboards.source.instruments import label
+from dashboards.source.layout import Row, line, row
+from dashboards.source.panels import GREEN, ORANGE, RED, course, dashed, dial, fixed, steps
+from otel_ratelimit import names, thresholds
+from otel_ratelimit.events import Outcome
+
+UID: Final = links.HEALTH
+DESCRIPTION: Final = "Memory, counter store, queues to the database, policy, and the collector behind them."
+TIME: Final = "now-3h"
+
+_FILE: Final = "plugin_health"
+
+
+def rows() -> list[Row]:
+    """From what stops requests to what stops figures."""
+    return [
+        row(
+            "Memory of the counters",
+            line(9, (6, _memory()), (10, _size()), (8, _keys())),
+            line(7, (6, _removed()), (6, _freed()), (6, _cleanup_duration()), (6, _overflows())),
+        ),
+        row("Checks", line(8, (8, _check_duration()), (8, _store_errors()), (8, _failed_requests()))),
+        row(
+            "To the database",
+            line(8, (8, _queues()), (8, _violations()), (8, queries_by_outcome())),
+            line(9, (8, _capture_duration()), (8, _written_last()), (8, _table_sizes())),
+        ),
+        row(
+            "Policy and report",
+            line(9, (6, _policies()), (6, _reloads()), (6, _fallbacks()), (6, _last_reports())),
+        ),
+        *collector.rows(),
+    ]
+
+
+def _memory() -> gauge.Panel:
+    warning, critical = thresholds.MEMORY_WARNING_BYTES, thresholds.MEMORY_CRITICAL_BYTES
+    return dial(
+        "Memory",
+        "Of the fullest process; yellow and red are the defaults of 40 and 50 MB, the lines beside it those"
+        " of your policy. In red strangers share a counter: raise [memory] capacity, or find out who sends"
+        " so many keys.",
+        Prom(f"max({promql.ours(names.STORAGE_SIZE)})"),
+        unit="decbytes",
+        colors=steps((warning, ORANGE), (critical, RED)),
+        most=critical * 1.2,
+    )
+
+
+def _size() -> timeseries.Panel:
+    def threshold(level: str) -> str:
+        return f"min({promql.ours(names.STORAGE_THRESHOLD, promql.equals(names.LEVEL, level))})"
+
+    panel = course(
+        "Size against capacity",
+        "Each process on its own, against what the policy calls warning and critical. A process that grows"
+        " while the others do not gets another kind of traffic.",
+        Prom(promql.ours(names.STORAGE_SIZE), "{{instance}}"),
+        Prom(threshold("warning"), "warning"),
+        Prom(threshold("critical"), "critical"),
+        Prom(f"min({promql.ours(names.STORAGE_CAPACITY)})", "capacity"),
+        unit="decbytes",
+        many=True,
+        empty="remote store",
+    )
+    for name, color in (("warning", ORANGE), ("critical", RED), ("capacity", "dark-red")):
+        panel.override_by_name(name, [fixed(color), dashed()])
+    return panel
+
+
+def _keys() -> timeseries.Panel:
+    return course(
+        "Counters held",
+        "By process: one for each client and limit whose window is open. Far more than you have clients:"
+        " somebody sends a new identity with each request.",
+        Prom(promql.ours(names.STORAGE_KEYS), "{{instance}}"),
+        unit="short",
+        many=True,
+        empty="remote store",
+    )
+
+
+def _removed() -> timeseries.Panel:
+    return course(
+        "Counters removed",
+        "By the cleanup, all processes together. Nothing while counters grow: it does not run; restart, and"
+        " report it.",
+        Prom(promql.rate(promql.ours(names.CLEANUP_REMOVED_KEYS)), "removed"),
+        unit="ops",
+        empty="remote store",
+    )
+
+
+def _freed() -> timeseries.Panel:
+    return course(
+        "Memory given back",
+        "By the cleanup. It follows the counters removed; memory that is given back is there for new"
+        " clients.",
+        Prom(promql.rate(promql.ours(names.CLEANUP_FREED)), "freed"),
+        unit="Bps",
+        empty="remote store",
+    )
+
+
+def _cleanup_duration() -> timeseries.Panel:
+    return course(
+        "Cleanup, 99 %",
+        "How long a cleanup takes, its pauses for requests included. It never makes a request wait for more"
+        " than a millisecond; seconds mean that it hardly gets a turn.",
+        Prom(promql.quantile(0.99, promql.buckets(names.CLEANUP_DURATION)), "99 %"),
+        unit="s",
+        empty="remote store",
+    )
+
+
+def _overflows() -> timeseries.Panel:
+    return course(
+        "Overflow hits",
+        "Requests counted in a bucket that strangers share, because the store was full. Any: raise the"
+        " capacity now, ask why afterwards.",
+        Prom(promql.rate(promql.ours(names.STORAGE_OVERFLOWS)), "overflow"),
+        unit="reqps",
+        colors={"overflow": RED},
+    )
+
+
+def _check_duration() -> timeseries.Panel:
+    bucket = promql.buckets(names.CHECK_DURATION)
+    return course(
+        "Check duration",
+        "The store's answer and the verdict. Microseconds in process; with a remote store its round trip."
+        " Above the line look at the store and its network; a dot leads to a trace.",
+        *by_quantile(lambda quantile: promql.quantile(quantile, bucket), exemplars=True),
+        unit="s",
+        lines_at=steps((thresholds.CHECK_SLOW_SECONDS, RED), base="transparent"),
+        empty="no requests",
+    )
+
+
+def _store_errors() -> timeseries.Panel:
+    by_type = promql.rate(promql.ours(names.STORAGE_ERRORS), names.STORAGE, names.ERROR_TYPE)
+    return course(
+        "Store errors",
+        "By type. TimeoutError is a slow store or network, ConnectionError one that is away; after one the"
+        " store is left alone for a second, so there are fewer of these than failed requests.",
+        Prom(by_type, "{{error_type}} ({{otel_ratelimit_storage}})"),
+        unit="ops",
+        empty="none",
+    )
+
+
+def _failed_requests() -> timeseries.Panel:
+    failed = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.ERROR))
+    return course(
+        "Requests without a count",
+        "The store failed: closed were refused with 503, open let through. Which of the two is on_error in"
+        " the policy.",
+        Prom(promql.rate(failed, names.ON_ERROR), "{{otel_ratelimit_on_error}}"),
+        unit="reqps",
+        stacked=True,
+        colors={"closed": RED, "open": ORANGE},
+        empty="none",
+    )
+
+
+def _queues() -> timeseries.Panel:
+    by = f"max {promql.by(names.QUEUE)}"
+    return course(
+        "Queues",
+        "Share of the room taken in the worst process. It falls with each flush; if it does not, the"
+        " database is away or too slow, and above the line records are about to be lost.",
+        Prom(
+            f"{by} ({promql.ours(names.QUEUE_LENGTH)} / {promql.ours(names.QUEUE_CAPACITY)})",
+            "{{otel_ratelimit_queue}}",
+        ),
+        unit="percentunit",
+        most=1,
+        lines_at=steps((thresholds.QUEUE_NEARLY_FULL, RED), base="transparent"),
+        empty="not recording",
+    )
+
+
+def _violations() -> timeseries.Panel:
+    return course(
+        "Violations written",
+        "Those written to the database, and those that could not be. Dropped: the database was away for"
+        " longer than the queue could hold, or its tables are missing: otel-ratelimit db upgrade.",
+        Prom(promql.rate(promql.ours(names.VIOLATIONS_RECORDED)), "recorded"),
+        Prom(promql.rate(promql.ours(names.VIOLATIONS_DROPPED)), "dropped"),
+        unit="ops",
+        colors={"recorded": GREEN, "dropped": RED},
+        empty="not recording",
+    )
+
+
+def _capture_duration() -> timeseries.Panel:
+    bucket = promql.buckets(names.QUERY_CAPTURE_DURATION)
+    return course(
+        "Capture of a query",
+        "What taking note of a query adds to it, measured on one in 64. Some microseconds; if it grows,"
+        " lower OTEL_RATELIMIT_QUERY_SAMPLE_RATE.",
+        *by_quantile(lambda quantile: promql.quantile(quantile, bucket)),
+        unit="s",
+        empty="no queries",
+    )
+
+
+def _written_last() -> table.Panel:
+    return tables.rows(
+        "Written last",
+        "The newest row of each table. While there is traffic, minutes ago; older: the application does not"
+        " reach the database. The analysis is made once a day.",
+        Sql(_FILE, "written_last"),
+        [tables.Column("Last row", width=170), tables.Column("Age", "s", 1, 100)],
+        empty="nothing written",
+    )
+
+
+def _table_sizes() -> table.Panel:
+    return tables.rows(
+        "Tables",
+        "Size on disk with indexes, days of the query log together; rows as PostgreSQL estimates them. Too"
+        " large: shorten [analytics] retention or lower the sample rate.",
+        Sql(_FILE, "table_sizes"),
+        [tables.Column("Size", "decbytes", 1, 100), tables.Column("Rows", "short", 1, 90)],
+    )
+
+
+def _policies() -> table.Panel:
+    in_force = promql.ours(names.POLICY_INFO)
+    panel = tables.rows(
+        "Policies in force",
+        "How many processes decide by which policy. One line for a service is right; a second one that stays"
+        " is a process that refused the new policy: its log says why.",
+        as_table(f"count by (job, {label(names.POLICY_HASH)}) ({in_force} == 1)"),
+        [tables.Column("Policy", width=150), tables.Column("Processes", "locale", 0, 100)],
+        empty="none",
+    )
+    return tables.organized(
+        panel, {"job": "Service", label(names.POLICY_HASH): "Policy", "Value": "Processes"}
+    )
+
+
+def _reloads() -> timeseries.Panel:
+    return course(
+        "Policy reloads",
+        "By outcome. Refused: the file has mistakes and the former policy stays; otel-ratelimit policy check"
+        " names them with their lines.",
+        Prom(
+            promql.increase(promql.ours(names.POLICY_RELOADS), names.OUTCOME, window="$__rate_interval"),
+            "{{otel_ratelimit_outcome}}",
+        ),
+        unit="locale",
+        colors={"reloaded": GREEN, "unchanged": "blue", "refused": RED},
+    )
+
+
+def _fallbacks() -> timeseries.Panel:
+    return course(
+        "Identities not found",
+        "Requests keyed by address because the header or function that the policy names gave nothing. All of"
+        " them: the header is not sent, or its name is misspelt.",
+        Prom(
+            promql.rate(promql.ours(names.KEY_FALLBACKS), names.KEY, names.ERROR_TYPE),
+            "{{otel_ratelimit_key}}: {{error_type}}",
+        ),
+        unit="reqps",
+        empty="none",
+    )
+
+
+def _last_reports() -> table.Panel:
+    return tables.rows(
+        "Last reports",
+        "The nightly cache reports. A day is missing, or was not mailed: otel-ratelimit report run makes and"
+        " mails what is due, and says what is in the way.",
+        Sql(_FILE, "last_reports"),
+        [
+            tables.Column("Day", width=100),
+            tables.Column("Made", width=165),
+            tables.Column("Mailed", width=165),
+            tables.Column("Queries", "short", 1, 80),
+        ],
+        empty="no report",
+    )

@@ -1,0 +1,119 @@
+-- Statements of the dashboard of endpoints and limits.
+
+-- name: room_by_limit
+-- As otel_ratelimit.analysis.room: nearest-rank quantiles of the share used, refused requests as the whole limit.
+WITH bins AS (
+    SELECT
+        endpoint, method, tier, limit_text, limit_value, bin.percent, sum(bin.requests)::bigint AS requests
+    FROM otel_ratelimit.rate_limit_usage, unnest(utilization, utilization_n) AS bin (percent, requests)
+    WHERE $__timeFilter(minute)
+        AND service ~ $match$^(?:${job:regex})\Z$match$
+        AND tier ~ $match$^(?:${tier:regex})\Z$match$
+        AND endpoint ~ $match$^(?:${route:regex})\Z$match$
+    GROUP BY endpoint, method, tier, limit_text, limit_value, bin.percent
+),
+ranked AS (
+    SELECT
+        endpoint, method, tier, limit_text, limit_value, percent, requests,
+        sum(requests) OVER (of_limit ORDER BY percent) AS up_to,
+        sum(requests) OVER of_limit AS total
+    FROM bins
+    WINDOW of_limit AS (PARTITION BY endpoint, method, tier, limit_text, limit_value)
+),
+used AS (
+    SELECT
+        endpoint, method, tier, limit_text, limit_value,
+        sum(requests)::bigint AS requests,
+        coalesce(sum(requests) FILTER (WHERE percent > 100), 0)::bigint AS refused,
+        least(min(percent) FILTER (WHERE up_to >= 0.5 * total), 100) AS p50,
+        least(min(percent) FILTER (WHERE up_to >= 0.95 * total), 100) AS p95,
+        least(min(percent) FILTER (WHERE up_to >= 0.99 * total), 100) AS p99,
+        least(max(percent) FILTER (WHERE requests > 0), 100) AS highest
+    FROM ranked
+    GROUP BY endpoint, method, tier, limit_text, limit_value
+    HAVING sum(requests) > 0
+)
+SELECT
+    endpoint AS "Route",
+    method AS "Method",
+    tier AS "Tier",
+    limit_text AS "Limit",
+    requests AS "Requests",
+    refused AS "Refused",
+    p50 / 100.0::double precision AS "Half use",
+    p95 / 100.0::double precision AS "95 % use",
+    p99 / 100.0::double precision AS "99 % use",
+    highest / 100.0::double precision AS "Highest",
+    (100 - p95) / 100.0::double precision AS "Room",
+    limit_value - p95 * limit_value / 100 AS "Units left"
+FROM used
+ORDER BY (100 - p95), refused DESC, endpoint, method
+LIMIT 50
+
+-- name: limited_routes
+SELECT
+    endpoint AS "Route",
+    tier AS "Tier",
+    coalesce(sum(n) FILTER (WHERE NOT shadow), 0)::bigint AS "Refused",
+    coalesce(sum(n) FILTER (WHERE shadow), 0)::bigint AS "In shadow",
+    count(DISTINCT (client, user_id)) AS "Clients",
+    max(last_at) AS "Last"
+FROM otel_ratelimit.rate_limit_analytics
+WHERE $__timeFilter(occurred_at)
+    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND tier ~ $match$^(?:${tier:regex})\Z$match$
+    AND endpoint ~ $match$^(?:${route:regex})\Z$match$
+GROUP BY endpoint, tier
+ORDER BY sum(n) DESC, endpoint
+LIMIT 20
+
+-- name: limited_clients
+SELECT
+    client AS "Client",
+    coalesce(user_id, '') AS "User",
+    coalesce(sum(n) FILTER (WHERE NOT shadow), 0)::bigint AS "Refused",
+    coalesce(sum(n) FILTER (WHERE shadow), 0)::bigint AS "In shadow",
+    count(DISTINCT endpoint) AS "Routes",
+    max(last_at) AS "Last"
+FROM otel_ratelimit.rate_limit_analytics
+WHERE $__timeFilter(occurred_at)
+    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND tier ~ $match$^(?:${tier:regex})\Z$match$
+    AND endpoint ~ $match$^(?:${route:regex})\Z$match$
+GROUP BY client, user_id
+ORDER BY sum(n) DESC, client
+LIMIT 20
+
+-- name: refusals_by_limit
+SELECT
+    $__timeGroupAlias(occurred_at, '$__interval'),
+    tier || ': ' || limit_text AS metric,
+    sum(n)::bigint AS value
+FROM otel_ratelimit.rate_limit_analytics
+WHERE $__timeFilter(occurred_at)
+    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND tier ~ $match$^(?:${tier:regex})\Z$match$
+    AND endpoint ~ $match$^(?:${route:regex})\Z$match$
+GROUP BY 1, 2
+ORDER BY 1
+
+-- name: last_violations
+SELECT
+    last_at AS "Last",
+    endpoint AS "Route",
+    method AS "Method",
+    client AS "Client",
+    coalesce(user_id, '') AS "User",
+    tier AS "Tier",
+    limit_text AS "Limit",
+    current_count AS "Used",
+    n AS "Times",
+    CASE WHEN shadow THEN 'in shadow' ELSE 'refused' END AS "Outcome",
+    coalesce(trace_id, '') AS "Trace"
+FROM otel_ratelimit.rate_limit_analytics
+WHERE $__timeFilter(occurred_at)
+    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND tier ~ $match$^(?:${tier:regex})\Z$match$
+    AND endpoint ~ $match$^(?:${route:regex})\Z$match$
+ORDER BY occurred_at DESC, id DESC
+LIMIT 50

@@ -1,0 +1,11 @@
+-- Statements of the overview. Values of variables stand in dollar quotes, as escaped regular expressions: nothing
+-- that a variable can hold ends them.
+
+-- name: clients_refused
+SELECT count(DISTINCT (client, user_id)) AS "Clients"
+FROM otel_ratelimit.rate_limit_analytics
+WHERE $__timeFilter(occurred_at)
+    AND NOT shadow
+    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND tier ~ $match$^(?:${tier:regex})\Z$match$
+    AND endpoint ~ $match$^(?:${route:regex})\Z$match$

@@ -1,0 +1,93 @@
+"""Panels of requests and what was decided, which more than one dashboard has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from grafana_foundation_sdk.builders import table, timeseries
+from grafana_foundation_sdk.models.common import GraphDrawStyle
+
+from dashboards.source import promql
+from dashboards.source.asked import Prom, Sql
+from dashboards.source.links import trace_url
+from dashboards.source.panels import GREEN, ORANGE, RED, course
+from dashboards.source.tables import Column, rows
+from otel_ratelimit import names
+from otel_ratelimit.events import Outcome
+
+DECISION_COLORS: Final[Mapping[str, str]] = {
+    Outcome.ALLOWED: GREEN,
+    Outcome.EXEMPT: "blue",
+    Outcome.SHADOW_BLOCKED: "yellow",
+    Outcome.BLOCKED: ORANGE,
+    Outcome.ERROR: RED,
+}
+REQUESTS: Final = promql.ours(names.REQUESTS)
+BLOCKED: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.BLOCKED))
+IN_SHADOW: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.SHADOW_BLOCKED))
+
+
+def decisions() -> timeseries.Panel:
+    """What became of requests."""
+    return course(
+        "Requests by decision",
+        "Orange was refused with 429; yellow would have been, were its limit not in shadow; red found the"
+        " store failed. If orange grows, see which route and whose requests in Endpoints and limits.",
+        Prom(
+            promql.rate(promql.ours(names.REQUESTS), names.DECISION),
+            "{{otel_ratelimit_decision}}",
+            exemplars=True,
+        ),
+        unit="reqps",
+        stacked=True,
+        colors=DECISION_COLORS,
+        empty="no requests",
+    )
+
+
+def refused_by_route() -> timeseries.Panel:
+    """Which routes refuse."""
+    return course(
+        "Refused by route",
+        "The ten routes that refuse most. A route that refuses many clients has a limit that is too low; one"
+        " that refuses one client has that client to talk to. A dot leads to the trace of a refused request.",
+        Prom(
+            f"topk(10, {promql.rate(BLOCKED, names.HTTP_ROUTE)})",
+            "{{http_route}}",
+            exemplars=True,
+        ),
+        unit="reqps",
+        many=True,
+        empty="nothing refused",
+    )
+
+
+def as_columns(panel: timeseries.Panel) -> timeseries.Panel:
+    """Of what is counted by minute or day, and nothing between."""
+    return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(70).line_width(0)
+
+
+def last_violations() -> table.Panel:
+    """The newest of those that were recorded."""
+    return rows(
+        "Last violations",
+        "Whom a limit refused, or would have in shadow; equal ones of a minute share a row. Follow the trace"
+        " to see what the request was; ask the client to wait for Retry-After, or give it a rule of its own"
+        " in the policy.",
+        Sql("endpoints", "last_violations"),
+        [
+            Column("Last", width=170),
+            Column("Route", width=240),
+            Column("Method", width=80),
+            Column("Client", width=160),
+            Column("User", width=130),
+            Column("Tier", width=120),
+            Column("Limit", width=140),
+            Column("Used", "locale", 0, 80),
+            Column("Times", "locale", 0, 80),
+            Column("Outcome", width=90),
+            Column("Trace", url=trace_url(), url_title="Open the trace"),
+        ],
+        empty="no violations",
+    )
