@@ -27,14 +27,19 @@ IPV6_PREFIX_BITS: Final = 64
 API_LIMITS: Final = "120 per 1 minute"
 """What one address may ask of `/api/rate-limit/*`, all its endpoints together."""
 
-# Of alert rules and dashboards.
+# Of alert rules and dashboards: docs/reference/alerts.md says which, and how to change them.
 UTILIZATION_HIGH: Final = 0.8
 """A client that has used so much of a limit is near it."""
 UTILIZATION_HIGH_SHARE: Final = 0.05
 """An endpoint is near its limit where more of its requests than this come from clients that are."""
 BLOCKED_SHARE_BUDGET: Final = 0.02
-"""Share of requests that may be refused without anybody looking. What `policy suggest` proposes refuses one
-client in a hundred, and who is refused asks again."""
+"""Share of requests that may be refused without anybody looking. What `policy suggest` proposes refuses one client
+in a hundred, and who is refused asks again."""
+BLOCKED_SHARE_LEAST_REQUESTS: Final = 500
+"""With fewer requests in the longer window a share says little."""
+STORE_FAILING_SHARE: Final = 0.05
+"""Share of five minutes' requests that the store could not decide: as much as 15 seconds of its being away."""
+STORE_FAILING_LEAST_REQUESTS: Final = 5
 CLIENT_LIMITED_SECONDS: Final = 1800.0
 """A client that has been refused for so long without a pause of a minute does not heed Retry-After."""
 CHECK_SLOW_SECONDS: Final = 0.01
