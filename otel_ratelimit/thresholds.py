@@ -33,8 +33,8 @@ UTILIZATION_HIGH: Final = 0.8
 UTILIZATION_HIGH_SHARE: Final = 0.05
 """An endpoint is near its limit where more of its requests than this come from clients that are."""
 BLOCKED_SHARE_BUDGET: Final = 0.02
-"""Share of requests that may be refused without anybody looking. What `policy suggest` proposes refuses one client
-in a hundred, and who is refused asks again."""
+"""Share of requests that may be refused without anybody looking. What `policy suggest` proposes refuses one
+client in a hundred, and who is refused asks again."""
 BLOCKED_SHARE_LEAST_REQUESTS: Final = 500
 """With fewer requests in the longer window a share says little."""
 STORE_FAILING_SHARE: Final = 0.05
