@@ -38,7 +38,7 @@ client in a hundred, and who is refused asks again."""
 BLOCKED_SHARE_LEAST_REQUESTS: Final = 500
 """With fewer requests in the longer window a share says little."""
 STORE_FAILING_SHARE: Final = 0.05
-"""Share of five minutes' requests that the store could not decide: as much as 15 seconds of its being away."""
+"""Share of five minutes' requests that the store could not decide: as many as in 15 seconds without it."""
 STORE_FAILING_LEAST_REQUESTS: Final = 5
 CLIENT_LIMITED_SECONDS: Final = 1800.0
 """A client that has been refused for so long without a pause of a minute does not heed Retry-After."""
