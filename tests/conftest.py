@@ -7,6 +7,7 @@ own_postgres     a server of the test's own, to stop, kill and silence
 postgres, debian_postgres   the servers of the whole run: PostgreSQL 18 from the wheel, Debian's
 new_database     makes further databases on a server
 running_engine   starts a Redis or a Valkey
+dashboard_queries   the module of that name: what the dashboards ask
 cache_report     analyses a day of queries, and concludes whether a cache would pay
 """
 
@@ -241,6 +242,14 @@ def running_engine() -> Callable[..., contextlib.AbstractContextManager]:
             yield engine
 
     return start
+
+
+@pytest.fixture(scope="session")
+def dashboard_queries() -> Any:
+    """The module beside this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        return importlib.import_module("dashboard_queries")
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,14 @@ _HASH: Final = label(names.POLICY_HASH)
 
 def changes() -> list[dashboard.AnnotationQuery]:
     """Each can be switched off at the top of a dashboard."""
-    in_force = f"sum by (job, {_HASH}) ({promql.ours(names.POLICY_INFO)})"
+    decides = promql.ours(names.POLICY_INFO)
     refused = promql.ours(names.POLICY_RELOADS, promql.equals(names.OUTCOME, "refused"))
-    version = f"count by (job, service_version) ({_versions()})"
+    runs = f'{promql.foreign(TARGET_INFO)}{{{promql.OF_PROCESSES},service_version!=""}}'
     return [
         _annotation(
             "Policies",
-            f"({in_force} > 0) unless ({in_force} offset {_NEW_FOR} > 0)",
+            f"max by (job, {_HASH}) ({decides} == 1)"
+            f" unless max by (job, {_HASH}) ({decides} offset {_NEW_FOR} == 1)",
             "{{job}}: another policy in force",
             f"{{{{{_HASH}}}}}",
             "blue",
@@ -39,16 +40,13 @@ def changes() -> list[dashboard.AnnotationQuery]:
         ),
         _annotation(
             "Deployments",
-            f"{version} unless {version} offset {_NEW_FOR}",
+            f"count by (job, service_version) ({runs})"
+            f" unless count by (job, service_version) ({runs} offset {_NEW_FOR})",
             "{{job}}: deployed",
             "{{service_version}}",
             "purple",
         ),
     ]
-
-
-def _versions() -> str:
-    return f'{promql.foreign(TARGET_INFO)}{{{promql.OF_PROCESSES},service_version!=""}}'
 
 
 class _ShownAnnotation(dashboard.AnnotationQuery):

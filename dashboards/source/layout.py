@@ -77,7 +77,7 @@ def _placed(rows: Sequence[Row]) -> Iterator[Placed]:
         yield dashboard.RowPanel(
             collapsed=False,
             title=each.title,
-            id_val=_id("row", each.title),
+            id_val=identity(f"row {each.title}"),
             grid_pos=dashboard.GridPos(h=1, w=WIDTH, x=0, y=y),
         )
         y += 1
@@ -92,11 +92,12 @@ def _line(its_line: Line, y: int) -> Iterator[dashboard.Panel]:
         height = its_line.height // len(stacked)
         for place_in_column, panel in enumerate(stacked):
             built = panel.build()
-            built.id_val = _id("panel", built.title or "")
+            built.id_val = identity(built.title or "")
             built.grid_pos = dashboard.GridPos(h=height, w=width, x=x, y=y + place_in_column * height)
             yield built
         x += width
 
 
-def _id(kind: str, title: str) -> int:
-    return 1 + zlib.crc32(f"{kind} {title}".encode()) % _IDS
+def identity(title: str) -> int:
+    """The id of what has that title."""
+    return 1 + zlib.crc32(title.encode()) % _IDS

@@ -32,11 +32,6 @@ def links(here: str) -> list[dashboard.DashboardLink]:
     return [_to(uid, *_SHORT[uid]) for uid in TITLES if uid != here]
 
 
-def url(uid: str) -> str:
-    """Of a dashboard, with the time and the variables as they are; for links of panels."""
-    return f"/d/{uid}?${{__url_time_range}}&${{__all_variables}}"
-
-
 def trace_url() -> str:
     """Of the trace whose id a cell has."""
     panes = (
