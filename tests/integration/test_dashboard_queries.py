@@ -1,4 +1,4 @@
-"""Every SQL statement of the dashboards: it answers from what our writers wrote, as a role that only reads."""
+"""Every SQL statement of the dashboards: it answers from what our writers wrote, to a role that reads."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def shown(dashboard_queries):
 
 @pytest.fixture
 def ask(grafana, dashboard_queries, shown):
-    """`ask("Last violations", route=["/a"])`: rows of that panel, as dicts; `file` tells equal titles apart."""
+    """`ask("Last violations", route=["/a"])`: rows of that panel, as dicts; `file` tells titles apart."""
     by_panel = {
         (query.file, query.panel): query
         for query in dashboard_queries.panel_queries(dashboard_queries.POSTGRES)
