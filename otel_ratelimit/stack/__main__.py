@@ -24,15 +24,23 @@ from otel_ratelimit.stack.runner import Options, run
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Before abusers come, and between their visits.",
+    help="Before abusers come for the first time.",
 )
 @click.option(
     "--abuse",
     type=click.FloatRange(1, 3600),
-    default=300.0,
+    default=420.0,
     show_default=True,
     metavar="SECONDS",
     help="How long they stay.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(1, 14400),
+    default=1200.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="From one of their visits to the next.",
 )
 @click.option(
     "--workers",
@@ -41,10 +49,10 @@ from otel_ratelimit.stack.runner import Options, run
     show_default=True,
     help="Of gunicorn. Each counts for itself, so N of them allow N times each limit.",
 )
-def main(*, minutes: float, calm: float, abuse: float, workers: int) -> None:
+def main(*, minutes: float, calm: float, abuse: float, every: float, workers: int) -> None:
     """The demo's API with a collector, Prometheus and Alertmanager, on this machine and without Docker."""
     try:
-        run(Options(duration=60 * minutes, calm=calm, abuse=abuse, workers=workers))
+        run(Options(duration=60 * minutes, calm=calm, abuse=abuse, every=every, workers=workers))
     except RemediableError as error:
         click.echo(f"\n{error}", err=True)
         sys.exit(error.exit_status)

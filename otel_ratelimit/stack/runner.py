@@ -31,9 +31,11 @@ class Options:
     duration: float
     """After which everything stops by itself."""
     calm: float
-    """Before the abusers come, and between their visits."""
+    """Before the abusers come for the first time."""
     abuse: float
     """For how long they stay."""
+    every: float
+    """From one of their visits to the next."""
     workers: int
 
 
@@ -110,17 +112,23 @@ class _Turns:
         self._say = say
         self._abusing = False
         stack.crowd("visitors", options.duration)
-        say(f"Visitors are there; abusers come after {options.calm:.0f} s, for {options.abuse:.0f} s.")
+        say(
+            f"Visitors are there. Abusers come after {options.calm:.0f} s and stay for {options.abuse:.0f} s."
+        )
 
     def take(self, elapsed: float) -> None:
         """Let abusers in, or note that they have gone."""
         options = self._options
-        is_time = elapsed % (options.calm + options.abuse) >= options.calm
+        is_time = elapsed >= options.calm and (elapsed - options.calm) % options.every < options.abuse
         if is_time and not self._abusing:
             self._stack.crowd("abusers", options.abuse)
         if is_time != self._abusing:
             self._say(f"{datetime.now():%H:%M:%S}  abusers {'have come' if is_time else 'have gone'}")  # noqa: DTZ005 - as above
         self._abusing = is_time
+
+
+_OF_ALL: Final = frozenset({"alertname", "severity", "subject", "job", "deployment_environment_name"})
+"""Labels that say nothing new here."""
 
 
 class AlertNews:
@@ -139,5 +147,6 @@ class AlertNews:
 
 
 def _line(alert: HeldAlert) -> str:
-    muted = ", muted by another" if alert.state == "suppressed" else ""
-    return f"{alert.name} ({alert.severity}{muted}): {alert.summary}"
+    muted = ["muted by another"] if alert.state == "suppressed" else []
+    about = [value for label, value in sorted(alert.labels.items()) if label not in _OF_ALL]
+    return f"{alert.name} ({', '.join([alert.severity, *muted, *about])}): {alert.summary}"

@@ -13,15 +13,19 @@ import sys
 import tempfile
 import time
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import promql_parser as promql
 import pytest
+import yaml
 
 from otel_ratelimit.demo.clients import ClientReport
 from otel_ratelimit.demo.server import POLICY, clean_environment
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.stack.alertmanager import held_alerts
+from otel_ratelimit.stack.collector import configuration_folder
 from otel_ratelimit.stack.ports import any_ports
 from otel_ratelimit.stack.stack import Settings, Stack, silently
 
@@ -29,6 +33,14 @@ HURRY = 10
 REQUESTS = "sum(otel_ratelimit_requests_total)"
 FIRING_SECONDS = 60
 RESOLVED_SECONDS = 120
+PANELS_SECONDS = 60
+ONLY_IN_TROUBLE = {
+    f"otelcol_exporter_{what}_failed_{signal}"
+    for what in ("send", "enqueue")
+    for signal in ("spans", "metric_points")
+}
+"""Of the collector, there from the first failure on; test_collector_losses.py has them fail."""
+RULES = sorted((configuration_folder() / "prometheus" / "rules").glob("*.yml"))
 
 A_DAY_AGO = [
     f"UPDATE otel_ratelimit.{table} SET {column} = {column} - interval '1 day'"
@@ -178,16 +190,66 @@ def test_abuse_is_an_alert_within_a_minute_and_none_soon_after_it_has_ended(stac
     )
 
 
-def test_tmp(stack, calm, troubled, reported):
+@pytest.fixture(scope="module")
+def eventful(calm, troubled, reported, stack):
+    """All that happens but rarely has happened once; and there is traffic."""
+    return stack.crowd("everyone", 120)
+
+
+def empty(stack, dashboard_queries):
+    """The panels that have no data now."""
+    now = datetime.now(UTC)
+    shown = dashboard_queries.Shown(now - timedelta(minutes=5), now, rate_interval=30)
+    week = dashboard_queries.Shown(now - timedelta(days=7), now)
+    has_data = {}
+    with closing(Database(stack.database_url)) as database:
+        for query in dashboard_queries.panel_queries():
+            panel = (query.file, query.panel)
+            if query.plugin == dashboard_queries.PROMETHEUS:
+                found = stack.prometheus.query(shown.of(query))
+            else:
+                found = database.rows(week.of(query))
+            has_data[panel] = has_data.get(panel, False) or bool(found)
+    return {panel for panel, has in has_data.items() if not has}
+
+
+def test_every_panel_has_data_within_a_minute_of_traffic(stack, eventful, dashboard_queries):
     wait_for(
-        lambda: (
-            {
-                "otel_ratelimit_storage_errors_total",
-                "otel_ratelimit_identity_fallbacks_total",
-                "otel_ratelimit_cache_hit_potential_ratio",
-            }
-            <= stack.prometheus.metric_names()
-        ),
-        30,
-        lambda: str(stack.prometheus.metric_names()),
+        lambda: not empty(stack, dashboard_queries),
+        PANELS_SECONDS,
+        lambda: f"no data: {sorted(empty(stack, dashboard_queries))}",
     )
+
+
+def test_every_metric_that_a_panel_or_a_rule_names_is_there(stack, eventful, dashboard_queries):
+    now = datetime.now(UTC)
+    asked = [
+        dashboard_queries.Shown(now - timedelta(hours=1), now).of(query)
+        for query in dashboard_queries.panel_queries(dashboard_queries.PROMETHEUS)
+    ]
+    rules = [
+        rule
+        for path in RULES
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    named = {name for text in (*asked, *(rule["expr"] for rule in rules)) for name in metrics_in(text)}
+    named -= {rule["record"] for rule in rules if "record" in rule}
+    wait_for(
+        lambda: named - stack.prometheus.metric_names() <= ONLY_IN_TROUBLE,
+        30,
+        lambda: f"not there: {sorted(named - stack.prometheus.metric_names())}",
+    )
+
+
+def metrics_in(expression):
+    """Names of the metrics that an expression selects."""
+    todo, found = [promql.parse(expression)], set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, promql.VectorSelector):
+            found.add(node.name)
+        for name in ("expr", "lhs", "rhs", "vector_selector"):
+            todo += [child for child in [getattr(node, name, None)] if child is not None]
+        todo += getattr(node, "args", [])
+    return found
