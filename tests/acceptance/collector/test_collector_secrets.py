@@ -25,6 +25,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from otel_ratelimit.stack import collector as stack
+
 MARK = "sesame"
 IDS = {"trace_id", "span_id", "parent_span_id"}
 NOW = 1_700_000_000_000_000_000
@@ -356,3 +358,26 @@ def _record_metrics(collector, resource: Resource, secrets: Secrets) -> None:
     meter.create_counter("http.server.x", MARK, secrets.one()).add(1, _tempting(secrets))
     meter.create_counter(f"app.{MARK}", "1", secrets.one()).add(1, _tempting(secrets))
     provider.shutdown()
+
+
+def test_what_cannot_be_read_is_refused_without_repeating_it(node):
+    secret = Secrets().one().encode()
+
+    assert node.post("/v1/traces", b"\x0a\xff" + secret) == 400
+    assert MARK not in node.said()
+    assert MARK not in node.own_metrics()
+
+
+def test_spans_with_links_are_dropped_where_their_links_cannot_be_removed(
+    start_collector, backend, wait_for, monkeypatch
+):
+    """Whoever starts the collector without its feature gate loses spans, not secrets."""
+    monkeypatch.setattr(stack, "FEATURE_GATES", ())
+    collector = start_collector(traces=backend.endpoint, OTELCOL_SAMPLING_PERCENTAGE="100")
+    secrets = Secrets()
+
+    _record_spans(collector, Resource.create({"service.name": "shop"}), secrets)
+
+    wait_for(lambda: 'spans_filtered{filter="filter/links"} 1' in collector.own_metrics())
+    wait_for(lambda: [span.name for span in backend.spans()] == ["SELECT"])
+    assert_nowhere(collector, backend)
