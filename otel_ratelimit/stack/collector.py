@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,13 +19,19 @@ OVERRIDE: Final = "OTEL_RATELIMIT_COLLECTOR"
 """Variable with the path of a collector that was built elsewhere."""
 FEATURE_GATES: Final = ("--feature-gates=ottl.set.allowNil",)
 """privacy.yaml says what for."""
+CONFIGURATIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "node": ("privacy", "base", "node"),
+    "agent": ("privacy", "base", "agent"),
+    "gateway": ("privacy", "base", "node", "gateway"),
+}
+"""The files of each role, in the order in which they are given."""
 _HASH_DIGITS: Final = 16
 _GRACE_SECONDS: Final = 20.0
 """What is in memory is written to the queue on disk meanwhile."""
 
 
 def configuration_folder() -> Path:
-    """Where `builder.yaml`, `privacy.yaml`, `node.yaml` and the others are.
+    """Where `builder.yaml` and the configurations are.
 
     Raises:
         StackError: this installation has none.
@@ -103,9 +109,11 @@ class Collector:
     traces_endpoint: str | None
     """Base URL of an OTLP/HTTP receiver for traces; None where there is no trace backend."""
     role: str = "node"
-    """`node`, `agent` or `gateway`: which configuration."""
+    """A key of `CONFIGURATIONS`."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further `OTELCOL_*` variables."""
+    more_files: Sequence[Path] = ()
+    """Configurations on top, such as tls.yaml."""
 
     @property
     def log(self) -> Path:
@@ -141,7 +149,8 @@ class Collector:
 
     def arguments(self, folder: Path) -> list[str]:
         """Its command line after the program's name."""
-        return [*FEATURE_GATES, f"--config={folder / 'privacy.yaml'}", f"--config={folder / self.role}.yaml"]
+        files = (folder / f"{name}.yaml" for name in CONFIGURATIONS[self.role])
+        return [*FEATURE_GATES, *(f"--config={file}" for file in (*files, *self.more_files))]
 
     def environment(self) -> dict[str, str]:
         """Its `OTELCOL_*` variables."""

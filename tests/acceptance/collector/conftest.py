@@ -2,7 +2,6 @@
 
 backend           an OTLP/HTTP receiver that keeps what came, and can be away
 start_collector   `start_collector(role="node", **settings)` starts one
-sent_by_sdk       `sent_by_sdk(collector)`: the real SDK, joined to a collector
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,8 @@ class Backend:
 
     def __init__(self) -> None:
         self.port = choose_port(0)
-        self.bodies: list[bytes] = []
+        self.bodies: list[tuple[str, bytes]] = []
+        """With the path that each came to."""
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
 
@@ -62,14 +62,14 @@ class Backend:
     def endpoint(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
 
-    def take(self, body: bytes) -> None:
+    def take(self, path: str, body: bytes) -> None:
         with self._lock:
-            self.bodies.append(body)
+            self.bodies.append((path, body))
 
     def requests(self) -> list[ExportTraceServiceRequest]:
         with self._lock:
             bodies = list(self.bodies)
-        return [ExportTraceServiceRequest.FromString(body) for body in bodies]
+        return [ExportTraceServiceRequest.FromString(body) for path, body in bodies if path == "/v1/traces"]
 
     def spans(self) -> list[Span]:
         return [
@@ -90,7 +90,7 @@ class Backend:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                backend.take(body)
+                backend.take(self.path, body)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
@@ -142,10 +142,10 @@ class Running:
         assert self._process is not None
         self._process.kill()
 
-    def post(self, path: str, body: bytes) -> int:
+    def post(self, path: str, body: bytes, **headers: str) -> int:
         connection = http.client.HTTPConnection(LOOPBACK, self.addresses.otlp_http, timeout=10)
         with contextlib.closing(connection):
-            connection.request("POST", path, body, {"Content-Type": "application/x-protobuf"})
+            connection.request("POST", path, body, {"Content-Type": "application/x-protobuf", **headers})
             return connection.getresponse().status
 
     def scrape(self, accept: str = OPEN_METRICS) -> str:
@@ -186,10 +186,12 @@ def collector_program(request) -> Path:
 def start_collector(collector_program, tmp_path) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
-    def start(role: str = "node", *, traces: str | None = None, **settings: str) -> Running:
+    def start(
+        role: str = "node", *, traces: str | None = None, more_files: Sequence[Path] = (), **settings: str
+    ) -> Running:
         scratch = tmp_path / f"collector-{len(started)}"
         scratch.mkdir()
-        running = Running(Collector(CollectorAddresses.free(), scratch, traces, role, settings))
+        running = Running(Collector(CollectorAddresses.free(), scratch, traces, role, settings, more_files))
         started.append(running)
         running.start()
         return running
