@@ -7,8 +7,8 @@ What a case proves is read from what it expects, not from its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,11 @@ class Case:
     def name(self) -> str:
         return self.given["name"]
 
-    def mentions(self, rule: Rule) -> bool:
-        """Whether it expects anything of that alert, or of others of its name."""
-        return any(each["alertname"] == rule.name for each in self.given.get("alert_rule_test", [])) or any(
-            rule.name in each["expr"] for each in self.given.get("promql_expr_test", [])
-        )
+    def only_of(self, rules: Collection[Rule]) -> Case:
+        """Without what it expects of other alerts."""
+        names = {rule.name for rule in rules}
+        kept = [each for each in self.given.get("alert_rule_test", []) if each["alertname"] in names]
+        return replace(self, given={**self.given, "alert_rule_test": kept})
 
     def proves(self, rule: Rule) -> set[Proof]:
         return set(self._proofs(rule))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import promql_parser as promql
 from alert_rules import Rule
-from promql_facts import COMPARISONS, SET_OPERATIONS, is_number, nodes, number, selectors
+from promql_facts import COMPARISONS, SET_OPERATIONS, below, is_number, number
 
 _OPPOSITE: Final = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 _EDGE: Final = {">": ">=", ">=": ">", "<": "<=", "<=": "<"}
@@ -38,12 +38,11 @@ def _changed(text: str) -> Iterator[Change]:
     parsed = promql.parse(text)
     whole = str(parsed)
     seen: Counter[str] = Counter()
-    pointless = _without_effect(parsed)
-    for node in nodes(parsed):
+    for node, in_vain in _nodes(parsed):
         head = _head(node)
         nth = seen[head]
         seen[head] += 1
-        for what, new in _of_node(node, in_vain=id(node) in pointless):
+        for what, new in _of_node(node, in_vain=in_vain):
             yield f"{what}: {head}" if len(head) < 100 else what, _replaced(whole, head, new, nth)  # noqa: PLR2004
 
 
@@ -104,14 +103,12 @@ def _near(threshold: float) -> list[float]:
     return [threshold * 0.8, threshold * 1.25] if threshold else []
 
 
-def _without_effect(parsed: Any) -> set[int]:
-    """Selectors whose matchers repeat those of the left side, all of whose labels must be equal anyway."""
-    return {
-        id(selector)
-        for node in nodes(parsed)
-        if isinstance(node, promql.BinaryExpr) and str(node.op) == "unless" and node.modifier is None
-        for selector in selectors(node.rhs)
-    }
+def _nodes(node: Any, *, in_vain: bool = False) -> Iterator[tuple[Any, bool]]:
+    """And whether its matchers only repeat those of the left side, all of whose labels must be equal anyway."""
+    yield node, in_vain
+    is_unless = isinstance(node, promql.BinaryExpr) and str(node.op) == "unless" and node.modifier.matching is None
+    for number_of_part, part in enumerate(below(node)):
+        yield from _nodes(part, in_vain=in_vain or (is_unless and number_of_part == 1))
 
 
 def _three_times(duration: str) -> str:
