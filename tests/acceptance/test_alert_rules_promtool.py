@@ -42,7 +42,7 @@ def test_rules_are_valid(promtool):
 def test_the_configuration_of_prometheus_is_valid_and_finds_the_rules(promtool):
     finished = promtool("check", "config", "--lint=all", "--lint-fatal", CONFIGURATION)
     assert finished.returncode == 0, said(finished)
-    assert all(str(path) in said(finished) or path.name in said(finished) for path in RULES.glob("*.yml"))
+    assert all(path.name in said(finished) for path in RULES.glob("*.yml"))
 
 
 @pytest.mark.parametrize("path", case_files(), ids=lambda path: path.stem)
@@ -57,12 +57,15 @@ def holds(promtool, tmp_path):
 
     def check(name: str, rules, chosen) -> bool:
         rules_file, cases_file = tmp_path / f"{name}.rules.yml", tmp_path / f"{name}.cases.yml"
-        rules_file.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": [dict(r.given) for r in rules]}]}))
-        for interval in sorted({case.evaluation_interval for case in chosen}):
+        groups = [{"name": "all", "rules": [dict(rule.given) for rule in rules]}]
+        rules_file.write_text(yaml.safe_dump({"groups": groups}))
+        # File by file, the quickest first: mostly one of its cases fails already.
+        for file in sorted({case.file for case in chosen}, key=lambda file: (file != "sums.yml", file)):
+            of_file = [case for case in chosen if case.file == file]
             document = {
                 "rule_files": [rules_file.name],
-                "evaluation_interval": interval,
-                "tests": [case.given for case in chosen if case.evaluation_interval == interval],
+                "evaluation_interval": of_file[0].evaluation_interval,
+                "tests": [case.given for case in of_file],
             }
             cases_file.write_text(yaml.safe_dump(document))
             if promtool("test", "rules", cases_file, folder=tmp_path).returncode:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,10 @@ def case_files() -> list[Path]:
     return sorted(CASES.glob("*.yml"))
 
 
-def cases() -> list[Case]:
-    found = []
+@cache
+def cases() -> tuple[Case, ...]:
+    found: list[Case] = []
     for path in case_files():
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         found += [Case(given, path.name, document["evaluation_interval"]) for given in document["tests"]]
-    return found
+    return tuple(found)
