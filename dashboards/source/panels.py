@@ -159,8 +159,8 @@ def course(  # noqa: PLR0913 - as above
     """Values over time; `empty` where there are none.
 
     `legend` is a list below the graph, or a table for many series: beside it, or below if names are long.
-    `colors` are those of series, by their names. Lines go across at the figures of `lines_at`; the axis ends at
-    `most`.
+    `colors` are those of series, by their names. Lines go across at the figures of `lines_at`; the axis ends
+    at `most`.
     """
     panel = dressed(timeseries.Panel(), title, description, unit, asked)
     panel.min(0).no_value(empty).line_width(1).fill_opacity(40 if stacked else 8)
