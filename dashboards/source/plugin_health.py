@@ -35,11 +35,12 @@ def rows() -> list[Row]:
         row(
             "To the database",
             line(8, (8, _queues()), (8, _violations()), (8, queries_by_outcome())),
-            line(9, (8, _capture_duration()), (8, _written_last()), (8, _table_sizes())),
+            line(9, (8, _capture_duration()), (16, _table_sizes())),
         ),
         row(
             "Policy and report",
-            line(9, (6, _policies()), (6, _reloads()), (6, _fallbacks()), (6, _last_reports())),
+            line(8, (8, _policies()), (8, _reloads()), (8, _fallbacks())),
+            line(9, (14, _last_reports()), (10, _written_last())),
         ),
         *collector.rows(),
     ]
@@ -72,7 +73,7 @@ def _size() -> timeseries.Panel:
         Prom(threshold("critical"), "critical"),
         Prom(f"min({promql.ours(names.STORAGE_CAPACITY)})", "capacity"),
         unit="decbytes",
-        many=True,
+        legend="table below",
         empty="remote store",
     )
     for name, color in (("warning", ORANGE), ("critical", RED), ("capacity", "dark-red")):
@@ -87,7 +88,7 @@ def _keys() -> timeseries.Panel:
         " somebody sends a new identity with each request.",
         Prom(promql.ours(names.STORAGE_KEYS), "{{instance}}"),
         unit="short",
-        many=True,
+        legend="table below",
         empty="remote store",
     )
 
@@ -223,7 +224,7 @@ def _written_last() -> table.Panel:
         "The newest row of each table. While there is traffic, minutes ago; older: the application does not"
         " reach the database. The analysis is made once a day.",
         Sql(_FILE, "written_last"),
-        [tables.Column("Last row", width=170), tables.Column("Age", "s", 1, 100)],
+        [tables.Column("Last row", width=180), tables.Column("Age", "s", 1, 100)],
         empty="nothing written",
     )
 
@@ -231,10 +232,10 @@ def _written_last() -> table.Panel:
 def _table_sizes() -> table.Panel:
     return tables.rows(
         "Tables",
-        "Size on disk with indexes, days of the query log together; rows as PostgreSQL estimates them. Too"
-        " large: shorten [analytics] retention or lower the sample rate.",
+        "The largest, on disk with indexes, days of the query log together; rows as PostgreSQL estimates"
+        " them. Too large: shorten [analytics] retention or lower the sample rate.",
         Sql(_FILE, "table_sizes"),
-        [tables.Column("Size", "decbytes", 1, 100), tables.Column("Rows", "short", 1, 90)],
+        [tables.Column("Size", "decbytes", 1, 110), tables.Column("Rows", "locale", 0, 110)],
     )
 
 
@@ -245,7 +246,7 @@ def _policies() -> table.Panel:
         "How many processes decide by which policy. One line for a service is right; a second one that stays"
         " is a process that refused the new policy: its log says why.",
         as_table(f"count by (job, {label(names.POLICY_HASH)}) ({in_force} == 1)"),
-        [tables.Column("Policy", width=150), tables.Column("Processes", "locale", 0, 100)],
+        [tables.Column("Policy", width=150), tables.Column("Processes", "locale", 0, 110)],
         empty="none",
     )
     return tables.organized(
@@ -289,9 +290,9 @@ def _last_reports() -> table.Panel:
         Sql(_FILE, "last_reports"),
         [
             tables.Column("Day", width=100),
-            tables.Column("Made", width=165),
-            tables.Column("Mailed", width=165),
-            tables.Column("Queries", "short", 1, 80),
+            tables.Column("Made", width=180),
+            tables.Column("Mailed", width=180),
+            tables.Column("Queries", "locale", 0, 100),
         ],
         empty="no report",
     )
