@@ -6,6 +6,7 @@ empty_database   the same without the tables
 own_postgres     a server of the test's own, to stop, kill and silence
 postgres, debian_postgres   the servers of the whole run: PostgreSQL 18 from the wheel, Debian's
 new_database     makes further databases on a server
+installed        finds a program of the operating system
 running_engine   starts a Redis or a Valkey
 dashboard_queries   the module of that name: what the dashboards ask
 cache_report     analyses a day of queries, and concludes whether a cache would pay
@@ -17,6 +18,7 @@ import contextlib
 import importlib
 import os
 import secrets
+import shutil
 import signal
 import tempfile
 import time
@@ -64,6 +66,19 @@ def debian_binaries() -> Path:
     if not found:
         missing(f"a PostgreSQL in {DEBIAN}")
     return found[-1].parent
+
+
+@pytest.fixture(scope="session")
+def installed() -> Callable[[str, str], str]:
+    """`installed(program, package)`: where the program is."""
+
+    def find(program: str, package: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            missing(f"{program} (Debian's package {package})")
+        return path or ""
+
+    return find
 
 
 @contextlib.contextmanager
