@@ -14,7 +14,8 @@ from rule_mutants import mutants
 
 CONFIGURATION = ROOT / "collector/prometheus/prometheus.yml"
 DEPENDENTS = {
-    recording.id: [alert for alert in ALERTS if recording in recordings_for(alert)] for recording in RECORDINGS
+    recording.id: [alert for alert in ALERTS if recording in recordings_for(alert)]
+    for recording in RECORDINGS
 }
 """Alerts that a recording rule is for."""
 
@@ -57,7 +58,9 @@ def holds(promtool, tmp_path):
 
     def check(name: str, rules, chosen) -> bool:
         rules_file, cases_file = tmp_path / f"{name}.rules.yml", tmp_path / f"{name}.cases.yml"
-        rules_file.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": [dict(r.given) for r in rules]}]}))
+        rules_file.write_text(
+            yaml.safe_dump({"groups": [{"name": "all", "rules": [dict(r.given) for r in rules]}]})
+        )
         for interval in sorted({case.evaluation_interval for case in chosen}):
             document = {
                 "rule_files": [rules_file.name],
@@ -79,7 +82,8 @@ def survivors(holds, rule, context, chosen):
     assert changed
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         unnoticed = pool.map(
-            lambda numbered: holds(f"changed-{numbered[0]}", context(numbered[1][1]), chosen), enumerate(changed)
+            lambda numbered: holds(f"changed-{numbered[0]}", context(numbered[1][1]), chosen),
+            enumerate(changed),
         )
         return [what for (what, _), survived in zip(changed, unnoticed, strict=True) if survived]
 
