@@ -46,6 +46,11 @@ def rows() -> list[Row]:
     ]
 
 
+def _happened(selector: str, *attributes: str) -> str:
+    """From one point of a graph to the next, of what is rare."""
+    return promql.happened(selector, *attributes, window="$__rate_interval")
+
+
 def _memory() -> gauge.Panel:
     warning, critical = thresholds.MEMORY_WARNING_BYTES, thresholds.MEMORY_CRITICAL_BYTES
     return dial(
@@ -151,13 +156,14 @@ def _check_duration() -> timeseries.Panel:
 
 
 def _store_errors() -> timeseries.Panel:
-    by_type = promql.rate(promql.ours(names.STORAGE_ERRORS), names.STORAGE, names.ERROR_TYPE)
+    by_type = _happened(promql.ours(names.STORAGE_ERRORS), names.STORAGE, names.ERROR_TYPE)
     return course(
         "Store errors",
-        "By type. TimeoutError is a slow store or network, ConnectionError one that is away; after one the"
-        " store is left alone for a second, so there are fewer of these than failed requests.",
+        "By type, from one point to the next. timeout is a slow store or network, connection one that is"
+        " away. After an error the store is left alone for a second, so there are fewer of these than failed"
+        " requests.",
         Prom(by_type, "{{error_type}} ({{otel_ratelimit_storage}})"),
-        unit="ops",
+        unit="locale",
         empty="none",
     )
 
@@ -166,10 +172,10 @@ def _failed_requests() -> timeseries.Panel:
     failed = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.ERROR))
     return course(
         "Requests without a count",
-        "The store failed: closed were refused with 503, open let through. Which of the two is on_error in"
-        " the policy.",
-        Prom(promql.rate(failed, names.ON_ERROR), "{{otel_ratelimit_on_error}}"),
-        unit="reqps",
+        "The store failed, from one point to the next: closed were refused with 503, open let through. Which"
+        " of the two is on_error in the policy.",
+        Prom(_happened(failed, names.ON_ERROR), "{{otel_ratelimit_on_error}}"),
+        unit="locale",
         stacked=True,
         colors={"closed": RED, "open": ORANGE},
         empty="none",
@@ -274,10 +280,10 @@ def _fallbacks() -> timeseries.Panel:
         "Requests keyed by address because the header or function that the policy names gave nothing. All of"
         " them: the header is not sent, or its name is misspelt.",
         Prom(
-            promql.rate(promql.ours(names.KEY_FALLBACKS), names.KEY, names.ERROR_TYPE),
+            _happened(promql.ours(names.KEY_FALLBACKS), names.KEY, names.ERROR_TYPE),
             "{{otel_ratelimit_key}}: {{error_type}}",
         ),
-        unit="reqps",
+        unit="locale",
         empty="none",
     )
 

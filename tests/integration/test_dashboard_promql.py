@@ -60,6 +60,16 @@ def test_what_happened_in_a_process_that_has_ended_still_counts(evaluated):
     evaluated(promql.happened("x"), 5, x="_x10 5x10 stale")
 
 
+def test_a_series_that_was_away_for_a_while_is_not_new(evaluated):
+    evaluated(promql.happened("x"), 0, at="90m", x="7x20 _x30 7x40")
+
+
+def test_a_graph_shows_the_first_occurrence_when_it_was(evaluated):
+    of_point = promql.happened("x", window="$__rate_interval")
+    evaluated(of_point, 7, at="12m", x="_x10 7x50")
+    evaluated(of_point, 0, at="30m", x="_x10 7x50")
+
+
 def test_nothing_that_ever_happened_is_nothing(evaluated):
     evaluated(promql.happened("x"))
 
