@@ -21,17 +21,12 @@ def load(name: str):
 
 
 def listens(service: str) -> set[int]:
-    """Ports that a service serves inside, from what its own configuration says."""
-    environment = SERVICES[service].get("environment", {})
+    """Ports that a service serves inside."""
+    if service == "collector":
+        addresses = ("OTELCOL_OTLP_GRPC", "OTELCOL_OTLP_HTTP", "OTELCOL_PROMETHEUS", "OTELCOL_HEALTH")
+        given = SERVICES[service]["environment"]
+        return {8888, *(int(given[name].rpartition(":")[2]) for name in addresses)}
     return {
-        "collector": {
-            int(environment["OTELCOL_OTLP_GRPC"].rpartition(":")[2]),
-            int(environment["OTELCOL_OTLP_HTTP"].rpartition(":")[2]),
-            int(environment["OTELCOL_PROMETHEUS"].rpartition(":")[2]),
-            8888,
-        }
-        if service == "collector"
-        else set(),
         "tempo": {3200, 4317},
         "prometheus": {9090},
         "alertmanager": {9093},
