@@ -360,6 +360,10 @@ def _record_metrics(collector, resource: Resource, secrets: Secrets) -> None:
     provider.shutdown()
 
 
+def test_logs_are_not_taken(node):
+    assert node.post("/v1/logs", b"") == 404
+
+
 def test_what_cannot_be_read_is_refused_without_repeating_it(node):
     secret = Secrets().one().encode()
 
