@@ -43,7 +43,7 @@ def _changed(text: str) -> Iterator[Change]:
         nth = seen[head]
         seen[head] += 1
         for what, new in _of_node(node, in_vain=in_vain):
-            yield f"{what}: {head}" if len(head) < 100 else what, _replaced(whole, head, new, nth)
+            yield f"{what}: {head}" if len(head) < 100 else what, _replaced(whole, head, new, nth)  # noqa: PLR2004
 
 
 def _head(node: Any) -> str:

@@ -103,7 +103,9 @@ def test_tempo_listens_where_it_is_sent_to():
 
     assert tempo["server"]["http_listen_port"] == 3200
     assert tempo["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] == "0.0.0.0:4317"
-    assert SERVICES["collector"]["environment"]["OTELCOL_TRACES_ENDPOINT"] == "http://tempo:4317"
+    sender = SERVICES["collector"]["environment"]
+    assert sender["OTELCOL_TRACES_ENDPOINT"] == "http://tempo:4317"
+    assert sender["OTELCOL_TRACES_INSECURE"] == "true"
 
 
 def test_the_collector_knows_every_setting_that_it_is_given():

@@ -73,7 +73,9 @@ def test_the_readme_has_the_defaults():
         text = path.read_text(encoding="utf-8")
         for name, default in re.findall(r"\$\{env:(OTELCOL_[A-Z_]+):-([^}]+)\}", text):
             if not name.endswith("_NAMES") and default != "[]":
-                [row] = [line for line in settings if f"`{name}`" in line]
+                [row] = [
+                    line for line in settings if line.startswith("| ") and f"`{name}`" in line.split("|")[1]
+                ]
                 assert f"`{default}`" in row, name
 
 
