@@ -112,11 +112,7 @@ class _Turns:
         self._say = say
         self._abusing = False
         stack.crowd("visitors", options.duration)
-        say(
-            [
-                f"Visitors are there. Abusers come after {options.calm:.0f} s and stay for {options.abuse:.0f} s."
-            ]
-        )
+        say([f"Visitors are there; abusers come after {options.calm:.0f} s, for {options.abuse:.0f} s."])
 
     def take(self, elapsed: float) -> None:
         """Let abusers in, or note that they have gone."""
