@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class PanelQuery:
     text: str
     at_end: bool
     format: str
+    time_from: str
+    """Such as `30d`, where the panel shows that whatever the dashboard shows."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.panel} ({self.ref_id})"
@@ -75,6 +77,7 @@ def _queries() -> Iterator[PanelQuery]:
                     text=target["expr"] if plugin == PROMETHEUS else target["rawSql"],
                     at_end=bool(target.get("instant")) or plugin == POSTGRES,
                     format=target["format"],
+                    time_from=panel.get("timeFrom", ""),
                 )
 
 
@@ -98,7 +101,10 @@ class Shown:
 
     def of(self, query: PanelQuery) -> str:
         """The text that is sent to Prometheus or PostgreSQL."""
-        return self.promql(query.text) if query.plugin == PROMETHEUS else self.sql(query.text)
+        shown = self
+        if query.time_from:
+            shown = replace(self, start=self.end - timedelta(days=int(query.time_from.removesuffix("d"))))
+        return shown.promql(query.text) if query.plugin == PROMETHEUS else shown.sql(query.text)
 
     def promql(self, text: str) -> str:
         """PromQL with values in place of variables."""

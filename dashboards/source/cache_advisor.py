@@ -10,7 +10,19 @@ from grafana_foundation_sdk.models import common as models
 from dashboards.source import links, promql, tables, traffic
 from dashboards.source.asked import Prom, Sql, at_end
 from dashboards.source.layout import Row, line, row
-from dashboards.source.panels import GREEN, NEUTRAL, ORANGE, RED, course, dial, dressed, figure, mapped, steps
+from dashboards.source.panels import (
+    GREEN,
+    NEUTRAL,
+    ORANGE,
+    RED,
+    course,
+    dial,
+    dressed,
+    figure,
+    legend_below,
+    mapped,
+    steps,
+)
 from dashboards.source.postgres import Format
 from otel_ratelimit import names, thresholds
 
@@ -50,7 +62,7 @@ def rows() -> list[Row]:
         row(
             "What would one cache?",
             line(12, (24, _most_worth())),
-            line(9, (8, _by_ttl()), (6, _prices()), (10, _not_cacheable())),
+            line(9, (9, _by_ttl()), (6, _prices()), (9, _not_cacheable())),
         ),
         row(
             "Day by day",
@@ -60,7 +72,7 @@ def rows() -> list[Row]:
         row(
             "What it rests on",
             line(8, (8, queries_by_outcome()), (8, _kept()), (8, _repeating_routes())),
-            line(12, (24, _repeats())),
+            line(9, (24, _repeats())),
             line(10, (24, traffic.last_violations())),
         ),
     ]
@@ -209,15 +221,15 @@ def _most_worth() -> table.Panel:
         " does; drop on write means that code has to delete what it changes.",
         Sql(_FILE, "most_worth"),
         [
-            tables.Column("Query", width=480),
-            tables.Column("TTL", "s", width=90),
-            tables.Column("Hits", tables.SHARE, 1, 90),
-            tables.Column("Executions", "short", 1, 100),
-            tables.Column("Takes", "ms", 1, 90),
+            tables.Column("Query", width=430, opens=True),
+            tables.Column("TTL", "s", width=80),
+            tables.Column("Hits", tables.SHARE, 1, 80),
+            tables.Column("Executions", "locale", 0, 100),
+            tables.Column("Takes", "ms", 1, 80),
             tables.Column("Saves a day", "ms", 1, 110),
-            tables.Column("Memory", "decbytes", 1, 100),
-            tables.Column("How", width=180),
-            tables.Column("Why", width=520),
+            tables.Column("Memory", "decbytes", 1, 90),
+            tables.Column("How", width=190),
+            tables.Column("Why", opens=True),
         ],
         empty="nothing worth it",
     )
@@ -235,12 +247,7 @@ def _by_ttl() -> barchart.Panel:
     panel.x_field("TTL").orientation(models.VizOrientation.VERTICAL).min(0).max(1).no_value(_NO_REPORT)
     panel.show_value(models.VisibilityMode.NEVER).x_tick_label_max_length(8).x_tick_label_spacing(50)
     panel.tooltip(common.VizTooltipOptions().mode(models.TooltipDisplayMode.MULTI))
-    return panel.legend(
-        common.VizLegendOptions()
-        .show_legend(True)
-        .display_mode(models.LegendDisplayMode.LIST)
-        .placement(models.LegendPlacement.BOTTOM)
-    )
+    return panel.legend(legend_below())
 
 
 def _prices() -> table.Panel:
@@ -249,7 +256,7 @@ def _prices() -> table.Panel:
         "What that cache would cost a month, the cheapest first. Set your provider's prices in the policy's"
         " [cache].",
         Sql(_FILE, "prices"),
-        [tables.Column("A month", "locale", 2, 100), tables.Column("Currency", width=90)],
+        [tables.Column("A month", "locale", 2, 90), tables.Column("Currency", width=80)],
         empty="nothing to pay for",
     )
 
@@ -261,9 +268,10 @@ def _not_cacheable() -> table.Panel:
         " by a parameter.",
         Sql(_FILE, "not_cacheable"),
         [
-            tables.Column("Reason", width=220),
-            tables.Column("Share", tables.SHARE, 1, 80),
-            tables.Column("Executions", "short", 1, 100),
+            tables.Column("Reason", width=200, opens=True),
+            tables.Column("Share", tables.SHARE, 1, 70),
+            tables.Column("Executions", "locale", 0, 100),
+            tables.Column("Example", opens=True),
         ],
         empty=_NO_REPORT,
     )
@@ -353,11 +361,11 @@ def _repeats() -> table.Panel:
         Sql(_FILE, "repeats"),
         [
             tables.Column("Route", width=260),
-            tables.Column("Query", width=760),
+            tables.Column("Query", opens=True),
             tables.Column("Requests", "locale", 0, 100),
             tables.Column("In each", "locale", 1, 100),
             tables.Column("In the worst", "locale", 0, 110, colors=((20, ORANGE), (100, RED))),
-            tables.Column("Trace", url=links.trace_url(), url_title="Open the trace"),
+            traffic.trace_column(),
         ],
         empty="none",
     )

@@ -180,9 +180,9 @@ def _silence() -> timeseries.Panel:
         "Time since the last sample of each service heard of within the hour. The collector forgets a"
         " process after five minutes; a line that climbs from there is a service that is down or cannot"
         " send.",
-        Prom(f"time() - max by (job) (max_over_time(timestamp({seen})[1h:1m]))", "{{job}}"),
+        Prom(f"time() - max by (job) (max_over_time(timestamp({seen})[1h:30s]))", "{{job}}"),
         unit="s",
-        many=True,
+        legend="table beside",
         lines_at=steps((thresholds.TELEMETRY_SILENT_SECONDS, RED), base="transparent"),
         empty="never heard of",
     )

@@ -22,7 +22,8 @@ TIME: Final = "now-3h"
 _USED: Final = promql.buckets(names.UTILIZATION)
 _MEASURED: Final = promql.count(names.UTILIZATION)
 _HIGH: Final = f'le="{thresholds.UTILIZATION_HIGH}"'
-_LITTLE_ROOM: Final = 1 - thresholds.UTILIZATION_HIGH
+_ROOM: Final = ((0.1, ORANGE), (1 - thresholds.UTILIZATION_HIGH, GREEN))
+"""What is left of a limit: below the first, refusals are near."""
 _HIGH_SHARE: Final = ((thresholds.UTILIZATION_HIGH_SHARE, ORANGE), (0.25, RED))
 """Of the requests above `UTILIZATION_HIGH`: from some on look, and a quarter of them will be refused soon."""
 
@@ -60,7 +61,7 @@ def _routes() -> table.Panel:
     def increase(selector: str) -> str:
         return promql.increase(selector, names.HTTP_ROUTE)
 
-    whole = increase(traffic.REQUESTS)
+    limited = increase(traffic.LIMITED)
     quantile = promql.quantile_of_all(0.95, _USED, names.HTTP_ROUTE)
     share = tables.SHARE
     return tables.side_by_side(
@@ -69,22 +70,31 @@ def _routes() -> table.Panel:
         " none refused is a limit that will be felt soon.",
         names.HTTP_ROUTE,
         [
-            (tables.Column("Requests", "locale", 0, 110), whole),
+            (tables.Column("Requests", "locale", 0, 110), increase(traffic.REQUESTS)),
             (
                 tables.Column(
                     "Refused", share, 1, 110, colors=((0.001, ORANGE), (thresholds.BLOCKED_SHARE_BUDGET, RED))
                 ),
-                promql.share(increase(traffic.BLOCKED), whole),
+                promql.share(increase(traffic.BLOCKED), limited),
             ),
             (
                 tables.Column("In shadow", share, 1, 110, colors=((0.001, "yellow"),)),
-                promql.share(increase(traffic.IN_SHADOW), whole),
+                promql.share(increase(traffic.IN_SHADOW), limited),
             ),
             (
                 tables.Column("Over 80 %", share, 1, 110, colors=_HIGH_SHARE),
                 _over_high(promql.increase),
             ),
-            (tables.Column("Share used, 95 %", share, 0, is_bar=True), quantile),
+            (
+                tables.Column(
+                    "Share used, 95 %",
+                    share,
+                    0,
+                    colors=((thresholds.UTILIZATION_HIGH, ORANGE), (0.95, RED)),
+                    is_bar=True,
+                ),
+                quantile,
+            ),
         ],
         first=tables.Column("Route", width=320),
         sort_by="Requests",
@@ -127,7 +137,7 @@ def _approaching() -> timeseries.Panel:
         " refused next: raise the limit, or ask whose requests they are.",
         Prom(f"topk(10, {_over_high(promql.rate)})", "{{http_route}}"),
         unit="percentunit",
-        many=True,
+        legend="table beside",
         most=1,
         lines_at=steps((thresholds.UTILIZATION_HIGH_SHARE, RED), base="transparent"),
         empty="no requests",
@@ -142,7 +152,7 @@ def _room() -> bargauge.Panel:
         " more traffic is refused; always above four fifths the limit protects nothing.",
         at_end(f"sort(bottomk(10, 1 - {quantile}))", "{{http_route}}"),
         unit="percentunit",
-        colors=steps((_LITTLE_ROOM / 2, ORANGE), (_LITTLE_ROOM, GREEN), base=RED),
+        colors=steps(*_ROOM, base=RED),
         most=1,
         empty="no requests",
     )
@@ -165,7 +175,7 @@ def _room_by_limit() -> table.Panel:
             tables.Column("Requests", "locale", 0, 100),
             tables.Column("Refused", "locale", 0, 90, colors=((1, ORANGE),)),
             *map(share, ("Half use", "95 % use", "99 % use", "Highest")),
-            tables.Column("Room", tables.SHARE, 0, is_bar=True),
+            tables.Column("Room", tables.SHARE, 0, colors=_ROOM, base=RED, is_bar=True),
             tables.Column("Units left", "locale", 0, 100),
         ],
         empty="nothing recorded",
@@ -189,7 +199,7 @@ def _limited_routes() -> table.Panel:
             tables.Column("Tier", width=120),
             *_counts(),
             tables.Column("Clients", "locale", 0, 80),
-            tables.Column("Last", width=165),
+            tables.Column("Last", width=180),
         ],
         empty="no violations",
     )
@@ -205,7 +215,7 @@ def _limited_clients() -> table.Panel:
             tables.Column("User", width=130),
             *_counts(),
             tables.Column("Routes", "locale", 0, 80),
-            tables.Column("Last", width=165),
+            tables.Column("Last", width=180),
         ],
         empty="no violations",
     )
@@ -218,7 +228,7 @@ def _refusals_by_limit() -> timeseries.Panel:
         " full minute is met by clients that retry at once.",
         Sql("endpoints", "refusals_by_limit", Format.TIME_SERIES),
         unit="locale",
-        many=True,
+        legend="table beside",
         stacked=True,
         empty="no violations",
     )

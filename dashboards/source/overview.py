@@ -80,9 +80,9 @@ def _requests() -> stat.Panel:
 def _refused_share() -> stat.Panel:
     return figure(
         "Refused",
-        "Share of the requests that got a 429. Above a few percent a limit is too low or somebody is"
-        " abusing: Endpoints and limits says which.",
-        Prom(promql.share(promql.rate(traffic.BLOCKED), promql.rate(traffic.REQUESTS))),
+        "Share of the requests, exempt ones left out, that got a 429. Above a few percent a limit is too low"
+        " or somebody is abusing: Endpoints and limits says which.",
+        Prom(promql.share(promql.rate(traffic.BLOCKED), promql.rate(traffic.LIMITED))),
         unit="percentunit",
         decimals=1,
         colors=steps((thresholds.BLOCKED_SHARE_BUDGET, ORANGE), (5 * thresholds.BLOCKED_SHARE_BUDGET, RED)),
@@ -275,7 +275,7 @@ def _silence() -> stat.Panel:
         "Time since a process of the service that is silent longest was heard of, within the last hour."
         " Above some minutes it is down, or its telemetry does not arrive: see the collector in Plugin"
         " health.",
-        at_end(f"max(time() - max by (job) (max_over_time(timestamp({seen})[1h:1m])))"),
+        at_end(f"max(time() - max by (job) (max_over_time(timestamp({seen})[1h:30s])))"),
         unit="s",
         decimals=0,
         colors=steps(

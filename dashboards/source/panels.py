@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, gauge, heatmap, stat, timeseries
 from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
@@ -28,6 +28,9 @@ RED: Final = "red"
 NEUTRAL: Final = "text"
 SOME: Final = 0.5
 """Of a count: one or more. An increase that is worked out from samples is no whole number."""
+
+
+Legend: TypeAlias = Literal["below", "table below", "table beside"]
 
 
 class Dressable(Protocol):
@@ -146,7 +149,7 @@ def course(  # noqa: PLR0913 - as above
     description: str,
     *asked: Asked,
     unit: str,
-    many: bool = False,
+    legend: Legend = "below",
     stacked: bool = False,
     colors: Mapping[str, str] | None = None,
     lines_at: ThresholdsConfig | None = None,
@@ -155,17 +158,18 @@ def course(  # noqa: PLR0913 - as above
 ) -> timeseries.Panel:
     """Values over time; `empty` where there are none.
 
-    `many` series have their legend as a table beside them. `colors` are those of series, by their names;
-    `lines_at` are figures at which a line goes across, and `most` is where the axis ends.
+    `legend` is a list below the graph, or a table for many series: beside it, or below if names are long.
+    `colors` are those of series, by their names. Lines go across at the figures of `lines_at`; the axis ends
+    at `most`.
     """
     panel = dressed(timeseries.Panel(), title, description, unit, asked)
     panel.min(0).no_value(empty).line_width(1).fill_opacity(40 if stacked else 8)
-    panel.show_points(models.VisibilityMode.NEVER).line_interpolation(models.LineInterpolation.LINEAR)
+    panel.show_points(models.VisibilityMode.AUTO).line_interpolation(models.LineInterpolation.LINEAR)
     panel.color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     panel.tooltip(
         common.VizTooltipOptions().mode(models.TooltipDisplayMode.MULTI).sort(models.SortOrder.DESCENDING)
     )
-    panel.legend(_legend(many=many))
+    panel.legend(_LEGENDS[legend]())
     if all(isinstance(each, Prom) for each in asked):
         panel.interval(EXPORT_INTERVAL)
     if stacked:
@@ -190,8 +194,8 @@ def dashed() -> DynamicConfigValue:
 
 
 def density(title: str, description: str, asked: Prom, *, unit: str) -> heatmap.Panel:
-    """A histogram over time: the darker, the more."""
-    panel = dressed(heatmap.Panel(), title, description, unit, [asked])
+    """A histogram over time: the darker, the more. `unit` is that of the axis, on which the buckets are."""
+    panel = dressed(heatmap.Panel(), title, description, "short", [asked])
     panel.interval(EXPORT_INTERVAL).no_value("no data").calculate(False)
     panel.color(
         _heat()
@@ -201,6 +205,7 @@ def density(title: str, description: str, asked: Prom, *, unit: str) -> heatmap.
         .exponent(0.5)
     )
     panel.y_axis(heatmap.YAxisConfig().unit(unit).axis_placement(models.AxisPlacement.LEFT))
+    panel.cell_values(heatmap.CellValues().unit("short"))
     panel.tooltip(heatmap.HeatmapTooltip().mode(models.TooltipDisplayMode.SINGLE).y_histogram(True))
     return panel.show_legend().cell_gap(1)
 
@@ -209,9 +214,23 @@ def _heat() -> heatmap.HeatmapColorOptions:
     return heatmap.HeatmapColorOptions().steps(64).reverse(False).fill(ORANGE)
 
 
-def _legend(*, many: bool) -> common.VizLegendOptions:
+def legend_below() -> common.VizLegendOptions:
+    """A list, for few series."""
     legend = common.VizLegendOptions().show_legend(True)
-    if not many:
-        return legend.display_mode(models.LegendDisplayMode.LIST).placement(models.LegendPlacement.BOTTOM)
-    legend.display_mode(models.LegendDisplayMode.TABLE).placement(models.LegendPlacement.RIGHT)
-    return legend.calcs(["lastNotNull", "max"]).sort_by("Last *").sort_desc(True).width(240)
+    return legend.display_mode(models.LegendDisplayMode.LIST).placement(models.LegendPlacement.BOTTOM)
+
+
+def _table_below() -> common.VizLegendOptions:
+    legend = legend_below().display_mode(models.LegendDisplayMode.TABLE)
+    return legend.calcs(["lastNotNull", "max"]).sort_by("Last *").sort_desc(True)
+
+
+def _table_beside() -> common.VizLegendOptions:
+    return _table_below().placement(models.LegendPlacement.RIGHT).width(340)
+
+
+_LEGENDS: Final[Mapping[Legend, Callable[[], common.VizLegendOptions]]] = {
+    "below": legend_below,
+    "table below": _table_below,
+    "table beside": _table_beside,
+}

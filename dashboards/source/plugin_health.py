@@ -35,14 +35,20 @@ def rows() -> list[Row]:
         row(
             "To the database",
             line(8, (8, _queues()), (8, _violations()), (8, queries_by_outcome())),
-            line(9, (8, _capture_duration()), (8, _written_last()), (8, _table_sizes())),
+            line(9, (8, _capture_duration()), (16, _table_sizes())),
         ),
         row(
             "Policy and report",
-            line(9, (6, _policies()), (6, _reloads()), (6, _fallbacks()), (6, _last_reports())),
+            line(8, (8, _policies()), (8, _reloads()), (8, _fallbacks())),
+            line(9, (14, _last_reports()), (10, _written_last())),
         ),
         *collector.rows(),
     ]
+
+
+def _happened(selector: str, *attributes: str) -> str:
+    """From one point of a graph to the next, of what is rare."""
+    return promql.happened(selector, *attributes, window="$__rate_interval")
 
 
 def _memory() -> gauge.Panel:
@@ -72,7 +78,7 @@ def _size() -> timeseries.Panel:
         Prom(threshold("critical"), "critical"),
         Prom(f"min({promql.ours(names.STORAGE_CAPACITY)})", "capacity"),
         unit="decbytes",
-        many=True,
+        legend="table below",
         empty="remote store",
     )
     for name, color in (("warning", ORANGE), ("critical", RED), ("capacity", "dark-red")):
@@ -87,7 +93,7 @@ def _keys() -> timeseries.Panel:
         " somebody sends a new identity with each request.",
         Prom(promql.ours(names.STORAGE_KEYS), "{{instance}}"),
         unit="short",
-        many=True,
+        legend="table below",
         empty="remote store",
     )
 
@@ -150,13 +156,14 @@ def _check_duration() -> timeseries.Panel:
 
 
 def _store_errors() -> timeseries.Panel:
-    by_type = promql.rate(promql.ours(names.STORAGE_ERRORS), names.STORAGE, names.ERROR_TYPE)
+    by_type = _happened(promql.ours(names.STORAGE_ERRORS), names.STORAGE, names.ERROR_TYPE)
     return course(
         "Store errors",
-        "By type. TimeoutError is a slow store or network, ConnectionError one that is away; after one the"
-        " store is left alone for a second, so there are fewer of these than failed requests.",
+        "By type, from one point to the next. timeout is a slow store or network, connection one that is"
+        " away. After an error the store is left alone for a second, so there are fewer of these than failed"
+        " requests.",
         Prom(by_type, "{{error_type}} ({{otel_ratelimit_storage}})"),
-        unit="ops",
+        unit="locale",
         empty="none",
     )
 
@@ -165,10 +172,10 @@ def _failed_requests() -> timeseries.Panel:
     failed = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.ERROR))
     return course(
         "Requests without a count",
-        "The store failed: closed were refused with 503, open let through. Which of the two is on_error in"
-        " the policy.",
-        Prom(promql.rate(failed, names.ON_ERROR), "{{otel_ratelimit_on_error}}"),
-        unit="reqps",
+        "The store failed, from one point to the next: closed were refused with 503, open let through. Which"
+        " of the two is on_error in the policy.",
+        Prom(_happened(failed, names.ON_ERROR), "{{otel_ratelimit_on_error}}"),
+        unit="locale",
         stacked=True,
         colors={"closed": RED, "open": ORANGE},
         empty="none",
@@ -223,7 +230,7 @@ def _written_last() -> table.Panel:
         "The newest row of each table. While there is traffic, minutes ago; older: the application does not"
         " reach the database. The analysis is made once a day.",
         Sql(_FILE, "written_last"),
-        [tables.Column("Last row", width=170), tables.Column("Age", "s", 1, 100)],
+        [tables.Column("Last row", width=180), tables.Column("Age", "s", 1, 100)],
         empty="nothing written",
     )
 
@@ -231,10 +238,10 @@ def _written_last() -> table.Panel:
 def _table_sizes() -> table.Panel:
     return tables.rows(
         "Tables",
-        "Size on disk with indexes, days of the query log together; rows as PostgreSQL estimates them. Too"
-        " large: shorten [analytics] retention or lower the sample rate.",
+        "The largest, on disk with indexes, days of the query log together; rows as PostgreSQL estimates"
+        " them. Too large: shorten [analytics] retention or lower the sample rate.",
         Sql(_FILE, "table_sizes"),
-        [tables.Column("Size", "decbytes", 1, 100), tables.Column("Rows", "short", 1, 90)],
+        [tables.Column("Size", "decbytes", 1, 110), tables.Column("Rows", "locale", 0, 110)],
     )
 
 
@@ -245,7 +252,7 @@ def _policies() -> table.Panel:
         "How many processes decide by which policy. One line for a service is right; a second one that stays"
         " is a process that refused the new policy: its log says why.",
         as_table(f"count by (job, {label(names.POLICY_HASH)}) ({in_force} == 1)"),
-        [tables.Column("Policy", width=150), tables.Column("Processes", "locale", 0, 100)],
+        [tables.Column("Policy", width=150), tables.Column("Processes", "locale", 0, 110)],
         empty="none",
     )
     return tables.organized(
@@ -273,10 +280,10 @@ def _fallbacks() -> timeseries.Panel:
         "Requests keyed by address because the header or function that the policy names gave nothing. All of"
         " them: the header is not sent, or its name is misspelt.",
         Prom(
-            promql.rate(promql.ours(names.KEY_FALLBACKS), names.KEY, names.ERROR_TYPE),
+            _happened(promql.ours(names.KEY_FALLBACKS), names.KEY, names.ERROR_TYPE),
             "{{otel_ratelimit_key}}: {{error_type}}",
         ),
-        unit="reqps",
+        unit="locale",
         empty="none",
     )
 
@@ -289,9 +296,9 @@ def _last_reports() -> table.Panel:
         Sql(_FILE, "last_reports"),
         [
             tables.Column("Day", width=100),
-            tables.Column("Made", width=165),
-            tables.Column("Mailed", width=165),
-            tables.Column("Queries", "short", 1, 80),
+            tables.Column("Made", width=180),
+            tables.Column("Mailed", width=180),
+            tables.Column("Queries", "locale", 0, 100),
         ],
         empty="no report",
     )

@@ -83,14 +83,16 @@ def increase(selector: str, *attributes: str, window: str = "$__range") -> str:
     return f"{_sum(attributes)}(increase({selector}[{window}]))"
 
 
-def happened(selector: str) -> str:
-    """How often over the time shown, of what is counted from its first occurrence on.
+def happened(selector: str, *attributes: str, window: str = "$__range") -> str:
+    """How often, of what is counted from its first occurrence on; over the time shown, or to a graph's point.
 
-    `increase` does not see the occurrences with which a series begins.
+    `increase` does not see the occurrences with which a series begins. A series is new if there was none of
+    it for an hour before, so that one that was away for a while does not count as new.
     """
+    before = f"last_over_time({selector}[1h] offset {window})"
     return (
-        f"sum(last_over_time({selector}[$__range]) unless {selector} offset $__range"
-        f" or increase({selector}[$__range]))"
+        f"{_sum(attributes)}(last_over_time({selector}[{window}]) unless {before}"
+        f" or increase({selector}[{window}]))"
     )
 
 

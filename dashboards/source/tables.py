@@ -8,12 +8,17 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import common
 from grafana_foundation_sdk.builders import table as builder
-from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue, ValueMap
+from grafana_foundation_sdk.models.dashboard import (
+    DataTransformerConfig,
+    DynamicConfigValue,
+    RegexMap,
+    ValueMap,
+)
 
 from dashboards.source.asked import Asked
 from dashboards.source.asked import table as as_table
 from dashboards.source.instruments import label
-from dashboards.source.panels import dressed, steps
+from dashboards.source.panels import GREEN, dressed, steps
 
 SHARE: Final = "percentunit"
 
@@ -25,8 +30,10 @@ class Column:
     Attributes:
         name: of the column, as shown.
         colors: figures from which its cells have another colour, with that colour.
+        base: the colour below the first of these figures.
         is_bar: a bar from 0 to 1 instead of the bare number.
-        wraps: long text goes on in the next line instead of being cut.
+        wraps: long text goes on in the next line.
+        opens: text that is too long can be opened and read whole.
         url: where its cells lead.
     """
 
@@ -35,9 +42,11 @@ class Column:
     decimals: int | None = None
     width: int | None = None
     colors: tuple[tuple[float, str], ...] = ()
+    base: str = GREEN
     is_bar: bool = False
     wraps: bool = False
-    mapping: ValueMap | None = None
+    opens: bool = False
+    mapping: ValueMap | RegexMap | None = None
     url: str = ""
     url_title: str = field(default="Open", kw_only=True)
 
@@ -51,7 +60,9 @@ class Column:
         if self.width is not None:
             found.append(("custom.width", self.width))
         if self.colors:
-            found.append(("thresholds", steps(*self.colors).build()))
+            found.append(("thresholds", steps(*self.colors, base=self.base).build()))
+        if self.opens:
+            found.append(("custom.inspect", True))
         found += self._cell()
         if self.mapping is not None:
             found.append(("mappings", [self.mapping]))
@@ -63,7 +74,7 @@ class Column:
         if self.is_bar:
             bar = {"type": "gauge", "mode": "gradient", "valueDisplayMode": "text"}
             return [("custom.cellOptions", bar), ("min", 0), ("max", 1)]
-        if self.colors or self.mapping is not None:
+        if self.colors or isinstance(self.mapping, ValueMap):
             return [("custom.cellOptions", {"type": "color-text"})]
         if self.wraps:
             return [("custom.cellOptions", {"type": "auto", "wrapText": True})]

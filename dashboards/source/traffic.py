@@ -7,6 +7,7 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import table, timeseries
 from grafana_foundation_sdk.models.common import GraphDrawStyle
+from grafana_foundation_sdk.models.dashboard import DashboardRegexMapOptions, RegexMap, ValueMappingResult
 
 from dashboards.source import promql
 from dashboards.source.asked import Prom, Sql
@@ -24,6 +25,8 @@ DECISION_COLORS: Final[Mapping[str, str]] = {
     Outcome.ERROR: RED,
 }
 REQUESTS: Final = promql.ours(names.REQUESTS)
+LIMITED: Final = promql.ours(names.REQUESTS, promql.differs(names.DECISION, Outcome.EXEMPT))
+"""Those that a limit was asked about; shares are of these, as those of the alerts are."""
 BLOCKED: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.BLOCKED))
 IN_SHADOW: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.SHADOW_BLOCKED))
 
@@ -37,7 +40,6 @@ def decisions() -> timeseries.Panel:
         Prom(
             promql.rate(promql.ours(names.REQUESTS), names.DECISION),
             "{{otel_ratelimit_decision}}",
-            exemplars=True,
         ),
         unit="reqps",
         stacked=True,
@@ -58,7 +60,7 @@ def refused_by_route() -> timeseries.Panel:
             exemplars=True,
         ),
         unit="reqps",
-        many=True,
+        legend="table beside",
         empty="nothing refused",
     )
 
@@ -66,6 +68,14 @@ def refused_by_route() -> timeseries.Panel:
 def as_columns(panel: timeseries.Panel) -> timeseries.Panel:
     """Of what is counted by minute or day, and nothing between."""
     return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(70).line_width(0)
+
+
+def trace_column() -> Column:
+    """Ids of traces, each a link to its trace and shown by the first digits."""
+    digits = RegexMap(
+        DashboardRegexMapOptions(pattern="^([0-9a-f]{8}).*$", result=ValueMappingResult(text="$1", index=0))
+    )
+    return Column("Trace", mapping=digits, width=100, url=trace_url(), url_title="Open the trace")
 
 
 def last_violations() -> table.Panel:
@@ -77,17 +87,16 @@ def last_violations() -> table.Panel:
         " in the policy.",
         Sql("endpoints", "last_violations"),
         [
-            Column("Last", width=170),
-            Column("Route", width=240),
+            Column("Last", width=180),
             Column("Method", width=80),
-            Column("Client", width=160),
+            Column("Client", width=200),
             Column("User", width=130),
             Column("Tier", width=120),
             Column("Limit", width=140),
             Column("Used", "locale", 0, 80),
             Column("Times", "locale", 0, 80),
             Column("Outcome", width=90),
-            Column("Trace", url=trace_url(), url_title="Open the trace"),
+            trace_column(),
         ],
         empty="no violations",
     )

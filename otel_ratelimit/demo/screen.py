@@ -46,8 +46,8 @@ class Screen:
         """One line."""
         self._console.print(Text(text))
 
-    def show_addresses(self, lines: Iterable[str]) -> None:
-        """Lines that are to be copied, so none is broken."""
+    def say_unbroken(self, lines: Iterable[str]) -> None:
+        """Lines that are to be copied or searched, so none is broken."""
         for line in lines:
             self._console.print(Text(line), soft_wrap=True)
 

@@ -56,6 +56,8 @@ class Serving:
     """May read `/api/rate-limit/*`."""
     spans_kept: float = SPANS_KEPT
     """Share of traces sampled in the application."""
+    export_timeout_seconds: int = 2
+    """How long an export is tried again."""
     trusted_proxies: str = ""
     """Set where clients cannot have loopback addresses of their own (macOS)."""
 
@@ -87,7 +89,7 @@ def plugin_environment(serving: Serving) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": serving.otlp_endpoint,
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative",
         "OTEL_METRIC_EXPORT_INTERVAL": str(EXPORT_INTERVAL_MS),
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": str(serving.export_timeout_seconds),
         "OTEL_BSP_SCHEDULE_DELAY": "1000",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": str(serving.spans_kept),

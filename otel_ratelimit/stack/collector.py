@@ -15,7 +15,7 @@ from otel_ratelimit.stack.errors import StackError
 from otel_ratelimit.stack.processes import Program
 
 PROGRAM: Final = "otelcol-ratelimit"
-OVERRIDE: Final = "OTEL_RATELIMIT_COLLECTOR"
+OVERRIDE: Final = "OTELCOL_PROGRAM"
 """Variable with the path of a collector that was built elsewhere."""
 FEATURE_GATES: Final = ("--feature-gates=ottl.set.allowNil",)
 """privacy.yaml says what for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,8 +66,8 @@ def _run(options: Options, screen: Screen, ends: ExitStack) -> None:
     stack = Stack(Settings(usual_ports(), workers=options.workers), folder)
     ends.callback(stack.stop)
     stack.start(screen.step)
-    screen.show_addresses(where_to_look(stack))
-    _watch(stack, options, screen.say)
+    screen.say_unbroken(where_to_look(stack))
+    _watch(stack, options, screen.say_unbroken)
 
 
 def where_to_look(stack: Stack) -> list[str]:
@@ -91,7 +91,7 @@ def where_to_look(stack: Stack) -> list[str]:
     ]
 
 
-def _watch(stack: Stack, options: Options, say: Callable[[str], None]) -> None:
+def _watch(stack: Stack, options: Options, say: Callable[[Iterable[str]], None]) -> None:
     begun = time.monotonic()
     turns = _Turns(stack, options, say)
     news = AlertNews()
@@ -99,22 +99,20 @@ def _watch(stack: Stack, options: Options, say: Callable[[str], None]) -> None:
         stack.check()
         turns.take(elapsed)
         for line in news.since(held_alerts(stack.settings.ports.alertmanager)):
-            say(f"{datetime.now():%H:%M:%S}  {line}")  # noqa: DTZ005 - as on the watcher's clock
+            say([f"{datetime.now():%H:%M:%S}  {line}"])  # noqa: DTZ005 - as on the watcher's clock
         time.sleep(LOOK_EVERY_SECONDS)
 
 
 class _Turns:
     """Visitors all the time, abusers now and then."""
 
-    def __init__(self, stack: Stack, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, stack: Stack, options: Options, say: Callable[[Iterable[str]], None]) -> None:
         self._stack = stack
         self._options = options
         self._say = say
         self._abusing = False
         stack.crowd("visitors", options.duration)
-        say(
-            f"Visitors are there. Abusers come after {options.calm:.0f} s and stay for {options.abuse:.0f} s."
-        )
+        say([f"Visitors are there; abusers come after {options.calm:.0f} s, for {options.abuse:.0f} s."])
 
     def take(self, elapsed: float) -> None:
         """Let abusers in, or note that they have gone."""
@@ -123,7 +121,7 @@ class _Turns:
         if is_time and not self._abusing:
             self._stack.crowd("abusers", options.abuse)
         if is_time != self._abusing:
-            self._say(f"{datetime.now():%H:%M:%S}  abusers {'have come' if is_time else 'have gone'}")  # noqa: DTZ005 - as above
+            self._say([f"{datetime.now():%H:%M:%S}  abusers {'have come' if is_time else 'have gone'}"])  # noqa: DTZ005 - as above
         self._abusing = is_time
 
 

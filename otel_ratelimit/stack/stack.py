@@ -166,7 +166,9 @@ class Stack:
             otlp_endpoint=f"http://{LOOPBACK}:{ports.otlp}",
             scratch=self._folder,
             api_token=self.api_token,
+            # The collector decides which traces are kept, and may be started again meanwhile.
             spans_kept=1.0,
+            export_timeout_seconds=40,
             trusted_proxies="" if addresses_of_our_own() else TRUSTED_PROXY,
         )
         self._server = Server(self._serving, os.environ)

@@ -14,7 +14,8 @@ from rule_mutants import mutants
 
 CONFIGURATION = ROOT / "collector/prometheus/prometheus.yml"
 DEPENDENTS = {
-    recording.id: [alert for alert in ALERTS if recording in recordings_for(alert)] for recording in RECORDINGS
+    recording.id: [alert for alert in ALERTS if recording in recordings_for(alert)]
+    for recording in RECORDINGS
 }
 """Alerts that a recording rule is for."""
 
@@ -82,7 +83,8 @@ def survivors(holds, rule, context, chosen):
     assert changed
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         unnoticed = pool.map(
-            lambda numbered: holds(f"changed-{numbered[0]}", context(numbered[1][1]), chosen), enumerate(changed)
+            lambda numbered: holds(f"changed-{numbered[0]}", context(numbered[1][1]), chosen),
+            enumerate(changed),
         )
         return [what for (what, _), survived in zip(changed, unnoticed, strict=True) if survived]
 

@@ -76,6 +76,8 @@ ROOMY = replace(
     utilization={1: 30, 7: 9, 33: 1},
     clients={1: 3},
 )
+# Of 20 requests the 19th is the first that 95 of 100 do not exceed.
+EVEN = replace(ROOMY, endpoint="/api/even", requests=20, utilization={10: 19, 90: 1}, clients={10: 1})
 JOBS = QueryTemplate(
     11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
 )
@@ -83,7 +85,9 @@ JOBS = QueryTemplate(
 
 def violations():
     yield VIOLATION
-    yield replace(VIOLATION, client="192.0.2.2", user_id="user:ann", occurred_at=NOON.timestamp() + 30)
+    yield replace(VIOLATION, occurred_at=NOON.timestamp() - 90, last_at=NOON.timestamp() - 90, n=1)
+    later = NOON.timestamp() + 50
+    yield replace(VIOLATION, client="192.0.2.2", user_id="user:ann", occurred_at=later, last_at=later)
     yield replace(VIOLATION, client="192.0.2.9", shadow=True, n=7)
     yield replace(VIOLATION, endpoint="/api/ai", tier="expensive", limit_text="1000 per 1 hour", n=1)
 
@@ -107,7 +111,7 @@ def write(opened):
 @pytest.fixture
 def seeded(opened, write, record, database, cache_report):
     """A day of a shop, and the reports of three days."""
-    write(*violations(), USAGE, REFUSED, ROOMY)
+    write(*violations(), USAGE, REFUSED, ROOMY, EVEN)
     record(database, *(NOON + timedelta(seconds=at) for at in range(20)), keys=3)
     minute = int(NOON.timestamp())
     PostgresQueryWriter(opened, NOON.timestamp).write(
@@ -274,7 +278,7 @@ def test_clients_are_counted_once_and_not_those_in_shadow(ask):
 def test_routes_have_their_violations_and_clients(ask):
     first, second = ask("Most limited routes")
     assert (first["Route"], first["Refused"], first["In shadow"], first["Clients"]) == (
-        *("/api/jobs/<int:id>", 6, 7, 3),
+        *("/api/jobs/<int:id>", 7, 7, 3),
     )
     assert (second["Route"], second["Refused"], second["In shadow"]) == ("/api/ai", 1, 0)
 
@@ -287,7 +291,7 @@ def test_clients_have_their_violations_and_routes(ask):
     }
     assert found == {
         ("192.0.2.9", ""): (0, 7, 1),
-        ("192.0.2.1", ""): (4, 0, 2),
+        ("192.0.2.1", ""): (5, 0, 2),
         ("192.0.2.2", "user:ann"): (3, 0, 1),
     }
 
@@ -304,7 +308,7 @@ def test_room_is_what_the_functions_of_the_package_say(ask, database, monkeypatc
     monkeypatch.setenv("OTEL_RATELIMIT_DATABASE_URL", database)
     said = calculate_breathing_room("2026-01-09", "2026-01-09")
     found = ask("Room by limit")
-    assert len(said) == 2
+    assert len(said) == 3
     assert [
         (
             *(row["Route"], row["Method"], row["Tier"], row["Limit"], row["Requests"], row["Refused"]),

@@ -35,7 +35,9 @@ def selectors(node: Any) -> list[Any]:
 
 
 def comparisons(node: Any) -> list[Any]:
-    return [each for each in nodes(node) if isinstance(each, promql.BinaryExpr) and str(each.op) in COMPARISONS]
+    return [
+        each for each in nodes(node) if isinstance(each, promql.BinaryExpr) and str(each.op) in COMPARISONS
+    ]
 
 
 def is_number(node: Any) -> bool:

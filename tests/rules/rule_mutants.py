@@ -76,7 +76,9 @@ def _of_node(node: Any, *, in_vain: bool) -> Iterator[Change]:
     elif isinstance(node, promql.VectorSelector) and not in_vain:
         for matcher in node.matchers.matchers:
             kept = ",".join(
-                part for part in _head(node).partition("{")[2][:-1].split(",") if not part.startswith(matcher.name)
+                part
+                for part in _head(node).partition("{")[2][:-1].split(",")
+                if not part.startswith(matcher.name)
             )
             yield f"without the matcher {matcher.name}", f"{node.name}{{{kept}}}"
 
@@ -106,7 +108,9 @@ def _near(threshold: float) -> list[float]:
 def _nodes(node: Any, *, in_vain: bool = False) -> Iterator[tuple[Any, bool]]:
     """And whether its matchers only repeat those of the left side, all of whose labels must be equal anyway."""
     yield node, in_vain
-    is_unless = isinstance(node, promql.BinaryExpr) and str(node.op) == "unless" and node.modifier.matching is None
+    is_unless = (
+        isinstance(node, promql.BinaryExpr) and str(node.op) == "unless" and node.modifier.matching is None
+    )
     for number_of_part, part in enumerate(below(node)):
         yield from _nodes(part, in_vain=in_vain or (is_unless and number_of_part == 1))
 

@@ -81,7 +81,9 @@ def test_an_alert_says_how_bad_it_is_and_what_it_is_about(rule):
 
 def test_no_two_alerts_are_alike():
     assert len({rule.id for rule in ALERTS}) == len(ALERTS)
-    assert len({(rule.name, rule.labels["severity"]) for rule in ALERTS}) == len({rule.name for rule in ALERTS})
+    assert len({(rule.name, rule.labels["severity"]) for rule in ALERTS}) == len(
+        {rule.name for rule in ALERTS}
+    )
 
 
 @every_alert
@@ -159,7 +161,9 @@ def test_counters_are_not_taken_as_they_stand(rule):
         if isinstance(node, promql.Call) and node.func.name in {"rate", "increase"}
         for selector in selectors(node)
     }
-    counters = {s.name for s in selectors(parsed) if s.name.endswith(("_total", "_bucket", "_count", "_failed"))}
+    counters = {
+        s.name for s in selectors(parsed) if s.name.endswith(("_total", "_bucket", "_count", "_failed"))
+    }
     assert counters <= looked_back | {"otel_ratelimit_policy_reloads_total"}
 
 
@@ -170,7 +174,9 @@ def test_comparisons_filter(rule):
 
 
 def test_what_is_recorded_is_used_and_named_after_its_labels():
-    used = {selector.name for rule in [*RECORDINGS, *ALERTS] for selector in selectors(promql.parse(rule.expr))}
+    used = {
+        selector.name for rule in [*RECORDINGS, *ALERTS] for selector in selectors(promql.parse(rule.expr))
+    }
     assert {rule.name for rule in RECORDINGS} <= used
     for name, labels in {rule.name: SERIES[rule.name] for rule in RECORDINGS}.items():
         level, metric, operation = name.split(":")

@@ -173,7 +173,7 @@ def test_rows_of_numbers_are_low_and_graphs_are_high_enough_to_be_read(panels):
 
 
 def used_variables(text):
-    found = re.findall(r"\$\{(\w+)[^}]*\}|\$(\w+)", text)
+    found = re.findall(r"\$\{(\w+)[^}]*\}|\$([A-Za-z_]\w*)", text)
     return {one or other for one, other in found}
 
 
@@ -244,7 +244,7 @@ def test_the_trace_of_a_row_is_a_link(dashboard_queries):
         [override] = [
             each for each in panel["fieldConfig"]["overrides"] if each["matcher"]["options"] == "Trace"
         ]
-        [link] = override["properties"][0]["value"]
+        [[link]] = [each["value"] for each in override["properties"] if each["id"] == "links"]
         assert link["url"].startswith("/explore?")
         assert "${tempo_datasource}" in link["url"]
         assert "${__value.raw}" in link["url"]

@@ -86,7 +86,7 @@ ORDER BY period_start
 -- name: hit_ratio_by_ttl
 SELECT
     CASE
-        WHEN ttl < 60 THEN ttl || ' s'
+        WHEN ttl < 60 THEN ttl::double precision || ' s'
         WHEN ttl < 3600 THEN round(ttl / 60, 1)::double precision || ' min'
         ELSE round(ttl / 3600, 1)::double precision || ' h'
     END AS "TTL",

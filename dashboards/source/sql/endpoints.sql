@@ -98,6 +98,7 @@ GROUP BY 1, 2
 ORDER BY 1
 
 -- name: last_violations
+-- The newest by when they began, which an index knows; in order of when they happened last.
 SELECT
     last_at AS "Last",
     endpoint AS "Route",
@@ -110,10 +111,14 @@ SELECT
     n AS "Times",
     CASE WHEN shadow THEN 'in shadow' ELSE 'refused' END AS "Outcome",
     coalesce(trace_id, '') AS "Trace"
-FROM otel_ratelimit.rate_limit_analytics
-WHERE $__timeFilter(occurred_at)
-    AND service ~ $match$^(?:${job:regex})\Z$match$
-    AND tier ~ $match$^(?:${tier:regex})\Z$match$
-    AND endpoint ~ $match$^(?:${route:regex})\Z$match$
-ORDER BY occurred_at DESC, id DESC
-LIMIT 50
+FROM (
+    SELECT last_at, endpoint, method, client, user_id, tier, limit_text, current_count, n, shadow, trace_id, id
+    FROM otel_ratelimit.rate_limit_analytics
+    WHERE $__timeFilter(occurred_at)
+        AND service ~ $match$^(?:${job:regex})\Z$match$
+        AND tier ~ $match$^(?:${tier:regex})\Z$match$
+        AND endpoint ~ $match$^(?:${route:regex})\Z$match$
+    ORDER BY occurred_at DESC
+    LIMIT 50
+) AS newest
+ORDER BY last_at DESC, id DESC

@@ -27,7 +27,7 @@ LEFT JOIN pg_class AS root ON root.oid = inherits.inhparent
 WHERE part.relnamespace = to_regnamespace('otel_ratelimit') AND part.relkind = 'r'
 GROUP BY 1
 ORDER BY 2 DESC
-LIMIT 12
+LIMIT 7
 
 -- name: last_reports
 SELECT

@@ -55,6 +55,8 @@ class Backend:
         self.port = choose_port(0)
         self.bodies: list[tuple[str, bytes]] = []
         """With the path that each came to."""
+        self.status = 200
+        """What it answers."""
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
 
@@ -91,7 +93,7 @@ class Backend:
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 backend.take(self.path, body)
-                self.send_response(200)
+                self.send_response(backend.status)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -134,3 +134,16 @@ def test_agents_reach_a_gateway_over_grpc_with_tls(start_collector, backend, cer
     trace(agent, 3)
 
     wait_for(lambda: len(backend.spans()) == 3)
+
+
+def test_a_node_sends_traces_over_grpc(start_collector, backend, wait_for):
+    next_one = start_collector(traces=backend.endpoint, OTELCOL_SAMPLING_PERCENTAGE="100")
+    node = start_collector(
+        OTELCOL_TRACES_EXPORTER="otlp_grpc",
+        OTELCOL_TRACES_ENDPOINT=f"http://127.0.0.1:{next_one.addresses.otlp_grpc}",
+        OTELCOL_TRACES_INSECURE="true",
+        OTELCOL_SAMPLING_PERCENTAGE="100",
+    )
+    trace(node, 3)
+
+    wait_for(lambda: len(backend.spans()) == 3)

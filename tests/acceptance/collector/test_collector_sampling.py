@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+from otel_ratelimit import names
 
 NOW = 1_700_000_000_000_000_000
 MILLISECOND = 1_000_000
@@ -131,6 +138,23 @@ def test_metrics_of_spans_lead_to_a_trace(start_collector, backend, send, wait_f
 
     [exemplar, *_] = wait_for(exemplars)
     assert f'trace_id="{0xABCDEF:032x}"' in exemplar
+
+
+def test_a_refusal_leads_to_its_trace(start_collector, backend, wait_for):
+    collector = start_collector(traces=backend.endpoint)
+    resource = Resource.create({"service.name": "shop"})
+    exporter = OTLPMetricExporter(f"{collector.addresses.endpoint}/v1/metrics")
+    meters = MeterProvider([PeriodicExportingMetricReader(exporter)], resource)
+    counter = meters.get_meter(names.METER).create_counter(names.REQUESTS, "{request}")
+    with TracerProvider(resource=resource).get_tracer("shop").start_as_current_span("GET /") as span:
+        counter.add(1, {names.DECISION: "blocked"})
+    meters.shutdown()
+
+    def exemplars() -> list[str]:
+        return re.findall(r"otel_ratelimit_requests_total.*# \{(.*?)\}", collector.scrape())
+
+    [exemplar] = wait_for(exemplars)
+    assert f'trace_id="{span.get_span_context().trace_id:032x}"' in exemplar
 
 
 def test_routes_without_end_share_one_series(start_collector, backend, send, wait_for):
