@@ -1,7 +1,7 @@
 """The rules of `collector/prometheus/rules` and the cases beside this file, as data.
 
-A rule has at least three cases: one in which it fires, one in which it is pending, one in which it stays silent.
-What a case proves is read from what it expects, not from its name.
+An alert has three cases at least: one in which it fires, one in which it is pending, one in which it stays
+silent. What a case proves is read from what it expects, not from its name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A rule with one thing in it changed, again and again: each such rule must fail a case.
 
-Changed are comparisons (the other way round; a threshold a quarter higher or a fifth lower), `and`, `or` and `unless`
-(one side left out), matchers and `by` labels (one left out), `sum` and `max`, and how long an alert waits.
+Changed are comparisons (the other way round; a threshold a quarter higher or a fifth lower), `and`, `or` and
+`unless` (one side left out), matchers and `by` labels (one left out), `sum` and `max`, and how long an alert
+waits.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _changed(text: str) -> Iterator[Change]:
         nth = seen[head]
         seen[head] += 1
         for what, new in _of_node(node, in_vain=in_vain):
-            yield f"{what}: {head}" if len(head) < 100 else what, _replaced(whole, head, new, nth)  # noqa: PLR2004
+            yield f"{what}: {head}" if len(head) < 100 else what, _replaced(whole, head, new, nth)
 
 
 def _head(node: Any) -> str:
@@ -106,7 +107,7 @@ def _near(threshold: float) -> list[float]:
 
 
 def _nodes(node: Any, *, in_vain: bool = False) -> Iterator[tuple[Any, bool]]:
-    """And whether its matchers only repeat those of the left side, all of whose labels must be equal anyway."""
+    """And whether matchers only repeat those of the left side, all of whose labels must be equal anyway."""
     yield node, in_vain
     is_unless = (
         isinstance(node, promql.BinaryExpr) and str(node.op) == "unless" and node.modifier.matching is None

@@ -1,4 +1,4 @@
-"""What can be held against the alert rules without running them: names, labels, metrics, thresholds, cases."""
+"""What can be held against alert rules without running them: names, labels, metrics, thresholds, cases."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ THRESHOLDS = {
         ]
         for name, factor in [("High 1h", 14.4), ("High 6h", 6), ("Elevated 1d", 3), ("Elevated 3d", 1)]
     },
-    "RateLimitEndpointNearLimit": [thresholds.UTILIZATION_HIGH_SHARE, 100],
+    "RateLimitEndpointNearLimit": [*[thresholds.UTILIZATION_HIGH_SHARE] * 2, 100],
     "RateLimitClientLimitedWithoutEnd": [thresholds.CLIENT_LIMITED_SECONDS],
     "RateLimitIdentityFallbacks": [0.05, 100],
     "RateLimitViolationsDropped": [0],
