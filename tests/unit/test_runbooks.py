@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import textwrap
+from itertools import pairwise
 from typing import NamedTuple
 
 import click
@@ -306,7 +307,7 @@ def test_every_request_to_the_api_is_one_that_it_knows(described):
                 asked += 1
                 given = {
                     value.partition("=")[0]
-                    for option, value in zip(arguments, arguments[1:], strict=False)
+                    for option, value in pairwise(arguments)
                     if option == "--data-urlencode"
                 }
                 assert given <= described[paths[0]], arguments
