@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack collector dashboards test corpus lint format bench clean
+.PHONY: help demo stack collector dashboards test mutants corpus lint format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ dashboards: $(READY) ## write the JSON of the Grafana dashboards (dashboards/sou
 
 test: $(READY) ## the test suite (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest $(ARGS)
+
+mutants: $(READY) ## whether any change of an alert rule would pass its tests (some minutes)
+	@$(BIN)/python -m pytest -m mutants tests/acceptance/test_alert_rules_promtool.py $(ARGS)
 
 corpus: $(READY) ## SQL that others wrote, for the tests of query templates (Debian)
 	@$(BIN)/python tests/corpus/fetch.py

@@ -89,6 +89,7 @@ def survivors(holds, rule, context, chosen):
         return [what for (what, _), survived in zip(changed, unnoticed, strict=True) if survived]
 
 
+@pytest.mark.mutants
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule.id)
 def test_nothing_in_an_alert_can_change_without_a_case_that_fails(holds, rule):
@@ -98,6 +99,7 @@ def test_nothing_in_an_alert_can_change_without_a_case_that_fails(holds, rule):
     assert survivors(holds, rule, lambda changed: [*needed, *others, changed], chosen) == []
 
 
+@pytest.mark.mutants
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("rule", RECORDINGS, ids=lambda rule: rule.id)
 def test_nothing_in_a_recording_rule_can_change_without_a_case_that_fails(holds, rule):
