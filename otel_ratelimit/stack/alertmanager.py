@@ -33,7 +33,7 @@ def alertmanager(port: int, folder: Path, env: Mapping[str, str]) -> Program:
         StackError: it is not installed.
     """
     command = [
-        find_program("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager"),
+        find_program("prometheus-alertmanager"),
         f"--config.file={configuration_folder() / 'alertmanager' / 'alertmanager.yml'}",
         f"--storage.path={folder / 'data'}",
         f"--web.listen-address={LOOPBACK}:{port}",

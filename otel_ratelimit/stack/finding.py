@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from typing import Final
 
 from otel_ratelimit.stack.errors import StackError
 
+PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "prometheus": ("prometheus",),
+    "prometheus-alertmanager": ("prometheus-alertmanager", "alertmanager"),
+}
+"""Of Debian, each with the names that its program has, here or elsewhere."""
 
-def find_program(*names: str, package: str) -> str:
-    """The path of the first of `names` that there is.
+
+def find_programs() -> None:
+    """Nothing, if all are there.
 
     Raises:
-        StackError: there is none; with the package to install.
+        StackError: some are not.
     """
-    for name in names:
+    packages = [package for package, names in PACKAGES.items() if not any(map(shutil.which, names))]
+    if packages:
+        raise missing(*packages)
+
+
+def find_program(package: str) -> str:
+    """The path of the program that this package of `PACKAGES` has.
+
+    Raises:
+        StackError: there is none.
+    """
+    for name in PACKAGES[package]:
         path = shutil.which(name)
         if path is not None:
             return path
-    raise StackError(f"{names[0]} is not installed", f"apt-get install {package}")
+    raise missing(package)
+
+
+def missing(*packages: str) -> StackError:
+    """The error for programs that are not there."""
+    return StackError(
+        f"{' and '.join(packages)} {'are' if len(packages) > 1 else 'is'} not installed",
+        f"apt-get install {' '.join(packages)}",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,9 @@ from otel_ratelimit.stack.errors import StackError
 START_TIMEOUT_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
+_BY_SIGNAL: Final = 128
+"""What a leash adds to the number of the signal that ended its command."""
+_KILLED: Final = _BY_SIGNAL + signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class RunningProgram:
         raise StackError(
             f"{self._program.name} is not ready after {timeout:.0f} s, {self._program.ready_url} says {said};"
             f" its last words:\n{self.last_lines()}",
-            f"the lines above say why; all it said is in {self._program.launch.log}",
+            "the lines above say why",
         )
 
     def check(self) -> None:
@@ -63,8 +67,10 @@ class RunningProgram:
         status = self._process.exit_status
         if status is not None:
             raise StackError(
-                f"{self._program.name} ended with status {status}; its last words:\n{self.last_lines()}",
-                f"the lines above say why; all it said is in {self._program.launch.log}",
+                f"{self._program.name} {ended(status)}; its last words:\n{self.last_lines()}",
+                "look whether memory is short (dmesg), and start again"
+                if status == _KILLED
+                else "the lines above say why",
             )
 
     def stop(self) -> None:
@@ -78,6 +84,16 @@ class RunningProgram:
     def last_lines(self) -> str:
         """The end of what it said."""
         return self._process.last_lines()
+
+
+def ended(status: int) -> str:
+    """How a leashed program ended, in words."""
+    if status > _BY_SIGNAL:
+        try:
+            return f"was ended by {signal.Signals(status - _BY_SIGNAL).name}"
+        except ValueError:
+            pass
+    return f"ended with status {status}"
 
 
 def _ask(url: str) -> str:

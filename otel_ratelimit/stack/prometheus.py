@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from otel_ratelimit.embedded.processes import Launch
 from otel_ratelimit.stack.collector import configuration_folder
 from otel_ratelimit.stack.finding import find_program
 from otel_ratelimit.stack.processes import Program
-from otel_ratelimit.stack.web import ask
+from otel_ratelimit.stack.web import ask, get
 
 EXPORTER_PORT: Final = 8889
 TELEMETRY_PORT: Final = 8888
@@ -57,10 +58,11 @@ def prometheus(watching: Watching, folder: Path, env: Mapping[str, str]) -> Prog
     text = (source / "prometheus.yml").read_text(encoding="utf-8")
     configuration.write_text(configured(text, watching), encoding="utf-8")
     command = [
-        find_program("prometheus", package="prometheus"),
+        find_program("prometheus"),
         f"--config.file={configuration}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={LOOPBACK}:{watching.port}",
+        f"--web.external-url=http://{LOOPBACK}:{watching.port}",
         "--enable-feature=exemplar-storage",
         "--log.level=warn",
     ]
@@ -109,6 +111,14 @@ class PrometheusApi:
     def metric_names(self) -> set[str]:
         """Of every series that there is."""
         return set(ask(self._port, "/api/v1/label/__name__/values")["data"])
+
+    def alerts_page(self) -> str:
+        """The path of the page that shows the rules: Debian's Prometheus has only the old ones."""
+        try:
+            status, _ = get(self._port, "/classic/alerts")
+        except OSError:  # gone already, which others tell
+            return "/alerts"
+        return "/classic/alerts" if status == HTTPStatus.OK else "/alerts"
 
     def alerts(self) -> list[dict[str, Any]]:
         """Pending and firing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +17,10 @@ from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.screen import Screen
 from otel_ratelimit.demo.stopping import Stopped, signals_stop
 from otel_ratelimit.demo.workspace import clear_leftovers, workspace
+from otel_ratelimit.errors import RemediableError
 from otel_ratelimit.stack.alertmanager import HeldAlert, held_alerts
+from otel_ratelimit.stack.collector import built_program, configuration_folder
+from otel_ratelimit.stack.finding import find_programs
 from otel_ratelimit.stack.ports import Ports, usual_ports
 from otel_ratelimit.stack.stack import Settings, Stack
 
@@ -45,6 +49,8 @@ def run(options: Options) -> None:
     Raises:
         RemediableError: a part cannot be started, or ended on its own.
     """
+    built_program(os.environ, configuration_folder())
+    find_programs()
     screen = Screen(as_json=False, tiers={})
     try:
         with ExitStack() as ends:
@@ -54,6 +60,9 @@ def run(options: Options) -> None:
                 screen.say("Time is over. Stopping ...")
             except Stopped:
                 screen.say("Stopping ...")
+            except RemediableError:
+                screen.say("Something failed. Stopping ...")
+                raise
     except Stopped:  # while stopping for another reason
         pass
 
@@ -74,10 +83,10 @@ def where_to_look(stack: Stack) -> list[str]:
     """What there is to open, and what to do there."""
     ports: Ports = stack.settings.ports
     at = f"http://{LOOPBACK}"
-    graph = {"g0.expr": DECISIONS, "g0.tab": "0"}
+    graph = {"g0.expr": DECISIONS, "g0.tab": "0", "g0.range_input": "15m"}
     return [
         "",
-        f"Alerts        {at}:{ports.prometheus}/alerts",
+        f"Alerts        {at}:{ports.prometheus}{stack.prometheus.alerts_page()}",
         f"Metrics       {at}:{ports.prometheus}/graph?{urlencode(graph)}",
         f"Alertmanager  amtool --alertmanager.url={at}:{ports.alertmanager} alert",
         f"Collector     {at}:{ports.exporter}/metrics, and {at}:{ports.telemetry}/metrics of its own",

@@ -7,8 +7,9 @@ import pytest
 from otel_ratelimit.stack.alertmanager import HeldAlert
 from otel_ratelimit.stack.collector import built_program, configuration_folder
 from otel_ratelimit.stack.errors import StackError
-from otel_ratelimit.stack.finding import find_program
+from otel_ratelimit.stack.finding import find_program, find_programs
 from otel_ratelimit.stack.ports import any_ports
+from otel_ratelimit.stack.processes import ended
 from otel_ratelimit.stack.prometheus import Watching, configured, hurried
 from otel_ratelimit.stack.runner import AlertNews
 
@@ -63,11 +64,29 @@ def test_no_two_ports_are_alike():
     assert len(set(chosen)) == len(chosen)
 
 
-def test_a_program_that_is_not_installed_is_named_with_its_package():
-    with pytest.raises(
-        StackError, match=r"no-such-program is not installed[\s\S]*apt-get install some-package"
-    ):
-        find_program("no-such-program", package="some-package")
+def test_programs_that_are_not_installed_are_named_together(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StackError, match=r"^prometheus is not installed\n.*apt-get install prometheus$"):
+        find_program("prometheus")
+    both = r"^prometheus and prometheus-alertmanager are .*\n.*install prometheus prometheus-alertmanager$"
+    with pytest.raises(StackError, match=both):
+        find_programs()
+
+
+def test_an_alertmanager_from_elsewhere_has_another_name(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("prometheus", "alertmanager"):
+        (tmp_path / name).touch(mode=0o755)
+    find_programs()
+    assert find_program("prometheus-alertmanager") == str(tmp_path / "alertmanager")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(1, "ended with status 1"), (137, "was ended by SIGKILL"), (255, "ended with status 255")],
+)
+def test_how_a_program_ended_is_said_in_words(status, said):
+    assert ended(status) == said
 
 
 def test_a_collector_that_was_not_built_is_asked_for(tmp_path):
