@@ -196,9 +196,14 @@ THRESHOLDS = {
     **{
         f"RateLimitBlockedShare{name}": [
             *[factor * thresholds.BLOCKED_SHARE_BUDGET] * 2,
-            thresholds.BLOCKED_SHARE_LEAST_REQUESTS,
+            *[thresholds.BLOCKED_SHARE_LEAST_REQUESTS] * floors,
         ]
-        for name, factor in [("High 1h", 14.4), ("High 6h", 6), ("Elevated 1d", 3), ("Elevated 3d", 1)]
+        for name, factor, floors in [
+            ("High 1h", 14.4, 2),
+            ("High 6h", 6, 1),
+            ("Elevated 1d", 3, 1),
+            ("Elevated 3d", 1, 1),
+        ]
     },
     "RateLimitEndpointNearLimit": [*[thresholds.UTILIZATION_HIGH_SHARE] * 2, 100],
     "RateLimitClientLimitedWithoutEnd": [thresholds.CLIENT_LIMITED_SECONDS],
