@@ -20,7 +20,7 @@ READABLE = {
     "UPDATE t SET a = $1\n   WHERE b->>'key' = $2": "UPDATE t SET a = ? WHERE b->>? = ?",
     "WITH x AS (SELECT 1) SELECT * FROM x": "WITH x AS (SELECT ?) SELECT * FROM x",
     'SELECT "it\'s", "that\'s" FROM t': 'SELECT "it\'s", "that\'s" FROM t',
-    'SELECT "a--b", "c;d", "e""f" FROM t WHERE a = \'x\' "g"': 'SELECT "a--b", "c;d", "e""f" FROM t WHERE a = ? "g"',
+    'SELECT "a--b", "c;d", "e""f" FROM t WHERE a = \'x\'': 'SELECT "a--b", "c;d", "e""f" FROM t WHERE a = ?',
     "SELECT 1 ;\n": "SELECT ? ; ",
 }
 
@@ -39,7 +39,7 @@ UNSURE = {
     "a prepared statement": f"EXECUTE plan({SECRET})",
     "a bare word in a second statement": f"SELECT 1; SET app.token = {SECRET}",
     "a second statement without a space": f"SELECT ';';NOTIFY {SECRET}",
-    "a comment that ends after identifiers with quotes": f"SELECT \"it's\" FROM t -- \"that's\" {SECRET}",
+    "a comment that ends after identifiers with quotes": f'SELECT "it\'s" FROM t -- "that\'s" {SECRET}',
     "a literal between comments with quotes": f"SELECT \"x'y\" FROM t --\"\n WHERE a='{SECRET}' -- ''\"",
 }
 
