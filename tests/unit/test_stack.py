@@ -47,6 +47,7 @@ def test_addresses_and_intervals_are_put_into_the_configuration():
         ("for: 2m", "for: 12000ms"),
         ("job:requests:rate5m > 14.4", "job:requests:rate5m > 14.4"),
         ("for: 15s", "for: 1500ms"),
+        ("labels: {subject: refusals, window: 1h}", "labels: {subject: refusals, window: 1h}"),
     ],
 )
 def test_a_hurried_rule_has_shorter_times_and_nothing_else_changed(rule, hurried_rule):
