@@ -58,10 +58,11 @@ def _over_high(counted: Callable[[str, str], str]) -> str:
 
 
 def _routes() -> table.Panel:
-    def increase(selector: str) -> str:
-        return promql.increase(selector, names.HTTP_ROUTE)
+    def counted(selector: str) -> str:
+        # Refusals of one process, client after client, are a series that begins with many of them.
+        return promql.happened(selector, names.HTTP_ROUTE)
 
-    limited = increase(traffic.LIMITED)
+    limited = counted(traffic.LIMITED)
     quantile = promql.quantile_of_all(0.95, _USED, names.HTTP_ROUTE)
     share = tables.SHARE
     return tables.side_by_side(
@@ -70,16 +71,16 @@ def _routes() -> table.Panel:
         " none refused is a limit that will be felt soon.",
         names.HTTP_ROUTE,
         [
-            (tables.Column("Requests", "locale", 0, 110), increase(traffic.REQUESTS)),
+            (tables.Column("Requests", "locale", 0, 110), counted(traffic.REQUESTS)),
             (
                 tables.Column(
                     "Refused", share, 1, 110, colors=((0.001, ORANGE), (thresholds.BLOCKED_SHARE_BUDGET, RED))
                 ),
-                promql.share(increase(traffic.BLOCKED), limited),
+                promql.share(counted(traffic.BLOCKED), limited),
             ),
             (
                 tables.Column("In shadow", share, 1, 110, colors=((0.001, "yellow"),)),
-                promql.share(increase(traffic.IN_SHADOW), limited),
+                promql.share(counted(traffic.IN_SHADOW), limited),
             ),
             (
                 tables.Column("Over 80 %", share, 1, 110, colors=_HIGH_SHARE),

@@ -20,8 +20,8 @@ EXPORTER_PORT: Final = 8889
 TELEMETRY_PORT: Final = 8888
 ALERTMANAGER_PORT: Final = 9093
 _MILLISECONDS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION: Final = re.compile(r"(?<![\w.])(\d+)([smhd])\b")
-"""As PromQL writes one; not the `5m` in a name such as `job:requests:rate5m`."""
+_DURATION: Final = re.compile(r"(?<![\w.])(?<!window: )(\d+)([smhd])\b")
+"""As PromQL writes one; not the `5m` in a name such as `job:requests:rate5m`, nor the label `window: 1h`."""
 
 
 @dataclass(frozen=True, slots=True)

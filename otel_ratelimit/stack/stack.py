@@ -72,6 +72,7 @@ class Stack:
         self._server: Server | None = None
         self._serving: Serving | None = None
         self._scheduler: LeashedProcess | None = None
+        self._crowds: list[LeashedProcess] = []
 
     def start(self, step: Step) -> None:
         """Start every part but the clients.
@@ -119,6 +120,7 @@ class Stack:
             raise RuntimeError("the stack has not been started")
         process = crowd(who, self._serving, seconds)
         self._ends.callback(process.stop)
+        self._crowds.append(process)
         return process
 
     def check(self) -> None:
@@ -136,6 +138,14 @@ class Stack:
                 f"the scheduler ended; its last words:\n{self._scheduler.last_lines()}",
                 "the lines above say why",
             )
+        for clients in self._crowds:
+            # Asking also buries those that have gone.
+            if clients.exit_status:
+                raise StackError(
+                    f"the clients ended early; their last words:\n{clients.last_lines()}",
+                    "the lines above say why",
+                )
+        self._crowds = [clients for clients in self._crowds if clients.exit_status is None]
 
     def stop_application(self) -> None:
         """Stop it; what it still has to report is sent first."""

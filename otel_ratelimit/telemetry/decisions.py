@@ -86,6 +86,7 @@ class DecisionTelemetry:
                 names.CLIENT_LIMITED,
                 "s",
                 "How long the client refused longest has been refused without a pause.",
+                max,
             ),
             self._limited.readings,
         )
@@ -96,6 +97,9 @@ class DecisionTelemetry:
     def __call__(self, decision: Decision) -> None:
         """Record the decision; on the request's thread, with the server span current."""
         plan, outcome = decision.plan, decision.outcome
+        identity = decision.identity
+        if outcome is Outcome.BLOCKED and identity is not None:
+            self._limited.refused(identity.key, decision.at)
         detail = "" if outcome is Outcome.ALLOWED else self._detail(decision)
         key = (plan.route, plan.method, plan.tier, outcome, detail)
         series = self._known.get(key)
@@ -108,21 +112,19 @@ class DecisionTelemetry:
             self._utilization.record(decision.utilization, series.route)
         if outcome is not Outcome.EXEMPT and (series.at_once or hits % DURATION_SAMPLE == 0):
             self._duration.record(decision.duration, series.check)
-        identity = decision.identity
         if identity is not None and identity.fallback:
             self._fallbacks.add(1, {names.KEY: str(plan.key), names.ERROR_TYPE: identity.fallback})
         span = get_current_span()
         if span.is_recording():
             span.set_attributes(self._on_span(decision))
 
-    def _detail(self, decision: Decision) -> str:
+    @staticmethod
+    def _detail(decision: Decision) -> str:
         """What tells a series apart beside its outcome: the limit that refused, or what a failure led to."""
         if decision.outcome is Outcome.ERROR:
             return "closed" if decision.fails_closed else "open"
         if decision.outcome not in _REFUSING or decision.tightest < 0:
             return ""
-        if decision.outcome is Outcome.BLOCKED and decision.identity is not None:
-            self._limited.refused(decision.identity.key, decision.at)
         return decision.windows[decision.tightest].text
 
     def flush(self) -> None:

@@ -7,6 +7,7 @@ hand. So each gauge is made once for a meter, and asks all owners that are still
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class Gauge:
     name: str
     unit: str
     description: str
+    join: Callable[[float, float], float] = operator.add
+    """How values of two owners under the same attributes become one: sizes add up, durations do not."""
 
 
 _Readers = list["weakref.WeakMethod[Callable[[], Iterable[Reading]]]"]
@@ -36,7 +39,7 @@ _readers: weakref.WeakKeyDictionary[Meter, dict[str, _Readers]] = weakref.WeakKe
 def observe(meter: Meter, gauge: Gauge, read: Callable[[], Iterable[Reading]]) -> None:
     """Report what `read`, a bound method, gives, for as long as its object lives.
 
-    What several owners report under the same attributes is added up.
+    What several owners report under the same attributes is joined by `gauge.join`.
     """
     by_name = _readers.setdefault(meter, {})
     if gauge.name in by_name:
@@ -46,13 +49,13 @@ def observe(meter: Meter, gauge: Gauge, read: Callable[[], Iterable[Reading]]) -
     by_name[gauge.name] = readers
 
     def callback(_options: CallbackOptions) -> Iterable[Observation]:
-        return _sum_up(readers)
+        return _joined(readers, gauge.join)
 
     meter.create_observable_gauge(gauge.name, [callback], unit=gauge.unit, description=gauge.description)
 
 
-def _sum_up(readers: _Readers) -> Iterable[Observation]:
-    totals: dict[tuple[tuple[str, str], ...], float] = {}
+def _joined(readers: _Readers, join: Callable[[float, float], float]) -> Iterable[Observation]:
+    joined: dict[tuple[tuple[str, str], ...], float] = {}
     for reference in list(readers):
         read: Any = reference()
         if read is None:
@@ -60,5 +63,5 @@ def _sum_up(readers: _Readers) -> Iterable[Observation]:
             continue
         for value, attributes in read():
             key = tuple(attributes.items())
-            totals[key] = totals.get(key, 0) + value
-    return [Observation(value, dict(key)) for key, value in totals.items()]
+            joined[key] = join(joined[key], value) if key in joined else value
+    return [Observation(value, dict(key)) for key, value in joined.items()]

@@ -16,6 +16,8 @@ PAUSE_SECONDS: Final = 60.0
 """A client not refused for so long is no longer being limited."""
 MOST_CLIENTS: Final = 1_000
 """Followed at a time; beyond, a newcomer is followed once another has paused."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks for those that paused while there is no room."""
 
 
 class _Run:
@@ -23,6 +25,10 @@ class _Run:
 
     def __init__(self, at: float) -> None:
         self.first = self.last = at
+
+    def goes_on(self, at: float) -> bool:
+        """Whether there was no pause until `at`; a clock that was set back further than one counts as one."""
+        return abs(at - self.last) <= PAUSE_SECONDS
 
 
 class LimitedClients:
@@ -35,13 +41,14 @@ class LimitedClients:
         self._clock = clock
         self._most = most
         self._runs: dict[str, _Run] = {}
-        self._next_look = 0.0
+        self._looked_at = 0.0
 
     def refused(self, client: str, at: float) -> None:
         """Take note that `client` was refused at `at`, Unix time."""
         run = self._runs.get(client)
-        if run is not None and at - run.last <= PAUSE_SECONDS:
-            run.last = at
+        if run is not None and run.goes_on(at):
+            # Threads may come a little out of turn.
+            run.last = max(run.last, at)
             return
         if run is None and len(self._runs) >= self._most and not self._make_room(at):
             return
@@ -61,14 +68,14 @@ class LimitedClients:
         self._runs = {}
 
     def _make_room(self, now: float) -> bool:
-        """Whether there is some after those that paused are gone; looked at once a second, whoever asks."""
-        if now < self._next_look:
+        """Whether there is some after those that paused are gone; not looked for each time."""
+        if abs(now - self._looked_at) < LOOK_SECONDS:
             return False
-        self._next_look = now + 1.0
+        self._looked_at = now
         self._forget_paused(now)
         return len(self._runs) < self._most
 
     def _forget_paused(self, now: float) -> None:
         for client, run in list(self._runs.items()):
-            if now - run.last > PAUSE_SECONDS:
+            if not run.goes_on(now):
                 self._runs.pop(client, None)

@@ -29,7 +29,7 @@ class PolicyTelemetry:
         # Prometheus sees no increase in a series that begins at more than zero.
         for outcome in RELOAD_OUTCOMES:
             self._reloads.add(0, {names.OUTCOME: outcome})
-        observe(meter, Gauge(names.POLICY_INFO, "1", "The policy in force."), self._info)
+        observe(meter, Gauge(names.POLICY_INFO, "1", "The policy in force.", max), self._info)
 
     def in_force(self, policy_hash: str) -> None:
         """Say that the policy with this hash now decides."""

@@ -87,3 +87,14 @@ def test_there_is_no_share_of_nothing(evaluated):
     share = promql.share(promql.rate("part"), promql.rate("whole"))
     evaluated(share, whole="7x60")
     evaluated(share)
+
+
+def test_the_routes_show_what_was_refused_all_at_once(evaluated, dashboard_queries):
+    [refused] = [
+        query.text
+        for query in dashboard_queries.panel_queries(dashboard_queries.PROMETHEUS)
+        if (query.panel, query.ref_id) == ("Routes", "B")
+    ]
+    requests = 'otel_ratelimit_requests_total{{job="shop",instance="1",otel_ratelimit_decision="{}"}}'
+    series = {requests.format("blocked"): "_x30 20x29", requests.format("allowed"): "0+1x60"}
+    evaluated(f"sum({refused})", 0.25, **series)

@@ -33,6 +33,10 @@ HOSTILE = [
     "$__from(",
 ]
 WRITING = {"ModifyTable", "LockRows"}
+GROWING = {
+    *("rate_limit_analytics", "rate_limit_usage", "query_logs", "query_totals", "query_repeats"),
+    "table_writes",
+}
 
 VIOLATION = Violation(
     occurred_at=NOON.timestamp(),
@@ -213,6 +217,17 @@ def test_no_panel_writes_or_locks(grafana, dashboard_queries, shown):
         cursor.execute(f"EXPLAIN (FORMAT JSON) {shown().of(query)}")
         [[[explained]]] = cursor.fetchall()
         assert not WRITING & set(plan_nodes(explained["Plan"])), str(query)
+
+
+@pytest.mark.usefixtures("seeded")
+def test_no_panel_reads_a_table_that_grows_with_traffic_from_end_to_end(grafana, dashboard_queries, shown):
+    for query in queries(dashboard_queries):
+        cursor = grafana.cursor()
+        # Then it does so only where no index would do.
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {shown().of(query)}")
+        read = re.findall(r"Seq Scan on (\w+)", "\n".join(line for (line,) in cursor.fetchall()))
+        assert not GROWING & {re.sub(r"_\d+$", "", table) for table in read}, str(query)
 
 
 def test_the_role_may_neither_write_nor_read_the_secret(grafana):

@@ -269,3 +269,25 @@ def test_how_long_somebody_has_been_refused_is_reported_without_saying_who(tmp_p
     (limited,) = points(reader, names.CLIENT_LIMITED)
     assert (limited.value, dict(limited.attributes)) == (100.0, {})
     rate_limit.close()
+
+
+def test_what_two_of_one_process_report_is_added_up_where_that_makes_sense(tmp_path, reader):
+    now = [1_800_000_000.0]
+    provider = MeterProvider(metric_readers=[reader])
+    policy = tmp_path / "ratelimit.toml"
+    policy.write_text('version = 1\n[tiers]\ndefault = "1/hour"\n')
+    apps = [flask.Flask(name) for name in ("first", "second")]
+    limits = [
+        RateLimit(app, policy=policy, environ={}, meter_provider=provider, clock=lambda: now[0])
+        for app in apps
+    ]
+    for _ in range(4):
+        for app in apps:
+            app.test_client().get("/plain")
+        now[0] += 50
+    now[0] -= 50
+    assert [p.value for p in points(reader, names.CLIENT_LIMITED)] == [100.0]
+    assert [p.value for p in points(reader, names.POLICY_INFO)] == [1]
+    assert [p.value for p in points(reader, names.STORAGE_KEYS)] == [2]
+    for each in limits:
+        each.close()

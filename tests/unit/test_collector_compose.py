@@ -52,6 +52,11 @@ def test_what_is_mounted_is_there_and_cannot_be_written(service, source, target,
     assert mode == "ro"
 
 
+def test_the_database_counts_as_healthy_once_others_can_reach_it():
+    """The image's own start asks the socket alone of a server that it stops again."""
+    assert "--host=127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"]
+
+
 def test_named_volumes_are_declared():
     used = {
         volume.split(":")[0]

@@ -86,3 +86,26 @@ def test_a_forked_child_begins_with_nobody(limited, clock):
     refuse(limited, clock, "a", START + 300)
     limited.clear()
     assert limited.longest() == 0.0
+
+
+def test_a_clock_that_is_set_back_makes_no_time_negative_and_none_last(limited, clock):
+    refuse(limited, clock, "a", START + 900)
+    clock.now = START - 3600
+    assert limited.longest() == 0.0
+    refuse(limited, clock, "a", clock.now + 90)
+    assert limited.longest() == 90.0
+
+
+def test_a_clock_that_is_set_back_a_little_changes_nothing(limited, clock):
+    refuse(limited, clock, "a", START + 900)
+    clock.now -= 5
+    limited.refused("a", clock.now)
+    assert limited.longest() == 900.0
+
+
+def test_there_is_room_again_when_the_clock_was_set_back(limited, clock):
+    for client in ("a", "b", "c", "no room"):
+        limited.refused(client, START)
+    clock.now = START - 3600
+    refuse(limited, clock, "d", clock.now + 30)
+    assert limited.longest() == 30.0

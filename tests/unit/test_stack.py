@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
+import psutil
 import pytest
 
+from otel_ratelimit.demo.server import Serving
 from otel_ratelimit.stack.alertmanager import HeldAlert
 from otel_ratelimit.stack.collector import built_program, configuration_folder
 from otel_ratelimit.stack.errors import StackError
@@ -12,6 +16,7 @@ from otel_ratelimit.stack.ports import any_ports
 from otel_ratelimit.stack.processes import ended
 from otel_ratelimit.stack.prometheus import Watching, configured, hurried
 from otel_ratelimit.stack.runner import AlertNews
+from otel_ratelimit.stack.stack import Settings, Stack
 
 CONFIGURATION = """
 global:
@@ -48,6 +53,7 @@ def test_addresses_and_intervals_are_put_into_the_configuration():
         ("for: 2m", "for: 12000ms"),
         ("job:requests:rate5m > 14.4", "job:requests:rate5m > 14.4"),
         ("for: 15s", "for: 1500ms"),
+        ("labels: {subject: refusals, window: 1h}", "labels: {subject: refusals, window: 1h}"),
     ],
 )
 def test_a_hurried_rule_has_shorter_times_and_nothing_else_changed(rule, hurried_rule):
@@ -92,6 +98,41 @@ def test_how_a_program_ended_is_said_in_words(status, said):
 def test_a_collector_that_was_not_built_is_asked_for(tmp_path):
     with pytest.raises(StackError, match=r"has not been built[\s\S]*make collector"):
         built_program({"XDG_CACHE_HOME": str(tmp_path)}, configuration_folder())
+
+
+@pytest.fixture
+def crowded(tmp_path, monkeypatch):
+    """`crowded("visitors")`: a stack of nothing but clients, who come for a moment."""
+    stack = Stack(Settings(any_ports()), tmp_path)
+    serving = Serving(
+        port=stack.settings.ports.application,
+        workers=1,
+        database_url="",
+        otlp_endpoint="",
+        scratch=tmp_path,
+        api_token="",
+    )
+    monkeypatch.setattr(stack, "_serving", serving)
+    yield lambda who: (stack, stack.crowd(who, 0.1))
+    stack.stop()
+
+
+def test_clients_that_have_left_are_no_fault_and_no_zombies(crowded):
+    others = set(psutil.Process().children())
+    stack, _ = crowded("visitors")
+    [clients] = set(psutil.Process().children()) - others
+    until = time.monotonic() + 20
+    while clients.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
+        time.sleep(0.05)
+    stack.check()
+    assert not clients.is_running()
+
+
+def test_clients_that_fail_are_told_of(crowded):
+    stack, clients = crowded("nobody")
+    assert clients.wait(20)
+    with pytest.raises(StackError, match="the clients ended early"):
+        stack.check()
 
 
 def held(name, state="active"):

@@ -1,12 +1,15 @@
 -- Statements of the plugin's health.
 
 -- name: written_last
--- Each of these is written once a flush interval while there is traffic.
+-- Each of these is written once a flush interval while there is traffic. A row of violations is of one minute, so the
+-- last one is among those that began last, which an index knows.
 SELECT what AS "Table", at AS "Last row", extract(epoch FROM now() - at)::double precision AS "Age"
 FROM (
     SELECT 'rate_limit_usage' AS what, max(minute) AS at FROM otel_ratelimit.rate_limit_usage
     UNION ALL
-    SELECT 'rate_limit_analytics', max(last_at) FROM otel_ratelimit.rate_limit_analytics
+    SELECT 'rate_limit_analytics', max(last_at)
+    FROM otel_ratelimit.rate_limit_analytics
+    WHERE occurred_at >= (SELECT max(occurred_at) FROM otel_ratelimit.rate_limit_analytics) - interval '1 minute'
     UNION ALL
     SELECT 'query_totals', max(minute) FROM otel_ratelimit.query_totals
     UNION ALL

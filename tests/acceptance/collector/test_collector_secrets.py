@@ -388,6 +388,24 @@ def test_names_of_the_applications_own_stay_once_they_are_listed(start_collector
     assert MARK not in collector.scrape()
 
 
+def test_what_the_second_net_masks_in_a_route_is_in_no_name(collector, backend, all_has_left):
+    """A route that somebody made of a path, with a web token in it, has the shape of one."""
+    token = f"eyJhbGciOiJ{MARK}.eyJzdWIiOiJ{MARK}"
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    for _ in range(2):
+        span = scope.spans.add(name=f"GET /reset/{token}", kind=Span.SPAN_KIND_SERVER)
+        span.trace_id, span.span_id = random.randbytes(16), random.randbytes(8)
+        for key, value in (("http.request.method", "GET"), ("http.route", f"/reset/{token}")):
+            span.attributes.add(key=key).value.string_value = value
+    assert collector.post("/v1/traces", request.SerializeToString()) == 200
+    assert collector.post("/v1/metrics", metrics(Secrets(), everywhere=False)) == 200
+
+    all_has_left(2, "otel_ratelimit.a.histogram")
+    assert {span.name for span in backend.spans()} == {"GET /reset/****"}
+    assert_nowhere(collector, backend)
+
+
 def test_logs_are_not_taken(node):
     assert node.post("/v1/logs", b"") == 404
 

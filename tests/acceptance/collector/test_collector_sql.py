@@ -19,6 +19,9 @@ READABLE = {
     "SELECT \"it's\" FROM t WHERE a = 'x'": 'SELECT "it\'s" FROM t WHERE a = ?',
     "UPDATE t SET a = $1\n   WHERE b->>'key' = $2": "UPDATE t SET a = ? WHERE b->>? = ?",
     "WITH x AS (SELECT 1) SELECT * FROM x": "WITH x AS (SELECT ?) SELECT * FROM x",
+    'SELECT "it\'s", "that\'s" FROM t': 'SELECT "it\'s", "that\'s" FROM t',
+    'SELECT "a--b", "c;d", "e""f" FROM t WHERE a = \'x\'': 'SELECT "a--b", "c;d", "e""f" FROM t WHERE a = ?',
+    "SELECT 1 ;\n": "SELECT ? ; ",
 }
 
 UNSURE = {
@@ -34,6 +37,10 @@ UNSURE = {
     "a bare word as value": f"SET app.token = {SECRET}",
     "a role": f"ALTER ROLE app PASSWORD {SECRET}",
     "a prepared statement": f"EXECUTE plan({SECRET})",
+    "a bare word in a second statement": f"SELECT 1; SET app.token = {SECRET}",
+    "a second statement without a space": f"SELECT ';';NOTIFY {SECRET}",
+    "a comment that ends after identifiers with quotes": f'SELECT "it\'s" FROM t -- "that\'s" {SECRET}',
+    "a literal between comments with quotes": f"SELECT \"x'y\" FROM t --\"\n WHERE a='{SECRET}' -- ''\"",
 }
 
 HIDDEN = {
