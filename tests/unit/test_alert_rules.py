@@ -185,11 +185,13 @@ def test_what_is_recorded_is_used_and_named_after_its_labels():
         assert re.fullmatch(r"(increase|ratio)\d+[mhd]|last_seconds", operation)
 
 
+IS_UP = 1
+"""No threshold: that the collector could be scraped, where a series is taken for new."""
 THRESHOLDS = {
     "RateLimitMemoryHigh": [],
     "RateLimitMemoryCritical": [],
-    "RateLimitOverflowBucketInUse": [0],
-    "RateLimitStorageErrors": [0],
+    "RateLimitOverflowBucketInUse": [0, IS_UP],
+    "RateLimitStorageErrors": [0, IS_UP],
     "RateLimitFailingClosed": [thresholds.STORE_FAILING_SHARE, thresholds.STORE_FAILING_LEAST_REQUESTS],
     "RateLimitFailingOpen": [thresholds.STORE_FAILING_SHARE, thresholds.STORE_FAILING_LEAST_REQUESTS],
     "RateLimitCheckSlow": [thresholds.CHECK_SLOW_SECONDS, 100],
@@ -208,10 +210,10 @@ THRESHOLDS = {
     "RateLimitEndpointNearLimit": [*[thresholds.UTILIZATION_HIGH_SHARE] * 2, 100],
     "RateLimitClientLimitedWithoutEnd": [thresholds.CLIENT_LIMITED_SECONDS],
     "RateLimitIdentityFallbacks": [0.05, 100],
-    "RateLimitViolationsDropped": [0],
-    "RateLimitQueriesDropped": [0],
+    "RateLimitViolationsDropped": [0, IS_UP],
+    "RateLimitQueriesDropped": [0, IS_UP],
     "RateLimitQueueNearlyFull": [thresholds.QUEUE_NEARLY_FULL],
-    "RateLimitQueryLogSilent": [UNSEEN_SPANS, 0],
+    "RateLimitQueryLogSilent": [UNSEEN_SPANS, 0, IS_UP],
     "RateLimitRepeatedQueries": [0.5, 100],
     "RateLimitReportOverdue": [thresholds.REPORT_OVERDUE_SECONDS],
     "RateLimitReportMissing": [0, 0],
