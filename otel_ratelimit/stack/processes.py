@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
+from http.client import HTTP_PORT
 import signal
 import time
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from otel_ratelimit.embedded.processes import Launch, LeashedProcess
 from otel_ratelimit.stack.errors import StackError
+from otel_ratelimit.stack.web import get
 
 START_TIMEOUT_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
@@ -99,12 +100,8 @@ def ended(status: int) -> str:
 def _ask(url: str) -> str:
     """The status, or what kind of error there was."""
     address = urlsplit(url)
-    # Not urllib's opener: it would ask a proxy for loopback addresses too.
-    connection = http.client.HTTPConnection(address.netloc, timeout=_ANSWER_SECONDS)
     try:
-        connection.request("GET", address.path or "/")
-        return str(connection.getresponse().status)
-    except (OSError, http.client.HTTPException) as error:
+        status, _ = get(address.port or HTTP_PORT, address.path or "/", _ANSWER_SECONDS)
+    except OSError as error:
         return type(error).__name__
-    finally:
-        connection.close()
+    return str(status)

@@ -32,9 +32,10 @@ def ask(port: int, path: str, parameters: dict[str, str] | None = None) -> Any:
     return json.loads(body)
 
 
-def get(port: int, target: str) -> tuple[int, str]:
+def get(port: int, target: str, timeout: float = TIMEOUT_SECONDS) -> tuple[int, str]:
     """Status and body; raises OSError where nobody answers."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT_SECONDS)
+    # Not urllib's opener: it would ask a proxy for loopback addresses too.
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
     try:
         connection.request("GET", target)
         response = connection.getresponse()
