@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from http.client import HTTP_PORT
 import signal
 import time
 from dataclasses import dataclass
+from http.client import HTTP_PORT
 from typing import Final
 from urllib.parse import urlsplit
 
