@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
+from contextlib import ExitStack
 
 import psutil
 
@@ -11,6 +13,7 @@ from otel_ratelimit.demo.errors import WRONG_USE, DemoError
 
 LOOPBACK = "127.0.0.1"
 _LAST_PORT = 65535
+_QUIET = range(15_000, 32_000)
 
 
 def choose_port(wanted: int, patience: float = 0.0) -> int:
@@ -32,6 +35,25 @@ def choose_port(wanted: int, patience: float = 0.0) -> int:
                     exit_status=WRONG_USE,
                 ) from None
         time.sleep(0.1)
+
+
+def quiet_ports(count: int) -> list[int]:
+    """Free ports, no two alike, that no connection is given by chance.
+
+    Below those that systems hand out for port 0 and for outgoing connections (from 32768 on, on Linux): one
+    of these can be taken in the moment between its choice and its use.
+    """
+    with ExitStack() as held:
+        chosen: list[int] = []
+        while len(chosen) < count:
+            probe = held.enter_context(socket.socket())
+            candidate = random.randrange(_QUIET.start, _QUIET.stop)
+            try:
+                probe.bind((LOOPBACK, candidate))
+            except OSError:
+                continue
+            chosen.append(candidate)
+    return chosen
 
 
 def _bind(wanted: int) -> int:

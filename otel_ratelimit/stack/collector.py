@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
-from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.embedded.processes import Launch
 from otel_ratelimit.stack.errors import StackError
 from otel_ratelimit.stack.processes import Program
@@ -80,7 +80,7 @@ class CollectorAddresses:
     @classmethod
     def free(cls) -> CollectorAddresses:
         """Ports that nobody listens on now."""
-        return cls(*(choose_port(0) for _ in range(5)))
+        return cls(*quiet_ports(len(fields(cls))))
 
     @property
     def endpoint(self) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 
 from otel_ratelimit.demo.errors import DemoError
-from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.ports import choose_port, quiet_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +29,12 @@ def usual_ports() -> Ports:
 
 def any_ports() -> Ports:
     """Free ones, no two alike."""
-    with ExitStack() as held:
-        return Ports(**{field.name: _held(held) for field in fields(Ports)})
-
-
-def _held(held: ExitStack) -> int:
-    # Kept until all are chosen, lest one be given twice.
-    probe = held.enter_context(socket.socket())
-    probe.bind((LOOPBACK, 0))
-    port: int = probe.getsockname()[1]
-    return port
+    return Ports(*quiet_ports(len(fields(Ports))))
 
 
 def _free_or_any(usual: int) -> int:
     try:
         return choose_port(usual)
     except DemoError:
-        return choose_port(0)
+        [port] = quiet_ports(1)
+        return port

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from alert_rules import ALERTS, ROOT
 
-from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.demo.server import clean_environment
 from otel_ratelimit.stack.alertmanager import alertmanager
 from otel_ratelimit.stack.collector import configuration_folder
@@ -90,7 +90,7 @@ class Running:
     """An Alertmanager."""
 
     def __init__(self, folder, configuration):
-        self.port = choose_port(0)
+        [self.port] = quiet_ports(1)
         program = alertmanager(self.port, folder, clean_environment(os.environ))
         command = [
             f"--config.file={configuration}" if argument.startswith("--config.file=") else argument

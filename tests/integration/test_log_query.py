@@ -156,11 +156,12 @@ def run(url, statement):
 def test_a_process_that_serves_no_request_is_recorded_while_it_runs(limited, rows, postgres):
     limited(policy=parse_policy(POLICY_TEXT + '[analytics]\nflush_interval = "1s"\n', "test.toml"))
     with closing(psycopg2.connect(postgres.dsn())) as connection, connection.cursor() as cursor:
-        for number in range(3_000):
+        # Fewer than may wait for the secret, however long a busy machine takes to read it.
+        for number in range(1_500):
             cursor.execute("SELECT %s", (number,))
     deadline = time.monotonic() + 30
     asked = "SELECT coalesce(sum(n), 0)::int, coalesce(sum(dropped), 0)::int FROM otel_ratelimit.query_totals"
-    while rows(asked) != [(3_000, 0)]:
+    while rows(asked) != [(1_500, 0)]:
         assert time.monotonic() < deadline, rows(asked)
         time.sleep(0.05)
 

@@ -21,7 +21,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.stack.collector import (
     Collector,
     CollectorAddresses,
@@ -52,7 +52,7 @@ class Backend:
     """Keeps every body that it has taken."""
 
     def __init__(self) -> None:
-        self.port = choose_port(0)
+        [self.port] = quiet_ports(1)
         self.bodies: list[tuple[str, bytes]] = []
         """With the path that each came to."""
         self.status = 200
