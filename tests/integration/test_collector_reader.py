@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,12 +13,14 @@ SCRIPT = Path(__file__).parents[2] / "collector" / "postgres" / "reader.sql"
 PASSWORD = 'it\'s "quoted"'
 
 
-def make_reader(url: str) -> None:
-    psql = shutil.which("psql")
-    if psql is None:
-        if os.environ.get("CI"):
-            pytest.fail("psql is not installed")
-        pytest.skip("psql is not installed")
+@pytest.fixture
+def make_reader(installed):
+    """`make_reader(url)`: run the script on a database."""
+    psql = installed("psql", "postgresql-client")
+    return lambda url: run_script(psql, url)
+
+
+def run_script(psql: str, url: str) -> None:
     subprocess.run(
         [psql, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={SCRIPT}", url],
         env={**os.environ, "POSTGRES_READER_PASSWORD": PASSWORD},
@@ -30,7 +31,7 @@ def make_reader(url: str) -> None:
 
 
 @pytest.fixture
-def reader(database):
+def reader(make_reader, database):
     make_reader(database)
     connection = psycopg2.connect(database)
     connection.autocommit = True
@@ -63,7 +64,7 @@ def test_it_neither_reads_the_secret_nor_writes(reader, statement):
         reader.execute(statement)
 
 
-def test_the_script_may_run_again(reader, database):
+def test_the_script_may_run_again(reader, make_reader, database):
     make_reader(database)
 
 

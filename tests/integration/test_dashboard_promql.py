@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -17,15 +15,12 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def evaluated(dashboard_queries, tmp_path):
+def evaluated(dashboard_queries, installed, tmp_path):
     """`evaluated(expression, 9, at="60m", x="0 1 2")`: whether it comes to these values, by promtool.
 
     Series are given as promtool writes them, a sample a minute.
     """
-    if shutil.which("promtool") is None:
-        if os.environ.get("CI"):
-            pytest.fail("promtool is not installed")
-        pytest.skip("promtool is not installed")
+    promtool = installed("promtool", "prometheus")
     shown = dashboard_queries.Shown(END - HOUR, END, rate_interval=300)
 
     def evaluated(expression, *values, at="60m", **series):
@@ -40,7 +35,7 @@ def evaluated(dashboard_queries, tmp_path):
         file = tmp_path / "test.yml"
         file.write_text(yaml.safe_dump({"tests": [case]}))
         done = subprocess.run(
-            ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
+            [promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -10,6 +10,7 @@ import promql_parser as promql
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracer
+from promql_facts import below, nodes, selectors
 
 from dashboards.source.foreign import FOREIGN_METRICS
 from dashboards.source.instruments import (
@@ -56,27 +57,6 @@ def asked(dashboard_queries):
             if each["type"] == "query"
         ]
     return found
-
-
-def below(node):
-    if isinstance(node, promql.Call):
-        return list(node.args)
-    if isinstance(node, promql.BinaryExpr):
-        return [node.lhs, node.rhs]
-    if isinstance(node, promql.MatrixSelector):
-        return [node.vector_selector]
-    child = getattr(node, "expr", None)
-    return [] if child is None else [child]
-
-
-def nodes(node):
-    yield node
-    for child in below(node):
-        yield from nodes(child)
-
-
-def selectors(expression):
-    return [node for node in nodes(expression) if isinstance(node, promql.VectorSelector)]
 
 
 def labels_of(node):
