@@ -19,6 +19,7 @@ from pathlib import Path
 import promql_parser as promql
 import pytest
 import yaml
+from components import wheel_postgres
 from promql_facts import selectors
 
 from otel_ratelimit.demo.clients import ClientReport
@@ -48,11 +49,14 @@ A_DAY_AGO = [
     for table, column in (("query_logs", "ts"), ("query_totals", "minute"), ("table_writes", "minute"))
 ]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def stack():
+def stack(collector_program, installed):
+    wheel_postgres()
+    installed("prometheus", "prometheus")
+    installed("prometheus-alertmanager", "prometheus-alertmanager")
     with workspace(Path(tempfile.gettempdir())) as folder:
         stack = Stack(Settings(any_ports(), workers=4, interval="1s", hurry=HURRY), folder)
         try:

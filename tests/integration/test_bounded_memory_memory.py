@@ -67,6 +67,7 @@ def measure(face, strategy, capacity, *checkpoints, tools):
     return [json.loads(answer) for answer, _ in answers]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("strategy", ["fixed-window", "sliding-window-counter", "moving-window"])
 @pytest.mark.parametrize("face", ["take", "limits"])
 def test_the_ledger_is_honest(face, strategy):
