@@ -48,6 +48,8 @@ A_DAY_AGO = [
     f"UPDATE otel_ratelimit.{table} SET {column} = {column} - interval '1 day'"
     for table, column in (("query_logs", "ts"), ("query_totals", "minute"), ("table_writes", "minute"))
 ]
+SLOW = "UPDATE otel_ratelimit.query_logs SET duration_us = greatest(duration_us, 20000)"
+"""As on a large database: a cache is worth it, however few clients came and whatever else the machine does."""
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -133,7 +135,7 @@ def reported(stack, calm, tmp_path_factory):
             lambda: "no queries are recorded",
         )
         with database.session() as session, session.transaction(30.0) as transaction:
-            for statement in A_DAY_AGO:
+            for statement in (*A_DAY_AGO, SLOW):
                 transaction.run(statement)
     run_instrumented(
         stack,

@@ -37,9 +37,9 @@ def test_an_engine_ends_with_its_block_whatever_happens_in_it(running_engine, ki
     assert not engine.socket.exists()
 
 
-def test_what_a_server_says_against_its_settings_is_told(running_engine, kind):
+def test_what_a_server_says_against_its_settings_is_told(engines, running_engine, kind):
     with (
-        pytest.raises(Exception, match=r"(?s)does not answer.*maxmemory-policy"),
+        pytest.raises(engines.EngineError, match=r"(?s)does not answer.*maxmemory-policy"),
         running_engine(kind, maxmemory_policy="oldest"),
     ):
         pass

@@ -66,6 +66,7 @@ def exact_lru(keys, entries):
     return hits / len(keys)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 @pytest.mark.parametrize("workload", [skewed, looped])
 @pytest.mark.parametrize("share", [0.1, 0.4])

@@ -1,7 +1,7 @@
 """Programs that tests need and a machine may be without.
 
-An error with an attribute `how_to_get_it`, such as `MissingError`, says that one is missing. tests/conftest.py
-makes a skipped test of it, or a failed one where everything has to be there (`CI=true make test-all`).
+An error with an attribute `how_to_get_it`, such as `MissingError`, says that one is missing. The hooks of
+tests/conftest.py skip the test then, or fail it where everything has to be there (`CI=true make test-all`).
 """
 
 from __future__ import annotations
