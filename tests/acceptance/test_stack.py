@@ -49,7 +49,7 @@ A_DAY_AGO = [
     for table, column in (("query_logs", "ts"), ("query_totals", "minute"), ("table_writes", "minute"))
 ]
 SLOW = "UPDATE otel_ratelimit.query_logs SET duration_us = greatest(duration_us, 20000)"
-"""As on a large database: a cache is worth it, however few clients came and whatever else the machine does."""
+"""As on a large database: a cache is worth it, however few clients came."""
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 

@@ -1,4 +1,4 @@
-"""A test whose component is missing is skipped, saying how to get it, or fails in CI; `make test` has none."""
+"""A test without its component is skipped and says how to get it, or fails in CI; `make test` has none."""
 
 from __future__ import annotations
 
