@@ -83,6 +83,9 @@ class RunningEngine:
             EngineError: it does not come to rest.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
+        with self.client() as client:
+            # Else buffers of idle clients shrink by 15 kB each, sooner or later than the next look.
+            client.execute_command("DEBUG", "REPLYBUFFER", "RESIZING", "0")
         while True:
             # Each look from a connection of its own: one that stays gives its buffers back bit by bit.
             with self.client() as client:
