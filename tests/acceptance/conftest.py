@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -14,9 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
+from components import MissingError
 
+from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.demo.receiver import Receiver
 from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.stack.collector import built_program, configuration_folder
+from otel_ratelimit.stack.errors import StackError
 
 APP = """
 import flask
@@ -45,17 +48,20 @@ def receiver(telemetry):
     receiver.close()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture(scope="session")
+def collector_program() -> Path:
+    """What `make collector` built."""
+    try:
+        return built_program(os.environ, configuration_folder())
+    except StackError as error:
+        raise MissingError("the collector", "make collector (needs Go)") from error
 
 
 class Server:
     """One gunicorn. `log` is what it and its workers have printed so far."""
 
     def __init__(self, folder: Path, arguments: list[str], environ: dict[str, str]) -> None:
-        self.port = free_port()
+        [self.port] = quiet_ports(1)
         self._log = folder / "server.log"
         binaries = Path(sys.executable).parent
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "GUNICORN", "WEB_"))}

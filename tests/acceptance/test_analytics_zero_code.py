@@ -72,7 +72,9 @@ def hammer(server, stop, statuses):
     return longest
 
 
-@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["plain", "preload"])
+@pytest.mark.parametrize(
+    "preload", [[], pytest.param(["--preload"], marks=pytest.mark.full)], ids=["plain", "preload"]
+)
 def test_when_the_server_has_stopped_every_refusal_and_every_request_is_in_the_database(
     serve, rows, database, preload
 ):
@@ -131,6 +133,7 @@ def test_a_restart_keeps_what_was_recorded(serve, rows, database):
         assert violations(rows, database)[0] == 2 * run
 
 
+@pytest.mark.full
 def test_postgres_killed_under_load_fails_no_request_and_loses_no_total(serve, rows, own_postgres):
     upgrade(own_postgres.url())
     url = own_postgres.url()
@@ -162,6 +165,7 @@ def test_postgres_killed_under_load_fails_no_request_and_loses_no_total(serve, r
     assert "Traceback" not in server.log
 
 
+@pytest.mark.full
 def test_a_silent_postgres_holds_up_no_request_and_no_stop(serve, rows, own_postgres):
     upgrade(own_postgres.url())
     server = serve(
@@ -199,6 +203,7 @@ def test_a_worker_killed_loses_at_most_what_it_had_not_written(serve, rows, data
     assert 22 <= violations(rows, database)[0] <= 25
 
 
+@pytest.mark.full
 def test_an_http_flood_makes_few_rows_and_exact_totals(serve, rows, database):
     server = serve(
         "--workers", "2", "--threads", "4", policy=POLICY, environ={"OTEL_RATELIMIT_DATABASE_URL": database}

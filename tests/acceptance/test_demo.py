@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
+from components import wheel_postgres
+from processes import runs
 
 from otel_ratelimit.demo import command
-from otel_ratelimit.embedded import WheelMissingError, find_binaries
 
 OTEL_RATELIMIT = str(Path(sys.executable).with_name("otel-ratelimit"))
 
@@ -32,12 +33,7 @@ def temporary():
 
 @pytest.fixture(scope="module")
 def finished(temporary):
-    try:
-        find_binaries()
-    except WheelMissingError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    wheel_postgres()
     return subprocess.run(
         [OTEL_RATELIMIT, "demo", "--once", "--json", "--duration", "6", "--port", "0"],
         check=False,
@@ -187,7 +183,7 @@ def test_a_demo_that_is_stopped_takes_everything_with_it(temporary):
     rest = demo.stdout.read()
     assert demo.wait(30) == 130, rest
     deadline = time.monotonic() + 10
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
+    while any(runs(child.pid) for child in children):
         assert time.monotonic() < deadline, children
         time.sleep(0.05)
     assert list(Path(temporary).iterdir()) == []

@@ -103,6 +103,7 @@ def test_it_can_be_switched_off(serve, environ):
     assert "RateLimit" not in server.get("/thing")[1]
 
 
+@pytest.mark.full
 def test_a_dead_telemetry_backend_stops_nothing(serve):
     server = serve(
         "--threads", "2", policy=POLICY, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
@@ -110,6 +111,7 @@ def test_a_dead_telemetry_backend_stops_nothing(serve):
     assert [server.get("/thing")[0] for _ in range(6)] == [200] * 5 + [429]
 
 
+@pytest.mark.full
 def test_limits_hold_with_nothing_set_for_opentelemetry_at_all(serve):
     server = serve(
         "--threads",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,26 +12,17 @@ from uuid import uuid4
 
 import pytest
 
+from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
-
-
-def needed(program):
-    """Skip where a server is not installed; in CI that is a failure."""
-    if shutil.which(program) is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
 
 
 class Server:
     """A server on a free loopback port."""
 
     def __init__(self, *command):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        [self.port] = quiet_ports(1)
         self._command = [part.format(port=self.port) for part in command]
         self.process = None
 
@@ -61,39 +51,42 @@ class Server:
         self.process.wait()
 
 
-def redis_server(directory):
-    needed("redis-server")
-    server = Server(
-        "redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)
-    )
+def redis_server(program, directory):
+    server = Server(program, "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--dir", str(directory))
     server.uri = f"redis://127.0.0.1:{server.port}"
     server.start()
     return server
 
 
+@pytest.fixture(params=["valkey-server", pytest.param("redis-server", marks=pytest.mark.full)])
+def redis_program(request, engines):
+    """The wheel's Valkey, and Debian's Redis."""
+    return str(engines.engine_program(request.param.removesuffix("-server")))
+
+
 @pytest.fixture
-def redis(tmp_path):
-    server = redis_server(tmp_path)
+def redis(redis_program, tmp_path):
+    server = redis_server(redis_program, tmp_path)
     yield server
     server.stop()
 
 
 @pytest.fixture
-def other_redis(tmp_path):
-    server = redis_server(tmp_path)
+def other_redis(redis_program, tmp_path):
+    server = redis_server(redis_program, tmp_path)
     yield server
     server.stop()
 
 
 @pytest.fixture
-def sentinel(redis, tmp_path):
+def sentinel(redis, redis_program, tmp_path):
     """Names `redis` as the master of `shop`, and takes no steps of its own."""
     configuration = tmp_path / "sentinel.conf"
     configuration.write_text(
         f"sentinel monitor shop 127.0.0.1 {redis.port} 1\nsentinel down-after-milliseconds shop 60000\n"
     )
     server = Server(
-        "redis-server", str(configuration), "--sentinel", "--port", "{port}", "--bind", "127.0.0.1"
+        redis_program, str(configuration), "--sentinel", "--port", "{port}", "--bind", "127.0.0.1"
     )
     server.uri = f"redis+sentinel://127.0.0.1:{server.port}/shop"
     server.start()
@@ -102,9 +95,8 @@ def sentinel(redis, tmp_path):
 
 
 @pytest.fixture
-def memcached():
-    needed("memcached")
-    server = Server("memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", "{port}")
+def memcached(installed):
+    server = Server(installed("memcached", "memcached"), "-u", "nobody", "-l", "127.0.0.1", "-p", "{port}")
     server.uri = f"memcached://127.0.0.1:{server.port}"
     server.start()
     yield server

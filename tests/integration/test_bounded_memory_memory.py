@@ -67,6 +67,7 @@ def measure(face, strategy, capacity, *checkpoints, tools):
     return [json.loads(answer) for answer, _ in answers]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("strategy", ["fixed-window", "sliding-window-counter", "moving-window"])
 @pytest.mark.parametrize("face", ["take", "limits"])
 def test_the_ledger_is_honest(face, strategy):
@@ -78,6 +79,7 @@ def test_the_ledger_is_honest(face, strategy):
             assert 0.9 <= checkpoint["accounted"] / checkpoint["real"] <= 1.25, (tools, checkpoint)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("face", "keys"), [("take", 1_000_000), ("limits", 300_000)])
 def test_a_flood_of_distinct_keys_never_takes_more_than_the_capacity(face, keys):
     (found,) = measure(face, "fixed-window", "2MB", keys, tools=["rss"])

@@ -60,6 +60,7 @@ def test_16_threads_are_allowed_exactly_the_limit(strategy):
     assert [s.used for s in counters.peek(windows, CLIENT, 0, 1_700_000_000.0).states] == [20_000, 20_000]
 
 
+@pytest.mark.full
 def test_16_threads_of_100_000_hits_are_allowed_exactly_the_limit():
     counters = BoundedMemoryStorage().counters
     windows = [window(1_234_567, 86_400, Strategy.FIXED_WINDOW)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
+from processes import runs
 
 
 @pytest.fixture(params=["redis", "valkey"])
@@ -31,15 +31,15 @@ def test_an_engine_ends_with_its_block_whatever_happens_in_it(running_engine, ki
     with pytest.raises(OfTheTestError), running_engine(kind) as engine:  # noqa: PT012  # fails within
         with engine.client() as client:
             pid = client.info("server")["process_id"]
-        assert psutil.pid_exists(pid)
+        assert runs(pid)
         raise OfTheTestError
-    assert not psutil.pid_exists(pid)
+    assert not runs(pid)
     assert not engine.socket.exists()
 
 
-def test_what_a_server_says_against_its_settings_is_told(running_engine, kind):
+def test_what_a_server_says_against_its_settings_is_told(engines, running_engine, kind):
     with (
-        pytest.raises(Exception, match=r"(?s)does not answer.*maxmemory-policy"),
+        pytest.raises(engines.EngineError, match=r"(?s)does not answer.*maxmemory-policy"),
         running_engine(kind, maxmemory_policy="oldest"),
     ):
         pass

@@ -86,6 +86,7 @@ def reads(read):
     return [read(number * EVERY_SECONDS, *question) for number, question in enumerate(questions)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 def test_what_is_predicted_to_be_saved_is_what_a_cache_saves(latency, running_engine, jobs, logs, kind):
     relay = latency.relay_of_this_process()

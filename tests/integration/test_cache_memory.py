@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from components import MissingError
 
 from otel_ratelimit.analysis.cache.memory import entry_bytes, table_bytes
 
@@ -25,15 +26,16 @@ class Build(NamedTuple):
     allocator: str
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey", "valkey with jemalloc"])
+@pytest.fixture(
+    scope="module", params=["redis", "valkey", pytest.param("valkey with jemalloc", marks=pytest.mark.full)]
+)
 def build(request, running_engine):
     kind, _, preloaded = request.param.partition(" with ")
     environ = dict(os.environ)
     if preloaded:
         library = ctypes.util.find_library(preloaded)
         if library is None:
-            text = f"the library {preloaded} is not installed"
-            pytest.fail(text) if os.environ.get("CI") else pytest.skip(text)
+            raise MissingError(f"the library {preloaded}", "apt-get install libjemalloc2")
         environ["LD_PRELOAD"] = library
     settings = {"hz": 100, "enable_debug_command": "yes", "latency_tracking": "no"}
     with running_engine(kind, environ=environ, **settings) as engine:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from components import wheel_postgres
 
 from otel_ratelimit.demo.jobs_app import seed
 from otel_ratelimit.demo.jobs_app.app import create_app
@@ -19,7 +20,7 @@ from otel_ratelimit.demo.jobs_app.career_page import postings
 from otel_ratelimit.demo.jobs_app.database import database
 from otel_ratelimit.demo.jobs_app.matching import Vocabulary, score
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres, WheelMissingError, find_binaries
+from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
 
 SOURCE = Path(seed.__file__).parent
 
@@ -83,12 +84,7 @@ REQUESTS = [
 
 @pytest.fixture(scope="module")
 def dsn() -> Iterator[str]:
-    try:
-        find_binaries()
-    except WheelMissingError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    wheel_postgres()
     with workspace(Path("/tmp")) as scratch:
         settings = {**THROW_AWAY, "shared_preload_libraries": "pg_stat_statements"}
         postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=settings)

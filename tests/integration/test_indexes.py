@@ -86,6 +86,7 @@ WHERE endpoint = '/thing/50' AND minute >= '2026-05-01 00:00+00' AND minute < '2
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("question", "index"),
     [
@@ -103,6 +104,7 @@ def test_a_question_is_answered_by_the_index_made_for_it(full, question, index):
     assert "Seq Scan" not in found, found
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("table", "index"),
     [

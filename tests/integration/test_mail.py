@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -19,6 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
+from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.errors import MailError, SettingsError
 from otel_ratelimit.mail import Refused, SmtpServer, message, send
 
@@ -112,14 +111,12 @@ class Authority(NamedTuple):
     context: ssl.SSLContext
 
 
-def make_authority(folder, *names):
-    if shutil.which("openssl") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("openssl is not installed")
+def make_authority(openssl, folder, *names):
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [
             *(
-                "openssl",
+                openssl,
                 "req",
                 "-x509",
                 "-nodes",
@@ -141,8 +138,9 @@ def make_authority(folder, *names):
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    return make_authority(tmp_path_factory.mktemp("authority"), "DNS:localhost", "IP:127.0.0.1")
+def authority(installed, tmp_path_factory):
+    openssl = installed("openssl", "openssl")
+    return make_authority(openssl, tmp_path_factory.mktemp("authority"), "DNS:localhost", "IP:127.0.0.1")
 
 
 @pytest.fixture
@@ -326,8 +324,8 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(serve, authority, 
         assert (error.may_pass, pauses, mailbox.logins) == (False, [], [])
 
 
-def test_a_certificate_for_another_name_is_not_trusted(serve, tmp_path, failed, pauses):
-    other = make_authority(tmp_path, "DNS:mail.example.com")
+def test_a_certificate_for_another_name_is_not_trusted(serve, installed, tmp_path, failed, pauses):
+    other = make_authority(installed("openssl", "openssl"), tmp_path, "DNS:mail.example.com")
     port = serve(tls_context=other.context)
     error = failed(f"smtp://127.0.0.1:{port}?ca={other.file}")
     assert "IP address mismatch" in error.said
@@ -473,9 +471,7 @@ def test_where_nothing_listens_it_is_tried_again_and_then_said(failed, pauses):
 
 
 def test_a_server_that_comes_back_between_attempts_is_met(serve, mailbox, sent, pauses):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = quiet_ports(1)
     opened = []
 
     def wait(seconds):

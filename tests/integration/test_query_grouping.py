@@ -8,8 +8,6 @@ by tests/corpus/report.py.
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -17,12 +15,12 @@ from types import SimpleNamespace
 
 import psycopg2
 import pytest
+from components import MissingError
 
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.fingerprint import hash_query
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-DEBIAN = Path("/usr/lib/postgresql")
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +33,14 @@ def corpus():
 
 
 @pytest.fixture(scope="module")
-def comparison(corpus):
+def comparison(corpus, debian_binaries, installed):
     files = corpus.fetch.CORPUS / "postgresql"
-    servers = sorted(DEBIAN.glob("*/bin"), key=lambda folder: float(folder.parent.name))
-    for there, what in (
-        (servers, f"a PostgreSQL in {DEBIAN}"),
-        (shutil.which("psql"), "psql"),
-        (files.exists(), "PostgreSQL's regression tests (python tests/corpus/fetch.py)"),
-    ):
-        if not there:
-            pytest.fail(f"missing: {what}") if os.environ.get("CI") else pytest.skip(f"missing: {what}")
+    installed("psql", "postgresql-client")
+    if not files.exists():
+        raise MissingError("the SQL of PostgreSQL's regression tests", "make corpus")
     with workspace(Path(tempfile.gettempdir())) as scratch:
         suites = corpus.executed.regression(files)
-        found = corpus.executed.executed(files, suites, servers[-1], scratch)
+        found = corpus.executed.executed(files, suites, debian_binaries, scratch)
     return corpus.agreement.compare(found["regression"])
 
 

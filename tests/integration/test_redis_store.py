@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
 from limits.storage import storage_from_string
 
+from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Strategy, Window
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
@@ -137,14 +136,6 @@ def test_a_server_killed_under_load_is_one_kind_of_error_to_all_and_counts_again
 # --- a cluster ---
 
 
-def free_ports(count):
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
 def until_true(question, seconds=20):
     deadline = time.monotonic() + seconds
     while not question():
@@ -164,19 +155,15 @@ def until(answer, seconds=20):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(installed, tmp_path_factory):
     """`host:port` of three nodes, joined, each with its process."""
-    for program in ("redis-server", "redis-cli"):
-        if shutil.which(program) is None:
-            if os.environ.get("CI"):
-                pytest.fail(f"{program} is not installed")
-            pytest.skip(f"{program} is not installed")
-    ports = free_ports(6)
+    server, cli = installed("redis-server", "redis-server"), installed("redis-cli", "redis-tools")
+    ports = quiet_ports(6)
     nodes = [f"127.0.0.1:{port}" for port in ports[:3]]
     processes = [
         subprocess.Popen(
             [
-                *("redis-server", "--bind", "127.0.0.1", "--save", "", "--port", str(port)),
+                *(server, "--bind", "127.0.0.1", "--save", "", "--port", str(port)),
                 *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
             ],
             cwd=tmp_path_factory.mktemp("node"),
@@ -187,7 +174,7 @@ def cluster(tmp_path_factory):
     try:
         for port in ports[:3]:
             until(lambda port=port: socket.create_connection(("127.0.0.1", port), 1).close())
-        create = ["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"]
+        create = [cli, "--cluster", "create", *nodes, "--cluster-yes"]
         subprocess.run(create, check=True, stdout=subprocess.DEVNULL, timeout=30)
         yield dict(zip(nodes, processes, strict=True))
     finally:

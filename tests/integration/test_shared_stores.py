@@ -28,7 +28,7 @@ def store(request, redis):
     return counter_store(storage_from_string(uri), uri, time.time)
 
 
-@pytest.fixture(params=["memory", "memcached"])
+@pytest.fixture(params=["memory", pytest.param("memcached", marks=pytest.mark.full)])
 def sequential(request):
     if request.param == "memory":
         return counter_store(MemoryStorage(), "memory://", time.time)

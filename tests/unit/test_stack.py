@@ -121,16 +121,17 @@ def test_clients_that_have_left_are_no_fault_and_no_zombies(crowded):
     others = set(psutil.Process().children())
     stack, _ = crowded("visitors")
     [clients] = set(psutil.Process().children()) - others
-    until = time.monotonic() + 20
-    while clients.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
-        time.sleep(0.05)
-    stack.check()
-    assert not clients.is_running()
+    deadline = time.monotonic() + 60
+    # A zombie is there as well, and can be reaped only when the last of its threads has gone.
+    while psutil.pid_exists(clients.pid):
+        assert time.monotonic() < deadline, clients.status()
+        time.sleep(0.02)
+        stack.check()
 
 
 def test_clients_that_fail_are_told_of(crowded):
     stack, clients = crowded("nobody")
-    assert clients.wait(20)
+    assert clients.wait(60)
     with pytest.raises(StackError, match="the clients ended early"):
         stack.check()
 

@@ -25,10 +25,7 @@ from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.stack.collector import (
     Collector,
     CollectorAddresses,
-    built_program,
-    configuration_folder,
 )
-from otel_ratelimit.stack.errors import StackError
 from otel_ratelimit.stack.processes import RunningProgram
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -172,16 +169,6 @@ def _get(port: int, accept: str) -> str:
         body = answer.read().decode()
         assert answer.status == 200, body
         return body
-
-
-@pytest.fixture(scope="session")
-def collector_program(request) -> Path:
-    try:
-        return built_program(os.environ, configuration_folder())
-    except StackError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -98,13 +97,12 @@ def test_an_agent_keeps_both_signals_while_the_gateway_is_away_though_it_is_kill
 
 
 @pytest.fixture
-def certificate(tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.fail("openssl is not installed")
+def certificate(installed, tmp_path):
+    openssl = installed("openssl", "openssl")
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
             *("-keyout", key, "-out", cert),
         ],

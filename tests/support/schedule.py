@@ -1,0 +1,38 @@
+"""In what order test files are run.
+
+Quick ones come first, so that a mistake shows early; those that take long begin before the rest of the slow
+ones, so that no core waits for the last.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+TESTS: Final = Path(__file__).parents[1]
+LONG: Final = (
+    "acceptance/test_stack.py",
+    "acceptance/collector/test_collector_outage.py",
+    "integration/test_query_grouping.py",
+    "acceptance/test_alert_rules_promtool.py",
+    "acceptance/test_analytics_zero_code.py",
+    "acceptance/test_query_log_zero_code.py",
+    "acceptance/test_zero_code.py",
+    "integration/test_cache_replay.py",
+    "unit/test_duplicate_share.py",
+    "integration/test_bounded_memory_memory.py",
+    "integration/test_cache_eviction.py",
+    "integration/test_analytics_reader.py",
+    "integration/test_cache_latency.py",
+    "acceptance/test_demo.py",
+    "integration/test_bounded_memory_processes.py",
+)
+"""Files that take more than about fifteen seconds, the longest first."""
+
+
+def place(path: Path) -> tuple[int, int]:
+    """What to sort files by; tests of one file stay in their order."""
+    name = path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ""
+    if name in LONG:
+        return 1, LONG.index(name)
+    return (0 if name.startswith("unit/") else 2), 0
