@@ -23,6 +23,7 @@ from otel_ratelimit._version import __version__
 from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.deployment import warn_of_separate_counts
 from otel_ratelimit.errors import SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
@@ -101,7 +102,7 @@ class RateLimit:
         sinks: Sequence[DecisionSink] = (),
         meter_provider: MeterProvider | None = None,
         environ: Mapping[str, str] | None = None,
-        clock: Clock = time.time,
+        clock: Clock = unix_time,
     ) -> None:
         self._environ = os.environ if environ is None else environ
         given = None if isinstance(policy, Policy) else policy
