@@ -51,6 +51,9 @@ _HOOKS: Final = "otel_ratelimit.hooks"
 
 FLUSH_SECONDS: Final = 5.0
 
+_in_use: Final[weakref.WeakSet[RateLimit]] = weakref.WeakSet()
+"""Nothing of the product reads it: tests reset the counters of applications that they did not make."""
+
 
 class RateLimit:
     """Rate limits for Flask applications, from one policy file.
@@ -177,6 +180,7 @@ class RateLimit:
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )
         self._say_what_is_in_force()
+        _in_use.add(self)
         if app is not None:
             self.init_app(app)
 
@@ -382,6 +386,11 @@ class RateLimit:
             where,
             redact_uri(self.settings.storage_uri),
         )
+
+
+def rate_limits_in_use() -> list[RateLimit]:
+    """Every `RateLimit` of this process that is neither closed nor switched off; for tests."""
+    return [rate_limit for rate_limit in list(_in_use) if not rate_limit.closed]
 
 
 def _api_services() -> ApiServices | None:
