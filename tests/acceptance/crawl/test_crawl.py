@@ -30,15 +30,15 @@ OFF = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otel_ratelimit"}
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"crawl_{name}", HERE / f"{name}.py")
+def load(name, folder=HERE):
+    spec = importlib.util.spec_from_file_location(f"crawl_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-environments = load("environments")
+environments = load("environments", HERE.parent)
 compare = load("compare")
 
 

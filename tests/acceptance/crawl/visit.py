@@ -39,8 +39,8 @@ class Visit:
         self.links = []
         self.seen = set()
 
-    def ask(self, method, path, **options):
-        if self.skip.search(path) or (method, path) in self.seen or len(self.answers) >= MAX_REQUESTS:
+    def ask(self, method, path, *, again=False, **options):
+        if self.skip.search(path) or (not again and (method, path) in self.seen) or len(self.answers) >= MAX_REQUESTS:
             return
         self.seen.add((method, path))
         try:
@@ -94,7 +94,7 @@ def main(module_path, out):
             if method in methods:
                 visit.ask(method, path)
     for method, path, options in getattr(module, "REQUESTS", ()):
-        visit.ask(method, path, **options)
+        visit.ask(method, path, again=True, **options)
     visit.follow()
     for path, methods in rules:
         for method in methods:

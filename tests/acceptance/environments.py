@@ -10,8 +10,8 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "otel-ratelimit" / "crawl"
+ROOT = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "otel-ratelimit" / "environments"
 INSTRUMENTATIONS = ("opentelemetry-instrumentation-flask",)
 
 
