@@ -104,7 +104,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
     def storage(self) -> str:
         """What holds the counters, in words: Flask-Limiter's `config` command prints it of any storage."""
         snapshot = self.counters.snapshot()
-        return f"{snapshot.keys} counters in {snapshot.size_bytes} of {snapshot.capacity_bytes} bytes"
+        return f"{snapshot.keys} counters, {snapshot.size_bytes} B"
 
     def snapshot(self) -> StorageSnapshot:
         """What the store holds now."""

@@ -65,7 +65,7 @@ def suite(tmp_path_factory):
         done = subprocess.run(
             [*command, f"--junitxml={report}", *arguments, "tests"],
             cwd=sources,
-            env={**os.environ, "PYTHONPATH": str(HERE), "COLUMNS": "200"},
+            env={**os.environ, "PYTHONPATH": str(HERE), "COLUMNS": "80"},
             capture_output=True,
             text=True,
             timeout=400,
