@@ -12,10 +12,11 @@ import logging
 import os
 import queue
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from otel_ratelimit.clock import monotonic_time
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class BackgroundWorker:
     A task that raises is logged and runs again at its next turn.
     """
 
-    def __init__(self, name: str = "otel-ratelimit", monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, name: str = "otel-ratelimit", monotonic: Callable[[], float] = monotonic_time) -> None:
         self._name = name
         self._monotonic = monotonic
         self._lock = threading.Lock()

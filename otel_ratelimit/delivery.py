@@ -8,10 +8,10 @@ it would be refused again, and all that comes after it would wait; so it is give
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
+from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.errors import (
     DatabaseBusyError,
     DatabaseError,
@@ -62,7 +62,7 @@ class Delivery(Generic[B]):
         *,
         written: Callable[[B], None],
         refused: Callable[[B, str], None],
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic_time,
     ) -> None:
         self._writer = writer
         self._what = what

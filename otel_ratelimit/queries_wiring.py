@@ -9,7 +9,6 @@ import atexit
 import logging
 import os
 import socket
-import time
 import weakref
 from typing import Final
 
@@ -18,6 +17,7 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.capture import Relay, prepare
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.fingerprint import TemplateCache
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
@@ -61,7 +61,7 @@ class Queries:
         self._worker = worker
         given = settings.hash_key.encode()
         self.log = QueryLog(
-            PostgresQueryWriter(database, time.time),
+            PostgresQueryWriter(database, unix_time),
             QuerySampler(settings.query_sample_rate),
             Totals(),
             TemplateCache(),

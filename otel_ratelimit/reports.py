@@ -15,7 +15,6 @@ queries or other prices:
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -30,6 +29,7 @@ from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calcul
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import CacheAnalysis
 from otel_ratelimit.analytics_wiring import named_url
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.nightly.job import ReportJob
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
@@ -78,7 +78,7 @@ def generate_daily_cache_report(
             _policy(policy),
             mailing=None,
             telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
-            clock=time.time,
+            clock=unix_time,
             tell=report,
         )
         try:

@@ -23,6 +23,7 @@ from otel_ratelimit._version import __version__
 from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.deployment import warn_of_separate_counts
 from otel_ratelimit.errors import SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
@@ -49,6 +50,9 @@ EXTENSION: Final = "otel_ratelimit"
 _HOOKS: Final = "otel_ratelimit.hooks"
 
 FLUSH_SECONDS: Final = 5.0
+
+_in_use: Final[weakref.WeakSet[RateLimit]] = weakref.WeakSet()
+"""Nothing of the product reads it: tests reset the counters of applications that they did not make."""
 
 
 class RateLimit:
@@ -101,7 +105,7 @@ class RateLimit:
         sinks: Sequence[DecisionSink] = (),
         meter_provider: MeterProvider | None = None,
         environ: Mapping[str, str] | None = None,
-        clock: Clock = time.time,
+        clock: Clock = unix_time,
     ) -> None:
         self._environ = os.environ if environ is None else environ
         given = None if isinstance(policy, Policy) else policy
@@ -176,6 +180,7 @@ class RateLimit:
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )
         self._say_what_is_in_force()
+        _in_use.add(self)
         if app is not None:
             self.init_app(app)
 
@@ -381,6 +386,11 @@ class RateLimit:
             where,
             redact_uri(self.settings.storage_uri),
         )
+
+
+def rate_limits_in_use() -> list[RateLimit]:
+    """Every `RateLimit` of this process that is neither closed nor switched off; for tests."""
+    return [rate_limit for rate_limit in list(_in_use) if not rate_limit.closed]
 
 
 def _api_services() -> ApiServices | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from otel_ratelimit import names
 from otel_ratelimit.cli.database import chosen_database
 from otel_ratelimit.cli.output import CHECK_FAILED, fail
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.settings import settings_from
@@ -79,7 +79,7 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
             policy,
             mailing=mailing_of(_smtp_server(), policy.report, source),
             telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
-            clock=time.time,
+            clock=unix_time,
             tell=tell,
         )
         try:

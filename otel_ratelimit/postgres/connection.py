@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import select
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import psycopg2
 from psycopg2 import extensions, sql
 
+from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError
 from otel_ratelimit.postgres.addresses import with_addresses
 from otel_ratelimit.postgres.refusals import no_connection, translated
@@ -135,7 +135,7 @@ class Database:
         *,
         connect_seconds: float = CONNECT_SECONDS,
         statement_seconds: float = STATEMENT_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic_time,
     ) -> None:
         if isinstance(url, str):
             self._dsn: Callable[[], str] = partial(str, dsn(url))

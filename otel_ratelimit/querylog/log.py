@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
+from otel_ratelimit.clock import monotonic_time, unix_time
 from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.query_records import (
@@ -106,8 +107,8 @@ class QueryLog:
         *,
         process: Callable[[], str],
         flush_interval: float,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = unix_time,
+        monotonic: Callable[[], float] = monotonic_time,
         timer: Callable[[], float] = time.perf_counter,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
+from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.events import Decision, Outcome
 from otel_ratelimit.recorder.usage import UsageBuffer
@@ -80,7 +80,7 @@ class Recorder:
         *,
         batch_size: int,
         flush_interval: float,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic_time,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         self._writer = writer

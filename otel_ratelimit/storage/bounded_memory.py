@@ -15,7 +15,6 @@ and counts nothing elsewhere.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from inspect import unwrap
 from typing import Final
@@ -25,6 +24,7 @@ from limits.errors import StorageError
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
 from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.errors import Problem, SettingsError, StorageUnavailableError
 from otel_ratelimit.events import CleanupReport, Clock, StorageSnapshot, Strategy
 from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
@@ -73,7 +73,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         *,
         capacity: str | float | None = None,
         cleanup_interval: str | float | None = None,
-        clock: Clock = time.time,
+        clock: Clock = unix_time,
         worker: BackgroundWorker | None = None,
         **unknown: float | str | bool,
     ) -> None:
@@ -104,7 +104,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
     def storage(self) -> str:
         """What holds the counters, in words: Flask-Limiter's `config` command prints it of any storage."""
         snapshot = self.counters.snapshot()
-        return f"{snapshot.keys} counters in {snapshot.size_bytes} of {snapshot.capacity_bytes} bytes"
+        return f"{snapshot.keys} counters, {snapshot.size_bytes} B"
 
     def snapshot(self) -> StorageSnapshot:
         """What the store holds now."""

@@ -18,12 +18,12 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Clock, StorageSnapshot, Strategy, Taken, Window
 from otel_ratelimit.storage.accounting import Ledger
@@ -85,7 +85,7 @@ class BoundedCounters:
         clock: for calls that bring no time of their own.
     """
 
-    def __init__(self, capacity_bytes: int, clock: Clock = time.time) -> None:
+    def __init__(self, capacity_bytes: int, clock: Clock = unix_time) -> None:
         self.clock = clock
         self.ledger = Ledger(capacity_bytes)
         self.keys = Keys(secrets.token_bytes(32))

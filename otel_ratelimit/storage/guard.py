@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import CounterStore, Taken, Window
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
@@ -62,7 +62,7 @@ class GuardedStore:
         store: CounterStore,
         on_error: Callable[[str], object] = lambda _kind: None,
         retry_seconds: float = STORAGE_RETRY_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic_time,
     ) -> None:
         self._store = store
         self._on_error = on_error

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from itertools import count
 from typing import Any, Final
@@ -24,6 +23,7 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import get_current_span
 
 from otel_ratelimit import names
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.events import Clock, Decision, Outcome
 from otel_ratelimit.telemetry.gauges import Gauge, observe
 from otel_ratelimit.telemetry.limited_clients import LimitedClients
@@ -58,7 +58,7 @@ _REFUSING: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
 class DecisionTelemetry:
     """A `DecisionSink` that records metrics and writes span attributes."""
 
-    def __init__(self, meter: Meter, clock: Clock = time.time) -> None:
+    def __init__(self, meter: Meter, clock: Clock = unix_time) -> None:
         self._requests = meter.create_counter(
             names.REQUESTS, unit="{request}", description="Requests by what the rate limiter decided."
         )

@@ -1,0 +1,24 @@
+"""The two clocks that are used where none is given.
+
+A default of `time.time` is bound when the function is defined, so that a library which replaces `time.time`
+(freezegun and its like) freezes the application and not the counters. These look the clock up at each call.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+def unix_time() -> float:
+    """Seconds since the Unix epoch, from whatever `time.time` is at this moment."""
+    return time.time()
+
+
+if hasattr(time, "CLOCK_MONOTONIC"):
+
+    def monotonic_time() -> float:
+        """Seconds of the machine itself, for pauses and background threads; libraries do not freeze it."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+else:  # Windows
+    monotonic_time = time.monotonic

@@ -1,0 +1,38 @@
+"""ihatemoney: a complete application that shares costs, with SQLAlchemy, Babel, WTF and RESTful."""
+
+REQUIREMENTS = ("ihatemoney", "setuptools<81")
+SKIP = ("/exit", "\\?token=", "/feed/")
+REQUESTS = (
+    ("POST", "/demo/members/add", {"data": {"name": "Ann", "weight": "1"}}),
+    ("GET", "/demo/", {}),
+    ("GET", "/demo/settle_bills", {}),
+    ("GET", "/demo/statistics", {}),
+    ("GET", "/demo/edit", {}),
+    ("GET", "/api/projects/demo", {"auth": ("demo", "demo")}),
+    ("GET", "/api/projects/demo/members", {"auth": ("demo", "demo")}),
+    ("GET", "/api/projects/demo/bills", {}),
+    ("POST", "/api/projects", {"json": {}}),
+    ("GET", "/lang/fr", {}),
+    ("GET", "/", {}),
+)
+
+
+def make_app():
+    from ihatemoney.run import create_app  # noqa: PLC0415 - installed where this runs
+
+    return create_app(
+        configuration={
+            "SECRET_KEY": "not a secret",
+            "SQLALCHEMY_DATABASE_URI": "sqlite:///:memory:",
+            "SQLALCHEMY_TRACK_MODIFICATIONS": False,
+            "ACTIVATE_DEMO_PROJECT": True,
+            "WTF_CSRF_ENABLED": False,
+            "MAIL_SUPPRESS_SEND": True,
+            "ENABLE_CAPTCHA": False,
+        },
+        instance_path=__import__("os").getcwd(),
+    )
+
+
+def log_in(client):
+    client.get("/demo")

@@ -1,0 +1,28 @@
+"""Locust's web interface: a Flask of its own, with forms that start and stop load."""
+
+REQUIREMENTS = ("locust",)
+SKIP = ("/swarm", "/stop", "/stats/reset", "/assets/")
+REQUESTS = (
+    ("GET", "/stats/requests", {}),
+    ("GET", "/stats/requests/csv", {}),
+    ("GET", "/exceptions", {}),
+    ("GET", "/tasks", {}),
+    ("GET", "/logs", {}),
+    *(("GET", f"/nothing/{number}", {}) for number in range(6)),
+)
+
+
+def make_app():
+    from locust import HttpUser, task  # noqa: PLC0415 - installed where this runs
+    from locust.env import Environment  # noqa: PLC0415 - as above
+
+    class Visitor(HttpUser):
+        host = "http://127.0.0.1:9"
+
+        @task
+        def home(self):
+            self.client.get("/")
+
+    environment = Environment(user_classes=[Visitor], host=Visitor.host)
+    environment.create_local_runner()
+    return environment.create_web_ui("127.0.0.1", 0).app

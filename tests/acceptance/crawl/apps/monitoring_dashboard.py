@@ -1,0 +1,37 @@
+"""Flask-MonitoringDashboard: it wraps every view of the application that it watches."""
+
+REQUIREMENTS = ("flask-monitoringdashboard", "setuptools<81")
+SKIP = ("/dashboard/logout", "/dashboard/static/")
+REQUESTS = (
+    *(("GET", f"/page/{number}", {}) for number in range(8)),
+    ("GET", "/broken", {}),
+    ("GET", "/dashboard/overview", {}),
+    ("GET", "/dashboard/api/deploy_details", {}),
+)
+
+
+def make_app():
+    import flask_monitoringdashboard as dashboard  # noqa: PLC0415 - installed where this runs
+    from flask import Flask  # noqa: PLC0415 - as above
+
+    app = Flask("watched")
+    dashboard.config.database_name = "sqlite:///dashboard.db"
+
+    @app.get("/")
+    def home():
+        return "home"
+
+    @app.get("/page/<int:number>")
+    def page(number):
+        return f"{number}"
+
+    @app.get("/broken")
+    def broken():
+        return 1 / 0
+
+    dashboard.bind(app)
+    return app
+
+
+def log_in(client):
+    client.post("/dashboard/login", data={"name": "admin", "password": "admin"})
