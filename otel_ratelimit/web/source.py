@@ -98,7 +98,8 @@ def user_reader(spec: str) -> UserReader:
 
 
 def _verified_user(request: Request) -> object:
-    return _from_session(request, _SESSION_USER_KEYS) or request.environ.get("REMOTE_USER") or None
+    user = _from_session(request, _SESSION_USER_KEYS)
+    return request.environ.get("REMOTE_USER") if user is None else user
 
 
 def _from_session(request: Request, keys: tuple[str, ...]) -> object:

@@ -138,7 +138,9 @@ def test_from_a_stranger_no_header_changes_the_address(peer, written):
 @given(
     st.text(max_size=60),
     st.text(max_size=300),
-    st.sampled_from([PROXIES, FORWARDED, SINGLE, TrustedProxies.parse("", 3), TrustedProxies.parse("unix", 1)]),
+    st.sampled_from(
+        [PROXIES, FORWARDED, SINGLE, TrustedProxies.parse("", 3), TrustedProxies.parse("unix", 1)]
+    ),
 )
 def test_whatever_comes_an_address_or_unknown_is_the_answer(peer, written, trusted):
     answer = client_address(peer, written, trusted)
