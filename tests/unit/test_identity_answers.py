@@ -154,6 +154,10 @@ def test_different_bytes_are_different_clients(one, other):
     assert (client_text(one) == client_text(other)) == (one == other)
 
 
+def test_bytes_that_are_no_utf_8_are_told_apart():
+    assert len({client_text(answer) for answer in (b"\xff", b"\xfe", b"\xc3\xbf", b"\xef\xbf\xbd")}) == 4
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_text_and_its_bytes_are_one_client(text):
