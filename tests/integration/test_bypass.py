@@ -180,14 +180,20 @@ def test_ipv4_clients_behind_a_translator_are_not_one_prefix(prefix):
     assert passed(app, send) == TRIES
 
 
+def rotate_6to4(client, i):
+    return client.get("/thing", environ_base={"REMOTE_ADDR": f"2002:c633:6407:{i:x}::{i:x}"})
+
+
+def test_stock_can_be_passed_by_rotation_in_a_6to4_network():
+    app = make_app()
+    stock(app)
+    assert passed(app, rotate_6to4) == TRIES
+
+
 def test_a_6to4_network_is_one_client():
     app = make_app()
     protect(app)
-
-    def send(client, i):
-        return client.get("/thing", environ_base={"REMOTE_ADDR": f"2002:c633:6407:{i:x}::{i:x}"})
-
-    assert passed(app, send) == AMOUNT
+    assert passed(app, rotate_6to4) == AMOUNT
 
 
 def test_different_ipv4_mapped_clients_are_not_one_prefix():
@@ -321,6 +327,13 @@ STRANGE_ANSWERS = {
     "exception": lambda: RuntimeError(numbered()),
     "response": lambda: flask.Response(str(numbered())),
 }
+
+
+@pytest.mark.parametrize("answer", [Counting, STRANGE_ANSWERS["dict"], STRANGE_ANSWERS["float"]])
+def test_stock_can_be_passed_by_a_key_function_that_answers_an_object(answer):
+    app = make_app()
+    stock(app, key_func=answer)
+    assert passed(app, lambda client, i: client.get("/thing"), tries=40) == 40
 
 
 @pytest.mark.filterwarnings("error")
