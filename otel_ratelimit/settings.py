@@ -42,7 +42,11 @@ class Settings:
     """`OTEL_RATELIMIT_SHADOW`: true counts and reports and never blocks. Unset: shadow only
     where there is no policy file."""
     trusted_proxies: str = ""
-    """`OTEL_RATELIMIT_TRUSTED_PROXIES`: comma-separated CIDRs whose forwarding headers are believed."""
+    """`OTEL_RATELIMIT_TRUSTED_PROXIES`: comma-separated CIDRs whose forwarding header is believed."""
+    trusted_hops: int = 0
+    """`OTEL_RATELIMIT_TRUSTED_HOPS`: how many proxies stand in front. 0: not said."""
+    proxy_header: str = ""
+    """`OTEL_RATELIMIT_PROXY_HEADER`: the header that the proxies write. Unset: `X-Forwarded-For`."""
     hash_key: str = ""
     """`OTEL_RATELIMIT_HASH_KEY`: secret for keyed hashes. Unset: random."""
     database_url: str = ""
@@ -134,9 +138,15 @@ def _parse(name: str, raw: str) -> object | Problem:
         return Problem(PREFIX + name.upper(), f"{raw!r} is neither true nor false", "write true or false")
     if name == "policy":
         return Path(raw)
-    if name == "query_sample_rate":
-        return _rate(raw)
-    return raw
+    number = {"query_sample_rate": _rate, "trusted_hops": _hops}.get(name)
+    return raw if number is None else number(raw)
+
+
+def _hops(raw: str) -> int | Problem:
+    if raw.isascii() and raw.isdigit():
+        return int(raw[:9])
+    what = f"{raw!r} is not a number of proxies"
+    return Problem(PREFIX + "TRUSTED_HOPS", what, "write a whole number, for instance 2")
 
 
 def _rate(given: object) -> float | Problem:

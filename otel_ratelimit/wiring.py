@@ -66,7 +66,9 @@ class RateLimit:
         policy: a policy file, or a policy already loaded.
         storage_uri: where counters live, as `limits` writes it.
         shadow: True never blocks; False enforces even the built-in policy.
-        trusted_proxies: comma-separated CIDRs whose forwarding headers are believed.
+        trusted_proxies: comma-separated CIDRs whose forwarding header is believed.
+        trusted_hops: how many proxies stand in front, whatever their addresses are.
+        proxy_header: the header that the proxies write; no other is read.
         hash_key: secret for keyed hashes of clients.
         database_url: PostgreSQL for analytics; none, no analytics.
         api_token: comma-separated bearer tokens that may read `/api/rate-limit/*`.
@@ -94,6 +96,8 @@ class RateLimit:
         storage_uri: str | None = None,
         shadow: bool | None = None,
         trusted_proxies: str | None = None,
+        trusted_hops: int | None = None,
+        proxy_header: str | None = None,
         hash_key: str | None = None,
         database_url: str | None = None,
         api_token: str | None = None,
@@ -116,6 +120,8 @@ class RateLimit:
                 "storage_uri": storage_uri,
                 "shadow": shadow,
                 "trusted_proxies": trusted_proxies,
+                "trusted_hops": trusted_hops,
+                "proxy_header": proxy_header,
                 "hash_key": hash_key,
                 "database_url": database_url,
                 "api_token": api_token,
@@ -137,7 +143,9 @@ class RateLimit:
         problems = validate_uri(self.settings.storage_uri)
         if problems:
             raise SettingsError(problems)
-        self._trusted = TrustedProxies.parse(self.settings.trusted_proxies)
+        self._trusted = TrustedProxies.parse(
+            self.settings.trusted_proxies, self.settings.trusted_hops, self.settings.proxy_header
+        )
         self._policy_file = None if isinstance(policy, Policy) else self._find_policy_file()
         if isinstance(policy, Policy):
             self._policy = policy
@@ -337,7 +345,12 @@ class RateLimit:
         identity = self._policy.identity
         return Enforcement(
             plans=RoutePlans(app, resolver, self._storage.limiter),
-            identifier=Identifier(self._trusted, ipv6_prefix=identity.ipv6_prefix, hash_key=self._hash_key),
+            identifier=Identifier(
+                self._trusted,
+                ipv6_prefix=identity.ipv6_prefix,
+                hash_key=self._hash_key,
+                user_from=identity.user,
+            ),
             read_user=user_reader(identity.user),
         )
 

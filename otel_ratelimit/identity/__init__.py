@@ -1,6 +1,12 @@
 """Who asks: from a request's address, headers and user to a key of fixed size."""
 
-from otel_ratelimit.identity.addresses import UNKNOWN_ADDRESS, client_address, normalise, prefix_of
+from otel_ratelimit.identity.addresses import (
+    UNKNOWN_ADDRESS,
+    client_address,
+    client_network,
+    normalise,
+    prefix_of,
+)
 from otel_ratelimit.identity.keys import ClientSource, Identifier
 from otel_ratelimit.identity.proxies import TrustedProxies
 
@@ -10,6 +16,7 @@ __all__ = [
     "Identifier",
     "TrustedProxies",
     "client_address",
+    "client_network",
     "normalise",
     "prefix_of",
 ]

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from otel_ratelimit.events import KIND_LETTERS, Identity, KeyKind, KeySpec
-from otel_ratelimit.identity.addresses import client_address, parse_address, prefix_of
-from otel_ratelimit.identity.proxies import VARIABLE, TrustedProxies, private
+from otel_ratelimit.identity.addresses import client_address, client_network
+from otel_ratelimit.identity.answers import WANTED, UnusableAnswerError, client_text
+from otel_ratelimit.identity.proxies import TrustedProxies
+from otel_ratelimit.identity.proxy_warnings import ProxyWarnings
+from otel_ratelimit.identity.shared_address import SharedAddressWatch
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +28,8 @@ _CACHED_CHARACTERS: Final = 256
 _CACHED_PEERS: Final = 256
 """Proxies are few; this is for the servers that are met directly as well."""
 _HASH_KEY_MOST_BYTES: Final = 64
-_PLACE_IN_MEMORY: Final = re.compile(r" at 0x[0-9a-f]+", re.IGNORECASE)
-"""As Python writes an object that has no text of its own."""
+_MOST_REPORTS: Final = 32
+"""Different faults of the application's functions that are logged at WARNING; more are logged at DEBUG."""
 
 
 class ClientSource(Protocol):
@@ -39,13 +41,13 @@ class ClientSource(Protocol):
 
     @property
     def proxied(self) -> bool:
-        """Whether something before us has already put the client's address in place of the peer's."""
+        """Whether `peer` is the client's address already, since something before us has put it there."""
 
     def header(self, name: str) -> str | None:
         """All values of the header joined by commas; None if it is absent."""
 
-    def user(self) -> str | None:
-        """The verified user, if there is one."""
+    def user(self) -> object:
+        """The verified user as the application names it, if there is one; may raise anything."""
 
     def evaluate(self, path: str) -> object:
         """What the application's `module:function` answers; may raise anything."""
@@ -55,10 +57,11 @@ class Identifier:
     """Makes identities.
 
     Args:
-        trusted: whose forwarding headers are believed.
+        trusted: whose forwarding header is believed, which one that is, and how far.
         ipv6_prefix: bits of an IPv6 address that stand for one client.
         hash_key: secret of the hashes; empty makes them the same everywhere, and guessable.
         cache_size: how many clients are remembered.
+        user_from: where the policy says that the user is found, for the log.
     """
 
     def __init__(
@@ -67,31 +70,38 @@ class Identifier:
         ipv6_prefix: int = 64,
         hash_key: bytes = b"",
         cache_size: int = 4096,
+        user_from: str = "auto",
     ) -> None:
         self._trusted = trusted
+        self._believing = bool(trusted)
+        self._user_from = user_from
+        self._reported: set[tuple[str, str]] = set()
         self._ipv6_prefix = ipv6_prefix
         self._hash_key = (
             hash_key
             if len(hash_key) <= _HASH_KEY_MOST_BYTES
             else hashlib.blake2b(hash_key, digest_size=_HASH_KEY_MOST_BYTES).digest()
         )
-        self._warned = False
+        self._warnings = ProxyWarnings(trusted)
+        self._header, self._other_header = self._warnings.header, self._warnings.other
+        # A header with one address has nothing to the left of it to compare with.
+        self._watch = SharedAddressWatch(trusted) if trusted and trusted.header.form != "single" else None
         self._by_peer = lru_cache(cache_size)(self._identity)
         self._by_headers = lru_cache(cache_size)(partial(client_address, trusted=trusted))
-        self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._private_and_untrusted)
+        self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._warnings.may_be_proxy)
 
     def identify(self, spec: KeySpec, source: ClientSource) -> Identity:
         """Who sends this request, as `spec` tells clients apart.
 
         An anonymous request of `user` or `ip+user` is keyed by address. So is one whose header is missing or
-        whose key function fails or answers nothing; then `fallback` says why.
+        whose function fails, answers nothing or what cannot stand for a client; then `fallback` says why.
         """
         address = self._address(source)
         kind = spec.kind
         if kind == "ip":
             return self._of("ip", address, "", None, "")
         if kind in {"user", "ip+user"}:
-            user, fallback = _ask(source.user)
+            user, fallback = self._ask("[identity] user", self._user_from, source.user)
             if not user:
                 return self._of("ip", address, "", None, fallback if fallback == "error" else "")
             return self._of(kind, address, user, user, "")
@@ -99,7 +109,7 @@ class Identifier:
             value = source.header(spec.argument)
             fallback = "" if value else "empty"
         else:
-            value, fallback = _ask(lambda: source.evaluate(spec.argument))
+            value, fallback = self._ask("key", spec.argument, lambda: source.evaluate(spec.argument))
         if not value:
             return self._of("ip", address, "", None, fallback)
         # With its source: the same value in another header is another client.
@@ -112,10 +122,10 @@ class Identifier:
 
     def _identity(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
         # Not only the known forms come here: the raw address of a peer is the cheapest thing to look up.
-        address = client_address(address, None, None, self._trusted)
+        address = client_address(address, None, self._trusted)
         parts: list[str] = [kind]
         if kind in {"ip", "ip+user"}:
-            parts.append(prefix_of(address, self._ipv6_prefix))
+            parts.append(client_network(address, self._ipv6_prefix))
         if value:
             parts.append(value)
         return Identity(KIND_LETTERS[kind] + self._digest(parts), kind, address, user, fallback)
@@ -130,56 +140,63 @@ class Identifier:
 
     def _address(self, source: ClientSource) -> str:
         """The client's address, the peer's own not yet normalised."""
-        peer = source.peer
-        if not self._trusted and self._warned:
+        peer, warnings = source.peer, self._warnings
+        if not self._believing:
+            if warnings.of_untrusted and (source.header(self._header) or source.header(self._other_header)):
+                self._look_at_forwarding(source, peer)
             return peer
-        x_forwarded_for, forwarded = source.header("X-Forwarded-For"), source.header("Forwarded")
-        if not (x_forwarded_for or forwarded):
+        written = source.header(self._header)
+        if not written:
+            if warnings.of_other_header and source.header(self._other_header) and not source.proxied:
+                warnings.other_header(peer)
             return peer
-        if not self._warned and not source.proxied and self._may_be_proxy(peer):
-            self._warn_of(peer)
-        if not self._trusted:
-            return peer
-        if len(peer) + len(x_forwarded_for or "") + len(forwarded or "") > _CACHED_CHARACTERS:
-            return client_address(peer, x_forwarded_for, forwarded, self._trusted)
-        return self._by_headers(peer, x_forwarded_for, forwarded)
+        return peer if source.proxied else self._vouched_for(peer, written)
 
-    def _private_and_untrusted(self, peer: str) -> bool:
-        address = parse_address(peer)
-        if self._trusted.trusts(address):
-            return False
-        return not peer or (address is not None and private([address]))
+    def _vouched_for(self, peer: str, written: str) -> str:
+        """The address that the proxies wrote, if the peer is one of them; takes note of what looks wrong."""
+        warnings = self._warnings
+        if warnings.of_untrusted and self._may_be_proxy(peer):
+            warnings.untrusted(peer, self._header)
+        if len(peer) + len(written) > _CACHED_CHARACTERS:
+            address = client_address(peer, written, self._trusted)
+        else:
+            address = self._by_headers(peer, written)
+        if address == peer:
+            if warnings.of_few_hops:
+                warnings.few_hops(peer, written)
+        elif self._watch is not None and self._watch.saw(written, address):
+            self._watch = None
+        return address
 
-    def _warn_of(self, peer: str) -> None:
-        self._warned = True
-        _log.warning(
-            "a forwarding header came from %s, which is not a trusted proxy: all clients behind it share one"
-            " limit. If it is your proxy, set %s=%s",
-            peer or "a Unix socket",
-            VARIABLE,
-            peer or "unix",
+    def _look_at_forwarding(self, source: ClientSource, peer: str) -> None:
+        if not source.proxied and self._may_be_proxy(peer):
+            written = self._header if source.header(self._header) else self._other_header
+            self._warnings.untrusted(peer, written)
+
+    def _ask(self, setting: str, where: str, question: Callable[[], object]) -> tuple[str, str]:
+        """Asks the application who the client is: the answer as text, and why there is none."""
+        try:
+            text = client_text(question())
+        except Exception as error:  # noqa: BLE001 - the application's own code; counted, and the address stands in
+            self._report(f'{setting} = "{where}"', error)
+            return "", "error"
+        return text, "" if text else "empty"
+
+    def _report(self, setting: str, error: Exception) -> None:
+        """Log a fault of the application's function at WARNING the first time, and at DEBUG after that."""
+        if isinstance(error, UnusableAnswerError):
+            what = f"answered an object of type {error}, which can be another text in each request"
+        else:
+            what = f"raised {type(error).__name__}"
+        fault = (setting, what)
+        known = fault in self._reported or len(self._reported) >= _MOST_REPORTS
+        if not known:
+            self._reported.add(fault)
+        _log.log(
+            logging.DEBUG if known else logging.WARNING,
+            "%s %s: the client's address is counted instead. Let it return %s (%r)",
+            setting,
+            what,
+            WANTED,
+            error,
         )
-
-
-def _ask(question: Callable[[], object]) -> tuple[str, str]:
-    """Asks the application who the client is: the answer as text, and why there is none."""
-    try:
-        text = _text_of(question())
-    except Exception as error:  # noqa: BLE001 - the application's own code; counted, and the address stands in
-        _log.debug("the key function failed: %r", error)
-        return "", "error"
-    return text, "" if text else "empty"
-
-
-def _text_of(answer: object) -> str:
-    """The answer as text; empty when it is nobody."""
-    # False is what `user.is_authenticated and user.id` answers for nobody.
-    if answer is None or answer is False:
-        return ""
-    if isinstance(answer, bytes):
-        return answer.decode("latin-1")
-    text = str(answer)
-    if not isinstance(answer, str) and _PLACE_IN_MEMORY.search(text):
-        # Another text in every request would be another client, and so no limit at all.
-        raise TypeError(f"{type(answer).__name__} has no text of its own")
-    return text

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from otel_ratelimit.events import KeySpec, OnError, Strategy
+from otel_ratelimit.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_duration, parse_limits
@@ -217,11 +218,11 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     host = ipaddress.ip_address(text.partition("/")[0])
     if host != network.network_address:
         raise Wrong(f"{shown(text)} has bits set after its prefix", f"did you mean {network}?")
-    mapped = host.ipv4_mapped if isinstance(host, ipaddress.IPv6Address) else None
-    if mapped is not None:
+    carried = ipv4_of(host) if isinstance(host, ipaddress.IPv6Address) else None
+    if carried is not None:
         raise Wrong(
-            f"{shown(text)} can never match: IPv4-mapped addresses are taken as IPv4",
-            f"write for instance {mapped}",
+            f"{shown(text)} can never match: IPv4-mapped and NAT64 addresses are taken as IPv4",
+            f"write for instance {carried}",
         )
     return network
 

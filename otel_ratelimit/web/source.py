@@ -9,9 +9,10 @@ from typing import Any, Final, TypeAlias
 
 from flask import Request, request
 from flask.globals import request_ctx
+from werkzeug.local import LocalProxy
 
-UserReader: TypeAlias = Callable[[Request], str | None]
-"""Answers the verified user of a request, or None when it has none."""
+UserReader: TypeAlias = Callable[[Request], object]
+"""Answers the verified user of a request, as the application names it; None, False or empty for nobody."""
 
 _SESSION_USER_KEYS: Final = ("_user_id", "user_id")
 """Where Flask-Login and Flask's own tutorial keep the user, in a session that is signed."""
@@ -35,19 +36,22 @@ class FlaskClientSource:
     @property
     def proxied(self) -> bool:
         """Whether werkzeug's ProxyFix has already put the client's address in place of the peer's."""
-        return _PROXY_FIX_MARK in self._request.environ
+        environ = self._request.environ
+        original = environ.get(_PROXY_FIX_MARK)
+        # Where it minds other headers only (`x_for=0`), or found none, the peer is still the peer.
+        return original is not None and original.get("REMOTE_ADDR") != environ.get("REMOTE_ADDR")
 
     def header(self, name: str) -> str | None:
         """All values of the header, joined by commas."""
         return self._request.environ.get(_environ_name(name))
 
-    def user(self) -> str | None:
+    def user(self) -> object:
         """The verified user, if the request has one."""
         return self._read_user(self._request)
 
     def evaluate(self, path: str) -> object:
         """Call the application's `module:function` within the request's context."""
-        return load_function(path)()
+        return _without_proxy(load_function(path)())
 
 
 @lru_cache(maxsize=256)
@@ -90,14 +94,15 @@ def user_reader(spec: str) -> UserReader:
         return lambda request: request.environ.get(variable) or None
     if kind == "session":
         return lambda request: _from_session(request, (argument,))
-    return lambda _request: _as_user(load_function(spec)())
+    return lambda _request: _without_proxy(load_function(spec)())
 
 
-def _verified_user(request: Request) -> str | None:
-    return _from_session(request, _SESSION_USER_KEYS) or request.environ.get("REMOTE_USER") or None
+def _verified_user(request: Request) -> object:
+    user = _from_session(request, _SESSION_USER_KEYS)
+    return request.environ.get("REMOTE_USER") if user is None else user
 
 
-def _from_session(request: Request, keys: tuple[str, ...]) -> str | None:
+def _from_session(request: Request, keys: tuple[str, ...]) -> object:
     # No cookie, no session: most API traffic ends here.
     if "HTTP_COOKIE" not in request.environ:
         return None
@@ -109,19 +114,28 @@ def _from_session(request: Request, keys: tuple[str, ...]) -> str | None:
     accessed = session.accessed
     try:
         for key in keys:
-            user = _as_user(session.get(key))
-            if user:
+            user = session.get(key)
+            if not _is_nobody(user):
                 return user
     finally:
         session.accessed = accessed
     return None
 
 
-def _as_user(value: object) -> str | None:
-    return None if value is None or value == "" else str(value)
+def _is_nobody(value: object) -> bool:
+    # Without `==` and truth, which an application's object may define as it likes.
+    return value is None or value is False or (isinstance(value, str | bytes) and not value)
+
+
+def _without_proxy(answer: object) -> object:
+    """The object that a `LocalProxy`, such as Flask-Login's `current_user`, stands for at this moment."""
+    if isinstance(answer, LocalProxy):
+        return answer._get_current_object()  # noqa: SLF001 - werkzeug's documented way
+    return answer
 
 
 @lru_cache(maxsize=64)
 def _environ_name(header: str) -> str:
     """Where WSGI (PEP 3333) keeps a request header."""
-    return "HTTP_" + header.upper().replace("-", "_")
+    name = header.upper().replace("-", "_")
+    return name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"

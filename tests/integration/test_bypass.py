@@ -98,6 +98,51 @@ def test_behind_a_trusted_proxy_clients_are_told_apart():
     assert passed(app, send) == TRIES
 
 
+def behind_three_proxies(client, i, **headers):
+    """Proxies that append to X-Forwarded-For and hand other headers on; the nearest of them takes turns."""
+    forwarded = ", ".join(filter(None, (headers.pop("claim", ""), "203.0.113.5", "10.1.1.3", "10.1.1.2")))
+    sent = {"X-Forwarded-For": forwarded, **{name.replace("_", "-"): text for name, text in headers.items()}}
+    return client.get("/thing", headers=sent, environ_base={"REMOTE_ADDR": f"10.1.1.{i % 3 + 4}"})
+
+
+FORGERIES = {
+    "forwarded": lambda i: {"Forwarded": f"for=9.9.9.{i}"} if i % 2 else {},
+    "forwarded-as-proxy": lambda i: {"Forwarded": f"for=9.9.9.{i}, for=10.1.1.2"},
+    "forwarded-agrees": lambda i: {"Forwarded": "for=203.0.113.5" if i % 2 else "garbage"},
+    "x-forwarded-for": lambda i: {"claim": f"9.9.9.{i}, 10.1.1.9", "Forwarded": f"for=9.9.9.{i}"},
+    "single": lambda i: {"X_Real_IP": f"9.9.9.{i}", "CF_Connecting_IP": f"9.9.9.{i}", "Forwarded": '"'},
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+@pytest.mark.parametrize("options", [{}, {"trusted_hops": 3}], ids=["networks", "hops"])
+def test_behind_proxies_no_forged_header_is_another_bucket(forge, options):
+    app = make_app()
+    protect(app, trusted_proxies="10.0.0.0/8", **options)
+    assert passed(app, lambda client, i: behind_three_proxies(client, i, **forge(i)), tries=40) == AMOUNT
+
+
+def test_a_forged_header_behind_proxies_does_not_starve_strangers_who_send_one_too():
+    app = make_app()
+    protect(app, trusted_proxies="10.0.0.0/8")
+    passed(app, lambda client, i: behind_three_proxies(client, i, Forwarded=f"for=9.9.9.{i}"), tries=40)
+    stranger = {"X-Forwarded-For": "198.51.100.77, 10.1.1.3, 10.1.1.2", "Forwarded": "for=192.168.1.1"}
+    found = app.test_client().get("/thing", headers=stranger, environ_base={"REMOTE_ADDR": "10.1.1.4"})
+    assert found.status_code == 200
+
+
+def test_a_count_of_hops_takes_googles_load_balancer_for_a_proxy_and_believes_no_claim():
+    app = make_app()
+    protect(app, trusted_proxies="130.211.0.0/22, 35.191.0.0/16", trusted_hops=2)
+
+    def send(client, i, *, ip="203.0.113.5"):
+        header = {"X-Forwarded-For": f"9.9.9.{i}, {ip}, 34.1.2.3"}
+        return client.get("/thing", headers=header, environ_base={"REMOTE_ADDR": "130.211.1.1"})
+
+    assert passed(app, send) == AMOUNT
+    assert passed(app, lambda client, i: send(client, i, ip=f"198.51.100.{i}")) == TRIES
+
+
 def rotate_ipv6(client, i):
     return client.get("/thing", environ_base={"REMOTE_ADDR": f"2001:db8:1:2::{i:x}"})
 
@@ -122,6 +167,33 @@ def test_an_ipv4_mapped_address_is_the_ipv4_address():
         passed(app, lambda client, i: client.get("/thing", environ_base={"REMOTE_ADDR": spellings[i % 3]}))
         == AMOUNT
     )
+
+
+@pytest.mark.parametrize("prefix", ["64:ff9b::", "64:ff9b:1::", "::ffff:"], ids=ascii)
+def test_ipv4_clients_behind_a_translator_are_not_one_prefix(prefix):
+    app = make_app()
+    protect(app)
+
+    def send(client, i):
+        return client.get("/thing", environ_base={"REMOTE_ADDR": f"{prefix}198.51.100.{i}"})
+
+    assert passed(app, send) == TRIES
+
+
+def rotate_6to4(client, i):
+    return client.get("/thing", environ_base={"REMOTE_ADDR": f"2002:c633:6407:{i:x}::{i:x}"})
+
+
+def test_stock_can_be_passed_by_rotation_in_a_6to4_network():
+    app = make_app()
+    stock(app)
+    assert passed(app, rotate_6to4) == TRIES
+
+
+def test_a_6to4_network_is_one_client():
+    app = make_app()
+    protect(app)
+    assert passed(app, rotate_6to4) == AMOUNT
 
 
 def test_different_ipv4_mapped_clients_are_not_one_prefix():
@@ -214,6 +286,91 @@ def test_a_key_function_that_fails_or_answers_nothing_falls_back_to_the_address(
     app = make_app()
     protect(app, KEYED.format(f"bypass_keys:{function}"))
     assert passed(app, lambda client, i: client.get("/thing")) == AMOUNT
+
+
+class Model:
+    """A user as an ORM gives it, made in each request, without a text of its own."""
+
+
+class Counting:
+    """An object whose text changes each time."""
+
+    made = 0
+
+    def __repr__(self):
+        Counting.made += 1
+        return f"<User {Counting.made}>"
+
+
+async def coroutine():
+    return "bob"
+
+
+def numbered():
+    Counting.made += 1
+    return Counting.made
+
+
+STRANGE_ANSWERS = {
+    "model": Model,
+    "changing": Counting,
+    "coroutine": coroutine,
+    "generator": lambda: (n for n in ()),
+    "dict": lambda: {"id": numbered()},
+    "list": lambda: [numbered()],
+    "tuple": lambda: ("bob", numbered()),
+    "float": lambda: numbered() + 0.5,
+    "nan": lambda: float("nan"),
+    "lambda": lambda: lambda: "bob",
+    "true": lambda: True,
+    "type": lambda: type("User", (), {}),
+    "exception": lambda: RuntimeError(numbered()),
+    "response": lambda: flask.Response(str(numbered())),
+}
+
+
+@pytest.mark.parametrize("answer", [Counting, STRANGE_ANSWERS["dict"], STRANGE_ANSWERS["float"]])
+def test_stock_can_be_passed_by_a_key_function_that_answers_an_object(answer):
+    app = make_app()
+    stock(app, key_func=answer)
+    assert passed(app, lambda client, i: client.get("/thing"), tries=40) == 40
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("answer", STRANGE_ANSWERS.values(), ids=STRANGE_ANSWERS)
+@pytest.mark.parametrize("setting", ["user", "key"])
+def test_an_answer_that_cannot_stand_for_a_client_is_not_a_new_client_each_time(
+    setting, answer, monkeypatch, caplog
+):
+    import sys  # noqa: PLC0415 - the policy names this very module
+
+    monkeypatch.setitem(sys.modules, "bypass_keys", sys.modules[__name__])
+    monkeypatch.setattr(sys.modules[__name__], "strange", answer, raising=False)
+    app = make_app()
+    rules = {"user": '[identity]\nuser = "bypass_keys:strange"\n', "key": KEYED.format("bypass_keys:strange")}
+    protect(app, rules[setting])
+    caplog.clear()
+    assert passed(app, lambda client, i: client.get("/thing"), tries=40) == AMOUNT
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "bypass_keys:strange" in line
+    assert "return text, bytes, an int or a UUID" in line
+
+
+def test_an_object_in_a_session_is_not_a_new_client_each_time():
+    app = make_app()
+    app.secret_key = "s" * 32
+    protect(app)
+
+    class Sessions(flask.sessions.SecureCookieSessionInterface):
+        """As a session that lives on the server gives back what was put into it."""
+
+        def open_session(self, app, request):
+            return flask.sessions.SecureCookieSession({"user_id": {"id": numbered()}})
+
+    app.session_interface = Sessions()
+    client = app.test_client(use_cookies=False)
+    statuses = [client.get("/thing", headers={"Cookie": "a=b"}).status_code for _ in range(40)]
+    assert statuses.count(200) == AMOUNT
 
 
 def app_with_a_view_named_static():

@@ -243,7 +243,7 @@ def test_sizes_and_durations_have_units():
         ('match = "ip:fe80::1%eth0"', "has a zone, and addresses are compared without; fe80::1"),
         (
             'match = "ip:::ffff:192.0.2.7"',
-            "IPv4-mapped addresses are taken as IPv4; write for instance 192.0.2.7",
+            "IPv4-mapped and NAT64 addresses are taken as IPv4; write for instance 192.0.2.7",
         ),
         ('match = "user:bob"\nmultiply = "5"', "'5' is not a number"),
         ('match = "user:bob"\nmultiply = true', "True is not a number"),
