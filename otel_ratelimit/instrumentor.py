@@ -82,4 +82,4 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
             from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415 - see above
 
             self._rate_limit = RateLimit(meter_provider=self._options.get("meter_provider"))
-        self._rate_limit.init_app(app)
+        self._rate_limit.await_app(app)
