@@ -25,7 +25,7 @@ from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.deployment import warn_of_separate_counts
-from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
@@ -54,6 +54,12 @@ _HOOKS: Final = "otel_ratelimit.hooks"
 
 FLUSH_SECONDS: Final = 5.0
 
+_NO_POLICY: Final = Problem(
+    "OTEL_RATELIMIT_REQUIRED",
+    "there is no policy file, so nothing would be limited",
+    "name one with OTEL_RATELIMIT_POLICY, or enforce the built-in policy with OTEL_RATELIMIT_SHADOW=false",
+)
+
 
 class RateLimit:
     """Rate limits for Flask applications, from one policy file.
@@ -76,6 +82,7 @@ class RateLimit:
         query_sample_rate: share of different executions kept in the query log, 0 to 1.
         smtp_url: mail server for the nightly report; checked here, and used where the report is made.
         enabled: False does nothing at all.
+        required: True: a policy file must be there, and limits cannot be switched off.
         sinks: called with every Decision, on the request's thread.
         meter_provider: instead of the global one.
         environ: instead of the process's environment.
@@ -102,6 +109,7 @@ class RateLimit:
         smtp_url: str | None = None,
         api_authorize: Callable[[str], bool] | None = None,
         enabled: bool | None = None,
+        required: bool | None = None,
         sinks: Sequence[DecisionSink] = (),
         meter_provider: MeterProvider | None = None,
         environ: Mapping[str, str] | None = None,
@@ -123,6 +131,7 @@ class RateLimit:
                 "query_sample_rate": query_sample_rate,
                 "smtp_url": smtp_url,
                 "enabled": enabled,
+                "required": required,
             },
         )
         # An application holds its hooks, and they hold it; from here neither is kept alive.
@@ -149,6 +158,8 @@ class RateLimit:
         # Nobody wrote a policy: then the built-in one only observes, unless told to enforce.
         self._unasked = policy is None and self._policy_file is None
         self.shadow = self._unasked if self.settings.shadow is None else self.settings.shadow
+        if self.settings.required and self.shadow and self.settings.shadow is None:
+            raise SettingsError([_NO_POLICY])
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
         self._storage = self._open_storage(meter)
