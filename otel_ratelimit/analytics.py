@@ -34,7 +34,7 @@ from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.records import Violation
 from otel_ratelimit.telemetry import current_trace_id
 from otel_ratelimit.web.source import current_user_agent
-from otel_ratelimit.wiring import EXTENSION, RateLimit
+from otel_ratelimit.wiring import rate_limit_of
 
 __all__ = [
     "calculate_breathing_room",
@@ -89,7 +89,7 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     Raises:
         RuntimeError: outside of an application that has its rate limits.
     """
-    rate_limit: RateLimit | None = current_app.extensions.get(EXTENSION) if current_app else None
+    rate_limit = rate_limit_of(current_app._get_current_object()) if current_app else None  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
     if rate_limit is None:
         raise RuntimeError(
             "no application with rate limits here; call this within a request or `with app.app_context()`"

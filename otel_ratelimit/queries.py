@@ -25,7 +25,7 @@ from otel_ratelimit.fingerprint import hash_query, is_statement, statement_text
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
 from otel_ratelimit.querylog.execution import OK, Asked, text_told
-from otel_ratelimit.wiring import EXTENSION, RateLimit
+from otel_ratelimit.wiring import rate_limit_of
 
 __all__ = [
     "Duplicates",
@@ -97,7 +97,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     statement, given = _statement(sql), _parameters(parameters)
     if not current_app:
         raise RuntimeError("no application here; call this within a request or `with app.app_context()`")
-    rate_limit: RateLimit | None = current_app.extensions.get(EXTENSION)
+    rate_limit = rate_limit_of(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
     if rate_limit is None:
         raise RuntimeError(
             f"the application {current_app.name} has no rate limits, so nothing is recorded; start it with"

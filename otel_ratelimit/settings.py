@@ -24,6 +24,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _SECRET_MIN_CHARACTERS: Final = 16
 _SECRETS: Final = frozenset({"hash_key", "database_url", "api_token", "admin_token", "smtp_url"})
+_MAY_HOLD_SECRETS: Final = frozenset({"storage_uri", "storage_options"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
 
@@ -34,6 +35,8 @@ class Settings:
 
     enabled: bool = True
     """`OTEL_RATELIMIT_ENABLED`: false leaves the app as if the package were not there."""
+    required: bool = False
+    """`OTEL_RATELIMIT_REQUIRED`: true: the application does not start without its limits."""
     policy: Path | None = None
     """`OTEL_RATELIMIT_POLICY`: the policy file. Unset: `./ratelimit.toml` if it is there."""
     storage_uri: str = DEFAULT_STORAGE_URI
@@ -98,6 +101,17 @@ def variable_names() -> tuple[str, ...]:
     return tuple(PREFIX + field.name.upper() for field in fields(Settings))
 
 
+def public_variable_names() -> tuple[str, ...]:
+    """Those whose value anybody may see."""
+    hidden = _SECRETS | _MAY_HOLD_SECRETS
+    return tuple(PREFIX + field.name.upper() for field in fields(Settings) if field.name not in hidden)
+
+
+def is_required(environ: Mapping[str, str]) -> bool:
+    """Whether limits are insisted on, where the other settings may not be valid."""
+    return environ.get(f"{PREFIX}REQUIRED", "").strip().lower() in _TRUE
+
+
 def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:
     """Read `environ`; what `overrides` holds (by field name, None meaning not given) wins.
 
@@ -129,7 +143,7 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
 
 
 def _parse(name: str, raw: str) -> object | Problem:
-    if name in {"enabled", "shadow"}:
+    if name in {"enabled", "shadow", "required"}:
         lowered = raw.lower()
         if lowered in _TRUE:
             return True
@@ -165,6 +179,12 @@ def _tokens(raw: str) -> tuple[str, ...]:
 
 
 def _check(values: Mapping[str, object]) -> Iterator[Problem]:
+    if values.get("required") is True and values.get("enabled") is False:
+        yield Problem(
+            PREFIX + "REQUIRED",
+            f"contradicts {PREFIX}ENABLED=false",
+            f"unset one of them; {PREFIX}SHADOW=true counts and blocks nothing",
+        )
     hash_key = str(values.get("hash_key", ""))
     if hash_key:
         yield from _check_secret("HASH_KEY", hash_key)

@@ -7,13 +7,14 @@ import logging
 import os
 import secrets
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from flask import Flask, current_app, request
+from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from opentelemetry.metrics import Meter, MeterProvider, get_meter
@@ -25,7 +26,7 @@ from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.deployment import warn_of_separate_counts
-from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
@@ -36,11 +37,14 @@ from otel_ratelimit.storage import redact_uri, validate_uri
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices, api_blueprint
+from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.extension import Enforcement, RequestHooks, Tools, current_decision, refuse_declared
+from otel_ratelimit.web.first_request import FirstRequest, awaited_by, match_again, step_aside
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 from otel_ratelimit.web.hooks import AttachedHooks
 from otel_ratelimit.web.plans import RoutePlans
+from otel_ratelimit.web.responses import unavailable
 from otel_ratelimit.web.source import FlaskClientSource, current_user_agent, user_reader
 
 _log = logging.getLogger(__name__)
@@ -53,6 +57,12 @@ FLUSH_SECONDS: Final = 5.0
 
 _in_use: Final[weakref.WeakSet[RateLimit]] = weakref.WeakSet()
 """Nothing of the product reads it: tests reset the counters of applications that they did not make."""
+
+_NO_POLICY: Final = Problem(
+    "OTEL_RATELIMIT_REQUIRED",
+    "there is no policy file, so nothing would be limited",
+    "name one with OTEL_RATELIMIT_POLICY, or enforce the built-in policy with OTEL_RATELIMIT_SHADOW=false",
+)
 
 
 class RateLimit:
@@ -78,6 +88,7 @@ class RateLimit:
         query_sample_rate: share of different executions kept in the query log, 0 to 1.
         smtp_url: mail server for the nightly report; checked here, and used where the report is made.
         enabled: False does nothing at all.
+        required: True: a policy file must be there, and limits cannot be switched off.
         sinks: called with every Decision, on the request's thread.
         meter_provider: instead of the global one.
         environ: instead of the process's environment.
@@ -106,6 +117,7 @@ class RateLimit:
         smtp_url: str | None = None,
         api_authorize: Callable[[str], bool] | None = None,
         enabled: bool | None = None,
+        required: bool | None = None,
         sinks: Sequence[DecisionSink] = (),
         meter_provider: MeterProvider | None = None,
         environ: Mapping[str, str] | None = None,
@@ -129,10 +141,14 @@ class RateLimit:
                 "query_sample_rate": query_sample_rate,
                 "smtp_url": smtp_url,
                 "enabled": enabled,
+                "required": required,
             },
         )
         # An application holds its hooks, and they hold it; from here neither is kept alive.
-        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        self._apps = AppSet()
+        self._awaited = AppSet()
+        self._unattached = AppSet()
+        self._attaching = threading.Lock()
         self._clock = clock
         self.closed = False
         if not self.settings.enabled:
@@ -154,6 +170,8 @@ class RateLimit:
         # Nobody wrote a policy: then the built-in one only observes, unless told to enforce.
         self._unasked = policy is None and self._policy_file is None
         self.shadow = self._unasked if self.settings.shadow is None else self.settings.shadow
+        if self.settings.required and self.shadow and self.settings.shadow is None:
+            raise SettingsError([_NO_POLICY])
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
         self._storage = self._open_storage(meter)
@@ -202,6 +220,10 @@ class RateLimit:
             return
         if self.closed:
             raise RuntimeError("this RateLimit is closed; make another")
+        awaiting = awaited_by(app)
+        if isinstance(awaiting, RateLimit) and awaiting is not self:
+            awaiting.give_up(app)
+        self._stop_awaiting(app)
         former = app.extensions.get(EXTENSION)
         if former is self:
             self.detach(app)
@@ -231,12 +253,53 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.listen()
 
+    def await_app(self, app: Flask) -> None:
+        """Give `app` its limits at its first request: until then it may be half-built, and is not called."""
+        if not self.settings.enabled:
+            return
+        self._awaited.add(app)
+        FirstRequest(app, self._attach_late, owner=self)
+        if self._queries is not None:
+            self._queries.claim()
+        resolver = PolicyResolver(self._policy, namespace="", shadow=self.shadow)
+        self._policy_telemetry.in_force(resolver.policy_hash)
+        if self._reloader is not None:
+            self._reloader.listen()
+
+    def _attach_late(self, app: Flask) -> Response | None:
+        """What `await_app` has put off; the response that refuses the request where it cannot be done."""
+        try:
+            with self._attaching:
+                if not self.closed and not isinstance(app.extensions.get(EXTENSION), RateLimit):
+                    self.init_app(app)
+                    match_again(URL_PREFIX)
+            attached = app.extensions.get(_HOOKS)
+            if attached is not None:
+                attached.place()
+        except Exception:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
+            if app not in self._unattached:
+                self._unattached.add(app)
+                _log.exception(
+                    "rate limits could not be attached to a %s; it answers 503", type(app).__name__
+                )
+            if self.shadow:
+                return None
+            if awaited_by(app) is None:
+                self.await_app(app)
+            return unavailable(1.0)
+        return None
+
+    def _stop_awaiting(self, app: Flask) -> None:
+        self._awaited.discard(app)
+        step_aside(app, self)
+
     def _offer_api(self, app: Flask) -> None:
         """Routes cannot be taken back; those of an application that was given up answer 404."""
         if BLUEPRINT_NAME in app.blueprints:
             return
         try:
-            app.register_blueprint(api_blueprint(_api_services))
+            # Past the methods of a subclass, which may not expect the call.
+            api_blueprint(_api_services).register(app, {})
         except AssertionError:  # Flask's, after the first request
             _log.warning("%s is not offered: the application has served requests already", URL_PREFIX)
 
@@ -254,6 +317,7 @@ class RateLimit:
 
     def detach(self, app: Flask) -> None:
         """Take away from `app` what `init_app` gave it; the API's routes stay and answer 404."""
+        self._stop_awaiting(app)
         if app not in self._apps:
             return
         self._apps.discard(app)
@@ -267,14 +331,14 @@ class RateLimit:
     def give_up(self, app: Flask) -> None:
         """Detach from `app` in favour of another `RateLimit`, and close if that was the last."""
         self.detach(app)
-        if not self._apps:
+        if not len(self._apps) and not len(self._awaited):
             self.close()
 
     def close(self) -> None:
         """Detach from every application and stop the background thread."""
         if not self.settings.enabled:
             return
-        for app in list(self._apps):
+        for app in [*self._apps, *self._awaited]:
             self.detach(app)
         if self._reloader is not None:
             self._reloader.close()
@@ -411,6 +475,15 @@ def _api_services() -> ApiServices | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
     rate_limit = app.extensions.get(EXTENSION)
     return rate_limit.api_services(app) if isinstance(rate_limit, RateLimit) else None
+
+
+def rate_limit_of(app: Flask) -> RateLimit | None:
+    """The one that `app` has, or will have at its first request, attached from now on."""
+    awaiting = awaited_by(app)
+    if isinstance(awaiting, RateLimit):
+        awaiting.init_app(app)
+    found = app.extensions.get(EXTENSION)
+    return found if isinstance(found, RateLimit) else None
 
 
 def _attached(app: Flask) -> AttachedHooks:

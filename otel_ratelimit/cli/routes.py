@@ -13,7 +13,7 @@ from flask.cli import NoAppException, ScriptInfo
 from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError
 from otel_ratelimit.web.plans import PlannedRoute
-from otel_ratelimit.wiring import EXTENSION, RateLimit
+from otel_ratelimit.wiring import RateLimit, rate_limit_of
 
 PROTECTED = "protected"
 SHADOW = "shadow"
@@ -106,10 +106,8 @@ def _load(app_path: str) -> Flask:
 
 
 def _rate_limit(app: Flask, policy_path: Path | None) -> RateLimit:
-    attached = app.extensions.get(EXTENSION)
-    if isinstance(attached, RateLimit) and policy_path is None:
-        return attached
-    return RateLimit(policy=policy_path)
+    attached = rate_limit_of(app) if policy_path is None else None
+    return attached or RateLimit(policy=policy_path)
 
 
 def _row(planned: PlannedRoute) -> RouteRow:

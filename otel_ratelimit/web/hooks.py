@@ -2,7 +2,7 @@
 
 They are put in place at the first request, when all the others are known: the check right after
 OpenTelemetry's hook has opened the span and before anything of the application's; the headers
-after everything else. Until then the application only carries a shim, which removes itself, so
+after everything else. Until then the application only carries a stand-in, which removes itself, so
 that no later request pays for it.
 """
 
@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from flask import Flask, got_request_exception
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.web.extension import RequestHooks
-
-_DISPATCH = "full_dispatch_request"
+from otel_ratelimit.web.first_request import FirstRequest
 
 
 class AttachedHooks:
@@ -39,36 +37,30 @@ class AttachedHooks:
         self._before = hooks.before_request
         self._after = hooks.after_request
         self._failed = hooks.got_request_exception
-        self._shim = self._make_shim()
-        setattr(app, _DISPATCH, self._shim)
+        self._stand_in = FirstRequest(app, lambda _app: self.place(), owner=self)
 
     def remove(self) -> None:
         """Leave the application as it was before."""
         self._removed = True
-        self._drop_shim()
+        app = self._app
+        self._stand_in.remove(app)
         if not self._placed:
             return
-        app = self._app
         app.before_request_funcs[None].remove(self._before)
         app.after_request_funcs[None].remove(self._after)
         got_request_exception.disconnect(self._failed, app)
         app.error_handler_spec[None][None].pop(StorageUnavailableError, None)
         self._placed = False
 
-    def _make_shim(self) -> Callable[..., Any]:
-        app = self._app
-        inner = getattr(app, _DISPATCH)
-
-        def dispatch(*args: Any, **kwargs: Any) -> Any:
-            if not self._placed and not self._removed:
-                with self._lock:
-                    if not self._placed:
-                        self._place()
-                        self._drop_shim()
-                        self._on_first_request()
-            return inner(*args, **kwargs)
-
-        return dispatch
+    def place(self) -> None:
+        """Put the hooks in place, once; what else a first request needs is done as well."""
+        with self._lock:
+            if self._placed or self._removed:
+                return
+            self._place()
+        self._stand_in.remove(self._app)
+        # Starting a thread waits for it: that must not happen with the lock held.
+        self._on_first_request()
 
     def _place(self) -> None:
         app = self._app
@@ -80,8 +72,3 @@ class AttachedHooks:
         got_request_exception.connect(self._failed, app)
         app.error_handler_spec[None][None][StorageUnavailableError] = self.hooks.storage_failed
         self._placed = True
-
-    def _drop_shim(self) -> None:
-        # Someone may have wrapped it since: then it stays, and passes through.
-        if self._app.__dict__.get(_DISPATCH) is self._shim:
-            delattr(self._app, _DISPATCH)

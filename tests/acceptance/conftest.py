@@ -1,4 +1,4 @@
-"""Real servers for acceptance tests: gunicorn below `opentelemetry-instrument`."""
+"""Real servers for acceptance tests: gunicorn, or another, below `opentelemetry-instrument`."""
 
 from __future__ import annotations
 
@@ -57,33 +57,28 @@ def collector_program() -> Path:
         raise MissingError("the collector", "make collector (needs Go)") from error
 
 
-class Server:
-    """One gunicorn. `log` is what it and its workers have printed so far."""
+BINARIES = Path(sys.executable).parent
+AUTO = (str(BINARIES / "opentelemetry-instrument"),)
+GUNICORN = (str(BINARIES / "gunicorn"), "--bind", "127.0.0.1:{port}")
 
-    def __init__(self, folder: Path, arguments: list[str], environ: dict[str, str]) -> None:
+
+class Server:
+    """One server. `log` is what it and its workers have printed so far.
+
+    `{port}` in its command is replaced by one that is free.
+    """
+
+    def __init__(self, folder: Path, command: list[str], environ: dict[str, str | None]) -> None:
         [self.port] = quiet_ports(1)
         self._log = folder / "server.log"
-        binaries = Path(sys.executable).parent
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "GUNICORN", "WEB_"))}
+        given = {"OTEL_LOGS_EXPORTER": "none", "PYTHONUNBUFFERED": "1", **environ}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    binaries / "opentelemetry-instrument",
-                    binaries / "gunicorn",
-                    "--bind",
-                    f"127.0.0.1:{self.port}",
-                    *arguments,
-                    "app:app",
-                ],
+                [part.replace("{port}", str(self.port)) for part in command],
                 cwd=folder,
-                env={
-                    **inherited,
-                    **{
-                        name: value
-                        for name, value in {"OTEL_LOGS_EXPORTER": "none", **environ}.items()
-                        if value is not None
-                    },
-                },
+                env={**inherited, **{name: value for name, value in given.items() if value is not None}},
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -136,16 +131,19 @@ class Server:
 
 @pytest.fixture
 def serve(tmp_path, receiver):
-    """Call it with gunicorn's arguments, a policy and environment; it gives a running `Server`."""
+    """Call it with gunicorn's arguments, a policy and environment; it gives a running `Server`.
+
+    `command` takes the place of gunicorn, `below` that of `opentelemetry-instrument`.
+    """
     servers = []
 
-    def start(*arguments, policy="", app=APP, environ=None, ready=True):
+    def start(*arguments, policy="", app=APP, environ=None, ready=True, command=None, below=AUTO):
         (tmp_path / "app.py").write_text(textwrap.dedent(app))
         if policy:
             (tmp_path / "ratelimit.toml").write_text(textwrap.dedent(policy))
         server = Server(
             tmp_path,
-            list(arguments),
+            [*below, *(command or (*GUNICORN, *arguments, "app:app"))],
             {
                 "OTEL_SERVICE_NAME": "acceptance",
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",

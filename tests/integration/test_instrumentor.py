@@ -160,3 +160,11 @@ def test_an_application_that_is_dropped_is_freed(instrumented):
     del app
     gc.collect()
     assert dropped() is None
+
+
+def test_required_by_hand_a_policy_must_be_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="there is no policy file"):
+        RateLimit(make_app(), required=True, environ={})
+    for given in ({"shadow": True}, {"shadow": False}, {"policy": parse_policy(POLICY, "here.toml")}):
+        RateLimit(make_app(), required=True, environ={}, **given).close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.settings import Settings, settings_from, unknown_variables
+from otel_ratelimit.settings import Settings, public_variable_names, settings_from, unknown_variables
 
 
 def test_an_empty_environment_gives_the_documented_defaults():
@@ -111,3 +111,17 @@ def test_the_default_policy_file_is_used_only_where_it_exists(tmp_path):
     (tmp_path / "ratelimit.toml").write_text("version = 1\n")
     assert Settings().policy_file(tmp_path) == tmp_path / "ratelimit.toml"
     assert Settings(policy=Path("other.toml")).policy_file(tmp_path) == tmp_path / "other.toml"
+
+
+def test_limits_that_are_required_cannot_be_switched_off():
+    environ = {"OTEL_RATELIMIT_REQUIRED": "true", "OTEL_RATELIMIT_ENABLED": "false"}
+    with pytest.raises(SettingsError, match="contradicts OTEL_RATELIMIT_ENABLED=false"):
+        settings_from(environ)
+    assert settings_from({"OTEL_RATELIMIT_REQUIRED": "true"}).required
+
+
+def test_options_of_a_command_line_hold_no_secret():
+    public = public_variable_names()
+    assert "OTEL_RATELIMIT_REQUIRED" in public
+    hidden = {"API_TOKEN", "ADMIN_TOKEN", "HASH_KEY", "DATABASE_URL", "SMTP_URL", "STORAGE_URI"}
+    assert not hidden & {name.removeprefix("OTEL_RATELIMIT_") for name in public}

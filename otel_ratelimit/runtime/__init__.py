@@ -1,0 +1,1 @@
+"""How limits come into a process."""

@@ -1,0 +1,19 @@
+"""What `opentelemetry-instrument` learns of us before it starts the application.
+
+It imports this module (entry point `opentelemetry_environment_variables`) and makes an option of each
+constant whose name begins with `OTEL_`: `--ratelimit_policy` for `OTEL_RATELIMIT_POLICY`. Secrets are left
+out, because other users of the machine can read a command line.
+
+It also selects the distro that puts limits in place first and then hands over to the usual one, unless the
+operator has selected another.
+"""
+
+from __future__ import annotations
+
+import os
+
+from otel_ratelimit.settings import public_variable_names
+
+globals().update({name: name for name in public_variable_names()})
+
+os.environ.setdefault("OTEL_PYTHON_DISTRO", "otel_ratelimit")

@@ -1,0 +1,39 @@
+"""A blueprint whose routes do not pass through methods that the application's class overrides.
+
+An application's own `add_url_rule` may add a prefix, ask for a login or want arguments of its own: that is
+meant for its routes, and not for the API's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Flask
+from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
+
+
+class DirectSetupState(BlueprintSetupState):
+    """Adds routes as Flask does, whatever the class of the application."""
+
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Add a route below the blueprint's prefix."""
+        path = f"{(self.url_prefix or '').rstrip('/')}/{rule.lstrip('/')}"
+        Flask.add_url_rule(self.app, path, f"{self.name}.{endpoint}", view_func, **options)
+
+
+class DirectBlueprint(Blueprint):
+    """Register it with its own `register`, not with the application's `register_blueprint`."""
+
+    def make_setup_state(
+        self, app: App, options: dict[str, Any], first_registration: bool = False
+    ) -> BlueprintSetupState:
+        """Flask's way to another kind of state."""
+        return DirectSetupState(self, app, options, first_registration)
