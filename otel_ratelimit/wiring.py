@@ -34,7 +34,7 @@ from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
-from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices, api_blueprint
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.extension import Enforcement, RequestHooks, Tools, current_decision, refuse_declared
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
@@ -67,6 +67,8 @@ class RateLimit:
         database_url: PostgreSQL for analytics; none, no analytics.
         api_token: comma-separated bearer tokens that may read `/api/rate-limit/*`.
         admin_token: likewise, that may also change.
+        api_before_hooks: whether `/api/rate-limit/*` is served ahead of the application's `before_request`
+            functions. Not given: unless there is an `api_authorize`, which may count on them.
         api_authorize: the application's own check in place of tokens: called within the request with `read`
             or `admin`, answers whether that is allowed.
         query_sample_rate: share of different executions kept in the query log, 0 to 1.
@@ -94,6 +96,7 @@ class RateLimit:
         database_url: str | None = None,
         api_token: str | None = None,
         admin_token: str | None = None,
+        api_before_hooks: bool | None = None,
         query_sample_rate: float | None = None,
         smtp_url: str | None = None,
         api_authorize: Callable[[str], bool] | None = None,
@@ -116,6 +119,7 @@ class RateLimit:
                 "database_url": database_url,
                 "api_token": api_token,
                 "admin_token": admin_token,
+                "api_before_hooks": api_before_hooks,
                 "query_sample_rate": query_sample_rate,
                 "smtp_url": smtp_url,
                 "enabled": enabled,
@@ -209,7 +213,14 @@ class RateLimit:
         )
         hooks = RequestHooks(app, enforcement, tools)
         app.extensions[EXTENSION] = self
-        app.extensions[_HOOKS] = AttachedHooks(app, hooks, lambda: self._at_first_request(app))
+        app.extensions[_HOOKS] = AttachedHooks(
+            app,
+            hooks,
+            lambda environ: self._at_first_request(app, environ),
+            ApiAhead(app, hooks.before_request, hooks.after_request, _api_services)
+            if self._api_before_hooks
+            else None,
+        )
         self._apps.add(app)
         self._offer_api(app)
         limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
@@ -355,7 +366,13 @@ class RateLimit:
             _attached(app).hooks.enforcement = self._enforcement(app)
         self._policy_telemetry.in_force(result.policy_hash)
 
-    def _at_first_request(self, app: Flask) -> None:
+    @property
+    def _api_before_hooks(self) -> bool:
+        """Whether the API is served ahead of the application's hooks: its own check may count on them."""
+        asked = self.settings.api_before_hooks
+        return self._api_authorize is None if asked is None else asked
+
+    def _at_first_request(self, app: Flask, environ: Mapping[str, object]) -> None:
         """What can be known, or may be started, only where requests are served."""
         limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
         if len(limiters) > 1:
@@ -365,7 +382,7 @@ class RateLimit:
         warn_of_hidden_routes(app)
         if self._queries is not None and not self._queries.claim():
             _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
-        if self._storage.local and request.environ.get("wsgi.multiprocess"):
+        if self._storage.local and environ.get("wsgi.multiprocess"):
             warn_of_separate_counts(sys.argv, self._environ)
 
     def _say_what_is_in_force(self) -> None:

@@ -24,6 +24,7 @@ from limits import parse as parse_limit
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
 from otel_ratelimit.names import APPLICATION_TIER
+from otel_ratelimit.web.refusals import QuotaExceededError
 
 EXTENSION: Final = "limiter"
 """Flask-Limiter's place in `app.extensions`: a set of limiters."""
@@ -133,8 +134,8 @@ class PolicyLimiter(Limiter):
         flask.request.environ[_CHECKED] = True
         try:
             super()._check_request_limit(callable_name=callable_name, in_middleware=in_middleware)
-        except RateLimitExceeded:
-            raise
+        except RateLimitExceeded as exceeded:
+            raise QuotaExceededError.of_declared(exceeded) from exceeded
         except Exception as error:
             raise StorageUnavailableError(type(error).__name__) from error
 

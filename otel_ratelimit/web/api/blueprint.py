@@ -16,6 +16,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 from pydantic import RootModel
+from werkzeug.routing import Map, Rule
 
 from otel_ratelimit.errors import (
     DatabaseError,
@@ -34,6 +35,8 @@ from otel_ratelimit.web.plans import OWN_ENDPOINTS
 _log = logging.getLogger(__name__)
 
 BLUEPRINT_NAME: Final = OWN_ENDPOINTS.removesuffix(".")
+OTHER_ENDPOINT: Final = f"{OWN_ENDPOINTS}other"
+"""Takes what no endpoint takes: another path or method."""
 URL_PREFIX: Final = "/api/rate-limit"
 DATABASE_RETRY_SECONDS: Final = 5.0
 
@@ -66,6 +69,27 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
     other = _other_view(endpoints, current, guard)
     blueprint.record(lambda state: _take_the_rest(state, other))
     return blueprint
+
+
+def api_map(current: CurrentServices) -> tuple[Map, dict[str, Callable[..., Response]]]:
+    """The same routes and views, for who serves them without the application's own map.
+
+    Args:
+        current: as above.
+    """
+    guard = Guard(current)
+    endpoints = all_endpoints()
+    # What is not a route of ours must not be redirected by us.
+    routes = Map(strict_slashes=False, merge_slashes=False)
+    views: dict[str, Callable[..., Response]] = {}
+    for endpoint in endpoints:
+        name = OWN_ENDPOINTS + endpoint.name
+        routes.add(Rule(URL_PREFIX + endpoint.path, endpoint=name, methods=[endpoint.method]))
+        views[name] = _view(endpoint, current, guard)
+    for path in ("/", "/<path:rest>"):
+        routes.add(Rule(URL_PREFIX + path, endpoint=OTHER_ENDPOINT))
+    views[OTHER_ENDPOINT] = _other_view(endpoints, current, guard)
+    return routes, views
 
 
 def all_endpoints() -> tuple[Endpoint, ...]:
