@@ -34,6 +34,7 @@ from otel_ratelimit.web.refusals import (
     QuotaExceededError,
     RefusalError,
     Refusals,
+    complete_declared_refusal,
 )
 from otel_ratelimit.web.responses import HeaderWriter, quota_exceeded, quota_name, retry_after_seconds
 from otel_ratelimit.web.source import FlaskClientSource, UserReader
@@ -114,6 +115,7 @@ class RequestHooks:
         declared = limiter.checked(environ)
         if declared:
             response = limiter.after_request(response)
+            complete_declared_refusal(environ, response)
         if declared or others:
             seen: list[Limiter] = [limiter, *others] if declared else others
             decision = self._observe(decision, seen)

@@ -24,7 +24,7 @@ from limits import parse as parse_limit
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
 from otel_ratelimit.names import APPLICATION_TIER
-from otel_ratelimit.web.refusals import QuotaExceededError
+from otel_ratelimit.web.refusals import declared_refusal
 
 EXTENSION: Final = "limiter"
 """Flask-Limiter's place in `app.extensions`: a set of limiters."""
@@ -135,7 +135,7 @@ class PolicyLimiter(Limiter):
         try:
             super()._check_request_limit(callable_name=callable_name, in_middleware=in_middleware)
         except RateLimitExceeded as exceeded:
-            raise QuotaExceededError.of_declared(exceeded) from exceeded
+            raise declared_refusal(flask.request, exceeded) from exceeded
         except Exception as error:
             raise StorageUnavailableError(type(error).__name__) from error
 

@@ -8,8 +8,9 @@ refusal with 500.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from flask import Flask, Request, Response, request
@@ -31,6 +32,9 @@ from otel_ratelimit.web.responses import (
 
 REFUSED_KEY: Final = "otel_ratelimit.refused"
 """Where a refused request's error stands in its WSGI environment."""
+
+_RAISED_KEY: Final = "otel_ratelimit.raised"
+"""Where the error stands that a declared limit raised, perhaps within a view."""
 
 Report = Callable[[str, Exception], None]
 Handler = Callable[[Any], Any]
@@ -149,9 +153,7 @@ class Refusals:
         if endpoint.startswith(OWN_ENDPOINTS):
             return error.get_response()
         response = self._from_application(current.blueprints, error) or error.get_response()
-        response.headers.setdefault("Retry-After", str(error.retry_after))
-        # A shared cache that kept a refusal would refuse everybody (RFC 6585, section 4).
-        response.headers["Cache-Control"] = NO_STORE
+        _say_when_to_retry(response, error)
         try:
             add_cors_headers(response, self._app, self._app.view_functions.get(endpoint))
         except Exception as failure:  # noqa: BLE001 - the refusal stands without them
@@ -167,6 +169,26 @@ class Refusals:
         except Exception as failure:  # noqa: BLE001 - the application's code; the refusal stands
             self._report("the application's error handler for a refused request", failure)
             return None
+
+
+def declared_refusal(current: Request, exceeded: RateLimitExceeded) -> QuotaExceededError:
+    """The error to raise in place of Flask-Limiter's, for a limit that the application declared."""
+    error = current.environ[_RAISED_KEY] = QuotaExceededError.of_declared(exceeded)
+    return error
+
+
+def complete_declared_refusal(environ: Mapping[str, Any], response: Response) -> None:
+    """Add what a refusal needs where Flask called a handler of the application by itself."""
+    error: QuotaExceededError | None = environ.get(_RAISED_KEY)
+    # Below 400 a view may have caught the error and answered something else.
+    if error is not None and response.status_code >= HTTPStatus.BAD_REQUEST:
+        _say_when_to_retry(response, error)
+
+
+def _say_when_to_retry(response: Response, error: RefusalError) -> None:
+    response.headers.setdefault("Retry-After", str(error.retry_after))
+    # A shared cache that kept a refusal would refuse everybody (RFC 6585, section 4).
+    response.headers["Cache-Control"] = NO_STORE
 
 
 def application_handler(
