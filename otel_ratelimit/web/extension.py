@@ -25,7 +25,6 @@ from otel_ratelimit.events import Clock, CounterStore, Decision, DecisionSink, I
 from otel_ratelimit.identity import Identifier
 from otel_ratelimit.limiter import decide, exempted
 from otel_ratelimit.names import OTHER_METHOD
-from otel_ratelimit.web.cors import is_preflight
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter, observe, other_limiters
 from otel_ratelimit.web.plans import RoutePlans
 from otel_ratelimit.web.refusals import (
@@ -235,17 +234,10 @@ class RequestHooks:
         return decision.fails_closed and not self._tools.shadow
 
     def _check_declared_limits(self) -> Response | None:
-        limiter = self._tools.limiter
-        if not limiter.has_request_limits():
-            return None
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        if is_preflight(current):
-            # It has a bucket of its own, and is not to use up what the real request needs.
-            return None
         try:
-            limiter.before_request()
+            self._tools.limiter.before_request()
         except QuotaExceededError as exceeded:
-            return self.refusals.answer(current, exceeded)
+            return self.refusals.handle(exceeded)
         except StorageUnavailableError as error:
             return self.storage_failed(error)
         return None

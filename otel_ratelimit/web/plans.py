@@ -7,9 +7,9 @@ application has registered times the known methods.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from flask import Flask, Request
 from werkzeug.routing import Rule
@@ -67,21 +67,19 @@ class RoutePlans:
         method = request.method
         if method not in KNOWN_METHODS:
             method = OTHER_METHOD
+        arguments: Mapping[str, Any] | None = request.view_args
         if rule is None:
-            if request.routing_exception is None:
+            target = redirect_target(self._app, request) if request.routing_exception is not None else None
+            if target is None:
                 return self._unmatched_plan(method)
-            rule = redirect_target(self._app, request)
-            return self._unmatched_plan(method) if rule is None else self._plan(rule, method)
+            rule, arguments = target
         plan = self._plans.get((rule.rule, rule.endpoint, method)) or self._plan(rule, method)
-        if plan.exempt and plan.source == STATIC_SOURCE and not self._has_file(request):
+        if plan.exempt and plan.source == STATIC_SOURCE and not self._has_file(rule, arguments):
             return self._unmatched_plan(method)
         return plan
 
     def _plan(self, rule: Rule, method: str) -> RoutePlan:
-        key = (rule.rule, rule.endpoint, method)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self._resolve(rule, method)
+        plan = self._plans[rule.rule, rule.endpoint, method] = self._resolve(rule, method)
         return plan
 
     def _unmatched_plan(self, method: str) -> RoutePlan:
@@ -90,9 +88,9 @@ class RoutePlans:
             plan = self._unmatched[method] = self.resolver.unmatched(method)
         return plan
 
-    def _has_file(self, request: Request) -> bool:
-        owner = static_owner(self._app, request.endpoint or "")
-        return owner is not None and has_file(owner, request.view_args)
+    def _has_file(self, rule: Rule, arguments: Mapping[str, Any] | None) -> bool:
+        owner = static_owner(self._app, rule.endpoint)
+        return owner is not None and has_file(owner, arguments)
 
     def windows_for(self, plan: RoutePlan, override: ClientOverride) -> tuple[Window, ...]:
         """The plan's windows as they are for a client with an override."""

@@ -6,7 +6,8 @@ that match no route, and a flood of redirects is limited like any other.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from flask import Flask, Request
@@ -17,8 +18,8 @@ _MOST_REDIRECTS: Final = 4
 """One for the slashes, one for the missing slash, one for defaults or an alias; no loop has more."""
 
 
-def redirect_target(app: Flask, request: Request) -> Rule | None:
-    """The route that the client will reach; None where it is not one of this application."""
+def redirect_target(app: Flask, request: Request) -> tuple[Rule, Mapping[str, Any]] | None:
+    """The route that the client will reach, with its arguments; None where it is not this application's."""
     exception = request.routing_exception
     for _ in range(_MOST_REDIRECTS):
         if not isinstance(exception, RequestRedirect):
@@ -32,9 +33,9 @@ def redirect_target(app: Flask, request: Request) -> Rule | None:
             return None
         path = unquote(target.path[len(root) :])
         try:
-            rule, _arguments = adapter.match(path, method=request.method, return_rule=True)
+            return adapter.match(path, method=request.method, return_rule=True)
         except HTTPException as raised:
             exception = raised
-        else:
-            return rule
+        except Exception:  # noqa: BLE001 - a converter of the application, which will fail again when it matters
+            return None
     return None
