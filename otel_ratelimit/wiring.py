@@ -236,7 +236,8 @@ class RateLimit:
         try:
             app.register_blueprint(api_blueprint(_api_services))
         except AssertionError:  # Flask's, after the first request
-            _log.warning("%s is not offered: the application has served requests already", URL_PREFIX)
+            if not self._api_before_hooks:
+                _log.warning("%s is not offered: the application has served requests already", URL_PREFIX)
 
     def api_services(self, app: Flask) -> ApiServices:
         """What the HTTP API of `app` is joined to."""

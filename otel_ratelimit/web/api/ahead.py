@@ -4,7 +4,7 @@ The API has its own authentication, so what guards the application's pages is on
 application's `url_value_preprocessor` and `before_request` functions are not run. Its `after_request`
 functions are, since they add headers (security, CORS); one that fails, or answers something else, is ignored.
 
-Requests are recognised by their path and matched against a map of our own, wherever the blueprint is
+Requests are recognised by their path and matched against routes of our own, wherever the blueprint is
 registered. A route of the application below the same prefix stays the application's.
 """
 
@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
-from otel_ratelimit.web.api.blueprint import OTHER_ENDPOINT, URL_PREFIX, CurrentServices, api_map
+from otel_ratelimit.web.api.blueprint import OTHER_ENDPOINT, URL_PREFIX, ApiRoute, ApiRoutes, CurrentServices
 from otel_ratelimit.web.plans import OWN_ENDPOINTS
+from otel_ratelimit.web.redirects import redirect_target
 
 _log = logging.getLogger(__name__)
 
 
 class _Matched(NamedTuple):
-    rule: Rule
-    arguments: dict[str, Any]
+    route: ApiRoute
+    arguments: dict[str, str]
 
 
 class ApiAhead:
@@ -49,7 +49,7 @@ class ApiAhead:
         self._app = app
         self._check = check
         self._tell = tell
-        self._map, self._views = api_map(current)
+        self._routes = ApiRoutes(current)
 
     def may_serve(self, path: str) -> bool:
         """Whether this path may be one of the API's."""
@@ -79,20 +79,24 @@ class ApiAhead:
                 )
 
     def _match(self, environ: dict[str, Any]) -> _Matched | None:
-        try:
-            rule, arguments = self._map.bind_to_environ(environ).match(return_rule=True)
-        except HTTPException:
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+        rest = path.removeprefix(URL_PREFIX)
+        if rest and not rest.startswith("/"):
             return None
-        return None if self._is_the_applications(environ, rule) else _Matched(rule, dict(arguments))
+        route, arguments = self._routes.find(rest, environ.get("REQUEST_METHOD", ""))
+        return None if self._is_the_applications(environ, route.rule) else _Matched(route, arguments)
 
     def _is_the_applications(self, environ: dict[str, Any], ours: Rule) -> bool:
         """Whether the application has a route of its own there; one that catches everything is none."""
         app = self._app
+        asked = app.request_class(environ)
         try:
-            adapter = app.create_url_adapter(app.request_class(environ))
+            adapter = app.create_url_adapter(asked)
             rule = adapter.match(return_rule=True)[0] if adapter is not None else None
-        except RequestRedirect:
-            return True
+        except RequestRedirect as redirect:
+            asked.routing_exception = redirect
+            target = redirect_target(app, asked)
+            rule = target[0] if target is not None else None
         except Exception:  # noqa: BLE001 - no route, or whatever converters raise
             return False
         if rule is None or rule.endpoint.startswith(OWN_ENDPOINTS):
@@ -101,10 +105,10 @@ class ApiAhead:
 
     def _answer(self, matched: _Matched) -> Response:
         current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        current.url_rule, current.view_args = matched.rule, matched.arguments
+        current.url_rule, current.view_args = matched.route.rule, matched.arguments
         current.routing_exception = None
         self._open_span()
-        response = self._check() or self._views[matched.rule.endpoint](**matched.arguments)
+        response = self._check() or matched.route.view(**matched.arguments)
         return self._finish(response)
 
     def _open_span(self) -> None:

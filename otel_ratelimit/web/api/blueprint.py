@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
@@ -71,25 +71,38 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
     return blueprint
 
 
-def api_map(current: CurrentServices) -> tuple[Map, dict[str, Callable[..., Response]]]:
-    """The same routes and views, for who serves them without the application's own map.
+class ApiRoute(NamedTuple):
+    """A route of the API for who serves it without the application's map."""
+
+    rule: Rule
+    view: Callable[..., Response]
+
+
+class ApiRoutes:
+    """The same routes and views as the blueprint's.
 
     Args:
         current: as above.
     """
-    guard = Guard(current)
-    endpoints = all_endpoints()
-    # What is not a route of ours must not be redirected by us.
-    routes = Map(strict_slashes=False, merge_slashes=False)
-    views: dict[str, Callable[..., Response]] = {}
-    for endpoint in endpoints:
-        name = OWN_ENDPOINTS + endpoint.name
-        routes.add(Rule(URL_PREFIX + endpoint.path, endpoint=name, methods=[endpoint.method]))
-        views[name] = _view(endpoint, current, guard)
-    for path in ("/", "/<path:rest>"):
-        routes.add(Rule(URL_PREFIX + path, endpoint=OTHER_ENDPOINT))
-    views[OTHER_ENDPOINT] = _other_view(endpoints, current, guard)
-    return routes, views
+
+    def __init__(self, current: CurrentServices) -> None:
+        guard = Guard(current)
+        endpoints = all_endpoints()
+        self._routes: dict[tuple[str, str], ApiRoute] = {}
+        for endpoint in endpoints:
+            rule = Rule(URL_PREFIX + endpoint.path, endpoint=OWN_ENDPOINTS + endpoint.name)
+            route = ApiRoute(rule, _view(endpoint, current, guard))
+            for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
+                self._routes[endpoint.path, method] = route
+        other = Rule(f"{URL_PREFIX}/<path:rest>", endpoint=OTHER_ENDPOINT)
+        self._other = ApiRoute(other, _other_view(endpoints, current, guard))
+        # Only a rule that is in a map can be printed.
+        Map([self._other.rule, *{id(route): route.rule for route in self._routes.values()}.values()])
+
+    def find(self, path: str, method: str) -> tuple[ApiRoute, dict[str, str]]:
+        """The route for this path below the prefix and this method, and the arguments of its view."""
+        route = self._routes.get((path, method))
+        return (self._other, {"rest": path.removeprefix("/")}) if route is None else (route, {})
 
 
 def all_endpoints() -> tuple[Endpoint, ...]:
