@@ -16,14 +16,17 @@ from otel_ratelimit.errors import ConfigurationError, PolicyError, RateLimitErro
 from otel_ratelimit.events import Decision, DecisionSink, Outcome
 
 if TYPE_CHECKING:
+    from otel_ratelimit.web.refusals import LimitsUnavailableError, QuotaExceededError
     from otel_ratelimit.wiring import RateLimit
 
 __all__ = [
     "ConfigurationError",
     "Decision",
     "DecisionSink",
+    "LimitsUnavailableError",
     "Outcome",
     "PolicyError",
+    "QuotaExceededError",
     "RateLimit",
     "RateLimitError",
     "SettingsError",
@@ -37,4 +40,8 @@ def __getattr__(name: str) -> Any:
         from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415 - see above
 
         return RateLimit
+    if name in {"LimitsUnavailableError", "QuotaExceededError"}:
+        from otel_ratelimit.web import refusals  # noqa: PLC0415 - see above
+
+        return getattr(refusals, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

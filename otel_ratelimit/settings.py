@@ -59,6 +59,9 @@ class Settings:
     nobody may."""
     admin_token: str = ""
     """`OTEL_RATELIMIT_ADMIN_TOKEN`: likewise, that may also change. Unset: nobody may."""
+    api_before_hooks: bool | None = None
+    """`OTEL_RATELIMIT_API_BEFORE_HOOKS`: true serves the HTTP API ahead of the application's hooks, false
+    behind them. Unset: ahead, unless the application checks itself who may use it."""
     query_sample_rate: float = 1.0
     """`OTEL_RATELIMIT_QUERY_SAMPLE_RATE`: share of different query executions kept, 0 to 1."""
     smtp_url: str = ""
@@ -143,7 +146,7 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
 
 
 def _parse(name: str, raw: str) -> object | Problem:
-    if name in {"enabled", "shadow", "required"}:
+    if name in {"enabled", "shadow", "required", "api_before_hooks"}:
         lowered = raw.lower()
         if lowered in _TRUE:
             return True

@@ -36,10 +36,18 @@ from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
-from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices, api_blueprint
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.extension import Enforcement, RequestHooks, Tools, current_decision, refuse_declared
-from otel_ratelimit.web.first_request import FirstRequest, awaited_by, match_again, step_aside
+from otel_ratelimit.web.first_request import (
+    Environ,
+    FirstRequest,
+    WsgiEntry,
+    awaited_by,
+    entry_of,
+    match_again,
+    step_aside,
+)
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 from otel_ratelimit.web.hooks import AttachedHooks
@@ -83,6 +91,8 @@ class RateLimit:
         database_url: PostgreSQL for analytics; none, no analytics.
         api_token: comma-separated bearer tokens that may read `/api/rate-limit/*`.
         admin_token: likewise, that may also change.
+        api_before_hooks: whether `/api/rate-limit/*` is served ahead of the application's `before_request`
+            functions. Not given: unless there is an `api_authorize`, which may count on them.
         api_authorize: the application's own check in place of tokens: called within the request with `read`
             or `admin`, answers whether that is allowed.
         query_sample_rate: share of different executions kept in the query log, 0 to 1.
@@ -113,6 +123,7 @@ class RateLimit:
         database_url: str | None = None,
         api_token: str | None = None,
         admin_token: str | None = None,
+        api_before_hooks: bool | None = None,
         query_sample_rate: float | None = None,
         smtp_url: str | None = None,
         api_authorize: Callable[[str], bool] | None = None,
@@ -138,6 +149,7 @@ class RateLimit:
                 "database_url": database_url,
                 "api_token": api_token,
                 "admin_token": admin_token,
+                "api_before_hooks": api_before_hooks,
                 "query_sample_rate": query_sample_rate,
                 "smtp_url": smtp_url,
                 "enabled": enabled,
@@ -223,7 +235,7 @@ class RateLimit:
         awaiting = awaited_by(app)
         if isinstance(awaiting, RateLimit) and awaiting is not self:
             awaiting.give_up(app)
-        self._stop_awaiting(app)
+        entry = self._stop_awaiting(app)
         former = app.extensions.get(EXTENSION)
         if former is self:
             self.detach(app)
@@ -244,7 +256,15 @@ class RateLimit:
         )
         hooks = RequestHooks(app, enforcement, tools)
         app.extensions[EXTENSION] = self
-        app.extensions[_HOOKS] = AttachedHooks(app, hooks, lambda: self._at_first_request(app))
+        app.extensions[_HOOKS] = AttachedHooks(
+            app,
+            hooks,
+            lambda environ: self._at_first_request(app, environ),
+            ApiAhead(app, hooks.before_request, hooks.after_request, _api_services)
+            if self._api_before_hooks
+            else None,
+            entry,
+        )
         self._apps.add(app)
         self._offer_api(app)
         limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
@@ -253,12 +273,12 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.listen()
 
-    def await_app(self, app: Flask) -> None:
+    def await_app(self, app: Flask, entry: WsgiEntry | None = None) -> None:
         """Give `app` its limits at its first request: until then it may be half-built, and is not called."""
         if not self.settings.enabled:
             return
         self._awaited.add(app)
-        FirstRequest(app, self._attach_late, owner=self)
+        FirstRequest(app, self._attach_late, owner=self, entry=entry or WsgiEntry(app))
         if self._queries is not None:
             self._queries.claim()
         resolver = PolicyResolver(self._policy, namespace="", shadow=self.shadow)
@@ -266,32 +286,37 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.listen()
 
-    def _attach_late(self, app: Flask) -> Response | None:
+    def _attach_late(self, app: Flask, environ: Environ) -> Response | None:
         """What `await_app` has put off; the response that refuses the request where it cannot be done."""
-        try:
-            with self._attaching:
+        with self._attaching:
+            entry = entry_of(app)
+            try:
                 if not self.closed and not isinstance(app.extensions.get(EXTENSION), RateLimit):
                     self.init_app(app)
-                    match_again(URL_PREFIX)
-            attached = app.extensions.get(_HOOKS)
-            if attached is not None:
-                attached.place()
-        except Exception:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
-            if app not in self._unattached:
-                self._unattached.add(app)
-                _log.exception(
-                    "rate limits could not be attached to a %s; it answers 503", type(app).__name__
-                )
-            if self.shadow:
-                return None
-            if awaited_by(app) is None:
-                self.await_app(app)
-            return unavailable(1.0)
+                    match_again(environ, URL_PREFIX)
+            except Exception:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
+                return self._not_attached(app, entry)
+        attached = app.extensions.get(_HOOKS)
+        if isinstance(attached, AttachedHooks):
+            attached.place(environ)
         return None
 
-    def _stop_awaiting(self, app: Flask) -> None:
+    def _not_attached(self, app: Flask, entry: WsgiEntry | None) -> Response | None:
+        if app not in self._unattached:
+            self._unattached.add(app)
+            consequence = "serves without limits (shadow)" if self.shadow else "answers 503"
+            _log.exception(
+                "rate limits could not be attached to a %s; it %s", type(app).__name__, consequence
+            )
+        if self.shadow:
+            return None
+        if awaited_by(app) is None:
+            self.await_app(app, entry)
+        return unavailable(1.0)
+
+    def _stop_awaiting(self, app: Flask) -> WsgiEntry | None:
         self._awaited.discard(app)
-        step_aside(app, self)
+        return step_aside(app, self)
 
     def _offer_api(self, app: Flask) -> None:
         """Routes cannot be taken back; those of an application that was given up answer 404."""
@@ -301,7 +326,8 @@ class RateLimit:
             # Past the methods of a subclass, which may not expect the call.
             api_blueprint(_api_services).register(app, {})
         except AssertionError:  # Flask's, after the first request
-            _log.warning("%s is not offered: the application has served requests already", URL_PREFIX)
+            if not self._api_before_hooks:
+                _log.warning("%s is not offered: the application has served requests already", URL_PREFIX)
 
     def api_services(self, app: Flask) -> ApiServices:
         """What the HTTP API of `app` is joined to."""
@@ -317,7 +343,9 @@ class RateLimit:
 
     def detach(self, app: Flask) -> None:
         """Take away from `app` what `init_app` gave it; the API's routes stay and answer 404."""
-        self._stop_awaiting(app)
+        entry = self._stop_awaiting(app)
+        if entry is not None:
+            entry.remove()
         if app not in self._apps:
             return
         self._apps.discard(app)
@@ -437,7 +465,13 @@ class RateLimit:
             _attached(app).hooks.enforcement = self._enforcement(app)
         self._policy_telemetry.in_force(result.policy_hash)
 
-    def _at_first_request(self, app: Flask) -> None:
+    @property
+    def _api_before_hooks(self) -> bool:
+        """Whether the API is served ahead of the application's hooks: its own check may count on them."""
+        asked = self.settings.api_before_hooks
+        return self._api_authorize is None if asked is None else asked
+
+    def _at_first_request(self, app: Flask, environ: Mapping[str, object]) -> None:
         """What can be known, or may be started, only where requests are served."""
         limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
         if len(limiters) > 1:
@@ -447,7 +481,7 @@ class RateLimit:
         warn_of_hidden_routes(app)
         if self._queries is not None and not self._queries.claim():
             _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
-        if self._storage.local and request.environ.get("wsgi.multiprocess"):
+        if self._storage.local and environ.get("wsgi.multiprocess"):
             warn_of_separate_counts(sys.argv, self._environ)
 
     def _say_what_is_in_force(self) -> None:

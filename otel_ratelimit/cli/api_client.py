@@ -23,6 +23,7 @@ TIMEOUT_SECONDS: Final = 35.0
 MOST_BYTES: Final = 50_000_000
 _EXAMPLE: Final = "for instance http://127.0.0.1:8000"
 _DETAIL_CHARACTERS: Final = 500
+_LOCATION_CHARACTERS: Final = 200
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -67,6 +68,17 @@ class Target(NamedTuple):
         return f"{'https' if self.secure else 'http'}://{host}{port}{self.root}"
 
 
+class _Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    kind: str
+    """Its media type."""
+    body: bytes
+    location: str
+    """Where a redirect leads; empty where it is none."""
+
+
 class ApiClient:
     """The API of one application.
 
@@ -89,15 +101,17 @@ class ApiClient:
             RemediableError: no connection, refused, or the answer is none of ours.
         """
         query = f"?{urlencode(parameters)}" if parameters else ""
-        status, kind, body = self._request(f"{self._target.root}{URL_PREFIX}{path}{query}")
-        if status != HTTPStatus.OK:
-            raise self._refusal(status, kind, body)
+        reply = self._request(f"{self._target.root}{URL_PREFIX}{path}{query}")
+        if reply.location:
+            raise self._redirected(reply)
+        if reply.status != HTTPStatus.OK:
+            raise self._refusal(reply)
         try:
-            return model.model_validate_json(body)
+            return model.model_validate_json(reply.body)
         except ValidationError:
             raise self._not_ours() from None
 
-    def _request(self, path: str) -> tuple[int, str, bytes]:
+    def _request(self, path: str) -> _Reply:
         target = self._target
         kind = http.client.HTTPSConnection if target.secure else http.client.HTTPConnection
         connection = kind(target.host, target.port, timeout=self._timeout_seconds)
@@ -112,11 +126,25 @@ class ApiClient:
             raise RemediableError(f"no answer from {target}: {reason}", remedy) from error
         finally:
             connection.close()
-        return response.status, response.headers.get_content_type(), body
+        redirects = HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST
+        location = response.headers.get("Location", "") if redirects else ""
+        return _Reply(response.status, response.headers.get_content_type(), body, location)
 
-    def _refusal(self, status: int, kind: str, body: bytes) -> RemediableError:
-        detail = _detail(body)
-        if kind != "application/problem+json" or detail is None:
+    def _redirected(self, reply: _Reply) -> RemediableError:
+        """The token would go wherever a redirect points, so it is named and not followed."""
+        location = reply.location[:_LOCATION_CHARACTERS]
+        what = f"{self._target} answers {reply.status}, a redirect to {location}, which is not followed"
+        if not self._target.secure and location.startswith("https://"):
+            return RemediableError(what, "ask over TLS: give the https URL with --url")
+        return RemediableError(
+            what,
+            "if the application sends this (a login, a set-up page), start it without"
+            " OTEL_RATELIMIT_API_BEFORE_HOOKS=false; if a proxy does, name what is behind it with --url",
+        )
+
+    def _refusal(self, reply: _Reply) -> RemediableError:
+        status, detail = reply.status, _detail(reply.body)
+        if reply.kind != "application/problem+json" or detail is None:
             return self._not_ours()
         what = f"{self._target} answers {status}: {detail}"
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:

@@ -3,11 +3,12 @@
 from otel_ratelimit.policy.cache import Cache, CachePrice
 from otel_ratelimit.policy.load import builtin_policy, load_policy, parse_policy
 from otel_ratelimit.policy.model import Memory, Policy, Report
-from otel_ratelimit.policy.resolve import DEFAULT_SOURCE, PolicyResolver, policy_hash
+from otel_ratelimit.policy.resolve import DEFAULT_SOURCE, PREFLIGHT_SOURCE, PolicyResolver, policy_hash
 from otel_ratelimit.policy.watch import PolicyFile, ReloadResult
 
 __all__ = [
     "DEFAULT_SOURCE",
+    "PREFLIGHT_SOURCE",
     "Cache",
     "CachePrice",
     "Memory",

@@ -82,14 +82,25 @@ class PolicyResolver:
             source=UNMATCHED_SOURCE,
         )
 
-    def preflight(self, endpoint: str, route: str) -> RoutePlan:
-        """The plan for OPTIONS that Flask answers itself.
+    def preflight(self, endpoint: str, route: str, *, by_flask: bool = True) -> RoutePlan:
+        """The plan for OPTIONS: never a bucket that other methods use, since browsers send it unasked.
 
-        A bucket of its own with the default tier's limits, unless the route is exempt.
+        Its own bucket has the limits of the rule that names OPTIONS or, where a view answers and may do work,
+        governs the route; else those of the default tier.
+
+        Args:
+            endpoint: Flask's endpoint.
+            route: the route's template.
+            by_flask: whether Flask answers, and no view.
         """
         exempt = self._exempt_plan_of(endpoint, "OPTIONS", route)
         if exempt is not None:
             return exempt
+        for index, (pattern, rule) in enumerate(self._rules):
+            if not pattern.matches(endpoint, "OPTIONS", route) or (by_flask and not pattern.methods):
+                continue
+            plan = self._rule_plan(endpoint, "OPTIONS", route, rule, self._policy.origin(f"routes[{index}]"))
+            return replace(plan, windows=tuple(_of_options(window) for window in plan.windows))
         scope = f"{_escape_endpoint(endpoint)}:preflight"
         return self._default_plan(endpoint, "OPTIONS", route, scope, PREFLIGHT_SOURCE)
 
@@ -98,7 +109,8 @@ class PolicyResolver:
 
         Its tokens must not be guessed at leisure, and an application that only observes loses nothing by it.
         """
-        windows = self._windows(API_LIMITS, "*:api", Strategy.FIXED_WINDOW, frozenset())
+        scope = "*:api:preflight" if method == "OPTIONS" else "*:api"
+        windows = self._windows(API_LIMITS, scope, Strategy.FIXED_WINDOW, frozenset())
         return RoutePlan(
             endpoint=endpoint,
             method=_planned_method(method),
@@ -241,6 +253,12 @@ def _planned_method(method: str) -> str:
     if method == "HEAD":
         return "GET"
     return method if method in METHODS else OTHER_METHOD
+
+
+def _of_options(window: Window) -> Window:
+    """The same window with a counter that only OPTIONS uses."""
+    namespace, scope, rest = window.prefix.split("|", 2)
+    return replace(window, prefix=f"{namespace}|{scope}:preflight|{rest}")
 
 
 def _with_amount(window: Window, amount: int) -> Window:

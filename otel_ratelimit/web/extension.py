@@ -1,8 +1,9 @@
 """The request's way through the limiter: facts → plan → identity → store → Decision → answers, sinks.
 
-    before_request         decide; refuse with 429 or 503, before any hook of the application
-    after_request          headers; one Decision to every sink
-    got_request_exception  the same Decision, where an exception may keep after_request from running
+    before_request   decide; refuse with 429 or 503, before any hook of the application
+    after_request    headers; one Decision to every sink
+    failed           the same Decision where something raised; a refused request stays refused
+    escaped          the same where the exception leaves the application, a `BaseException` for instance
 
 One request, one Decision, whatever happens.
 """
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Flask, Request, Response, request
+from flask.globals import request_ctx
 from flask_limiter import Limiter, RequestLimit
+from werkzeug.exceptions import HTTPException
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Clock, CounterStore, Decision, DecisionSink, Identity, Outcome
@@ -24,7 +27,15 @@ from otel_ratelimit.limiter import decide, exempted
 from otel_ratelimit.names import OTHER_METHOD
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter, observe, other_limiters
 from otel_ratelimit.web.plans import RoutePlans
-from otel_ratelimit.web.responses import HeaderWriter, application_refusal, refusal, unavailable
+from otel_ratelimit.web.refusals import (
+    REFUSED_KEY,
+    LimitsUnavailableError,
+    QuotaExceededError,
+    RefusalError,
+    Refusals,
+    complete_declared_refusal,
+)
+from otel_ratelimit.web.responses import HeaderWriter, quota_exceeded, quota_name, retry_after_seconds
 from otel_ratelimit.web.source import FlaskClientSource, UserReader
 
 _log = logging.getLogger(__name__)
@@ -32,6 +43,10 @@ _log = logging.getLogger(__name__)
 DECISION_KEY: Final = "otel_ratelimit.decision"
 """Where a request's Decision stands in its WSGI environment, until it has gone to the sinks."""
 _TOLD_KEY: Final = "otel_ratelimit.told"
+_OF_THE_BODY: Final = frozenset(
+    {"content-type", "content-length", "content-encoding", "content-language", "content-range", "etag"}
+)
+"""Headers that speak of the body they came with."""
 
 
 @dataclass(slots=True)
@@ -67,6 +82,7 @@ class RequestHooks:
         self._tools = tools
         self._headers = HeaderWriter()
         self._faults: set[tuple[str, type[BaseException]]] = set()
+        self.refusals = Refusals(app, self._report)
 
     def before_request(self) -> Response | None:
         """Decide on the request; the response that refuses it, or None to go on."""
@@ -74,14 +90,17 @@ class RequestHooks:
 
     def _enforce_policy(self) -> Response | None:
         current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+        refusal: RefusalError | None
         try:
             decision = self._decide(current)
         except Exception as error:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
             self._report("the check of a request", error)
             current.environ[DECISION_KEY] = self._undecided()
-            return None if self._tools.shadow else unavailable(1.0)
-        current.environ[DECISION_KEY] = decision
-        return self._refusal(decision)
+            refusal = None if self._tools.shadow else LimitsUnavailableError(1.0)
+        else:
+            current.environ[DECISION_KEY] = decision
+            refusal = self._refusal(decision)
+        return self.refusals.answer(current, refusal) if refusal is not None else None
 
     def after_request(self, response: Response) -> Response:
         """Finish the decision, tell the sinks, and write the headers."""
@@ -95,6 +114,7 @@ class RequestHooks:
         declared = limiter.checked(environ)
         if declared:
             response = limiter.after_request(response)
+            complete_declared_refusal(environ, response)
         if declared or others:
             seen: list[Limiter] = [limiter, *others] if declared else others
             decision = self._observe(decision, seen)
@@ -105,12 +125,80 @@ class RequestHooks:
             response.headers.extend(headers)
         return response
 
-    def got_request_exception(self, _app: Flask, **_extra: object) -> None:
-        """Tell the sinks at once: with `PROPAGATE_EXCEPTIONS` there is no response, so no after_request."""
+    def failed(self, error: Exception, handle: Callable[[Exception], Response]) -> Response:
+        """The response where something raised; `handle` is the application's way, which may raise as well.
+
+        A request that is refused stays refused: what failed on its way (a session that cannot be opened or
+        saved, a hook) does not make a 500 of it.
+        """
         environ = request.environ
-        decision = environ.get(DECISION_KEY)
-        if decision is not None:
-            self._tell(environ, decision)
+        early = self._enforce_unmatched() if DECISION_KEY not in environ else None
+        try:
+            response = handle(error)
+        except Exception as raised:
+            if REFUSED_KEY not in environ:
+                raise
+            self._report("answering a refused request", raised)
+            response = Response()
+        finally:
+            self._tell(environ, environ[DECISION_KEY])
+        refused: RefusalError | None = environ.get(REFUSED_KEY)
+        if refused is None:
+            return response
+        return self._refused(early or refused.problem(), environ, response)
+
+    def escaped(self, environ: dict[str, Any], error: BaseException) -> Response | None:
+        """Take note of an exception that leaves the application; the response in its place if one is due.
+
+        Called after the request's context has gone.
+        """
+        if DECISION_KEY not in environ:
+            self._decide_unserved(environ)
+        self._tell(environ, environ[DECISION_KEY])
+        refused: RefusalError | None = environ.get(REFUSED_KEY)
+        if refused is None or not isinstance(error, Exception):
+            return None
+        self._report("answering a refused request", error)
+        return self._refused(refused.problem(), environ, Response())
+
+    def _enforce_unmatched(self) -> Response | None:
+        """Decide on a request whose session could not be opened, which is before its route is found."""
+        if request.url_rule is None and request.routing_exception is None:
+            try:
+                request_ctx.match_request()
+            except Exception as error:  # noqa: BLE001 - a converter may need the session
+                self._report("finding the route of a request without a session", error)
+        return self._enforce_policy()
+
+    def _decide_unserved(self, environ: dict[str, Any]) -> None:
+        """Decide on a request that ended before it had a context to be decided in."""
+        bare = Request(environ)
+        try:
+            rule, arguments = self._app.url_map.bind_to_environ(environ).match(return_rule=True)
+            bare.url_rule, bare.view_args = rule, dict(arguments)
+        except HTTPException as error:
+            bare.routing_exception = error
+        except Exception as error:  # noqa: BLE001 - a converter may need the session
+            self._report("finding the route of a request without a session", error)
+        try:
+            decision = self._decide(bare)
+        except Exception as error:  # noqa: BLE001 - the exception on its way is the one that matters
+            self._report("the check of a request", error)
+            decision = self._undecided()
+        environ[DECISION_KEY] = decision
+        refusal = self._refusal(decision)
+        if refusal is not None:
+            environ[REFUSED_KEY] = refusal
+
+    def _refused(self, response: Response, environ: dict[str, Any], instead_of: Response) -> Response:
+        """Complete a refusal that stands in place of a response with the application's headers."""
+        own = self._headers.headers(environ[DECISION_KEY])
+        taken = {name.lower() for name in (*response.headers.keys(), *dict(own))} | _OF_THE_BODY
+        for name, value in instead_of.headers:
+            if name.lower() not in taken:
+                response.headers.add(name, value)
+        response.headers.extend(own)
+        return response
 
     def _decide(self, current: Request) -> Decision:
         enforcement, tools = self.enforcement, self._tools
@@ -135,11 +223,11 @@ class RequestHooks:
             Outcome.ERROR, plan, plan.windows, (), None, -1, self._tools.clock(), 0.0, error_type="internal"
         )
 
-    def _refusal(self, decision: Decision) -> Response | None:
+    def _refusal(self, decision: Decision) -> RefusalError | None:
         if decision.outcome is Outcome.BLOCKED:
-            return refusal(decision)
+            return QuotaExceededError.of_policy(decision)
         if decision.outcome is Outcome.ERROR and self._fails_closed(decision):
-            return unavailable(self._tools.retry_seconds())
+            return LimitsUnavailableError(self._tools.retry_seconds())
         return None
 
     def _fails_closed(self, decision: Decision) -> bool:
@@ -148,6 +236,8 @@ class RequestHooks:
     def _check_declared_limits(self) -> Response | None:
         try:
             self._tools.limiter.before_request()
+        except QuotaExceededError as exceeded:
+            return self.refusals.handle(exceeded)
         except StorageUnavailableError as error:
             return self.storage_failed(error)
         return None
@@ -158,7 +248,7 @@ class RequestHooks:
         decision = environ.get(DECISION_KEY)
         if decision is not None:
             environ[DECISION_KEY] = decision._replace(outcome=Outcome.ERROR, error_type=error.error_type)
-        return unavailable(self._tools.retry_seconds())
+        return self.refusals.handle(LimitsUnavailableError(self._tools.retry_seconds()))
 
     def _observe(self, decision: Decision, limiters: Sequence[Limiter]) -> Decision:
         try:
@@ -210,4 +300,4 @@ def refuse_declared(limit: RequestLimit) -> Response:
     text = str(item)
     now = current_decision()
     wait = limit.window.reset_time - now.at if now is not None else float(item.get_expiry())
-    return application_refusal(text, text.replace(" per 1 ", "-per-").replace(" ", "-"), wait)
+    return quota_exceeded([text], [quota_name(text)], retry_after_seconds(wait))

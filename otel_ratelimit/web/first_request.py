@@ -1,75 +1,135 @@
-"""What stands in `app.full_dispatch_request` until the first request, and prepares the application for it.
+"""What stands in an application's instance until its first request, and prepares it for that.
 
 `Flask.__init__` runs before the `__init__` of a subclass has finished. So nothing of the application may be
-called there, and nothing may be set that its `__setattr__` or a property would see: the stand-in goes into
+called there, and nothing may be set that its `__setattr__` or a property would see: the stand-ins go into
 the instance's `__dict__`, which is all that is touched. At the first request the application is complete.
-Then the stand-in steps aside, so that no later request pays for it.
+
+There are two: `WsgiEntry` in `wsgi_app`, which every server calls and which stays, and `FirstRequest` in
+`full_dispatch_request`, for what does not come through `wsgi_app`; it steps aside at the first request, so
+that no later one pays for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 
-from flask import Flask, current_app, request
+from flask import Flask, Response, current_app, has_request_context, request
 from flask.globals import request_ctx
 
 from otel_ratelimit.web.app_set import AppSet
 
 _DISPATCH: Final = "full_dispatch_request"
+_WSGI_APP: Final = "wsgi_app"
 
-Prepare = Callable[[Flask], Any]
-"""Prepares the application; answers a response that takes the place of the application's, or None.
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = Callable[..., Any]
+Serve: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+Around: TypeAlias = Callable[[Environ, StartResponse, Serve], Iterable[bytes]]
+"""Serves a request with the help of what it is wrapped around, the third argument."""
+
+Prepare: TypeAlias = Callable[[Flask, Environ], Response | None]
+"""Prepares the application for the request of this WSGI environment; answers a response that takes the place
+of the application's, or None.
 
 Several threads may call it at once. It must not start a thread while it holds a lock: below gevent that lets
 another request run, which would wait for the lock for ever.
 """
 
 
+class WsgiEntry:
+    """Stands in `app.wsgi_app`, below every middleware that is put around it later.
+
+    Args:
+        app: the application, which may be half-built.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        attributes = attributes_of(app)
+        self._app = weakref.ref(app)
+        self._former: Serve | None = attributes.get(_WSGI_APP)
+        self.around: Around | None = None
+        """What serves requests; None passes them through."""
+        attributes[_WSGI_APP] = self
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request."""
+        inner = self._former
+        if inner is None:
+            app = self._app()
+            if app is None:
+                raise RuntimeError("the application has gone")
+            inner = type(app).wsgi_app.__get__(app, type(app))
+        around = self.around
+        return inner(environ, start_response) if around is None else around(environ, start_response, inner)
+
+    def remove(self) -> None:
+        """Put back what was there. Where someone has wrapped this since, it stays and passes through."""
+        self.around = None
+        app = self._app()
+        if app is not None:
+            _put_back(app, _WSGI_APP, self, self._former)
+
+
 class FirstRequest:
-    """The stand-in of one application, and of the copies that are made of it meanwhile.
+    """The stand-ins of one application, and of the copies that are made of it meanwhile.
 
     Args:
         app: the application, which may be half-built.
         prepare: called with the application that serves its first request.
         owner: whom the application belongs to.
+        entry: what stands in `wsgi_app`; given where it has something to do before the first request.
     """
 
-    def __init__(self, app: Flask, prepare: Prepare, owner: object = None) -> None:
+    def __init__(
+        self, app: Flask, prepare: Prepare, owner: object = None, entry: WsgiEntry | None = None
+    ) -> None:
         self.owner = owner
+        self.entry = entry
         self._prepare = prepare
         self._prepared = AppSet()
-        attributes = _attributes(app)
+        attributes = attributes_of(app)
         self._former = attributes.get(_DISPATCH)
         attributes[_DISPATCH] = self
+        self._app = weakref.ref(app)
+        # Bound once: each look-up on the instance makes a new object, and it is compared by identity.
+        self._around: Around = self._serve
+        if entry is not None:
+            entry.around = self._around
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Serve a request: prepare the application unless that is done, then dispatch."""
+        """Dispatch a request: prepare the application unless that is done, then go on."""
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
         inner = self._inner(app)
-        answer = self._prepare_once(app)
+        answer = self._prepare_once(app, request.environ)
         return inner(*args, **kwargs) if answer is None else answer
 
     def remove(self, app: Flask) -> None:
         """Step aside. Where someone has wrapped the stand-in since, it stays and passes through."""
         self._prepared.add(app)
-        attributes = _attributes(app)
-        if attributes.get(_DISPATCH) is not self:
-            return
-        if self._former is None:
-            del attributes[_DISPATCH]
-        else:
-            attributes[_DISPATCH] = self._former
+        _put_back(app, _DISPATCH, self, self._former)
+        if self.entry is not None and self.entry.around is self._around:
+            self.entry.around = None
+
+    def _serve(self, environ: Environ, start_response: StartResponse, inner: Serve) -> Iterable[bytes]:
+        app = self._app()
+        answer = self._prepare_once(app, environ) if app is not None else None
+        if answer is not None:
+            return answer(environ, start_response)
+        # Whoever has taken the entry over serves this request too.
+        around = self.entry.around if self.entry is not None else None
+        return inner(environ, start_response) if around is None else around(environ, start_response, inner)
 
     def _inner(self, app: Flask) -> Callable[..., Any]:
         if self._former is not None:
             return self._former  # type: ignore[no-any-return]  # what was there is a method
         return getattr(type(app), _DISPATCH).__get__(app, type(app))  # type: ignore[no-any-return]  # a method
 
-    def _prepare_once(self, app: Flask) -> Any:
+    def _prepare_once(self, app: Flask, environ: Environ) -> Response | None:
         if app in self._prepared:
             return None
-        answer = self._prepare(app)
+        answer = self._prepare(app, environ)
         if answer is None:
             self.remove(app)
         return answer
@@ -77,25 +137,45 @@ class FirstRequest:
 
 def awaited_by(app: Flask) -> object | None:
     """The owner of the stand-in that the application has, if it has one."""
-    found = _attributes(app).get(_DISPATCH)
+    found = attributes_of(app).get(_DISPATCH)
     return found.owner if isinstance(found, FirstRequest) else None
 
 
-def step_aside(app: Flask, owner: object) -> None:
-    """Remove the stand-in that belongs to `owner`."""
-    found = _attributes(app).get(_DISPATCH)
-    if isinstance(found, FirstRequest) and found.owner is owner:
-        found.remove(app)
+def entry_of(app: Flask) -> WsgiEntry | None:
+    """What stands in `wsgi_app` while the application is awaited."""
+    found = attributes_of(app).get(_DISPATCH)
+    return found.entry if isinstance(found, FirstRequest) else None
 
 
-def _attributes(app: Flask) -> dict[str, Any]:
+def step_aside(app: Flask, owner: object) -> WsgiEntry | None:
+    """Remove the stand-in that belongs to `owner`; answers the entry, which is the caller's now."""
+    found = attributes_of(app).get(_DISPATCH)
+    if not isinstance(found, FirstRequest) or found.owner is not owner:
+        return None
+    found.remove(app)
+    return found.entry
+
+
+def attributes_of(app: Flask) -> dict[str, Any]:
     """The instance's own, past every `__getattribute__`."""
     found: dict[str, Any] = object.__getattribute__(app, "__dict__")
     return found
 
 
-def match_again(prefix: str) -> None:
-    """Match the current request to its route again if it lies below `prefix`, whose routes are new."""
+def match_again(environ: Environ, prefix: str) -> None:
+    """Match a request that was matched before the routes below `prefix` were there to its route again."""
+    if not has_request_context() or request.environ is not environ:
+        return
     if request.path.startswith(f"{prefix}/") and request_ctx.url_adapter is not None:
         request.routing_exception = None
         request_ctx.match_request()
+
+
+def _put_back(app: Flask, name: str, ours: object, former: object) -> None:
+    attributes = attributes_of(app)
+    if attributes.get(name) is not ours:
+        return
+    if former is None:
+        del attributes[name]
+    else:
+        attributes[name] = former

@@ -24,6 +24,8 @@ from limits import parse as parse_limit
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
 from otel_ratelimit.names import APPLICATION_TIER
+from otel_ratelimit.web.cors import is_preflight
+from otel_ratelimit.web.refusals import declared_refusal
 
 EXTENSION: Final = "limiter"
 """Flask-Limiter's place in `app.extensions`: a set of limiters."""
@@ -130,13 +132,21 @@ class PolicyLimiter(Limiter):
         return _CHECKED in environ
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
+        if is_preflight(flask.request) and self._is_counted():
+            # It has a bucket of its own, and is not to use up what the real request needs.
+            return
         flask.request.environ[_CHECKED] = True
         try:
             super()._check_request_limit(callable_name=callable_name, in_middleware=in_middleware)
-        except RateLimitExceeded:
-            raise
+        except RateLimitExceeded as exceeded:
+            raise declared_refusal(flask.request, exceeded) from exceeded
         except Exception as error:
             raise StorageUnavailableError(type(error).__name__) from error
+
+    def _is_counted(self) -> bool:
+        """Whether the policy has counted the current request."""
+        decision = self._current()
+        return decision is not None and decision.outcome is not Outcome.EXEMPT
 
     @property
     def current_limits(self) -> list[RequestLimit]:

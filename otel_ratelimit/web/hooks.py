@@ -2,57 +2,112 @@
 
 They are put in place at the first request, when all the others are known: the check right after
 OpenTelemetry's hook has opened the span and before anything of the application's; the headers
-after everything else. Until then the application only carries a stand-in, which removes itself, so
-that no later request pays for it.
+after everything else. What fails is seen from two places further out: around the application's
+`handle_exception`, and around its `wsgi_app`, which also brings the first request here before its
+session is opened.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
-from flask import Flask, got_request_exception
+from flask import Flask, Response
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.web.extension import RequestHooks
-from otel_ratelimit.web.first_request import FirstRequest
+from otel_ratelimit.web.first_request import (
+    Environ,
+    FirstRequest,
+    Serve,
+    StartResponse,
+    WsgiEntry,
+    attributes_of,
+)
+from otel_ratelimit.web.refusals import LimitsUnavailableError, QuotaExceededError
+
+_log = logging.getLogger(__name__)
+
+_HANDLE_EXCEPTION: Final = "handle_exception"
+
+
+class FirstServed(Protocol):
+    """Answers some requests before the application's hooks see them."""
+
+    def may_serve(self, path: str) -> bool:
+        """Whether a request for this path (`PATH_INFO`) may be one of them; asked of every request."""
+
+    def serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
+        """The answer; None where the application is to give it."""
 
 
 class AttachedHooks:
-    """The hooks of one application, from attachment to removal."""
+    """The hooks of one application, from attachment to removal.
+
+    Args:
+        app: the application.
+        hooks: what is done.
+        on_first_request: called once, when the hooks are in place; with the WSGI environment.
+        first_served: what is answered before the application's hooks.
+        entry: what stands in the application's `wsgi_app` already.
+    """
 
     def __init__(
         self,
         app: Flask,
         hooks: RequestHooks,
-        on_first_request: Callable[[], None],
+        on_first_request: Callable[[Environ], None],
+        first_served: FirstServed | None = None,
+        entry: WsgiEntry | None = None,
     ) -> None:
         self._app = app
         self.hooks = hooks
         self._on_first_request = on_first_request
+        self._first_served = first_served
         self._lock = threading.Lock()
         self._placed = False
         self._removed = False
         # Bound once: each look-up on the instance makes a new object, and removal goes by identity.
         self._before = hooks.before_request
         self._after = hooks.after_request
-        self._failed = hooks.got_request_exception
-        self._stand_in = FirstRequest(app, lambda _app: self.place(), owner=self)
+        self._handlers: dict[tuple[int | None, type[Exception]], Callable[[Any], Response]] = {
+            (None, StorageUnavailableError): hooks.storage_failed,
+            (QuotaExceededError.code, QuotaExceededError): hooks.refusals.handle,
+            (LimitsUnavailableError.code, LimitsUnavailableError): hooks.refusals.handle,
+        }
+        self._entry = WsgiEntry(app) if entry is None else entry
+        self._entry.around = self._serve
+        self._stand_in = FirstRequest(app, lambda _app, environ: self.place(environ), owner=self)
+        self._handles_exceptions: Callable[[Exception], Response] | None = None
+        self._former_handler: Callable[[Exception], Response] | None = None
 
     def remove(self) -> None:
         """Leave the application as it was before."""
         self._removed = True
         app = self._app
+        self._entry.remove()
         self._stand_in.remove(app)
         if not self._placed:
             return
         app.before_request_funcs[None].remove(self._before)
         app.after_request_funcs[None].remove(self._after)
-        got_request_exception.disconnect(self._failed, app)
-        app.error_handler_spec[None][None].pop(StorageUnavailableError, None)
+        for (code, kind), handler in self._handlers.items():
+            registered = app.error_handler_spec[None][code]
+            if registered.get(kind) == handler:
+                del registered[kind]
+        attributes = attributes_of(app)
+        # Where someone has wrapped ours since, it stays, and passes through.
+        if attributes.get(_HANDLE_EXCEPTION) is self._handles_exceptions:
+            if self._former_handler is None:
+                del attributes[_HANDLE_EXCEPTION]
+            else:
+                attributes[_HANDLE_EXCEPTION] = self._former_handler
         self._placed = False
 
-    def place(self) -> None:
+    def place(self, environ: Environ) -> None:
         """Put the hooks in place, once; what else a first request needs is done as well."""
         with self._lock:
             if self._placed or self._removed:
@@ -60,7 +115,26 @@ class AttachedHooks:
             self._place()
         self._stand_in.remove(self._app)
         # Starting a thread waits for it: that must not happen with the lock held.
-        self._on_first_request()
+        try:
+            self._on_first_request(environ)
+        except Exception:  # noqa: BLE001 - limits are in place, and the request can be served
+            _log.exception("what is to be done at the first request failed; limits are in force")
+
+    def _serve(self, environ: Environ, start_response: StartResponse, inner: Serve) -> Iterable[bytes]:
+        if not self._placed:
+            self.place(environ)
+        first_served = self._first_served
+        try:
+            if first_served is not None and first_served.may_serve(environ.get("PATH_INFO", "")):
+                answer = first_served.serve(environ, start_response)
+                if answer is not None:
+                    return answer
+            return inner(environ, start_response)
+        except BaseException as error:
+            response = None if self._removed else self.hooks.escaped(environ, error)
+            if response is None:
+                raise
+            return response(environ, _instead(start_response))
 
     def _place(self) -> None:
         app = self._app
@@ -69,6 +143,23 @@ class AttachedHooks:
         opens_span = getattr(app, "_before_request", None)
         before.insert(before.index(opens_span) + 1 if opens_span in before else 0, self._before)
         app.after_request_funcs.setdefault(None, []).insert(0, self._after)
-        got_request_exception.connect(self._failed, app)
-        app.error_handler_spec[None][None][StorageUnavailableError] = self.hooks.storage_failed
+        for (code, kind), handler in self._handlers.items():
+            app.error_handler_spec[None][code].setdefault(kind, handler)
+        self._wrap_exception_handler()
         self._placed = True
+
+    def _wrap_exception_handler(self) -> None:
+        attributes = attributes_of(self._app)
+        self._former_handler = attributes.get(_HANDLE_EXCEPTION)
+        inner = self._app.handle_exception
+
+        def handle_exception(e: Exception) -> Response:
+            return inner(e) if self._removed else self.hooks.failed(e, inner)
+
+        attributes[_HANDLE_EXCEPTION] = self._handles_exceptions = handle_exception
+
+
+def _instead(start_response: StartResponse) -> StartResponse:
+    """For a response in place of one that the server was given and has not sent (PEP 3333, `exc_info`)."""
+    raised = sys.exc_info()
+    return lambda status, headers: start_response(status, headers, raised)

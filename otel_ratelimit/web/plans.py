@@ -7,16 +7,18 @@ application has registered times the known methods.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from flask import Blueprint, Flask, Request
+from flask import Flask, Request
 from werkzeug.routing import Rule
 
 from otel_ratelimit.events import ClientOverride, RoutePlan, Window
 from otel_ratelimit.names import APPLICATION_TIER, OTHER_METHOD
-from otel_ratelimit.policy import DEFAULT_SOURCE, PolicyResolver
+from otel_ratelimit.policy import DEFAULT_SOURCE, PREFLIGHT_SOURCE, PolicyResolver
+from otel_ratelimit.web.redirects import redirect_target
+from otel_ratelimit.web.static_files import has_file, static_owner
 
 KNOWN_METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
@@ -24,6 +26,10 @@ KNOWN_METHODS: Final = frozenset(
 
 OWN_ENDPOINTS: Final = "_otel_ratelimit_api."
 """What the endpoints of our own HTTP API begin with: its blueprint's name."""
+
+STATIC_SOURCE: Final = "static files"
+"""`RoutePlan.source` of Flask's own static views: exempt for files that exist."""
+_READING: Final = frozenset({"GET", "HEAD"})
 
 
 class DeclaredLimits(Protocol):
@@ -61,16 +67,30 @@ class RoutePlans:
         method = request.method
         if method not in KNOWN_METHODS:
             method = OTHER_METHOD
+        arguments: Mapping[str, Any] | None = request.view_args
         if rule is None:
-            plan = self._unmatched.get(method)
-            if plan is None:
-                plan = self._unmatched[method] = self.resolver.unmatched(method)
-            return plan
-        key = (rule.rule, rule.endpoint, method)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self._resolve(rule, method)
+            target = redirect_target(self._app, request) if request.routing_exception is not None else None
+            if target is None:
+                return self._unmatched_plan(method)
+            rule, arguments = target
+        plan = self._plans.get((rule.rule, rule.endpoint, method)) or self._plan(rule, method)
+        if plan.exempt and plan.source == STATIC_SOURCE and not self._has_file(rule, arguments):
+            return self._unmatched_plan(method)
         return plan
+
+    def _plan(self, rule: Rule, method: str) -> RoutePlan:
+        plan = self._plans[rule.rule, rule.endpoint, method] = self._resolve(rule, method)
+        return plan
+
+    def _unmatched_plan(self, method: str) -> RoutePlan:
+        plan = self._unmatched.get(method)
+        if plan is None:
+            plan = self._unmatched[method] = self.resolver.unmatched(method)
+        return plan
+
+    def _has_file(self, rule: Rule, arguments: Mapping[str, Any] | None) -> bool:
+        owner = static_owner(self._app, rule.endpoint)
+        return owner is not None and has_file(owner, arguments)
 
     def windows_for(self, plan: RoutePlan, override: ClientOverride) -> tuple[Window, ...]:
         """The plan's windows as they are for a client with an override."""
@@ -92,16 +112,16 @@ class RoutePlans:
                 yield PlannedRoute(rule, method, self._resolve(rule, method))
 
     def _resolve(self, rule: Rule, method: str) -> RoutePlan:
-        if method == "OPTIONS" and _answers_options_itself(rule):
-            plan = self.resolver.preflight(rule.endpoint, rule.rule)
+        if method == "OPTIONS":
+            plan = self.resolver.preflight(rule.endpoint, rule.rule, by_flask=_answers_options_itself(rule))
         else:
             plan = self.resolver.plan(rule.endpoint, method, rule.rule)
-        if plan.source == DEFAULT_SOURCE and rule.endpoint.startswith(OWN_ENDPOINTS):
+        if rule.endpoint.startswith(OWN_ENDPOINTS) and plan.source in {DEFAULT_SOURCE, PREFLIGHT_SOURCE}:
             return self.resolver.own_api(rule.endpoint, method, rule.rule)
         if plan.exempt:
             return plan
-        if self._is_static(rule.endpoint):
-            return replace(plan, exempt=True, windows=(), tier="", source="static files")
+        if method in _READING and static_owner(self._app, rule.endpoint) is not None:
+            return replace(plan, exempt=True, windows=(), tier="", source=STATIC_SOURCE)
         if self._declared.exempts(self._app, rule.endpoint):
             return replace(plan, exempt=True, windows=(), tier="", source="exempted by the application")
         if plan.source == DEFAULT_SOURCE and self._declared.overrides_defaults(self._app, rule.endpoint):
@@ -109,16 +129,6 @@ class RoutePlans:
                 plan, exempt=True, windows=(), tier=APPLICATION_TIER, source="declared on the view"
             )
         return plan
-
-    def _is_static(self, endpoint: str) -> bool:
-        """Whether this is Flask's own static view; a view that is merely named so is not."""
-        if endpoint.rpartition(".")[2] != "static":
-            return False
-        view = self._app.view_functions.get(endpoint)
-        function = getattr(view, "__func__", view)
-        if getattr(function, "__module__", "") == "flask.app":
-            return endpoint == "static"
-        return function in {Flask.send_static_file, Blueprint.send_static_file}
 
 
 def _answers_options_itself(rule: Rule) -> bool:

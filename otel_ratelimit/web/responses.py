@@ -8,6 +8,7 @@ fields, RFC 9651); problem bodies RFC 9457 with that draft's problem types; a 42
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import ceil
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ REDUCED_CAPACITY: Final = "https://iana.org/assignments/http-problem-types#tempo
 
 TOO_MANY_REQUESTS: Final = 429
 SERVICE_UNAVAILABLE: Final = 503
+NO_STORE: Final = "no-store"
 
 
 class _Parts(NamedTuple):
@@ -96,15 +98,14 @@ def retry_after_seconds(seconds: float) -> int:
     return max(1, ceil(seconds))
 
 
-def refusal(decision: Decision) -> Response:
-    """The 429 for a blocked request: it says which quota, and when to come back."""
-    wait = retry_after_seconds(decision.retry_after)
-    refusing = [
-        window
-        for window, state in zip(decision.windows, decision.states, strict=True)
-        if not window.shadow and state.exceeded
-    ]
-    quotas = " and ".join(window.text for window in refusing)
+def quota_exceeded(limits: Sequence[str], policies: Sequence[str], wait: int) -> Response:
+    """The 429: it says which quota, and when to come back.
+
+    Args:
+        limits: each that refused, as `limits` prints it.
+        policies: their names.
+        wait: whole seconds.
+    """
     return _problem(
         TOO_MANY_REQUESTS,
         wait,
@@ -112,26 +113,15 @@ def refusal(decision: Decision) -> Response:
             "type": QUOTA_EXCEEDED,
             "title": "Request cannot be satisfied as assigned quota has been exceeded",
             "status": TOO_MANY_REQUESTS,
-            "detail": f"The limit is {quotas}. Retry in {wait} s.",
-            "violated-policies": [window.name for window in refusing],
+            "detail": f"The limit is {' and '.join(limits)}. Retry in {wait} s.",
+            "violated-policies": list(policies),
         },
     )
 
 
-def application_refusal(limit: str, name: str, seconds: float) -> Response:
-    """The 429 for a limit that the application declared with a decorator."""
-    wait = retry_after_seconds(seconds)
-    return _problem(
-        TOO_MANY_REQUESTS,
-        wait,
-        {
-            "type": QUOTA_EXCEEDED,
-            "title": "Request cannot be satisfied as assigned quota has been exceeded",
-            "status": TOO_MANY_REQUESTS,
-            "detail": f"The limit is {limit}. Retry in {wait} s.",
-            "violated-policies": [name],
-        },
-    )
+def quota_name(limit: str) -> str:
+    """The name of a limit that the application declared: `4 per 1 minute` is `4-per-minute`."""
+    return limit.replace(" per 1 ", "-per-").replace(" ", "-")
 
 
 def unavailable(seconds: float) -> Response:
@@ -152,5 +142,5 @@ def unavailable(seconds: float) -> Response:
 def _problem(status: int, wait: int, body: dict[str, object]) -> Response:
     response = Response(json.dumps(body, separators=(",", ":")), status=status, mimetype=PROBLEM_JSON)
     response.headers["Retry-After"] = str(wait)
-    response.headers["Cache-Control"] = "no-store"
+    response.headers["Cache-Control"] = NO_STORE
     return response

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final, TypeAlias
 
-from flask import Request, request
+from flask import Request, has_request_context, request
 from flask.globals import request_ctx
 from werkzeug.local import LocalProxy
 
@@ -73,7 +73,9 @@ def load_function(path: str) -> Callable[[], object]:
 
 
 def current_user_agent() -> str | None:
-    """`User-Agent` of the current request."""
+    """`User-Agent` of the current request; None for one that has gone already."""
+    if not has_request_context():
+        return None
     agent: str | None = request.environ.get("HTTP_USER_AGENT")
     return agent
 

@@ -13,6 +13,7 @@ from werkzeug.serving import make_server
 
 from otel_ratelimit import RateLimit
 from otel_ratelimit.cli.status import status
+from otel_ratelimit.policy import parse_policy
 
 TOKEN = "read-token-of-someone"
 POLICY = """
@@ -184,8 +185,37 @@ def test_a_redirect_is_not_followed_with_the_token(serve):
     target = serve(elsewhere)
     app = flask.Flask("redirects")
     app.add_url_rule("/<path:rest>", "any", lambda rest: flask.redirect(f"{target}/{rest}"))
-    assert run("--url", serve(app)).exit_code == 1
+    result = run("--url", serve(app))
+    assert result.exit_code == 1
     assert not seen
+    assert f"302, a redirect to {target}/api/rate-limit/metrics" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("location", "remedy"),
+    [
+        ("/login?next=%2Fapi", "OTEL_RATELIMIT_API_BEFORE_HOOKS"),
+        ("https://shop.example/api/rate-limit/metrics", "--url"),
+        ("https://sso.example/" + "x" * 5000, "--url"),
+    ],
+)
+def test_a_redirect_is_named_with_what_to_do(serve, app, location, remedy):
+    policy = parse_policy(POLICY, "test.toml")
+    made = RateLimit(app, policy=policy, environ={}, api_token=TOKEN, api_before_hooks=False)
+    app.before_request(lambda: flask.redirect(location))
+    result = run("--url", serve(app))
+    assert result.exit_code == 1
+    assert f"302, a redirect to {location[:100]}" in result.stderr
+    assert remedy in result.stderr
+    assert len(result.stderr) < 800
+    made.close()
+
+
+def test_a_login_in_front_of_the_application_is_not_in_front_of_the_api(serve, app):
+    made = RateLimit(app, policy=parse_policy(POLICY, "test.toml"), environ={}, api_token=TOKEN)
+    app.before_request(lambda: flask.redirect("/login"))
+    assert run("--url", serve(app)).exit_code == 0
+    made.close()
 
 
 def test_a_server_that_does_not_speak_http_is_said():

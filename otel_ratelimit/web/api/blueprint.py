@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 from pydantic import RootModel
+from werkzeug.routing import Map, Rule
 
 from otel_ratelimit.errors import (
     DatabaseError,
@@ -35,6 +36,8 @@ from otel_ratelimit.web.plans import OWN_ENDPOINTS
 _log = logging.getLogger(__name__)
 
 BLUEPRINT_NAME: Final = OWN_ENDPOINTS.removesuffix(".")
+OTHER_ENDPOINT: Final = f"{OWN_ENDPOINTS}other"
+"""Takes what no endpoint takes: another path or method."""
 URL_PREFIX: Final = "/api/rate-limit"
 DATABASE_RETRY_SECONDS: Final = 5.0
 
@@ -67,6 +70,40 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
     other = _other_view(endpoints, current, guard)
     blueprint.record(lambda state: _take_the_rest(state, other))
     return blueprint
+
+
+class ApiRoute(NamedTuple):
+    """A route of the API for who serves it without the application's map."""
+
+    rule: Rule
+    view: Callable[..., Response]
+
+
+class ApiRoutes:
+    """The same routes and views as the blueprint's.
+
+    Args:
+        current: as above.
+    """
+
+    def __init__(self, current: CurrentServices) -> None:
+        guard = Guard(current)
+        endpoints = all_endpoints()
+        self._routes: dict[tuple[str, str], ApiRoute] = {}
+        for endpoint in endpoints:
+            rule = Rule(URL_PREFIX + endpoint.path, endpoint=OWN_ENDPOINTS + endpoint.name)
+            route = ApiRoute(rule, _view(endpoint, current, guard))
+            for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
+                self._routes[endpoint.path, method] = route
+        other = Rule(f"{URL_PREFIX}/<path:rest>", endpoint=OTHER_ENDPOINT)
+        self._other = ApiRoute(other, _other_view(endpoints, current, guard))
+        # Only a rule that is in a map can be printed.
+        Map([self._other.rule, *{id(route): route.rule for route in self._routes.values()}.values()])
+
+    def find(self, path: str, method: str) -> tuple[ApiRoute, dict[str, str]]:
+        """The route for this path below the prefix and this method, and the arguments of its view."""
+        route = self._routes.get((path, method))
+        return (self._other, {"rest": path.removeprefix("/")}) if route is None else (route, {})
 
 
 def all_endpoints() -> tuple[Endpoint, ...]:

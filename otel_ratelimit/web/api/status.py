@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 from flask import Request, current_app, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Rule
 
 from otel_ratelimit.events import (
     ClientOverride,
@@ -138,21 +137,25 @@ def _governed(enforcement: Enforcement, asked: StatusParameters) -> _Governed:
 
 
 def _plan(enforcement: Enforcement, asked: StatusParameters) -> RoutePlan:
-    described = Request({"REQUEST_METHOD": asked.method})
-    described.url_rule = _rule(asked)
-    return enforcement.plans.find(described)
+    return enforcement.plans.find(_described(asked))
 
 
-def _rule(asked: StatusParameters) -> Rule | None:
-    """The route that the application would choose; None where it answers 404, 405 or a redirect."""
+def _described(asked: StatusParameters) -> Request:
+    """The request that is asked about, with the route that the application would choose.
+
+    Without one where the application answers 404, 405 or a redirect.
+    """
+    described = Request({**request.environ, "REQUEST_METHOD": asked.method})
     adapter = current_app.create_url_adapter(request)
     if adapter is None:
-        return None
+        return described
     try:
-        rule, _ = adapter.match(asked.path, method=asked.method, return_rule=True)
-    except HTTPException:
-        return None
-    return rule
+        rule, arguments = adapter.match(asked.path, method=asked.method, return_rule=True)
+    except HTTPException as error:
+        described.routing_exception = error
+    else:
+        described.url_rule, described.view_args = rule, dict(arguments)
+    return described
 
 
 def _require_address(plan: RoutePlan, asked: StatusParameters) -> None:

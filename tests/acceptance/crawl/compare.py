@@ -38,9 +38,7 @@ def masked(text: str, other: str) -> list[str] | None:
 
 def same(expected: list[str], found: str) -> bool:
     given = words(found)
-    return len(given) == len(expected) and all(
-        a in (MASK, b) for a, b in zip(expected, given, strict=True)
-    )
+    return len(given) == len(expected) and all(a in (MASK, b) for a, b in zip(expected, given, strict=True))
 
 
 def headers_of(answer: Answer) -> list[tuple[str, str]]:

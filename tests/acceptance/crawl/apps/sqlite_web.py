@@ -20,7 +20,9 @@ def make_app():
     from sqlite_web import sqlite_web  # noqa: PLC0415 - installed where this runs
 
     with sqlite3.connect("notes.db") as connection:
-        connection.executescript("create table notes (id integer primary key, text); insert into notes values (1, 'x')")
+        connection.executescript(
+            "create table notes (id integer primary key, text); insert into notes values (1, 'x')"
+        )
     sqlite_web.app.config["SECRET_KEY"] = "not a secret"
     sqlite_web.initialize_app("notes.db")
     return sqlite_web.app

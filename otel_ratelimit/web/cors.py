@@ -1,0 +1,52 @@
+"""Refusals that a browser may read where a view is decorated with Flask-CORS's `@cross_origin`.
+
+`CORS(app)` adds its headers after every request, refused ones too. `@cross_origin` adds them to what the
+view returns, and a refused request never reaches its view. The decorator's options are in its closure; from
+them Flask-CORS's own functions make the same headers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from flask import Flask, Request, Response
+
+_DECORATOR_MODULE: Final = "flask_cors.decorator"
+_MOST_DECORATORS: Final = 32
+
+
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks if it may send another request (Fetch Standard, CORS-preflight request)."""
+    environ = request.environ
+    return (
+        environ.get("REQUEST_METHOD") == "OPTIONS"
+        and "HTTP_ORIGIN" in environ
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    )
+
+
+def add_cors_headers(response: Response, app: Flask, view: Callable[..., Any] | None) -> None:
+    """Add what `@cross_origin` on `view` would have added; nothing where the view has no such decorator."""
+    # Not imported by us: without it there is nothing to imitate.
+    core: Any = sys.modules.get("flask_cors.core")
+    if core is None or view is None:
+        return
+    for options in _given_options(view):
+        core.set_cors_headers(response, core.get_cors_options(app, options))
+        setattr(response, core.FLASK_CORS_EVALUATED, True)
+        return
+
+
+def _given_options(view: Callable[..., Any]) -> Iterator[Mapping[str, Any]]:
+    """The options of each `@cross_origin` around `view`, the outermost first."""
+    function: Any = view
+    for _ in range(_MOST_DECORATORS):
+        if getattr(function, "__globals__", {}).get("__name__") == _DECORATOR_MODULE:
+            cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+            if "_options" in cells:
+                yield cells["_options"].cell_contents
+        function = getattr(function, "__wrapped__", None)
+        if function is None:
+            return

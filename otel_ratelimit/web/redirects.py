@@ -1,0 +1,41 @@
+"""Where a redirect that routing answers by itself leads to: `/jobs` to `/jobs/`, `//jobs` to `/jobs`.
+
+It is charged to the route it leads to. A client with an old link does not use up what is there for requests
+that match no route, and a flood of redirects is limited like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from flask import Flask, Request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect, Rule
+
+_MOST_REDIRECTS: Final = 4
+"""One for the slashes, one for the missing slash, one for defaults or an alias; no loop has more."""
+
+
+def redirect_target(app: Flask, request: Request) -> tuple[Rule, Mapping[str, Any]] | None:
+    """The route that the client will reach, with its arguments; None where it is not this application's."""
+    exception = request.routing_exception
+    for _ in range(_MOST_REDIRECTS):
+        if not isinstance(exception, RequestRedirect):
+            return None
+        adapter = app.create_url_adapter(request)
+        if adapter is None:
+            return None
+        target = urlsplit(exception.new_url)
+        root = adapter.script_name.rstrip("/")
+        if target.netloc != adapter.get_host(None) or not target.path.startswith(f"{root}/"):
+            return None
+        path = unquote(target.path[len(root) :])
+        try:
+            return adapter.match(path, method=request.method, return_rule=True)
+        except HTTPException as raised:
+            exception = raised
+        except Exception:  # noqa: BLE001 - a converter of the application, which will fail again when it matters
+            return None
+    return None
