@@ -185,7 +185,7 @@ class Identifier:
     def _report(self, setting: str, error: Exception) -> None:
         """Log a fault of the application's function at WARNING the first time, and at DEBUG after that."""
         if isinstance(error, UnusableAnswerError):
-            what = f"answered an object of type {error}, which can be another text in each request"
+            what = f"answered {error}, which can be another text in each request"
         else:
             what = f"raised {type(error).__name__}"
         fault = (setting, what)
