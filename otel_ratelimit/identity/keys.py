@@ -164,7 +164,9 @@ class Identifier:
         if address == peer:
             if warnings.of_few_hops:
                 warnings.few_hops(peer, written)
-        elif self._watch is not None and self._watch.saw(written, address):
+            return address
+        watch = self._watch
+        if watch is not None and watch.saw(written, address):
             self._watch = None
         return address
 
@@ -185,18 +187,13 @@ class Identifier:
     def _report(self, setting: str, error: Exception) -> None:
         """Log a fault of the application's function at WARNING the first time, and at DEBUG after that."""
         if isinstance(error, UnusableAnswerError):
-            what = f"answered an object of type {error}, which can be another text in each request"
+            what = f"answered {error}, which can be another text in each request"
         else:
             what = f"raised {type(error).__name__}"
         fault = (setting, what)
-        known = fault in self._reported or len(self._reported) >= _MOST_REPORTS
-        if not known:
-            self._reported.add(fault)
-        _log.log(
-            logging.DEBUG if known else logging.WARNING,
-            "%s %s: the client's address is counted instead. Let it return %s (%r)",
-            setting,
-            what,
-            WANTED,
-            error,
-        )
+        if fault in self._reported or len(self._reported) >= _MOST_REPORTS:
+            _log.debug("%s failed again: %r", setting, error)
+            return
+        self._reported.add(fault)
+        sentence = "%s %s: the client's address is counted instead. Let it return %s"
+        _log.warning(sentence, setting, what, WANTED)

@@ -12,6 +12,7 @@ headers hold is looked at once, at the end.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Final
 
 from otel_ratelimit.identity.addresses import parse_address
@@ -37,6 +38,8 @@ class SharedAddressWatch:
     def __init__(self, trusted: TrustedProxies) -> None:
         self._trusted = trusted
         self._rounds = 0
+        self._over = False
+        self._lock = threading.Lock()
         self._begin()
 
     def _begin(self) -> None:
@@ -59,13 +62,16 @@ class SharedAddressWatch:
         return self._seen >= REQUESTS and self._concluded()
 
     def _concluded(self) -> bool:
-        self._rounds += 1
-        # The lead is the address's requests minus all others.
-        share = (self._seen + self._lead) / (2 * self._seen)
-        if share >= MIN_SHARE and self._warned(share):
-            return True
-        self._begin()
-        return self._rounds >= ROUNDS
+        """Once for all threads that come here together."""
+        with self._lock:
+            if self._over or self._seen < REQUESTS:
+                return self._over
+            self._rounds += 1
+            # The lead is the address's requests minus all others.
+            share = (self._seen + self._lead) / (2 * self._seen)
+            self._over = (share >= MIN_SHARE and self._warned(share)) or self._rounds >= ROUNDS
+            self._begin()
+            return self._over
 
     def _warned(self, share: float) -> bool:
         places = [self._place(written) for written in tuple(self._headers)]

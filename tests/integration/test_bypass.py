@@ -314,6 +314,7 @@ def numbered():
 STRANGE_ANSWERS = {
     "model": Model,
     "changing": Counting,
+    "its text": lambda: str(Model()),
     "coroutine": coroutine,
     "generator": lambda: (n for n in ()),
     "dict": lambda: {"id": numbered()},

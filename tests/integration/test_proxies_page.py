@@ -10,6 +10,7 @@ import flask
 import pytest
 
 from otel_ratelimit import RateLimit
+from otel_ratelimit.errors import SettingsError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.settings import variable_names
 
@@ -115,6 +116,16 @@ def test_the_page_says_what_is_tried_here():
 def test_the_page_names_the_variables_that_there_are():
     named = set(re.findall(r"OTEL_RATELIMIT_\w+", PAGE.read_text()))
     assert named <= set(variable_names())
+
+
+def test_what_is_wrong_is_refused_at_start_and_every_variable_is_an_argument_too():
+    policy = parse_policy("version = 1\n", "proxies.toml")
+    with pytest.raises(SettingsError, match=r"OTEL_RATELIMIT_PROXY_HEADER: .*did you mean X-Forwarded-For"):
+        RateLimit(policy=policy, environ={"OTEL_RATELIMIT_PROXY_HEADER": "X-Forwarded-Fro"})
+    with pytest.raises(SettingsError, match="OTEL_RATELIMIT_TRUSTED_HOPS: 33 is not a number of proxies"):
+        RateLimit(policy=policy, trusted_hops=33, environ={})
+    given = RateLimit(policy=policy, trusted_hops=2, proxy_header="Forwarded", environ={}).settings
+    assert (given.trusted_hops, given.proxy_header) == (2, "Forwarded")
 
 
 def application(settings):

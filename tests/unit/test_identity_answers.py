@@ -75,7 +75,8 @@ class RestlessNumber(int):
         (Restless("bob"), "bob"),
         (RestlessNumber(5), "5"),
         ("x" * 1_000_000, "x" * 1_000_000),
-        ("<User at 0x7f>", "<User at 0x7f>"),
+        ("meet at 0x7f", "meet at 0x7f"),
+        ("<bob@example.com>", "<bob@example.com>"),
         (None, ""),
         (False, ""),
         ("", ""),
@@ -131,7 +132,15 @@ def test_anything_else_is_none(make):
     answer = make()
     with pytest.raises(UnusableAnswerError) as caught:
         client_text(answer)
-    assert str(caught.value) == type(answer).__name__
+    assert str(caught.value) == f"an object of type {type(answer).__name__}"
+
+
+@pytest.mark.parametrize(
+    "write", [str, repr, "tenant-{}".format, lambda o: Markup(repr(o)), lambda o: f"[{[o]}]"]
+)
+def test_the_text_that_python_gives_an_object_without_one_is_none_either(write):
+    with pytest.raises(UnusableAnswerError, match="shows where an object lies in memory"):
+        client_text(write(object()))
 
 
 def test_a_coroutine_is_closed_so_that_python_does_not_warn_of_each_one():
@@ -189,6 +198,12 @@ def test_what_is_no_client_is_counted_by_its_address_and_the_log_says_once_what_
     setting = {"key": 'key = "app:tenant"', "user": '[identity] user = "app:user"'}[kind]
     assert record.getMessage().startswith(f"{setting} answered an object of type ")
     assert "return text, bytes, an int or a UUID, or None" in record.getMessage()
+
+
+def test_a_whole_number_is_the_user_that_an_override_names():
+    (found,) = asked(lambda: 5, kind="user")
+    assert (found.user, found.fallback) == ("5", "")
+    assert found == asked(lambda: "5", kind="user").pop()
 
 
 def test_a_function_that_raises_is_named_once(caplog):

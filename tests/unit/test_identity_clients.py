@@ -97,10 +97,6 @@ def test_any_value_makes_a_key_of_the_same_size(spec, value):
     assert re.fullmatch("[ubf][0-9a-f]{32}", identify(spec, Request(answer=value)).key)
 
 
-def test_a_text_that_looks_like_a_place_in_memory_is_a_text():
-    assert identify(USER, Request(answer="<User at 0x7f>")).kind == "user"
-
-
 @pytest.mark.parametrize("peer", ["", "garbage", "@", "1.2.3", "x" * 100_000])
 def test_clients_without_an_address_are_one_client(peer):
     found = identify(IP, Request(peer=peer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -123,6 +124,16 @@ def test_one_client_of_many_that_has_the_first_word_is_not_taken_for_all(caplog)
 def test_after_some_rounds_nobody_watches_any_more():
     identifier = send_all(TrustedProxies.parse(GOOGLE), many(ROUNDS * REQUESTS, form="{}"))
     assert identifier._watch is None
+
+
+@pytest.mark.parametrize(("form", "said"), [("{}, " + LB, 1), ("{}", 0)])
+def test_threads_that_conclude_together_fail_no_request_and_say_it_once(form, said, caplog):
+    identifier = Identifier(TrustedProxies.parse(GOOGLE))
+    headers = many(3 * REQUESTS, form=form)
+    with ThreadPoolExecutor(8) as threads:
+        found = [threads.submit(send, identifier, {"X-Forwarded-For": header}) for header in headers]
+        assert all(future.result() for future in found)
+    assert len(caplog.records) == said
 
 
 def test_a_header_of_any_length_takes_no_room():
