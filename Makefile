@@ -58,4 +58,4 @@ bench: $(READY) ## every performance claim as a ratio, measured here and now
 	@$(BIN)/python tests/benchmarks/run_all.py $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

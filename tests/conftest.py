@@ -36,6 +36,7 @@ import pytest
 import schedule
 from components import debian_postgres as find_debian_postgres
 from components import program, wheel_postgres
+from hypothesis import HealthCheck, settings
 
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
@@ -62,6 +63,13 @@ NEEDS_MORE = frozenset(
     }
 )
 """Fixtures of what pip does not bring; tests that use them are marked `full`."""
+
+
+# A machine that is busy with something else is no fault of what is tested.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 
 def _needs_more(item: pytest.Item) -> bool:
