@@ -1,4 +1,4 @@
-"""gevent's and eventlet's patches of the standard library, at every moment: nothing blocks, rows are written."""
+"""gevent's and eventlet's patches of the standard library, at every moment: nothing blocks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ for thread in threads:
 rate_limit = app.extensions["otel_ratelimit"]
 # Both at once: on the background thread, and here.
 written, ended = [], time.monotonic() + 20
-others = [threading.Thread(target=lambda: written.append(rate_limit.analytics.recorder.flush())) for _ in range(3)]
+recorder = rate_limit.analytics.recorder
+others = [threading.Thread(target=lambda: written.append(recorder.flush())) for _ in range(3)]
 for thread in others:
     rate_limit._worker.wake("analytics")
     thread.start()
