@@ -2,23 +2,27 @@
 
 Lazy (the first task starts it), fork-safe (a child starts its own when it next needs one),
 stopped at exit. `wake` may be called from a signal handler: it takes no lock.
+
+Below gevent and eventlet the thread is a greenlet; `core.waiting` says what that asks for.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
-import queue
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.waiting import Bell
 
 _log = logging.getLogger(__name__)
+
+_MOST_WAKES = 64
 
 
 @dataclass(slots=True)
@@ -40,8 +44,11 @@ class BackgroundWorker:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._tasks: dict[str, _Task] = {}
-        self._wakes: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._woken: deque[str] = deque(maxlen=_MOST_WAKES)
+        self._bell: Bell | None = None
         self._thread: threading.Thread | None = None
+        self._is_starting = False
+        self._process = os.getpid()
         self._closed = False
         _survive_fork(self)
         atexit.register(_close_if_alive, weakref.ref(self))
@@ -49,7 +56,8 @@ class BackgroundWorker:
     @property
     def alive(self) -> bool:
         """Whether the thread runs in this process."""
-        return self._thread is not None and self._thread.is_alive()
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     def every(self, interval: float, name: str, run: Callable[[], object], *, start: bool = True) -> None:
         """Run `run` every `interval` seconds from now on; a task of the same name is replaced.
@@ -61,7 +69,7 @@ class BackgroundWorker:
             self._tasks[name] = _Task(name, interval, run, self._monotonic() + interval)
         if start:
             self.ensure_started()
-        self._wakes.put("")
+        self._ring()
 
     def cancel(self, name: str) -> None:
         """Forget the task; one that runs now is finished."""
@@ -70,40 +78,50 @@ class BackgroundWorker:
 
     def wake(self, name: str) -> None:
         """Run the task as soon as possible. Safe in a signal handler."""
-        self._wakes.put(name)
+        self._woken.append(name)
+        self._ring()
 
     def ensure_started(self) -> None:
         """Start the thread unless it runs; cheap when it does. Never raises: no thread, no upkeep."""
-        thread = self._thread
-        if (thread is not None and thread.is_alive()) or self._closed or not self._tasks:
+        if self._process != os.getpid():  # uWSGI forks in C, where Python's hooks do not run
+            self.reset_after_fork()
+        if self.alive or self._closed or not self._tasks:
             return
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self._is_starting or self.alive:
                 return
-            self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError as error:  # no more threads, or the interpreter is going down
-                self._thread = None
-                _log.warning("background thread not started (%s); trying again later", error)
+            self._is_starting = True
+            thread = self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+            if self._bell is None:
+                self._bell = Bell()
+        try:
+            # Waits until it runs, and below gevent lets others run meanwhile: not with the lock held.
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is going down
+            self._thread = None
+            _log.warning("background thread not started (%s); trying again later", error)
+        finally:
+            self._is_starting = False
 
     def close(self, timeout: float = 5.0) -> None:
         """Stop the thread and wait for it; may be called twice."""
         self._closed = True
         thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            self._wakes.put("")
+            self._ring()
             thread.join(timeout)
         self._thread = None
+        if self._bell is not None and (thread is None or not thread.is_alive()):
+            self._bell.close()
 
     def _loop(self) -> None:
-        while not self._closed:
-            woken = ""
-            with contextlib.suppress(queue.Empty):
-                woken = self._wakes.get(timeout=self._seconds_to_next())
+        bell = self._bell
+        while bell is not None:
+            if not self._woken:
+                bell.wait(self._seconds_to_next())
             if self._closed:
                 return
-            for task in self._due(woken):
+            for task in self._due(self._take_woken()):
                 try:
                     task.run()
                 except Exception:  # noqa: BLE001 - one task's fault must not end the others
@@ -114,10 +132,20 @@ class BackgroundWorker:
             due = min((task.due for task in self._tasks.values()), default=None)
         return 3600.0 if due is None else max(0.0, due - self._monotonic())
 
-    def _due(self, woken: str) -> list[_Task]:
+    def _take_woken(self) -> set[str]:
+        names = set()
+        while self._woken:
+            names.add(self._woken.popleft())
+        return names
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+
+    def _due(self, woken: set[str]) -> list[_Task]:
         now = self._monotonic()
         with self._lock:
-            ready = [task for task in self._tasks.values() if task.due <= now or task.name == woken]
+            ready = [task for task in self._tasks.values() if task.due <= now or task.name in woken]
             # Scheduled again before it runs, so that a failure cannot end it.
             for task in ready:
                 task.due = now + task.interval
@@ -125,9 +153,14 @@ class BackgroundWorker:
 
     def reset_after_fork(self) -> None:
         """Begin anew in a forked child, where the thread is gone and the lock may be held."""
+        self._process = os.getpid()
         self._lock = threading.Lock()
-        self._wakes = queue.SimpleQueue()
         self._thread = None
+        self._is_starting = False
+        self._woken.clear()
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
 
 
 def _survive_fork(worker: BackgroundWorker) -> None:

@@ -1,4 +1,4 @@
-"""How many processes serve the application, as far as it can be known from inside one of them."""
+"""What one process can know of the server: how many processes there are, and what cannot work."""
 
 from __future__ import annotations
 
@@ -18,6 +18,28 @@ def warn_of_separate_counts(argv: Sequence[str], environ: Mapping[str, str]) -> 
         count or "several",
         count or "as many",
     )
+
+
+def warn_of_uwsgi(options: Mapping[str, object]) -> None:
+    """Say what does not work below a uWSGI that was started with these options (`uwsgi.opt`)."""
+    # The names are text or bytes, depending on uWSGI's version.
+    given = {name.decode() if isinstance(name, bytes) else name for name in options}
+    if "master" in given and not given & {"py-call-osafterfork", "py-call-uwsgi-fork-hooks"}:
+        _log.error(
+            "uWSGI forks workers without Python's fork hooks: OpenTelemetry exports nothing from them, and"
+            " they stop late; set py-call-osafterfork = true. Rate limits hold"
+        )
+
+
+def warn_of_prometheus(environ: Mapping[str, str]) -> None:
+    """Say, in a process that was forked after OpenTelemetry was set up, that nobody can scrape it."""
+    exporters = {name.strip() for name in environ.get("OTEL_METRICS_EXPORTER", "").split(",")}
+    if "prometheus" in exporters:
+        _log.error(
+            "OTEL_METRICS_EXPORTER=prometheus exports no metrics from this worker process: the exporter"
+            " listens in the process that forked it; use OTEL_METRICS_EXPORTER=otlp and a collector."
+            " Rate limits hold"
+        )
 
 
 def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int | None:

@@ -38,6 +38,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
     _rate_limit: RateLimit | None = None
     _meter_provider: MeterProvider | None = None
     _wrapped = False
+    _process: int | None = None
     _has_prepared = False
     _refusal = ""
     _has_finished = False
@@ -85,6 +86,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         if not self._wrapped:
             wrap_function_wrapper("flask.app", "Flask.__init__", self._after_init)
             self._wrapped = True
+            self._process = os.getpid()
 
     def _cannot(self, why: str) -> None:
         if why != self._said_cannot:
@@ -127,7 +129,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
             from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415 - see above
 
             self._rate_limit = RateLimit(meter_provider=self._meter_provider)
-        self._rate_limit.await_app(app)
+        self._rate_limit.await_app(app, exporters_in=self._process)
 
     def _say_if_unfinished(self) -> None:
         if not self._has_finished and not self._said_unfinished:

@@ -5,7 +5,6 @@ With three name servers that do not answer it takes half a minute (resolv.conf(5
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 
@@ -22,25 +21,28 @@ def addresses_of(host: str, seconds: float) -> list[str]:
     Raises:
         OSError: there is none; `TimeoutError` where the name server did not answer in time.
     """
-    answers: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
+    answers: list[list[str] | OSError] = []
+    # Not a queue: gevent and eventlet need not patch those, and one that is not patched blocks all greenlets.
+    answered = threading.Event()
 
     def ask() -> None:
+        answers.append(look_up())
+        answered.set()
+
+    def look_up() -> list[str] | OSError:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name at all
-            answers.put(error if isinstance(error, OSError) else OSError(str(error)))
-        else:
-            addresses = list(dict.fromkeys(str(place[4][0]) for place in found))
-            answers.put(addresses or OSError("it has no address"))
+            return error if isinstance(error, OSError) else OSError(str(error))
+        return list(dict.fromkeys(str(place[4][0]) for place in found)) or OSError("it has no address")
 
     try:
         threading.Thread(target=ask, name="otel-ratelimit-resolver", daemon=True).start()
     except RuntimeError:  # no more threads, or the interpreter is going down
         ask()
-    try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"the name server gave no answer within {seconds:g} s") from None
+    if not answered.wait(seconds):
+        raise TimeoutError(f"the name server gave no answer within {seconds:g} s")
+    answer = answers[0]
     if isinstance(answer, OSError):
         raise answer
     return answer

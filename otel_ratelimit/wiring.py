@@ -25,7 +25,7 @@ from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
-from otel_ratelimit.deployment import warn_of_separate_counts
+from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_counts, warn_of_uwsgi
 from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
@@ -217,6 +217,8 @@ class RateLimit:
         self._reloader = (
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )
+        self._exporters_in: int | None = os.getpid()
+        warn_of_uwsgi(getattr(sys.modules.get("uwsgi"), "opt", {}))
         self._say_what_is_in_force()
         _in_use.add(self)
         if app is not None:
@@ -273,10 +275,20 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.listen()
 
-    def await_app(self, app: Flask, entry: WsgiEntry | None = None) -> None:
-        """Give `app` its limits at its first request: until then it may be half-built, and is not called."""
+    def await_app(
+        self, app: Flask, entry: WsgiEntry | None = None, exporters_in: int | None = None
+    ) -> None:
+        """Give `app` its limits at its first request: until then it may be half-built, and is not called.
+
+        Args:
+            app: the application.
+            entry: what stands in its `wsgi_app` already.
+            exporters_in: the process in which OpenTelemetry was set up, if it need not be this one.
+        """
         if not self.settings.enabled:
             return
+        self._exporters_in = exporters_in or self._exporters_in
+        self._warn_of_prometheus()
         self._awaited.add(app)
         FirstRequest(app, self._attach_late, owner=self, entry=entry or WsgiEntry(app))
         if self._queries is not None:
@@ -478,11 +490,17 @@ class RateLimit:
             # The application made its own since; its place is not ours to share.
             limiters.discard(self.limiter)
         self._worker.ensure_started()
+        self._warn_of_prometheus()
         warn_of_hidden_routes(app)
         if self._queries is not None and not self._queries.claim():
             _log.warning("queries are recorded for another RateLimit of this process, and for this one not")
         if self._storage.local and environ.get("wsgi.multiprocess"):
             warn_of_separate_counts(sys.argv, self._environ)
+
+    def _warn_of_prometheus(self) -> None:
+        if self._exporters_in not in {None, os.getpid()}:
+            self._exporters_in = None  # once
+            warn_of_prometheus(self._environ)
 
     def _say_what_is_in_force(self) -> None:
         if self._policy_file is not None:

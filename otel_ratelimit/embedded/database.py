@@ -7,7 +7,6 @@ lives; the others connect to it, and the next that finds it gone takes its place
 from __future__ import annotations
 
 import fcntl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import IO, Final
 import psycopg2
 from psycopg2 import extensions
 
+from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.embedded.server import START_TIMEOUT_SECONDS, EmbeddedPostgres, socket_dsn
 from otel_ratelimit.errors import DatabaseError, RemediableError
 
@@ -42,7 +42,7 @@ class EmbeddedDatabase:
         self._folder = Path(url.removeprefix(SCHEME) or DEFAULT_FOLDER).absolute()
         self._prepare = prepare
         self._environ = environ
-        self._starting = threading.Lock()
+        self._starting = LateLock()
         self._server: EmbeddedPostgres | None = None
         self._lock: IO[bytes] | None = None
 
@@ -78,7 +78,7 @@ class EmbeddedDatabase:
 
     def reset_after_fork(self) -> None:
         """Leave the server and its lock to the parent."""
-        self._starting = threading.Lock()
+        self._starting = LateLock()
         # Closing the shared file here would not give the parent's lock back.
         self._server, self._lock = None, None
 

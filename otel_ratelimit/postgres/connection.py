@@ -11,7 +11,6 @@ statements make no spans and are never logged as the application's.
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import psycopg2
 from psycopg2 import extensions, sql
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.waiting import ready
 from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError
 from otel_ratelimit.postgres.addresses import with_addresses
 from otel_ratelimit.postgres.refusals import no_connection, translated
@@ -193,12 +193,16 @@ class Database:
         self._idle = []
 
     def _take(self) -> extensions.connection:
-        with self._lock:
-            while self._idle:
-                process, connection = self._idle.pop()
-                if process == os.getpid() and not connection.closed and not _hung_up(connection):
-                    return connection
+        while (kept := self._take_idle()) is not None:
+            process, connection = kept
+            # Not with the lock held: below gevent even a look lets others run.
+            if process == os.getpid() and not connection.closed and not _hung_up(connection):
+                return connection
         return self._open()
+
+    def _take_idle(self) -> _Idle | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def _give_back(self, connection: extensions.connection) -> None:
         if connection.closed:
@@ -258,16 +262,12 @@ def _finished(connection: extensions.connection, deadline: float, monotonic: Cal
 
 
 def _ready(connection: extensions.connection, state: int, seconds: float) -> bool:
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
-    return bool(waiting.poll(seconds * 1000))
+    return ready(connection.fileno(), seconds, to_write=state != extensions.POLL_READ)
 
 
 def _hung_up(connection: extensions.connection) -> bool:
     """Whether the server has closed an idle connection, or has something to say that nobody asked for."""
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    if not waiting.poll(0):
+    if not ready(connection.fileno(), 0.0):
         return False
     connection.close()
     return True

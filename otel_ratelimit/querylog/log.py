@@ -13,13 +13,13 @@ finds no room is counted, by template, so that what is kept can be put in propor
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.clock import monotonic_time, unix_time
+from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.query_records import (
@@ -128,7 +128,7 @@ class QueryLog:
         self.intake = Intake(
             *(sampler, totals, request, trace_id, listener, self._suspect, wake, start, clock, timer),
         )
-        self._working = threading.Lock()
+        self._working = LateLock()
         self._faults = Faults("what was told of queries could not be worked up")
         self._delivery: Delivery[QueryBatch] = Delivery(
             writer, "query logs", written=self._written, refused=self._refused, monotonic=monotonic
@@ -186,7 +186,7 @@ class QueryLog:
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
-        self._working = threading.Lock()
+        self._working = LateLock()
         self.intake.reset_after_fork()
         self._totals.reset_after_fork()
         self._patterns = Patterns(self._template_of)

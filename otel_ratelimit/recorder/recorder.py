@@ -13,12 +13,12 @@ as dropped and said.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.events import Decision, Outcome
 from otel_ratelimit.recorder.usage import UsageBuffer
@@ -91,7 +91,7 @@ class Recorder:
         self._new_id = new_id
         self._violations = ViolationBuffer(batch_size)
         self._usage = UsageBuffer()
-        self._writing = threading.Lock()
+        self._writing = LateLock()
         self._delivery = Delivery(
             writer, "analytics", written=self._written, refused=self._refused, monotonic=monotonic
         )
@@ -160,7 +160,7 @@ class Recorder:
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
-        self._writing = threading.Lock()
+        self._writing = LateLock()
         self._violations.clear()
         self._usage.clear()
         self._delivery.forget()

@@ -128,6 +128,11 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 raise
 
+    def kill(self) -> None:
+        """Where it would stop late, and that is not what is tested."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
 
 @pytest.fixture
 def serve(tmp_path, receiver):

@@ -1,0 +1,95 @@
+"""Waiting that is right below gevent and eventlet, whenever they patch the standard library.
+
+A primitive that was made before the patch blocks the whole process, because all its greenlets share one
+thread: a C-level queue or lock waits in the kernel while the greenlet that would release it cannot run. So a
+wait goes by a file descriptor (both patch `select`), a lock is made by what `threading` holds at the time of
+its use, and neither is inherited by a forked child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def ready(descriptor: int, seconds: float, *, to_write: bool = False) -> bool:
+    """Whether one can read from (or write to) `descriptor`, after at most `seconds`."""
+    # eventlet takes `poll` away. Without a patch it is the better one: `select` ends at descriptor 1023.
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    readers, writers = ([], [descriptor]) if to_write else ([descriptor], [])
+    return any(select.select(readers, writers, [], seconds))
+
+
+class Bell:
+    """Wakes the one thread that waits for it. May be rung in a signal handler, and from any thread."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._is_rung = self._is_closed = False
+
+    def ring(self) -> None:
+        """Wake the waiting thread, or let the next wait end at once."""
+        # One byte at most: eventlet would wait for room in a full pipe.
+        if not self._is_rung and not self._is_closed:
+            self._is_rung = True
+            with contextlib.suppress(OSError):
+                os.write(self._writer, b"\0")
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is rung, for at most `seconds`."""
+        if ready(self._reader, seconds):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._reader, 64)
+        self._is_rung = False
+
+    def close(self) -> None:
+        """Give the descriptors back; a child of a fork may do so without harm to its parent."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._reader)
+            os.close(self._writer)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class LateLock:
+    """A lock of the kind that `threading` makes when it is used; for sections that wait for something.
+
+    In a forked child it is free, however the fork was made.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[tuple[int, Callable[[], Any]], Any] = {}
+        self._held: Any = None
+
+    def acquire(self, timeout: float = -1) -> bool:
+        """As `threading.Lock.acquire`."""
+        lock = self._lock()
+        if not lock.acquire(timeout=timeout):
+            return False
+        self._held = lock
+        return True
+
+    def release(self) -> None:
+        """As `threading.Lock.release`."""
+        self._held.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    def _lock(self) -> Any:
+        key = (os.getpid(), threading.Lock)
+        lock = self._locks.get(key)
+        # `setdefault` is atomic: two threads get the same lock.
+        return self._locks.setdefault(key, threading.Lock()) if lock is None else lock
