@@ -8,6 +8,7 @@ that no later request pays for it.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -59,6 +60,7 @@ class AttachedHooks:
         app = self._app
         inner = getattr(app, _DISPATCH)
 
+        @functools.wraps(inner)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
             if not self._placed and not self._removed:
                 with self._lock:
