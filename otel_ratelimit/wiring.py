@@ -40,6 +40,7 @@ from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSI
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 from otel_ratelimit.web.hooks import AttachedHooks
 from otel_ratelimit.web.plans import RoutePlans
+from otel_ratelimit.web.response_headers import HeaderWriter
 from otel_ratelimit.web.source import FlaskClientSource, current_user_agent, user_reader
 
 _log = logging.getLogger(__name__)
@@ -334,6 +335,7 @@ class RateLimit:
             plans=RoutePlans(app, resolver, self._storage.limiter),
             identifier=Identifier(self._trusted, ipv6_prefix=identity.ipv6_prefix, hash_key=self._hash_key),
             read_user=user_reader(identity.user),
+            headers=HeaderWriter(self._policy.responses.style),
         )
 
     def _apply(self, result: ReloadResult) -> None:

@@ -18,13 +18,30 @@ from flask import Flask, Request, Response, request
 from flask_limiter import Limiter, RequestLimit
 
 from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import Clock, CounterStore, Decision, DecisionSink, Identity, Outcome
+from otel_ratelimit.events import (
+    Clock,
+    CounterStore,
+    Decision,
+    DecisionSink,
+    Identity,
+    Outcome,
+    RoutePlan,
+)
 from otel_ratelimit.identity import Identifier
 from otel_ratelimit.limiter import decide, exempted
 from otel_ratelimit.names import OTHER_METHOD
-from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter, observe, other_limiters
+from otel_ratelimit.web.declared_limits import stands_in
+from otel_ratelimit.web.flask_limiter_bridge import (
+    UNDECIDED,
+    Observed,
+    PolicyLimiter,
+    exceeded,
+    observe,
+    other_limiters,
+)
 from otel_ratelimit.web.plans import RoutePlans
-from otel_ratelimit.web.responses import HeaderWriter, application_refusal, refusal, unavailable
+from otel_ratelimit.web.response_headers import HeaderWriter
+from otel_ratelimit.web.responses import application_refusal, refusal, unavailable
 from otel_ratelimit.web.source import FlaskClientSource, UserReader
 
 _log = logging.getLogger(__name__)
@@ -32,6 +49,7 @@ _log = logging.getLogger(__name__)
 DECISION_KEY: Final = "otel_ratelimit.decision"
 """Where a request's Decision stands in its WSGI environment, until it has gone to the sinks."""
 _TOLD_KEY: Final = "otel_ratelimit.told"
+_LATE_REFUSAL: Final = "otel_ratelimit.late_refusal"
 
 
 @dataclass(slots=True)
@@ -41,6 +59,7 @@ class Enforcement:
     plans: RoutePlans
     identifier: Identifier
     read_user: UserReader
+    headers: HeaderWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +84,17 @@ class RequestHooks:
         self._app = app
         self.enforcement = enforcement
         self._tools = tools
-        self._headers = HeaderWriter()
         self._faults: set[tuple[str, type[BaseException]]] = set()
 
     def before_request(self) -> Response | None:
         """Decide on the request; the response that refuses it, or None to go on."""
         return self._enforce_policy() or self._check_declared_limits()
 
-    def _enforce_policy(self) -> Response | None:
+    def _enforce_policy(self, plan: RoutePlan | None = None) -> Response | None:
+        """Decide by `plan`, or by the one for the request."""
         current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
         try:
-            decision = self._decide(current)
+            decision = self._decide(current, plan)
         except Exception as error:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
             self._report("the check of a request", error)
             current.environ[DECISION_KEY] = self._undecided()
@@ -89,34 +108,47 @@ class RequestHooks:
         if DECISION_KEY not in environ:
             # A `url_value_preprocessor` that aborts comes before every hook, ours too.
             response = self._enforce_policy() or response
+        if UNDECIDED in environ:
+            # The view, whose decorators would have decided, was not reached.
+            response = self._enforce_default_tier() or response
+        elif _LATE_REFUSAL in environ:
+            response = environ[_LATE_REFUSAL]
         decision = environ[DECISION_KEY]
+        told: Decision | None = decision
         limiter = self._tools.limiter
         others = other_limiters(self._app, limiter)
         declared = limiter.checked(environ)
         if declared:
-            response = limiter.after_request(response)
+            response = self._deduct(response)
         if declared or others:
-            seen: list[Limiter] = [limiter, *others] if declared else others
-            decision = self._observe(decision, seen)
+            decision, told = self._observe(decision, others, declared=declared)
             environ[DECISION_KEY] = decision
         self._tell(environ, decision)
-        headers = self._headers.headers(decision)
-        if headers and (not others or "X-RateLimit-Limit" not in response.headers):
-            response.headers.extend(headers)
+        self.enforcement.headers.write(response, told)
         return response
 
     def got_request_exception(self, _app: Flask, **_extra: object) -> None:
         """Tell the sinks at once: with `PROPAGATE_EXCEPTIONS` there is no response, so no after_request."""
         environ = request.environ
+        if UNDECIDED in environ:
+            refused = self._enforce_default_tier()
+            if refused is not None:
+                environ[_LATE_REFUSAL] = refused
         decision = environ.get(DECISION_KEY)
         if decision is not None:
             self._tell(environ, decision)
 
-    def _decide(self, current: Request) -> Decision:
+    def _decide(self, current: Request, plan: RoutePlan | None) -> Decision:
         enforcement, tools = self.enforcement, self._tools
-        plan = enforcement.plans.find(current)
+        if plan is None:
+            plan = enforcement.plans.find(current)
         if plan.exempt:
-            return exempted(plan, tools.clock())
+            if plan.otherwise is None:
+                return exempted(plan, tools.clock())
+            if tools.limiter.declared.stands_ready(self._app, plan.endpoint, current.method):
+                current.environ[UNDECIDED] = self._check_default_tier
+                return exempted(plan, tools.clock())
+            plan = plan.otherwise
         source = FlaskClientSource(current, enforcement.read_user)
         identity = enforcement.identifier.identify(plan.key, source)
         windows = plan.windows
@@ -142,6 +174,20 @@ class RequestHooks:
             return unavailable(self._tools.retry_seconds())
         return None
 
+    def _enforce_default_tier(self) -> Response | None:
+        """Decide by the default tier, unless a limit that stands in its place was applied."""
+        environ = request.environ
+        if environ.pop(UNDECIDED, None) is None or stands_in(environ):
+            return None
+        decision: Decision = environ[DECISION_KEY]
+        return self._enforce_policy(decision.plan.otherwise)
+
+    def _check_default_tier(self) -> None:
+        """The same from inside a view's decorator, where a refusal is raised."""
+        refused = self._enforce_default_tier()
+        if refused is not None:
+            raise exceeded(request.environ[DECISION_KEY], refused)
+
     def _fails_closed(self, decision: Decision) -> bool:
         return decision.fails_closed and not self._tools.shadow
 
@@ -160,16 +206,26 @@ class RequestHooks:
             environ[DECISION_KEY] = decision._replace(outcome=Outcome.ERROR, error_type=error.error_type)
         return unavailable(self._tools.retry_seconds())
 
-    def _observe(self, decision: Decision, limiters: Sequence[Limiter]) -> Decision:
+    def _deduct(self, response: Response) -> Response:
+        """What `deduct_when` takes; the view has run, so no fault of it may cost the response."""
         try:
-            observed = observe(limiters, decision)
-            if observed.outcome is Outcome.BLOCKED and observed.identity is None:
+            return self._tools.limiter.after_request(response)
+        except Exception as error:  # noqa: BLE001 - the application's own function, or the store
+            self._report("the deduction of a limit that depends on the response", error)
+            return response
+
+    def _observe(self, decision: Decision, others: Sequence[Limiter], *, declared: bool) -> Observed:
+        ours = self._tools.limiter if declared else None
+        try:
+            observed = observe(ours, others, decision, shadow=self._tools.shadow)
+            if observed.decision.outcome is Outcome.BLOCKED and observed.decision.identity is None:
                 # The policy exempts what the application limits itself; who was limited is wanted all the
                 # same.
-                observed = observed._replace(identity=self._identify(observed))
+                known = observed.decision._replace(identity=self._identify(observed.decision))
+                observed = observed._replace(decision=known)
         except Exception as error:  # noqa: BLE001 - observation must not cost the response
             self._report("the observation of the application's limiter", error)
-            return decision
+            return Observed(decision, decision)
         return observed
 
     def _identify(self, decision: Decision) -> Identity:
