@@ -102,6 +102,18 @@ class RoutePlan:
     on_error: OnError
     source: str
     """Which rule said so: `routes[2] (ratelimit.toml:31)`, `default_tier`, `exempt`."""
+    otherwise: RoutePlan | None = None
+    """The plan for requests to which no limit was applied that the application declared on the view;
+    None where it declared none. Such a plan is itself exempt."""
+
+
+class HeaderStyle(NamedTuple):
+    """Which rate-limit headers responses carry."""
+
+    draft: int = 11
+    """Revision of draft-ietf-httpapi-ratelimit-headers; 0 for none of its headers."""
+    x_headers: bool = True
+    """Whether the `X-RateLimit-*` headers are written."""
 
 
 class ClientOverride(NamedTuple):

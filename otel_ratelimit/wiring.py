@@ -52,6 +52,7 @@ from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSI
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 from otel_ratelimit.web.hooks import AttachedHooks
 from otel_ratelimit.web.plans import RoutePlans
+from otel_ratelimit.web.response_headers import HeaderWriter
 from otel_ratelimit.web.responses import unavailable
 from otel_ratelimit.web.source import FlaskClientSource, current_user_agent, user_reader
 
@@ -275,9 +276,7 @@ class RateLimit:
         if self._reloader is not None:
             self._reloader.listen()
 
-    def await_app(
-        self, app: Flask, entry: WsgiEntry | None = None, exporters_in: int | None = None
-    ) -> None:
+    def await_app(self, app: Flask, entry: WsgiEntry | None = None, exporters_in: int | None = None) -> None:
         """Give `app` its limits at its first request: until then it may be half-built, and is not called.
 
         Args:
@@ -456,6 +455,7 @@ class RateLimit:
                 user_from=identity.user,
             ),
             read_user=user_reader(identity.user),
+            headers=HeaderWriter(self._policy.responses.style),
         )
 
     def _apply(self, result: ReloadResult) -> None:

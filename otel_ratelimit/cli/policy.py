@@ -71,6 +71,11 @@ def show(file: Path | None, as_json: bool) -> None:
     )
     for line in _cache_lines(read.cache):
         click.echo(line)
+    responses = read.responses
+    click.echo(
+        f"responses: RateLimit headers of draft {responses.draft},"
+        f" X-RateLimit headers {'written' if responses.x_headers else 'not written'}"
+    )
     report = read.report
     click.echo(
         f"report: at {report.at} {report.time_zone}, mailed to {', '.join(report.to) or 'nobody'}"

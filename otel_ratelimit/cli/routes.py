@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 from flask import Flask
 from flask.cli import NoAppException, ScriptInfo
+from flask_limiter import Limiter
 
 from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
 from otel_ratelimit.web.plans import PlannedRoute
 from otel_ratelimit.wiring import RateLimit, rate_limit_of
 
@@ -32,6 +34,10 @@ class RouteRow:
     key: str
     status: str
     source: str
+    application: list[str]
+    """Limits that the application declared itself: with decorators, or on a Flask-Limiter of its own."""
+    problems: list[str]
+    """What is declared and cannot be read."""
 
 
 @click.command()
@@ -59,14 +65,22 @@ def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as
     """
     app = _load(app_path)
     try:
-        plans = _rate_limit(app, policy_path).plans(app)
+        rate_limit = _rate_limit(app, policy_path)
+        plans = rate_limit.plans(app)
     except ConfigurationError as error:
         fail(error)
     planned_routes = list(plans.all())
-    rows = [_row(planned) for planned in planned_routes]
+    limiter = _limiter_of(app, rate_limit)
+    rows = [
+        _row(planned, application_limits(app, limiter, planned.rule.endpoint, planned.method))
+        for planned in planned_routes
+    ]
     known = [(planned.plan.endpoint, planned.method, planned.plan.route) for planned in planned_routes]
     for rule in plans.resolver.unused_rules(known):
         click.echo(f"{rule} decides for no route of this application", err=True)
+    for row in rows:
+        for problem in row.problems:
+            click.echo(f"{row.method} {row.route}: {problem}", err=True)
     rows.sort(key=lambda row: (row.route, row.method))
     share = protected_share(rows)
     if as_json:
@@ -110,8 +124,14 @@ def _rate_limit(app: Flask, policy_path: Path | None) -> RateLimit:
     return attached or RateLimit(policy=policy_path)
 
 
-def _row(planned: PlannedRoute) -> RouteRow:
-    plan = planned.plan
+def _limiter_of(app: Flask, rate_limit: RateLimit) -> Limiter:
+    """Ours on which the application declared its limits, also where another policy is looked at."""
+    return (rate_limit_of(app) or rate_limit).limiter
+
+
+def _row(planned: PlannedRoute, application: list[ApplicationLimit]) -> RouteRow:
+    # Where a decorator may stand in place of the default tier, that tier holds for all it leaves.
+    plan = planned.plan.otherwise or planned.plan
     status = EXEMPT if plan.exempt else PROTECTED
     if not plan.exempt and all(window.shadow for window in plan.windows):
         status = SHADOW
@@ -124,15 +144,20 @@ def _row(planned: PlannedRoute) -> RouteRow:
         limits=limits or "-",
         key="-" if plan.exempt else str(plan.key),
         status=status,
-        source=plan.source,
+        source=plan.source + (", unless a decorator's limit applies" if planned.plan.otherwise else ""),
+        application=[str(limit) for limit in application if limit.readable],
+        problems=[str(limit) for limit in application if not limit.readable],
     )
 
 
 def _print(rows: list[RouteRow], share: float) -> None:
-    print_table(
-        ("METHOD", "ROUTE", "TIER", "LIMITS", "KEY", "STATUS", "FROM"),
-        [(r.method, r.route, r.tier, r.limits, r.key, r.status, r.source) for r in rows],
-    )
+    heads = ["METHOD", "ROUTE", "TIER", "LIMITS", "KEY", "STATUS", "FROM"]
+    cells = [[r.method, r.route, r.tier, r.limits, r.key, r.status, r.source] for r in rows]
+    if any(row.application for row in rows):
+        heads.append("APPLICATION")
+        for row, line in zip(rows, cells, strict=True):
+            line.append("; ".join(row.application) or "-")
+    print_table(heads, cells)
     exempt = sum(row.status == EXEMPT for row in rows)
     protected = sum(row.status == PROTECTED for row in rows)
     click.echo(

@@ -23,6 +23,7 @@ from otel_ratelimit.policy.model import (
     Memory,
     Policy,
     Report,
+    Responses,
     RouteRule,
     Unmatched,
 )
@@ -42,6 +43,7 @@ _TABLES: Final[dict[str, type[Table]]] = {
     "cache": Cache,
     "cache.prices": CachePrice,
     "report": Report,
+    "responses": Responses,
 }
 
 

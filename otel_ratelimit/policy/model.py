@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from otel_ratelimit.events import KeySpec, OnError, Strategy
+from otel_ratelimit.events import HeaderStyle, KeySpec, OnError, Strategy
 from otel_ratelimit.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.match import Pattern
@@ -122,6 +122,13 @@ def _whole(value: Any) -> Any:
     if type(value) is not int:
         raise Wrong(f"{shown(value)} is not a version", "write version = 1")
     return value
+
+
+def _draft(value: Any) -> Any:
+    # True would pass for 1, and 11.0 for 11.
+    if type(value) in {int, str} and value in (11, 12, "none"):
+        return value
+    raise Wrong(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
 
 
 def _duration(value: Any) -> float:
@@ -317,6 +324,19 @@ class Report(Table):
         return parse_time_of_day(self.at)
 
 
+class Responses(Table):
+    """`[responses]`: which rate-limit headers responses carry."""
+
+    draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = 11
+    """Revision of draft-ietf-httpapi-ratelimit-headers; 12 is the editors' text, not published yet."""
+    x_headers: StrictBool = True
+
+    @property
+    def style(self) -> HeaderStyle:
+        """The same for the writer of headers."""
+        return HeaderStyle(0 if self.draft == "none" else self.draft, self.x_headers)
+
+
 class Policy(Table):
     """A whole policy file."""
 
@@ -335,6 +355,7 @@ class Policy(Table):
     analytics: Analytics = Analytics()
     cache: Cache = Cache()
     report: Report = Report()
+    responses: Responses = Responses()
 
     _origin: dict[str, str] = PrivateAttr(default_factory=dict)
 

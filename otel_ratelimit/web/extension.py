@@ -11,21 +11,37 @@ One request, one Decision, whatever happens.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Flask, Request, Response, request
 from flask.globals import request_ctx
 from flask_limiter import Limiter, RequestLimit
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import Clock, CounterStore, Decision, DecisionSink, Identity, Outcome
+from otel_ratelimit.events import (
+    Clock,
+    CounterStore,
+    Decision,
+    DecisionSink,
+    Identity,
+    Outcome,
+    RoutePlan,
+)
 from otel_ratelimit.identity import Identifier
 from otel_ratelimit.limiter import decide, exempted
 from otel_ratelimit.names import OTHER_METHOD
-from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter, observe, other_limiters
+from otel_ratelimit.web.declared_limits import stands_in
+from otel_ratelimit.web.flask_limiter_bridge import (
+    UNDECIDED,
+    Observed,
+    PolicyLimiter,
+    observe,
+    other_limiters,
+)
 from otel_ratelimit.web.plans import RoutePlans
 from otel_ratelimit.web.refusals import (
     REFUSED_KEY,
@@ -35,7 +51,8 @@ from otel_ratelimit.web.refusals import (
     Refusals,
     complete_declared_refusal,
 )
-from otel_ratelimit.web.responses import HeaderWriter, quota_exceeded, quota_name, retry_after_seconds
+from otel_ratelimit.web.response_headers import HeaderWriter, retry_after_seconds
+from otel_ratelimit.web.responses import quota_exceeded, quota_name
 from otel_ratelimit.web.source import FlaskClientSource, UserReader
 
 _log = logging.getLogger(__name__)
@@ -56,6 +73,7 @@ class Enforcement:
     plans: RoutePlans
     identifier: Identifier
     read_user: UserReader
+    headers: HeaderWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +98,6 @@ class RequestHooks:
         self._app = app
         self.enforcement = enforcement
         self._tools = tools
-        self._headers = HeaderWriter()
         self._faults: set[tuple[str, type[BaseException]]] = set()
         self.refusals = Refusals(app, self._report)
 
@@ -89,18 +106,19 @@ class RequestHooks:
         return self._enforce_policy() or self._check_declared_limits()
 
     def _enforce_policy(self) -> Response | None:
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        refusal: RefusalError | None
+        refusal = self._judge(_current_request())
+        return self.refusals.handle(refusal) if refusal is not None else None
+
+    def _judge(self, current: Request, plan: RoutePlan | None = None) -> RefusalError | None:
+        """Decide by `plan`, or by the one for the request; answers what refuses it."""
         try:
-            decision = self._decide(current)
+            decision = self._decide(current, plan)
         except Exception as error:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
             self._report("the check of a request", error)
             current.environ[DECISION_KEY] = self._undecided()
-            refusal = None if self._tools.shadow else LimitsUnavailableError(1.0)
-        else:
-            current.environ[DECISION_KEY] = decision
-            refusal = self._refusal(decision)
-        return self.refusals.answer(current, refusal) if refusal is not None else None
+            return None if self._tools.shadow else LimitsUnavailableError(1.0)
+        current.environ[DECISION_KEY] = decision
+        return self._refusal(decision)
 
     def after_request(self, response: Response) -> Response:
         """Finish the decision, tell the sinks, and write the headers."""
@@ -108,21 +126,22 @@ class RequestHooks:
         if DECISION_KEY not in environ:
             # A `url_value_preprocessor` that aborts comes before every hook, ours too.
             response = self._enforce_policy() or response
+        if UNDECIDED in environ:
+            # The view, whose decorators would have decided, was not reached.
+            refusal = self._enforce_default_tier()
+            response = response if refusal is None else self.refusals.handle(refusal)
         decision = environ[DECISION_KEY]
+        told: Decision | None = decision
         limiter = self._tools.limiter
         others = other_limiters(self._app, limiter)
         declared = limiter.checked(environ)
         if declared:
-            response = limiter.after_request(response)
-            complete_declared_refusal(environ, response)
+            response = self._complete(environ, response)
         if declared or others:
-            seen: list[Limiter] = [limiter, *others] if declared else others
-            decision = self._observe(decision, seen)
+            decision, told = self._observe(decision, others, declared=declared)
             environ[DECISION_KEY] = decision
         self._tell(environ, decision)
-        headers = self._headers.headers(decision)
-        if headers and (not others or "X-RateLimit-Limit" not in response.headers):
-            response.headers.extend(headers)
+        self.enforcement.headers.write(response, told)
         return response
 
     def failed(self, error: Exception, handle: Callable[[Exception], Response]) -> Response:
@@ -133,6 +152,9 @@ class RequestHooks:
         """
         environ = request.environ
         early = self._enforce_unmatched() if DECISION_KEY not in environ else None
+        if UNDECIDED in environ:
+            refusal = self._enforce_default_tier()
+            early = early if refusal is None else self.refusals.handle(refusal)
         try:
             response = handle(error)
         except Exception as raised:
@@ -192,19 +214,26 @@ class RequestHooks:
 
     def _refused(self, response: Response, environ: dict[str, Any], instead_of: Response) -> Response:
         """Complete a refusal that stands in place of a response with the application's headers."""
-        own = self._headers.headers(environ[DECISION_KEY])
-        taken = {name.lower() for name in (*response.headers.keys(), *dict(own))} | _OF_THE_BODY
-        for name, value in instead_of.headers:
+        writer, decision = self.enforcement.headers, environ[DECISION_KEY]
+        own = dict(writer.headers(decision))
+        taken = {name.lower() for name in (*response.headers.keys(), *own)} | _OF_THE_BODY
+        for name, value in Headers(instead_of.headers):
             if name.lower() not in taken:
                 response.headers.add(name, value)
-        response.headers.extend(own)
+        writer.write(response, decision)
         return response
 
-    def _decide(self, current: Request) -> Decision:
+    def _decide(self, current: Request, plan: RoutePlan | None = None) -> Decision:
         enforcement, tools = self.enforcement, self._tools
-        plan = enforcement.plans.find(current)
+        if plan is None:
+            plan = enforcement.plans.find(current)
         if plan.exempt:
-            return exempted(plan, tools.clock())
+            if plan.otherwise is None:
+                return exempted(plan, tools.clock())
+            if tools.limiter.declared.stands_ready(self._app, plan.endpoint, current.method):
+                current.environ[UNDECIDED] = self._check_default_tier
+                return exempted(plan, tools.clock())
+            plan = plan.otherwise
         source = FlaskClientSource(current, enforcement.read_user)
         identity = enforcement.identifier.identify(plan.key, source)
         windows = plan.windows
@@ -230,14 +259,28 @@ class RequestHooks:
             return LimitsUnavailableError(self._tools.retry_seconds())
         return None
 
+    def _enforce_default_tier(self) -> RefusalError | None:
+        """Decide by the default tier, unless a limit that stands in its place was applied."""
+        environ = request.environ
+        if environ.pop(UNDECIDED, None) is None or stands_in(environ):
+            return None
+        decision: Decision = environ[DECISION_KEY]
+        return self._judge(_current_request(), decision.plan.otherwise)
+
+    def _check_default_tier(self) -> None:
+        """The same from inside a view's decorator, where a refusal is raised."""
+        refusal = self._enforce_default_tier()
+        if refusal is not None:
+            raise refusal
+
     def _fails_closed(self, decision: Decision) -> bool:
         return decision.fails_closed and not self._tools.shadow
 
     def _check_declared_limits(self) -> Response | None:
         try:
             self._tools.limiter.before_request()
-        except QuotaExceededError as exceeded:
-            return self.refusals.handle(exceeded)
+        except (QuotaExceededError, LimitsUnavailableError) as refusal:
+            return self.refusals.handle(refusal)
         except StorageUnavailableError as error:
             return self.storage_failed(error)
         return None
@@ -250,22 +293,32 @@ class RequestHooks:
             environ[DECISION_KEY] = decision._replace(outcome=Outcome.ERROR, error_type=error.error_type)
         return self.refusals.handle(LimitsUnavailableError(self._tools.retry_seconds()))
 
-    def _observe(self, decision: Decision, limiters: Sequence[Limiter]) -> Decision:
+    def _complete(self, environ: Mapping[str, Any], response: Response) -> Response:
+        """What `deduct_when` takes; the view has run, so no fault of it may cost the response."""
         try:
-            observed = observe(limiters, decision)
-            if observed.outcome is Outcome.BLOCKED and observed.identity is None:
+            response = self._tools.limiter.after_request(response)
+            complete_declared_refusal(environ, response)
+        except Exception as error:  # noqa: BLE001 - the application's own function, or the store
+            self._report("the deduction of a limit that depends on the response", error)
+        return response
+
+    def _observe(self, decision: Decision, others: Sequence[Limiter], *, declared: bool) -> Observed:
+        ours = self._tools.limiter if declared else None
+        try:
+            observed = observe(ours, others, decision, shadow=self._tools.shadow)
+            if observed.decision.outcome is Outcome.BLOCKED and observed.decision.identity is None:
                 # The policy exempts what the application limits itself; who was limited is wanted all the
                 # same.
-                observed = observed._replace(identity=self._identify(observed))
+                known = observed.decision._replace(identity=self._identify(observed.decision))
+                observed = observed._replace(decision=known)
         except Exception as error:  # noqa: BLE001 - observation must not cost the response
             self._report("the observation of the application's limiter", error)
-            return decision
+            return Observed(decision, decision)
         return observed
 
     def _identify(self, decision: Decision) -> Identity:
         enforcement = self.enforcement
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        source = FlaskClientSource(current, enforcement.read_user)
+        source = FlaskClientSource(_current_request(), enforcement.read_user)
         return enforcement.identifier.identify(decision.plan.key, source)
 
     def _tell(self, environ: dict[str, Any], decision: Decision) -> None:
@@ -286,6 +339,11 @@ class RequestHooks:
             return
         self._faults.add(kind)
         _log.error("%s failed; further failures of this kind are logged at debug", what, exc_info=error)
+
+
+def _current_request() -> Request:
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+    return current
 
 
 def current_decision() -> Decision | None:

@@ -11,6 +11,7 @@ that no later one pays for it.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
@@ -47,6 +48,7 @@ class WsgiEntry:
 
     def __init__(self, app: Flask) -> None:
         attributes = attributes_of(app)
+        functools.update_wrapper(self, Flask.wsgi_app)
         self._app = weakref.ref(app)
         self._former: Serve | None = attributes.get(_WSGI_APP)
         self.around: Around | None = None
@@ -85,6 +87,7 @@ class FirstRequest:
     def __init__(
         self, app: Flask, prepare: Prepare, owner: object = None, entry: WsgiEntry | None = None
     ) -> None:
+        functools.update_wrapper(self, Flask.full_dispatch_request)
         self.owner = owner
         self.entry = entry
         self._prepare = prepare

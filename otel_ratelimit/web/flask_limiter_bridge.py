@@ -10,27 +10,40 @@ An application's own limiter is left as it is, and observed through its public `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import flask
 from flask import Flask, Response
 from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RequestLimit
-from flask_limiter.util import get_qualified_name
 from limits import RateLimitItem, WindowStats
 from limits import parse as parse_limit
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
 from otel_ratelimit.names import APPLICATION_TIER
+from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.cors import is_preflight
+from otel_ratelimit.web.declared_limits import DeclaredLimits, blueprint_of, name_of, stands_in
 from otel_ratelimit.web.refusals import declared_refusal
+from otel_ratelimit.web.responses import quota_name
+
+_log = logging.getLogger(__name__)
 
 EXTENSION: Final = "limiter"
 """Flask-Limiter's place in `app.extensions`: a set of limiters."""
 
+_NAMELESS: Final = "<a view without a name>"
 _CHECKED: Final = "otel_ratelimit.declared_limits_checked"
+UNDECIDED: Final = "otel_ratelimit.default_tier_undecided"
+"""Where a request's WSGI environment holds what checks the default tier, until it is known whether a
+declared limit stands in its place. It raises what refuses the request."""
+
+_SHORTEST_WAIT: Final = 0.001
+"""Seconds: a limit that refused has some time to go, or it would not have."""
 
 Refusal = Callable[[RequestLimit], Response]
 
@@ -83,12 +96,16 @@ class PolicyLimiter(Limiter):
             storage_uri=storage_uri,
             storage_options=storage_options,
             strategy="fixed-window",
-            on_breach=refuse,
+            on_breach=self._refuse,
         )
+        self._refusal = refuse
         self._current = current
+        self.declared = DeclaredLimits(self.limit_manager, key_func)
+        self.limit_manager = self.declared
         hooks = _CapturedHooks()
         super().init_app(hooks)  # type: ignore[arg-type]  # all that it uses of an application
         self._hooks = hooks
+        self.in_process = isinstance(self.storage, BoundedMemoryStorage)
 
     def init_app(self, app: Flask) -> None:
         """Nothing to do: `RateLimit` attaches the hooks of both."""
@@ -105,18 +122,12 @@ class PolicyLimiter(Limiter):
 
     def exempts(self, app: Flask, endpoint: str) -> bool:
         """Whether the application exempted this endpoint or its blueprint."""
-        blueprint = endpoint.rpartition(".")[0] or None
-        if blueprint not in app.blueprints:
-            blueprint = None
-        scope = self.limit_manager.exemption_scope(app, endpoint, blueprint)
+        scope = self.declared.exemption_scope(app, endpoint, blueprint_of(app, endpoint))
         return bool(scope & ExemptionScope.DEFAULT)
 
-    def overrides_defaults(self, app: Flask, endpoint: str) -> bool:
-        """Whether a decorator on this endpoint's view stands in place of the default limits."""
-        view = app.view_functions.get(endpoint)
-        name = get_qualified_name(view) if view is not None else ""
-        declared = self.limit_manager._decorated_limits.get(name, ())
-        return any(limit.override_defaults is not False for limit in declared)
+    def may_stand_in(self, app: Flask, endpoint: str, method: str) -> bool:
+        """Whether limits are declared for this route and method that override the default ones."""
+        return self.declared.may_stand_in(app, endpoint, method)
 
     def before_request(self) -> None:
         """Check what was declared on the limiter; raises RateLimitExceeded."""
@@ -132,16 +143,31 @@ class PolicyLimiter(Limiter):
         return _CHECKED in environ
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
+        environ = flask.request.environ
         if is_preflight(flask.request) and self._is_counted():
             # It has a bucket of its own, and is not to use up what the real request needs.
             return
-        flask.request.environ[_CHECKED] = True
+        environ[_CHECKED] = True
+        app, endpoint = flask.current_app, flask.request.endpoint
+        if callable_name is None and not name_of(app.view_functions.get(endpoint or "")):
+            callable_name = _NAMELESS  # Flask-Limiter would ask the view for the name that it has not
         try:
             super()._check_request_limit(callable_name=callable_name, in_middleware=in_middleware)
         except RateLimitExceeded as exceeded:
             raise declared_refusal(flask.request, exceeded) from exceeded
         except Exception as error:
             raise StorageUnavailableError(type(error).__name__) from error
+        if UNDECIDED not in environ or stands_in(environ):
+            return
+        if not in_middleware or not self.declared.checked_by_view(app, endpoint, flask.request.method):
+            environ[UNDECIDED]()
+
+    def _refuse(self, limit: RequestLimit) -> Response:
+        # The same limit once more, as the headers will ask for it: its state is read once.
+        for evaluated in self.context.view_rate_limits:
+            if evaluated.breached and evaluated.key == limit.key:
+                limit._window = evaluated.window
+        return self._refusal(limit)
 
     def _is_counted(self) -> bool:
         """Whether the policy has counted the current request."""
@@ -185,33 +211,83 @@ def other_limiters(app: Flask, ours: Limiter) -> list[Limiter]:
     return [limiter for limiter in app.extensions.get(EXTENSION, ()) if limiter is not ours]
 
 
-def observe(limiters: Iterable[Limiter], decision: Decision) -> Decision:
+class Observed(NamedTuple):
+    """What became of a request that the application's own limits saw too."""
+
+    decision: Decision
+    """For telemetry and records."""
+    told: Decision | None
+    """For the headers; None where they would have to guess."""
+
+
+def observe(
+    ours: PolicyLimiter | None, others: Sequence[Limiter], decision: Decision, *, shadow: bool
+) -> Observed:
     """The one decision on a request that the policy and the application's own limits both saw.
 
     A refusal by either is a refusal. Where the policy had nothing to say, the application's limits
-    speak. No storage call is made for it.
+    speak. The store is asked for the state of a limit that refused, at most once; that of others is
+    told only if it is known, or kept in this process.
+
+    Args:
+        ours: the limiter that `RateLimit` offers, if something declared on it was checked.
+        others: the application's own limiters.
+        decision: the policy's.
+        shadow: whether this application is only observed; then nothing is told of its own limiters.
     """
     if decision.outcome is Outcome.BLOCKED:
-        return decision
-    evaluated: list[RequestLimit] = []
-    for limiter in limiters:
-        own = Limiter.current_limits.fget  # type: ignore[attr-defined]  # a property
-        evaluated.extend(own(limiter))
+        return Observed(decision, decision)
+    own = Limiter.current_limits.fget  # type: ignore[attr-defined]  # a property
+    declared: list[RequestLimit] = list(own(ours)) if ours is not None else []
+    evaluated = declared + [limit for limiter in others for limit in own(limiter)]
     if not evaluated:
-        return decision
+        return Observed(decision, decision)
     breached = [index for index, limit in enumerate(evaluated) if limit.breached]
     if not breached and decision.outcome is not Outcome.EXEMPT:
-        return decision
+        return Observed(decision, decision)
+    ask = breached or (range(len(declared)) if ours is not None and ours.in_process else ())
+    known = {
+        index: state
+        for index in ask
+        if (state := _state(evaluated[index], decision.at if index < len(declared) else time.time()))
+    }
     windows = tuple(_window(limit) for limit in evaluated)
-    states = tuple(
-        WindowState(w.amount, 0, 0.0, 0.0) if limit.breached else WindowState(0, w.amount, 0.0, 0.0)
-        for w, limit in zip(windows, evaluated, strict=True)
+    states = tuple(known.get(index) or (_unknown(limit)) for index, limit in enumerate(evaluated))
+    if breached:
+        tightest = max(breached, key=lambda index: states[index].retry_after)
+        told = len(known) == len(breached) and not (shadow and breached[0] >= len(declared))
+    else:
+        tightest = min(known, key=lambda index: states[index].remaining / windows[index].amount, default=-1)
+        told = 0 < len(known) == len(evaluated)
+    observed = decision._replace(
+        outcome=Outcome.BLOCKED if breached else Outcome.ALLOWED,
+        plan=_application_plan(decision.plan, windows),
+        windows=windows,
+        states=states,
+        tightest=tightest,
     )
-    outcome = Outcome.BLOCKED if breached else Outcome.ALLOWED
-    plan = _application_plan(decision.plan, windows)
-    return decision._replace(
-        outcome=outcome, plan=plan, windows=windows, states=states, tightest=breached[0] if breached else -1
-    )
+    return Observed(observed, observed if told else None)
+
+
+def _state(limit: RequestLimit, now: float) -> WindowState | None:
+    """What is left of a limit, and until when; None where its storage does not say."""
+    try:
+        reset, remaining = limit.window
+    except Exception:  # noqa: BLE001 - another's storage, with errors of its own
+        _log.debug("the state of the limit %s is not known", limit.limit, exc_info=True)
+        return None
+    amount = limit.limit.amount
+    # The check came a moment before the count.
+    wait = min(max(reset - now, 0.0), float(limit.limit.get_expiry()))
+    remaining = min(max(remaining, 0), amount)
+    if not limit.breached:
+        return WindowState(amount - remaining, remaining, wait, 0.0)
+    return WindowState(amount - remaining, remaining, wait, max(wait, _SHORTEST_WAIT))
+
+
+def _unknown(limit: RequestLimit) -> WindowState:
+    amount = limit.limit.amount
+    return WindowState(amount, 0, 0.0, 0.0) if limit.breached else WindowState(0, amount, 0.0, 0.0)
 
 
 def _window(limit: RequestLimit) -> Window:
@@ -224,7 +300,7 @@ def _window(limit: RequestLimit) -> Window:
         strategy=Strategy.FIXED_WINDOW,
         shadow=False,
         text=text,
-        name=text.replace(" per 1 ", "-per-").replace(" ", "-"),
+        name=quota_name(text),
     )
 
 

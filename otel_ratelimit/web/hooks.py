@@ -9,6 +9,7 @@ session is opened.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import threading
@@ -153,6 +154,7 @@ class AttachedHooks:
         self._former_handler = attributes.get(_HANDLE_EXCEPTION)
         inner = self._app.handle_exception
 
+        @functools.wraps(inner)
         def handle_exception(e: Exception) -> Response:
             return inner(e) if self._removed else self.hooks.failed(e, inner)
 

@@ -38,8 +38,8 @@ class DeclaredLimits(Protocol):
     def exempts(self, app: Flask, endpoint: str) -> bool:
         """Whether it exempted the endpoint or its blueprint."""
 
-    def overrides_defaults(self, app: Flask, endpoint: str) -> bool:
-        """Whether a limit on the view stands in place of the default ones."""
+    def may_stand_in(self, app: Flask, endpoint: str, method: str) -> bool:
+        """Whether limits are declared for this route and method that override the default ones."""
 
 
 class PlannedRoute(NamedTuple):
@@ -124,9 +124,14 @@ class RoutePlans:
             return replace(plan, exempt=True, windows=(), tier="", source=STATIC_SOURCE)
         if self._declared.exempts(self._app, rule.endpoint):
             return replace(plan, exempt=True, windows=(), tier="", source="exempted by the application")
-        if plan.source == DEFAULT_SOURCE and self._declared.overrides_defaults(self._app, rule.endpoint):
+        if plan.source == DEFAULT_SOURCE and self._declared.may_stand_in(self._app, rule.endpoint, method):
             return replace(
-                plan, exempt=True, windows=(), tier=APPLICATION_TIER, source="declared on the view"
+                plan,
+                exempt=True,
+                windows=(),
+                tier=APPLICATION_TIER,
+                source="declared on the view",
+                otherwise=plan,
             )
         return plan
 

@@ -17,18 +17,14 @@ from flask import Flask, Request, Response, request
 from flask_limiter import RateLimitExceeded
 from limits import RateLimitItem
 from limits import parse as parse_limit
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from otel_ratelimit.events import Decision
 from otel_ratelimit.web.cors import add_cors_headers
 from otel_ratelimit.web.plans import OWN_ENDPOINTS
-from otel_ratelimit.web.responses import (
-    NO_STORE,
-    quota_exceeded,
-    quota_name,
-    retry_after_seconds,
-    unavailable,
-)
+from otel_ratelimit.web.response_headers import retry_after_seconds
+from otel_ratelimit.web.responses import NO_STORE, quota_exceeded, quota_name, unavailable
 
 REFUSED_KEY: Final = "otel_ratelimit.refused"
 """Where a refused request's error stands in its WSGI environment."""
@@ -143,8 +139,7 @@ class Refusals:
 
     def handle(self, error: RefusalError) -> Response:
         """The handler of both errors, for those that are raised within a view."""
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        return self.answer(current, error)
+        return self.answer(request, error)
 
     def answer(self, current: Request, error: RefusalError) -> Response:
         """The response that refuses the request."""
@@ -165,10 +160,12 @@ class Refusals:
         if handler is None:
             return None
         try:
-            return self._app.make_response(self._app.ensure_sync(handler)(error))
+            response = self._app.make_response(self._app.ensure_sync(handler)(error))
+            response.headers = Headers(response.headers)  # it may have replaced them by a dict or a list
         except Exception as failure:  # noqa: BLE001 - the application's code; the refusal stands
             self._report("the application's error handler for a refused request", failure)
             return None
+        return response
 
 
 def declared_refusal(current: Request, exceeded: RateLimitExceeded) -> QuotaExceededError:

@@ -200,3 +200,81 @@ def test_wrong_use_exits_with_2(folder, arguments):
 
 def test_the_version_is_told(folder):
     assert run(folder, "--version").stdout.startswith("otel-ratelimit 0.")
+
+
+APP_WITH_LIMITS = """
+import flask
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from otel_ratelimit import RateLimit
+
+app = flask.Flask(__name__)
+ours = RateLimit(app).limiter
+own = Limiter(get_remote_address, app=app, default_limits=["30/minute"], storage_uri="memory://")
+part = flask.Blueprint("part", __name__, url_prefix="/part")
+
+@app.route("/login", methods=["GET", "POST"])
+@ours.limit("7/minute", methods=["POST"])
+def login():
+    return "ok"
+
+@app.get("/search")
+@own.limit(lambda: "9/minute")
+def search():
+    return "ok"
+
+@app.get("/report")
+@ours.limit("5 per minuet")
+def report():
+    return "ok"
+
+@app.get("/free")
+@own.exempt
+def free():
+    return "ok"
+
+@part.get("/list")
+@ours.limit("4/minute", exempt_when=lambda: False)
+def listed():
+    return "ok"
+
+own.limit("6/hour")(part)
+app.register_blueprint(part)
+"""
+
+
+@pytest.fixture
+def folder_with_limits(folder):
+    (folder / "app.py").write_text(APP_WITH_LIMITS)
+    return folder
+
+
+def test_routes_shows_what_the_application_limits_itself(folder_with_limits):
+    result = run(folder_with_limits, "routes", "app:app", "--json")
+    rows = {(row["method"], row["route"]): row for row in json.loads(result.stdout)["routes"]}
+    own_default = "30 per 1 minute (own limiter, default)"
+    assert {route: row["application"] for route, row in rows.items() if "/api/" not in route[1]} == {
+        ("GET", "/login"): [own_default],
+        ("POST", "/login"): ["7 per 1 minute (decorator, view)", own_default],
+        ("GET", "/search"): ["asked for at each request (own limiter, view)"],
+        ("GET", "/report"): [own_default],
+        ("GET", "/free"): [],
+        ("GET", "/part/list"): [
+            "4 per 1 minute, unless exempted at the request (decorator, view)",
+            "6 per 1 hour (own limiter, blueprint)",
+        ],
+        ("GET", "/static/<path:filename>"): [],
+    }
+    assert rows["POST", "/login"]["source"] == "default_tier, unless a decorator's limit applies"
+    assert rows["POST", "/login"]["status"] == "protected"
+    assert rows["GET", "/login"]["source"] == "default_tier"
+
+
+def test_routes_names_a_declared_text_that_is_no_limit(folder_with_limits):
+    result = run(folder_with_limits, "routes", "app:app")
+    assert "GET /report: not a limit: no granularity matched for minuet (decorator, view)" in result.stderr
+    assert "APPLICATION" in result.stdout.splitlines()[0]
+
+
+def test_routes_of_an_application_that_declares_nothing_has_no_column_for_it(folder):
+    assert "APPLICATION" not in run(folder, "routes", "app:app").stdout

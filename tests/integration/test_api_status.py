@@ -224,7 +224,7 @@ def test_what_a_shadow_limit_would_refuse_is_not_limited(client):
     assert limit["retry_after"] > 0
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/folder", "/plain/x", "//", "/plain/7/", "/\u20ac", "/%00"])
+@pytest.mark.parametrize("path", ["/nowhere", "/plain/x", "//", "/plain/7/", "/\u20ac", "/%00"])
 def test_a_path_without_a_route_is_governed_by_the_bucket_of_all_such(client, path):
     body = ask(client, path=path, ip="192.0.2.7")[1]
     assert (body["route"]["route"], body["route"]["endpoint"]) == ("<unmatched>", "")
@@ -282,3 +282,17 @@ def test_after_the_limits_are_taken_away_the_api_answers_404(app, limited):
     response = app.test_client().get("/api/rate-limit/metrics", headers={"Authorization": f"Bearer {READ}"})
     assert response.status_code == 404
     assert response.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize(("path", "route"), [("/folder", "/folder/"), ("/plain//7", "/plain/<int:number>")])
+def test_a_redirect_is_described_as_the_route_it_leads_to(client, path, route):
+    assert ask(client, path=path, ip="192.0.2.7")[1]["route"]["route"] == route
+    assert [send(client, path) for _ in range(3)] == [308, 308, 429]
+    assert ask(client, path=path, ip="192.0.2.7")[1]["limited"] is True
+
+
+def test_a_static_file_is_exempt_where_it_is_there(app, client, tmp_path):
+    app.static_folder = tmp_path
+    (tmp_path / "there").write_text("x")
+    assert ask(client, path="/static/there", ip="192.0.2.7")[1]["route"]["exempt"] is True
+    assert ask(client, path="/static/missing", ip="192.0.2.7")[1]["route"]["route"] == "<unmatched>"

@@ -43,6 +43,17 @@ def protect(app, rules="", *, amount=AMOUNT, **options):
     return RateLimit(app, policy=policy, environ={}, **options)
 
 
+def decorate(app, rules="", *, amount=AMOUNT, **options):
+    """The same limit, declared with a decorator on every view, under a policy that never refuses."""
+    limiter = protect(app, rules, amount=1000, **options).limiter
+    for endpoint, view in app.view_functions.items():
+        app.view_functions[endpoint] = limiter.limit(f"{amount}/minute")(view)
+
+
+both = pytest.mark.parametrize("guard", [protect, decorate])
+"""By the policy, and by decorators on our limiter."""
+
+
 def stock(app, key_func=get_remote_address, **options):
     return Limiter(key_func, app=app, default_limits=[f"{AMOUNT}/minute"], storage_uri="memory://", **options)
 
@@ -65,15 +76,17 @@ def passed(app, send, tries=TRIES):
     ],
     ids=["x-forwarded-for", "x-real-ip", "forwarded", "duplicate", "vendor", "loopback"],
 )
-def test_forged_forwarding_headers_gain_nothing(headers):
+@both
+def test_forged_forwarding_headers_gain_nothing(headers, guard):
     app = make_app()
-    protect(app)
+    guard(app)
     assert passed(app, lambda client, i: client.get("/thing", headers=headers(i))) == AMOUNT
 
 
-def test_behind_a_trusted_proxy_the_leftmost_forged_entry_gains_nothing():
+@both
+def test_behind_a_trusted_proxy_the_leftmost_forged_entry_gains_nothing(guard):
     app = make_app()
-    protect(app, trusted_proxies="10.0.0.0/8")
+    guard(app, trusted_proxies="10.0.0.0/8")
 
     def send(client, i):
         forwarded = f"198.51.100.{i}, 203.0.113.5"
@@ -84,9 +97,10 @@ def test_behind_a_trusted_proxy_the_leftmost_forged_entry_gains_nothing():
     assert passed(app, send) == AMOUNT
 
 
-def test_behind_a_trusted_proxy_clients_are_told_apart():
+@both
+def test_behind_a_trusted_proxy_clients_are_told_apart(guard):
     app = make_app()
-    protect(app, trusted_proxies="10.0.0.0/8")
+    guard(app, trusted_proxies="10.0.0.0/8")
 
     def send(client, i):
         return client.get(
@@ -153,15 +167,17 @@ def test_stock_can_be_passed_by_ipv6_rotation():
     assert passed(app, rotate_ipv6) == TRIES
 
 
-def test_ipv6_rotation_inside_a_prefix_gains_nothing():
+@both
+def test_ipv6_rotation_inside_a_prefix_gains_nothing(guard):
     app = make_app()
-    protect(app)
+    guard(app)
     assert passed(app, rotate_ipv6) == AMOUNT
 
 
-def test_an_ipv4_mapped_address_is_the_ipv4_address():
+@both
+def test_an_ipv4_mapped_address_is_the_ipv4_address(guard):
     app = make_app()
-    protect(app)
+    guard(app)
     spellings = ["192.0.2.9", "::ffff:192.0.2.9", "::FFFF:C000:209"]
     assert (
         passed(app, lambda client, i: client.get("/thing", environ_base={"REMOTE_ADDR": spellings[i % 3]}))
@@ -196,9 +212,10 @@ def test_a_6to4_network_is_one_client():
     assert passed(app, rotate_6to4) == AMOUNT
 
 
-def test_different_ipv4_mapped_clients_are_not_one_prefix():
+@both
+def test_different_ipv4_mapped_clients_are_not_one_prefix(guard):
     app = make_app()
-    protect(app)
+    guard(app)
     assert (
         passed(
             app, lambda client, i: client.get("/thing", environ_base={"REMOTE_ADDR": f"::ffff:192.0.2.{i}"})
@@ -220,6 +237,13 @@ def test_head_counts_as_get():
     assert passed(app, lambda client, i: client.open("/thing", method=("HEAD", "GET")[i % 2])) == AMOUNT
 
 
+def test_head_counts_as_get_for_a_decorator_too():
+    app = flask.Flask("target")
+    limiter = protect(app, amount=1000).limiter
+    app.add_url_rule("/thing", "thing", limiter.limit(f"{AMOUNT}/minute", methods=["GET"])(lambda: "ok"))
+    assert passed(app, lambda client, i: client.open("/thing", method=("HEAD", "GET")[i % 2])) == AMOUNT
+
+
 def rotate_verbs(client, i):
     return client.open("/thing", method=("GET", "POST", "PUT")[i % 3])
 
@@ -230,9 +254,10 @@ def test_stock_can_be_passed_by_verb_rotation_with_limits_per_method():
     assert passed(app, rotate_verbs) == TRIES
 
 
-def test_verb_rotation_shares_one_bucket():
+@both
+def test_verb_rotation_shares_one_bucket(guard):
     app = make_app()
-    protect(app)
+    guard(app)
     assert passed(app, rotate_verbs) == AMOUNT
 
 
@@ -242,9 +267,10 @@ def test_a_bucket_for_each_method_is_had_only_by_asking():
     assert passed(app, rotate_verbs) == TRIES
 
 
-def test_a_method_override_header_is_ignored():
+@both
+def test_a_method_override_header_is_ignored(guard):
     app = make_app()
-    protect(app)
+    guard(app)
     names = ("GET", "POST", "PUT", "DELETE", "PATCH", "BREW")
     assert (
         passed(
@@ -392,6 +418,13 @@ def test_a_view_that_is_merely_named_static_is_limited():
     assert passed(app, lambda client, i: client.get("/report")) == AMOUNT
 
 
+def test_a_view_that_is_merely_named_static_keeps_the_default_tier_beside_a_decorator():
+    app = flask.Flask("target", static_folder=None)
+    limiter = protect(app).limiter
+    app.add_url_rule("/report", "static", limiter.limit("9/minute")(lambda: "ok"))
+    assert passed(app, lambda client, i: client.get("/report")) == AMOUNT
+
+
 def test_only_flasks_own_static_view_is_exempt(tmp_path):
     (tmp_path / "a.txt").write_text("a")
     app = flask.Flask("target", static_folder=str(tmp_path), static_url_path="/static")
@@ -423,9 +456,10 @@ def test_a_404_and_405_flood_is_limited():
     ],
     ids=["query-string", "percent-encoding"],
 )
-def test_another_spelling_of_the_path_is_the_same_route(path):
+@both
+def test_another_spelling_of_the_path_is_the_same_route(path, guard):
     app = make_app()
-    protect(app)
+    guard(app)
     assert passed(app, lambda client, i: client.get(path(i))) == AMOUNT
 
 
@@ -469,9 +503,10 @@ def test_an_eviction_flood_frees_nobody():
     assert client.get("/thing").status_code == 429
 
 
-def test_a_parallel_burst_is_counted_to_the_unit():
+@both
+def test_a_parallel_burst_is_counted_to_the_unit(guard):
     app = make_app()
-    protect(app, amount=100)
+    guard(app, amount=100)
     statuses = []
 
     def burst():
@@ -522,6 +557,39 @@ def test_a_malformed_limit_is_refused_at_start():
 
     with pytest.raises(PolicyError, match="five per minuet"):
         protect(make_app(), '[[routes]]\nmatch = "/thing"\nlimits = "five per minuet"\n')
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_a_malformed_limit_of_a_decorator_leaves_the_default_tier(called):
+    app = flask.Flask("target")
+    limiter = protect(app).limiter
+    limit = limiter.limit((lambda: "five per minuet") if called else "five per minuet")
+    app.add_url_rule("/thing", "thing", limit(lambda: "ok"))
+    assert passed(app, lambda client, i: client.get("/thing")) == AMOUNT
+
+
+def test_a_key_function_of_a_decorator_that_answers_nothing_falls_back_to_the_client():
+    app = flask.Flask("target")
+    limiter = protect(app, amount=1000).limiter
+    keyed = limiter.limit("5/minute", key_func=lambda: flask.request.headers.get("X-Api-Key", ""))
+    app.add_url_rule("/thing", "thing", keyed(lambda: "ok"))
+    assert passed(app, lambda client, i: client.get("/thing")) == AMOUNT
+
+
+def test_stock_can_be_passed_by_a_verb_that_a_decorator_does_not_name():
+    app = flask.Flask("target")
+    limited = stock(app).limit("5/minute", methods=["POST"], exempt_when=lambda: True)
+    app.add_url_rule("/thing", "thing", limited(lambda: "ok"), methods=["GET", "POST"])
+    assert passed(app, lambda client, i: client.post("/thing")) == TRIES
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_verb_that_a_decorator_does_not_limit_keeps_the_default_tier(method):
+    app = flask.Flask("target")
+    limiter = protect(app).limiter
+    limited = limiter.limit("5/minute", methods=["POST"], exempt_when=lambda: True)
+    app.add_url_rule("/thing", "thing", limited(lambda: "ok"), methods=["GET", "POST"])
+    assert passed(app, lambda client, i: client.open("/thing", method=method)) == AMOUNT
 
 
 def test_stock_forgets_its_counters_when_a_limit_is_changed():

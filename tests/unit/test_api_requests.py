@@ -75,7 +75,7 @@ def problem(response, status):
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing", "", "/", "/metrics?bad=1"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "ODD"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "QUERY"])
 def test_without_a_token_every_path_and_method_is_401(client, path, method):
     response = ask(client, path, token=None, method=method)
     assert response.status_code == 401
@@ -211,7 +211,7 @@ def test_an_unknown_path_below_the_prefix_is_a_404_of_ours(client, path):
     problem(ask(client, path), 404)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY", "ODD"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"])
 def test_another_method_is_405_and_says_which_are_possible(client, method):
     response = ask(client, "/metrics", method=method)
     problem(response, 405)

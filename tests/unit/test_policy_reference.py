@@ -22,6 +22,7 @@ from otel_ratelimit.policy.model import (
     Memory,
     Policy,
     Report,
+    Responses,
     RouteRule,
 )
 from otel_ratelimit.policy.quantities import parse_duration, parse_size
@@ -37,6 +38,7 @@ TABLES = {
     "`[cache]`": Cache,
     "`[[cache.prices]]`": CachePrice,
     "`[report]`": Report,
+    "`[responses]`": Responses,
 }
 
 

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from flask import Blueprint, Response, request
-from flask.blueprints import BlueprintSetupState
 from pydantic import RootModel
 from werkzeug.routing import Map, Rule
 
@@ -31,7 +30,7 @@ from otel_ratelimit.web.api.openapi import JSON, document
 from otel_ratelimit.web.api.parameters import NoParameters, parse
 from otel_ratelimit.web.api.problems import NO_STORE, ProblemError, problem_response, unavailable
 from otel_ratelimit.web.api.services import ApiServices
-from otel_ratelimit.web.plans import OWN_ENDPOINTS
+from otel_ratelimit.web.plans import KNOWN_METHODS, OWN_ENDPOINTS
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +67,15 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
             provide_automatic_options=False,
         )
     other = _other_view(endpoints, current, guard)
-    blueprint.record(lambda state: _take_the_rest(state, other))
+    for path in ("/<path:rest>", "/"):
+        blueprint.add_url_rule(
+            path,
+            "other",
+            other,
+            methods=sorted(KNOWN_METHODS),
+            provide_automatic_options=False,
+            strict_slashes=False,
+        )
     return blueprint
 
 
@@ -91,11 +98,13 @@ class ApiRoutes:
         endpoints = all_endpoints()
         self._routes: dict[tuple[str, str], ApiRoute] = {}
         for endpoint in endpoints:
-            rule = Rule(URL_PREFIX + endpoint.path, endpoint=OWN_ENDPOINTS + endpoint.name)
+            rule = Rule(
+                URL_PREFIX + endpoint.path, endpoint=OWN_ENDPOINTS + endpoint.name, methods=[endpoint.method]
+            )
             route = ApiRoute(rule, _view(endpoint, current, guard))
             for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
                 self._routes[endpoint.path, method] = route
-        other = Rule(f"{URL_PREFIX}/<path:rest>", endpoint=OTHER_ENDPOINT)
+        other = Rule(f"{URL_PREFIX}/<path:rest>", endpoint=OTHER_ENDPOINT, methods=sorted(KNOWN_METHODS))
         self._other = ApiRoute(other, _other_view(endpoints, current, guard))
         # Only a rule that is in a map can be printed.
         Map([self._other.rule, *{id(route): route.rule for route in self._routes.values()}.values()])
@@ -138,7 +147,13 @@ def _view(endpoint: Endpoint, current: CurrentServices, guard: Guard) -> Callabl
     def allowed(services: ApiServices) -> Response:
         return guard.check(services, endpoint.access, lambda: found(services))
 
-    return lambda: _answered(current, allowed)
+    def view() -> Response:
+        return _answered(current, allowed)
+
+    # What an application lists, it may ask for its name and its description.
+    view.__name__ = view.__qualname__ = endpoint.name
+    view.__doc__ = endpoint.summary
+    return view
 
 
 def _other_view(
@@ -151,6 +166,7 @@ def _other_view(
     allows = {path: ", ".join(sorted(known)) for path, known in methods.items()}
 
     def other(rest: str = "") -> Response:
+        """Answer what no other endpoint of the rate-limit API takes."""
         allow = allows.get(f"/{rest}")
 
         def allowed(services: ApiServices) -> Response:
@@ -180,16 +196,6 @@ def _refused(allow: str | None) -> Response:
 
 def _not_found(detail: str) -> Response:
     return problem_response(ProblemError(HTTPStatus.NOT_FOUND, detail))
-
-
-def _take_the_rest(state: BlueprintSetupState, view: Callable[..., Response]) -> None:
-    """Route everything else below the prefix to `view`: any path, any method, known or not."""
-    app, prefix = state.app, state.url_prefix or URL_PREFIX
-    endpoint = f"{state.name}.other"
-    app.view_functions[endpoint] = view
-    # Not with `add_url_rule`: that needs the methods listed.
-    app.url_map.add(app.url_rule_class(f"{prefix}/<path:rest>", endpoint=endpoint, methods=None))
-    app.url_map.add(app.url_rule_class(f"{prefix}/", endpoint=endpoint, methods=None, strict_slashes=False))
 
 
 def _answered(current: CurrentServices, answer: Callable[[ApiServices], Response]) -> Response:

@@ -124,6 +124,8 @@ def reset(services: ApiServices, asked: StatusParameters) -> ResetAnswer:
 
 def _governed(enforcement: Enforcement, asked: StatusParameters) -> _Governed:
     plan = _plan(enforcement, asked)
+    # What a decorator limits is not known here; what holds where it does not is.
+    plan = plan.otherwise or plan
     if plan.exempt:
         return _Governed(plan, None, None, _NO_WINDOWS)
     _require_address(plan, asked)
