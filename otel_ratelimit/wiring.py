@@ -28,7 +28,7 @@ from otel_ratelimit.clock import unix_time
 from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_counts, warn_of_uwsgi
 from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
-from otel_ratelimit.identity import Identifier, TrustedProxies
+from otel_ratelimit.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader
 from otel_ratelimit.queries_wiring import Queries, open_queries
@@ -175,6 +175,8 @@ class RateLimit:
         self._trusted = TrustedProxies.parse(
             self.settings.trusted_proxies, self.settings.trusted_hops, self.settings.proxy_header
         )
+        if self.settings.proxy_header and not self._trusted:
+            _log.warning("%s", HEADER_WITHOUT_TRUST)
         self._policy_file = None if isinstance(policy, Policy) else self._find_policy_file()
         if isinstance(policy, Policy):
             self._policy = policy

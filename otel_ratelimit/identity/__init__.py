@@ -9,8 +9,10 @@ from otel_ratelimit.identity.addresses import (
 )
 from otel_ratelimit.identity.keys import ClientSource, Identifier
 from otel_ratelimit.identity.proxies import TrustedProxies
+from otel_ratelimit.identity.proxy_warnings import HEADER_WITHOUT_TRUST
 
 __all__ = [
+    "HEADER_WITHOUT_TRUST",
     "UNKNOWN_ADDRESS",
     "ClientSource",
     "Identifier",

@@ -13,6 +13,11 @@ from otel_ratelimit.identity.proxy_header import VARIABLE as HEADER_VARIABLE
 
 _log = logging.getLogger(__name__)
 
+HEADER_WITHOUT_TRUST: Final = (
+    f"{HEADER_VARIABLE} has no effect, because nobody is believed to write that header: set"
+    f" {PROXIES_VARIABLE} or {HOPS_VARIABLE}"
+)
+"""Said at start."""
 _UNIX_SOCKET: Final = "a Unix socket"
 
 

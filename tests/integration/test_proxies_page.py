@@ -128,6 +128,15 @@ def test_what_is_wrong_is_refused_at_start_and_every_variable_is_an_argument_too
     assert (given.trusted_hops, given.proxy_header) == (2, "Forwarded")
 
 
+def test_a_header_that_nobody_is_believed_to_write_is_warned_of_at_start(caplog):
+    policy = parse_policy("version = 1\n", "proxies.toml")
+    RateLimit(policy=policy, proxy_header="CF-Connecting-IP", environ={})
+    assert "OTEL_RATELIMIT_PROXY_HEADER has no effect" in caplog.text
+    caplog.clear()
+    RateLimit(policy=policy, proxy_header="CF-Connecting-IP", trusted_hops=1, environ={})
+    assert "PROXY_HEADER" not in caplog.text
+
+
 def application(settings):
     app = flask.Flask("behind")
     app.add_url_rule("/", "view", lambda: "ok")
