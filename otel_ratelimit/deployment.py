@@ -20,15 +20,26 @@ def warn_of_separate_counts(argv: Sequence[str], environ: Mapping[str, str]) -> 
     )
 
 
-def warn_of_uwsgi(options: Mapping[str, object]) -> None:
-    """Say what does not work below a uWSGI that was started with these options (`uwsgi.opt`)."""
+def warn_of_uwsgi(uwsgi: object | None) -> None:
+    """Say what does not work below this uWSGI: the module of that name, which only its processes have."""
+    if uwsgi is None:
+        return
     # The names are text or bytes, depending on uWSGI's version.
-    given = {name.decode() if isinstance(name, bytes) else name for name in options}
-    if "master" in given and not given & {"py-call-osafterfork", "py-call-uwsgi-fork-hooks"}:
+    options = {_text(name) for name in getattr(uwsgi, "opt", ())}
+    if not getattr(uwsgi, "has_threads", True):
+        _log.error(
+            "uWSGI runs no Python threads: metrics and analytics are written late or never;"
+            " set enable-threads = true. Rate limits hold"
+        )
+    if "master" in options and not options & {"py-call-osafterfork", "py-call-uwsgi-fork-hooks"}:
         _log.error(
             "uWSGI forks workers without Python's fork hooks: OpenTelemetry exports nothing from them, and"
             " they stop late; set py-call-osafterfork = true. Rate limits hold"
         )
+
+
+def _text(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def warn_of_prometheus(environ: Mapping[str, str]) -> None:

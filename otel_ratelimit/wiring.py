@@ -221,7 +221,7 @@ class RateLimit:
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )
         self._exporters_in: int | None = os.getpid()
-        warn_of_uwsgi(getattr(sys.modules.get("uwsgi"), "opt", {}))
+        warn_of_uwsgi(sys.modules.get("uwsgi"))
         self._say_what_is_in_force()
         _in_use.add(self)
         if app is not None:

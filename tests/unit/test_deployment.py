@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from otel_ratelimit.deployment import worker_count
+from otel_ratelimit.deployment import warn_of_prometheus, warn_of_uwsgi, worker_count
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,34 @@ def test_the_number_of_workers_is_read_from_the_command_line(command, environ, e
 
 def test_a_process_without_arguments_is_no_error():
     assert worker_count([], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("uwsgi", "said"),
+    [
+        (None, []),
+        (SimpleNamespace(opt={"master": True, "py-call-osafterfork": True}, has_threads=1), []),
+        (SimpleNamespace(opt={b"master": True, b"py-call-uwsgi-fork-hooks": True}), []),
+        (SimpleNamespace(opt={"http": b":80"}, has_threads=1), []),
+        (SimpleNamespace(opt={b"master": True, b"lazy-apps": True}), ["py-call-osafterfork = true"]),
+        (
+            SimpleNamespace(opt={"master": True}, has_threads=0),
+            ["enable-threads = true", "py-call-osafterfork = true"],
+        ),
+    ],
+)
+def test_what_does_not_work_below_uwsgi_is_said(caplog, uwsgi, said):
+    warn_of_uwsgi(uwsgi)
+    assert len(caplog.records) == len(said)
+    for record, sentence in zip(caplog.records, said, strict=True):
+        assert sentence in record.getMessage()
+        assert record.levelname == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("exporters", "said"),
+    [("prometheus", True), ("otlp, prometheus", True), ("otlp", False), ("", False), (None, False)],
+)
+def test_an_exporter_that_nobody_can_scrape_is_said(caplog, exporters, said):
+    warn_of_prometheus({} if exporters is None else {"OTEL_METRICS_EXPORTER": exporters})
+    assert bool(caplog.records) is said
