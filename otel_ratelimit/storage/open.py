@@ -101,6 +101,11 @@ def _hosts(netloc: str) -> list[tuple[str | None, int | None]]:
     return [(host.hostname, host.port) for host in hosts if host.netloc]
 
 
+def _named_hosts(uri: str) -> list[tuple[str, int]]:
+    """Those of `uri` that have a port."""
+    return [(host, port) for host, port in _hosts(urlsplit(uri).netloc) if host and port]
+
+
 def _amiss(hosts: list[tuple[str | None, int | None]], scheme: str) -> str:
     family = _SCHEMES[scheme]
     if scheme.endswith(_SEVERAL_HOSTS) or family == "memcached":
@@ -145,5 +150,5 @@ def counter_store(storage: Storage, uri: str, clock: Clock) -> CounterStore:
     if isinstance(storage, BoundedMemoryStorage):
         return storage.counters
     if isinstance(storage, RedisStorage):
-        return RedisCounters(storage)
+        return RedisCounters(storage, _named_hosts(uri))
     return SequentialCounters(storage, uri.partition("://")[0], clock)

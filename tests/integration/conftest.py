@@ -7,12 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from uuid import uuid4
 
 import pytest
 
+from loadtest.engines import EngineMissingError, engine_program
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
@@ -99,6 +101,77 @@ def sentinel(redis, tmp_path):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def engine(request, tmp_path):
+    """`engine(*options)` starts a server: Debian's Redis with redis-py, and the wheel's Valkey with valkey-py."""
+    try:
+        program = engine_program(request.param)
+    except EngineMissingError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    servers = []
+
+    def start(*options):
+        folder = tmp_path / f"{request.param}-{len(servers)}"
+        folder.mkdir()
+        server = Server(
+            *(str(program), "--port", "{port}", "--bind", "127.0.0.1"),
+            *("--save", "", "--dir", str(folder), *options),
+        )
+        server.uri = f"{request.param}://127.0.0.1:{server.port}"
+        server.start()
+        servers.append(server)
+        return server
+
+    start.family = request.param
+    yield start
+    for server in servers:
+        server.stop()
+
+
+class Proxy:
+    """A TCP proxy on a free loopback port; `to` is where new connections lead, and old ones stay."""
+
+    def __init__(self):
+        self.to = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._open = [self._listening]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(("127.0.0.1", self.to), 5)
+                self._open += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source, target):
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        for end in self._open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@pytest.fixture
+def proxy():
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Taken
-from otel_ratelimit.storage.guard import GuardedStore, error_type_of
+from otel_ratelimit.storage.guard import GuardedStore
+from otel_ratelimit.storage.server_errors import error_type_of
 
 ANSWER = Taken(True, ())
 
