@@ -147,6 +147,7 @@ class Proxy:
             while True:
                 client, _ = self._listening.accept()
                 server = socket.create_connection(("127.0.0.1", self.to), 5)
+                server.settimeout(None)
                 self._open += [client, server]
                 for pair in ((client, server), (server, client)):
                     threading.Thread(target=self._pump, args=pair, daemon=True).start()
