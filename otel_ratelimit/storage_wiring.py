@@ -93,6 +93,7 @@ def join_storage(
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     guarded = GuardedStore(store, on_error=telemetry.failed)
+    limiter.storage_failed = guarded.failed_elsewhere
     local = isinstance(storage, MemoryStorage)
     unable = store.unable if isinstance(store, SequentialCounters) else _able
     return OpenedStorage(

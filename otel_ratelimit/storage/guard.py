@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import CounterStore, Taken, Window
-from otel_ratelimit.storage.server_errors import StoreFailure, advice_on, failure_of
+from otel_ratelimit.storage.server_errors import StoreFailure, advice_on, failure_of, is_of_client
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
 
 _log = logging.getLogger(__name__)
@@ -119,6 +119,10 @@ class GuardedStore:
             self._note_single(failure, error)
         self._on_error(failure.error_type)
         return StorageUnavailableError(failure.error_type)
+
+    def failed_elsewhere(self, error: Exception) -> StorageUnavailableError:
+        """As `failed`, for an error where code of the application ran too: only a client's is the store's."""
+        return self.failed(error) if is_of_client(error) else StorageUnavailableError(type(error).__name__)
 
     def _note_failure(self, failure: StoreFailure, error: Exception) -> None:
         with self._lock:

@@ -104,10 +104,8 @@ class RedisCounters:
         """
         if self._cluster is None:
             return
-        known = self._cluster.startup_nodes
-        missing = [node for node in self._startup_nodes if node.name not in known]
-        if missing:
-            self._cluster.populate_startup_nodes(missing)
+        for node in self._startup_nodes:
+            self._cluster.startup_nodes.setdefault(node.name, node)
 
     def _keys(self, windows: Sequence[Window], client: str) -> list[str]:
         return [self._storage.prefixed_key(f"{{{client}}}{window.prefix}") for window in windows]

@@ -101,6 +101,8 @@ _UNANSWERED: Final = (
 )
 """Parts of the names of exceptions that are no reply."""
 
+_CLIENTS: Final = frozenset({"redis", "valkey", "pymemcache"})
+
 _NEVER_SENT: Final = ("DataError", "MemcacheClientError", "MemcacheIllegalInputError")
 """The client refuses what this request would send."""
 
@@ -141,6 +143,11 @@ def error_type_of(error: BaseException) -> str:
     return failure_of(error).error_type
 
 
+def is_of_client(error: BaseException) -> bool:
+    """Whether a client of a store raised it, and not the application or ourselves."""
+    return any(kind.__module__.partition(".")[0] in _CLIENTS for kind in type(error).__mro__)
+
+
 def advice_on(error_type: str) -> str:
     """What to do about an error that concerns single requests, for the log; empty where that is not known."""
     return _ADVICE.get(error_type, "")
@@ -176,6 +183,5 @@ def _unanswered(error: BaseException, names: list[str]) -> StoreFailure:
         for part, word in _UNANSWERED:
             if part in name.lower():
                 return StoreFailure(word, concerns_all=True)
-    client = any(kind.__module__.partition(".")[0] in {"redis", "valkey"} for kind in type(error).__mro__)
-    # Any other exception came without waiting, and says nothing about the requests of others.
-    return StoreFailure("other", concerns_all=client)
+    # What is no client's came without waiting, and says nothing about the requests of others.
+    return StoreFailure("other", concerns_all=is_of_client(error))

@@ -84,6 +84,8 @@ class PolicyLimiter(Limiter):
             on_breach=refuse,
         )
         self._current = current
+        self.storage_failed: Callable[[Exception], StorageUnavailableError] = _unavailable
+        """Told what the store raised where a declared limit was checked; answers what to raise instead."""
         hooks = _CapturedHooks()
         super().init_app(hooks)  # type: ignore[arg-type]  # all that it uses of an application
         self._hooks = hooks
@@ -136,7 +138,7 @@ class PolicyLimiter(Limiter):
         except RateLimitExceeded:
             raise
         except Exception as error:
-            raise StorageUnavailableError(type(error).__name__) from error
+            raise self.storage_failed(error) from error
 
     @property
     def current_limits(self) -> list[RequestLimit]:
@@ -168,6 +170,10 @@ class PolicyLimiter(Limiter):
             )
             for window, state in zip(decision.windows, decision.states, strict=True)
         ]
+
+
+def _unavailable(error: Exception) -> StorageUnavailableError:
+    return StorageUnavailableError(type(error).__name__)
 
 
 def other_limiters(app: Flask, ours: Limiter) -> list[Limiter]:

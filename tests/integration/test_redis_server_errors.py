@@ -6,6 +6,7 @@ is its client's affair, and a full memory is that of clients who have no counter
 
 from __future__ import annotations
 
+import socket
 import time
 
 import flask
@@ -158,6 +159,42 @@ def test_no_connection_of_the_pool_is_left_with_the_old_master(engine, proxy):
         assert store.take(plan, CLIENT, 1, 0.0).allowed
 
 
+def test_a_limit_declared_with_a_decorator_follows_too(engine, proxy, serve, reader):
+    old, new = engine(), engine("--repl-diskless-sync-delay", "0")
+    proxy.to = old.port
+    app = serve(old.uri.replace(str(old.port), str(proxy.port)))
+    limiter = app.extensions["otel_ratelimit"].limiter
+
+    @app.get("/declared")
+    @limiter.limit("3/minute")
+    def declared():
+        return "ok"
+
+    assert get(app, "declared") == [200]
+    demote(old, new)
+    proxy.to = new.port
+    assert get(app, "declared") == [503]
+    assert errors(reader) == {"readonly": 1}
+    until(lambda: get(app, "declared"), [429])
+
+
+def test_an_error_of_the_applications_own_key_function_is_not_the_stores(engine, serve, reader):
+    app = serve(engine().uri)
+    limiter = app.extensions["otel_ratelimit"].limiter
+
+    def unreachable():
+        raise ConnectionError("a user directory")
+
+    @app.get("/declared")
+    @limiter.limit("3/minute", key_func=unreachable)
+    def declared():
+        return "ok"
+
+    assert get(app, "declared") == [503]
+    assert get(app, "closed") == [200]
+    assert errors(reader) == {}
+
+
 @every_path
 @pytest.mark.parametrize(
     ("state", "undo", "error_type"),
@@ -225,6 +262,29 @@ def answers(client):
         return client.ping()
     except RedisError:
         return False
+
+
+def single_node_cluster(engine):
+    """A cluster of one node that has all slots, and says its own address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        bus = str(probe.getsockname()[1])
+    server = engine("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", bus)
+    admin(server).execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+    until(lambda: admin(server).cluster("info")["cluster_state"], "ok")
+    return server
+
+
+def test_a_cluster_all_of_whose_addresses_have_changed_is_found_again_by_its_name(engine, proxy):
+    old, new = single_node_cluster(engine), single_node_cluster(engine)
+    proxy.to = old.port
+    uri = f"{engine.family}+cluster://127.0.0.1:{proxy.port}"
+    store = GuardedStore(opened(uri), retry_seconds=0.0)
+    plan = [window(Strategy.FIXED_WINDOW)]
+    assert failure(store, plan) == ""
+    old.stop()
+    proxy.to = new.port
+    until(lambda: failure(store, plan), "")
+    assert admin(new).dbsize() == 1
 
 
 # One client's key
