@@ -7,8 +7,10 @@ once. A variable that looks like ours and is not is warned of, with the nearest 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterator, Mapping
+import dataclasses
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -23,7 +25,11 @@ DEFAULT_STORAGE_URI: Final = "bounded-memory://"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _SECRET_MIN_CHARACTERS: Final = 16
-_SECRETS: Final = frozenset({"hash_key", "database_url", "api_token", "admin_token", "smtp_url"})
+_SECRETS: Final = frozenset(
+    {"hash_key", "database_url", "api_token", "admin_token", "smtp_url", "storage_options"}
+)
+_STORAGE_OPTIONS_FORM: Final = """write a JSON object, for instance {"ssl_ca_certs": "/etc/ssl/redis-ca.pem"}"""
+_KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
 
@@ -38,6 +44,10 @@ class Settings:
     """`OTEL_RATELIMIT_POLICY`: the policy file. Unset: `./ratelimit.toml` if it is there."""
     storage_uri: str = DEFAULT_STORAGE_URI
     """`OTEL_RATELIMIT_STORAGE_URI`: where counters live."""
+    storage_options: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """`OTEL_RATELIMIT_STORAGE_OPTIONS`: a JSON object of options for the store's client."""
+    key_prefix: str = ""
+    """`OTEL_RATELIMIT_KEY_PREFIX`: what the keys of counters begin with. Unset: the service's name."""
     shadow: bool | None = None
     """`OTEL_RATELIMIT_SHADOW`: true counts and reports and never blocks. Unset: shadow only
     where there is no policy file."""
@@ -136,7 +146,18 @@ def _parse(name: str, raw: str) -> object | Problem:
         return Path(raw)
     if name == "query_sample_rate":
         return _rate(raw)
+    if name == "storage_options":
+        return _json_object(raw)
     return raw
+
+
+def _json_object(raw: str) -> object | Problem:
+    """What `raw` holds is never shown: it may be a password."""
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        return Problem(PREFIX + "STORAGE_OPTIONS", f"is not JSON{where}", _STORAGE_OPTIONS_FORM)
 
 
 def _rate(given: object) -> float | Problem:
@@ -180,6 +201,13 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     smtp_url = str(values.get("smtp_url", ""))
     if smtp_url:
         yield from smtp_url_problems(smtp_url)
+    options = values.get("storage_options", {})
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        yield Problem(PREFIX + "STORAGE_OPTIONS", "is not an object of options by name", _STORAGE_OPTIONS_FORM)
+    key_prefix = str(values.get("key_prefix", ""))
+    if key_prefix and not _KEY_PREFIX.fullmatch(key_prefix):
+        what = f"{key_prefix!r} is not a prefix for keys"
+        yield Problem(PREFIX + "KEY_PREFIX", what, "use 1 to 64 letters, digits and . _ : / -")
     policy = values.get("policy")
     if isinstance(policy, str | Path) and "\0" in str(policy):
         yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")

@@ -84,6 +84,8 @@ class PolicyLimiter(Limiter):
             on_breach=refuse,
         )
         self._current = current
+        self.key_namespace: Callable[[], str] = lambda: ""
+        """What the keys of declared limits begin with, for the current application; empty: nothing."""
         self.storage_failed: Callable[[Exception], StorageUnavailableError] = _unavailable
         """Told what the store raised where a declared limit was checked; answers what to raise instead."""
         hooks = _CapturedHooks()
@@ -130,6 +132,14 @@ class PolicyLimiter(Limiter):
     def checked(self, environ: Mapping[str, object]) -> bool:
         """Whether something declared on the limiter was checked for the request of this environment."""
         return _CHECKED in environ
+
+    @property
+    def _key_prefix(self) -> str:
+        return self.key_namespace()
+
+    @_key_prefix.setter
+    def _key_prefix(self, _from_configuration: str) -> None:
+        """Flask-Limiter sets it once, and it differs with the application."""
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         flask.request.environ[_CHECKED] = True
