@@ -6,11 +6,11 @@ once. A variable that looks like ours and is not is warned of, with the nearest 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
-import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,9 @@ _SECRET_MIN_CHARACTERS: Final = 16
 _SECRETS: Final = frozenset(
     {"hash_key", "database_url", "api_token", "admin_token", "smtp_url", "storage_options"}
 )
-_STORAGE_OPTIONS_FORM: Final = """write a JSON object, for instance {"ssl_ca_certs": "/etc/ssl/redis-ca.pem"}"""
+_STORAGE_OPTIONS_FORM: Final = (
+    """write a JSON object, for instance {"ssl_ca_certs": "/etc/ssl/redis-ca.pem"}"""
+)
 _KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
@@ -135,6 +137,9 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
 
 
 def _parse(name: str, raw: str) -> object | Problem:
+    reader = _READERS.get(name)
+    if reader is not None:
+        return reader(raw)
     if name in {"enabled", "shadow"}:
         lowered = raw.lower()
         if lowered in _TRUE:
@@ -142,22 +147,19 @@ def _parse(name: str, raw: str) -> object | Problem:
         if lowered in _FALSE:
             return False
         return Problem(PREFIX + name.upper(), f"{raw!r} is neither true nor false", "write true or false")
-    if name == "policy":
-        return Path(raw)
-    if name == "query_sample_rate":
-        return _rate(raw)
-    if name == "storage_options":
-        return _json_object(raw)
     return raw
 
 
 def _json_object(raw: str) -> object | Problem:
     """What `raw` holds is never shown: it may be a password."""
     try:
-        return json.loads(raw)
+        parsed: object = json.loads(raw)
     except ValueError as error:
-        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        where = (
+            f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        )
         return Problem(PREFIX + "STORAGE_OPTIONS", f"is not JSON{where}", _STORAGE_OPTIONS_FORM)
+    return parsed
 
 
 def _rate(given: object) -> float | Problem:
@@ -169,6 +171,14 @@ def _rate(given: object) -> float | Problem:
         return rate
     what = f"{given!r} is not a share"
     return Problem(PREFIX + "QUERY_SAMPLE_RATE", what, "write a number from 0 to 1, for instance 0.1")
+
+
+_READERS: Final[Mapping[str, Callable[[str], object]]] = {
+    "policy": Path,
+    "query_sample_rate": _rate,
+    "storage_options": _json_object,
+}
+"""How the value of a variable is read that is neither text nor a switch."""
 
 
 def _tokens(raw: str) -> tuple[str, ...]:
@@ -201,16 +211,22 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     smtp_url = str(values.get("smtp_url", ""))
     if smtp_url:
         yield from smtp_url_problems(smtp_url)
+    yield from _check_storage(values)
+    policy = values.get("policy")
+    if isinstance(policy, str | Path) and "\0" in str(policy):
+        yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")
+
+
+def _check_storage(values: Mapping[str, object]) -> Iterator[Problem]:
     options = values.get("storage_options", {})
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
-        yield Problem(PREFIX + "STORAGE_OPTIONS", "is not an object of options by name", _STORAGE_OPTIONS_FORM)
+        yield Problem(
+            PREFIX + "STORAGE_OPTIONS", "is not an object of options by name", _STORAGE_OPTIONS_FORM
+        )
     key_prefix = str(values.get("key_prefix", ""))
     if key_prefix and not _KEY_PREFIX.fullmatch(key_prefix):
         what = f"{key_prefix!r} is not a prefix for keys"
         yield Problem(PREFIX + "KEY_PREFIX", what, "use 1 to 64 letters, digits and . _ : / -")
-    policy = values.get("policy")
-    if isinstance(policy, str | Path) and "\0" in str(policy):
-        yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")
 
 
 def _check_secret(name: str, secret: str) -> Iterator[Problem]:

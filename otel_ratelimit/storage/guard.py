@@ -130,7 +130,7 @@ class GuardedStore:
             self._failed = failure.error_type
             self._try_again_at = self._monotonic() + self._retry_seconds
         if first:
-            _log.error("counter store %s failed (%s): %s", self.name, failure.error_type, error)
+            self._log_error("failed", failure, error)
         self._drop_connections()
 
     def _note_single(self, failure: StoreFailure, error: Exception) -> None:
@@ -142,12 +142,12 @@ class GuardedStore:
             if now < self._logged.get(failure.error_type, now):
                 return
             self._logged[failure.error_type] = now + _LOG_AGAIN_SECONDS
+        self._log_error("could not count a request", failure, error)
+
+    def _log_error(self, what: str, failure: StoreFailure, error: Exception) -> None:
         advice = advice_on(failure.error_type)
-        _log.error(
-            "counter store %s could not count a request (%s): %s%s",
-            *(self.name, failure.error_type, error),
-            f"; {advice}" if advice else "",
-        )
+        said = f"{error}; {advice}" if advice else str(error)
+        _log.error("counter store %s %s (%s): %s", self.name, what, failure.error_type, said)
 
     def _drop_connections(self) -> None:
         """Close idle connections, so that the next attempt looks the server up and connects again."""

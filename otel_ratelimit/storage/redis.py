@@ -82,7 +82,7 @@ class RedisCounters:
         return Taken(bool(answer[0]), states)
 
     def _pools(self) -> Iterator[Any]:
-        """The pools of connections in use: one, two with Sentinel (its replicas), one for each cluster node."""
+        """The pools of connections: one; two with Sentinel, for its replicas; one for each cluster node."""
         client: Any = self._storage.get_connection()
         if self._cluster is not None:
             for node in (*client.get_nodes(), *self._startup_nodes):

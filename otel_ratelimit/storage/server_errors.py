@@ -44,13 +44,13 @@ _STATES: Final = {
     "NOAUTH": "authentication",
     "WRONGPASS": "authentication",
     "DENIED": "authentication",
+    "NOPERM": "permission",
 }
 """Codes of a server, or of a connection to it, that can count for nobody."""
 
 _OF_ONE_REQUEST: Final = {
     "WRONGTYPE": "wrong_type",
     "OOM": "oom",
-    "NOPERM": "permission",
     "MOVED": "cluster",
     "ASK": "cluster",
     "TRYAGAIN": "cluster",
@@ -131,7 +131,7 @@ def failure_of(error: BaseException) -> StoreFailure:
     known = _known_text(text, replied=bool(code))
     if known is not None:
         return known
-    if code or "MemcacheServerError" in names and "MemcacheUnexpectedCloseError" not in names:
+    if code or ("MemcacheServerError" in names and "MemcacheUnexpectedCloseError" not in names):
         return StoreFailure("other", concerns_all=False, answered=True)
     if any(name in names for name in _NEVER_SENT):
         return StoreFailure("other", concerns_all=False)
@@ -149,7 +149,7 @@ def is_of_client(error: BaseException) -> bool:
 
 
 def advice_on(error_type: str) -> str:
-    """What to do about an error that concerns single requests, for the log; empty where that is not known."""
+    """What to do about an error, for the log; empty where the error says it itself."""
     return _ADVICE.get(error_type, "")
 
 

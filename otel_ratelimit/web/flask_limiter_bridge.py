@@ -91,6 +91,8 @@ class PolicyLimiter(Limiter):
         hooks = _CapturedHooks()
         super().init_app(hooks)  # type: ignore[arg-type]  # all that it uses of an application
         self._hooks = hooks
+        # The store is open. `flask limiter config` prints these, and they may hold a password.
+        self._storage_options = dict.fromkeys(storage_options, "***")
 
     def init_app(self, app: Flask) -> None:
         """Nothing to do: `RateLimit` attaches the hooks of both."""

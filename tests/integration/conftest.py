@@ -63,6 +63,17 @@ class Server:
         self.process.wait()
 
 
+@pytest.fixture(scope="session")
+def program():
+    """`program(name)(*arguments)`: a `Server` of that program, which must be installed."""
+
+    def of(name):
+        needed(name)
+        return lambda *arguments: Server(name, *arguments)
+
+    return of
+
+
 def redis_server(directory):
     needed("redis-server")
     server = Server(
@@ -105,7 +116,7 @@ def sentinel(redis, tmp_path):
 
 @pytest.fixture(params=["redis", "valkey"])
 def engine(request, tmp_path):
-    """`engine(*options)` starts a server: Debian's Redis with redis-py, and the wheel's Valkey with valkey-py."""
+    """`engine(*options)` starts a server: Debian's Redis for redis-py, the wheel's Valkey for valkey-py."""
     try:
         program = engine_program(request.param)
     except EngineMissingError as error:

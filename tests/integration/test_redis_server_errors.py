@@ -88,9 +88,7 @@ def serve(reader, decisions):
 
 def get(app, path, client="10.0.0.1", times=1):
     asked = app.test_client()
-    return [
-        asked.get(f"/{path}", headers={"X-Forwarded-For": client}).status_code for _ in range(times)
-    ]
+    return [asked.get(f"/{path}", headers={"X-Forwarded-For": client}).status_code for _ in range(times)]
 
 
 def errors(reader):
@@ -195,25 +193,24 @@ def test_an_error_of_the_applications_own_key_function_is_not_the_stores(engine,
     assert errors(reader) == {}
 
 
+STATES = {
+    "readonly": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "no_replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+}
+
+
 @every_path
-@pytest.mark.parametrize(
-    ("state", "undo", "error_type"),
-    [
-        (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"], "readonly"),
-        (["CONFIG", "SET", "min-replicas-to-write", "1"], ["CONFIG", "SET", "min-replicas-to-write", "0"], "no_replicas"),
-    ],
-)
-def test_a_state_of_the_server_pauses_all_and_ends_when_it_ends(
-    engine, serve, reader, path, state, undo, error_type
-):
+@pytest.mark.parametrize("error_type", STATES)
+def test_a_state_of_the_server_pauses_all_and_ends_when_it_ends(engine, serve, reader, path, error_type):
+    state, undo = STATES[error_type]
     server = engine()
     app = serve(server.uri)
     assert get(app, path) == [200]
-    admin(server).execute_command(*state)
+    admin(server).execute_command(*state.split())
     assert get(app, path, times=5) == [ON_ERROR[path]] * 5
     assert errors(reader).keys() == {error_type}
     assert errors(reader)[error_type] < 5, "asked once, and then left alone"
-    admin(server).execute_command(*undo)
+    admin(server).execute_command(*undo.split())
     until(lambda: get(app, path, "10.0.0.9"), [429])
 
 
@@ -298,32 +295,42 @@ def spoil_counters_of_all(server, with_what, *arguments):
         asked.execute_command(with_what, key, *arguments)
 
 
+BROKEN = {
+    ("LPUSH", "x"): "wrong_type",
+    ("HSET", "f", "v"): "wrong_type",
+    ("SET", "garbage"): "bad_value",
+    ("SET", "1.5"): "bad_value",
+    ("SET", ""): "bad_value",
+}
+every_way = pytest.mark.parametrize("spoilt", BROKEN)
+
+
 @every_path
-@pytest.mark.parametrize(
-    ("spoilt", "error_type"),
-    [
-        (("LPUSH", "x"), "wrong_type"),
-        (("HSET", "f", "v"), "wrong_type"),
-        (("SET", "garbage"), "bad_value"),
-        (("SET", "1.5"), "bad_value"),
-        (("SET", ""), "bad_value"),
-    ],
-)
-def test_a_key_that_is_broken_is_its_clients_affair(
-    engine, serve, reader, decisions, caplog, path, spoilt, error_type
-):
+@every_way
+def test_a_key_that_is_broken_is_its_clients_affair(engine, serve, reader, path, spoilt):
     server = engine()
     app = serve(server.uri)
     assert get(app, path, "10.0.0.1") == [200]
     spoil_counters_of_all(server, *spoilt)
-    decisions.clear()
     for _ in range(3):
         assert get(app, path, "10.0.0.1") == [ON_ERROR[path]]
         assert get(app, path, "10.0.0.2") == [200], "others are counted"
     assert get(app, path, "10.0.0.2", times=3) == [200, 200, 429], "and limited"
-    assert {d.error_type for d in decisions if d.outcome is Outcome.ERROR} == {error_type}
-    assert errors(reader) == {error_type: 3}
-    told = [record.getMessage() for record in caplog.records if error_type in record.getMessage()]
+    assert errors(reader) == {BROKEN[spoilt]: 3}
+
+
+@every_way
+def test_a_broken_key_is_logged_once_with_what_to_do_and_known_of_each_decision(
+    engine, serve, decisions, caplog, spoilt
+):
+    server = engine()
+    app = serve(server.uri)
+    get(app, "closed")
+    spoil_counters_of_all(server, *spoilt)
+    decisions.clear()
+    assert get(app, "closed", times=3) == [503] * 3
+    assert {(d.outcome, d.error_type) for d in decisions} == {(Outcome.ERROR, BROKEN[spoilt])}
+    told = [text for record in caplog.records if BROKEN[spoilt] in (text := record.getMessage())]
     assert len(told) == 1
     assert "delete that key" in told[0]
 

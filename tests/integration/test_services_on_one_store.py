@@ -189,5 +189,5 @@ def test_a_store_of_one_process_needs_no_name(caplog, uri):
 
 @pytest.mark.parametrize("prefix", ["a b", "a|b", "{x}", "ä", "x" * 65, "a\nb", "%41"])
 def test_a_prefix_that_could_be_misread_is_refused(server, prefix):
-    with pytest.raises(Exception, match="OTEL_RATELIMIT_KEY_PREFIX: .* is not a prefix"):
+    with pytest.raises(Exception, match=r"OTEL_RATELIMIT_KEY_PREFIX: .* is not a prefix"):
         RateLimit(flask.Flask("app"), storage_uri=server.uri, key_prefix=prefix, environ={})

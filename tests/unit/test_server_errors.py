@@ -23,6 +23,7 @@ STATES = {
     "NOAUTH Authentication required.": "authentication",
     "WRONGPASS invalid username-password pair or user is disabled.": "authentication",
     "DENIED Redis is running in protected mode": "authentication",
+    "NOPERM this user has no permissions to access one of the keys used as arguments": "permission",
     "ERR max number of clients reached": "max_clients",
     "ERR max number of clients + cluster connections reached": "max_clients",
     "ERR invalid password": "authentication",
@@ -31,7 +32,6 @@ STATES = {
 OF_ONE = {
     "WRONGTYPE Operation against a key holding the wrong kind of value": "wrong_type",
     "OOM command not allowed when used memory > 'maxmemory'.": "oom",
-    "NOPERM this user has no permissions to access one of the keys used as arguments": "permission",
     "MOVED 3999 127.0.0.1:6381": "cluster",
     "TRYAGAIN Multiple keys request during rehashing of slot": "cluster",
     "CROSSSLOT Keys in request don't hash to the same slot": "cluster",
