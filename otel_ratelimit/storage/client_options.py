@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from limits.storage import RedisStorage, Storage
 
 from otel_ratelimit.errors import Problem
+from otel_ratelimit.storage.tls_storages import TlsSentinelStorage
 from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_OPTIONS"
@@ -141,7 +142,7 @@ def _redis_options(uri: str, scheme: str, given: Mapping[str, object]) -> dict[s
         tls = {name: value for name, value in given.items() if name.startswith(_TLS)}
         sentinels = {
             **once,
-            **(tls if scheme.partition("+")[0].endswith("s") else {}),
+            **(tls if scheme in TlsSentinelStorage.STORAGE_SCHEME else {}),
             **(of_sentinel if isinstance(of_sentinel, Mapping) else {}),
         }
         return {**once, **_login(uri), **given, "sentinel_kwargs": sentinels}
