@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import flask
 import pytest
@@ -223,6 +224,38 @@ def test_a_replica_without_its_master_is_not_believed(engine, serve, reader, pat
     assert get(app, path, times=3) == [ON_ERROR[path]] * 3
     assert errors(reader).keys() == {"master_down"}
     admin(server).execute_command("REPLICAOF", "NO", "ONE")
+    until(lambda: get(app, path, "10.0.0.9"), [429])
+
+
+@every_path
+def test_a_server_that_loads_its_data_is_waited_for_by_nobody(engine, serve, reader, path):
+    slowly = ["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"]
+    server = engine(*slowly, "--rdbcompression", "no")
+    app = serve(server.uri)
+    filler = admin(server)
+    for number in range(60):
+        filler.set(f"filler-{number}", "x" * 2000)
+    assert get(app, path) == [200]
+    filler.save()
+    server.stop()
+    server.start()
+    until(lambda: get(app, path) == [ON_ERROR[path]] and "loading" in errors(reader), wanted=True)
+    until(lambda: get(app, path, "10.0.0.9"), [429])
+
+
+@every_path
+def test_a_server_that_cannot_save_refuses_writes_and_is_asked_again(engine, serve, reader, path):
+    server = engine("--dbfilename", "a-folder")
+    app = serve(server.uri)
+    assert get(app, path) == [200]
+    asked = admin(server)
+    (Path(asked.config_get("dir")["dir"]) / "a-folder").mkdir()  # which a file cannot replace
+    asked.config_set("save", "3600 1")
+    asked.bgsave()
+    until(lambda: asked.info("persistence")["rdb_last_bgsave_status"], "err")
+    assert get(app, path, times=5) == [ON_ERROR[path]] * 5
+    assert errors(reader).keys() == {"persistence"}
+    asked.config_set("stop-writes-on-bgsave-error", "no")
     until(lambda: get(app, path, "10.0.0.9"), [429])
 
 
