@@ -244,6 +244,19 @@ def test_a_server_that_loads_its_data_is_waited_for_by_nobody(engine, serve, rea
 
 
 @every_path
+def test_a_server_that_runs_somebodys_endless_script_is_left_alone_until_it_ends(engine, serve, reader, path):
+    server = engine("--lua-time-limit", "10")
+    app = serve(server.uri)
+    assert get(app, path) == [200]
+    other = admin(server).connection_pool.get_connection()
+    other.send_command("EVAL", "while true do end", 0)
+    until(lambda: get(app, path) == [ON_ERROR[path]] and "busy" in errors(reader), wanted=True)
+    admin(server).script_kill()
+    other.disconnect()
+    until(lambda: get(app, path, "10.0.0.9"), [429])
+
+
+@every_path
 def test_a_server_that_cannot_save_refuses_writes_and_is_asked_again(engine, serve, reader, path):
     server = engine("--dbfilename", "a-folder")
     app = serve(server.uri)

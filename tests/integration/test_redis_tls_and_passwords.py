@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import flask
 import pytest
@@ -22,6 +24,7 @@ version = 1
 [tiers]
 default = "3/minute; 100/hour"
 """
+PAGE = (Path(__file__).parents[2] / "docs/how-to/redis.md").read_text()
 OF_SERVER, OF_SENTINEL = "p@ss/of server%41", "another:of sentinel"
 IN_URI = "p%40ss%2Fof%20server%2541"
 families = pytest.mark.parametrize("family", ["redis", "valkey"])
@@ -230,19 +233,9 @@ def test_a_sentinel_and_its_servers_by_tls(start, certificates, family):
 @families
 def test_a_user_of_an_access_list(start, certificates, family):
     server = start()
-    commands = [
-        "+@connection",
-        "+evalsha",
-        "+script|load",
-        "+get",
-        "+set",
-        "+incrby",
-        "+exists",
-        "+pttl",
-        "+time",
-    ]
+    rights = re.search(r"`(~LIMITS:\* [^`]+)`", PAGE)[1].split()
     asked = admin(server, certificates)
-    asked.execute_command("ACL", "SETUSER", "limits", "on", f">{OF_SERVER}", "~LIMITS:*", *commands)
+    asked.execute_command("ACL", "SETUSER", "limits", "on", f">{OF_SERVER}", *rights)
     uri = f"{family}s://127.0.0.1:{server.port}"
     options = {
         "username": "limits",
