@@ -6,9 +6,11 @@ once. A variable that looks like ours and is not is warned of, with the nearest 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -23,8 +25,14 @@ DEFAULT_STORAGE_URI: Final = "bounded-memory://"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _SECRET_MIN_CHARACTERS: Final = 16
-_SECRETS: Final = frozenset({"hash_key", "database_url", "api_token", "admin_token", "smtp_url"})
-_MAY_HOLD_SECRETS: Final = frozenset({"storage_uri", "storage_options"})
+_SECRETS: Final = frozenset(
+    {"hash_key", "database_url", "api_token", "admin_token", "smtp_url", "storage_options"}
+)
+_STORAGE_OPTIONS_FORM: Final = (
+    """write a JSON object, for instance {"ssl_ca_certs": "/etc/ssl/redis-ca.pem"}"""
+)
+_KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+_MAY_HOLD_SECRETS: Final = frozenset({"storage_uri"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
 
@@ -41,6 +49,10 @@ class Settings:
     """`OTEL_RATELIMIT_POLICY`: the policy file. Unset: `./ratelimit.toml` if it is there."""
     storage_uri: str = DEFAULT_STORAGE_URI
     """`OTEL_RATELIMIT_STORAGE_URI`: where counters live."""
+    storage_options: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """`OTEL_RATELIMIT_STORAGE_OPTIONS`: a JSON object of options for the store's client."""
+    key_prefix: str = ""
+    """`OTEL_RATELIMIT_KEY_PREFIX`: what the keys of counters begin with. Unset: the service's name."""
     shadow: bool | None = None
     """`OTEL_RATELIMIT_SHADOW`: true counts and reports and never blocks. Unset: shadow only
     where there is no policy file."""
@@ -146,6 +158,9 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
 
 
 def _parse(name: str, raw: str) -> object | Problem:
+    reader = _READERS.get(name)
+    if reader is not None:
+        return reader(raw)
     if name in {"enabled", "shadow", "required", "api_before_hooks"}:
         lowered = raw.lower()
         if lowered in _TRUE:
@@ -153,10 +168,7 @@ def _parse(name: str, raw: str) -> object | Problem:
         if lowered in _FALSE:
             return False
         return Problem(PREFIX + name.upper(), f"{raw!r} is neither true nor false", "write true or false")
-    if name == "policy":
-        return Path(raw)
-    number = {"query_sample_rate": _rate, "trusted_hops": _hops}.get(name)
-    return raw if number is None else number(raw)
+    return raw
 
 
 def _hops(raw: str) -> int | Problem:
@@ -164,6 +176,18 @@ def _hops(raw: str) -> int | Problem:
         return int(raw[:9])
     what = f"{raw!r} is not a number of proxies"
     return Problem(PREFIX + "TRUSTED_HOPS", what, "write a whole number, for instance 2")
+
+
+def _json_object(raw: str) -> object | Problem:
+    """What `raw` holds is never shown: it may be a password."""
+    try:
+        parsed: object = json.loads(raw)
+    except ValueError as error:
+        where = (
+            f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        )
+        return Problem(PREFIX + "STORAGE_OPTIONS", f"is not JSON{where}", _STORAGE_OPTIONS_FORM)
+    return parsed
 
 
 def _rate(given: object) -> float | Problem:
@@ -175,6 +199,15 @@ def _rate(given: object) -> float | Problem:
         return rate
     what = f"{given!r} is not a share"
     return Problem(PREFIX + "QUERY_SAMPLE_RATE", what, "write a number from 0 to 1, for instance 0.1")
+
+
+_READERS: Final[Mapping[str, Callable[[str], object]]] = {
+    "policy": Path,
+    "query_sample_rate": _rate,
+    "storage_options": _json_object,
+    "trusted_hops": _hops,
+}
+"""How the value of a variable is read that is neither text nor a switch."""
 
 
 def _tokens(raw: str) -> tuple[str, ...]:
@@ -213,9 +246,22 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     smtp_url = str(values.get("smtp_url", ""))
     if smtp_url:
         yield from smtp_url_problems(smtp_url)
+    yield from _check_storage(values)
     policy = values.get("policy")
     if isinstance(policy, str | Path) and "\0" in str(policy):
         yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")
+
+
+def _check_storage(values: Mapping[str, object]) -> Iterator[Problem]:
+    options = values.get("storage_options", {})
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        yield Problem(
+            PREFIX + "STORAGE_OPTIONS", "is not an object of options by name", _STORAGE_OPTIONS_FORM
+        )
+    key_prefix = str(values.get("key_prefix", ""))
+    if key_prefix and not _KEY_PREFIX.fullmatch(key_prefix):
+        what = f"{key_prefix!r} is not a prefix for keys"
+        yield Problem(PREFIX + "KEY_PREFIX", what, "use 1 to 64 letters, digits and . _ : / -")
 
 
 def _check_secret(name: str, secret: str) -> Iterator[Problem]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.errors import Problem
+from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, CounterStore, StorageSnapshot, Strategy
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.storage import (
@@ -21,6 +22,7 @@ from otel_ratelimit.storage import (
     counter_store,
     storage_options,
 )
+from otel_ratelimit.storage.client_options import option_problems, refused_options
 from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.storage.health import effective_thresholds
 from otel_ratelimit.storage.remote import SequentialCounters
@@ -51,16 +53,41 @@ class OpenedStorage:
     """Whether it answered when last asked."""
 
 
-def limiter_options(uri: str, memory: Memory, worker: BackgroundWorker, clock: Clock) -> dict[str, Any]:
-    """What Flask-Limiter must open the store behind `uri` with."""
+def limiter_options(
+    uri: str, given: Mapping[str, object], memory: Memory, worker: BackgroundWorker, clock: Clock
+) -> dict[str, Any]:
+    """What Flask-Limiter must open the store behind `uri` with.
+
+    Raises:
+        SettingsError: with every option `given` that cannot be.
+    """
+    problems = option_problems(uri, given)
+    if problems:
+        raise SettingsError(problems)
     if not uri.startswith(f"{SCHEME}:"):
-        return dict(storage_options(uri))
+        return dict(storage_options(uri, given))
     return {
         "capacity": memory.capacity,
         "cleanup_interval": memory.cleanup_interval,
         "worker": worker,
         "clock": clock,
     }
+
+
+@contextmanager
+def naming_options(given: Mapping[str, object]) -> Iterator[None]:
+    """Within it the store is opened: what its client has against the options `given` is said of them.
+
+    Raises:
+        SettingsError: it refused them.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not given:
+            raise
+        # Without its cause: the client's message may hold what the options do.
+        raise SettingsError([refused_options(given, error)]) from None
 
 
 def join_storage(
@@ -93,6 +120,7 @@ def join_storage(
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     guarded = GuardedStore(store, on_error=telemetry.failed)
+    limiter.storage_failed = guarded.failed_elsewhere
     local = isinstance(storage, MemoryStorage)
     unable = store.unable if isinstance(store, SequentialCounters) else _able
     return OpenedStorage(

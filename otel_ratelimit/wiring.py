@@ -17,7 +17,8 @@ from typing import Final
 from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from opentelemetry.metrics import Meter, MeterProvider, get_meter
+from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_provider
+from opentelemetry.trace import get_tracer_provider
 
 from otel_ratelimit import names
 from otel_ratelimit._version import __version__
@@ -34,7 +35,10 @@ from otel_ratelimit.policy_reload import PolicyReloader
 from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
-from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options
+from otel_ratelimit.storage.client_options import connection_problem
+from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_namespace, service_of
+from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
+from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options, naming_options
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
@@ -84,6 +88,8 @@ class RateLimit:
         app: the application, unless `init_app` is called later.
         policy: a policy file, or a policy already loaded.
         storage_uri: where counters live, as `limits` writes it.
+        storage_options: options of the store's client, by name.
+        key_prefix: what the keys of counters begin with, instead of the service's name.
         shadow: True never blocks; False enforces even the built-in policy.
         trusted_proxies: comma-separated CIDRs whose forwarding header is believed.
         trusted_hops: how many proxies stand in front, whatever their addresses are.
@@ -116,6 +122,8 @@ class RateLimit:
         *,
         policy: Policy | Path | str | None = None,
         storage_uri: str | None = None,
+        storage_options: Mapping[str, object] | None = None,
+        key_prefix: str | None = None,
         shadow: bool | None = None,
         trusted_proxies: str | None = None,
         trusted_hops: int | None = None,
@@ -142,6 +150,8 @@ class RateLimit:
             {
                 "policy": given,
                 "storage_uri": storage_uri,
+                "storage_options": storage_options,
+                "key_prefix": key_prefix,
                 "shadow": shadow,
                 "trusted_proxies": trusted_proxies,
                 "trusted_hops": trusted_hops,
@@ -189,6 +199,11 @@ class RateLimit:
             raise SettingsError([_NO_POLICY])
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
+        # A provider that is there for the whole process says nothing of another environment than its own.
+        everywhere = (get_meter_provider(), get_tracer_provider()) if environ is None else ()
+        providers = (meter_provider,) if meter_provider is not None else everywhere
+        self._service = service_of(self._environ, providers)
+        self._key_prefix = key_prefix_of(self.settings.key_prefix, self._service)
         self._storage = self._open_storage(meter)
         problems = self._storage.unable(self._policy.strategies)
         if problems:
@@ -418,15 +433,24 @@ class RateLimit:
         return secrets.token_bytes(32) if self._storage.local else b""
 
     def _open_storage(self, meter: Meter) -> OpenedStorage:
-        uri, memory = self.settings.storage_uri, self._policy.memory
-        limiter = PolicyLimiter(
-            self._key_of_current_request,
-            storage_uri=uri,
-            storage_options=limiter_options(uri, memory, self._worker, self._clock),
-            refuse=refuse_declared,
-            current=current_decision,
-        )
-        return join_storage(limiter, uri, memory, self._clock, meter)
+        uri, given, memory = self.settings.storage_uri, self.settings.storage_options, self._policy.memory
+        options = limiter_options(uri, given, memory, self._worker, self._clock)
+        with naming_options(given):
+            limiter = PolicyLimiter(
+                self._key_of_current_request,
+                storage_uri=uri,
+                storage_options=options,
+                refuse=refuse_declared,
+                current=current_decision,
+            )
+        problem = connection_problem(limiter.storage, given)
+        if problem is not None:
+            raise SettingsError([problem])
+        opened = join_storage(limiter, uri, memory, self._clock, meter)
+        if not opened.local:  # counters of one process are its own, and longer keys would cost memory
+            prefix = self._key_prefix
+            limiter.key_namespace = lambda: key_namespace(prefix, current_app.import_name)
+        return opened
 
     @property
     def analytics(self) -> Analytics | None:
@@ -445,8 +469,12 @@ class RateLimit:
         source = FlaskClientSource(request, enforcement.read_user)
         return enforcement.identifier.identify(self._policy.key_spec, source).key
 
+    def _key_namespace(self, app: Flask) -> str:
+        """What the keys of the application's counters begin with."""
+        return key_namespace(self._key_prefix, app.import_name)
+
     def _enforcement(self, app: Flask) -> Enforcement:
-        resolver = PolicyResolver(self._policy, namespace=app.import_name, shadow=self.shadow)
+        resolver = PolicyResolver(self._policy, namespace=self._key_namespace(app), shadow=self.shadow)
         identity = self._policy.identity
         return Enforcement(
             plans=RoutePlans(app, resolver, self._storage.limiter),
@@ -517,6 +545,8 @@ class RateLimit:
             where,
             redact_uri(self.settings.storage_uri),
         )
+        if not (self._storage.local or self.settings.key_prefix or self._service.name):
+            _log.warning(UNNAMED_SERVICE_WARNING)
 
 
 def rate_limits_in_use() -> list[RateLimit]:

@@ -1,6 +1,7 @@
 """Where counters live: in this process, or in a store that several processes share."""
 
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.storage.client_options import storage_options
 from otel_ratelimit.storage.guard import GuardedStore
 from otel_ratelimit.storage.health import (
     KeyDistribution,
@@ -11,7 +12,7 @@ from otel_ratelimit.storage.health import (
     get_key_distribution,
     get_storage_size,
 )
-from otel_ratelimit.storage.open import counter_store, redact_uri, storage_options, validate_uri
+from otel_ratelimit.storage.open import counter_store, redact_uri, validate_uri
 
 __all__ = [
     "BoundedMemoryStorage",

@@ -1,7 +1,12 @@
 """A store that may fail, made safe for requests: one kind of error, and no waiting for what is away.
 
-After a failure the store is left alone for a while (a circuit breaker): requests in that time fail at
-once, without I/O. Then one of them tries it again, and the others go on failing at once until it answers.
+After a failure that concerns everybody the store is left alone for a while (a circuit breaker): requests in
+that time fail at once, without I/O. Then one of them tries it again, on a new connection, and the others
+go on failing at once until it answers. A new connection, because a name may lead to another server by now:
+the old one may live on as a replica, and would refuse for ever.
+
+An error that concerns one request (`server_errors`) fails that request and no other: the server answered,
+so asking it again costs nobody a wait.
 """
 
 from __future__ import annotations
@@ -16,35 +21,15 @@ from typing import Final, TypeVar
 from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import CounterStore, Taken, Window
+from otel_ratelimit.storage.server_errors import StoreFailure, advice_on, failure_of, is_of_client
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_KINDS: Final = (
-    ("timeout", "timeout"),
-    ("readonly", "readonly"),
-    ("authentication", "authentication"),
-    ("auth", "authentication"),
-    ("connection", "connection"),
-    ("busyloading", "loading"),
-    ("outofmemory", "out_of_memory"),
-    ("cluster", "cluster"),
-    ("oserror", "connection"),
-    ("socket", "connection"),
-    ("unexpectedclose", "connection"),
-)
-
-
-def error_type_of(error: BaseException) -> str:
-    """One of a few words for an error, safe as a metric attribute."""
-    for kind in type(error).__mro__:
-        name = kind.__name__.lower()
-        for part, word in _KINDS:
-            if part in name:
-                return word
-    return "other"
+_LOG_AGAIN_SECONDS: Final = 60.0
+"""Between two log lines about errors of single requests of one type."""
 
 
 class GuardedStore:
@@ -71,6 +56,7 @@ class GuardedStore:
         self._lock = threading.Lock()
         self._failed: str = ""
         self._try_again_at = 0.0
+        self._logged: dict[str, float] = {}
         _renew_lock_after_fork(self)
 
     @property
@@ -110,9 +96,7 @@ class GuardedStore:
         try:
             answer = ask()
         except Exception as error:
-            kind = error_type_of(error)
-            self._note_failure(kind, error)
-            raise StorageUnavailableError(kind) from error
+            raise self.failed(error) from error
         if self._failed:
             self._note_recovery()
         return answer
@@ -126,14 +110,54 @@ class GuardedStore:
             self._try_again_at = now + self._retry_seconds
             return True
 
-    def _note_failure(self, kind: str, error: Exception) -> None:
+    def failed(self, error: Exception) -> StorageUnavailableError:
+        """Note an error of the store, whoever asked it; answers what to raise instead."""
+        failure = failure_of(error)
+        if failure.concerns_all:
+            self._note_failure(failure, error)
+        else:
+            self._note_single(failure, error)
+        self._on_error(failure.error_type)
+        return StorageUnavailableError(failure.error_type)
+
+    def failed_elsewhere(self, error: Exception) -> StorageUnavailableError:
+        """As `failed`, for an error where code of the application ran too: only a client's is the store's."""
+        return self.failed(error) if is_of_client(error) else StorageUnavailableError(type(error).__name__)
+
+    def _note_failure(self, failure: StoreFailure, error: Exception) -> None:
         with self._lock:
             first = not self._failed
-            self._failed = kind
+            self._failed = failure.error_type
             self._try_again_at = self._monotonic() + self._retry_seconds
         if first:
-            _log.error("counter store %s failed (%s): %s", self.name, kind, error)
-        self._on_error(kind)
+            self._log_error("failed", failure, error)
+        self._drop_connections()
+
+    def _note_single(self, failure: StoreFailure, error: Exception) -> None:
+        """An error of one request; the server that replied with it is there."""
+        if failure.answered and self._failed:
+            self._note_recovery()
+        now = self._monotonic()
+        with self._lock:
+            if now < self._logged.get(failure.error_type, now):
+                return
+            self._logged[failure.error_type] = now + _LOG_AGAIN_SECONDS
+        self._log_error("could not count a request", failure, error)
+
+    def _log_error(self, what: str, failure: StoreFailure, error: Exception) -> None:
+        advice = advice_on(failure.error_type)
+        said = f"{error}; {advice}" if advice else str(error)
+        _log.error("counter store %s %s (%s): %s", self.name, what, failure.error_type, said)
+
+    def _drop_connections(self) -> None:
+        """Close idle connections, so that the next attempt looks the server up and connects again."""
+        drop = getattr(self._store, "drop_connections", None)
+        if drop is None:
+            return
+        try:
+            drop()
+        except Exception as error:  # noqa: BLE001 - the request has its answer, and the next attempt comes anyway
+            _log.warning("connections to counter store %s could not be closed: %s", self.name, error)
 
     def _note_recovery(self) -> None:
         with self._lock:

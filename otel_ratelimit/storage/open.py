@@ -1,4 +1,4 @@
-"""What a storage URI must say, what it is opened with, and which `CounterStore` goes with what was opened."""
+"""What a storage URI must say, and which `CounterStore` goes with what was opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
 from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.storage.redis import RedisCounters
 from otel_ratelimit.storage.remote import SequentialCounters
-from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
+from otel_ratelimit.storage.tls_storages import TlsClusterStorage, TlsSentinelStorage
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_URI"
 
@@ -34,6 +34,10 @@ _SCHEMES: Final = {
         f"{family}{suffix}": family
         for family in ("redis", "valkey")
         for suffix in ("", "s", "+sentinel", "+cluster", "+unix")
+    },
+    **{
+        scheme: scheme.partition("s+")[0]
+        for scheme in (*TlsClusterStorage.STORAGE_SCHEME, *TlsSentinelStorage.STORAGE_SCHEME)
     },
 }
 _SEVERAL_HOSTS: Final = ("+cluster", "+sentinel")
@@ -101,6 +105,11 @@ def _hosts(netloc: str) -> list[tuple[str | None, int | None]]:
     return [(host.hostname, host.port) for host in hosts if host.netloc]
 
 
+def _named_hosts(uri: str) -> list[tuple[str, int]]:
+    """Those of `uri` that have a port."""
+    return [(host, port) for host, port in _hosts(urlsplit(uri).netloc) if host and port]
+
+
 def _amiss(hosts: list[tuple[str | None, int | None]], scheme: str) -> str:
     family = _SCHEMES[scheme]
     if scheme.endswith(_SEVERAL_HOSTS) or family == "memcached":
@@ -117,33 +126,10 @@ def _form(scheme: str) -> str:
     return f"{scheme}://host:port" + ("/master" if scheme.endswith("+sentinel") else "")
 
 
-def storage_options(uri: str) -> dict[str, object]:
-    """What a remote store's client is made with, so that a store that is away costs a request little."""
-    scheme = uri.partition("://")[0]
-    family = _SCHEMES.get(scheme)
-    if family in {"redis", "valkey"}:
-        once: dict[str, object] = {
-            "socket_timeout": STORAGE_TIMEOUT_SECONDS,
-            "socket_connect_timeout": STORAGE_TIMEOUT_SECONDS,
-            "retry": None,
-        }
-        if scheme.endswith("+cluster"):
-            # Else the clients ask a node that is silent up to ten times, for seconds. The valkey client and
-            # redis before 6 know this name only; later ones still take it.
-            return {**once, "cluster_error_retry_attempts": 0}
-        if scheme.endswith("+sentinel"):
-            # `limits` hands none of it on to the sentinels: a silent one would be waited for without end.
-            return {**once, "sentinel_kwargs": once}
-        return once
-    if family == "memcached":
-        return {"timeout": STORAGE_TIMEOUT_SECONDS, "connect_timeout": STORAGE_TIMEOUT_SECONDS}
-    return {}
-
-
 def counter_store(storage: Storage, uri: str, clock: Clock) -> CounterStore:
     """The store that decides for all windows in one call, over what `limits` has opened."""
     if isinstance(storage, BoundedMemoryStorage):
         return storage.counters
     if isinstance(storage, RedisStorage):
-        return RedisCounters(storage)
+        return RedisCounters(storage, _named_hosts(uri))
     return SequentialCounters(storage, uri.partition("://")[0], clock)

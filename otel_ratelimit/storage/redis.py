@@ -10,7 +10,8 @@ Every key has a time to live, and the clock is the server's, so that processes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from importlib.resources import files
 from typing import Any, Final
 
@@ -24,12 +25,23 @@ _PER_WINDOW: Final = 3
 
 
 class RedisCounters:
-    """A `CounterStore` over what `limits` has connected to. Raises what the client raises."""
+    """A `CounterStore` over what `limits` has connected to. Raises what the client raises.
 
-    def __init__(self, storage: RedisStorage) -> None:
+    Args:
+        storage: what `limits` has opened.
+        hosts: host and port of each server that the URI names; used for a cluster.
+    """
+
+    def __init__(self, storage: RedisStorage, hosts: Iterable[tuple[str, int]] = ()) -> None:
         self._storage = storage
         script = files(__package__).joinpath(_SCRIPT).read_bytes()
-        self._take = storage.get_connection().register_script(script)
+        client: Any = storage.get_connection()
+        self._take = client.register_script(script)
+        self._cluster: Any = getattr(client, "nodes_manager", None)
+        self._startup_nodes: list[Any] = []
+        if self._cluster is not None:
+            node: Any = import_module(type(client).__module__).ClusterNode
+            self._startup_nodes = [node(host, port) for host, port in hosts]
 
     @property
     def name(self) -> str:
@@ -49,6 +61,15 @@ class RedisCounters:
         keys = self._keys(windows, client)
         return int(self._storage.get_connection().delete(*keys)) if keys else 0
 
+    def drop_connections(self) -> None:
+        """Close the idle connections; the next request looks the server up again. No I/O but the closing."""
+        for pool in self._pools():
+            try:
+                pool.disconnect(inuse_connections=False)
+            except TypeError:  # a pool class that closes all of them or none
+                pool.disconnect()
+        self._remember_startup_nodes()
+
     def _run(self, windows: Sequence[Window], client: str, cost: int, counting: int) -> Taken:
         arguments: list[Any] = [cost, counting]
         for window in windows:
@@ -59,6 +80,32 @@ class RedisCounters:
             for at, window in zip(range(0, len(answer) - 1, _PER_WINDOW), windows, strict=True)
         )
         return Taken(bool(answer[0]), states)
+
+    def _pools(self) -> Iterator[Any]:
+        """The pools of connections: one; two with Sentinel, for its replicas; one for each cluster node."""
+        client: Any = self._storage.get_connection()
+        if self._cluster is not None:
+            for node in (*client.get_nodes(), *self._startup_nodes):
+                for name in ("redis_connection", "valkey_connection"):
+                    connected = getattr(node, name, None)
+                    if connected is not None:
+                        yield connected.connection_pool
+            return
+        yield client.connection_pool
+        replicas = getattr(self._storage, "storage_slave", None)
+        if replicas is not None:
+            yield replicas.connection_pool
+
+    def _remember_startup_nodes(self) -> None:
+        """Let the next look-up of a cluster's layout also ask the hosts of the URI.
+
+        The clients replace these by the addresses that the nodes announce, which may all have changed since,
+        and valkey-py strikes out each node that fails, until it has none to ask.
+        """
+        if self._cluster is None:
+            return
+        for node in self._startup_nodes:
+            self._cluster.startup_nodes.setdefault(node.name, node)
 
     def _keys(self, windows: Sequence[Window], client: str) -> list[str]:
         return [self._storage.prefixed_key(f"{{{client}}}{window.prefix}") for window in windows]

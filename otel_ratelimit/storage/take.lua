@@ -139,11 +139,43 @@ for i, key in ipairs(KEYS) do
   windows[i] = window
 end
 
+local function count_all()
+  for _, window in ipairs(windows) do
+    if allowed and (observed or not window.shadow) then
+      window.does.add(window.key, window.amount, window.seconds)
+    end
+  end
+end
+
+-- At its `maxmemory` a server refuses the first write of a script if it could take memory, and no later one.
+-- Whoever has a live counter goes on being counted: to set its expiry to what it is takes none. So limits
+-- hold for clients that are known, and only new ones are left to `on_error`.
+local function has_live_counter()
+  for _, key in ipairs(KEYS) do
+    local left = redis.call('PTTL', key)
+    if left > 0 and redis.call('PEXPIRE', key, left) == 1 then return true end
+  end
+  return false
+end
+
+if counting and cost > 0 then
+  local counted, problem = pcall(count_all)
+  if not counted then
+    problem = type(problem) == 'table' and problem.err or tostring(problem)
+    local full = string.find(problem, 'OOM command not allowed', 1, true)
+    if full and has_live_counter() then
+      count_all()
+    elseif full then
+      return redis.error_reply("OOM command not allowed when used memory > 'maxmemory'.")
+    else
+      -- Servers before Redis 7 write the place and a minus before the code.
+      return redis.error_reply((string.gsub(problem, '^@user_script: ?%d+: %-?', '')))
+    end
+  end
+end
+
 local answer = {allowed and 1 or 0}
 for _, window in ipairs(windows) do
-  if counting and cost > 0 and allowed and (observed or not window.shadow) then
-    window.does.add(window.key, window.amount, window.seconds)
-  end
   local used, reset = window.does.state(window.key, window.amount, window.seconds)
   answer[#answer + 1] = used
   answer[#answer + 1] = string.format('%.6f', window.wait)

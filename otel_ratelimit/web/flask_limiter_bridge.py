@@ -102,10 +102,16 @@ class PolicyLimiter(Limiter):
         self._current = current
         self.declared = DeclaredLimits(self.limit_manager, key_func)
         self.limit_manager = self.declared
+        self.key_namespace: Callable[[], str] = lambda: ""
+        """What the keys of declared limits begin with, for the current application; empty: nothing."""
+        self.storage_failed: Callable[[Exception], StorageUnavailableError] = _unavailable
+        """Told what the store raised where a declared limit was checked; answers what to raise instead."""
         hooks = _CapturedHooks()
         super().init_app(hooks)  # type: ignore[arg-type]  # all that it uses of an application
         self._hooks = hooks
         self.in_process = isinstance(self.storage, BoundedMemoryStorage)
+        # The store is open. `flask limiter config` prints these, and they may hold a password.
+        self._storage_options = dict.fromkeys(storage_options, "***")
 
     def init_app(self, app: Flask) -> None:
         """Nothing to do: `RateLimit` attaches the hooks of both."""
@@ -142,6 +148,14 @@ class PolicyLimiter(Limiter):
         """Whether something declared on the limiter was checked for the request of this environment."""
         return _CHECKED in environ
 
+    @property
+    def _key_prefix(self) -> str:
+        return self.key_namespace()
+
+    @_key_prefix.setter
+    def _key_prefix(self, _from_configuration: str) -> None:
+        """Flask-Limiter sets it once, and it differs with the application."""
+
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         environ = flask.request.environ
         if is_preflight(flask.request) and self._is_counted():
@@ -156,7 +170,7 @@ class PolicyLimiter(Limiter):
         except RateLimitExceeded as exceeded:
             raise declared_refusal(flask.request, exceeded) from exceeded
         except Exception as error:
-            raise StorageUnavailableError(type(error).__name__) from error
+            raise self.storage_failed(error) from error
         if UNDECIDED not in environ or stands_in(environ):
             return
         if not in_middleware or not self.declared.checked_by_view(app, endpoint, flask.request.method):
@@ -204,6 +218,10 @@ class PolicyLimiter(Limiter):
             )
             for window, state in zip(decision.windows, decision.states, strict=True)
         ]
+
+
+def _unavailable(error: Exception) -> StorageUnavailableError:
+    return StorageUnavailableError(type(error).__name__)
 
 
 def other_limiters(app: Flask, ours: Limiter) -> list[Limiter]:

@@ -6,11 +6,14 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from uuid import uuid4
 
 import pytest
+from components import program as installed_program
 
 from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.postgres import Database
@@ -49,6 +52,12 @@ class Server:
     def stop(self):
         self.process.kill()
         self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def program():
+    """`program(name)(*arguments)`: a `Server` of that program, whose Debian package has the same name."""
+    return lambda name: partial(Server, installed_program(name, name))
 
 
 def redis_server(program, directory):
@@ -92,6 +101,73 @@ def sentinel(redis, redis_program, tmp_path):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def engine(request, engines, tmp_path):
+    """`engine(*options)` starts a server: Debian's Redis for redis-py, the wheel's Valkey for valkey-py."""
+    program = engines.engine_program(request.param)
+    servers = []
+
+    def start(*options):
+        folder = tmp_path / f"{request.param}-{len(servers)}"
+        folder.mkdir()
+        server = Server(
+            *(str(program), "--port", "{port}", "--bind", "127.0.0.1"),
+            *("--save", "", "--dir", str(folder), *options),
+        )
+        server.uri = f"{request.param}://127.0.0.1:{server.port}"
+        server.start()
+        servers.append(server)
+        return server
+
+    start.family = request.param
+    yield start
+    for server in servers:
+        server.stop()
+
+
+class Proxy:
+    """A TCP proxy on a free loopback port; `to` is where new connections lead, and old ones stay."""
+
+    def __init__(self):
+        self.to = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._open = [self._listening]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(("127.0.0.1", self.to), 5)
+                server.settimeout(None)
+                self._open += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source, target):
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        for end in self._open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@pytest.fixture
+def proxy():
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from limits.storage import storage_from_string
@@ -69,3 +70,21 @@ def test_when_the_master_has_gone_the_one_counts_that_the_sentinel_names_next(
             time.sleep(0.02)
     assert [state.used for state in answer.states] == [1, 1, 1]
     assert Redis(port=other_redis.port).dbsize() == len(PLAN)
+
+
+def test_a_master_that_lives_on_as_a_replica_is_left(uri, redis, other_redis, sentinel):
+    store = GuardedStore(opened(uri), retry_seconds=0.05)
+    assert [store.take(PLAN, CLIENT, 1, 0.0).states[0].used for _ in range(2)] == [1, 2]
+    Redis(port=redis.port).execute_command("REPLICAOF", "127.0.0.1", other_redis.port)
+    asked = Redis(port=sentinel.port)
+    asked.execute_command("SENTINEL", "REMOVE", "shop")
+    asked.execute_command("SENTINEL", "MONITOR", "shop", "127.0.0.1", other_redis.port, 1)
+    with pytest.raises(StorageUnavailableError) as caught:
+        store.take(PLAN, CLIENT, 1, 0.0)
+    assert caught.value.error_type == "readonly"
+    deadline = time.monotonic() + 10
+    while Redis(port=other_redis.port).dbsize() == 0:
+        assert time.monotonic() < deadline
+        with suppress(StorageUnavailableError):
+            store.take(PLAN, CLIENT, 1, 0.0)
+        time.sleep(0.02)

@@ -6,7 +6,8 @@ import pytest
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Taken
-from otel_ratelimit.storage.guard import GuardedStore, error_type_of
+from otel_ratelimit.storage.guard import GuardedStore
+from otel_ratelimit.storage.server_errors import error_type_of
 
 ANSWER = Taken(True, ())
 
@@ -167,3 +168,87 @@ def test_peek_and_clear_are_guarded_too(store):
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
         guard.clear((), "client")
+
+
+ResponseError = type("ResponseError", (Exception,), {})
+WRONG_TYPE = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+READ_ONLY = ResponseError("READONLY You can't write against a read only replica.")
+
+
+def failing(guard):
+    with pytest.raises(StorageUnavailableError) as caught:
+        ask(guard)
+    return caught.value.error_type
+
+
+def test_an_error_of_one_request_fails_that_request_only(store, monotonic):
+    guard = GuardedStore(store, monotonic=monotonic)
+    store.error = WRONG_TYPE
+    assert failing(guard) == "wrong_type"
+    assert guard.healthy
+    assert guard.retry_after() == 0.0
+    store.error = None
+    assert ask(guard) is ANSWER
+
+
+def test_errors_of_single_requests_are_all_counted_and_logged_once_a_minute(store, monotonic, caplog):
+    kinds = []
+    guard = GuardedStore(store, on_error=kinds.append, monotonic=monotonic)
+    store.error = WRONG_TYPE
+    for _ in range(50):
+        failing(guard)
+    assert kinds == ["wrong_type"] * 50
+    assert len(caplog.records) == 1
+    monotonic.now += 60.0
+    failing(guard)
+    assert len(caplog.records) == 2
+
+
+def test_a_reply_that_concerns_one_request_ends_the_pause(store, monotonic):
+    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    store.error = TimeoutError()
+    failing(guard)
+    monotonic.now += 1.0
+    store.error = WRONG_TYPE
+    assert failing(guard) == "wrong_type"
+    assert guard.healthy
+
+
+def test_an_error_that_never_reached_the_server_says_nothing_about_it(store, monotonic):
+    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    store.error = TimeoutError()
+    failing(guard)
+    monotonic.now += 1.0
+    store.error = ValueError("not sent")
+    assert failing(guard) == "other"
+    assert not guard.healthy
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), READ_ONLY, ConnectionRefusedError()])
+def test_after_an_error_of_the_server_its_connections_are_dropped(store, monotonic, error):
+    dropped = []
+    store.drop_connections = lambda: dropped.append(True)
+    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    store.error = error
+    for _ in range(5):
+        failing(guard)
+    assert len(dropped) == 1, "once an attempt"
+    monotonic.now += 1.0
+    failing(guard)
+    assert len(dropped) == 2
+
+
+def test_after_an_error_of_one_request_the_connections_stay(store):
+    store.drop_connections = lambda: pytest.fail("dropped")
+    store.error = WRONG_TYPE
+    failing(GuardedStore(store))
+
+
+def test_connections_that_cannot_be_closed_are_no_error_of_the_request(store, caplog):
+    def broken():
+        raise OSError("broken")
+
+    store.drop_connections = broken
+    store.error = TimeoutError()
+    assert failing(GuardedStore(store)) == "timeout"
+    assert "could not be closed" in caplog.text

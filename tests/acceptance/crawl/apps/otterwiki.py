@@ -28,7 +28,7 @@ def make_app():
         "READ_ACCESS = 'ANONYMOUS'\nWRITE_ACCESS = 'ANONYMOUS'\nATTACHMENT_ACCESS = 'ANONYMOUS'\n"
     )
     os.environ["OTTERWIKI_SETTINGS"] = str(here / "settings.cfg")
-    from otterwiki.server import app  # noqa: PLC0415 - installed where this runs
     import otterwiki.views  # noqa: F401, PLC0415 - as above
+    from otterwiki.server import app  # noqa: PLC0415 - installed where this runs
 
     return app

@@ -1,0 +1,199 @@
+"""Options of a store's client: those we set, those the operator gives, and what is wrong with these.
+
+`OTEL_RATELIMIT_STORAGE_OPTIONS` is handed to the client as it is (redis-py, valkey-py, pymemcache), over our
+own time-outs. The clients tell a misspelt option late, at the first request, or not at all; so names are
+looked up in the signatures of the client's classes, and one connection is made, without connecting,
+before the application starts. An option may be a password: no message shows a value.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from limits.storage import RedisStorage, Storage
+
+from otel_ratelimit.errors import Problem
+from otel_ratelimit.storage.tls_storages import TlsSentinelStorage
+from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
+
+VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_OPTIONS"
+
+_URI: Final = "name the hosts in OTEL_RATELIMIT_STORAGE_URI"
+_REFUSED: Final = {
+    "key_prefix": "set OTEL_RATELIMIT_KEY_PREFIX",
+    "wrap_exceptions": "leave it out",
+    **dict.fromkeys(("uri", "url", "host", "port", "startup_nodes", "sentinels", "unix_socket_path"), _URI),
+}
+"""Options that would be taken, and would do harm; with what to do instead."""
+_NUMBERS: Final = frozenset(
+    {"socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections", "timeout"}
+    | {"connect_timeout", "max_pool_size"}
+)
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_TLS: Final = ("ssl", "ssl_")
+_CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "redis": (
+        "client:Redis",
+        "connection:ConnectionPool",
+        "connection:Connection",
+        "connection:SSLConnection",
+    ),
+    "valkey": (
+        "client:Valkey",
+        "connection:ConnectionPool",
+        "connection:Connection",
+        "connection:SSLConnection",
+    ),
+    "pymemcache": ("client.base:Client", "client.base:PooledClient", "client.hash:HashClient"),
+}
+"""Client to the classes, below it, whose arguments are options."""
+_OF_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
+    "redis": ("connection_pool",),
+    "valkey": ("connection_pool",),
+    "pymemcache": ("library", "cluster_library", "client_getter"),
+}
+"""What `limits` takes besides."""
+
+
+def storage_options(uri: str, given: Mapping[str, object] | None = None) -> dict[str, object]:
+    """What a remote store's client is made with, so that a store that is away costs a request little.
+
+    Args:
+        uri: of the store.
+        given: the operator's options; they win over ours.
+    """
+    scheme = uri.partition("://")[0]
+    given = given or {}
+    client = _client_of(scheme)
+    if client in {"redis", "valkey"}:
+        return _redis_options(uri, scheme, given)
+    if client == "pymemcache":
+        ours = {"timeout": STORAGE_TIMEOUT_SECONDS, "connect_timeout": STORAGE_TIMEOUT_SECONDS}
+        return {**ours, **given}
+    return dict(given)
+
+
+def option_problems(uri: str, given: Mapping[str, object]) -> list[Problem]:
+    """What is wrong with the operator's options for the store behind `uri`, by names and types."""
+    scheme = uri.partition("://")[0]
+    client = _client_of(scheme)
+    if not given:
+        return []
+    if not client:
+        return [Problem(VARIABLE, f"{scheme}:// takes no options", "leave it unset")]
+    known = _known_options(client, scheme)
+    problems = [*_wrong(given, known, "")]
+    if "sentinel_kwargs" in given and scheme.endswith("+sentinel"):
+        of_sentinel = given["sentinel_kwargs"]
+        if isinstance(of_sentinel, Mapping):
+            problems += _wrong(of_sentinel, _known_options(client, client), "sentinel_kwargs.")
+        else:
+            problems.append(Problem(VARIABLE, "sentinel_kwargs is no object", 'write {"password": …}'))
+    return problems
+
+
+def connection_problem(storage: Storage, given: Mapping[str, object]) -> Problem | None:
+    """What the client has against the options: a connection is made, and not connected."""
+    if not given or not isinstance(storage, RedisStorage):
+        return None
+    for pool in _pools(storage):
+        try:
+            pool.connection_class(**pool.connection_kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, every request would meet it
+            return refused_options(given, error)
+    return None
+
+
+def refused_options(given: Mapping[str, object], error: Exception) -> Problem:
+    """The client's refusal, without the values that its message may hold."""
+    text = str(error)
+    named = [name for name in given if name in text] or list(given)
+    what = f"the client refuses {', '.join(named)} ({type(error).__name__})"
+    return Problem(VARIABLE, what, "see the client's documentation")
+
+
+def _client_of(scheme: str) -> str:
+    """The module of the client for a scheme; empty where there is none."""
+    for begins, client in (("redis", "redis"), ("valkey", "valkey"), ("memcached", "pymemcache")):
+        if scheme.startswith(begins):
+            return client
+    return ""
+
+
+def _redis_options(uri: str, scheme: str, given: Mapping[str, object]) -> dict[str, object]:
+    once: dict[str, object] = {
+        "socket_timeout": STORAGE_TIMEOUT_SECONDS,
+        "socket_connect_timeout": STORAGE_TIMEOUT_SECONDS,
+        "retry": None,
+    }
+    if scheme.endswith("+cluster"):
+        # Else the clients ask a node that is silent up to ten times, for seconds. The valkey client and
+        # redis before 6 know this name only; later ones still take it.
+        return {**once, "cluster_error_retry_attempts": 0, **_login(uri), **given}
+    if scheme.endswith("+sentinel"):
+        # `limits` hands none of it on to the sentinels: a silent one would be waited for without end.
+        of_sentinel = given.get("sentinel_kwargs")
+        tls = {name: value for name, value in given.items() if name.startswith(_TLS)}
+        sentinels = {
+            **once,
+            **(tls if scheme in TlsSentinelStorage.STORAGE_SCHEME else {}),
+            **(of_sentinel if isinstance(of_sentinel, Mapping) else {}),
+        }
+        return {**once, **_login(uri), **given, "sentinel_kwargs": sentinels}
+    return {**once, **given}
+
+
+def _login(uri: str) -> dict[str, object]:
+    """User and password of a URI, which `limits` takes as they are written, percent signs and all."""
+    parts = urlsplit(uri)
+    login = {"username": parts.username, "password": parts.password}
+    return {name: unquote(text) for name, text in login.items() if text}
+
+
+def _known_options(client: str, scheme: str) -> set[str]:
+    known = set(_OF_LIMITS[client])
+    for place in _CLASSES[client]:
+        module, _, name = place.partition(":")
+        for kind in getattr(import_module(f"{client}.{module}"), name).__mro__:
+            known |= set(inspect.signature(kind.__init__).parameters)
+    if scheme.endswith("+cluster"):
+        # The rest is dropped without a word; and a cluster has no databases.
+        cluster = import_module(f"{client}.cluster")
+        taken = set(getattr(cluster, f"{client.upper()}_ALLOWED_KEYS", known)) - {"db"}
+        kind = getattr(cluster, f"{client.title()}Cluster")
+        known = (known & taken) | set(inspect.signature(kind.__init__).parameters)
+    if scheme.endswith("+sentinel"):
+        known |= {"sentinel_kwargs", "service_name", "use_replicas", "min_other_sentinels"}
+    return known - {"self", "args", "kwargs", "connection_kwargs"}
+
+
+def _wrong(given: Mapping[Any, object], known: set[str], within: str) -> Iterator[Problem]:
+    for name, value in given.items():
+        if name in _REFUSED:
+            yield Problem(VARIABLE, f"{within}{name} cannot be set here", _REFUSED[name])
+        elif name not in known:
+            near = get_close_matches(str(name), known, n=1)
+            instead = f"did you mean {near[0]}?" if near else "see the client's documentation"
+            yield Problem(VARIABLE, f"{within}{name} is no option of this store's client", instead)
+        elif (
+            name in _NUMBERS
+            and value is not None
+            and (isinstance(value, bool) or not isinstance(value, int | float))
+        ):
+            yield Problem(VARIABLE, f"{within}{name} is no number", "write it without quotes")
+        elif name in _FILES and isinstance(value, str) and not Path(value).is_file():
+            yield Problem(VARIABLE, f"the file that {within}{name} names is not there", "name a file in PEM")
+
+
+def _pools(storage: RedisStorage) -> Iterator[Any]:
+    client: Any = storage.get_connection()
+    if hasattr(client, "connection_pool"):
+        yield client.connection_pool
+    for sentinel in getattr(getattr(storage, "sentinel", None), "sentinels", ()):
+        yield sentinel.connection_pool

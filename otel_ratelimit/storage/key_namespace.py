@@ -1,0 +1,103 @@
+"""The first part of every counter's key: what keeps services apart that share one store.
+
+    environment:namespace:service:application        production:payments:checkout:app
+    prefix:application                               checkout-eu:app
+    application                                      app
+
+The first form comes from the OpenTelemetry resource (`service.name`, `service.namespace`,
+`deployment.environment.name`; semantic conventions, "Service" and "Deployment"), whose parts may be empty.
+The second is that of an operator who chose a prefix, the third is left where nothing is known. The
+application is Flask's import name, which is `app` of very many. Replicas of a service have equal names, so
+they share counters; what differs between them (`service.instance.id`) is no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, unquote
+
+_PREFIX_MAX_CHARACTERS: Final = 96
+"""Of what the resource gives; more is cut and told apart by a hash. Every key holds it."""
+_KEPT_CHARACTERS: Final = 64
+_UNNAMED: Final = "unknown_service"
+"""What the SDK calls a service without a name, alone or before a colon and the program."""
+
+_NAME: Final = "service.name"
+_NAMESPACE: Final = "service.namespace"
+_ENVIRONMENTS: Final = ("deployment.environment.name", "deployment.environment")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the OpenTelemetry resource says of the service that runs here; empty where it says nothing."""
+
+    name: str = ""
+    namespace: str = ""
+    environment: str = ""
+
+
+def service_of(environ: Mapping[str, str], providers: Iterable[object] = ()) -> Service:
+    """The service, by the resource of the first of `providers` that has one, else by the environment.
+
+    Args:
+        environ: read for `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
+        providers: of meters or tracers. Those of the API alone have no resource.
+    """
+    sources = [*filter(None, map(_resource_of, providers)), _declared(environ)]
+    return Service(
+        name=_first(sources, _NAME),
+        namespace=_first(sources, _NAMESPACE),
+        environment=_first(sources, *_ENVIRONMENTS),
+    )
+
+
+def key_prefix(chosen: str, service: Service) -> str:
+    """What all keys of this service begin with: the prefix chosen, else the service; may be empty."""
+    if chosen or service == Service():
+        return chosen
+    parts = (service.environment, service.namespace, service.name)
+    prefix = ":".join(quote(part, safe="") for part in parts)
+    if len(prefix) <= _PREFIX_MAX_CHARACTERS:
+        return prefix
+    digest = hashlib.blake2b(prefix.encode(), digest_size=8).hexdigest()
+    return f"{prefix[:_KEPT_CHARACTERS]}~{digest}"
+
+
+def key_namespace(prefix: str, import_name: str) -> str:
+    """The namespace of one application's counters."""
+    return f"{prefix}:{import_name}" if prefix else import_name
+
+
+UNNAMED_SERVICE_WARNING: Final = (
+    "counters are shared with every other service on this store whose Flask application has the same import "
+    "name: set OTEL_SERVICE_NAME (and service.namespace, deployment.environment.name in "
+    "OTEL_RESOURCE_ATTRIBUTES), or OTEL_RATELIMIT_KEY_PREFIX"
+)
+"""For the log, where a store is shared, no prefix was chosen, and the service has no name."""
+
+
+def _resource_of(provider: object) -> Mapping[str, object] | None:
+    # A TracerProvider of the SDK has it in public; a MeterProvider keeps it in its configuration.
+    holder = provider if hasattr(provider, "resource") else getattr(provider, "_sdk_config", None)
+    attributes = getattr(getattr(holder, "resource", None), "attributes", None)
+    return attributes if isinstance(attributes, Mapping) else None
+
+
+def _declared(environ: Mapping[str, str]) -> Mapping[str, object]:
+    pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    declared: dict[str, object] = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+    if name := environ.get("OTEL_SERVICE_NAME", "").strip():
+        declared[_NAME] = name
+    return declared
+
+
+def _first(sources: Iterable[Mapping[str, object]], *names: str) -> str:
+    for source in sources:
+        for name in names:
+            text = str(source.get(name) or "").strip()
+            if text and text.partition(":")[0] != _UNNAMED:
+                return text
+    return ""
