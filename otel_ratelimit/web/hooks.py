@@ -34,9 +34,8 @@ StartResponse = Callable[..., Any]
 class FirstServed(Protocol):
     """Answers some requests before the application's hooks see them."""
 
-    @property
-    def prefix(self) -> str:
-        """What the paths (`PATH_INFO`) of such requests begin with."""
+    def may_serve(self, path: str) -> bool:
+        """Whether a request for this path (`PATH_INFO`) may be one of them; asked of every request."""
 
     def serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
         """The answer; None where the application is to give it."""
@@ -97,7 +96,6 @@ class AttachedHooks:
 
     def _wsgi_app(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         first_served, escaped = self._first_served, self.hooks.escaped
-        prefix = first_served.prefix if first_served is not None else ""
 
         def wsgi_app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
             if not self._placed:
@@ -105,7 +103,7 @@ class AttachedHooks:
                     return inner(environ, start_response)
                 self._place_once(environ)
             try:
-                if first_served is not None and environ.get("PATH_INFO", "").startswith(prefix):
+                if first_served is not None and first_served.may_serve(environ.get("PATH_INFO", "")):
                     answer = first_served.serve(environ, start_response)
                     if answer is not None:
                         return answer

@@ -47,11 +47,14 @@ class ApiAhead:
         tell: Callable[[Response], Response],
         current: CurrentServices,
     ) -> None:
-        self.prefix = URL_PREFIX
         self._app = app
         self._check = check
         self._tell = tell
         self._routes = ApiRoutes(current)
+
+    def may_serve(self, path: str) -> bool:
+        """Whether this path may be one of the API's."""
+        return path.startswith(URL_PREFIX)
 
     def serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes] | None:
         """Answer a request of the API; None where it is the application's."""
