@@ -139,6 +139,8 @@ class PolicyResolver:
     def unused_rules(self, routes: list[tuple[str, str, str]]) -> list[str]:
         """Rules that decide for none of `routes`, given as endpoint, method, route template."""
         used = {self.plan(*route).source for route in routes}
+        # Flask answers OPTIONS for every route, and a rule that names it governs that too.
+        used |= {self.preflight(endpoint, route).source for endpoint, _method, route in routes}
         origins = [self._policy.origin(f"routes[{index}]") for index in range(len(self._rules))]
         return [origin for origin in origins if origin not in used]
 

@@ -317,6 +317,14 @@ def test_it_is_served_on_every_host_and_below_every_mount():
     rig.rate_limit.close()
 
 
+def test_a_host_that_the_application_does_not_trust_is_refused_as_ever():
+    rig = Rig()
+    rig.app.config["TRUSTED_HOSTS"] = ["shop.example"]
+    assert rig.ask(f"{PREFIX}/metrics", base_url="http://shop.example").status_code == 200
+    assert rig.ask(f"{PREFIX}/metrics", base_url="http://evil.example").status_code == 400
+    rig.rate_limit.close()
+
+
 def test_after_detaching_it_is_gone_and_the_hooks_are_back():
     rig = Rig()
     login_by_hand(rig.app)

@@ -258,3 +258,21 @@ def test_our_own_api_is_limited_by_address_even_in_shadow(shadow):
         "_otel_ratelimit_api.status", "DELETE", "/api/rate-limit/status"
     )
     assert another.windows[0].prefix == window.prefix, "its endpoints share one count"
+
+
+def test_a_rule_for_options_is_in_use_where_flask_answers_it():
+    rules = 'version = 1\n[[routes]]\nmatch = "OPTIONS /e"\nlimits = "1/minute"\n'
+    made = resolver(rules)
+    assert not made.unused_rules([("e", "GET", "/e")])
+    assert made.unused_rules([("f", "GET", "/f")])
+    assert [window.amount for window in made.preflight("e", "/e").windows] == [1]
+
+
+@pytest.mark.parametrize("scope", ["endpoint", "method", "rule", "tier"])
+def test_options_that_a_view_answers_shares_no_counter_with_another_method(scope):
+    rule = f'[[routes]]\nmatch = "/e"\ntier = "cheap"\nscope = "{scope}"\n'
+    made = resolver(f"version = 1\n{rule}")
+    others = {window.prefix for method in ("GET", "POST") for window in made.plan("e", method, "/e").windows}
+    options = made.preflight("e", "/e", by_flask=False)
+    assert [window.amount for window in options.windows] == [200]
+    assert others.isdisjoint(window.prefix for window in options.windows)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
 from otel_ratelimit.web.api.blueprint import OTHER_ENDPOINT, URL_PREFIX, ApiRoute, ApiRoutes, CurrentServices
@@ -92,6 +93,10 @@ class ApiAhead:
         asked = app.request_class(environ)
         try:
             adapter = app.create_url_adapter(asked)
+        except HTTPException:
+            # A host that the application does not trust (`TRUSTED_HOSTS`).
+            return True
+        try:
             rule = adapter.match(return_rule=True)[0] if adapter is not None else None
         except RequestRedirect as redirect:
             asked.routing_exception = redirect
