@@ -187,16 +187,7 @@ class RateLimit:
         )
         if self.settings.proxy_header and not self._trusted:
             _log.warning("%s", HEADER_WITHOUT_TRUST)
-        self._policy_file = None if isinstance(policy, Policy) else self._find_policy_file()
-        if isinstance(policy, Policy):
-            self._policy = policy
-        else:
-            self._policy = self._policy_file.policy if self._policy_file else builtin_policy()
-        # Nobody wrote a policy: then the built-in one only observes, unless told to enforce.
-        self._unasked = policy is None and self._policy_file is None
-        self.shadow = self._unasked if self.settings.shadow is None else self.settings.shadow
-        if self.settings.required and self.shadow and self.settings.shadow is None:
-            raise SettingsError([_NO_POLICY])
+        self._choose_policy(policy)
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
         # A provider that is there for the whole process says nothing of another environment than its own.
@@ -211,21 +202,7 @@ class RateLimit:
         self._hash_key = self._choose_hash_key()
         self._decision_telemetry = DecisionTelemetry(meter, self._clock)
         self._policy_telemetry = PolicyTelemetry(meter, before_collection=self._decision_telemetry.flush)
-        self._analytics = open_analytics(
-            self.settings,
-            self._policy.analytics,
-            self._worker,
-            meter,
-            clock=self._clock,
-            user_agent=current_user_agent,
-            service=lambda: next((app.import_name for app in self._apps), ""),
-            environ=self._environ,
-        )
-        self._queries = (
-            open_queries(self._analytics.database, self.settings, self._policy.analytics, self._worker, meter)
-            if self._analytics is not None
-            else None
-        )
+        self._open_recording(meter)
         recorders: tuple[DecisionSink, ...] = (self._analytics,) if self._analytics is not None else ()
         self._sinks: tuple[DecisionSink, ...] = (self._decision_telemetry, *recorders, *sinks)
         self._api_authorize = api_authorize
@@ -421,6 +398,35 @@ class RateLimit:
     def plans(self, app: Flask) -> RoutePlans:
         """What the policy in force says of each route of `app`."""
         return self._enforcement(app).plans
+
+    def _choose_policy(self, given: Policy | Path | str | None) -> None:
+        self._policy_file = None if isinstance(given, Policy) else self._find_policy_file()
+        if isinstance(given, Policy):
+            self._policy = given
+        else:
+            self._policy = self._policy_file.policy if self._policy_file else builtin_policy()
+        # Nobody wrote a policy: then the built-in one only observes, unless told to enforce.
+        self._unasked = given is None and self._policy_file is None
+        self.shadow = self._unasked if self.settings.shadow is None else self.settings.shadow
+        if self.settings.required and self.shadow and self.settings.shadow is None:
+            raise SettingsError([_NO_POLICY])
+
+    def _open_recording(self, meter: Meter) -> None:
+        self._analytics = open_analytics(
+            self.settings,
+            self._policy.analytics,
+            self._worker,
+            meter,
+            clock=self._clock,
+            user_agent=current_user_agent,
+            service=lambda: next((app.import_name for app in self._apps), ""),
+            environ=self._environ,
+        )
+        self._queries = (
+            open_queries(self._analytics.database, self.settings, self._policy.analytics, self._worker, meter)
+            if self._analytics is not None
+            else None
+        )
 
     def _find_policy_file(self) -> PolicyFile | None:
         path = self.settings.policy_file(Path.cwd())

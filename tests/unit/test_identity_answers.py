@@ -83,7 +83,11 @@ class RestlessNumber(int):
         (b"", ""),
         (Restless(""), ""),
     ],
-    ids=lambda value: ascii(value)[:20],
+    ids=lambda value: (
+        f"{type(value).__name__} {ascii(value)[:20]}"
+        if type(value) in {str, bytes, int}
+        else type(value).__name__
+    ),
 )
 def test_text_bytes_whole_numbers_and_uuids_are_clients(answer, text):
     found = client_text(answer)
