@@ -189,7 +189,7 @@ def test_an_error_of_the_applications_own_key_function_is_not_the_stores(engine,
     def declared():
         return "ok"
 
-    assert get(app, "declared") == [503]
+    assert get(app, "declared") == [200]
     assert get(app, "closed") == [200]
     assert errors(reader) == {}
 
