@@ -216,7 +216,7 @@ def agent(start_collector, backend):
 
 
 @pytest.fixture(params=["node", "agent"])
-def collector(request):
+def collector(collector_program, request):
     return request.getfixturevalue(request.param)
 
 
