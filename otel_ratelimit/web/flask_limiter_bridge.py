@@ -106,14 +106,14 @@ class PolicyLimiter(Limiter):
         blueprint = endpoint.rpartition(".")[0] or None
         if blueprint not in app.blueprints:
             blueprint = None
-        scope = self.limit_manager.exemption_scope(app, endpoint, blueprint)
+        # Flask-Limiter asks every view for its name.
+        named = endpoint if _name_of(app, endpoint) else None
+        scope = self.limit_manager.exemption_scope(app, named, blueprint)
         return bool(scope & ExemptionScope.DEFAULT)
 
     def overrides_defaults(self, app: Flask, endpoint: str) -> bool:
         """Whether a decorator on this endpoint's view stands in place of the default limits."""
-        view = app.view_functions.get(endpoint)
-        name = get_qualified_name(view) if view is not None else ""
-        declared = self.limit_manager._decorated_limits.get(name, ())
+        declared = self.limit_manager._decorated_limits.get(_name_of(app, endpoint), ())
         return any(limit.override_defaults is not False for limit in declared)
 
     def before_request(self) -> None:
@@ -168,6 +168,17 @@ class PolicyLimiter(Limiter):
             )
             for window, state in zip(decision.windows, decision.states, strict=True)
         ]
+
+
+def _name_of(app: Flask, endpoint: str) -> str:
+    """What Flask-Limiter calls the view; empty for one without a name: a `partial`, an object with `__call__`."""
+    view = app.view_functions.get(endpoint)
+    if view is None:
+        return ""
+    try:
+        return get_qualified_name(view)
+    except AttributeError:
+        return ""
 
 
 def other_limiters(app: Flask, ours: Limiter) -> list[Limiter]:

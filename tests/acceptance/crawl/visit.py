@@ -19,7 +19,14 @@ MAX_REQUESTS = 250
 MAX_BODY = 300_000
 OURS = "/api/rate-limit"
 LINK = re.compile(r"""(?:href|src|action)=["']([^"'#]+)["'#]""")
-ODD_PATHS = ("/", "/no-such-page", "/no/such/page/", "/favicon.ico", "/static/no-such-file.css", "/%E2%82%AC?a=b")
+ODD_PATHS = (
+    "/",
+    "/no-such-page",
+    "/no/such/page/",
+    "/favicon.ico",
+    "/static/no-such-file.css",
+    "/%E2%82%AC?a=b",
+)
 
 
 def load(path):
@@ -40,13 +47,19 @@ class Visit:
         self.seen = set()
 
     def ask(self, method, path, *, again=False, **options):
-        if self.skip.search(path) or (not again and (method, path) in self.seen) or len(self.answers) >= MAX_REQUESTS:
+        if (
+            self.skip.search(path)
+            or (not again and (method, path) in self.seen)
+            or len(self.answers) >= MAX_REQUESTS
+        ):
             return
         self.seen.add((method, path))
         try:
             response = self.client.open(path, method=method, **options)
         except Exception as error:  # the application lets it out: so it must with the plugin
-            self.answers.append({"method": method, "path": path, "raised": f"{type(error).__name__}: {error}"})
+            self.answers.append(
+                {"method": method, "path": path, "raised": f"{type(error).__name__}: {error}"}
+            )
             return
         body = response.get_data()
         self.answers.append(

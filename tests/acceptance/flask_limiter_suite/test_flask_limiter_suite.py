@@ -61,7 +61,18 @@ def suite(tmp_path_factory):
 
     def run(*arguments):
         report = tmp_path_factory.mktemp("report") / "junit.xml"
-        command = [python, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", sources, "-p", "no:cacheprovider"]
+        command = [
+            python,
+            "-m",
+            "pytest",
+            "-q",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            sources,
+            "-p",
+            "no:cacheprovider",
+        ]
         done = subprocess.run(
             [*command, f"--junitxml={report}", *arguments, "tests"],
             cwd=sources,
@@ -105,5 +116,3 @@ def test_as_many_pass_as_over_its_own_store(suite):
     assert len(passed(own)) >= 110, own
     lost = passed(own) - passed(ours)
     assert sorted(lost) == sorted(ABOUT_THE_OTHER_STORE)
-
-

@@ -15,8 +15,20 @@ PATHS = ("/books/income_statement/", "/books/journal/", "/books/api/changed", "/
 REQUESTS = (
     *(
         ("GET", f"/books/api/{name}", {})
-        for name in ("balance_sheet", "commodities", "documents", "errors", "events", "imports", "journal",
-                     "ledger_data", "options", "income_statement", "trial_balance", "no_such")
+        for name in (
+            "balance_sheet",
+            "commodities",
+            "documents",
+            "errors",
+            "events",
+            "imports",
+            "journal",
+            "ledger_data",
+            "options",
+            "income_statement",
+            "trial_balance",
+            "no_such",
+        )
     ),
     ("GET", "/books/api/query?query_string=select%20account", {}),
     ("PUT", "/books/api/format_source", {"json": {"source": "2024-01-01  open   Assets:Bank"}}),
@@ -31,6 +43,6 @@ def make_app():
 
     from fava.application import create_app  # noqa: PLC0415 - installed where this runs
 
-    Path("books.beancount").write_text(LEDGER)
-    app = create_app([Path("books.beancount")], load=True)
-    return app
+    books = Path.cwd() / "books.beancount"
+    books.write_text(LEDGER)
+    return create_app([books], load=True)

@@ -24,6 +24,8 @@ def make_app():
 
     @app.route("/methods")
     def methods():
-        return jsonify([sorted(rule.methods) for rule in app.url_map.iter_rules() if rule.endpoint == "methods"])
+        return jsonify(
+            [sorted(rule.methods) for rule in app.url_map.iter_rules() if rule.endpoint == "methods"]
+        )
 
     return app

@@ -3,7 +3,11 @@
 REQUIREMENTS = ("flask-appbuilder", "setuptools<81")
 SKIP = ("/logout",)
 REQUESTS = (
-    ("POST", "/api/v1/security/login", {"json": {"username": "admin", "password": "secret", "provider": "db"}}),
+    (
+        "POST",
+        "/api/v1/security/login",
+        {"json": {"username": "admin", "password": "secret", "provider": "db"}},
+    ),
     ("GET", "/api/v1/_openapi", {}),
     ("GET", "/users/list/", {}),
     ("GET", "/roles/list/", {}),

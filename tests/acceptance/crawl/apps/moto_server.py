@@ -11,7 +11,11 @@ REQUESTS = (
     ("GET", "/bucket/none", {"base_url": "http://s3.amazonaws.com"}),
     ("DELETE", "/bucket/key", {"base_url": "http://s3.amazonaws.com"}),
     *(("GET", f"/bucket/missing-{number}", {"base_url": "http://s3.amazonaws.com"}) for number in range(8)),
-    ("OPTIONS", "/bucket", {"headers": {"Origin": "http://a.example"}, "base_url": "http://s3.amazonaws.com"}),
+    (
+        "OPTIONS",
+        "/bucket",
+        {"headers": {"Origin": "http://a.example"}, "base_url": "http://s3.amazonaws.com"},
+    ),
     ("POST", "/moto-api/reset", {}),
 )
 

@@ -1,7 +1,7 @@
 """An Otter Wiki: a complete application over a git repository."""
 
 REQUIREMENTS = ("otterwiki", "setuptools<81")
-SKIP = ("/static/", "/-/logout", "\\.git/")
+SKIP = ("/static/", "/-/logout", "\\.git/", "/-/changelog/", "/-/commit/", "revision=", "/blame", "/diff/")
 REQUESTS = (
     ("POST", "/Home/save", {"data": {"content": "# Home\n\ntext", "commit": "first"}}),
     ("GET", "/Home", {}),
@@ -28,7 +28,7 @@ def make_app():
         "READ_ACCESS = 'ANONYMOUS'\nWRITE_ACCESS = 'ANONYMOUS'\nATTACHMENT_ACCESS = 'ANONYMOUS'\n"
     )
     os.environ["OTTERWIKI_SETTINGS"] = str(here / "settings.cfg")
-    from otterwiki.server import app  # noqa: PLC0415 - installed where this runs
     import otterwiki.views  # noqa: F401, PLC0415 - as above
+    from otterwiki.server import app  # noqa: PLC0415 - installed where this runs
 
     return app
