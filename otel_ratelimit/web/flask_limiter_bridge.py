@@ -171,7 +171,7 @@ class PolicyLimiter(Limiter):
 
 
 def _name_of(app: Flask, endpoint: str) -> str:
-    """What Flask-Limiter calls the view; empty for one without a name: a `partial`, an object with `__call__`."""
+    """What Flask-Limiter calls the view; empty for one without a name, such as a `partial`."""
     view = app.view_functions.get(endpoint)
     if view is None:
         return ""
