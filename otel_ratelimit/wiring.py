@@ -28,6 +28,7 @@ from otel_ratelimit.deployment import warn_of_separate_counts
 from otel_ratelimit.errors import SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import Identifier, TrustedProxies
+from otel_ratelimit.neighbours import warn_of_neighbours
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader
 from otel_ratelimit.queries_wiring import Queries, open_queries
@@ -179,6 +180,7 @@ class RateLimit:
         self._reloader = (
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )
+        warn_of_neighbours()
         self._say_what_is_in_force()
         _in_use.add(self)
         if app is not None:

@@ -191,6 +191,9 @@ def test_names_of_blueprints_in_the_text_exist():
 
 @of("toml")
 def test_a_policy_is_valid(snippet, tmp_path):
+    if snippet.text.startswith("# pyproject.toml"):
+        assert tomllib.loads(snippet.text)["tool"]
+        return
     path = tmp_path / "ratelimit.toml"
     whole = (
         snippet.text if re.search(r"^version", snippet.text, re.MULTILINE) else "version = 1\n" + snippet.text
