@@ -30,6 +30,7 @@ from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_count
 from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
+from otel_ratelimit.neighbours import warn_of_neighbours
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader
 from otel_ratelimit.queries_wiring import Queries, open_queries
@@ -214,6 +215,7 @@ class RateLimit:
         )
         self._exporters_in: int | None = os.getpid()
         warn_of_uwsgi(sys.modules.get("uwsgi"))
+        warn_of_neighbours()
         self._say_what_is_in_force()
         _in_use.add(self)
         if app is not None:

@@ -6,6 +6,7 @@ import click
 
 from otel_ratelimit._version import __version__
 from otel_ratelimit.cli.db import db
+from otel_ratelimit.cli.doctor import doctor
 from otel_ratelimit.cli.output import escape_what_cannot_be_written
 from otel_ratelimit.cli.policy import policy
 from otel_ratelimit.cli.report import report
@@ -25,6 +26,7 @@ def main() -> None:
 
 main.add_command(db)
 main.add_command(demo)
+main.add_command(doctor)
 main.add_command(policy)
 main.add_command(report)
 main.add_command(routes)

@@ -12,6 +12,8 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,14 @@ APPS = sorted(path for path in (HERE / "apps").glob("*.py"))
 
 NARROW = 'version = 1\n[tiers]\ndefault = "1/hour"\n'
 WIDE = 'version = 1\n[tiers]\ndefault = "1000000/minute; 5000000/hour"\n'
+OFF = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otel_ratelimit"}
 MODES = {
+    "without": ("", OFF),
     "shadow": (NARROW, {"OTEL_RATELIMIT_SHADOW": "true"}),
     "enforcing": (WIDE, {}),
+    # Last, two at a time: never in the second of the first, so that signatures and moments differ.
+    "without, again": ("", OFF),
 }
-OFF = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otel_ratelimit"}
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
@@ -66,25 +71,21 @@ def give_up(error):
 
 @pytest.fixture(scope="module", params=APPS, ids=lambda path: path.stem)
 def visited(request, built, tmp_path_factory):
-    """`visited(mode)`: what the application answered."""
+    """What the application answered, by mode."""
     path = request.param
     try:
         python = environments.environment(path.stem, tuple(requirements(path)))
         environments.install(python, "--no-deps", "--reinstall-package", "otel-ratelimit", str(built))
     except environments.NotInstallableError as error:
         give_up(error)
-    done = {}
-
-    def visit(mode):
-        if mode not in done:
-            folder = tmp_path_factory.mktemp(f"{path.stem}-{mode}")
-            done[mode] = visit_once(python, path, folder, *MODES.get(mode, ("", OFF)))
-        return done[mode]
-
-    return visit
+    folders = [tmp_path_factory.mktemp(f"{path.stem}-visit") for _ in MODES]
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.map(partial(visit_once, python, path), folders, MODES.values())
+        return dict(zip(MODES, done, strict=True))
 
 
-def visit_once(python, path, folder, policy, environ):
+def visit_once(python, path, folder, mode):
+    policy, environ = mode
     if policy:
         (folder / "ratelimit.toml").write_text(policy)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "FLASK_"))}
@@ -109,9 +110,9 @@ def visit_once(python, path, folder, policy, environ):
     return json.loads(out.read_text())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["shadow", "enforcing"])
 def test_answers_are_the_same_with_the_plugin(visited, mode):
-    first, second, found = visited("without"), visited("without, again"), visited(mode)
+    first, second, found = visited["without"], visited["without, again"], visited[mode]
     assert found["active"]
     assert not first["active"]
     different = list(compare.differences(first, second, found))
@@ -119,11 +120,11 @@ def test_answers_are_the_same_with_the_plugin(visited, mode):
 
 
 def test_the_visit_proves_something(visited):
-    first, second = visited("without"), visited("without, again")
+    first, second = visited["without"], visited["without, again"]
     assert not list(compare.differences(first, second, second))
     statuses = {answer.get("status", "raised")[:3] for answer in first["answers"]}
     assert len(first["answers"]) >= 20
     assert "200" in statuses
     assert len(compare.unsteady(first, second)) <= len(first["answers"]) / 10
-    limited = [a for a in visited("enforcing")["answers"] if "RateLimit" in dict(a.get("headers", ()))]
+    limited = [a for a in visited["enforcing"]["answers"] if "RateLimit" in dict(a.get("headers", ()))]
     assert len(limited) >= len(first["answers"]) / 2

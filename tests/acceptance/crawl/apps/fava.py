@@ -43,6 +43,6 @@ def make_app():
 
     from fava.application import create_app  # noqa: PLC0415 - installed where this runs
 
-    Path("books.beancount").write_text(LEDGER)
-    app = create_app([Path("books.beancount")], load=True)
-    return app
+    books = Path.cwd() / "books.beancount"
+    books.write_text(LEDGER)
+    return create_app([books], load=True)

@@ -1,10 +1,8 @@
 """Locust's web interface: a Flask of its own, with forms that start and stop load."""
 
 REQUIREMENTS = ("locust",)
-SKIP = ("/swarm", "/stop", "/stats/reset", "/assets/")
+SKIP = ("/swarm", "/stop", "/stats/", "/assets/")
 REQUESTS = (
-    ("GET", "/stats/requests", {}),
-    ("GET", "/stats/requests/csv", {}),
     ("GET", "/exceptions", {}),
     ("GET", "/tasks", {}),
     ("GET", "/logs", {}),

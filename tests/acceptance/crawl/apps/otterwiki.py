@@ -1,7 +1,7 @@
 """An Otter Wiki: a complete application over a git repository."""
 
 REQUIREMENTS = ("otterwiki", "setuptools<81")
-SKIP = ("/static/", "/-/logout", "\\.git/")
+SKIP = ("/static/", "/-/logout", "\\.git/", "/-/changelog/", "/-/commit/", "revision=", "/blame", "/diff/")
 REQUESTS = (
     ("POST", "/Home/save", {"data": {"content": "# Home\n\ntext", "commit": "first"}}),
     ("GET", "/Home", {}),

@@ -16,6 +16,7 @@ REQUESTS = (
 
 def make_app():
     import sqlite3  # noqa: PLC0415 - only where this runs
+    from pathlib import Path  # noqa: PLC0415 - as above
 
     from sqlite_web import sqlite_web  # noqa: PLC0415 - installed where this runs
 
@@ -24,5 +25,5 @@ def make_app():
             "create table notes (id integer primary key, text); insert into notes values (1, 'x')"
         )
     sqlite_web.app.config["SECRET_KEY"] = "not a secret"
-    sqlite_web.initialize_app("notes.db")
+    sqlite_web.initialize_app(str(Path("notes.db").resolve()))
     return sqlite_web.app

@@ -1,0 +1,196 @@
+"""`otel-ratelimit doctor`: what keeps limits, telemetry or analytics from working here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import click
+from limits.storage import storage_from_string
+
+from otel_ratelimit import neighbours
+from otel_ratelimit.cli.database import chosen_database
+from otel_ratelimit.cli.output import CHECK_FAILED, print_json, print_table
+from otel_ratelimit.errors import ConfigurationError, DatabaseError, Problem, RemediableError
+from otel_ratelimit.policy import load_policy
+from otel_ratelimit.postgres.migrate import current
+from otel_ratelimit.settings import Settings, settings_from, unknown_variables
+from otel_ratelimit.storage import redact_uri, storage_options, validate_uri
+
+State: TypeAlias = Literal["ok", "note", "wrong"]
+
+INSTRUMENTOR: Final = "otel_ratelimit"
+_SIGNALS: Final = ("traces", "metrics", "logs")
+_OTLP: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check came to."""
+
+    check: str
+    state: State
+    """`note`: it works, and something is off or not as most want it."""
+    what: str
+    remedy: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Check what this package needs around it: packages, settings, policy, store, database, exporters.
+
+    Run it where the application runs, with the same environment. Nothing is changed, and no secret is
+    printed. Exit status 1 if something is wrong.
+    """
+    findings = list(examine(os.environ))
+    if as_json:
+        print_json({"ok": not _wrong(findings), "findings": [asdict(finding) for finding in findings]})
+    else:
+        rows = [(each.state.upper(), each.check, _sentence(each)) for each in findings]
+        print_table(("STATE", "CHECK", "FOUND"), rows)
+        click.echo(f"\n{_wrong(findings)} wrong, of {len(findings)} findings.")
+    if _wrong(findings):
+        sys.exit(CHECK_FAILED)
+
+
+def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Each finding, the packages first."""
+    yield from _packages()
+    yield _instrumentor(environ)
+    yield from _exporters(environ)
+    try:
+        settings = settings_from(environ)
+    except ConfigurationError as error:
+        yield from _problems("settings", error.problems)
+        return
+    yield from _settings(environ)
+    for check in (_policy, _storage, _database):
+        yield from check(settings)
+
+
+def _wrong(findings: list[Finding]) -> int:
+    return sum(finding.state == "wrong" for finding in findings)
+
+
+def _sentence(finding: Finding) -> str:
+    return finding.what + (f"; {finding.remedy}" if finding.remedy else "")
+
+
+def _problems(check: str, problems: tuple[Problem, ...] | list[Problem]) -> Iterator[Finding]:
+    for problem in problems:
+        yield Finding(check, "wrong", f"{problem.where}: {problem.what}", problem.instead)
+
+
+def _packages() -> Iterator[Finding]:
+    checks: tuple[tuple[str, Callable[[], Iterator[Problem]], str], ...] = (
+        (
+            "versions",
+            lambda: neighbours.version_problems(neighbours.own_requirements()),
+            "all that is needed is there, and new enough",
+        ),
+        ("opentelemetry", neighbours.pair_problems, "its parts were released together"),
+        ("psycopg2", neighbours.driver_problems, "installed once"),
+    )
+    for name, find, good in checks:
+        problems = list(find())
+        yield from _problems(name, problems)
+        if not problems:
+            yield Finding(name, "ok", good)
+
+
+def _instrumentor(environ: Mapping[str, str]) -> Finding:
+    group = "opentelemetry_instrumentor"
+    if not entry_points(group=group, name=INSTRUMENTOR):
+        what = f"the entry point {INSTRUMENTOR} of group {group} is not found"
+        return Finding("instrumentor", "wrong", what, "install the package again: pip install otel-ratelimit")
+    disabled = environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+    if INSTRUMENTOR in {name.strip() for name in disabled.split(",")} or disabled.strip() == "*":
+        what = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS switches it off"
+        return Finding("instrumentor", "note", what, "without it only RateLimit(app) sets limits")
+    return Finding("instrumentor", "ok", "opentelemetry-instrument finds it")
+
+
+def _exporters(environ: Mapping[str, str]) -> Iterator[Finding]:
+    for signal in _SIGNALS:
+        variable = f"OTEL_{signal.upper()}_EXPORTER"
+        for given in environ.get(variable, "otlp").split(","):
+            name = _exporter_name(given.strip(), signal, environ)
+            if name == "none":
+                yield Finding(signal, "note", f"{variable} is none: no {signal} are exported")
+            elif entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
+                yield Finding(signal, "ok", f"exporter {name}")
+            else:
+                what = f"{variable}: the exporter {name!r} is not installed"
+                yield Finding(signal, "wrong", what, "without it opentelemetry-instrument sets up nothing")
+
+
+def _exporter_name(given: str, signal: str, environ: Mapping[str, str]) -> str:
+    if given != "otlp":
+        return given
+    protocol = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"
+    )
+    return _OTLP.get(protocol, f"otlp ({protocol})")
+
+
+def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    unknown = list(unknown_variables(environ))
+    for sentence in unknown:
+        yield Finding("settings", "wrong", sentence)
+    if not unknown:
+        yield Finding("settings", "ok", "every OTEL_RATELIMIT_* variable is known and valid")
+
+
+def _policy(settings: Settings) -> Iterator[Finding]:
+    path = settings.policy_file(Path.cwd())
+    if path is None:
+        remedy = "write ./ratelimit.toml, or set OTEL_RATELIMIT_POLICY"
+        yield Finding("policy", "note", "no policy file, so limits are only observed", remedy)
+        return
+    try:
+        load_policy(path)
+    except ConfigurationError as error:
+        yield from _problems("policy", error.problems)
+    else:
+        yield Finding("policy", "ok", f"{path} is valid")
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    uri = settings.storage_uri
+    problems = validate_uri(uri)
+    if problems:
+        yield from _problems("storage", problems)
+        return
+    shown = redact_uri(uri)
+    try:
+        answers = storage_from_string(uri, **storage_options(uri)).check()  # type: ignore[arg-type]  # as Flask-Limiter does
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, it does not work
+        yield Finding("storage", "wrong", f"{shown}: {type(error).__name__}", "is it running, and reachable?")
+        return
+    if answers:
+        yield Finding("storage", "ok", f"{shown} answers")
+    else:
+        yield Finding("storage", "wrong", f"{shown} does not answer", "is it running, and reachable?")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    if not settings.database_url:
+        yield Finding("database", "note", "OTEL_RATELIMIT_DATABASE_URL is not set: analytics are off")
+        return
+    try:
+        with chosen_database(settings.database_url) as url:
+            found = current(url)
+    except (DatabaseError, RemediableError) as error:
+        yield Finding("database", "wrong", str(error))
+        return
+    if found.pending:
+        what = f"reachable; pending steps: {', '.join(found.pending)}"
+        yield Finding("database", "wrong", what, "otel-ratelimit db upgrade")
+    else:
+        yield Finding("database", "ok", f"reachable, and at step {found.revision}")
