@@ -70,9 +70,7 @@ class HeaderWriter:
         A header that the application wrote itself stays, and so do those that belong with it.
         """
         try:
-            current = response.headers
-            if not isinstance(current, Headers):
-                current = response.headers = Headers(current)
+            current = usable_headers(response)
             headers = self.headers(decision) if decision is not None else []
             if headers:
                 for name, _ in current:
@@ -162,6 +160,18 @@ def _extend(response: Response, current: Headers, headers: list[tuple[str, str]]
         known = {name.lower() for name, _ in headers}
         kept = [each for each in current if each[0].lower() not in known]
         response.headers = Headers([*kept, *headers])
+
+
+def usable_headers(response: Response) -> Headers:
+    """The headers of a response, made into werkzeug's own kind where the application put another in place.
+
+    Raises:
+        Exception: whatever the application's own response raises when it does not take them.
+    """
+    current = response.headers
+    if not isinstance(current, Headers):
+        current = response.headers = Headers(current)
+    return current
 
 
 def retry_after_seconds(seconds: float) -> int:
