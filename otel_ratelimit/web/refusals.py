@@ -171,10 +171,10 @@ class Refusals:
             else:
                 response = self._app.make_response(self._app.ensure_sync(handler)(error))
             _say_when_to_retry(response, error)
-            return response
         except Exception as failure:  # noqa: BLE001 - the application's code; the refusal stands
             self._report("the application's error handler for a refused request", failure)
             return None
+        return response
 
 
 def declared_refusal(current: Request, exceeded: RateLimitExceeded) -> QuotaExceededError:
