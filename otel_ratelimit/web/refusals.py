@@ -17,13 +17,12 @@ from flask import Flask, Request, Response, request
 from flask_limiter import RateLimitExceeded
 from limits import RateLimitItem
 from limits import parse as parse_limit
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from otel_ratelimit.events import Decision
 from otel_ratelimit.web.cors import add_cors_headers
 from otel_ratelimit.web.plans import OWN_ENDPOINTS
-from otel_ratelimit.web.response_headers import retry_after_seconds
+from otel_ratelimit.web.response_headers import retry_after_seconds, usable_headers
 from otel_ratelimit.web.responses import NO_STORE, quota_exceeded, quota_name, unavailable
 
 REFUSED_KEY: Final = "otel_ratelimit.refused"
@@ -147,8 +146,9 @@ class Refusals:
         endpoint = current.endpoint or ""
         if endpoint.startswith(OWN_ENDPOINTS):
             return error.get_response()
-        response = self._from_application(current.blueprints, error) or error.get_response()
-        _say_when_to_retry(response, error)
+        response = self._from_application(current.blueprints, error)
+        if response is None:
+            response = error.problem()
         try:
             add_cors_headers(response, self._app, self._app.view_functions.get(endpoint))
         except Exception as failure:  # noqa: BLE001 - the refusal stands without them
@@ -157,11 +157,13 @@ class Refusals:
 
     def _from_application(self, blueprints: Sequence[str], error: RefusalError) -> Response | None:
         handler = application_handler(self._app, type(error), blueprints, other_than=self.handle)
-        if handler is None:
-            return None
         try:
-            response = self._app.make_response(self._app.ensure_sync(handler)(error))
-            response.headers = Headers(response.headers)  # it may have replaced them by a dict or a list
+            if handler is None:
+                # What a limit's own `on_breach` answers is the application's too.
+                response = error.get_response()
+            else:
+                response = self._app.make_response(self._app.ensure_sync(handler)(error))
+            _say_when_to_retry(response, error)
         except Exception as failure:  # noqa: BLE001 - the application's code; the refusal stands
             self._report("the application's error handler for a refused request", failure)
             return None
@@ -183,9 +185,10 @@ def complete_declared_refusal(environ: Mapping[str, Any], response: Response) ->
 
 
 def _say_when_to_retry(response: Response, error: RefusalError) -> None:
-    response.headers.setdefault("Retry-After", str(error.retry_after))
+    headers = usable_headers(response)
+    headers.setdefault("Retry-After", str(error.retry_after))
     # A shared cache that kept a refusal would refuse everybody (RFC 6585, section 4).
-    response.headers["Cache-Control"] = NO_STORE
+    headers["Cache-Control"] = NO_STORE
 
 
 def application_handler(

@@ -160,6 +160,21 @@ def test_the_answer_that_flasks_documentation_makes_for_every_http_exception_wor
     assert has_our_headers(answer)
 
 
+@pytest.mark.parametrize(
+    "headers", [{"X-Own": "1"}, [("X-Own", "1")], None, {}], ids=["dict", "list", "none", "empty"]
+)
+def test_a_response_whose_headers_a_handler_replaced_goes_out_with_ours(rig, headers):
+    def handler(error):
+        response = flask.Response("mine", 429)
+        response.headers = headers
+        return response
+
+    rig.app.register_error_handler(429, handler)
+    answer = rig.refused()
+    assert (answer.status_code, answer.text) == (429, "mine")
+    assert has_our_headers(answer)
+
+
 def abort(error):
     flask.abort(418)
 

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
 from otel_ratelimit.web.api.blueprint import OTHER_ENDPOINT, URL_PREFIX, ApiRoute, ApiRoutes, CurrentServices
-from otel_ratelimit.web.plans import OWN_ENDPOINTS
+from otel_ratelimit.web.plans import KNOWN_METHODS, OWN_ENDPOINTS
 from otel_ratelimit.web.redirects import redirect_target
 
 _log = logging.getLogger(__name__)
@@ -82,9 +82,10 @@ class ApiAhead:
     def _match(self, environ: dict[str, Any]) -> _Matched | None:
         path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
         rest = path.removeprefix(URL_PREFIX)
-        if rest and not rest.startswith("/"):
+        method = environ.get("REQUEST_METHOD", "")
+        if (rest and not rest.startswith("/")) or method not in KNOWN_METHODS:
             return None
-        route, arguments = self._routes.find(rest, environ.get("REQUEST_METHOD", ""))
+        route, arguments = self._routes.find(rest, method)
         return None if self._is_the_applications(environ, route.rule) else _Matched(route, arguments)
 
     def _is_the_applications(self, environ: dict[str, Any], ours: Rule) -> bool:
