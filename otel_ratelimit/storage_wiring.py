@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from otel_ratelimit.storage import (
     counter_store,
     storage_options,
 )
-from otel_ratelimit.storage.client_options import option_problems, refused_options
+from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
 from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.storage.health import effective_thresholds
 from otel_ratelimit.storage.remote import SequentialCounters
@@ -74,20 +73,30 @@ def limiter_options(
     }
 
 
-@contextmanager
-def naming_options(given: Mapping[str, object]) -> Iterator[None]:
-    """Within it the store is opened: what its client has against the options `given` is said of them.
+def open_limiter(
+    key: Callable[[], str],
+    uri: str,
+    options: dict[str, Any],
+    given: Mapping[str, object],
+    **hooks: Any,
+) -> PolicyLimiter:
+    """A limiter on the store behind `uri`.
 
     Raises:
-        SettingsError: it refused them.
+        SettingsError: the client refused the options `given`.
     """
+    problem = None
     try:
-        yield
+        limiter = PolicyLimiter(key, storage_uri=uri, storage_options=options, **hooks)
+        problem = connection_problem(limiter.storage, given)
     except (TypeError, ValueError) as error:
         if not given:
             raise
+        problem = refused_options(given, error)
+    if problem is not None:
         # Without its cause: the client's message may hold what the options do.
-        raise SettingsError([refused_options(given, error)]) from None
+        raise SettingsError([problem])
+    return limiter
 
 
 def join_storage(

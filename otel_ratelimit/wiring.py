@@ -36,10 +36,9 @@ from otel_ratelimit.policy_reload import PolicyReloader
 from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
-from otel_ratelimit.storage.client_options import connection_problem
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
-from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options, naming_options
+from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options, open_limiter
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
@@ -54,7 +53,6 @@ from otel_ratelimit.web.first_request import (
     step_aside,
 )
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
-from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 from otel_ratelimit.web.hooks import AttachedHooks
 from otel_ratelimit.web.plans import RoutePlans
 from otel_ratelimit.web.response_headers import HeaderWriter
@@ -442,18 +440,14 @@ class RateLimit:
 
     def _open_storage(self, meter: Meter) -> OpenedStorage:
         uri, given, memory = self.settings.storage_uri, self.settings.storage_options, self._policy.memory
-        options = limiter_options(uri, given, memory, self._worker, self._clock)
-        with naming_options(given):
-            limiter = PolicyLimiter(
-                self._key_of_current_request,
-                storage_uri=uri,
-                storage_options=options,
-                refuse=refuse_declared,
-                current=current_decision,
-            )
-        problem = connection_problem(limiter.storage, given)
-        if problem is not None:
-            raise SettingsError([problem])
+        limiter = open_limiter(
+            self._key_of_current_request,
+            uri,
+            limiter_options(uri, given, memory, self._worker, self._clock),
+            given,
+            refuse=refuse_declared,
+            current=current_decision,
+        )
         opened = join_storage(limiter, uri, memory, self._clock, meter)
         if not opened.local:  # counters of one process are its own, and longer keys would cost memory
             prefix = self._key_prefix

@@ -3,7 +3,7 @@
 `take.lua` counts in all windows of a request in one atomic step, whatever their number and
 strategies. The client's key is the hash tag, so that in a cluster all of them lie on one node:
 
-    LIMITS:{client}namespace|scope|seconds|strategy|
+    LIMITS:{client}namespace|scope|seconds|strategy|      (the namespace: see `key_namespace`)
 
 Every key has a time to live, and the clock is the server's, so that processes on several machines agree.
 """
