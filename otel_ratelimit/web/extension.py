@@ -18,7 +18,6 @@ from typing import Any, Final
 from flask import Flask, Request, Response, request
 from flask.globals import request_ctx
 from flask_limiter import Limiter, RequestLimit
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from otel_ratelimit.errors import StorageUnavailableError
@@ -51,7 +50,7 @@ from otel_ratelimit.web.refusals import (
     Refusals,
     complete_declared_refusal,
 )
-from otel_ratelimit.web.response_headers import HeaderWriter, retry_after_seconds
+from otel_ratelimit.web.response_headers import HeaderWriter, retry_after_seconds, usable_headers
 from otel_ratelimit.web.responses import quota_exceeded, quota_name
 from otel_ratelimit.web.source import FlaskClientSource, UserReader
 
@@ -174,7 +173,7 @@ class RequestHooks:
 
         Called after the request's context has gone.
         """
-        if DECISION_KEY not in environ:
+        if DECISION_KEY not in environ or (UNDECIDED in environ and not stands_in(environ)):
             self._decide_unserved(environ)
         self._tell(environ, environ[DECISION_KEY])
         refused: RefusalError | None = environ.get(REFUSED_KEY)
@@ -204,6 +203,8 @@ class RequestHooks:
             self._report("finding the route of a request without a session", error)
         try:
             decision = self._decide(bare)
+            if environ.pop(UNDECIDED, None) is not None:
+                decision = self._decide(bare, decision.plan.otherwise)
         except Exception as error:  # noqa: BLE001 - the exception on its way is the one that matters
             self._report("the check of a request", error)
             decision = self._undecided()
@@ -217,9 +218,12 @@ class RequestHooks:
         writer, decision = self.enforcement.headers, environ[DECISION_KEY]
         own = dict(writer.headers(decision))
         taken = {name.lower() for name in (*response.headers.keys(), *own)} | _OF_THE_BODY
-        for name, value in Headers(instead_of.headers):
-            if name.lower() not in taken:
-                response.headers.add(name, value)
+        try:
+            for name, value in usable_headers(instead_of):
+                if name.lower() not in taken:
+                    response.headers.add(name, value)
+        except Exception as error:  # noqa: BLE001 - the application's own kind of headers
+            self._report("taking over the headers of a response", error)
         writer.write(response, decision)
         return response
 
