@@ -153,8 +153,9 @@ class Refusals:
         endpoint = current.endpoint or ""
         if endpoint.startswith(OWN_ENDPOINTS):
             return error.get_response()
-        response = self._from_application(current.blueprints, error) or error.get_response()
-        _say_when_to_retry(response, error)
+        response = self._from_application(current.blueprints, error)
+        if response is None:
+            response = error.problem()
         try:
             add_cors_headers(response, self._app, self._app.view_functions.get(endpoint))
         except Exception as failure:  # noqa: BLE001 - the refusal stands without them
@@ -163,11 +164,13 @@ class Refusals:
 
     def _from_application(self, blueprints: Sequence[str], error: RefusalError) -> Response | None:
         handler = application_handler(self._app, type(error), blueprints, other_than=self.handle)
-        if handler is None:
-            return None
         try:
-            response = self._app.make_response(self._app.ensure_sync(handler)(error))
-            response.headers = Headers(response.headers)  # it may have replaced them by a dict or a list
+            if handler is None:
+                # What a limit's own `on_breach` answers is the application's too.
+                response = error.get_response()
+            else:
+                response = self._app.make_response(self._app.ensure_sync(handler)(error))
+            _say_when_to_retry(response, error)
         except Exception as failure:  # noqa: BLE001 - the application's code; the refusal stands
             self._report("the application's error handler for a refused request", failure)
             return None
@@ -189,6 +192,9 @@ def complete_declared_refusal(environ: Mapping[str, Any], response: Response) ->
 
 
 def _say_when_to_retry(response: Response, error: RefusalError) -> None:
+    if not isinstance(response.headers, Headers):
+        # The application replaced them; werkzeug does the same when it sends the response.
+        response.headers = Headers(response.headers)
     response.headers.setdefault("Retry-After", str(error.retry_after))
     # A shared cache that kept a refusal would refuse everybody (RFC 6585, section 4).
     response.headers["Cache-Control"] = NO_STORE
