@@ -137,9 +137,19 @@ def test_an_application_that_has_served_already_is_limited_without_the_api(app, 
     caplog.set_level(logging.WARNING)
     client = app.test_client()
     assert client.get("/a").status_code == 200
-    limited()
+    limited(api_before_hooks=False)
     assert "/api/rate-limit is not offered" in caplog.text
     assert [client.get("/a").status_code for _ in range(4)] == [200] * 3 + [429]
+    assert get(client, "/api/rate-limit/metrics").status_code == 404
+
+
+def test_ahead_of_its_hooks_it_has_the_api_all_the_same(app, limited, caplog):
+    caplog.set_level(logging.WARNING)
+    client = app.test_client()
+    assert client.get("/a").status_code == 200
+    limited()
+    assert "not offered" not in caplog.text
+    assert get(client, "/api/rate-limit/metrics").status_code == 200
 
 
 def test_a_route_of_the_application_that_is_hidden_is_said_once(app, limited, caplog):
