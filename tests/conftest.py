@@ -95,6 +95,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _needs_more(item):
             item.add_marker("full")
+        if item.get_closest_marker("full"):
+            # They go through the same code as others, for longer; to trace them takes some times their time.
+            item.add_marker("no_cover")
     if config.getoption("quick"):
         full = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=full)
