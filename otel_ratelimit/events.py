@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the Unix epoch, as `time.time`."""
@@ -70,6 +70,9 @@ KIND_LETTERS: Mapping[KeyKind, str] = MappingProxyType(
 )
 """First letter of a client key, so that a store can tell the kinds of client apart."""
 
+NETWORK_DIGITS: Final = 6
+"""So many digits of a client key, those after the letter, say of which network the client is."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
@@ -116,8 +119,8 @@ class Identity(NamedTuple):
     """Who asks. `key` is what counters use; nothing here is ever a metric attribute."""
 
     key: str
-    """A letter for the kind (`KIND_LETTERS`), then 32 hex digits: a keyed 128-bit hash, whatever
-    the client sent."""
+    """A letter for the kind (`KIND_LETTERS`), then 32 hex digits, whatever the client sent: a keyed hash of
+    its network (`NETWORK_DIGITS`), and one of the client, so that a store can share its room fairly."""
     kind: KeyKind
     """What the key was really made of: `ip` where a user was wanted and none was known."""
     address: str

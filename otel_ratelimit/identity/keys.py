@@ -1,8 +1,9 @@
 """From a request to an `Identity`: whom the counters count.
 
-A key is `KIND_LETTERS` and a keyed 128-bit BLAKE2b hash (RFC 7693) over kind and parts, each with its length
-before it, so that no two different clients can be written alike, and nothing a client sends
-changes a key's size.
+A key is `KIND_LETTERS` and two keyed BLAKE2b hashes (RFC 7693) over kind and parts, each with its length
+before it, so that no two different clients can be written alike, and nothing a client sends changes a key's
+size: 24 bits of the client's network (see `networks`), 104 bits of the client. A verified user is the same
+client in every network, so he is a network of his own.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final, Protocol
 
-from otel_ratelimit.events import KIND_LETTERS, Identity, KeyKind, KeySpec
+from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS, Identity, KeyKind, KeySpec
 from otel_ratelimit.identity.addresses import client_address, parse_address, prefix_of
+from otel_ratelimit.identity.networks import coarse_network
 from otel_ratelimit.identity.proxies import VARIABLE, TrustedProxies, private
 
 _log = logging.getLogger(__name__)
 
-_DIGEST_BYTES: Final = 16
+_NETWORK_BYTES: Final = NETWORK_DIGITS // 2
+_CLIENT_BYTES: Final = 16 - _NETWORK_BYTES
 _CACHED_CHARACTERS: Final = 256
 """Longer values are not remembered, so that the cache's size has a bound in bytes too."""
 _CACHED_PEERS: Final = 256
@@ -118,10 +121,12 @@ class Identifier:
             parts.append(prefix_of(address, self._ipv6_prefix))
         if value:
             parts.append(value)
-        return Identity(KIND_LETTERS[kind] + self._digest(parts), kind, address, user, fallback)
+        network = value if kind == "user" else coarse_network(address, self._ipv6_prefix)
+        key = self._digest([kind, network], _NETWORK_BYTES) + self._digest(parts)
+        return Identity(KIND_LETTERS[kind] + key, kind, address, user, fallback)
 
-    def _digest(self, parts: list[str]) -> str:
-        state = hashlib.blake2b(key=self._hash_key, digest_size=_DIGEST_BYTES)
+    def _digest(self, parts: list[str], size: int = _CLIENT_BYTES) -> str:
+        state = hashlib.blake2b(key=self._hash_key, digest_size=size)
         for part in parts:
             encoded = part.encode("utf-8", "surrogatepass")
             state.update(len(encoded).to_bytes(8, "big"))

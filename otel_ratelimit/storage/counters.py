@@ -8,8 +8,9 @@ How it works, from the outside in:
   of the sweeper.
 * A ledger (see `accounting`) knows at any moment what all of this weighs. When there is no room for
   a new key, what has expired is reclaimed on the spot, a bounded piece at a time. If that does
-  not help, the key is counted in its limit's overflow bucket, shared with all others that found
-  no room. A live counter is never forgotten: else an attacker could flood his own record out.
+  not help, the key is counted in an overflow bucket that it shares with others of its network. A live
+  counter is never forgotten: else an attacker could flood his own record out.
+* No network may hold more than there is room left, so that one alone cannot fill the store.
 * The sweeper (see `sweeper`) removes what has expired, a piece at a time.
 """
 
@@ -180,15 +181,20 @@ class BoundedCounters:
         cells = table.shards[table.form.spot(key, table.mask)]
         value = cells.get(key)
         growth = cost * UNIT_BYTES if table.elastic else 0
+        ledger = self.ledger
         if value is None:
-            if self.ledger.used + pending + table.growth + growth > self.ledger.key_mark:
+            room = ledger.key_mark - ledger.used + ledger.apart - pending - table.growth - growth
+            # Else no network can hold more than there is room.
+            if room < ledger.used and ledger.crowded(network := table.form.network(key), room):
                 overflow = table.overflow
-                bucket = overflow.bucket(limit_of(text)) if text else text
+                bucket = overflow.bucket(network, limit_of(text) if text else text)
                 value = overflow.cells.get(bucket)
                 wait = overflow.wait(value, amount, seconds, cost, now)
                 return overflow, overflow.cells, bucket, value, wait
-        elif growth and not self.ledger.may_grow(pending + growth):
-            amount = min(amount, units_held(value))
+        elif growth:
+            room = ledger.growth_mark - ledger.used + ledger.apart - pending - growth
+            if room < ledger.used and ledger.crowded(table.form.network(key), room):
+                amount = min(amount, units_held(value))
         return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
 
     def admit(self, table: Table, key: int | str, text: str, ask: Ask) -> Seat:
@@ -274,18 +280,21 @@ class BoundedCounters:
             step = next(self._reclaiming, None)
         return step[0].sweep(step[1], now).removed if step else 0
 
-    def tidy(self, table: Table, now: float) -> None:
+    def tidy(self, table: Table, now: float, overdue: Callable[[], bool]) -> bool:
         """Give back what `table` takes for nothing, or close it if nothing is counted there.
 
-        A policy that was replaced leaves such tables. The lock must be held.
+        A policy that was replaced leaves such tables. False if it was `overdue` before the end. The lock
+        must be held.
         """
         if self.by_prefix.get(table.name) is not table:
-            return
-        table.sweep_overflow(now)
+            return True
+        if not table.overflow.sweep(table.seconds, now, overdue):
+            return False
         table.shrink()
         if table.unused:
             table.close()
             del self.by_prefix[table.name]
+        return True
 
     def reset(self) -> int:
         """Forget everything; returns how many counters that were."""
@@ -295,7 +304,7 @@ class BoundedCounters:
             self.by_prefix.clear()
             self._books.kinds[:] = [0] * KINDS
             self._reclaiming = iter(())
-            self.ledger.used = 0
+            self.ledger.clear()
         del old  # outside the lock: freeing much takes a while
         return removed
 
