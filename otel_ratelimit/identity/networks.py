@@ -1,7 +1,7 @@
 """The coarse network of a client: what one attacker may well have the whole of.
 
-A provider hands out IPv6 by the /48 (RFC 6177 and BCP 157 say so of sites), and an IPv4 /16 is about the most that one
-owner rents. The counter store shares its room between such networks, so that nobody fills it alone.
+A site is given up to a /48 of IPv6 (RFC 6177), and an IPv4 /16 is about the most that one owner rents. The
+counter store shares its room between such networks, so that nobody fills it alone.
 """
 
 from __future__ import annotations

@@ -64,9 +64,9 @@ _BYTES: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?B|B|)\s*", re.IGNORECA
 class Ledger:
     """Bytes in use against a capacity that is never exceeded, and how many of them each network holds.
 
-    Overflow buckets have a share of their own, and tables a reserve, so that in a full store a route that was not
-    asked before, and a policy reloaded in the middle of a flood, find room. Counters stop at a mark below;
-    the lists of moving windows may grow a little beyond it.
+    Overflow buckets have a share of their own, and tables a reserve, so that in a full store a route that
+    was not asked before, and a policy reloaded in the middle of a flood, find room. Counters stop at a
+    mark below; the lists of moving windows may grow a little beyond it.
 
     A network stops earlier: where it holds more than there is room left. So one network alone gets half of
     the room, n of them 1 / (n + 1) each, and always there is as much left for those that hold less. Switches

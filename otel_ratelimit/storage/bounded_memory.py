@@ -167,7 +167,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
     def _incr(self, key: str, at: str, expiry: int, amount: int, now: float) -> tuple[int, list[str]]:
         table = self._table(_FIXED, Strategy.FIXED_WINDOW, expiry)
         holder, _, place, value, _ = self.counters.admit(table, at, key, Ask(0, expiry, 0, now))
-        used = holder.state(value, 0, expiry, now, 0.0).used
+        used = holder.state(value, 0, expiry, now, 0.0).used if value is not None else 0
         added = max(amount, -used)
         if added:
             holder.put(place, holder.add(value, expiry, added, now))

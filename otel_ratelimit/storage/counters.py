@@ -185,7 +185,7 @@ class BoundedCounters:
         if value is None:
             room = ledger.key_mark - ledger.used + ledger.apart - pending - table.growth - growth
             # Else no network can hold more than there is room.
-            if room < ledger.used and ledger.crowded(network := table.form.network(key), room):
+            if room < ledger.used and ledger.crowded(network := table.network(key), room):
                 overflow = table.overflow
                 bucket = overflow.bucket(network, limit_of(text) if text else text)
                 value = overflow.cells.get(bucket)
@@ -193,7 +193,7 @@ class BoundedCounters:
                 return overflow, overflow.cells, bucket, value, wait
         elif growth:
             room = ledger.growth_mark - ledger.used + ledger.apart - pending - growth
-            if room < ledger.used and ledger.crowded(table.form.network(key), room):
+            if room < ledger.used and ledger.crowded(table.network(key), room):
                 amount = min(amount, units_held(value))
         return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
 

@@ -23,7 +23,7 @@ from otel_ratelimit.storage.accounting import (
     TABLE_BYTES,
     Ledger,
 )
-from otel_ratelimit.storage.keys import KIND_OF_NETWORK_SHIFT, KeyForm
+from otel_ratelimit.storage.keys import KIND_SHIFT, KeyForm
 from otel_ratelimit.storage.windows import SLIDING_WINDOW_COUNTER, Rules, Value
 
 SHARD_KEYS: Final = 320
@@ -85,7 +85,7 @@ class Overflow:
         room = share - self.ledger.overflow - self.bytes_each
         if room > share // 4:
             return own
-        number = (network >> KIND_OF_NETWORK_SHIFT) * self.SHARED + network % self.SHARED
+        number = (network >> KIND_SHIFT) * self.SHARED + network % self.SHARED
         shared = f"{limit}|{number:x}" if limit else number
         return shared if shared in self.cells or room >= 0 else self.LAST
 
@@ -131,6 +131,7 @@ class Table:
         "depth",
         "depths",
         "elastic",
+        "flat",
         "form",
         "growth",
         "keys",
@@ -138,6 +139,7 @@ class Table:
         "ledger",
         "mask",
         "name",
+        "network",
         "overflow",
         "rules",
         "seconds",
@@ -150,6 +152,9 @@ class Table:
         self.name = name
         self.rules = rules
         self.form = form
+        self.network = form.network
+        self.flat = form.size(0) + rules.size(0) if form.flat and not rules.elastic else 0
+        """What each counter takes where all take the same; else 0."""
         # At hand without a detour: they are called for every request.
         self.wait, self.add, self.state, self.elastic = rules.wait, rules.add, rules.state, rules.elastic
         self.seconds = seconds
@@ -190,12 +195,12 @@ class Table:
         before = shard.__sizeof__()
         shard[key] = value
         after = shard.__sizeof__()
-        ledger, form = self.ledger, self.form
-        size = form.size(key) + self.rules.size(value)
+        ledger, network = self.ledger, self.network(key)
+        size = self.flat or self.form.size(key) + self.rules.size(value)
         ledger.used += size + after - before
-        ledger.networks[form.network(key) % ledger.slots] += size + ENTRY_BYTES
+        ledger.networks[network % ledger.slots] += size + ENTRY_BYTES
         self.keys += 1
-        self.kinds[form.kind(key)] += 1
+        self.kinds[network >> KIND_SHIFT] += 1
         if after > before:
             self._expect_growth(after)
         if len(shard) > SHARD_KEYS:
@@ -206,7 +211,7 @@ class Table:
             ledger = self.ledger
             grown = self.rules.size(value) - self.rules.size(shard[key])
             ledger.used += grown
-            ledger.networks[self.form.network(key) % ledger.slots] += grown
+            ledger.networks[self.network(key) % ledger.slots] += grown
         shard[key] = value
 
     def remove(self, key: Any) -> bool:
@@ -217,12 +222,12 @@ class Table:
         value = shard.pop(key, None)
         if value is None:
             return False
-        ledger, form = self.ledger, self.form
-        size = form.size(key) + self.rules.size(value)
+        ledger, network = self.ledger, self.network(key)
+        size = self.flat or self.form.size(key) + self.rules.size(value)
         ledger.used -= size
-        ledger.networks[form.network(key) % ledger.slots] -= size + ENTRY_BYTES
+        ledger.networks[network % ledger.slots] -= size + ENTRY_BYTES
         self.keys -= 1
-        self.kinds[form.kind(key)] -= 1
+        self.kinds[network >> KIND_SHIFT] -= 1
         return True
 
     def sweep(self, index: int, now: float, overdue: Callable[[], bool] | None = None) -> Swept:

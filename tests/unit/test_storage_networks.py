@@ -1,4 +1,4 @@
-"""One network cannot take the store from the others, nor can many take it from a network without attackers."""
+"""No network can take the store from the others, nor can many from a network without attackers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_a_flood_from_one_network_leaves_all_others_their_limit_window_after_win
     old = [key(f"192.0.{n}.1") for n in range(3)] + [key(f"2a0{n}:7::1") for n in range(5)]
     for round_ in range(5):
         now = NOW + round_ * 120  # where a sliding window has forgotten the last round
-        new = [key(f"{11 + round_}.{n}.3.4") for n in range(5)] + [key(f"2c0{round_}:{n}::1") for n in range(5)]
+        new = [key(f"{11 + round_}.{n}.3.4") for n in range(5)] + [
+            key(f"2c0{round_}:{n}::1") for n in range(5)
+        ]
         for n in range(9_000):
             counters.take([limit], attacker(n + round_ * 3_000), 1, now)
             if n == 4_500:
@@ -238,7 +240,9 @@ def test_a_network_is_a_48_or_a_16_and_each_kind_of_key_apart():
 
 def test_a_user_is_the_same_client_wherever_he_comes_from():
     assert key("203.0.0.1", USER, answer="bob") == key("2001:db8::1", USER, answer="bob")
-    assert network_of(key("203.0.0.1", USER, answer="bob")) != network_of(key("203.0.0.1", USER, answer="eve"))
+    assert network_of(key("203.0.0.1", USER, answer="bob")) != network_of(
+        key("203.0.0.1", USER, answer="eve")
+    )
 
 
 @pytest.mark.parametrize(
