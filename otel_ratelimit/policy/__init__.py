@@ -1,6 +1,7 @@
 """The policy: from a TOML file to the limits that apply to each route."""
 
 from otel_ratelimit.policy.cache import Cache, CachePrice
+from otel_ratelimit.policy.fresh_counters import FreshCounter, fresh_between, fresh_counters, listed
 from otel_ratelimit.policy.load import builtin_policy, load_policy, parse_policy
 from otel_ratelimit.policy.model import Memory, Policy, Report
 from otel_ratelimit.policy.resolve import DEFAULT_SOURCE, PolicyResolver, policy_hash
@@ -10,6 +11,7 @@ __all__ = [
     "DEFAULT_SOURCE",
     "Cache",
     "CachePrice",
+    "FreshCounter",
     "Memory",
     "Policy",
     "PolicyFile",
@@ -17,6 +19,9 @@ __all__ = [
     "ReloadResult",
     "Report",
     "builtin_policy",
+    "fresh_between",
+    "fresh_counters",
+    "listed",
     "load_policy",
     "parse_policy",
     "policy_hash",

@@ -91,11 +91,17 @@ class RoutePlans:
             for method in sorted((rule.methods or {"GET"}) - own):
                 yield PlannedRoute(rule, method, self._resolve(rule, method))
 
+    def governing(self) -> Iterator[RoutePlan]:
+        """The plans of all routes and methods, and that of what matches no route."""
+        yield from (planned.plan for planned in self.all())
+        yield self.resolver.unmatched("GET")
+
     def _resolve(self, rule: Rule, method: str) -> RoutePlan:
         if method == "OPTIONS" and _answers_options_itself(rule):
             plan = self.resolver.preflight(rule.endpoint, rule.rule)
         else:
-            plan = self.resolver.plan(rule.endpoint, method, rule.rule)
+            routes = [each.rule for each in self._app.url_map.iter_rules(rule.endpoint)]
+            plan = self.resolver.plan(rule.endpoint, method, rule.rule, routes)
         if plan.source == DEFAULT_SOURCE and rule.endpoint.startswith(OWN_ENDPOINTS):
             return self.resolver.own_api(rule.endpoint, method, rule.rule)
         if plan.exempt:
