@@ -74,6 +74,19 @@ NETWORK_DIGITS: Final = 6
 """So many digits of a client key, those after the letter, say of which network the client is."""
 
 
+class ClientKey(str):
+    """The key of a client that is the same wherever it comes from, and could be anything the sender likes.
+
+    So the sender's network is not in the key; a store that shares its room between networks finds it beside
+    it. To all others this is the text that it is.
+    """
+
+    __slots__ = ("network",)
+
+    network: int
+    """As the key's first digits would be, read in base 32: the kind's letter and `NETWORK_DIGITS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeySpec:
     """How a client is told from another; `ip | user | ip+user | header:NAME | module:function`."""
@@ -120,7 +133,8 @@ class Identity(NamedTuple):
 
     key: str
     """A letter for the kind (`KIND_LETTERS`), then 32 hex digits, whatever the client sent: a keyed hash of
-    its network (`NETWORK_DIGITS`), and one of the client, so that a store can share its room fairly."""
+    its network (`NETWORK_DIGITS`), and one of the client, so that a store can share its room fairly. A
+    `ClientKey` where the sender is free to choose the client."""
     kind: KeyKind
     """What the key was really made of: `ip` where a user was wanted and none was known."""
     address: str

@@ -3,7 +3,8 @@
 A key is `KIND_LETTERS` and two keyed BLAKE2b hashes (RFC 7693) over kind and parts, each with its length
 before it, so that no two different clients can be written alike, and nothing a client sends changes a key's
 size: 24 bits of the client's network (see `networks`), 104 bits of the client. A verified user is the same
-client in every network, so he is a network of his own.
+client in every network, so he is a network of his own. The value of a header or of a function is one client
+in every network as well, but the sender may choose it: there his network stands beside the key (`ClientKey`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final, Protocol
 
-from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS, Identity, KeyKind, KeySpec
+from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS, ClientKey, Identity, KeyKind, KeySpec
 from otel_ratelimit.identity.addresses import client_address, parse_address, prefix_of
 from otel_ratelimit.identity.networks import coarse_network
 from otel_ratelimit.identity.proxies import VARIABLE, TrustedProxies, private
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _NETWORK_BYTES: Final = NETWORK_DIGITS // 2
 _CLIENT_BYTES: Final = 16 - _NETWORK_BYTES
+_KEY_BASE: Final = 32
+"""Letters of kinds and hexadecimal digits are all digits of this base."""
 _CACHED_CHARACTERS: Final = 256
 """Longer values are not remembered, so that the cache's size has a bound in bytes too."""
 _CACHED_PEERS: Final = 256
@@ -121,9 +124,18 @@ class Identifier:
             parts.append(prefix_of(address, self._ipv6_prefix))
         if value:
             parts.append(value)
-        network = value if kind == "user" else coarse_network(address, self._ipv6_prefix)
-        key = self._digest([kind, network], _NETWORK_BYTES) + self._digest(parts)
-        return Identity(KIND_LETTERS[kind] + key, kind, address, user, fallback)
+        return Identity(self._key(kind, address, value, parts), kind, address, user, fallback)
+
+    def _key(self, kind: KeyKind, address: str, value: str, parts: list[str]) -> str:
+        sent_from = coarse_network(address, self._ipv6_prefix)
+        network = {"ip": sent_from, "ip+user": sent_from, "user": value}.get(kind, "")
+        letter, client = KIND_LETTERS[kind], self._digest(parts)
+        key = letter + self._digest([kind, network], _NETWORK_BYTES) + client
+        if kind not in {"header", "function"}:
+            return key
+        chosen = ClientKey(key)
+        chosen.network = int(letter + self._digest([kind, sent_from], _NETWORK_BYTES), _KEY_BASE)
+        return chosen
 
     def _digest(self, parts: list[str], size: int = _CLIENT_BYTES) -> str:
         state = hashlib.blake2b(key=self._hash_key, digest_size=size)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import Clock, StorageSnapshot, Strategy, Taken, Window
+from otel_ratelimit.events import ClientKey, Clock, StorageSnapshot, Strategy, Taken, Window
 from otel_ratelimit.storage.accounting import Ledger
 from otel_ratelimit.storage.keys import (
     CLIENT_KEYS,
@@ -62,6 +62,8 @@ class Ask(NamedTuple):
     seconds: int
     cost: int
     now: float
+    sender: int = 0
+    """The network that asks, where the key does not tell."""
 
 
 class _Plan(NamedTuple):
@@ -117,18 +119,19 @@ class BoundedCounters:
         if self.on_use is not None:
             self.used()
         key = self.keys.of_client(client)
+        sender = client.network if isinstance(client, ClientKey) else 0
         states = []
         with self.lock:
-            plan = self._plan(windows, key, cost, now)
+            plan = self._plan(windows, key, sender, cost, now)
             if plan.crowded and self.reclaim(now):
-                plan = self._plan(windows, key, cost, now)
+                plan = self._plan(windows, key, sender, cost, now)
             seats, allowed, shadows, crowded = plan
             drained = allowed and cost > 0
             for window, (holder, cells, at, value, wait) in seats:
                 if drained and (shadows or not window.shadow):
                     new = holder.add(value, window.seconds, cost, now)
                     if value is None or holder.elastic:
-                        holder.put(at, new)
+                        holder.put(at, new, sender)
                     else:
                         cells[at] = new
                     states.append(holder.state(new, window.amount, window.seconds, now, wait))
@@ -141,8 +144,9 @@ class BoundedCounters:
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """What `take` would answer now; see `events.CounterStore`."""
         key = self.keys.of_client(client)
+        sender = client.network if isinstance(client, ClientKey) else 0
         with self.lock:
-            plan = self._plan(windows, key, cost, now)
+            plan = self._plan(windows, key, sender, cost, now)
             states = tuple(
                 holder.state(value, window.amount, window.seconds, now, wait)
                 for window, (holder, _, _, value, wait) in plan.seats
@@ -177,7 +181,7 @@ class BoundedCounters:
 
         `text` is what `key` was made of, if it names its limit at the end.
         """
-        amount, seconds, cost, now = ask
+        amount, seconds, cost, now, sender = ask
         cells = table.shards[table.form.spot(key, table.mask)]
         value = cells.get(key)
         growth = cost * UNIT_BYTES if table.elastic else 0
@@ -185,7 +189,7 @@ class BoundedCounters:
         if value is None:
             room = ledger.key_mark - ledger.used + ledger.apart - pending - table.growth - growth
             # Else no network can hold more than there is room.
-            if room < ledger.used and ledger.crowded(network := table.network(key), room):
+            if room < ledger.used and ledger.crowded(network := sender or table.network(key), room):
                 overflow = table.overflow
                 bucket = overflow.bucket(network, limit_of(text) if text else text)
                 value = overflow.cells.get(bucket)
@@ -193,7 +197,7 @@ class BoundedCounters:
                 return overflow, overflow.cells, bucket, value, wait
         elif growth:
             room = ledger.growth_mark - ledger.used + ledger.apart - pending - growth
-            if room < ledger.used and ledger.crowded(table.network(key), room):
+            if room < ledger.used and ledger.crowded(table.network_of(key), room):
                 amount = min(amount, units_held(value))
         return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
 
@@ -204,7 +208,7 @@ class BoundedCounters:
             seat = self.seat(table, key, text, ask)
         return seat
 
-    def _plan(self, windows: Sequence[Window], key: int, cost: int, now: float) -> _Plan:
+    def _plan(self, windows: Sequence[Window], key: int, sender: int, cost: int, now: float) -> _Plan:
         seats: list[tuple[Window, Seat]] = []
         crowded: list[str] = []
         allowed = shadows = True
@@ -217,7 +221,7 @@ class BoundedCounters:
             cells = table.shards[key & table.mask]
             value = cells.get(key)
             if value is None or table.elastic:
-                ask = Ask(window.amount, window.seconds, cost, now)
+                ask = Ask(window.amount, window.seconds, cost, now, sender)
                 seat = self.seat(table, key, _NO_TEXT, ask, pending)
                 if seat[0] is table:
                     pending += table.growth + cost * UNIT_BYTES

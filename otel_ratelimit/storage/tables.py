@@ -33,6 +33,10 @@ _SPARSE_BYTES_PER_KEY: Final = 160
 _DENSE_ENOUGH_BYTES: Final = 1024
 _FIRST_GROWTH: Final = 1024
 _BUCKETS_AT_ONCE: Final = 256
+_SENDER_MASK: Final = 0x1F | 0x1F << 5
+"""The last two digits, which number 256 dicts."""
+_SENDER_SHARD_BYTES: Final = 192
+"""A dict's place in another, and what it takes beyond its `__sizeof__`."""
 
 
 class Books(NamedTuple):
@@ -89,7 +93,7 @@ class Overflow:
         shared = f"{limit}|{number:x}" if limit else number
         return shared if shared in self.cells or room >= 0 else self.LAST
 
-    def put(self, bucket: int | str, value: Value) -> None:
+    def put(self, bucket: int | str, value: Value, _sender: int = 0) -> None:
         """Set `bucket`, open or not."""
         if bucket not in self.cells:
             self.ledger.spill(self._bytes(bucket))
@@ -123,10 +127,57 @@ class Overflow:
         return 0 if bucket == self.LAST else self.bytes_each
 
 
+class Senders:
+    """Who opened counters whose keys do not tell: the networks of senders, by key."""
+
+    __slots__ = ("ledger", "shards")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.shards: dict[int, dict[int, int]] = {}
+
+    def put(self, key: int, network: int) -> int:
+        """Note the network of a new key; returns the most that the next one can take."""
+        spot = key & _SENDER_MASK
+        shard = self.shards.get(spot)
+        if shard is None:
+            shard = self.shards[spot] = {}
+            self.ledger.used += _SENDER_SHARD_BYTES + shard.__sizeof__()
+        before = shard.__sizeof__()
+        shard[key] = network
+        after = shard.__sizeof__()
+        self.ledger.used += INTEGER_BYTES + after - before
+        return 2 * after + _SENDER_SHARD_BYTES
+
+    def get(self, key: int) -> int:
+        """The network of `key`; 0 if none is noted."""
+        shard = self.shards.get(key & _SENDER_MASK)
+        return 0 if shard is None else shard.get(key, 0)
+
+    def remove(self, key: int) -> None:
+        """Forget `key`, if it is noted."""
+        spot = key & _SENDER_MASK
+        shard = self.shards.get(spot)
+        if shard is None or shard.pop(key, None) is None:
+            return
+        self.ledger.used -= INTEGER_BYTES
+        if not shard:
+            self.ledger.used -= _SENDER_SHARD_BYTES + shard.__sizeof__()
+            del self.shards[spot]
+
+    def weigh(self) -> int:
+        """What they take, counted anew."""
+        return sum(
+            _SENDER_SHARD_BYTES + shard.__sizeof__() + INTEGER_BYTES * len(shard)
+            for shard in self.shards.values()
+        )
+
+
 class Table:
     """Counters of one prefix, under one strategy. Every method expects the store's lock to be held."""
 
     __slots__ = (
+        "_extra",
         "add",
         "depth",
         "depths",
@@ -143,6 +194,7 @@ class Table:
         "overflow",
         "rules",
         "seconds",
+        "senders",
         "shards",
         "state",
         "wait",
@@ -162,6 +214,8 @@ class Table:
         self.ledger = books.ledger
         self.kinds = books.kinds
         self.keys = 0
+        self.senders = Senders(self.ledger)
+        self._extra = 0
         self.overflow = Overflow(rules, self.ledger, form.overflow_bytes)
         self._begin()
         self.ledger.open_tables(1)
@@ -172,7 +226,7 @@ class Table:
         self.shards: dict[int, dict[Any, Value]] = {0: {}}
         self.depths: dict[int, int] = {0: 0}
         """Each shard once, by the lowest index that leads to it; and how many bits lead there."""
-        self.growth = _FIRST_GROWTH
+        self.growth = _FIRST_GROWTH + self._extra
         """The most that one new key can add to the ledger, list of a moving window excepted."""
 
     @property
@@ -186,8 +240,12 @@ class Table:
         """The value of `key`, expired or not."""
         return self.shards[self.form.spot(key, self.mask)].get(key)
 
-    def put(self, key: Any, value: Value) -> None:
-        """Set `key`, new or not."""
+    def network_of(self, key: Any) -> int:
+        """The network that holds the counter of `key`."""
+        return self.senders.get(key) or self.network(key) if self.senders.shards else self.network(key)
+
+    def put(self, key: Any, value: Value, sender: int = 0) -> None:
+        """Set `key`, new or not; `sender` is its network where the key does not tell."""
         shard = self.shards[self.form.spot(key, self.mask)]
         if key in shard:
             self._replace(shard, key, value)
@@ -195,8 +253,10 @@ class Table:
         before = shard.__sizeof__()
         shard[key] = value
         after = shard.__sizeof__()
-        ledger, network = self.ledger, self.network(key)
+        ledger, network = self.ledger, sender or self.network(key)
         size = self.flat or self.form.size(key) + self.rules.size(value)
+        if sender:
+            self._note(key, sender)
         ledger.used += size + after - before
         ledger.networks[network % ledger.slots] += size + ENTRY_BYTES
         self.keys += 1
@@ -206,12 +266,18 @@ class Table:
         if len(shard) > SHARD_KEYS:
             self._split(key)
 
+    def _note(self, key: int, sender: int) -> None:
+        extra = self.senders.put(key, sender)
+        if extra > self._extra:
+            self.growth += extra - self._extra
+            self._extra = extra
+
     def _replace(self, shard: dict[Any, Value], key: Any, value: Value) -> None:
         if self.elastic:
             ledger = self.ledger
             grown = self.rules.size(value) - self.rules.size(shard[key])
             ledger.used += grown
-            ledger.networks[self.network(key) % ledger.slots] += grown
+            ledger.networks[self.network_of(key) % ledger.slots] += grown
         shard[key] = value
 
     def remove(self, key: Any) -> bool:
@@ -222,8 +288,10 @@ class Table:
         value = shard.pop(key, None)
         if value is None:
             return False
-        ledger, network = self.ledger, self.network(key)
+        ledger, network = self.ledger, self.network_of(key)
         size = self.flat or self.form.size(key) + self.rules.size(value)
+        if self.senders.shards:
+            self.senders.remove(key)
         ledger.used -= size
         ledger.networks[network % ledger.slots] -= size + ENTRY_BYTES
         self.keys -= 1
@@ -314,7 +382,9 @@ class Table:
 
     def _expect_growth(self, shard_bytes: int) -> None:
         # A dict that is full doubles; a split makes two of the size of one, and may double the directory.
-        self.growth = max(self.growth, 2 * shard_bytes + 2 * self._directory_bytes() + KEY_BYTES_MAX)
+        self.growth = max(
+            self.growth, 2 * shard_bytes + 2 * self._directory_bytes() + KEY_BYTES_MAX + self._extra
+        )
 
     def _directory_bytes(self) -> int:
         entries = len(self.shards) + len(self.depths)
@@ -329,7 +399,7 @@ class Table:
         """What the table takes, counted anew; equals what it has put on the ledger."""
         items = (item for index in self.depths for item in self.shards[index].items())
         entries = sum(self.form.size(key) + self.rules.size(value) for key, value in items)
-        return TABLE_BYTES + self._frame_bytes() + entries + self.overflow.weigh()
+        return TABLE_BYTES + self._frame_bytes() + entries + self.overflow.weigh() + self.senders.weigh()
 
 
 _EMPTY_FRAME_BYTES: Final = 2 * ({0: 0}.__sizeof__() + INTEGER_BYTES) + {}.__sizeof__() + SHARD_BYTES

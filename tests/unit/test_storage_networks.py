@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.events import KeySpec, Strategy, Window
+from otel_ratelimit.events import ClientKey, KeySpec, Strategy, Window
 from otel_ratelimit.identity import Identifier, TrustedProxies
 from otel_ratelimit.storage.accounting import ENTRY_BYTES
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
@@ -70,6 +70,10 @@ def of_one_function(n):
 
 def network_of(client):
     return CLIENT_KEYS.network(Keys(b"").of_client(client))
+
+
+def sent_from(client):
+    return client.network if isinstance(client, ClientKey) else network_of(client)
 
 
 def used_up(counters, limit, client, now):
@@ -199,7 +203,8 @@ def test_what_each_network_holds_is_exact(strategy, steps):
     counters = BoundedCounters(CAPACITY, clock=lambda: now)
     sweeper = Sweeper(counters, 60, rest=lambda _seconds: None)
     limits = [window(40, 10, strategy), window(90, 60, strategy)]
-    clients = [key(f"{n % 7}.1.2.{n}") for n in range(100)]
+    clients = [key(f"{n % 7}.1.2.{n}") for n in range(50)]
+    clients += [key(f"{n % 7}.1.2.{n}", HEADER, headers={"X-Api-Key": f"{n}"}) for n in range(50)]
     for what, n, cost in steps:
         if what <= 1:
             for client in clients[: n // 4]:
@@ -218,7 +223,10 @@ def test_what_each_network_holds_is_exact(strategy, steps):
             for index in table.depths:
                 for each, value in table.shards[index].items():
                     size = table.form.size(each) + table.rules.size(value) + ENTRY_BYTES
-                    held[table.form.network(each) % counters.ledger.slots] += size
+                    held[table.network_of(each) % counters.ledger.slots] += size
+        assert counters.ledger.used == sum(table.weigh() for table in counters.tables())
+        noted = sum(len(shard) for table in counters.tables() for shard in table.senders.shards.values())
+        assert noted == counters.snapshot().by_client_kind.get("header", 0)
         found = {n: size for n, size in enumerate(counters.ledger.networks) if size}
         assert found == dict(held)
 
@@ -234,8 +242,20 @@ def test_a_network_is_a_48_or_a_16_and_each_kind_of_key_apart():
         of_one_sender(1),
         key("198.51.100.1", FUNCTION, answer="bob"),
     ]
-    assert len({network_of(kind) for kind in kinds}) == len(kinds)
-    assert network_of(of_one_sender(1)) == network_of(of_one_sender(2))
+    assert len({sent_from(kind) for kind in kinds}) == len(kinds)
+    assert sent_from(of_one_sender(1)) == sent_from(of_one_sender(2))
+
+
+@pytest.mark.parametrize("seconds", [60, 3600])
+def test_a_value_of_a_header_or_function_is_one_client_wherever_it_comes_from(seconds):
+    counters = BoundedCounters(CAPACITY)
+    limit = window(5, seconds)
+    for request in ({"spec": HEADER, "headers": {"X-Api-Key": "k"}}, {"spec": FUNCTION, "answer": "t"}):
+        sent = [key(f"{n}.1.1.1", **request) for n in range(20)]
+
+        assert len(set(sent)) == 1
+        assert len({client.network for client in sent}) == 20
+        assert sum(counters.take([limit], client, 1, NOW).allowed for client in sent) == 5
 
 
 def test_a_user_is_the_same_client_wherever_he_comes_from():
