@@ -1,7 +1,8 @@
 """Which limits count from zero when one policy takes the place of another.
 
-A counter is known by its prefix (application, scope, window, strategy), so a window whose prefix the route
-did not have before begins anew: each client has that limit once more.
+A counter is known by its prefix (application, scope, window, strategy), and by the client's key, so a window
+whose prefix the route did not have before begins anew, and all of them do where clients are told apart in
+another way: each client has that limit once more.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePlan]) -> l
             continue
         known = {window.prefix for window in old.windows}
         for window in plan.windows:
-            if window.prefix not in known:
-                reason = _reason(old.windows, window)
+            if window.prefix not in known or plan.key != old.key:
+                reason = _reason(old, plan, window)
                 found[FreshCounter(plan.method, plan.route, window.text, reason)] = None
     return list(found)
 
@@ -74,10 +75,12 @@ def listed(fresh: list[FreshCounter]) -> str:
     return "\n".join(lines)
 
 
-def _reason(old: tuple[Window, ...], new: Window) -> str:
-    if not old:
+def _reason(old: RoutePlan, plan: RoutePlan, new: Window) -> str:
+    if not old.windows:
         return "there was no limit"
-    same = [window for window in old if window.seconds == new.seconds]
+    if plan.key != old.key:
+        return f"clients were told apart by {old.key}, and are by {plan.key}"
+    same = [window for window in old.windows if window.seconds == new.seconds]
     if not same:
         return "there was no window of this length"
     if all(window.strategy != new.strategy for window in same):

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import ClientKey, Clock, StorageSnapshot, Strategy, Taken, Window
+from otel_ratelimit.events import Clock, StorageSnapshot, Strategy, Taken, Window
 from otel_ratelimit.storage.accounting import Ledger
 from otel_ratelimit.storage.keys import (
     CLIENT_KEYS,
@@ -35,13 +35,12 @@ from otel_ratelimit.storage.keys import (
     OTHER_KIND_NAME,
     KeyForm,
     Keys,
-    limit_of,
+    network_of,
 )
 from otel_ratelimit.storage.tables import Books, Overflow, Table
 from otel_ratelimit.storage.windows import RULES, UNIT_BYTES, Value, units_held
 
 SCHEME: Final = "bounded-memory"
-_NO_TEXT: Final = ""
 _RECLAIM_EVERY_SECONDS: Final = 1.0
 """A full store is searched for expired counters once in this time at most, a shard per new key."""
 _FORK_WAIT_SECONDS: Final = 1.0
@@ -62,8 +61,6 @@ class Ask(NamedTuple):
     seconds: int
     cost: int
     now: float
-    sender: int = 0
-    """The network that asks, where the key does not tell."""
 
 
 class _Plan(NamedTuple):
@@ -119,19 +116,18 @@ class BoundedCounters:
         if self.on_use is not None:
             self.used()
         key = self.keys.of_client(client)
-        sender = client.network if isinstance(client, ClientKey) else 0
         states = []
         with self.lock:
-            plan = self._plan(windows, key, sender, cost, now)
+            plan = self._plan(windows, key, client, cost, now)
             if plan.crowded and self.reclaim(now):
-                plan = self._plan(windows, key, sender, cost, now)
+                plan = self._plan(windows, key, client, cost, now)
             seats, allowed, shadows, crowded = plan
             drained = allowed and cost > 0
             for window, (holder, cells, at, value, wait) in seats:
                 if drained and (shadows or not window.shadow):
                     new = holder.add(value, window.seconds, cost, now)
                     if value is None or holder.elastic:
-                        holder.put(at, new, sender)
+                        holder.put(at, new, client)
                     else:
                         cells[at] = new
                     states.append(holder.state(new, window.amount, window.seconds, now, wait))
@@ -144,9 +140,8 @@ class BoundedCounters:
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """What `take` would answer now; see `events.CounterStore`."""
         key = self.keys.of_client(client)
-        sender = client.network if isinstance(client, ClientKey) else 0
         with self.lock:
-            plan = self._plan(windows, key, sender, cost, now)
+            plan = self._plan(windows, key, client, cost, now)
             states = tuple(
                 holder.state(value, window.amount, window.seconds, now, wait)
                 for window, (holder, _, _, value, wait) in plan.seats
@@ -179,9 +174,9 @@ class BoundedCounters:
     def seat(self, table: Table, key: int | str, text: str, ask: Ask, pending: int = 0) -> Seat:
         """Where to count what is asked; `pending` bytes are spoken for by seats not yet taken.
 
-        `text` is what `key` was made of, if it names its limit at the end.
+        `text` is what `key` was made of.
         """
-        amount, seconds, cost, now, sender = ask
+        amount, seconds, cost, now = ask
         cells = table.shards[table.form.spot(key, table.mask)]
         value = cells.get(key)
         growth = cost * UNIT_BYTES if table.elastic else 0
@@ -189,9 +184,9 @@ class BoundedCounters:
         if value is None:
             room = ledger.key_mark - ledger.used + ledger.apart - pending - table.growth - growth
             # Else no network can hold more than there is room.
-            if room < ledger.used and ledger.crowded(network := sender or table.network(key), room):
+            if room < ledger.used and ledger.crowded(network := network_of(text) or table.network(key), room):
                 overflow = table.overflow
-                bucket = overflow.bucket(network, limit_of(text) if text else text)
+                bucket = overflow.bucket(network, table.form.limit(text))
                 value = overflow.cells.get(bucket)
                 wait = overflow.wait(value, amount, seconds, cost, now)
                 return overflow, overflow.cells, bucket, value, wait
@@ -208,7 +203,7 @@ class BoundedCounters:
             seat = self.seat(table, key, text, ask)
         return seat
 
-    def _plan(self, windows: Sequence[Window], key: int, sender: int, cost: int, now: float) -> _Plan:
+    def _plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> _Plan:
         seats: list[tuple[Window, Seat]] = []
         crowded: list[str] = []
         allowed = shadows = True
@@ -221,8 +216,8 @@ class BoundedCounters:
             cells = table.shards[key & table.mask]
             value = cells.get(key)
             if value is None or table.elastic:
-                ask = Ask(window.amount, window.seconds, cost, now, sender)
-                seat = self.seat(table, key, _NO_TEXT, ask, pending)
+                ask = Ask(window.amount, window.seconds, cost, now)
+                seat = self.seat(table, key, client, ask, pending)
                 if seat[0] is table:
                     pending += table.growth + cost * UNIT_BYTES
                 else:

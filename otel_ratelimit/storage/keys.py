@@ -23,7 +23,7 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS
+from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS, ClientKey
 from otel_ratelimit.storage.accounting import OVERFLOW_BYTES, OVERFLOW_TEXT_BYTES, rounded
 
 KINDS: Final = 32
@@ -77,6 +77,8 @@ class KeyForm(NamedTuple):
     """Whether all keys take the same."""
     network: Callable[[Any], int]
     """The number of the client's network, whose top bits are the kind of client (`KIND_SHIFT`)."""
+    limit: Callable[[str], str]
+    """The limit that a text names, where a table counts several."""
     overflow_bytes: int
     """What an overflow bucket takes."""
 
@@ -95,6 +97,17 @@ def _network_of_text(text: str) -> int:
     return _NO_NETWORK | hash(found[found.lastindex or 0]) & _NETWORK_MASK
 
 
+def network_of(client: str) -> int:
+    """The number of the sender's network, where a client's key does not tell it; else 0."""
+    return client.network if isinstance(client, ClientKey) else 0
+
+
+def limit_of(text: str) -> str:
+    """The limit at the end of a key that `limits` built (`10/1/minute`); empty if there is none."""
+    tail = "/".join(text[-_LIMIT_MAX - 1 :].rsplit("/", 3)[1:])
+    return tail if _LIMIT.fullmatch(tail) else ""
+
+
 # Every fifth bit of a client key is 0, a hexadecimal digit being below 16.
 CLIENT_KEYS: Final = KeyForm(
     masks=_masks([5 * digit + bit for digit in range(5) for bit in range(4)]),
@@ -102,6 +115,7 @@ CLIENT_KEYS: Final = KeyForm(
     size=lambda _key: _CLIENT_KEY_BYTES,
     flat=True,
     network=lambda key: key >> _NETWORK_SHIFT,
+    limit=lambda _text: "",
     overflow_bytes=OVERFLOW_BYTES,
 )
 TEXT_KEYS: Final = KeyForm(
@@ -110,6 +124,7 @@ TEXT_KEYS: Final = KeyForm(
     size=lambda key: key.__sizeof__() + 15 & -16,  # `rounded`, without the call
     flat=False,
     network=_network_of_text,
+    limit=limit_of,
     overflow_bytes=OVERFLOW_TEXT_BYTES,
 )
 
@@ -145,9 +160,3 @@ class Keys:
         state = self._keyed.copy()
         state.update(text.encode("utf-8", "surrogatepass"))
         return state.digest()
-
-
-def limit_of(text: str) -> str:
-    """The limit at the end of a key that `limits` built (`10/1/minute`); empty if there is none."""
-    tail = "/".join(text[-_LIMIT_MAX - 1 :].rsplit("/", 3)[1:])
-    return tail if _LIMIT.fullmatch(tail) else ""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from otel_ratelimit.events import ClientKey
 from otel_ratelimit.storage.accounting import (
     ENTRY_BYTES,
     INTEGER_BYTES,
@@ -93,7 +94,7 @@ class Overflow:
         shared = f"{limit}|{number:x}" if limit else number
         return shared if shared in self.cells or room >= 0 else self.LAST
 
-    def put(self, bucket: int | str, value: Value, _sender: int = 0) -> None:
+    def put(self, bucket: int | str, value: Value, _client: str = "") -> None:
         """Set `bucket`, open or not."""
         if bucket not in self.cells:
             self.ledger.spill(self._bytes(bucket))
@@ -154,16 +155,18 @@ class Senders:
         shard = self.shards.get(key & _SENDER_MASK)
         return 0 if shard is None else shard.get(key, 0)
 
-    def remove(self, key: int) -> None:
-        """Forget `key`, if it is noted."""
+    def pop(self, key: int) -> int:
+        """The network of `key`, which is forgotten; 0 if none is noted."""
         spot = key & _SENDER_MASK
         shard = self.shards.get(spot)
-        if shard is None or shard.pop(key, None) is None:
-            return
+        network = 0 if shard is None else shard.pop(key, 0)
+        if shard is None or not network:
+            return 0
         self.ledger.used -= INTEGER_BYTES
         if not shard:
             self.ledger.used -= _SENDER_SHARD_BYTES + shard.__sizeof__()
             del self.shards[spot]
+        return network
 
     def weigh(self) -> int:
         """What they take, counted anew."""
@@ -244,8 +247,8 @@ class Table:
         """The network that holds the counter of `key`."""
         return self.senders.get(key) or self.network(key) if self.senders.shards else self.network(key)
 
-    def put(self, key: Any, value: Value, sender: int = 0) -> None:
-        """Set `key`, new or not; `sender` is its network where the key does not tell."""
+    def put(self, key: Any, value: Value, client: str = "") -> None:
+        """Set `key`, new or not; `client` is what it was made of."""
         shard = self.shards[self.form.spot(key, self.mask)]
         if key in shard:
             self._replace(shard, key, value)
@@ -253,10 +256,11 @@ class Table:
         before = shard.__sizeof__()
         shard[key] = value
         after = shard.__sizeof__()
-        ledger, network = self.ledger, sender or self.network(key)
+        ledger, network = self.ledger, self.network(key)
         size = self.flat or self.form.size(key) + self.rules.size(value)
-        if sender:
-            self._note(key, sender)
+        if type(client) is ClientKey:
+            network = client.network
+            self._note(key, network)
         ledger.used += size + after - before
         ledger.networks[network % ledger.slots] += size + ENTRY_BYTES
         self.keys += 1
@@ -276,8 +280,9 @@ class Table:
         if self.elastic:
             ledger = self.ledger
             grown = self.rules.size(value) - self.rules.size(shard[key])
-            ledger.used += grown
-            ledger.networks[self.network_of(key) % ledger.slots] += grown
+            if grown:
+                ledger.used += grown
+                ledger.networks[self.network_of(key) % ledger.slots] += grown
         shard[key] = value
 
     def remove(self, key: Any) -> bool:
@@ -288,10 +293,10 @@ class Table:
         value = shard.pop(key, None)
         if value is None:
             return False
-        ledger, network = self.ledger, self.network_of(key)
+        ledger, network = self.ledger, self.network(key)
         size = self.flat or self.form.size(key) + self.rules.size(value)
         if self.senders.shards:
-            self.senders.remove(key)
+            network = self.senders.pop(key) or network
         ledger.used -= size
         ledger.networks[network % ledger.slots] -= size + ENTRY_BYTES
         self.keys -= 1
