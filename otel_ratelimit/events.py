@@ -50,8 +50,8 @@ class Window:
     """What is counted, without the client: the counter's key is `prefix + client key`.
 
     `namespace|scope|seconds|strategy|`, the scope being an endpoint and the methods that are counted
-    together, a rule or a tier (see `policy.scope`); `|` and `%` in parts are percent-encoded. Never holds the amount
-    or the name of a tier, so that those can change and keep the counter.
+    together, a rule or a tier (see `policy.scope`); `|` and `%` in parts are percent-encoded. Never holds
+    the amount or the name of a tier, so that those can change and keep the counter.
     """
     amount: int
     seconds: int
