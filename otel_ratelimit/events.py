@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the Unix epoch, as `time.time`."""
@@ -49,8 +49,9 @@ class Window:
     prefix: str
     """What is counted, without the client: the counter's key is `prefix + client key`.
 
-    `namespace|scope|seconds|strategy|`, the scope being an endpoint, a rule or a tier; `|` and `%`
-    in parts are percent-encoded. Never holds the amount, so that a changed amount keeps the counter.
+    `namespace|scope|seconds|strategy|`, the scope being an endpoint and the methods that are counted
+    together, a rule or a tier (see `policy.scope`); `|` and `%` in parts are percent-encoded. Never holds
+    the amount or the name of a tier, so that those can change and keep the counter.
     """
     amount: int
     seconds: int
@@ -69,6 +70,22 @@ KIND_LETTERS: Mapping[KeyKind, str] = MappingProxyType(
     {"ip": "i", "user": "u", "ip+user": "b", "header": "h", "function": "f"}
 )
 """First letter of a client key, so that a store can tell the kinds of client apart."""
+
+NETWORK_DIGITS: Final = 6
+"""So many digits of a client key, those after the letter, say of which network the client is."""
+
+
+class ClientKey(str):
+    """The key of a client that is the same wherever it comes from, and could be anything the sender likes.
+
+    So the sender's network is not in the key; a store that shares its room between networks finds it beside
+    it. To all others this is the text that it is.
+    """
+
+    __slots__ = ("network",)
+
+    network: int
+    """As the key's first digits would be, read in base 32: the kind's letter and `NETWORK_DIGITS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +145,9 @@ class Identity(NamedTuple):
     """Who asks. `key` is what counters use; nothing here is ever a metric attribute."""
 
     key: str
-    """A letter for the kind (`KIND_LETTERS`), then 32 hex digits: a keyed 128-bit hash, whatever
-    the client sent."""
+    """A letter for the kind (`KIND_LETTERS`), then 32 hex digits, whatever the client sent: a keyed hash of
+    its network (`NETWORK_DIGITS`), and one of the client, so that a store can share its room fairly. A
+    `ClientKey` where the sender is free to choose the client."""
     kind: KeyKind
     """What the key was really made of: `ip` where a user was wanted and none was known."""
     address: str

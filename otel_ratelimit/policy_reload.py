@@ -7,18 +7,29 @@ that was there before is called too.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final
 
 from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.policy import PolicyFile, ReloadResult
+from otel_ratelimit.events import RoutePlan
+from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
 from otel_ratelimit.thresholds import POLICY_POLL_SECONDS
 
+_log = logging.getLogger(__name__)
+
 _TASK: Final = "policy file"
+
+
+def warn_of_fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePlan]) -> None:
+    """Log which limits count from zero under the new policy, if any do."""
+    fresh = fresh_counters(before, after)
+    if fresh:
+        _log.warning("the new policy begins %d limits anew:\n%s", len(fresh), listed(fresh))
 
 
 class PolicyReloader:

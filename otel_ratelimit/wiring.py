@@ -32,7 +32,7 @@ from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
 from otel_ratelimit.neighbours import warn_of_neighbours
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
-from otel_ratelimit.policy_reload import PolicyReloader
+from otel_ratelimit.policy_reload import PolicyReloader, warn_of_fresh_counters
 from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
@@ -491,7 +491,7 @@ class RateLimit:
         )
 
     def _apply(self, result: ReloadResult) -> None:
-        """Put a reloaded policy in force; counters stay, since they are kept apart from amounts."""
+        """Put a reloaded policy in force; counters stay where route, window and strategy do."""
         if self._policy_file is None or result.outcome != "reloaded":
             self._policy_telemetry.reloaded(result.outcome)
             return
@@ -506,7 +506,9 @@ class RateLimit:
                 _log.warning("the changed [%s] table comes into force at the next start", table)
         self._policy = self._policy_file.policy
         for app in list(self._apps):
-            _attached(app).hooks.enforcement = self._enforcement(app)
+            hooks = _attached(app).hooks
+            former, hooks.enforcement = hooks.enforcement.plans, self._enforcement(app)
+            warn_of_fresh_counters(former.governing(), hooks.enforcement.plans.governing())
         self._policy_telemetry.in_force(result.policy_hash)
 
     @property

@@ -9,7 +9,8 @@ import click
 
 from otel_ratelimit.cli.output import print_json, print_table
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
-from otel_ratelimit.policy import Cache, CachePrice, Policy, policy_hash
+from otel_ratelimit.cli.routes import load_app, plans_of
+from otel_ratelimit.policy import Cache, CachePrice, Policy, fresh_between, fresh_counters, policy_hash
 
 _COLUMNS = ("#", "MATCH", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST")
 
@@ -25,11 +26,25 @@ def policy() -> None:
 
 @policy.command()
 @_file
-def check(file: Path | None) -> None:
+@click.option(
+    "--against",
+    "former",
+    type=click.Path(path_type=Path),
+    help="The policy in force: say which limits begin anew when FILE takes its place.",
+)
+@click.option(
+    "--app",
+    "app_path",
+    metavar="MODULE:APP",
+    help="With --against: judge by the routes of this application, not by the rules alone.",
+)
+def check(file: Path | None, former: Path | None, app_path: str | None) -> None:
     """Read a policy file, and name every mistake in it with its line.
 
     FILE defaults to OTEL_RATELIMIT_POLICY, then ./ratelimit.toml.
     """
+    if app_path is not None and former is None:
+        raise click.UsageError("--app is for --against OLD")
     path = policy_file(file)
     if path is None:
         raise click.UsageError(
@@ -38,6 +53,25 @@ def check(file: Path | None) -> None:
     read = policy_of(path)
     rules = len(read.routes)
     click.echo(f"{path}: valid; {rules} rule{'' if rules == 1 else 's'}, policy {policy_hash(read)}")
+    if former is not None:
+        _print_fresh(path, former, app_path)
+
+
+def _print_fresh(path: Path, former: Path, app_path: str | None) -> None:
+    """Which limits begin anew when `path` takes the place of `former`."""
+    before, after = policy_of(former), policy_of(path)
+    if app_path is None:
+        fresh = fresh_between(before, after)
+    else:
+        app = load_app(app_path)
+        fresh = fresh_counters(plans_of(app, former).governing(), plans_of(app, path).governing())
+    if not fresh:
+        click.echo(f"against {former}: all counters stay")
+        return
+    count = "1 limit begins" if len(fresh) == 1 else f"{len(fresh)} limits begin"
+    click.echo(f"against {former}: {count} anew, and clients have that much once more")
+    for counter in fresh:
+        click.echo(f"  {counter}")
 
 
 @policy.command()

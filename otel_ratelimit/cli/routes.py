@@ -14,7 +14,7 @@ from flask_limiter import Limiter
 from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError
 from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
-from otel_ratelimit.web.plans import PlannedRoute
+from otel_ratelimit.web.plans import PlannedRoute, RoutePlans
 from otel_ratelimit.wiring import RateLimit, rate_limit_of
 
 PROTECTED = "protected"
@@ -63,12 +63,9 @@ def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as
     A route is protected when at least one limit is enforced on it. Routes that are exempt on purpose do not
     count; limits that only observe (shadow) do not protect.
     """
-    app = _load(app_path)
-    try:
-        rate_limit = _rate_limit(app, policy_path)
-        plans = rate_limit.plans(app)
-    except ConfigurationError as error:
-        fail(error)
+    app = load_app(app_path)
+    rate_limit = _rate_limit_or_end(app, policy_path)
+    plans = rate_limit.plans(app)
     planned_routes = list(plans.all())
     limiter = _limiter_of(app, rate_limit)
     rows = [
@@ -103,7 +100,8 @@ def protected_share(rows: list[RouteRow]) -> float:
     return 100.0 * sum(row.status == PROTECTED for row in counted) / len(counted)
 
 
-def _load(app_path: str) -> Flask:
+def load_app(app_path: str) -> Flask:
+    """The application, as Flask finds it; ends the command where it cannot be had."""
     # As `flask` and `python -m` do: modules of the folder one stands in can be named.
     folder = str(Path.cwd())
     if folder not in sys.path:
@@ -117,6 +115,18 @@ def _load(app_path: str) -> Flask:
     except Exception as error:  # noqa: BLE001 - whatever the application's import raises
         click.echo(f"{app_path} could not be imported: {type(error).__name__}: {error}", err=True)
     sys.exit(WRONG_USE)
+
+
+def plans_of(app: Flask, policy_path: Path | None) -> RoutePlans:
+    """The plans of all its routes; ends the command where the policy cannot be used."""
+    return _rate_limit_or_end(app, policy_path).plans(app)
+
+
+def _rate_limit_or_end(app: Flask, policy_path: Path | None) -> RateLimit:
+    try:
+        return _rate_limit(app, policy_path)
+    except ConfigurationError as error:
+        fail(error)
 
 
 def _rate_limit(app: Flask, policy_path: Path | None) -> RateLimit:

@@ -1,8 +1,10 @@
 """From a request to an `Identity`: whom the counters count.
 
-A key is `KIND_LETTERS` and a keyed 128-bit BLAKE2b hash (RFC 7693) over kind and parts, each with its length
-before it, so that no two different clients can be written alike, and nothing a client sends
-changes a key's size.
+A key is `KIND_LETTERS` and two keyed BLAKE2b hashes (RFC 7693) over kind and parts, each with its length
+before it, so that no two different clients can be written alike, and nothing a client sends changes a key's
+size: 24 bits of the client's network (see `networks`), 104 bits of the client. A verified user is the same
+client in every network, so he is a network of his own. The value of a header or of a function is one client
+in every network as well, but the sender may choose it: there his network stands beside the key (`ClientKey`).
 """
 
 from __future__ import annotations
@@ -13,16 +15,20 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final, Protocol
 
-from otel_ratelimit.events import KIND_LETTERS, Identity, KeyKind, KeySpec
+from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS, ClientKey, Identity, KeyKind, KeySpec
 from otel_ratelimit.identity.addresses import client_address, client_network
 from otel_ratelimit.identity.answers import WANTED, UnusableAnswerError, client_text
+from otel_ratelimit.identity.networks import coarse_network
 from otel_ratelimit.identity.proxies import TrustedProxies
 from otel_ratelimit.identity.proxy_warnings import ProxyWarnings
 from otel_ratelimit.identity.shared_address import SharedAddressWatch
 
 _log = logging.getLogger(__name__)
 
-_DIGEST_BYTES: Final = 16
+_NETWORK_BYTES: Final = NETWORK_DIGITS // 2
+_CLIENT_BYTES: Final = 16 - _NETWORK_BYTES
+_KEY_BASE: Final = 32
+"""Letters of kinds and hexadecimal digits are all digits of this base."""
 _CACHED_CHARACTERS: Final = 256
 """Longer values are not remembered, so that the cache's size has a bound in bytes too."""
 _CACHED_PEERS: Final = 256
@@ -128,10 +134,21 @@ class Identifier:
             parts.append(client_network(address, self._ipv6_prefix))
         if value:
             parts.append(value)
-        return Identity(KIND_LETTERS[kind] + self._digest(parts), kind, address, user, fallback)
+        return Identity(self._key(kind, address, value, parts), kind, address, user, fallback)
 
-    def _digest(self, parts: list[str]) -> str:
-        state = hashlib.blake2b(key=self._hash_key, digest_size=_DIGEST_BYTES)
+    def _key(self, kind: KeyKind, address: str, value: str, parts: list[str]) -> str:
+        sent_from = coarse_network(address, self._ipv6_prefix)
+        network = {"ip": sent_from, "ip+user": sent_from, "user": value}.get(kind, "")
+        letter, client = KIND_LETTERS[kind], self._digest(parts)
+        key = letter + self._digest([kind, network], _NETWORK_BYTES) + client
+        if kind not in {"header", "function"}:
+            return key
+        chosen = ClientKey(key)
+        chosen.network = int(letter + self._digest([kind, sent_from], _NETWORK_BYTES), _KEY_BASE)
+        return chosen
+
+    def _digest(self, parts: list[str], size: int = _CLIENT_BYTES) -> str:
+        state = hashlib.blake2b(key=self._hash_key, digest_size=size)
         for part in parts:
             encoded = part.encode("utf-8", "surrogatepass")
             state.update(len(encoded).to_bytes(8, "big"))

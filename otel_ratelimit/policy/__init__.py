@@ -1,6 +1,7 @@
 """The policy: from a TOML file to the limits that apply to each route."""
 
 from otel_ratelimit.policy.cache import Cache, CachePrice
+from otel_ratelimit.policy.fresh_counters import FreshCounter, fresh_between, fresh_counters, listed
 from otel_ratelimit.policy.load import builtin_policy, load_policy, parse_policy
 from otel_ratelimit.policy.model import Memory, Policy, Report
 from otel_ratelimit.policy.resolve import DEFAULT_SOURCE, PREFLIGHT_SOURCE, PolicyResolver, policy_hash
@@ -11,6 +12,7 @@ __all__ = [
     "PREFLIGHT_SOURCE",
     "Cache",
     "CachePrice",
+    "FreshCounter",
     "Memory",
     "Policy",
     "PolicyFile",
@@ -18,6 +20,9 @@ __all__ = [
     "ReloadResult",
     "Report",
     "builtin_policy",
+    "fresh_between",
+    "fresh_counters",
+    "listed",
     "load_policy",
     "parse_policy",
     "policy_hash",

@@ -72,11 +72,28 @@ class Pattern:
 
     def matches(self, endpoint: str, method: str, route: str) -> bool:
         """Whether it speaks of this endpoint and method; HEAD goes with GET."""
-        if self.methods and method not in self.methods and not (method == "HEAD" and "GET" in self.methods):
-            return False
+        return self.takes(method) and self.speaks_of(endpoint, route)
+
+    def takes(self, method: str) -> bool:
+        """Whether it speaks of this method; HEAD goes with GET."""
+        return not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
+
+    def speaks_of(self, endpoint: str, route: str) -> bool:
+        """Whether it speaks of this endpoint, methods aside."""
         if self.segments is None:
             return _text_matches(self.endpoint, endpoint)
         return _path_matches(self.segments, _segments(route))
+
+    @property
+    def canonical(self) -> str:
+        """One spelling for all that say the same: methods in order, without HEAD, which goes with GET."""
+        methods = ",".join(sorted(self.methods - {"HEAD"}))
+        return f"{methods} {self.target}" if methods else self.target
+
+    @property
+    def target(self) -> str:
+        """The path or endpoint's name in one spelling."""
+        return self.endpoint if self.segments is None else _joined(self.segments)
 
     def covers(self, other: Pattern) -> bool:
         """Whether all that `other` matches is matched by this one. Sound, not complete."""
@@ -101,6 +118,16 @@ def _methods(text: str, whole: str) -> frozenset[str]:
 
 def _segments(path: str) -> tuple[str, ...]:
     return tuple(_PARAMETER.sub("<>", path).strip("/").split("/")) if path.strip("/") else ()
+
+
+def canonical_path(path: str) -> str:
+    """A route's template in one spelling: no names and converters of parameters, no slash at the end."""
+    return _joined(_segments(path))
+
+
+def _joined(segments: Sequence[str]) -> str:
+    pairs = zip(segments, (None, *segments), strict=False)
+    return "/" + "/".join(each for each, before in pairs if not each == before == _ANY_DEPTH)
 
 
 def _path_matches(pattern: Sequence[str], path: Sequence[str]) -> bool:

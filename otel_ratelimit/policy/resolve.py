@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -14,8 +15,9 @@ from limits import RateLimitItem
 from otel_ratelimit.events import ClientOverride, Identity, KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 from otel_ratelimit.policy.match import METHODS, Pattern
-from otel_ratelimit.policy.model import Policy, RouteRule, parse_key, parse_network
+from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.policy.scope import Scopes, escape, escape_endpoint
 from otel_ratelimit.thresholds import API_LIMITS
 
 DEFAULT_SOURCE: Final = "default_tier"
@@ -40,10 +42,11 @@ class PolicyResolver:
 
     def __init__(self, policy: Policy, namespace: str, *, shadow: bool) -> None:
         self._policy = policy
-        self._namespace = _escape(namespace)
+        self._namespace = escape(namespace)
         self._shadow = shadow
         self._exempt = tuple(Pattern.parse(text) for text in policy.exempt)
         self._rules = tuple((Pattern.parse(rule.match), rule) for rule in policy.routes)
+        self._scopes = Scopes(self._rules, policy.default_tier)
         self._users: dict[str, ClientOverride] = {}
         self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ClientOverride]] = []
         self._read_clients()
@@ -51,16 +54,19 @@ class PolicyResolver:
         self.policy_hash = policy_hash(policy)
         self._network_of = lru_cache(_REMEMBERED_CLIENTS)(self._find_network)
 
-    def plan(self, endpoint: str, method: str, route: str) -> RoutePlan:
-        """The plan for one method of a route; HEAD is planned as GET."""
+    def plan(self, endpoint: str, method: str, route: str, routes: Sequence[str] = ()) -> RoutePlan:
+        """The plan for one method of a route; HEAD is planned as GET.
+
+        `routes` are the templates of all routes of the endpoint, which share its counters.
+        """
         method = _planned_method(method)
         exempt = self._exempt_plan_of(endpoint, method, route)
         if exempt is not None:
             return exempt
-        for index, (pattern, rule) in enumerate(self._rules):
+        for index, (pattern, _) in enumerate(self._rules):
             if pattern.matches(endpoint, method, route):
-                return self._rule_plan(endpoint, method, route, rule, self._policy.origin(f"routes[{index}]"))
-        scope = f"{_escape_endpoint(endpoint)}:tier={_escape(self._policy.default_tier)}"
+                return self._rule_plan(endpoint, method, route, routes, index)
+        scope = self._scopes.of(endpoint, method, route, routes, None)
         return self._default_plan(endpoint, method, route, scope, DEFAULT_SOURCE)
 
     def unmatched(self, method: str) -> RoutePlan:
@@ -82,7 +88,9 @@ class PolicyResolver:
             source=UNMATCHED_SOURCE,
         )
 
-    def preflight(self, endpoint: str, route: str, *, by_flask: bool = True) -> RoutePlan:
+    def preflight(
+        self, endpoint: str, route: str, routes: Sequence[str] = (), *, by_flask: bool = True
+    ) -> RoutePlan:
         """The plan for OPTIONS: never a bucket that other methods use, since browsers send it unasked.
 
         Its own bucket has the limits of the rule that names OPTIONS or, where a view answers and may do work,
@@ -91,17 +99,18 @@ class PolicyResolver:
         Args:
             endpoint: Flask's endpoint.
             route: the route's template.
+            routes: the templates of all routes of the endpoint.
             by_flask: whether Flask answers, and no view.
         """
         exempt = self._exempt_plan_of(endpoint, "OPTIONS", route)
         if exempt is not None:
             return exempt
-        for index, (pattern, rule) in enumerate(self._rules):
+        for index, (pattern, _) in enumerate(self._rules):
             if not pattern.matches(endpoint, "OPTIONS", route) or (by_flask and not pattern.methods):
                 continue
-            plan = self._rule_plan(endpoint, "OPTIONS", route, rule, self._policy.origin(f"routes[{index}]"))
+            plan = self._rule_plan(endpoint, "OPTIONS", route, routes, index)
             return replace(plan, windows=tuple(_of_options(window) for window in plan.windows))
-        scope = f"{_escape_endpoint(endpoint)}:preflight"
+        scope = f"{escape_endpoint(endpoint)}:preflight"
         return self._default_plan(endpoint, "OPTIONS", route, scope, PREFLIGHT_SOURCE)
 
     def own_api(self, endpoint: str, method: str, route: str) -> RoutePlan:
@@ -144,7 +153,11 @@ class PolicyResolver:
         origins = [self._policy.origin(f"routes[{index}]") for index in range(len(self._rules))]
         return [origin for origin in origins if origin not in used]
 
-    def _rule_plan(self, endpoint: str, method: str, route: str, rule: RouteRule, source: str) -> RoutePlan:
+    def _rule_plan(
+        self, endpoint: str, method: str, route: str, routes: Sequence[str], index: int
+    ) -> RoutePlan:
+        rule = self._rules[index][1]
+        scope = self._scopes.of(endpoint, method, route, routes, index)
         tier = rule.tier or CUSTOM_TIER
         limits = rule.limits or self._policy.tiers[tier]
         strategy = Strategy(rule.strategy or self._policy.strategy)
@@ -158,10 +171,10 @@ class PolicyResolver:
             tier=tier,
             exempt=False,
             key=parse_key(rule.key or self._policy.key),
-            windows=self._windows(limits, _scope(endpoint, method, rule), strategy, shadows),
+            windows=self._windows(limits, scope, strategy, shadows),
             cost=rule.cost,
             on_error=rule.on_error or self._policy.on_error,
-            source=source,
+            source=self._policy.origin(f"routes[{index}]"),
         )
 
     def _default_plan(self, endpoint: str, method: str, route: str, scope: str, source: str) -> RoutePlan:
@@ -235,22 +248,6 @@ def policy_hash(policy: Policy) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def _scope(endpoint: str, method: str, rule: RouteRule) -> str:
-    """What a rule's requests share a counter with. Begins with the endpoint, `*` for several."""
-    counted = (
-        f"tier={_escape(rule.tier)}" if rule.tier is not None else f"rule={_escape_endpoint(rule.match)}"
-    )
-    match rule.scope:
-        case "endpoint":
-            return f"{_escape_endpoint(endpoint)}:{counted}"
-        case "method":
-            return f"{_escape_endpoint(endpoint)}:{counted}:{method}"
-        case "rule":
-            return f"*:rule={_escape_endpoint(rule.match)}"
-        case "tier":
-            return f"*:{counted}"
-
-
 def _planned_method(method: str) -> str:
     if method == "HEAD":
         return "GET"
@@ -271,11 +268,3 @@ def _with_amount(window: Window, amount: int) -> Window:
 
 def _quota_name(text: str) -> str:
     return text.replace(" per 1 ", " per ").replace(" ", "-")
-
-
-def _escape(text: str) -> str:
-    return text.replace("%", "%25").replace("|", "%7C")
-
-
-def _escape_endpoint(endpoint: str) -> str:
-    return _escape(endpoint).replace(":", "%3A")

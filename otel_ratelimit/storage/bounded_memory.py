@@ -29,7 +29,7 @@ from otel_ratelimit.errors import Problem, SettingsError, StorageUnavailableErro
 from otel_ratelimit.events import CleanupReport, Clock, StorageSnapshot, Strategy
 from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
 from otel_ratelimit.storage.counters import SCHEME, Ask, BoundedCounters
-from otel_ratelimit.storage.keys import PLAIN_TEXT_MAX, TEXT_KEYS, TEXT_SPOT_SHIFT
+from otel_ratelimit.storage.keys import PLAIN_TEXT_MAX, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
 from otel_ratelimit.storage.sweeper import Sweeper
 from otel_ratelimit.storage.tables import Overflow, Table
 from otel_ratelimit.storage.windows import Value, moving_counts, sliding_counts
@@ -167,11 +167,11 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
     def _incr(self, key: str, at: str, expiry: int, amount: int, now: float) -> tuple[int, list[str]]:
         table = self._table(_FIXED, Strategy.FIXED_WINDOW, expiry)
         holder, _, place, value, _ = self.counters.admit(table, at, key, Ask(0, expiry, 0, now))
-        used = holder.state(value, 0, expiry, now, 0.0).used
+        used = holder.state(value, 0, expiry, now, 0.0).used if value is not None else 0
         added = max(amount, -used)
         if added:
             holder.put(place, holder.add(value, expiry, added, now))
-        return used + added, [place] if isinstance(holder, Overflow) else []
+        return used + added, [limit_of(key)] if isinstance(holder, Overflow) else []
 
     def _fixed(self, key: str) -> complex | None:
         """The live value that counts for `key`: its own, or its limit's overflow bucket in a full store."""
@@ -250,7 +250,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
             if cost and not wait:
                 holder.put(place, holder.add(value, expiry, cost, now))
         if value is None or isinstance(holder, Overflow):
-            self._noted([place] if isinstance(holder, Overflow) else [])
+            self._noted([limit_of(key)] if isinstance(holder, Overflow) else [])
         return not wait
 
     def _look(

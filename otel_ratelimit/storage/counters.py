@@ -8,8 +8,9 @@ How it works, from the outside in:
   of the sweeper.
 * A ledger (see `accounting`) knows at any moment what all of this weighs. When there is no room for
   a new key, what has expired is reclaimed on the spot, a bounded piece at a time. If that does
-  not help, the key is counted in its limit's overflow bucket, shared with all others that found
-  no room. A live counter is never forgotten: else an attacker could flood his own record out.
+  not help, the key is counted in an overflow bucket that it shares with others of its network. A live
+  counter is never forgotten: else an attacker could flood his own record out.
+* No network may hold more than there is room left, so that one alone cannot fill the store.
 * The sweeper (see `sweeper`) removes what has expired, a piece at a time.
 """
 
@@ -34,13 +35,12 @@ from otel_ratelimit.storage.keys import (
     OTHER_KIND_NAME,
     KeyForm,
     Keys,
-    limit_of,
+    network_of,
 )
 from otel_ratelimit.storage.tables import Books, Overflow, Table
 from otel_ratelimit.storage.windows import RULES, UNIT_BYTES, Value, units_held
 
 SCHEME: Final = "bounded-memory"
-_NO_TEXT: Final = ""
 _RECLAIM_EVERY_SECONDS: Final = 1.0
 """A full store is searched for expired counters once in this time at most, a shard per new key."""
 _FORK_WAIT_SECONDS: Final = 1.0
@@ -118,16 +118,16 @@ class BoundedCounters:
         key = self.keys.of_client(client)
         states = []
         with self.lock:
-            plan = self._plan(windows, key, cost, now)
+            plan = self._plan(windows, key, client, cost, now)
             if plan.crowded and self.reclaim(now):
-                plan = self._plan(windows, key, cost, now)
+                plan = self._plan(windows, key, client, cost, now)
             seats, allowed, shadows, crowded = plan
             drained = allowed and cost > 0
             for window, (holder, cells, at, value, wait) in seats:
                 if drained and (shadows or not window.shadow):
                     new = holder.add(value, window.seconds, cost, now)
                     if value is None or holder.elastic:
-                        holder.put(at, new)
+                        holder.put(at, new, client)
                     else:
                         cells[at] = new
                     states.append(holder.state(new, window.amount, window.seconds, now, wait))
@@ -141,7 +141,7 @@ class BoundedCounters:
         """What `take` would answer now; see `events.CounterStore`."""
         key = self.keys.of_client(client)
         with self.lock:
-            plan = self._plan(windows, key, cost, now)
+            plan = self._plan(windows, key, client, cost, now)
             states = tuple(
                 holder.state(value, window.amount, window.seconds, now, wait)
                 for window, (holder, _, _, value, wait) in plan.seats
@@ -174,21 +174,26 @@ class BoundedCounters:
     def seat(self, table: Table, key: int | str, text: str, ask: Ask, pending: int = 0) -> Seat:
         """Where to count what is asked; `pending` bytes are spoken for by seats not yet taken.
 
-        `text` is what `key` was made of, if it names its limit at the end.
+        `text` is what `key` was made of.
         """
         amount, seconds, cost, now = ask
         cells = table.shards[table.form.spot(key, table.mask)]
         value = cells.get(key)
         growth = cost * UNIT_BYTES if table.elastic else 0
+        ledger = self.ledger
         if value is None:
-            if self.ledger.used + pending + table.growth + growth > self.ledger.key_mark:
+            room = ledger.key_mark - ledger.used + ledger.apart - pending - table.growth - growth
+            # Else no network can hold more than there is room.
+            if room < ledger.used and ledger.crowded(network := network_of(text) or table.network(key), room):
                 overflow = table.overflow
-                bucket = overflow.bucket(limit_of(text)) if text else text
+                bucket = overflow.bucket(network, table.form.limit(text))
                 value = overflow.cells.get(bucket)
                 wait = overflow.wait(value, amount, seconds, cost, now)
                 return overflow, overflow.cells, bucket, value, wait
-        elif growth and not self.ledger.may_grow(pending + growth):
-            amount = min(amount, units_held(value))
+        elif growth:
+            room = ledger.growth_mark - ledger.used + ledger.apart - pending - growth
+            if room < ledger.used and ledger.crowded(table.network_of(key), room):
+                amount = min(amount, units_held(value))
         return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
 
     def admit(self, table: Table, key: int | str, text: str, ask: Ask) -> Seat:
@@ -198,7 +203,7 @@ class BoundedCounters:
             seat = self.seat(table, key, text, ask)
         return seat
 
-    def _plan(self, windows: Sequence[Window], key: int, cost: int, now: float) -> _Plan:
+    def _plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> _Plan:
         seats: list[tuple[Window, Seat]] = []
         crowded: list[str] = []
         allowed = shadows = True
@@ -212,7 +217,7 @@ class BoundedCounters:
             value = cells.get(key)
             if value is None or table.elastic:
                 ask = Ask(window.amount, window.seconds, cost, now)
-                seat = self.seat(table, key, _NO_TEXT, ask, pending)
+                seat = self.seat(table, key, client, ask, pending)
                 if seat[0] is table:
                     pending += table.growth + cost * UNIT_BYTES
                 else:
@@ -274,18 +279,21 @@ class BoundedCounters:
             step = next(self._reclaiming, None)
         return step[0].sweep(step[1], now).removed if step else 0
 
-    def tidy(self, table: Table, now: float) -> None:
+    def tidy(self, table: Table, now: float, overdue: Callable[[], bool]) -> bool:
         """Give back what `table` takes for nothing, or close it if nothing is counted there.
 
-        A policy that was replaced leaves such tables. The lock must be held.
+        A policy that was replaced leaves such tables. False if it was `overdue` before the end. The lock
+        must be held.
         """
         if self.by_prefix.get(table.name) is not table:
-            return
-        table.sweep_overflow(now)
+            return True
+        if not table.overflow.sweep(table.seconds, now, overdue):
+            return False
         table.shrink()
         if table.unused:
             table.close()
             del self.by_prefix[table.name]
+        return True
 
     def reset(self) -> int:
         """Forget everything; returns how many counters that were."""
@@ -295,7 +303,7 @@ class BoundedCounters:
             self.by_prefix.clear()
             self._books.kinds[:] = [0] * KINDS
             self._reclaiming = iter(())
-            self.ledger.used = 0
+            self.ledger.clear()
         del old  # outside the lock: freeing much takes a while
         return removed
 

@@ -109,7 +109,8 @@ class Sweeper:
         with self._step() as step:
             now = self._counters.clock()
             while tables:
-                self._counters.tidy(tables.pop(), now)
+                if self._counters.tidy(tables[-1], now, step.overdue):
+                    tables.pop()
                 if step.overdue():
                     break
         return step.report(0)

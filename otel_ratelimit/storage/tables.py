@@ -15,15 +15,16 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from otel_ratelimit.events import ClientKey
 from otel_ratelimit.storage.accounting import (
+    ENTRY_BYTES,
     INTEGER_BYTES,
     KEY_BYTES_MAX,
-    OVERFLOW_BYTES,
     SHARD_BYTES,
     TABLE_BYTES,
     Ledger,
 )
-from otel_ratelimit.storage.keys import KeyForm
+from otel_ratelimit.storage.keys import KIND_SHIFT, KeyForm
 from otel_ratelimit.storage.windows import SLIDING_WINDOW_COUNTER, Rules, Value
 
 SHARD_KEYS: Final = 320
@@ -32,6 +33,11 @@ _SPARSE_BYTES_PER_KEY: Final = 160
 """A shard whose dict is roomier than this per key is packed again."""
 _DENSE_ENOUGH_BYTES: Final = 1024
 _FIRST_GROWTH: Final = 1024
+_BUCKETS_AT_ONCE: Final = 256
+_SENDER_MASK: Final = 0x1F | 0x1F << 5
+"""The last two digits, which number 256 dicts."""
+_SENDER_SHARD_BYTES: Final = 192
+"""A dict's place in another, and what it takes beyond its `__sizeof__`."""
 
 
 class Books(NamedTuple):
@@ -51,48 +57,135 @@ class Swept(NamedTuple):
 
 
 class Overflow:
-    """Where keys are counted that found no room: a bucket per limit, shared by all of them.
+    """Where keys are counted that found no room: a bucket per network (and limit), shared by its clients.
 
-    A moving window's bucket counts as a sliding-window counter does: a list has no bound here.
+    When room for buckets runs out as well, networks share some, chosen by their number; the last bucket
+    is in the table's own room. A moving window's bucket counts as a sliding-window counter does: a
+    list has no bound here.
     """
 
-    __slots__ = ("add", "cells", "elastic", "ledger", "state", "wait")
+    __slots__ = ("_unswept", "add", "bytes_each", "cells", "elastic", "ledger", "rules", "state", "wait")
 
-    BUCKETS: Final = 256
-    """So many limits have a bucket of their own; those beyond share one."""
+    SHARED: Final = 61
+    """So many buckets are shared by the networks of one kind of client that have none of their own."""
+    LAST: Final = ""
+    """The bucket of those that find no room in a shared one."""
 
-    def __init__(self, rules: Rules, ledger: Ledger) -> None:
+    def __init__(self, rules: Rules, ledger: Ledger, bytes_each: int) -> None:
         if rules.elastic:
             rules = SLIDING_WINDOW_COUNTER
+        self.rules = rules
         self.wait, self.add, self.state, self.elastic = rules.wait, rules.add, rules.state, False
         self.ledger = ledger
-        self.cells: dict[str, Value] = {}
+        self.bytes_each = bytes_each
+        self.cells: dict[int | str, Value] = {}
+        self._unswept: list[int | str] = []
 
-    def bucket(self, limit: str) -> str:
-        """The bucket in which to count `limit`."""
-        return limit if limit in self.cells or len(self.cells) < self.BUCKETS else ""
+    def bucket(self, network: int, limit: str) -> int | str:
+        """The bucket in which to count a client of `network`, for `limit` if the table has several."""
+        own = f"{limit}|{network:x}" if limit else network
+        if own in self.cells:
+            return own
+        share = self.ledger.overflow_share
+        room = share - self.ledger.overflow - self.bytes_each
+        if room > share // 4:
+            return own
+        number = (network >> KIND_SHIFT) * self.SHARED + network % self.SHARED
+        shared = f"{limit}|{number:x}" if limit else number
+        return shared if shared in self.cells or room >= 0 else self.LAST
 
-    def put(self, bucket: str, value: Value) -> None:
-        """Set `bucket`, open or not; its room was set aside, so this never fails."""
+    def put(self, bucket: int | str, value: Value, _client: str = "") -> None:
+        """Set `bucket`, open or not."""
         if bucket not in self.cells:
-            self.ledger.used += OVERFLOW_BYTES
+            self.ledger.spill(self._bytes(bucket))
         self.cells[bucket] = value
 
-    def drop(self, buckets: list[str]) -> None:
-        """Close `buckets`."""
-        for bucket in buckets:
-            del self.cells[bucket]
-            self.ledger.used -= OVERFLOW_BYTES
+    def sweep(self, seconds: int, now: float, overdue: Callable[[], bool]) -> bool:
+        """Close buckets that are expired, until done (True) or `overdue`."""
+        if not self._unswept:
+            self._unswept = list(self.cells)
+        while self._unswept:
+            some = self._unswept[-_BUCKETS_AT_ONCE:]
+            del self._unswept[-_BUCKETS_AT_ONCE:]
+            values = {bucket: self.cells[bucket] for bucket in some}
+            for bucket in self.rules.unfit(values, seconds, now):
+                if self.rules.expiry(values[bucket], seconds) <= now:
+                    del self.cells[bucket]
+                    self.ledger.spill(-self._bytes(bucket))
+                else:
+                    self.cells[bucket] = self.rules.settled(values[bucket], seconds, now)
+            if overdue():
+                break
+        if not self._unswept and self.cells.__sizeof__() > _DENSE_ENOUGH_BYTES + self.weigh():
+            self.cells = dict(self.cells)
+        return not self._unswept
+
+    def weigh(self) -> int:
+        """What the buckets take beyond the table's own room."""
+        return self.bytes_each * (len(self.cells) - (self.LAST in self.cells))
+
+    def _bytes(self, bucket: int | str) -> int:
+        return 0 if bucket == self.LAST else self.bytes_each
+
+
+class Senders:
+    """Who opened counters whose keys do not tell: the networks of senders, by key."""
+
+    __slots__ = ("ledger", "shards")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.shards: dict[int, dict[int, int]] = {}
+
+    def put(self, key: int, network: int) -> int:
+        """Note the network of a new key; returns the most that the next one can take."""
+        spot = key & _SENDER_MASK
+        shard = self.shards.get(spot)
+        if shard is None:
+            shard = self.shards[spot] = {}
+            self.ledger.used += _SENDER_SHARD_BYTES + shard.__sizeof__()
+        before = shard.__sizeof__()
+        shard[key] = network
+        after = shard.__sizeof__()
+        self.ledger.used += INTEGER_BYTES + after - before
+        return 2 * after + _SENDER_SHARD_BYTES
+
+    def get(self, key: int) -> int:
+        """The network of `key`; 0 if none is noted."""
+        shard = self.shards.get(key & _SENDER_MASK)
+        return 0 if shard is None else shard.get(key, 0)
+
+    def pop(self, key: int) -> int:
+        """The network of `key`, which is forgotten; 0 if none is noted."""
+        spot = key & _SENDER_MASK
+        shard = self.shards.get(spot)
+        network = 0 if shard is None else shard.pop(key, 0)
+        if shard is None or not network:
+            return 0
+        self.ledger.used -= INTEGER_BYTES
+        if not shard:
+            self.ledger.used -= _SENDER_SHARD_BYTES + shard.__sizeof__()
+            del self.shards[spot]
+        return network
+
+    def weigh(self) -> int:
+        """What they take, counted anew."""
+        return sum(
+            _SENDER_SHARD_BYTES + shard.__sizeof__() + INTEGER_BYTES * len(shard)
+            for shard in self.shards.values()
+        )
 
 
 class Table:
     """Counters of one prefix, under one strategy. Every method expects the store's lock to be held."""
 
     __slots__ = (
+        "_extra",
         "add",
         "depth",
         "depths",
         "elastic",
+        "flat",
         "form",
         "growth",
         "keys",
@@ -100,9 +193,11 @@ class Table:
         "ledger",
         "mask",
         "name",
+        "network",
         "overflow",
         "rules",
         "seconds",
+        "senders",
         "shards",
         "state",
         "wait",
@@ -112,6 +207,9 @@ class Table:
         self.name = name
         self.rules = rules
         self.form = form
+        self.network = form.network
+        self.flat = form.size(0) + rules.size(0) if form.flat and not rules.elastic else 0
+        """What each counter takes where all take the same; else 0."""
         # At hand without a detour: they are called for every request.
         self.wait, self.add, self.state, self.elastic = rules.wait, rules.add, rules.state, rules.elastic
         self.seconds = seconds
@@ -119,9 +217,11 @@ class Table:
         self.ledger = books.ledger
         self.kinds = books.kinds
         self.keys = 0
-        self.overflow = Overflow(rules, self.ledger)
+        self.senders = Senders(self.ledger)
+        self._extra = 0
+        self.overflow = Overflow(rules, self.ledger, form.overflow_bytes)
         self._begin()
-        self.ledger.used += TABLE_BYTES
+        self.ledger.open_tables(1)
 
     def _begin(self) -> None:
         self.depth = 0
@@ -129,7 +229,7 @@ class Table:
         self.shards: dict[int, dict[Any, Value]] = {0: {}}
         self.depths: dict[int, int] = {0: 0}
         """Each shard once, by the lowest index that leads to it; and how many bits lead there."""
-        self.growth = _FIRST_GROWTH
+        self.growth = _FIRST_GROWTH + self._extra
         """The most that one new key can add to the ledger, list of a moving window excepted."""
 
     @property
@@ -143,8 +243,12 @@ class Table:
         """The value of `key`, expired or not."""
         return self.shards[self.form.spot(key, self.mask)].get(key)
 
-    def put(self, key: Any, value: Value) -> None:
-        """Set `key`, new or not."""
+    def network_of(self, key: Any) -> int:
+        """The network that holds the counter of `key`."""
+        return self.senders.get(key) or self.network(key) if self.senders.shards else self.network(key)
+
+    def put(self, key: Any, value: Value, client: str = "") -> None:
+        """Set `key`, new or not; `client` is what it was made of."""
         shard = self.shards[self.form.spot(key, self.mask)]
         if key in shard:
             self._replace(shard, key, value)
@@ -152,17 +256,33 @@ class Table:
         before = shard.__sizeof__()
         shard[key] = value
         after = shard.__sizeof__()
-        self.ledger.used += self.form.size(key) + self.rules.size(value) + after - before
+        ledger, network = self.ledger, self.network(key)
+        size = self.flat or self.form.size(key) + self.rules.size(value)
+        if type(client) is ClientKey:
+            network = client.network
+            self._note(key, network)
+        ledger.used += size + after - before
+        ledger.networks[network % ledger.slots] += size + ENTRY_BYTES
         self.keys += 1
-        self.kinds[self.form.kind(key)] += 1
+        self.kinds[network >> KIND_SHIFT] += 1
         if after > before:
             self._expect_growth(after)
         if len(shard) > SHARD_KEYS:
             self._split(key)
 
+    def _note(self, key: int, sender: int) -> None:
+        extra = self.senders.put(key, sender)
+        if extra > self._extra:
+            self.growth += extra - self._extra
+            self._extra = extra
+
     def _replace(self, shard: dict[Any, Value], key: Any, value: Value) -> None:
         if self.elastic:
-            self.ledger.used += self.rules.size(value) - self.rules.size(shard[key])
+            ledger = self.ledger
+            grown = self.rules.size(value) - self.rules.size(shard[key])
+            if grown:
+                ledger.used += grown
+                ledger.networks[self.network_of(key) % ledger.slots] += grown
         shard[key] = value
 
     def remove(self, key: Any) -> bool:
@@ -173,9 +293,14 @@ class Table:
         value = shard.pop(key, None)
         if value is None:
             return False
-        self.ledger.used -= self.form.size(key) + self.rules.size(value)
+        ledger, network = self.ledger, self.network(key)
+        size = self.flat or self.form.size(key) + self.rules.size(value)
+        if self.senders.shards:
+            network = self.senders.pop(key) or network
+        ledger.used -= size
+        ledger.networks[network % ledger.slots] -= size + ENTRY_BYTES
         self.keys -= 1
-        self.kinds[self.form.kind(key)] -= 1
+        self.kinds[network >> KIND_SHIFT] -= 1
         return True
 
     def sweep(self, index: int, now: float, overdue: Callable[[], bool] | None = None) -> Swept:
@@ -198,12 +323,6 @@ class Table:
         self._pack(shard)
         return Swept(removed, done=True)
 
-    def sweep_overflow(self, now: float) -> None:
-        """Close overflow buckets that are expired."""
-        rules = SLIDING_WINDOW_COUNTER if self.elastic else self.rules
-        cells = self.overflow.cells
-        self.overflow.drop([b for b, v in cells.items() if rules.expiry(v, self.seconds) <= now])
-
     def shrink(self) -> None:
         """Give back the directory of a table that has become empty."""
         if not self.keys and len(self.depths) > 1:
@@ -218,7 +337,8 @@ class Table:
     def close(self) -> None:
         """Take the table, which must be unused, off the ledger."""
         self.shrink()
-        self.ledger.used -= self._frame_bytes() + TABLE_BYTES
+        self.ledger.used -= self._frame_bytes()
+        self.ledger.open_tables(-1)
 
     def _pack(self, shard: dict[Any, Value]) -> None:
         before = shard.__sizeof__()
@@ -267,7 +387,9 @@ class Table:
 
     def _expect_growth(self, shard_bytes: int) -> None:
         # A dict that is full doubles; a split makes two of the size of one, and may double the directory.
-        self.growth = max(self.growth, 2 * shard_bytes + 2 * self._directory_bytes() + KEY_BYTES_MAX)
+        self.growth = max(
+            self.growth, 2 * shard_bytes + 2 * self._directory_bytes() + KEY_BYTES_MAX + self._extra
+        )
 
     def _directory_bytes(self) -> int:
         entries = len(self.shards) + len(self.depths)
@@ -282,7 +404,7 @@ class Table:
         """What the table takes, counted anew; equals what it has put on the ledger."""
         items = (item for index in self.depths for item in self.shards[index].items())
         entries = sum(self.form.size(key) + self.rules.size(value) for key, value in items)
-        return TABLE_BYTES + self._frame_bytes() + entries + OVERFLOW_BYTES * len(self.overflow.cells)
+        return TABLE_BYTES + self._frame_bytes() + entries + self.overflow.weigh() + self.senders.weigh()
 
 
 _EMPTY_FRAME_BYTES: Final = 2 * ({0: 0}.__sizeof__() + INTEGER_BYTES) + {}.__sizeof__() + SHARD_BYTES

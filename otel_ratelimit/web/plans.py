@@ -111,11 +111,24 @@ class RoutePlans:
             for method in sorted((rule.methods or {"GET"}) - own):
                 yield PlannedRoute(rule, method, self._resolve(rule, method))
 
+    def governing(self) -> Iterator[RoutePlan]:
+        """The plans of all routes and methods, and that of what matches no route."""
+        yield from (planned.plan for planned in self.all())
+        yield self.resolver.unmatched("GET")
+
+    def _routes_of(self, endpoint: str) -> list[str]:
+        try:
+            return [each.rule for each in self._app.url_map.iter_rules(endpoint)]
+        except KeyError:  # a route of the API, which need not be in the application's map
+            return []
+
     def _resolve(self, rule: Rule, method: str) -> RoutePlan:
+        routes = self._routes_of(rule.endpoint)
         if method == "OPTIONS":
-            plan = self.resolver.preflight(rule.endpoint, rule.rule, by_flask=_answers_options_itself(rule))
+            by_flask = _answers_options_itself(rule)
+            plan = self.resolver.preflight(rule.endpoint, rule.rule, routes, by_flask=by_flask)
         else:
-            plan = self.resolver.plan(rule.endpoint, method, rule.rule)
+            plan = self.resolver.plan(rule.endpoint, method, rule.rule, routes)
         if rule.endpoint.startswith(OWN_ENDPOINTS) and plan.source in {DEFAULT_SOURCE, PREFLIGHT_SOURCE}:
             return self.resolver.own_api(rule.endpoint, method, rule.rule)
         if plan.exempt:

@@ -46,7 +46,7 @@ def address(n: int) -> str:
 
 
 def client(n: int) -> str:
-    return f"i{n * 0x9E3779B97F4A7C15 % 2**128:032x}"
+    return f"i{n * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
 
 
 def resident() -> int:

@@ -19,9 +19,12 @@ checkpoints = [int(checkpoint) for checkpoint in checkpoints]
 storage = BoundedMemoryStorage(capacity=capacity, cleanup_interval=3600)
 counters = storage.counters
 window = Window(f"app|ep|86400|{strategy}|", 5, 86400, Strategy(strategy), False, "", "")
-key = "LIMITER/user-{:08}/some.endpoint/5/1/day".format
+# Of many networks, lest those keep one another out.
+client = lambda n: f"i{n * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
+address = lambda n: f"{n % 200}.{n // 200 % 200}.{n // 40_000 % 200}.{n // 8_000_000}"
+key = lambda n: f"LIMITER/{address(n)}/some.endpoint/5/1/day"
 hit = {
-    "take": lambda n: counters.take((window,), f"i{n:032x}", 1, 1.7e9 + n / 1e4),
+    "take": lambda n: counters.take((window,), client(n), 1, 1.7e9 + n / 1e4),
     "fixed-window": lambda n: storage.incr(key(n), 86400),
     "moving-window": lambda n: storage.acquire_entry(key(n), 5, 86400),
     "sliding-window-counter": lambda n: storage.acquire_sliding_window_entry(key(n), 5, 86400),

@@ -620,3 +620,33 @@ def test_rejected_hits_drain_no_other_window():
     assert passed(app, lambda client, i: client.get("/thing")) == 5
     clock.now += 60
     assert passed(app, lambda client, i: client.get("/thing")) == 3
+
+
+def send_from(address, **headers):
+    return lambda client, _i: client.get("/thing", headers=headers, environ_base={"REMOTE_ADDR": address})
+
+
+@pytest.mark.parametrize("kind", ["ip", "header"])
+def test_one_network_does_not_take_the_store_from_the_others(kind):
+    app = make_app()
+    key = "ip" if kind == "ip" else "header:X-Api-Key"
+    limits = f"{AMOUNT}/minute; 1000/hour; 9000/day"
+    rule = f'[[routes]]\nmatch = "/**"\nlimits = "{limits}"\nkey = "{key}"\n'
+    protect(app, f'{rule}[memory]\ncapacity = "1 MB"\n')
+    client = app.test_client()
+    for n in range(3_200):
+        flood = {"X-Api-Key": f"made up {n}"} if kind == "header" else {}
+        address = f"2001:db8:bad:{0 if kind == 'header' else n:x}::1"
+        client.get("/thing", headers=flood, environ_base={"REMOTE_ADDR": address})
+
+    for n in range(5):
+        elsewhere = send_from(f"192.{n}.2.1", **{"X-Api-Key": f"bought {n}"})
+        assert passed(app, elsewhere) == AMOUNT
+
+
+def test_a_value_of_a_header_is_one_client_in_every_network():
+    app = make_app()
+    protect(app, '[[routes]]\nmatch = "/**"\ntier = "default"\nkey = "header:X-Api-Key"\n')
+    assert (
+        passed(app, lambda client, i: send_from(f"{i + 1}.2.3.4", **{"X-Api-Key": "k"})(client, i)) == AMOUNT
+    )

@@ -1,0 +1,90 @@
+"""Which limits count from zero when one policy takes the place of another.
+
+A counter is known by its prefix (application, scope, window, strategy), and by the client's key, so a window
+whose prefix the route did not have before begins anew, and all of them do where clients are told apart in
+another way: each client has that limit once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from otel_ratelimit.events import RoutePlan, Window
+from otel_ratelimit.names import OTHER_METHOD
+from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.model import Policy
+from otel_ratelimit.policy.resolve import PolicyResolver
+
+_EVERY_OTHER: Final = "/(every other route)"
+_LISTED: Final = 10
+
+
+class FreshCounter(NamedTuple):
+    """One limit of a route that begins anew."""
+
+    method: str
+    route: str
+    limit: str
+    reason: str
+
+    def __str__(self) -> str:
+        method = "*" if self.method == OTHER_METHOD else self.method
+        return f"{method} {self.route}: {self.limit} begins anew: {self.reason}"
+
+
+def fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePlan]) -> list[FreshCounter]:
+    """What begins anew, in the order of `after`. A route that was not there before does not."""
+    former = {(plan.endpoint, plan.method, plan.route): plan for plan in before}
+    found: dict[FreshCounter, None] = {}
+    for plan in after:
+        old = former.get((plan.endpoint, plan.method, plan.route))
+        if old is None:
+            continue
+        known = {window.prefix for window in old.windows}
+        for window in plan.windows:
+            if window.prefix not in known or plan.key != old.key:
+                reason = _reason(old, plan, window)
+                found[FreshCounter(plan.method, plan.route, window.text, reason)] = None
+    return list(found)
+
+
+def fresh_between(before: Policy, after: Policy) -> list[FreshCounter]:
+    """What begins anew as far as it can be told without an application: for the routes that rules name."""
+    patterns = [Pattern.parse(rule.match) for policy in (after, before) for rule in policy.routes]
+    routes = [
+        (each.target, method)
+        for each in patterns
+        for method in sorted(each.methods - {"HEAD"}) or [OTHER_METHOD]
+    ]
+    return fresh_counters(
+        *(_plans(policy, [*routes, (_EVERY_OTHER, OTHER_METHOD)]) for policy in (before, after))
+    )
+
+
+def _plans(policy: Policy, routes: list[tuple[str, str]]) -> list[RoutePlan]:
+    resolver = PolicyResolver(policy, "app", shadow=False)
+    return [resolver.plan(route, method, route) for route, method in routes] + [resolver.unmatched("GET")]
+
+
+def listed(fresh: list[FreshCounter]) -> str:
+    """The first of them, one a line, and how many more there are."""
+    lines = [f"  {counter}" for counter in fresh[:_LISTED]]
+    if len(fresh) > _LISTED:
+        lines.append(f"  and {len(fresh) - _LISTED:,} more")
+    return "\n".join(lines)
+
+
+def _reason(old: RoutePlan, plan: RoutePlan, new: Window) -> str:
+    if not old.windows:
+        return "there was no limit"
+    if plan.key != old.key:
+        return f"clients were told apart by {old.key}, and are by {plan.key}"
+    same = [window for window in old.windows if window.seconds == new.seconds]
+    if not same:
+        return "there was no window of this length"
+    if all(window.strategy != new.strategy for window in same):
+        return f"the strategy was {same[0].strategy}"
+    if any(window.shadow != new.shadow for window in same):
+        return "it is enforced now" if not new.shadow else "it only observes now"
+    return "what shares its counter has changed"
