@@ -131,6 +131,7 @@ def test_metrics_still_arrive_where_another_instrumentor_raises(serve, package, 
     assert (counted["allowed"], counted["blocked"]) == (3, 2)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("distro", ["distro", "no-such-distro", None])
 def test_another_distro_of_the_operator_is_left_alone_and_instrumentors_may_still_raise(
     serve, package, distro
@@ -145,6 +146,7 @@ def test_limits_hold_where_another_distro_comes_first_and_raises(serve, package)
     assert "no distribution today" in server.log
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("statement", ["import sys; sys.exit(3)", "raise KeyboardInterrupt"])
 def test_an_instrumentor_that_ends_the_process_ends_it_before_it_serves(serve, package, statement):
     server = serve(
@@ -157,6 +159,7 @@ def test_an_instrumentor_that_ends_the_process_ends_it_before_it_serves(serve, p
     assert server.process.returncode != 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "environ",
     [{"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "flask, otel_ratelimit"}, {"OTEL_RATELIMIT_ENABLED": "false"}],
@@ -198,6 +201,7 @@ def test_where_limits_are_required_nothing_starts_without_them(serve, command, e
     assert said in server.log
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("entry", ["distro", "pre_instrument"])
 def test_where_flask_cannot_be_instrumented_a_process_that_requires_limits_ends(serve, tmp_path, entry):
     folder = tmp_path / "patched"
