@@ -12,6 +12,7 @@ that no later one pays for it.
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
@@ -23,6 +24,8 @@ from otel_ratelimit.web.app_set import AppSet
 
 _DISPATCH: Final = "full_dispatch_request"
 _WSGI_APP: Final = "wsgi_app"
+_STAND_IN: Final = "_otel_ratelimit_stand_in"
+"""Where the function in `full_dispatch_request` says what it belongs to; a wrapper may hand it on."""
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -48,30 +51,37 @@ class WsgiEntry:
 
     def __init__(self, app: Flask) -> None:
         attributes = attributes_of(app)
-        functools.update_wrapper(self, Flask.wsgi_app)
         self._app = weakref.ref(app)
         self._former: Serve | None = attributes.get(_WSGI_APP)
         self.around: Around | None = None
         """What serves requests; None passes them through."""
-        attributes[_WSGI_APP] = self
-
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve a request."""
-        inner = self._former
-        if inner is None:
-            app = self._app()
-            if app is None:
-                raise RuntimeError("the application has gone")
-            inner = type(app).wsgi_app.__get__(app, type(app))
-        around = self.around
-        return inner(environ, start_response) if around is None else around(environ, start_response, inner)
+        self._function = attributes[_WSGI_APP] = self._made_function()
 
     def remove(self) -> None:
         """Put back what was there. Where someone has wrapped this since, it stays and passes through."""
         self.around = None
         app = self._app()
         if app is not None:
-            _put_back(app, _WSGI_APP, self, self._former)
+            _put_back(app, _WSGI_APP, self._function, self._former)
+
+    def _made_function(self) -> Serve:
+        # A function, as others expect of a method; and one frame less for each request.
+        former, reference = self._former, self._app
+
+        @_bound_as(Flask.wsgi_app)
+        def wsgi_app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            inner = former
+            if inner is None:
+                app = reference()
+                if app is None:
+                    raise RuntimeError("the application has gone")
+                inner = type(app).wsgi_app.__get__(app, type(app))
+            around = self.around
+            return (
+                inner(environ, start_response) if around is None else around(environ, start_response, inner)
+            )
+
+        return wsgi_app
 
 
 class FirstRequest:
@@ -87,33 +97,40 @@ class FirstRequest:
     def __init__(
         self, app: Flask, prepare: Prepare, owner: object = None, entry: WsgiEntry | None = None
     ) -> None:
-        functools.update_wrapper(self, Flask.full_dispatch_request)
         self.owner = owner
         self.entry = entry
         self._prepare = prepare
         self._prepared = AppSet()
-        attributes = attributes_of(app)
-        self._former = attributes.get(_DISPATCH)
-        attributes[_DISPATCH] = self
         self._app = weakref.ref(app)
+        attributes = attributes_of(app)
+        self._former: Callable[..., Any] | None = attributes.get(_DISPATCH)
+        self._function = attributes[_DISPATCH] = self._made_function()
         # Bound once: each look-up on the instance makes a new object, and it is compared by identity.
         self._around: Around = self._serve
         if entry is not None:
             entry.around = self._around
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Dispatch a request: prepare the application unless that is done, then go on."""
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-        inner = self._inner(app)
-        answer = self._prepare_once(app, request.environ)
-        return inner(*args, **kwargs) if answer is None else answer
-
     def remove(self, app: Flask) -> None:
         """Step aside. Where someone has wrapped the stand-in since, it stays and passes through."""
         self._prepared.add(app)
-        _put_back(app, _DISPATCH, self, self._former)
+        _put_back(app, _DISPATCH, self._function, self._former)
         if self.entry is not None and self.entry.around is self._around:
             self.entry.around = None
+
+    def has_prepared(self, app: Flask) -> bool:
+        """Whether it has stepped aside; a wrapper may have kept it in place."""
+        return app in self._prepared
+
+    def _made_function(self) -> Callable[..., Any]:
+        @_bound_as(Flask.full_dispatch_request)
+        def full_dispatch_request(*args: Any, **kwargs: Any) -> Any:
+            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+            inner = self._inner(app)
+            answer = self._prepare_once(app, request.environ)
+            return inner(*args, **kwargs) if answer is None else answer
+
+        setattr(full_dispatch_request, _STAND_IN, self)
+        return full_dispatch_request
 
     def _serve(self, environ: Environ, start_response: StartResponse, inner: Serve) -> Iterable[bytes]:
         app = self._app()
@@ -126,7 +143,7 @@ class FirstRequest:
 
     def _inner(self, app: Flask) -> Callable[..., Any]:
         if self._former is not None:
-            return self._former  # type: ignore[no-any-return]  # what was there is a method
+            return self._former
         return getattr(type(app), _DISPATCH).__get__(app, type(app))  # type: ignore[no-any-return]  # a method
 
     def _prepare_once(self, app: Flask, environ: Environ) -> Response | None:
@@ -140,23 +157,42 @@ class FirstRequest:
 
 def awaited_by(app: Flask) -> object | None:
     """The owner of the stand-in that the application has, if it has one."""
-    found = attributes_of(app).get(_DISPATCH)
-    return found.owner if isinstance(found, FirstRequest) else None
+    found = _stand_in_of(app)
+    return found.owner if found is not None else None
 
 
 def entry_of(app: Flask) -> WsgiEntry | None:
     """What stands in `wsgi_app` while the application is awaited."""
-    found = attributes_of(app).get(_DISPATCH)
-    return found.entry if isinstance(found, FirstRequest) else None
+    found = _stand_in_of(app)
+    return found.entry if found is not None else None
 
 
 def step_aside(app: Flask, owner: object) -> WsgiEntry | None:
     """Remove the stand-in that belongs to `owner`; answers the entry, which is the caller's now."""
-    found = attributes_of(app).get(_DISPATCH)
-    if not isinstance(found, FirstRequest) or found.owner is not owner:
+    found = _stand_in_of(app)
+    if found is None or found.owner is not owner:
         return None
     found.remove(app)
     return found.entry
+
+
+def _bound_as(method: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function look like `method` of an instance, name and signature."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        functools.update_wrapper(function, method)
+        signature = inspect.signature(method)
+        _, *parameters = signature.parameters.values()
+        vars(function).pop("__wrapped__")
+        vars(function)["__signature__"] = signature.replace(parameters=parameters)
+        return function
+
+    return decorate
+
+
+def _stand_in_of(app: Flask) -> FirstRequest | None:
+    found: FirstRequest | None = getattr(attributes_of(app).get(_DISPATCH), _STAND_IN, None)
+    return found if found is not None and not found.has_prepared(app) else None
 
 
 def attributes_of(app: Flask) -> dict[str, Any]:

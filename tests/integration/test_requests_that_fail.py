@@ -281,6 +281,17 @@ def test_an_exception_that_ends_the_process_is_no_free_pass(rig):
     assert rig.outcomes == [Outcome.ALLOWED] * AMOUNT + [Outcome.BLOCKED] * 2
 
 
+def test_the_default_tier_counts_where_the_process_ends_before_a_decorator_is_reached():
+    rig = Rig()
+    rig.app.view_functions["thing"] = rig.rate_limit.limiter.limit("9/minute", methods=["POST"])(lambda: "ok")
+    rig.app.before_request(lambda: sys.exit(1))
+    for _ in range(AMOUNT + 2):
+        with pytest.raises(SystemExit):
+            rig.app(create_environ("/thing", method="POST"), lambda *_: None)
+    assert rig.outcomes == [Outcome.ALLOWED] * AMOUNT + [Outcome.BLOCKED] * 2
+    rig.rate_limit.close()
+
+
 def test_a_sink_that_wants_the_request_does_not_keep_the_decision_from_the_others():
     seen = []
     app = flask.Flask("target")

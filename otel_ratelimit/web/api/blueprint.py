@@ -24,7 +24,7 @@ from otel_ratelimit.errors import (
     StorageUnavailableError,
 )
 from otel_ratelimit.web.api.auth import Guard
-from otel_ratelimit.web.api.direct_blueprint import DirectBlueprint
+from otel_ratelimit.web.api.direct_blueprint import direct_blueprint
 from otel_ratelimit.web.api.endpoints import ENDPOINTS, Endpoint
 from otel_ratelimit.web.api.openapi import JSON, document
 from otel_ratelimit.web.api.parameters import NoParameters, parse
@@ -54,7 +54,7 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
         current: asked within each request; None where rate limits are not attached to the application
             any more, which is answered with 404.
     """
-    blueprint = DirectBlueprint(BLUEPRINT_NAME, __name__, url_prefix=URL_PREFIX)
+    blueprint = direct_blueprint(BLUEPRINT_NAME, __name__, URL_PREFIX)
     guard = Guard(current)
     endpoints = all_endpoints()
     for endpoint in endpoints:

@@ -29,11 +29,14 @@ class DirectSetupState(BlueprintSetupState):
         Flask.add_url_rule(self.app, path, f"{self.name}.{endpoint}", view_func, **options)
 
 
-class DirectBlueprint(Blueprint):
-    """Register it with its own `register`, not with the application's `register_blueprint`."""
+def direct_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint:
+    """A plain `Blueprint`, to be registered with its own `register` past the application's."""
+    blueprint = Blueprint(name, import_name, url_prefix=url_prefix)
 
     def make_setup_state(
-        self, app: App, options: dict[str, Any], first_registration: bool = False
+        app: App, options: dict[str, Any], first_registration: bool = False
     ) -> BlueprintSetupState:
-        """Flask's way to another kind of state."""
-        return DirectSetupState(self, app, options, first_registration)
+        return DirectSetupState(blueprint, app, options, first_registration)
+
+    vars(blueprint)["make_setup_state"] = make_setup_state
+    return blueprint
