@@ -191,8 +191,8 @@ def _memory() -> stat.Panel:
 def _overflows() -> stat.Panel:
     return figure(
         "Overflow hits",
-        "Requests counted in a bucket that strangers share because the store was full: innocent clients may"
-        " be refused. Any: see the memory in Plugin health.",
+        "Requests counted in a bucket that clients of one network share, because the store was full or their"
+        " network held its share: innocent clients may be refused. Any: see the memory in Plugin health.",
         at_end(promql.increase(promql.ours(names.STORAGE_OVERFLOWS))),
         unit="locale",
         decimals=0,

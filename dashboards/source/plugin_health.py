@@ -56,8 +56,8 @@ def _memory() -> gauge.Panel:
     return dial(
         "Memory",
         "Of the fullest process; yellow and red are the defaults of 40 and 50 MB, the lines beside it those"
-        " of your policy. In red strangers share a counter: raise [memory] capacity, or find out who sends"
-        " so many keys.",
+        " of your policy. In red clients of a network share a counter: raise [memory] capacity, or find out"
+        " who sends so many keys.",
         Prom(f"max({promql.ours(names.STORAGE_SIZE)})"),
         unit="decbytes",
         colors=steps((warning, ORANGE), (critical, RED)),
@@ -134,8 +134,8 @@ def _cleanup_duration() -> timeseries.Panel:
 def _overflows() -> timeseries.Panel:
     return course(
         "Overflow hits",
-        "Requests counted in a bucket that strangers share, because the store was full. Any: raise the"
-        " capacity now, ask why afterwards.",
+        "Requests counted in a bucket that clients of one network share, because the store was full or their"
+        " network held its share. Any: raise the capacity now, ask why afterwards.",
         Prom(promql.rate(promql.ours(names.STORAGE_OVERFLOWS)), "overflow"),
         unit="reqps",
         colors={"overflow": RED},

@@ -30,8 +30,9 @@ from otel_ratelimit.events import CleanupReport, Clock, StorageSnapshot, Strateg
 from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
 from otel_ratelimit.storage.counters import SCHEME, Ask, BoundedCounters
 from otel_ratelimit.storage.keys import PLAIN_TEXT_MAX, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
+from otel_ratelimit.storage.overflow import Overflow
 from otel_ratelimit.storage.sweeper import Sweeper
-from otel_ratelimit.storage.tables import Overflow, Table
+from otel_ratelimit.storage.tables import Table
 from otel_ratelimit.storage.windows import Value, moving_counts, sliding_counts
 from otel_ratelimit.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 

@@ -37,7 +37,8 @@ from otel_ratelimit.storage.keys import (
     Keys,
     network_of,
 )
-from otel_ratelimit.storage.tables import Books, Overflow, Table
+from otel_ratelimit.storage.overflow import Overflow
+from otel_ratelimit.storage.tables import Books, Table
 from otel_ratelimit.storage.windows import RULES, UNIT_BYTES, Value, units_held
 
 SCHEME: Final = "bounded-memory"
