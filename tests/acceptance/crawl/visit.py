@@ -42,6 +42,7 @@ class Visit:
     def __init__(self, module, app):
         self.client = app.test_client()
         self.skip = re.compile("|".join((OURS, *getattr(module, "SKIP", ()))))
+        self.most = getattr(module, "MAX_REQUESTS", MAX_REQUESTS)
         self.answers = []
         self.links = []
         self.seen = set()
@@ -50,7 +51,7 @@ class Visit:
         if (
             self.skip.search(path)
             or (not again and (method, path) in self.seen)
-            or len(self.answers) >= MAX_REQUESTS
+            or len(self.answers) >= self.most
         ):
             return
         self.seen.add((method, path))
@@ -78,7 +79,7 @@ class Visit:
             self.links.append(urljoin(path, response.headers["Location"]))
 
     def follow(self):
-        while self.links and len(self.answers) < MAX_REQUESTS:
+        while self.links and len(self.answers) < self.most:
             target = urlsplit(self.links.pop(0))
             if target.scheme in {"", "http", "https"} and target.netloc in {"", "localhost"}:
                 self.ask("GET", target.path + (f"?{target.query}" if target.query else ""))

@@ -7,6 +7,7 @@ SKIP = (
     # They list all endpoints that there are, ours too, and count on a thread of their own.
     "/dashboard/api/(?:endpoints|overview|deploy_details|users)",
 )
+MAX_REQUESTS = 50
 REQUESTS = (
     *(("GET", f"/page/{number}", {}) for number in range(8)),
     ("GET", "/broken", {}),

@@ -1,7 +1,18 @@
 """An Otter Wiki: a complete application over a git repository."""
 
 REQUIREMENTS = ("otterwiki", "setuptools<81")
-SKIP = ("/static/", "/-/logout", "\\.git/", "/-/changelog/", "/-/commit/", "revision=", "/blame", "/diff/")
+SKIP = (
+    "/static/",
+    "/-/logout",
+    "\\.git/",
+    "/-/changelog/",
+    "/-/commit/",
+    "/-/revert/",
+    "revision=",
+    "/blame",
+    "/diff/",
+)
+MAX_REQUESTS = 80
 REQUESTS = (
     ("POST", "/Home/save", {"data": {"content": "# Home\n\ntext", "commit": "first"}}),
     ("GET", "/Home", {}),

@@ -25,5 +25,5 @@ def make_app():
             "create table notes (id integer primary key, text); insert into notes values (1, 'x')"
         )
     sqlite_web.app.config["SECRET_KEY"] = "not a secret"
-    sqlite_web.initialize_app(str(Path("notes.db").resolve()))
+    sqlite_web.initialize_app([str(Path("notes.db").resolve())])
     return sqlite_web.app
