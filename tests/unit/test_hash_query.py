@@ -333,7 +333,8 @@ HOSTILE += [begin + opening * 20_000 + closing * 20_000 for begin, opening, clos
 """Each takes a fraction of a second; in proportion to the square of its length it would take minutes."""
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.no_cover
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:6].encode("unicode_escape").decode())
 def test_no_text_takes_for_ever(text):
     template_of(text)
