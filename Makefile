@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack collector dashboards test test-all mutants corpus lint format bench clean
+.PHONY: help demo stack collector dashboards test test-all mutants uwsgi corpus lint format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-all: $(READY) ## all tests: also with Debian's programs, the collector, and
 
 mutants: $(READY) ## whether any change of an alert rule would pass its tests (some minutes)
 	@$(BIN)/python -m pytest -m mutants tests/acceptance/test_alert_rules_promtool.py $(ARGS)
+
+uwsgi: $(READY) ## uWSGI, built from source for the tests of servers (needs gcc)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev-uwsgi]'
 
 corpus: $(READY) ## SQL that others wrote, for the tests of query templates (Debian)
 	@$(BIN)/python tests/corpus/fetch.py

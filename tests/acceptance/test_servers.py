@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import socket
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from components import MissingError
 
 from otel_ratelimit import names
 from otel_ratelimit.postgres import Database
@@ -136,13 +136,11 @@ CELLS = [
 
 
 def needed(module: str) -> None:
-    program = module == "uwsgi"
-    found = (BINARIES / module).exists() if program else importlib.util.find_spec(module) is not None
-    if not found:
-        sentence = f"{module} is not installed: pip install {re.sub('[._]', '-', module)}"
-        if os.environ.get("CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+    if module == "uwsgi":
+        if not (BINARIES / module).exists():
+            raise MissingError("uWSGI", "make uwsgi (needs gcc)")
+    elif importlib.util.find_spec(module) is None:
+        raise MissingError(module, f"pip install {re.sub('[._]', '-', module)}")
 
 
 def free_port():
