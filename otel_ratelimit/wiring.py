@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_counts, warn_of_uwsgi
 from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
@@ -49,8 +49,9 @@ from otel_ratelimit.web.first_request import (
     WsgiEntry,
     awaited_by,
     entry_of,
+    make_way,
     match_again,
-    step_aside,
+    stand_in_of,
 )
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.hooks import AttachedHooks
@@ -170,7 +171,7 @@ class RateLimit:
         self._apps = AppSet()
         self._awaited = AppSet()
         self._unattached = AppSet()
-        self._attaching = threading.Lock()
+        self._attaching = LateLock()
         self._clock = clock
         self.closed = False
         if not self.settings.enabled:
@@ -232,7 +233,7 @@ class RateLimit:
         awaiting = awaited_by(app)
         if isinstance(awaiting, RateLimit) and awaiting is not self:
             awaiting.give_up(app)
-        entry = self._stop_awaiting(app)
+        stand_in = make_way(app, self)
         former = app.extensions.get(EXTENSION)
         if former is self:
             self.detach(app)
@@ -260,13 +261,16 @@ class RateLimit:
             ApiAhead(app, hooks.before_request, hooks.after_request, _api_services)
             if self._api_before_hooks
             else None,
-            entry,
+            entry_of(stand_in),
         )
         self._apps.add(app)
         self._offer_api(app)
         limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
         if not limiters:
             limiters.add(self.limiter)
+        if stand_in is not None:
+            self._awaited.discard(app)
+            stand_in.remove(app)
         if self._reloader is not None:
             self._reloader.listen()
 
@@ -294,13 +298,13 @@ class RateLimit:
     def _attach_late(self, app: Flask, environ: Environ) -> Response | None:
         """What `await_app` has put off; the response that refuses the request where it cannot be done."""
         with self._attaching:
-            entry = entry_of(app)
+            stand_in = stand_in_of(app, self)
             try:
                 if not self.closed and not isinstance(app.extensions.get(EXTENSION), RateLimit):
                     self.init_app(app)
                     match_again(environ, URL_PREFIX)
             except Exception:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
-                return self._not_attached(app, entry)
+                return self._not_attached(app, entry_of(stand_in))
         attached = app.extensions.get(_HOOKS)
         if isinstance(attached, AttachedHooks):
             attached.place(environ)
@@ -318,10 +322,6 @@ class RateLimit:
         if awaited_by(app) is None:
             self.await_app(app, entry)
         return unavailable(1.0)
-
-    def _stop_awaiting(self, app: Flask) -> WsgiEntry | None:
-        self._awaited.discard(app)
-        return step_aside(app, self)
 
     def _offer_api(self, app: Flask) -> None:
         """Routes cannot be taken back; those of an application that was given up answer 404."""
@@ -348,9 +348,12 @@ class RateLimit:
 
     def detach(self, app: Flask) -> None:
         """Take away from `app` what `init_app` gave it; the API's routes stay and answer 404."""
-        entry = self._stop_awaiting(app)
-        if entry is not None:
-            entry.remove()
+        stand_in = stand_in_of(app, self)
+        if stand_in is not None:
+            self._awaited.discard(app)
+            stand_in.remove(app)
+            if stand_in.entry is not None:
+                stand_in.entry.remove()
         if app not in self._apps:
             return
         self._apps.discard(app)

@@ -110,10 +110,14 @@ class FirstRequest:
         if entry is not None:
             entry.around = self._around
 
+    def make_way(self, app: Flask) -> None:
+        """Give the place back, for what will take it; requests that come meanwhile wait in `prepare`."""
+        _put_back(app, _DISPATCH, self._function, self._former)
+
     def remove(self, app: Flask) -> None:
         """Step aside. Where someone has wrapped the stand-in since, it stays and passes through."""
         self._prepared.add(app)
-        _put_back(app, _DISPATCH, self._function, self._former)
+        self.make_way(app)
         if self.entry is not None and self.entry.around is self._around:
             self.entry.around = None
 
@@ -161,19 +165,23 @@ def awaited_by(app: Flask) -> object | None:
     return found.owner if found is not None else None
 
 
-def entry_of(app: Flask) -> WsgiEntry | None:
-    """What stands in `wsgi_app` while the application is awaited."""
+def stand_in_of(app: Flask, owner: object) -> FirstRequest | None:
+    """The stand-in that belongs to `owner`."""
     found = _stand_in_of(app)
-    return found.entry if found is not None else None
+    return found if found is not None and found.owner is owner else None
 
 
-def step_aside(app: Flask, owner: object) -> WsgiEntry | None:
-    """Remove the stand-in that belongs to `owner`; answers the entry, which is the caller's now."""
-    found = _stand_in_of(app)
-    if found is None or found.owner is not owner:
-        return None
-    found.remove(app)
-    return found.entry
+def make_way(app: Flask, owner: object) -> FirstRequest | None:
+    """Let the stand-in that belongs to `owner` give its place back; answers it."""
+    found = stand_in_of(app, owner)
+    if found is not None:
+        found.make_way(app)
+    return found
+
+
+def entry_of(stand_in: FirstRequest | None) -> WsgiEntry | None:
+    """What stands in `wsgi_app`, if there is a stand-in that has one."""
+    return stand_in.entry if stand_in is not None else None
 
 
 def _bound_as(method: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

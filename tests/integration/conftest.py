@@ -81,6 +81,14 @@ def redis(redis_program, tmp_path):
 
 
 @pytest.fixture
+def valkey(engines, tmp_path):
+    """The wheel's, which speaks to redis-py as well."""
+    server = redis_server(str(engines.engine_program("valkey")), tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def other_redis(redis_program, tmp_path):
     server = redis_server(redis_program, tmp_path)
     yield server
@@ -103,7 +111,7 @@ def sentinel(redis, redis_program, tmp_path):
     server.stop()
 
 
-@pytest.fixture(params=["redis", "valkey"])
+@pytest.fixture(params=[pytest.param("redis", marks=pytest.mark.full), "valkey"])
 def engine(request, engines, tmp_path):
     """`engine(*options)` starts a server: Debian's Redis for redis-py, the wheel's Valkey for valkey-py."""
     program = engines.engine_program(request.param)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import sys
+import threading
 import weakref
 
 import flask
@@ -313,6 +314,43 @@ def test_where_attaching_fails_requests_are_refused_until_it_works(instrumented,
     Broken.is_broken = False
     statuses = [client.get("/a").status_code for _ in range(3)]
     assert statuses[-1] == 429
+
+
+def test_requests_that_come_while_the_first_is_prepared_for_are_limited_too(instrumented):
+    arrived, goes_on = threading.Event(), threading.Event()
+
+    class Slow(flask.Flask):
+        @property
+        def import_name(self):
+            # Only what attaches an application asks for it, in the middle of that.
+            if threading.current_thread().name == "first":
+                arrived.set()
+                assert goes_on.wait(10)
+            return self.__dict__["import_name"]
+
+        @import_name.setter
+        def import_name(self, value):
+            self.__dict__["import_name"] = value
+
+    app = Slow("sample")
+    app.add_url_rule("/a", "a", lambda: "ok")
+    statuses = []
+
+    def ask():
+        statuses.append(Client(app).get("/a").status_code)
+
+    first = threading.Thread(target=ask, name="first")
+    first.start()
+    assert arrived.wait(10)
+    others = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(0.2)
+    goes_on.set()
+    for thread in (first, *others):
+        thread.join()
+    assert sorted(statuses) == [200, 200, 429, 429, 429]
 
 
 def test_the_routes_of_the_api_are_not_the_applications_to_change(instrumented):

@@ -107,7 +107,7 @@ def test_a_test_without_the_fixture_leaves_no_counter_to_the_next(tmp_path):
 @pytest.mark.parametrize("path", ["/fixed", "/moving", "/sliding"])
 @pytest.mark.parametrize("store", ["bounded-memory://", "memory://", "redis"])
 def test_counters_grow_old_with_the_limiters_clock(make_app, limits, store, path, request):
-    uri = request.getfixturevalue("redis").uri if store == "redis" else store
+    uri = request.getfixturevalue("valkey").uri if store == "redis" else store
     client = make_app(uri).test_client()
     limits.allow(client, path, times=3)
     limits.refuse(client, path, times=2)
@@ -121,7 +121,7 @@ def test_counters_grow_old_with_the_limiters_clock(make_app, limits, store, path
 @pytest.mark.parametrize("path", ["/fixed", "/moving"])
 @pytest.mark.parametrize("store", ["bounded-memory://", "redis"])
 def test_a_part_of_a_window_is_not_enough(make_app, limits, store, path, request):
-    uri = request.getfixturevalue("redis").uri if store == "redis" else store
+    uri = request.getfixturevalue("valkey").uri if store == "redis" else store
     client = make_app(uri).test_client()
     limits.exhaust(client, path)
     limits.advance(30)

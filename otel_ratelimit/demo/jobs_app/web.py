@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, NoReturn, TypeVar
 
 from flask import Flask, abort, jsonify, request, session
@@ -64,6 +65,8 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def expected(error: HTTPException) -> ResponseReturnValue:
+        if error.code in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            return error.get_response()  # whoever refused says when to come back
         response = jsonify(error=error.name, message=error.description)
         return response, error.code or 500
 
