@@ -117,6 +117,11 @@ class FirstRequest:
         if self.entry is not None and self.entry.around is self._around:
             self.entry.around = None
 
+    def hand_over(self, app: Flask) -> WsgiEntry | None:
+        """Leave the application to another; requests that come meanwhile wait here until it has the entry."""
+        _put_back(app, _DISPATCH, self._function, self._former)
+        return self.entry
+
     def has_prepared(self, app: Flask) -> bool:
         """Whether it has stepped aside; a wrapper may have kept it in place."""
         return app in self._prepared
@@ -168,12 +173,9 @@ def entry_of(app: Flask) -> WsgiEntry | None:
 
 
 def step_aside(app: Flask, owner: object) -> WsgiEntry | None:
-    """Remove the stand-in that belongs to `owner`; answers the entry, which is the caller's now."""
+    """Remove the stand-in that belongs to `owner`; answers the entry, which the caller is to take over."""
     found = _stand_in_of(app)
-    if found is None or found.owner is not owner:
-        return None
-    found.remove(app)
-    return found.entry
+    return found.hand_over(app) if found is not None and found.owner is owner else None
 
 
 def _bound_as(method: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
