@@ -7,6 +7,7 @@ lets more through, and as much where nothing gets around stock.
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import flask
@@ -177,6 +178,53 @@ def test_a_limit_that_keeps_the_defaults_keeps_them(app, where):
 def test_a_key_that_cannot_be_had_is_the_clients(app, key_func):
     limiter = ours(app, default=1000)
     add_view(app, limiter.limit("3/minute", key_func=key_func))
+    assert allowed(app, ["GET"] * TRIES)["GET"] == 3
+
+
+class NewEachTime(str):
+    """Text that gives another text each time it is asked for one."""
+
+    __slots__ = ()
+    numbers = itertools.count()
+
+    def __str__(self):
+        return f"client {next(self.numbers)}"
+
+
+@pytest.mark.parametrize(
+    "key_func",
+    [
+        lambda: NewEachTime("one client"),
+        lambda: ("10.0.0.1", NewEachTime("one client")),
+        lambda: f"user:{object()!r}",
+        lambda: ("10.0.0.1", repr(object())),
+        lambda: 10**5000,
+        lambda: ("10.0.0.1", None),
+    ],
+    ids=[
+        "subclass",
+        "subclass-in-tuple",
+        "place-in-memory",
+        "place-in-tuple",
+        "huge-number",
+        "none-in-tuple",
+    ],
+)
+def test_a_key_that_may_differ_in_each_request_is_no_free_pass(app, key_func):
+    limiter = ours(app, default=1000)
+    add_view(app, limiter.limit("3/minute", key_func=key_func))
+    assert allowed(app, ["GET"] * TRIES)["GET"] == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(1.5, 2.5), (("a", 1), ("a", 2)), (("a, b",), ("a", "b")), (b"1", b"2")]
+)
+def test_keys_of_other_types_tell_clients_apart(app, one, other):
+    limiter = ours(app, default=1000)
+    key = {"now": one}
+    add_view(app, limiter.limit("3/minute", key_func=lambda: key["now"]))
+    assert allowed(app, ["GET"] * TRIES)["GET"] == 3
+    key["now"] = other
     assert allowed(app, ["GET"] * TRIES)["GET"] == 3
 
 
