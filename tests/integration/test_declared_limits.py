@@ -17,6 +17,7 @@ from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RouteLimit
 from flask_limiter.util import get_remote_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from werkzeug.test import Client
 
 from otel_ratelimit import Outcome, RateLimit
 from otel_ratelimit.policy import parse_policy
@@ -302,6 +303,23 @@ def test_a_hook_that_raises_in_front_of_the_view_leaves_the_default(app, propaga
             statuses.append(500)
     assert statuses == [500] * 5 + [429] * 2
     assert [d.outcome for d in decisions] == [Outcome.ALLOWED] * 5 + [Outcome.BLOCKED] * 2
+
+
+def test_what_another_application_did_with_the_same_environment_counts_for_nothing(app):
+    """Middleware that tries one application after another serves one environment twice."""
+    first, told_by_second = flask.Flask("first"), []
+    decorate = ours(first, default=1000).limit("1000/minute")
+    first.add_url_rule("/thing", "thing", decorate(lambda: flask.abort(404)))
+    add_view(app, ours(app, sinks=[told_by_second.append]).limit("1000/minute"))
+    app.before_request(lambda: "answered in front of the decorator")
+
+    def both(environ, start_response):
+        b"".join(first(environ, lambda *_: None))
+        return app(environ, start_response)
+
+    statuses = [Client(both).get("/thing").status_code for _ in range(TRIES)]
+    assert statuses.count(200) == DEFAULT
+    assert len(told_by_second) == TRIES
 
 
 def test_the_view_does_not_run_when_the_default_refuses(app):
