@@ -253,8 +253,8 @@ class RateLimit:
             shadow=self.shadow,
         )
         hooks = RequestHooks(app, enforcement, tools)
-        app.extensions[EXTENSION] = self
-        app.extensions[_HOOKS] = AttachedHooks(
+        self._offer_api(app)
+        attached = AttachedHooks(
             app,
             hooks,
             lambda environ: self._at_first_request(app, environ),
@@ -263,11 +263,13 @@ class RateLimit:
             else None,
             entry_of(stand_in),
         )
+        app.extensions[EXTENSION] = self
+        app.extensions[_HOOKS] = attached
         self._apps.add(app)
-        self._offer_api(app)
         limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
         if not limiters:
             limiters.add(self.limiter)
+        attached.take_entry()
         if stand_in is not None:
             self._awaited.discard(app)
             stand_in.remove(app)

@@ -16,4 +16,6 @@ from otel_ratelimit.settings import public_variable_names
 
 globals().update({name: name for name in public_variable_names()})
 
-os.environ.setdefault("OTEL_PYTHON_DISTRO", "otel_ratelimit")
+_DISTRO = "OTEL_PYTHON_DISTRO"
+if not os.environ.get(_DISTRO):  # empty is as good as not set (OpenTelemetry's specification)
+    os.environ[_DISTRO] = "otel_ratelimit"

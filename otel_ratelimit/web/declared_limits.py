@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
-from uuid import UUID
 
 import flask
 from flask import Flask
@@ -24,6 +23,8 @@ from flask_limiter import ExemptionScope, Limit
 from flask_limiter._limits import RuntimeLimit
 from flask_limiter._manager import LimitManager
 from flask_limiter.util import get_qualified_name
+
+from otel_ratelimit.identity.answers import UnusableAnswerError, client_text
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ _MARK: Final = "__wrapper-limiter-instance"
 _METHOD: Final = "method"
 _MAX_REPORTS: Final = 100
 _MAX_KEY: Final = 128
-_KEY_TYPES: Final = (str, bytes, int, float, UUID, IPv4Address, IPv6Address)
+_PLAIN_TYPES: Final = frozenset({float, IPv4Address, IPv6Address})
+"""Types of keys whose text is their value, besides those that stand for a client in the policy too."""
 
 
 def stands_in(environ: Mapping[str, object]) -> bool:
@@ -204,15 +206,15 @@ class DeclaredLimits(LimitManager):
                 " the client's own key is used"
             )
             return self._client_key()
-        if key is None or key == "":
-            return self._client_key()
-        if not _is_key(key):
+        try:
+            text = _key_text(key)
+        except (UnusableAnswerError, ValueError):
             self._reports.say(
                 f"the key function {_title(key_func)} of a declared limit returned a"
                 f" {type(key).__name__}, which is not a key; the client's own key is used"
             )
             return self._client_key()
-        return _bounded(key)
+        return _bounded(text) if text else self._client_key()
 
     def _report_unreadable(self, where: str, limit: Limit | None) -> None:
         if limit is not None and isinstance(limit.limit_provider, str):
@@ -302,13 +304,24 @@ def _overrides(methods: Iterable[str] | None, method: str) -> bool:
     return not methods or method.lower() in methods
 
 
-def _is_key(key: object) -> bool:
-    return isinstance(key, _KEY_TYPES) or (isinstance(key, tuple) and all(map(_is_key, key)))
+def _key_text(key: object) -> str:
+    """The key as text that is the same in each request of a client; empty when there is none.
+
+    Raises:
+        UnusableAnswerError: it is of a type that is not a key.
+        ValueError: it is a number too large to be written.
+    """
+    if type(key) in _PLAIN_TYPES:
+        return str(key)
+    if isinstance(key, tuple):
+        if any(part is None for part in key):
+            raise UnusableAnswerError("a tuple in which something is missing")
+        return str(tuple(map(_key_text, key)))
+    return client_text(key)
 
 
-def _bounded(key: object) -> str:
-    """The key as text, hashed where it is long, or could be taken for two parts of a counter's name."""
-    text = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else str(key)
+def _bounded(text: str) -> str:
+    """The text, hashed where it is long, or could be taken for two parts of a counter's name."""
     if len(text) <= _MAX_KEY and text.isprintable() and "/" not in text:
         return text
     return "hashed-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

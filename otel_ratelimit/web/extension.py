@@ -59,6 +59,8 @@ _log = logging.getLogger(__name__)
 DECISION_KEY: Final = "otel_ratelimit.decision"
 """Where a request's Decision stands in its WSGI environment, until it has gone to the sinks."""
 _TOLD_KEY: Final = "otel_ratelimit.told"
+_OURS: Final = "otel_ratelimit."
+"""What everything of ours in a WSGI environment begins with."""
 _OF_THE_BODY: Final = frozenset(
     {"content-type", "content-length", "content-encoding", "content-language", "content-range", "etag"}
 )
@@ -102,6 +104,8 @@ class RequestHooks:
 
     def before_request(self) -> Response | None:
         """Decide on the request; the response that refuses it, or None to go on."""
+        if DECISION_KEY in request.environ:
+            _forget_former(request.environ)
         return self._enforce_policy() or self._check_declared_limits()
 
     def _enforce_policy(self) -> Response | None:
@@ -348,6 +352,12 @@ class RequestHooks:
 def _current_request() -> Request:
     current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
     return current
+
+
+def _forget_former(environ: dict[str, Any]) -> None:
+    """Begin anew where an environment is served again: middleware may try one application after another."""
+    for key in [key for key in environ if key.startswith(_OURS)]:
+        del environ[key]
 
 
 def current_decision() -> Decision | None:

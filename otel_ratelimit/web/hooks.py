@@ -80,10 +80,13 @@ class AttachedHooks:
             (LimitsUnavailableError.code, LimitsUnavailableError): hooks.refusals.handle,
         }
         self._entry = WsgiEntry(app) if entry is None else entry
-        self._entry.around = self._serve
         self._stand_in = FirstRequest(app, lambda _app, environ: self.place(environ), owner=self)
         self._handles_exceptions: Callable[[Exception], Response] | None = None
         self._former_handler: Callable[[Exception], Response] | None = None
+
+    def take_entry(self) -> None:
+        """Serve what comes through `wsgi_app`, from now on: all that a request may need is there."""
+        self._entry.around = self._serve
 
     def remove(self) -> None:
         """Leave the application as it was before."""

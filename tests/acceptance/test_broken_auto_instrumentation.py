@@ -117,6 +117,11 @@ def test_limits_hold_where_an_exporter_is_not_installed(serve, command):
     assert server.log.count(HOLDS) == 1
 
 
+def test_an_empty_name_of_a_distro_is_none(serve):
+    broken = {"OTEL_TRACES_EXPORTER": "no-such-exporter", "OTEL_PYTHON_DISTRO": ""}
+    assert_limited(serve(policy=POLICY, app=APP, environ=broken))
+
+
 def test_metrics_still_arrive_where_another_instrumentor_raises(serve, package, telemetry):
     broken = package(
         "opentelemetry_instrumentor", RAISES.format(statement="raise RuntimeError('no instrument today')")

@@ -7,6 +7,7 @@ lets more through, and as much where nothing gets around stock.
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import flask
@@ -16,6 +17,7 @@ from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RouteLimit
 from flask_limiter.util import get_remote_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from werkzeug.test import Client
 
 from otel_ratelimit import Outcome, RateLimit
 from otel_ratelimit.policy import parse_policy
@@ -180,6 +182,53 @@ def test_a_key_that_cannot_be_had_is_the_clients(app, key_func):
     assert allowed(app, ["GET"] * TRIES)["GET"] == 3
 
 
+class NewEachTime(str):
+    """Text that gives another text each time it is asked for one."""
+
+    __slots__ = ()
+    numbers = itertools.count()
+
+    def __str__(self):
+        return f"client {next(self.numbers)}"
+
+
+@pytest.mark.parametrize(
+    "key_func",
+    [
+        lambda: NewEachTime("one client"),
+        lambda: ("10.0.0.1", NewEachTime("one client")),
+        lambda: f"user:{object()!r}",
+        lambda: ("10.0.0.1", repr(object())),
+        lambda: 10**5000,
+        lambda: ("10.0.0.1", None),
+    ],
+    ids=[
+        "subclass",
+        "subclass-in-tuple",
+        "place-in-memory",
+        "place-in-tuple",
+        "huge-number",
+        "none-in-tuple",
+    ],
+)
+def test_a_key_that_may_differ_in_each_request_is_no_free_pass(app, key_func):
+    limiter = ours(app, default=1000)
+    add_view(app, limiter.limit("3/minute", key_func=key_func))
+    assert allowed(app, ["GET"] * TRIES)["GET"] == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(1.5, 2.5), (("a", 1), ("a", 2)), (("a, b",), ("a", "b")), (b"1", b"2")]
+)
+def test_keys_of_other_types_tell_clients_apart(app, one, other):
+    limiter = ours(app, default=1000)
+    key = {"now": one}
+    add_view(app, limiter.limit("3/minute", key_func=lambda: key["now"]))
+    assert allowed(app, ["GET"] * TRIES)["GET"] == 3
+    key["now"] = other
+    assert allowed(app, ["GET"] * TRIES)["GET"] == 3
+
+
 def test_a_slash_in_a_declared_key_reaches_no_other_counter(app):
     limiter = ours(app, default=1000)
     add_view(app, limiter.limit("2/minute", key_func=lambda: flask.request.headers["X-Key"]))
@@ -254,6 +303,23 @@ def test_a_hook_that_raises_in_front_of_the_view_leaves_the_default(app, propaga
             statuses.append(500)
     assert statuses == [500] * 5 + [429] * 2
     assert [d.outcome for d in decisions] == [Outcome.ALLOWED] * 5 + [Outcome.BLOCKED] * 2
+
+
+def test_what_another_application_did_with_the_same_environment_counts_for_nothing(app):
+    """Middleware that tries one application after another serves one environment twice."""
+    first, told_by_second = flask.Flask("first"), []
+    decorate = ours(first, default=1000).limit("1000/minute")
+    first.add_url_rule("/thing", "thing", decorate(lambda: flask.abort(404)))
+    add_view(app, ours(app, sinks=[told_by_second.append]).limit("1000/minute"))
+    app.before_request(lambda: "answered in front of the decorator")
+
+    def both(environ, start_response):
+        b"".join(first(environ, lambda *_: None))
+        return app(environ, start_response)
+
+    statuses = [Client(both).get("/thing").status_code for _ in range(TRIES)]
+    assert statuses.count(200) == DEFAULT
+    assert len(told_by_second) == TRIES
 
 
 def test_the_view_does_not_run_when_the_default_refuses(app):

@@ -88,7 +88,16 @@ def test_a_wrong_token_is_401(client, token):
 
 
 @pytest.mark.parametrize(
-    "value", ["Bearer", "Basic cmVhZDpyZWFk", READ, f"Token {READ}", f"Bearer {READ},{ADMIN}"]
+    "value",
+    [
+        "Bearer",
+        "Basic cmVhZDpyZWFk",
+        "Basic \xff",
+        READ,
+        f"Token {READ}",
+        f"Bearer {READ},{ADMIN}",
+        'Digest "\xff',
+    ],
 )
 def test_another_form_of_authorization_is_401(client, value):
     response = client.get("/api/rate-limit/metrics", headers={"Authorization": value})

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
-from flask import Response
+from flask import Response, request
 from flask_httpauth import HTTPTokenAuth
 from werkzeug.exceptions import HTTPException
 
@@ -28,6 +28,16 @@ _READ_VARIABLE: Final = "OTEL_RATELIMIT_API_TOKEN"
 _ADMIN_VARIABLE: Final = "OTEL_RATELIMIT_ADMIN_TOKEN"
 
 
+class _Tokens(HTTPTokenAuth):  # type: ignore[misc]  # mypy cannot see it
+    """Whoever sends a header that cannot be read has no token."""
+
+    def get_auth(self) -> Any:
+        """What the client sends, if it is of this scheme."""
+        scheme = request.headers.get("Authorization", "").partition(" ")[0]
+        # Werkzeug raises ValueError for `Basic` with what is not ASCII, and only this scheme is wanted.
+        return super().get_auth() if scheme.lower() == SCHEME.lower() else None
+
+
 class Guard:
     """Lets a request through to a view, or refuses it.
 
@@ -37,7 +47,7 @@ class Guard:
 
     def __init__(self, current: Callable[[], ApiServices | None]) -> None:
         self._current = current
-        self._tokens = HTTPTokenAuth(SCHEME, realm=REALM)
+        self._tokens = _Tokens(SCHEME, realm=REALM)
         self._tokens.verify_token(self._role_of)
         self._tokens.get_user_roles(_may)
         self._tokens.error_handler(self._refused)
