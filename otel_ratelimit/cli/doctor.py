@@ -211,7 +211,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         storage = cast(Storage, storage_from_string(uri, **storage_options(uri, given)))  # type: ignore[arg-type]  # as Flask-Limiter does
         problem = connection_problem(storage, given)
         answers = problem is None and _answers(storage)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         problem, answers = refused_options(given, error), False
     except Exception as error:  # noqa: BLE001 - whatever the client raises, it does not work
         yield Finding("storage", "wrong", f"{shown}: {type(error).__name__}", reachable)
