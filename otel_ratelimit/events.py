@@ -252,6 +252,20 @@ class Decision(NamedTuple):
         )
 
     @property
+    def full_for(self) -> float:
+        """Seconds until every enforced window that this request has filled has room again."""
+        return max((self.states[index].reset_after for index in self.full), default=0.0)
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        """Indexes of the enforced windows without room for another request like this one."""
+        return tuple(
+            index
+            for index, (window, state) in enumerate(zip(self.windows, self.states, strict=False))
+            if not window.shadow and state.remaining < self.plan.cost
+        )
+
+    @property
     def fails_closed(self) -> bool:
         """Whether what the store cannot decide is refused: a limit is enforced, and `on_error` says so."""
         return self.plan.on_error == "closed" and any(not window.shadow for window in self.windows)

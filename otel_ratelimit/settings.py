@@ -108,7 +108,22 @@ class Settings:
         if self.policy is not None:
             return working_directory / self.policy
         default = working_directory / DEFAULT_POLICY_FILE
-        return default if default.is_file() else None
+        return default if _is_there(default) else None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything, also what cannot be read: then the start fails.
+
+    Containers make a folder in place of a file that is missing, and links may lead nowhere. Taken for no
+    policy, either would mean that nothing is blocked.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def variable_names() -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def open_limiter(
     try:
         limiter = PolicyLimiter(key, storage_uri=uri, storage_options=options, **hooks)
         problem = connection_problem(limiter.storage, given)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if not given:
             raise
         problem = refused_options(given, error)

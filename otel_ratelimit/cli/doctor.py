@@ -8,19 +8,27 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 import click
-from limits.storage import storage_from_string
+from limits.storage import RedisStorage, Storage, storage_from_string
 
 from otel_ratelimit import neighbours
 from otel_ratelimit.cli.database import chosen_database
 from otel_ratelimit.cli.output import CHECK_FAILED, print_json, print_table
-from otel_ratelimit.errors import ConfigurationError, DatabaseError, Problem, RemediableError
+from otel_ratelimit.errors import (
+    ConfigurationError,
+    DatabaseError,
+    Problem,
+    RemediableError,
+    SettingsError,
+)
+from otel_ratelimit.identity import HEADER_WITHOUT_TRUST, TrustedProxies
 from otel_ratelimit.policy import load_policy
 from otel_ratelimit.postgres.migrate import current
-from otel_ratelimit.settings import Settings, settings_from, unknown_variables
+from otel_ratelimit.settings import PREFIX, Settings, settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, storage_options, validate_uri
+from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
 
 State: TypeAlias = Literal["ok", "note", "wrong"]
 
@@ -69,7 +77,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield from _problems("settings", error.problems)
         return
-    yield from _settings(environ)
+    yield from _settings(environ, settings)
     for check in (_policy, _storage, _database):
         yield from check(settings)
 
@@ -119,64 +127,108 @@ def _instrumentor(environ: Mapping[str, str]) -> Finding:
 def _exporters(environ: Mapping[str, str]) -> Iterator[Finding]:
     for signal in _SIGNALS:
         variable = f"OTEL_{signal.upper()}_EXPORTER"
-        for given in environ.get(variable, "otlp").split(","):
-            name = _exporter_name(given.strip(), signal, environ)
-            if name == "none":
-                yield Finding(signal, "note", f"{variable} is none: no {signal} are exported")
-            elif entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
-                yield Finding(signal, "ok", f"exporter {name}")
-            else:
-                what = f"{variable}: the exporter {name!r} is not installed"
-                yield Finding(signal, "wrong", what, "without it opentelemetry-instrument sets up nothing")
+        value = environ.get(variable, "otlp").strip()
+        if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            yield Finding(signal, "note", f"OTEL_SDK_DISABLED is true: no {signal} are exported")
+        elif value.lower() in {"", "none"}:
+            yield Finding(signal, "note", f"{variable} is {value or 'empty'}: no {signal} are exported")
+        else:
+            for given in value.split(","):
+                yield _exporter(given.strip(), signal, environ)
+
+
+def _exporter(given: str, signal: str, environ: Mapping[str, str]) -> Finding:
+    name = _exporter_name(given, signal, environ)
+    if entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
+        return Finding(signal, "ok", f"exporter {name}")
+    what = f"OTEL_{signal.upper()}_EXPORTER: the exporter {name!r} is not installed"
+    return Finding(signal, "wrong", what, "without it opentelemetry-instrument sets up nothing")
 
 
 def _exporter_name(given: str, signal: str, environ: Mapping[str, str]) -> str:
     if given != "otlp":
         return given
-    protocol = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or environ.get(
-        "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"
-    )
+    variables = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    protocol = next((environ[name].strip() for name in variables if environ.get(name)), "grpc")
     return _OTLP.get(protocol, f"otlp ({protocol})")
 
 
-def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    unknown = list(unknown_variables(environ))
-    for sentence in unknown:
-        yield Finding("settings", "wrong", sentence)
-    if not unknown:
+def _settings(environ: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
+    wrong = [Finding("settings", "wrong", sentence) for sentence in unknown_variables(environ)]
+    try:
+        trusted = TrustedProxies.parse(settings.trusted_proxies, settings.trusted_hops, settings.proxy_header)
+    except SettingsError as error:
+        wrong += _problems("settings", error.problems)
+    else:
+        if settings.proxy_header and not trusted:
+            wrong.append(Finding("settings", "wrong", HEADER_WITHOUT_TRUST))
+    yield from wrong
+    if not settings.enabled:
+        yield Finding("settings", "note", f"{PREFIX}ENABLED is false: nothing is limited or counted")
+    elif not wrong:
         yield Finding("settings", "ok", "every OTEL_RATELIMIT_* variable is known and valid")
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:
-    path = settings.policy_file(Path.cwd())
+    try:
+        path = settings.policy_file(Path.cwd())
+    except FileNotFoundError:
+        yield Finding("policy", "wrong", "the working directory does not exist any more")
+        return
     if path is None:
-        remedy = "write ./ratelimit.toml, or set OTEL_RATELIMIT_POLICY"
-        yield Finding("policy", "note", "no policy file, so limits are only observed", remedy)
+        yield _no_policy(settings)
         return
     try:
         load_policy(path)
     except ConfigurationError as error:
         yield from _problems("policy", error.problems)
     else:
-        yield Finding("policy", "ok", f"{path} is valid")
+        if settings.shadow:
+            what = f"{path} is valid; {PREFIX}SHADOW is true, so limits are only observed"
+            yield Finding("policy", "note", what)
+        else:
+            yield Finding("policy", "ok", f"{path} is valid")
+
+
+def _no_policy(settings: Settings) -> Finding:
+    remedy = "write ./ratelimit.toml, or set OTEL_RATELIMIT_POLICY"
+    if settings.shadow is False:
+        return Finding("policy", "note", "no policy file, so the built-in policy is enforced", remedy)
+    if settings.required and settings.shadow is None:
+        what = f"no policy file, and {PREFIX}REQUIRED is true: the application does not start"
+        return Finding("policy", "wrong", what, remedy)
+    return Finding("policy", "note", "no policy file, so limits are only observed", remedy)
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
-    uri = settings.storage_uri
-    problems = validate_uri(uri)
+    uri, given = settings.storage_uri, settings.storage_options
+    problems = validate_uri(uri) or option_problems(uri, given)
     if problems:
         yield from _problems("storage", problems)
         return
-    shown = redact_uri(uri)
+    shown, reachable = redact_uri(uri), "is it running, and reachable?"
     try:
-        answers = storage_from_string(uri, **storage_options(uri)).check()  # type: ignore[arg-type]  # as Flask-Limiter does
+        storage = cast(Storage, storage_from_string(uri, **storage_options(uri, given)))  # type: ignore[arg-type]  # as Flask-Limiter does
+        problem = connection_problem(storage, given)
+        answers = problem is None and _answers(storage)
+    except (AttributeError, TypeError, ValueError) as error:
+        problem, answers = refused_options(given, error), False
     except Exception as error:  # noqa: BLE001 - whatever the client raises, it does not work
-        yield Finding("storage", "wrong", f"{shown}: {type(error).__name__}", "is it running, and reachable?")
+        yield Finding("storage", "wrong", f"{shown}: {type(error).__name__}", reachable)
         return
-    if answers:
+    if problem is not None:
+        yield from _problems("storage", [problem])
+    elif answers:
         yield Finding("storage", "ok", f"{shown} answers")
     else:
-        yield Finding("storage", "wrong", f"{shown} does not answer", "is it running, and reachable?")
+        yield Finding("storage", "wrong", f"{shown} does not answer", reachable)
+
+
+def _answers(storage: Storage) -> bool:
+    """Raises what the client does, where `check` would only say that there is no answer."""
+    if isinstance(storage, RedisStorage):
+        return bool(storage.get_connection().ping())
+    return storage.check()
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -106,8 +106,9 @@ def show(file: Path | None, as_json: bool) -> None:
     for line in _cache_lines(read.cache):
         click.echo(line)
     responses = read.responses
+    revision = "not written" if responses.draft == "none" else f"of draft {responses.draft}"
     click.echo(
-        f"responses: RateLimit headers of draft {responses.draft},"
+        f"responses: RateLimit headers {revision},"
         f" X-RateLimit headers {'written' if responses.x_headers else 'not written'}"
     )
     report = read.report

@@ -14,7 +14,7 @@ from flask_limiter import Limiter
 from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError
 from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
-from otel_ratelimit.web.plans import PlannedRoute, RoutePlans
+from otel_ratelimit.web.plans import OWN_ENDPOINTS, PlannedRoute, RoutePlans
 from otel_ratelimit.wiring import RateLimit, rate_limit_of
 
 PROTECTED = "protected"
@@ -61,7 +61,7 @@ def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as
     MODULE:APP is written as for Flask: `app:app`, `package.module:create_app()`.
 
     A route is protected when at least one limit is enforced on it. Routes that are exempt on purpose do not
-    count; limits that only observe (shadow) do not protect.
+    count; limits that only observe (shadow) do not protect. The routes of `/api/rate-limit/` are left out.
     """
     app = load_app(app_path)
     rate_limit = _rate_limit_or_end(app, policy_path)
@@ -71,6 +71,7 @@ def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as
     rows = [
         _row(planned, application_limits(app, limiter, planned.rule.endpoint, planned.method))
         for planned in planned_routes
+        if not planned.plan.endpoint.startswith(OWN_ENDPOINTS)
     ]
     known = [(planned.plan.endpoint, planned.method, planned.plan.route) for planned in planned_routes]
     for rule in plans.resolver.unused_rules(known):

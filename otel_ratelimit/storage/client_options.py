@@ -33,7 +33,7 @@ _REFUSED: Final = {
 """Options that would be taken, and would do harm; with what to do instead."""
 _NUMBERS: Final = frozenset(
     {"socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections", "timeout"}
-    | {"connect_timeout", "max_pool_size"}
+    | {"connect_timeout", "max_pool_size", "db"}
 )
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS: Final = ("ssl", "ssl_")

@@ -372,4 +372,5 @@ def refuse_declared(limit: RequestLimit) -> Response:
     text = str(item)
     now = current_decision()
     wait = limit.window.reset_time - now.at if now is not None else float(item.get_expiry())
-    return quota_exceeded([text], [quota_name(text)], retry_after_seconds(wait))
+    full_for = now.full_for if now is not None else 0.0
+    return quota_exceeded([text], [quota_name(text)], retry_after_seconds(max(wait, full_for)))

@@ -168,7 +168,9 @@ class PolicyLimiter(Limiter):
         try:
             super()._check_request_limit(callable_name=callable_name, in_middleware=in_middleware)
         except RateLimitExceeded as exceeded:
-            raise declared_refusal(flask.request, exceeded) from exceeded
+            decision = self._current()
+            full_for = decision.full_for if decision is not None else 0.0
+            raise declared_refusal(flask.request, exceeded, full_for) from exceeded
         except Exception as error:
             raise self.storage_failed(error) from error
         if UNDECIDED not in environ or stands_in(environ):
@@ -284,7 +286,25 @@ def observe(
         states=states,
         tightest=tightest,
     )
-    return Observed(observed, observed if told else None)
+    return Observed(observed, _with_full_windows(observed, decision) if told else None)
+
+
+def _with_full_windows(observed: Decision, policy: Decision) -> Decision:
+    """A refusal by the application's limits that also tells of the policy's windows without room.
+
+    The policy has counted the request, and would refuse the next one: waiting for the limits that refused
+    would not be enough.
+    """
+    if observed.outcome is not Outcome.BLOCKED or not policy.full:
+        return observed
+    states = [policy.states[index] for index in policy.full]
+    told = observed._replace(
+        windows=(*observed.windows, *(policy.windows[index] for index in policy.full)),
+        states=(*observed.states, *(state._replace(retry_after=state.reset_after) for state in states)),
+    )
+    return told._replace(
+        tightest=max(range(len(told.states)), key=lambda index: told.states[index].retry_after)
+    )
 
 
 def _state(limit: RequestLimit, now: float) -> WindowState | None:

@@ -73,8 +73,13 @@ class QuotaExceededError(RateLimitExceeded):
         return error
 
     @classmethod
-    def of_declared(cls, exceeded: RateLimitExceeded) -> QuotaExceededError:
-        """The error in place of Flask-Limiter's, with the same limit, description and response."""
+    def of_declared(cls, exceeded: RateLimitExceeded, full_for: float = 0.0) -> QuotaExceededError:
+        """The error in place of Flask-Limiter's, with the same limit, description and response.
+
+        Args:
+            exceeded: Flask-Limiter's.
+            full_for: seconds for which the policy's own limits have no room.
+        """
         given = exceeded.response if isinstance(exceeded.response, Response) else None
         error = cls(exceeded.limit, given)
         item = exceeded.limit.limit
@@ -83,7 +88,7 @@ class QuotaExceededError(RateLimitExceeded):
             wait = given.headers.get("Retry-After", "")
             seconds = float(wait) if wait.isdecimal() else seconds
         description = error.description
-        error._set([str(item)], [quota_name(str(item))], seconds)
+        error._set([str(item)], [quota_name(str(item))], max(seconds, full_for))
         error.description = description
         return error
 
@@ -170,9 +175,11 @@ class Refusals:
         return response
 
 
-def declared_refusal(current: Request, exceeded: RateLimitExceeded) -> QuotaExceededError:
+def declared_refusal(
+    current: Request, exceeded: RateLimitExceeded, full_for: float = 0.0
+) -> QuotaExceededError:
     """The error to raise in place of Flask-Limiter's, for a limit that the application declared."""
-    error = current.environ[_RAISED_KEY] = QuotaExceededError.of_declared(exceeded)
+    error = current.environ[_RAISED_KEY] = QuotaExceededError.of_declared(exceeded, full_for)
     return error
 
 

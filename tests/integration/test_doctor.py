@@ -6,6 +6,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from redis import Redis
 
 from otel_ratelimit.cli import main
 
@@ -18,7 +19,7 @@ def doctor(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(**environ):
-        for name in ("DATABASE_URL", "POLICY", "STORAGE_URI"):
+        for name in ("DATABASE_URL", "POLICY", "STORAGE_URI", "STORAGE_OPTIONS"):
             monkeypatch.delenv(f"OTEL_RATELIMIT_{name}", raising=False)
         done = CliRunner().invoke(main, ["doctor", "--json"], env=environ)
         said = json.loads(done.stdout)
@@ -67,6 +68,11 @@ def test_redis_is_asked(doctor, redis):
         ({"OTEL_RATELIMIT_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "database", "cannot connect"),
         ({"OTEL_RATELIMIT_SHADOW": "maybe"}, "settings", "neither true nor false"),
         ({"OTEL_RATELIMIT_POLCY": "x"}, "settings", "did you mean"),
+        ({"OTEL_RATELIMIT_TRUSTED_PROXIES": "garbage"}, "settings", "is not a network"),
+        ({"OTEL_RATELIMIT_TRUSTED_HOPS": "99"}, "settings", "is not a number of proxies"),
+        ({"OTEL_RATELIMIT_PROXY_HEADER": "Forwarded"}, "settings", "has no effect"),
+        ({"OTEL_RATELIMIT_REQUIRED": "true"}, "policy", "the application does not start"),
+        ({"OTEL_RATELIMIT_STORAGE_OPTIONS": '{"db": 1}'}, "storage", "takes no options"),
     ],
 )
 def test_what_is_wrong_is_named(doctor, environ, check, words):
@@ -88,6 +94,52 @@ def test_what_is_switched_off_is_noted(doctor):
     )
     assert status == 0
     assert found["instrumentor"][0]["state"] == found["metrics"][0]["state"] == "note"
+
+
+@pytest.mark.parametrize(
+    ("environ", "check", "words"),
+    [
+        ({"OTEL_TRACES_EXPORTER": ""}, "traces", "no traces are exported"),
+        ({"OTEL_LOGS_EXPORTER": " None"}, "logs", "no logs are exported"),
+        ({"OTEL_SDK_DISABLED": "True"}, "metrics", "no metrics are exported"),
+        ({"OTEL_RATELIMIT_ENABLED": "false"}, "settings", "nothing is limited"),
+        ({"OTEL_RATELIMIT_SHADOW": "false"}, "policy", "the built-in policy is enforced"),
+        ({"OTEL_RATELIMIT_REQUIRED": "true", "OTEL_RATELIMIT_SHADOW": "true"}, "policy", "only observed"),
+    ],
+)
+def test_what_works_and_may_not_be_meant_is_noted(doctor, environ, check, words):
+    status, found = doctor(**environ)
+    assert status == 0
+    assert [finding["state"] for finding in found[check]] == ["note"]
+    assert words in found[check][0]["what"]
+
+
+def test_a_policy_that_only_observes_is_noted(doctor, tmp_path):
+    (tmp_path / "ratelimit.toml").write_text(POLICY)
+    _, found = doctor(OTEL_RATELIMIT_SHADOW="true")
+    assert found["policy"][0]["state"] == "note"
+
+
+def test_an_empty_protocol_is_the_default_one(doctor):
+    assert doctor(OTEL_EXPORTER_OTLP_PROTOCOL="")[0] == 0
+
+
+def test_a_working_directory_that_is_gone_is_named(doctor, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert wrong(doctor()[1]) == {"policy"}
+
+
+def test_the_store_is_asked_with_the_options_of_the_application(doctor, redis):
+    Redis.from_url(redis.uri).config_set("requirepass", "geheimnis")
+    uri = {"OTEL_RATELIMIT_STORAGE_URI": redis.uri}
+    assert doctor(**uri, OTEL_RATELIMIT_STORAGE_OPTIONS='{"password": "geheimnis"}')[0] == 0
+    _, found = doctor(**uri, OTEL_RATELIMIT_STORAGE_OPTIONS='{"password": "falsch"}')
+    assert "AuthenticationError" in found["storage"][0]["what"]
+    _, found = doctor(**uri, OTEL_RATELIMIT_STORAGE_OPTIONS='{"pasword": "geheimnis"}')
+    assert found["storage"][0]["remedy"] == "did you mean password?"
+    assert "geheimnis" not in json.dumps(found)
 
 
 def test_no_secret_is_printed(doctor):

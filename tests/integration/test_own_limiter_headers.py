@@ -109,6 +109,26 @@ def test_waiting_that_long_is_enough(app):
     assert statuses[-1] == 200
 
 
+@pytest.mark.parametrize("whose", ["own", "declared"])
+def test_waiting_is_enough_where_the_same_request_filled_a_limit_of_the_policy(app, whose):
+    seen = []
+    ours = rate_limit(
+        app, 'version = 1\n[tiers]\ndefault = "3/hour; 9/day"\n', clock=lambda: 1000.0, sinks=[seen.append]
+    )
+    limiter = own_limiter(app, default_limits=[]) if whose == "own" else ours.limiter
+    add(app, "/view", decorate=limiter.limit("2/minute", override_defaults=False))
+    client = app.test_client()
+    assert [client.get("/view").status_code for _ in range(2)] == [200, 200]
+    refused = client.get("/view")
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "3600"
+    assert [entry[:2] for entry in state(refused)] == [("2-per-minute", 0), ("3-per-hour", 0)]
+    assert refused.headers["X-RateLimit-Limit"] == "3"
+    assert seen[-1].window.text == "2 per 1 minute"
+    if refused.is_json:
+        assert refused.json["detail"].endswith("Retry in 3600 s.")
+
+
 def test_an_allowed_request_that_the_policy_governs_carries_the_policys_state(app):
     rate_limit(app)
     own_limiter(app)

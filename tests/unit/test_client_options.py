@@ -198,7 +198,13 @@ def test_memcached_has_options_of_its_own():
 )
 @pytest.mark.parametrize(
     "options",
-    [{"nonsense": SECRET}, {"ssl_ca_certs": f"/{SECRET}"}, {"socket_timeout": SECRET}, {"uri": SECRET}],
+    [
+        {"nonsense": SECRET},
+        {"ssl_ca_certs": f"/{SECRET}"},
+        {"socket_timeout": SECRET},
+        {"uri": SECRET},
+        {"db": SECRET},
+    ],
 )
 def test_an_application_with_wrong_options_does_not_start_and_shows_no_value(uri, options):
     with pytest.raises(SettingsError) as caught:
@@ -215,6 +221,12 @@ def test_a_value_that_the_client_refuses_stops_the_start_and_is_not_shown(uri):
         started(uri, storage_options={"ssl_cert_reqs": SECRET})
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(caught.value.__cause__)
+
+
+def test_an_object_of_python_that_is_given_as_text_stops_the_start():
+    with pytest.raises(SettingsError, match="the client refuses connection_pool") as caught:
+        started(storage_options={"connection_pool": SECRET})
+    assert SECRET not in str(caught.value)
 
 
 def test_objects_of_python_can_be_given_by_argument():

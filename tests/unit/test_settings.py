@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.errors import PolicyError, SettingsError
+from otel_ratelimit.policy import load_policy
 from otel_ratelimit.settings import Settings, public_variable_names, settings_from, unknown_variables
 
 
@@ -104,6 +105,16 @@ def test_a_token_that_protects_nothing_is_refused_without_showing_it(environ, co
     with pytest.raises(SettingsError, match=complaint) as caught:
         settings_from(environ)
     assert "0123456789abcdef" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["folder", "link"]
+)
+def test_a_default_policy_that_cannot_be_read_is_a_mistake_and_no_missing_one(tmp_path, make):
+    make(tmp_path / "ratelimit.toml")
+    file = Settings().policy_file(tmp_path)
+    with pytest.raises(PolicyError, match="cannot be read"):
+        load_policy(file)
 
 
 def test_the_default_policy_file_is_used_only_where_it_exists(tmp_path):
