@@ -17,7 +17,7 @@ KEYS = 6_000
 KEY_BYTES = 24
 VALUE_BYTES = 700
 POINTS = 0.02
-TRIES = 3
+TRIES = 6
 
 
 def skewed():

@@ -115,4 +115,7 @@ def test_as_many_pass_as_over_its_own_store(suite):
     # The others start servers in Docker.
     assert len(passed(own)) >= 110, own
     lost = passed(own) - passed(ours)
+    if lost - set(ABOUT_THE_OTHER_STORE):
+        # Some of them compare whole seconds of two moments, which a busy machine moves apart.
+        lost -= passed(suite("-p", "on_our_store"))
     assert sorted(lost) == sorted(ABOUT_THE_OTHER_STORE)
