@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 # A process for each core. A file's tests stay together, as they share servers; tests/support/schedule.py orders files.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
+# Tests start hundreds of processes; without bytecode each of them would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo stack collector dashboards test test-all mutants uwsgi corpus lint format bench clean
 

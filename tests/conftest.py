@@ -22,7 +22,9 @@ import importlib
 import os
 import secrets
 import signal
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date
@@ -63,6 +65,8 @@ NEEDS_MORE = frozenset(
     }
 )
 """Fixtures of what pip does not bring; tests that use them are marked `full`."""
+SLOW_TO_COLLECT = frozenset({"test_api_schemathesis.py"})
+"""Modules of tests marked `full` that take each process seconds to import."""
 
 
 # A machine that is busy with something else is no fault of what is tested.
@@ -101,14 +105,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _needs_more(item):
             item.add_marker("full")
-        if item.get_closest_marker("full"):
-            # They go through the same code as others, for longer; to trace them takes some times their time.
-            item.add_marker("no_cover")
     if config.getoption("quick"):
         full = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=full)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
     items.sort(key=lambda item: schedule.place(item.path))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("quick") and collection_path.name in SLOW_TO_COLLECT else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Leave what is marked `full` or `untraced`, and its fixtures, out of the coverage.
+
+    Such tests go through the same code as others, for longer; to trace them takes some times their time. The
+    marker `no_cover` of pytest-cov has no effect in a process of xdist's: two collectors are at work there.
+    """
+    if not (item.get_closest_marker("full") or item.get_closest_marker("untraced")):
+        return (yield)
+    here, in_new_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        threading.settrace(in_new_threads)
+        sys.settrace(here)
 
 
 @pytest.hookimpl(tryfirst=True)

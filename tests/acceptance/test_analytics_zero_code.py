@@ -124,6 +124,7 @@ def test_a_row_says_who_was_limited_where_by_what_and_in_which_trace(serve, rows
     assert not [s for s in telemetry.spans() if "otel_ratelimit." in s.name or s.name.startswith("INSERT")]
 
 
+@pytest.mark.full
 def test_a_restart_keeps_what_was_recorded(serve, rows, database):
     for run in (1, 2):
         server = serve(policy=POLICY, environ={"OTEL_RATELIMIT_DATABASE_URL": database})
@@ -184,6 +185,7 @@ def test_a_silent_postgres_holds_up_no_request_and_no_stop(serve, rows, own_post
     assert sum(map(int, re.findall(r"(\d+) violations and the usage of", server.log))) == 96
 
 
+@pytest.mark.full
 def test_a_worker_killed_loses_at_most_what_it_had_not_written(serve, rows, database):
     server = serve(
         "--workers", "1", "--threads", "2", policy=POLICY, environ={"OTEL_RATELIMIT_DATABASE_URL": database}
@@ -222,6 +224,7 @@ def test_an_http_flood_makes_few_rows_and_exact_totals(serve, rows, database):
     assert count <= 2 * 2 * 10
 
 
+@pytest.mark.full
 def test_without_tables_requests_go_on_and_the_log_says_what_makes_them(serve, rows, empty_database):
     server = serve(policy=POLICY, environ={"OTEL_RATELIMIT_DATABASE_URL": empty_database})
     assert [server.get("/thing")[0] for _ in range(7)] == [200] * 5 + [429] * 2

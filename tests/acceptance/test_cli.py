@@ -67,7 +67,7 @@ def run(folder, *arguments, **environ):
         capture_output=True,
         text=True,
         timeout=60,
-        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **environ},
+        env={"PATH": "/usr/bin:/bin", **environ},
         check=False,
     )
 

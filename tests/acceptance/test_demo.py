@@ -25,7 +25,7 @@ SECONDS = (6, 20, 60)
 """For how long clients come: for longer where the machine is too busy for ENOUGH_REQUESTS."""
 ENOUGH_REQUESTS = 300
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

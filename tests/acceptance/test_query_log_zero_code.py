@@ -193,6 +193,7 @@ def test_every_query_is_there_with_its_route_and_counts_of_four_workers_are_exac
     assert rows(database, f"SELECT {columns} FROM otel_ratelimit.query_logs") == [(True, True, True)]
 
 
+@pytest.mark.full
 def test_an_n_plus_one_is_named_on_the_span_in_the_metrics_and_in_the_database(
     serve, rows, database, jobs, telemetry
 ):

@@ -8,6 +8,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from variants import quick_first
 
 from otel_ratelimit import names
 
@@ -31,7 +32,7 @@ def decisions(telemetry):
     return totals
 
 
-@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["plain", "preload"])
+@pytest.mark.parametrize("preload", quick_first([["--preload"], []]), ids=["preload", "plain"])
 def test_limits_hold_and_every_request_is_a_decision_in_the_backend(serve, telemetry, preload):
     server = serve("--threads", "4", *preload, policy=POLICY)
     statuses = [server.get("/thing")[0] for _ in range(8)]
@@ -50,7 +51,7 @@ def test_limits_hold_and_every_request_is_a_decision_in_the_backend(serve, telem
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["plain", "preload"])
+@pytest.mark.parametrize("preload", quick_first([[], ["--preload"]]), ids=["plain", "preload"])
 def test_counts_are_exact_over_four_workers(serve, telemetry, preload):
     server = serve("--workers", "4", "--threads", "2", *preload, policy=GENEROUS)
     with ThreadPoolExecutor(8) as pool:
@@ -92,10 +93,9 @@ def test_a_policy_that_is_not_valid_stops_the_application_with_every_mistake(ser
 
 @pytest.mark.parametrize(
     "environ",
-    [
-        {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otel_ratelimit"},
-        {"OTEL_RATELIMIT_ENABLED": "false"},
-    ],
+    quick_first(
+        [{"OTEL_RATELIMIT_ENABLED": "false"}, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otel_ratelimit"}]
+    ),
 )
 def test_it_can_be_switched_off(serve, environ):
     server = serve("--threads", "2", policy=POLICY, environ=environ)
@@ -138,6 +138,7 @@ def test_a_changed_policy_file_is_in_force_without_a_restart_and_counters_stay(s
     assert [server.get("/thing")[0] for _ in range(3)] == [200, 200, 429]
 
 
+@pytest.mark.full
 def test_a_broken_new_policy_file_is_refused_and_the_old_one_stays(serve, tmp_path):
     server = serve("--threads", "2", policy=POLICY)
     (tmp_path / "ratelimit.toml").write_text("version = 1\n[tiers]\ndefault = 'nonsense'\n")
@@ -145,6 +146,7 @@ def test_a_broken_new_policy_file_is_refused_and_the_old_one_stays(serve, tmp_pa
     assert [server.get("/thing")[0] for _ in range(6)] == [200] * 5 + [429]
 
 
+@pytest.mark.full
 def test_sighup_to_a_worker_reloads(serve, tmp_path, telemetry):
     server = serve("--threads", "2", policy=POLICY)
     (worker,) = server.workers()

@@ -54,6 +54,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.untraced
 @EVERY_STRATEGY
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps=STEPS)

@@ -7,6 +7,7 @@ import time
 import pytest
 from limits import RateLimitItemPerDay, RateLimitItemPerSecond
 from limits.strategies import STRATEGIES
+from variants import quick_first
 
 from otel_ratelimit.events import Strategy, Window
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
@@ -48,6 +49,7 @@ def window(amount, seconds, strategy, *, shadow=False):
 often = pytest.mark.usefixtures("interrupting_often")
 
 
+@pytest.mark.untraced
 @often
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_16_threads_are_allowed_exactly_the_limit(strategy):
@@ -80,7 +82,7 @@ def test_16_threads_are_allowed_exactly_the_limit_through_limits(name):
 
 
 @often
-@pytest.mark.parametrize("name", ["fixed-window", "moving-window"])
+@pytest.mark.parametrize("name", quick_first(["moving-window", "fixed-window"]))
 def test_no_window_of_a_second_lets_more_through_while_counters_expire_and_are_swept(name):
     storage = BoundedMemoryStorage(cleanup_interval=0.01)
     strategy = STRATEGIES[name](storage)

@@ -492,6 +492,7 @@ def test_a_slash_in_a_key_cannot_reach_another_clients_counter():
     assert client.get("/thing", headers={"X-Api-Key": "victim/x"}).status_code == 200
 
 
+@pytest.mark.full
 def test_an_eviction_flood_frees_nobody():
     app = make_app()
     protect(app, '[memory]\ncapacity = "1 MB"\nwarning = "800 kB"\ncritical = "1 MB"\n')
@@ -626,6 +627,7 @@ def send_from(address, **headers):
     return lambda client, _i: client.get("/thing", headers=headers, environ_base={"REMOTE_ADDR": address})
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["ip", "header"])
 def test_one_network_does_not_take_the_store_from_the_others(kind):
     app = make_app()

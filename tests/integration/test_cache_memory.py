@@ -64,6 +64,7 @@ def predicted(build, key_bytes, values):
     return entries + table_bytes(build.engine.kind, len(values), allocator=build.allocator)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("key_bytes", [24, 40, 60])
 @pytest.mark.parametrize("value_bytes", VALUES)
 def test_values_of_one_size(build, empty, key_bytes, value_bytes):
@@ -82,6 +83,7 @@ def test_values_of_many_sizes(build, empty, key_bytes):
     assert predicted(build, key_bytes, values) == pytest.approx(measured, rel=TOLERANCE)
 
 
+@pytest.mark.full
 def test_numbers_of_keys_on_both_sides_of_a_doubling(build, empty):
     there = 0
     found = {}

@@ -647,6 +647,7 @@ def counted(make_limiter, declaration, requests):
             rate_limit.close()
 
 
+@pytest.mark.untraced
 @settings(max_examples=60, deadline=None)
 @given(declaration=declarations, alone=st.sampled_from(METHODS))
 def test_never_more_is_allowed_than_by_stock(declaration, alone):

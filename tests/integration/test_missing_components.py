@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from variants import quick_first
 
 TESTS = Path(__file__).parents[1]
 SENTENCES = {
@@ -37,6 +38,7 @@ def on_bare_machine(tmp_path):
     return run
 
 
+@pytest.mark.full
 def test_it_is_skipped_and_says_how_to_get_it(on_bare_machine):
     status, printed = on_bare_machine(*(str(TESTS / file) for file in SENTENCES))
     assert status == 0, printed
@@ -45,6 +47,7 @@ def test_it_is_skipped_and_says_how_to_get_it(on_bare_machine):
         assert sentence in printed
 
 
+@pytest.mark.full
 def test_in_ci_it_fails_with_the_same_sentence(on_bare_machine):
     file = "integration/test_cache_engines.py"
     status, printed = on_bare_machine(str(TESTS / file), CI="true")
@@ -52,7 +55,7 @@ def test_in_ci_it_fails_with_the_same_sentence(on_bare_machine):
     assert SENTENCES[file] in printed
 
 
-@pytest.mark.parametrize("ci", ["", "true"])
+@pytest.mark.parametrize("ci", quick_first(["true", ""]))
 def test_the_quick_tests_have_none_of_them(on_bare_machine, ci):
     status, printed = on_bare_machine("--quick", *(str(TESTS / file) for file in SENTENCES), CI=ci)
     assert status == pytest.ExitCode.NO_TESTS_COLLECTED, printed

@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import pytest
+from variants import quick_first
 
 from otel_ratelimit.postgres import Database
 
@@ -82,7 +83,7 @@ flush_interval = "1s"
 """
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", quick_first(ORDERS))
 @pytest.mark.parametrize("kind", ["gevent", "eventlet"])
 def test_whenever_the_library_is_patched_limits_hold_and_rows_are_written(database, tmp_path, kind, order):
     if importlib.util.find_spec(kind) is None:

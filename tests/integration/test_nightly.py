@@ -166,6 +166,7 @@ def test_a_day_without_queries_has_a_report_that_says_so(database, job, record):
     assert made.cost.monthly_cost == 0.0
 
 
+@pytest.mark.full
 def test_of_several_at_once_one_works(database, job, record):
     start = datetime(2026, 3, 20, tzinfo=UTC)
     record(database, *(start + timedelta(hours=place) for place in range(240)))

@@ -223,6 +223,7 @@ OTHERS = (
 )
 
 
+@pytest.mark.full
 def test_processes_at_once_make_each_day_once(database, recorded):
     for days_ago in (1, 2, 3):
         recorded(database, days_ago)
@@ -236,6 +237,7 @@ def test_processes_at_once_make_each_day_once(database, recorded):
     assert query(database, REPORTED) == [(3,)]
 
 
+@pytest.mark.full
 def test_one_that_is_killed_leaves_the_work_to_the_next(database, run, recorded):
     recorded(database, days_ago=1)
     with closing(extensions.connection(database)) as other:
@@ -262,6 +264,7 @@ def read_until(process, words):
     return said
 
 
+@pytest.mark.full
 def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(database, recorded):
     recorded(database, days_ago=2)
     processes = [started("scheduler", url=database)]

@@ -392,6 +392,7 @@ SERVED = """
 """
 
 
+@pytest.mark.full
 def test_a_worker_that_gunicorn_aborts_leaves_its_decision(tmp_path):
     (tmp_path / "served.py").write_text(textwrap.dedent(SERVED))
     notes, socket = tmp_path / "notes", tmp_path / "socket"

@@ -333,7 +333,7 @@ HOSTILE += [begin + opening * 20_000 + closing * 20_000 for begin, opening, clos
 """Each takes a fraction of a second; in proportion to the square of its length it would take minutes."""
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:6].encode("unicode_escape").decode())
 def test_no_text_takes_for_ever(text):
@@ -460,6 +460,7 @@ BULK = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("text", BULK)
 def test_bulks_of_any_length_and_values_are_one_template(text):
     draw = random.Random(text)

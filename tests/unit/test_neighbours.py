@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from variants import quick_first
 
 from otel_ratelimit.neighbours import (
     driver_problems,
@@ -121,12 +122,14 @@ TWO = "from flask import Flask; from otel_ratelimit import RateLimit; [RateLimit
 
 @pytest.mark.parametrize(
     ("name", "version", "words"),
-    [
-        ("psycopg2", "2.9.9", "own the same files"),
-        ("flask", "2.3.3", "otel-ratelimit needs >=3.0"),
-        ("flask-limiter", "3.12", "otel-ratelimit needs >=4.1"),
-        ("limits", "4.0", "otel-ratelimit needs >=5.8"),
-    ],
+    quick_first(
+        [
+            ("psycopg2", "2.9.9", "own the same files"),
+            ("flask", "2.3.3", "otel-ratelimit needs >=3.0"),
+            ("flask-limiter", "3.12", "otel-ratelimit needs >=4.1"),
+            ("limits", "4.0", "otel-ratelimit needs >=5.8"),
+        ]
+    ),
 )
 def test_an_application_says_so_when_it_starts_and_so_does_the_doctor(beside, name, version, words):
     environ = beside(name, version)

@@ -25,6 +25,7 @@ def without_space(text):
     return "".join(text.split())
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("width", [30, 60, 80, 200])
 def test_nothing_is_cut_at_any_width(cache_reports, name, width):

@@ -160,6 +160,7 @@ def test_two_windows_of_one_prefix_are_one_counter_drained_once(strategy):
     assert counters.ledger.used == weight(counters)
 
 
+@pytest.mark.untraced
 @EVERY_STRATEGY
 def test_a_live_counter_survives_a_full_store(strategy):
     counters = BoundedCounters(1_000_000)
@@ -257,6 +258,7 @@ def test_a_flood_against_a_full_store_searches_each_shard_once_a_second_at_most(
     assert len(searched) <= len(table.depths)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("capacity", [1_000_000, 2_000_000, 5_000_000])
 @EVERY_STRATEGY
 def test_the_ledger_never_exceeds_the_capacity_and_is_exact(capacity, strategy):

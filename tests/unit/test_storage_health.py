@@ -62,6 +62,7 @@ def test_warning_comes_before_critical_and_critical_can_be_reached(capacity):
     assert capacity is None or critical < 0.98 * capacity
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("capacity", [1 * MB, 3 * MB, 8 * MB])
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_a_full_store_is_critical(capacity, strategy):

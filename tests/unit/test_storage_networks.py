@@ -81,6 +81,7 @@ def used_up(counters, limit, client, now):
     return sum(counters.take([limit], client, 1, now).allowed for _ in range(2 * limit.amount))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("attacker", [from_one_48, from_one_16, of_one_sender, of_one_function])
 @EVERY_STRATEGY
 def test_a_flood_from_one_network_leaves_all_others_their_limit_window_after_window(attacker, strategy):
@@ -145,6 +146,7 @@ def test_one_network_gets_half_of_the_room_and_several_share_it():
     assert used_up(counters, limit, key("192.0.2.1"), NOW) == 1
 
 
+@pytest.mark.untraced
 @EVERY_STRATEGY
 def test_a_botnet_that_fills_the_store_meets_its_own_networks_buckets(strategy):
     counters = BoundedCounters(5_000_000)
@@ -164,6 +166,7 @@ def test_a_botnet_that_fills_the_store_meets_its_own_networks_buckets(strategy):
     assert counters.ledger.used <= 5_000_000
 
 
+@pytest.mark.untraced
 def test_buckets_are_bounded_and_go_when_they_have_expired():
     now = NOW
     counters = BoundedCounters(CAPACITY, clock=lambda: now)

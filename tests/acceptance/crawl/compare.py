@@ -24,7 +24,7 @@ _MOMENTS = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d"  # RFC 9110
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?"  # RFC 3339
     r"|\d\d:\d\d:\d\d(?:[.,]\d+)?"
-    r"|\d+ (?:sec|min)s? ago"
+    r"|(?:\b\d+ (?:sec|min)s?,? ?)* ?\bago\b"  # with no figure: this very second
     r"|(?<![\d.])\d+\.\d{4,}"  # a duration, or seconds since the epoch
 )
 """Two visits may fall into one second or minute, and the third not."""

@@ -18,20 +18,22 @@ REQUESTS = (
 
 
 def make_app():
+    from pathlib import Path  # noqa: PLC0415 - only where this runs
+
     from ihatemoney.run import create_app  # noqa: PLC0415 - installed where this runs
 
-    return create_app(
-        configuration={
-            "SECRET_KEY": "not a secret",
-            "SQLALCHEMY_DATABASE_URI": "sqlite:///:memory:",
-            "SQLALCHEMY_TRACK_MODIFICATIONS": False,
-            "ACTIVATE_DEMO_PROJECT": True,
-            "WTF_CSRF_ENABLED": False,
-            "MAIL_SUPPRESS_SEND": True,
-            "ENABLE_CAPTCHA": False,
-        },
-        instance_path=__import__("os").getcwd(),
-    )
+    here = Path.cwd()
+
+    class Configuration:
+        SECRET_KEY = "not a secret"
+        SQLALCHEMY_DATABASE_URI = f"sqlite:///{here}/ihatemoney.db"
+        SQLALCHEMY_TRACK_MODIFICATIONS = False
+        ACTIVATE_DEMO_PROJECT = True
+        WTF_CSRF_ENABLED = False
+        MAIL_SUPPRESS_SEND = True
+        ENABLE_CAPTCHA = False
+
+    return create_app(configuration=Configuration, instance_path=str(here))
 
 
 def log_in(client):
