@@ -23,7 +23,6 @@ import os
 import secrets
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,12 +37,13 @@ import pytest
 import schedule
 from components import debian_postgres as find_debian_postgres
 from components import program, wheel_postgres
+from folders import quick_folder
 from hypothesis import HealthCheck, settings
 
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
 
-TEMPORARY = Path(tempfile.gettempdir())
+TEMPORARY = quick_folder()
 LOADTEST = Path(__file__).parents[1] / "loadtest"
 SURVIVES_A_KILL = {**THROW_AWAY, "synchronous_commit": "on"}
 """What was committed is there after the server was killed, though not after the machine was."""
@@ -204,7 +204,7 @@ def new_database() -> Iterator[Callable[..., str]]:
 
     def make(server: EmbeddedPostgres, template: str = "template0") -> str:
         name = f"test_{secrets.token_hex(4)}"
-        execute(server.dsn(), f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        execute(server.dsn(), f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         made.append((server, name))
         return server.dsn(name)
 

@@ -8,7 +8,6 @@ by tests/corpus/report.py.
 from __future__ import annotations
 
 import importlib
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 import psycopg2
 import pytest
 from components import MissingError
+from folders import quick_folder
 
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.fingerprint import hash_query
@@ -38,7 +38,7 @@ def comparison(corpus, debian_binaries, installed):
     installed("psql", "postgresql-client")
     if not files.exists():
         raise MissingError("the SQL of PostgreSQL's regression tests", "make corpus")
-    with workspace(Path(tempfile.gettempdir())) as scratch:
+    with workspace(quick_folder()) as scratch:
         suites = corpus.executed.regression(files)
         found = corpus.executed.executed(files, suites, debian_binaries, scratch)
     return corpus.agreement.compare(found["regression"])
