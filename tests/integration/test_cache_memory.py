@@ -5,6 +5,7 @@ Valkey's wheel is built for glibc's malloc; with jemalloc in its place it takes 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import os
 from typing import NamedTuple
@@ -26,11 +27,12 @@ class Build(NamedTuple):
     allocator: str
 
 
-@pytest.fixture(
-    scope="module", params=["redis", "valkey", pytest.param("valkey with jemalloc", marks=pytest.mark.full)]
-)
-def build(request, running_engine):
-    kind, _, preloaded = request.param.partition(" with ")
+BUILDS = ["redis", "valkey", pytest.param("valkey with jemalloc", marks=pytest.mark.full)]
+
+
+@contextlib.contextmanager
+def started(name, running_engine):
+    kind, _, preloaded = name.partition(" with ")
     environ = dict(os.environ)
     if preloaded:
         library = ctypes.util.find_library(preloaded)
@@ -40,6 +42,19 @@ def build(request, running_engine):
     settings = {"hz": 100, "enable_debug_command": "yes", "latency_tracking": "no"}
     with running_engine(kind, environ=environ, **settings) as engine:
         yield Build(engine, "jemalloc-shared" if preloaded else engine.allocator())
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def build(request, running_engine):
+    with started(request.param, running_engine) as build:
+        yield build
+
+
+@pytest.fixture(params=BUILDS)
+def fresh_build(request, running_engine):
+    """Its allocator has no holes of earlier tests to fill."""
+    with started(request.param, running_engine) as build:
+        yield build
 
 
 @pytest.fixture
@@ -97,11 +112,12 @@ def test_numbers_of_keys_on_both_sides_of_a_doubling(build, empty):
     assert not wrong, found
 
 
-def test_a_doubling_takes_what_the_tables_say(build, empty):
-    before, after = (16_384, 16_385) if build.engine.kind == "redis" else (14_335, 14_337)
-    fill(build.engine, 24, np.full(before, 10))
-    filled = build.engine.settled_memory()
-    fill(build.engine, 24, np.full(after, 10), first=before)
-    grown = build.engine.settled_memory() - filled
-    tables = table_bytes(build.engine.kind, np.array([before, after]), allocator=build.allocator)
+def test_a_doubling_takes_what_the_tables_say(fresh_build):
+    engine = fresh_build.engine
+    before, after = (16_384, 16_385) if engine.kind == "redis" else (14_335, 14_337)
+    fill(engine, 24, np.full(before, 10))
+    filled = engine.settled_memory()
+    fill(engine, 24, np.full(after, 10), first=before)
+    grown = engine.settled_memory() - filled
+    tables = table_bytes(engine.kind, np.array([before, after]), allocator=fresh_build.allocator)
     assert np.diff(tables)[0] == pytest.approx(grown, rel=0.05)
