@@ -51,7 +51,7 @@ often = pytest.mark.usefixtures("interrupting_often")
 
 @pytest.mark.untraced
 @often
-@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("strategy", quick_first(Strategy))
 def test_16_threads_are_allowed_exactly_the_limit(strategy):
     counters = BoundedMemoryStorage().counters
     windows = [window(20_000, 86_400, strategy), window(30_000, 3 * 86_400, strategy)]

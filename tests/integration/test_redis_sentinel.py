@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 from limits.storage import storage_from_string
 from redis import Redis
+from variants import quick_first
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Strategy, Window
@@ -32,7 +33,7 @@ def test_the_master_that_a_sentinel_names_counts(uri, redis):
     assert Redis(port=redis.port).dbsize() == len(PLAN)
 
 
-@pytest.mark.parametrize("silence", ["pause", "stop"])
+@pytest.mark.parametrize("silence", quick_first(["pause", "stop"]))
 def test_a_sentinel_that_does_not_answer_is_not_waited_for(uri, sentinel, silence):
     store = opened(uri)
     getattr(sentinel, silence)()

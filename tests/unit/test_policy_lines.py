@@ -121,7 +121,7 @@ def documents(draw):
 
 @pytest.mark.untraced
 @given(documents(), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_everything_in_a_generated_document_is_found_on_its_line(document, windows):
     text, places = document
     if windows:

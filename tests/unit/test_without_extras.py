@@ -70,7 +70,7 @@ def test_the_command_line_is_there(arguments):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("arguments", [("report", "run"), ("scheduler",)])
+@pytest.mark.parametrize("arguments", quick_first([["report", "run"], ["scheduler"]]))
 def test_what_needs_an_extra_names_it(arguments):
     done = run("from otel_ratelimit.cli import main\nmain()", *arguments, "--database-url", "postgresql:///x")
     assert done.returncode == 1
