@@ -230,18 +230,13 @@ class RateLimit:
             return
         if self.closed:
             raise RuntimeError("this RateLimit is closed; make another")
-        awaiting = awaited_by(app)
-        if isinstance(awaiting, RateLimit) and awaiting is not self:
-            awaiting.give_up(app)
-        stand_in = make_way(app, self)
-        former = app.extensions.get(EXTENSION)
-        if former is self:
-            self.detach(app)
-        elif isinstance(former, RateLimit):
-            former.give_up(app)
-        if self._queries is not None:
-            self._queries.claim()
         enforcement = self._enforcement(app)
+        others = self._others_of(app)
+        for other in others:
+            other.detach(app)
+        stand_in = make_way(app, self)
+        if app.extensions.get(EXTENSION) is self:
+            self.detach(app)
         self._policy_telemetry.in_force(enforcement.plans.resolver.policy_hash)
         tools = Tools(
             limiter=self._storage.limiter,
@@ -273,8 +268,18 @@ class RateLimit:
         if stand_in is not None:
             self._awaited.discard(app)
             stand_in.remove(app)
+        # Only now: to close takes a moment, in which the application serves.
+        for other in others:
+            other.close_if_unused()
+        if self._queries is not None:
+            self._queries.claim()
         if self._reloader is not None:
             self._reloader.listen()
+
+    def _others_of(self, app: Flask) -> list[RateLimit]:
+        """Those that `app` has its limits from, or would have had."""
+        found = (awaited_by(app), app.extensions.get(EXTENSION))
+        return [each for each in found if isinstance(each, RateLimit) and each is not self]
 
     def await_app(self, app: Flask, entry: WsgiEntry | None = None, exporters_in: int | None = None) -> None:
         """Give `app` its limits at its first request: until then it may be half-built, and is not called.
@@ -366,9 +371,8 @@ class RateLimit:
         if not limiters:
             app.extensions.pop(LIMITER_EXTENSION, None)
 
-    def give_up(self, app: Flask) -> None:
-        """Detach from `app` in favour of another `RateLimit`, and close if that was the last."""
-        self.detach(app)
+    def close_if_unused(self) -> None:
+        """Close, unless an application has its limits from here, or will have."""
         if not len(self._apps) and not len(self._awaited):
             self.close()
 
