@@ -118,12 +118,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Leave what is marked `full` or `untraced`, and its fixtures, out of the coverage.
+    """Leave what is marked `untraced`, and its fixtures, out of the coverage.
 
-    Such tests go through the same code as others, for longer; to trace them takes some times their time. The
-    marker `no_cover` of pytest-cov has no effect in a process of xdist's: two collectors are at work there.
+    The marker `no_cover` of pytest-cov has no effect in a process of xdist, where two collectors are at work.
     """
-    if not (item.get_closest_marker("full") or item.get_closest_marker("untraced")):
+    if not item.get_closest_marker("untraced"):
         return (yield)
     here, in_new_threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)

@@ -71,6 +71,7 @@ def measure(face, strategy, capacity, *checkpoints, tools):
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 @pytest.mark.parametrize("strategy", ["fixed-window", "sliding-window-counter", "moving-window"])
 @pytest.mark.parametrize("face", ["take", "limits"])
 def test_the_ledger_is_honest(face, strategy):
@@ -83,6 +84,7 @@ def test_the_ledger_is_honest(face, strategy):
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 @pytest.mark.parametrize(("face", "keys"), [("take", 1_000_000), ("limits", 300_000)])
 def test_a_flood_of_distinct_keys_never_takes_more_than_the_capacity(face, keys):
     (found,) = measure(face, "fixed-window", "2MB", keys, tools=["rss"])

@@ -68,6 +68,7 @@ def test_a_forked_child_sweeps_once_it_is_used():
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 @needs_fork
 def test_children_forked_while_other_threads_hit_the_store_are_neither_stuck_nor_wrong():
     storage = BoundedMemoryStorage(cleanup_interval=0.01)

@@ -63,6 +63,7 @@ def test_16_threads_are_allowed_exactly_the_limit(strategy):
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 def test_16_threads_of_100_000_hits_are_allowed_exactly_the_limit():
     counters = BoundedMemoryStorage().counters
     windows = [window(1_234_567, 86_400, Strategy.FIXED_WINDOW)]

@@ -494,6 +494,7 @@ def test_a_slash_in_a_key_cannot_reach_another_clients_counter():
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 def test_an_eviction_flood_frees_nobody():
     app = make_app()
     protect(app, '[memory]\ncapacity = "1 MB"\nwarning = "800 kB"\ncritical = "1 MB"\n')

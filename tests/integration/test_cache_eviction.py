@@ -88,6 +88,7 @@ def compared(running_engine, kind, keys, share):
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 @pytest.mark.parametrize("workload", [skewed, looped])
 @pytest.mark.parametrize("share", [0.1, 0.4])

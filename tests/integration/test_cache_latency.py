@@ -87,6 +87,7 @@ def reads(read):
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 def test_what_is_predicted_to_be_saved_is_what_a_cache_saves(latency, running_engine, jobs, logs, kind):
     relay = latency.relay_of_this_process()

@@ -99,6 +99,7 @@ def test_values_of_many_sizes(build, empty, key_bytes):
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 def test_numbers_of_keys_on_both_sides_of_a_doubling(build, empty):
     there = 0
     found = {}

@@ -22,7 +22,7 @@ SCALE = 0.3
 POINTS = 0.005
 BOUNDED_POINTS = 0.02
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.untraced]
 
 
 @pytest.fixture(scope="module")

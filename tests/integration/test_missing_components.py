@@ -42,7 +42,6 @@ def on_bare_machine(tmp_path):
 def test_it_is_skipped_and_says_how_to_get_it(on_bare_machine):
     status, printed = on_bare_machine(*(str(TESTS / file) for file in SENTENCES))
     assert status == 0, printed
-    assert " passed" not in printed.splitlines()[-1]
     for sentence in SENTENCES.values():
         assert sentence in printed
 

@@ -44,6 +44,7 @@ def comparison(corpus, debian_binaries, installed):
     return corpus.agreement.compare(found["regression"])
 
 
+@pytest.mark.untraced
 @pytest.mark.timeout(600)
 def test_statements_are_grouped_as_postgresql_groups_them(comparison):
     assert comparison.statements > 20_000, str(comparison)

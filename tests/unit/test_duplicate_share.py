@@ -59,6 +59,7 @@ def sampled(stream, keys):
 
 
 @pytest.mark.full
+@pytest.mark.untraced
 @pytest.mark.parametrize("skew", [0.7, 0.9, 1.0, 1.2])
 def test_a_tenth_of_the_keys_is_as_good_as_all_and_a_tenth_of_the_executions_is_not(skew, capsys):
     stream = zipf(skew)
