@@ -42,7 +42,14 @@ from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_o
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
-from otel_ratelimit.web.extension import Enforcement, RequestHooks, Tools, current_decision, refuse_declared
+from otel_ratelimit.web.extension import (
+    Enforcement,
+    RequestHooks,
+    Tools,
+    current_decision,
+    let_through,
+    refuse_declared,
+)
 from otel_ratelimit.web.first_request import (
     Environ,
     FirstRequest,
@@ -457,6 +464,7 @@ class RateLimit:
             refuse=refuse_declared,
             current=current_decision,
         )
+        limiter.lets_through = let_through
         opened = join_storage(limiter, uri, memory, self._clock, meter)
         if not opened.local:  # counters of one process are its own, and longer keys would cost memory
             prefix = self._key_prefix

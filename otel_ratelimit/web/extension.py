@@ -366,6 +366,15 @@ def current_decision() -> Decision | None:
     return found
 
 
+def let_through(error: StorageUnavailableError) -> bool:
+    """Whether `on_error` serves the request though a declared limit could not be checked; notes the error."""
+    decision = current_decision()
+    if decision is None or decision.plan.on_error == "closed":
+        return False
+    request.environ[DECISION_KEY] = decision._replace(outcome=Outcome.ERROR, error_type=error.error_type)
+    return True
+
+
 def refuse_declared(limit: RequestLimit) -> Response:
     """The 429 for a limit declared with a decorator: Flask-Limiter's `on_breach`."""
     item = limit.limit

@@ -26,6 +26,7 @@ from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
 from otel_ratelimit.names import APPLICATION_TIER
 from otel_ratelimit.storage import BoundedMemoryStorage
+from otel_ratelimit.storage.server_errors import is_of_client
 from otel_ratelimit.web.cors import is_preflight
 from otel_ratelimit.web.declared_limits import DeclaredLimits, blueprint_of, name_of, stands_in
 from otel_ratelimit.web.refusals import declared_refusal
@@ -106,6 +107,8 @@ class PolicyLimiter(Limiter):
         """What the keys of declared limits begin with, for the current application; empty: nothing."""
         self.storage_failed: Callable[[Exception], StorageUnavailableError] = _unavailable
         """Told what the store raised where a declared limit was checked; answers what to raise instead."""
+        self.lets_through: Callable[[StorageUnavailableError], bool] = lambda _failure: False
+        """Asked whether a request is served though a declared limit could not be checked."""
         hooks = _CapturedHooks()
         super().init_app(hooks)  # type: ignore[arg-type]  # all that it uses of an application
         self._hooks = hooks
@@ -161,6 +164,8 @@ class PolicyLimiter(Limiter):
         if is_preflight(flask.request) and self._is_counted():
             # It has a bucket of its own, and is not to use up what the real request needs.
             return
+        if self._is_undecided():
+            return
         environ[_CHECKED] = True
         app, endpoint = flask.current_app, flask.request.endpoint
         if callable_name is None and not name_of(app.view_functions.get(endpoint or "")):
@@ -172,7 +177,10 @@ class PolicyLimiter(Limiter):
             full_for = decision.full_for if decision is not None else 0.0
             raise declared_refusal(flask.request, exceeded, full_for) from exceeded
         except Exception as error:
-            raise self.storage_failed(error) from error
+            failure = self.storage_failed(error)
+            ours = isinstance(error, StorageUnavailableError) or is_of_client(error)
+            if not (ours and self.lets_through(failure)):
+                raise failure from error
         if UNDECIDED not in environ or stands_in(environ):
             return
         if not in_middleware or not self.declared.checked_by_view(app, endpoint, flask.request.method):
@@ -184,6 +192,11 @@ class PolicyLimiter(Limiter):
             if evaluated.breached and evaluated.key == limit.key:
                 limit._window = evaluated.window
         return self._refusal(limit)
+
+    def _is_undecided(self) -> bool:
+        """Whether the store has failed for the current request, and it is let through all the same."""
+        decision = self._current()
+        return decision is not None and decision.outcome is Outcome.ERROR and decision.plan.on_error == "open"
 
     def _is_counted(self) -> bool:
         """Whether the policy has counted the current request."""

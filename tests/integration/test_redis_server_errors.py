@@ -66,13 +66,13 @@ def serve(reader, decisions):
     """`serve(uri)`: an application that counts there."""
     serving = []
 
-    def start(uri, **arguments):
+    def start(uri, policy=POLICY, **arguments):
         app = flask.Flask("shop")
         for name in ON_ERROR:
             app.add_url_rule(f"/{name}", name, lambda: "ok")
         rate_limit = RateLimit(
             app,
-            policy=parse_policy(POLICY, "errors.toml"),
+            policy=parse_policy(policy, "errors.toml"),
             storage_uri=uri,
             trusted_proxies="127.0.0.1/32",
             environ={},
@@ -176,6 +176,55 @@ def test_a_limit_declared_with_a_decorator_follows_too(engine, proxy, serve, rea
     assert get(app, "declared") == [503]
     assert errors(reader) == {"readonly": 1}
     until(lambda: get(app, "declared"), [429])
+
+
+@every_path
+def test_a_limit_declared_with_a_decorator_is_what_on_error_says(engine, serve, reader, decisions, path):
+    server = engine()
+    app = serve(server.uri)
+    limiter = app.extensions["otel_ratelimit"].limiter
+    entered = []
+
+    @limiter.limit("3/minute")
+    def declared():
+        entered.append(1)
+        return "ok"
+
+    app.view_functions[path] = declared
+    assert get(app, path) == [200]
+    admin(server).execute_command(*STATES["readonly"][0].split())
+    decisions.clear()
+    assert get(app, path, times=4) == [ON_ERROR[path]] * 4
+    assert len(entered) == (5 if path == "open" else 1)
+    assert {(d.outcome, d.error_type, d.plan.on_error) for d in decisions} == {
+        (Outcome.ERROR, "readonly", path)
+    }
+    admin(server).execute_command(*STATES["readonly"][1].split())
+    until(lambda: get(app, path), [429])
+
+
+@pytest.mark.parametrize("on_error", ON_ERROR)
+def test_a_declared_limit_that_stands_for_the_default_tier_is_too(engine, serve, decisions, on_error):
+    server = engine()
+    app = serve(server.uri, f'version = 1\non_error = "{on_error}"\n[tiers]\ndefault = "5/minute"\n')
+    limiter = app.extensions["otel_ratelimit"].limiter
+    app.add_url_rule("/declared", view_func=limiter.limit("3/minute")(lambda: "ok"), endpoint="declared")
+    assert get(app, "declared") == [200]
+    admin(server).execute_command(*STATES["readonly"][0].split())
+    decisions.clear()
+    assert get(app, "declared", times=4) == [ON_ERROR[on_error]] * 4
+    assert {(d.outcome, d.error_type) for d in decisions} == {(Outcome.ERROR, "readonly")}
+
+
+def test_a_fault_of_the_applications_own_cost_is_no_reason_to_let_it_through(engine, serve):
+    app = serve(engine().uri, 'version = 1\non_error = "open"\n[tiers]\ndefault = "5/minute"\n')
+    limiter = app.extensions["otel_ratelimit"].limiter
+
+    def cost():
+        raise LookupError("a price list")
+
+    app.view_functions["open"] = limiter.limit("3/minute", cost=cost)(lambda: "ok")
+    assert get(app, "open") == [503]
 
 
 def test_an_error_of_the_applications_own_key_function_is_not_the_stores(engine, serve, reader):
