@@ -112,5 +112,5 @@ def _day(given: object) -> date | None:
 def _policy(given: Policy | Path | str | None) -> Policy:
     if isinstance(given, Policy):
         return given
-    file = Path(given) if given is not None else settings_from(os.environ).policy_file(Path.cwd())
+    file = Path(given) if given is not None else settings_from(os.environ).policy_file()
     return builtin_policy() if file is None else load_policy(file)

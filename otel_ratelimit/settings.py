@@ -24,6 +24,11 @@ DEFAULT_STORAGE_URI: Final = "bounded-memory://"
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+_NO_WORKING_DIRECTORY: Final = Problem(
+    f"{PREFIX}POLICY",
+    "the working directory does not exist any more, so no policy can be looked for in it",
+    "name the policy by an absolute path, or start in another folder",
+)
 _SECRET_MIN_CHARACTERS: Final = 16
 _SECRETS: Final = frozenset(
     {"hash_key", "database_url", "api_token", "admin_token", "smtp_url", "storage_options"}
@@ -103,11 +108,24 @@ class Settings:
         """The mail server; None where no e-mail is to be sent."""
         return SmtpServer.parse(self.smtp_url) if self.smtp_url else None
 
-    def policy_file(self, working_directory: Path) -> Path | None:
-        """The policy file to read: the one named, else `./ratelimit.toml` if there, else None."""
+    def policy_file(self, working_directory: Path | None = None) -> Path | None:
+        """The policy file to read: the one named, else `./ratelimit.toml` if there, else None.
+
+        Args:
+            working_directory: that of the process, if not given.
+
+        Raises:
+            SettingsError: the working directory is needed, and has been deleted.
+        """
+        if self.policy is not None and self.policy.is_absolute():
+            return self.policy
+        try:
+            folder = working_directory or Path.cwd()
+        except FileNotFoundError:
+            raise SettingsError([_NO_WORKING_DIRECTORY]) from None
         if self.policy is not None:
-            return working_directory / self.policy
-        default = working_directory / DEFAULT_POLICY_FILE
+            return folder / self.policy
+        default = folder / DEFAULT_POLICY_FILE
         return default if _is_there(default) else None
 
 

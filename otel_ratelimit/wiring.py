@@ -445,7 +445,7 @@ class RateLimit:
         )
 
     def _find_policy_file(self) -> PolicyFile | None:
-        path = self.settings.policy_file(Path.cwd())
+        path = self.settings.policy_file()
         return PolicyFile(path) if path is not None else None
 
     def _choose_hash_key(self) -> bytes:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Final, Literal, TypeAlias, cast
 
 import click
@@ -171,9 +170,9 @@ def _settings(environ: Mapping[str, str], settings: Settings) -> Iterator[Findin
 
 def _policy(settings: Settings) -> Iterator[Finding]:
     try:
-        path = settings.policy_file(Path.cwd())
-    except FileNotFoundError:
-        yield Finding("policy", "wrong", "the working directory does not exist any more")
+        path = settings.policy_file()
+    except SettingsError as error:
+        yield from _problems("policy", error.problems)
         return
     if path is None:
         yield _no_policy(settings)

@@ -19,7 +19,7 @@ def policy_file(given: Path | None = None) -> Path | None:
     if given is not None:
         return given
     try:
-        return settings_from(os.environ).policy_file(Path.cwd())
+        return settings_from(os.environ).policy_file()
     except ConfigurationError as error:
         fail(error)
 

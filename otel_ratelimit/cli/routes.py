@@ -104,7 +104,10 @@ def protected_share(rows: list[RouteRow]) -> float:
 def load_app(app_path: str) -> Flask:
     """The application, as Flask finds it; ends the command where it cannot be had."""
     # As `flask` and `python -m` do: modules of the folder one stands in can be named.
-    folder = str(Path.cwd())
+    try:
+        folder = str(Path.cwd())
+    except FileNotFoundError:
+        raise click.UsageError("the working directory does not exist any more; go to another") from None
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:

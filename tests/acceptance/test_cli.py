@@ -134,6 +134,19 @@ def test_an_app_that_cannot_be_loaded_is_wrong_use_without_a_traceback(folder, t
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", quick_first([["policy", "show"], ["policy", "check"], ["routes", "app:app"]])
+)
+def test_a_working_directory_that_was_deleted_is_said(tmp_path, arguments):
+    gone = tmp_path / "gone"
+    go = f'mkdir "{gone}"; cd "{gone}"; rmdir "{gone}"; exec "$@"'
+    command = ["sh", "-c", go, "sh", COMMAND, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in {1, 2}
+    assert "the working directory does not exist any more" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_policy_check_accepts_a_valid_file(folder):
     result = run(folder, "policy", "check")
     assert result.returncode == 0

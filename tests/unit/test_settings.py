@@ -124,6 +124,19 @@ def test_the_default_policy_file_is_used_only_where_it_exists(tmp_path):
     assert Settings(policy=Path("other.toml")).policy_file(tmp_path) == tmp_path / "other.toml"
 
 
+def test_in_a_deleted_working_directory_an_absolute_policy_is_used_and_another_is_a_problem(
+    tmp_path, monkeypatch
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert Settings(policy=tmp_path / "a.toml").policy_file() == tmp_path / "a.toml"
+    for settings in (Settings(), Settings(policy=Path("a.toml"))):
+        with pytest.raises(SettingsError, match="the working directory does not exist any more"):
+            settings.policy_file()
+
+
 def test_limits_that_are_required_cannot_be_switched_off():
     environ = {"OTEL_RATELIMIT_REQUIRED": "true", "OTEL_RATELIMIT_ENABLED": "false"}
     with pytest.raises(SettingsError, match="contradicts OTEL_RATELIMIT_ENABLED=false"):
