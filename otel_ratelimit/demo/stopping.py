@@ -8,15 +8,22 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Stopped(Exception):  # noqa: N818 - it is no error
-    """Ctrl-C or SIGTERM."""
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM. It is no error, so that no handler of errors takes it for one."""
 
 
 @contextmanager
 def signals_stop() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Stopped`, once; while it is made good they are not heard."""
+    """SIGINT and SIGTERM raise `Stopped`, once; while it is made good they are not heard.
+
+    It may come anywhere, also within code that raises something else then, as `Thread.start` does. From
+    here it is `Stopped` all the same.
+    """
+    asked = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
         for number in former:
             signal.signal(number, signal.SIG_IGN)
         raise Stopped
@@ -26,6 +33,10 @@ def signals_stop() -> Iterator[None]:
         signal.signal(number, stop)
     try:
         yield
+    except Exception as error:
+        if asked:
+            raise Stopped from error
+        raise
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

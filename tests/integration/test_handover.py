@@ -67,6 +67,8 @@ def test_the_same_where_the_former_waited_for_a_first_request(asked_while_closin
 def test_one_that_serves_another_application_too_stays():
     app = application()
     former = limits(app)
-    former.init_app(flask.Flask("other"))
+    other = flask.Flask("other")
+    former.init_app(other)
     limits(app)
     assert not former.closed
+    assert other.extensions["otel_ratelimit"] is former
