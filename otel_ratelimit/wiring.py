@@ -380,7 +380,7 @@ class RateLimit:
 
     def close_if_unused(self) -> None:
         """Close, unless an application has its limits from here, or will have."""
-        if not len(self._apps) and not len(self._awaited):
+        if not (self.closed or len(self._apps) or len(self._awaited)):
             self.close()
 
     def close(self) -> None:
