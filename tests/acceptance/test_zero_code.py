@@ -109,6 +109,7 @@ def test_a_dead_telemetry_backend_stops_nothing(serve):
         "--threads", "2", policy=POLICY, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     )
     assert [server.get("/thing")[0] for _ in range(6)] == [200] * 5 + [429]
+    server.kill()  # OpenTelemetry's exporters try for ten seconds before they give up
 
 
 @pytest.mark.full
@@ -128,6 +129,7 @@ def test_limits_hold_with_nothing_set_for_opentelemetry_at_all(serve):
         ),
     )
     assert [server.get("/thing")[0] for _ in range(6)] == [200] * 5 + [429]
+    server.kill()  # as above
 
 
 def test_a_changed_policy_file_is_in_force_without_a_restart_and_counters_stay(serve, tmp_path):
