@@ -66,7 +66,7 @@ NEEDS_MORE = frozenset(
 )
 """Fixtures of what pip does not bring; tests that use them are marked `full`."""
 SLOW_TO_COLLECT = frozenset({"test_api_schemathesis.py"})
-"""Modules of tests marked `full` that take each process seconds to import."""
+"""Modules that take each process seconds to import, and are for `make test-all` alone."""
 
 
 # A machine that is busy with something else is no fault of what is tested.
