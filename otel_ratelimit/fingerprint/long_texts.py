@@ -34,6 +34,7 @@ _PLAIN: Final = rf"""(?:
     (?:[-+]{_BLANK})?(?:\d[\d_]*+(?:\.[\d_]*+)?|\.\d[\d_]*+)(?:[eE][+-]?\d++)?(?!{_NAME_GOES_ON})
   | [eE]'(?:[^'\\]++|\\.|'')*+'
   | (?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+'
+  | \$\$[^$]*+\$\$
   | %[sbt](?!\w) | %\([^()%'"$;]*+\)[sbt] | \$\d++(?!{_NAME_GOES_ON})
   | (?i:null|true|false)(?!{_NAME_GOES_ON})
 )"""
@@ -44,6 +45,7 @@ _VALUE: Final = rf"(?:{_PLAIN}|{_ARRAY}){_CAST}"
 _LITERALS: Final = frozenset({Kind.STRING, Kind.NUMBER, Kind.PARAMETER})
 _NAMES: Final = frozenset({Kind.WORD, Kind.NAME})
 _SIGNS: Final = frozenset("+-")
+_CLOSING: Final = {"(": ")", "[": "]"}
 
 
 class Read(NamedTuple):
@@ -149,21 +151,41 @@ def _escaped(part: str) -> str:
 
 
 def _parts(element: Sequence[Token]) -> list[str]:
-    """Texts of the tokens; `_VALUE` for each value with its sign and casts."""
+    """Texts of the tokens; `_VALUE` for each value, or array of values, with its sign and casts."""
     parts: list[str] = []
     index = 0
     while index < len(element):
-        token = element[index]
-        index += 1
-        is_value = token.kind in _LITERALS or (token.kind is Kind.WORD and token.text.lower() in CONSTANTS)
-        if not is_value:
-            parts.append(token.text)
+        end = _end_of_value(element, index)
+        if end == index:
+            parts.append(element[index].text)
+            index += 1
             continue
         if parts and parts[-1] in _SIGNS and (len(parts) == 1 or parts[-2] in ("(", ",", "[")):
             parts.pop()
         parts.append(_VALUE)
-        index = _end_of_casts(element, index)
-    return _with_arrays(parts)
+        index = end
+    return parts
+
+
+def _end_of_value(element: Sequence[Token], index: int) -> int:
+    """Of a literal, a placeholder or an array of them, with its casts; `index` where none begins."""
+    token = element[index]
+    word = token.text.lower() if token.kind is Kind.WORD else ""
+    if token.kind in _LITERALS or word in CONSTANTS:
+        return _end_of_casts(element, index + 1)
+    if word != "array" or index + 1 == len(element) or element[index + 1].text != "[":
+        return index
+    end = index + 2
+    while end < len(element) and element[end].text != "]":
+        part = element[end]
+        if (
+            part.kind not in _LITERALS
+            and part.text not in (",", *_SIGNS)
+            and part.text.lower() not in CONSTANTS
+        ):
+            return index
+        end = _end_of_casts(element, end + 1)
+    return _end_of_casts(element, end + 1)
 
 
 def _end_of_casts(element: Sequence[Token], index: int) -> int:
@@ -171,28 +193,9 @@ def _end_of_casts(element: Sequence[Token], index: int) -> int:
         index += 2
         while index + 1 < len(element) and element[index].text == "." and element[index + 1].kind in _NAMES:
             index += 2
-        while index < len(element) and element[index].text in ("(", "["):
-            closing = {"(": ")", "[": "]"}[element[index].text]
+        while index < len(element) and element[index].text in _CLOSING:
+            closing = _CLOSING[element[index].text]
             while index < len(element) and element[index].text != closing:
                 index += 1
             index += 1
     return index
-
-
-def _with_arrays(parts: Sequence[str]) -> list[str]:
-    """Arrays of nothing but values are values, however long they are."""
-    found: list[str] = []
-    index = 0
-    while index < len(parts):
-        end = index + 1
-        if parts[index].lower() == "array" and parts[end : end + 1] == ["["]:
-            end += 1
-            while end < len(parts) and parts[end] in (_VALUE, ","):
-                end += 1
-            if parts[end : end + 1] == ["]"]:
-                found.append(_VALUE)
-                index = end + 1
-                continue
-        found.append(parts[index])
-        index += 1
-    return found

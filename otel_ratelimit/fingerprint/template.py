@@ -26,11 +26,10 @@ from otel_ratelimit.query_records import QueryTemplate
 MOST_TEMPLATE_CHARACTERS: Final = 10_000
 """As much of a template's text is kept; its hash is over all of it."""
 _CUT: Final = " …"
-_MAY_WRITE: Final = re.compile(
-    r"\b(?:insert|update|delete|merge|into|share)\b|\b(?:" + "|".join(sorted(WRITING_CALLS)) + r")\b",
-    re.IGNORECASE,
-)
-"""Searched for in what is not read of a long text: rather a query that is not cached than a wrong answer."""
+_WRITES: Final = frozenset({"insert", "update", "delete", "merge", "into", "share"}) | WRITING_CALLS
+_VOLATILE: Final = VOLATILE_CALLS | VOLATILE_WORDS
+_WORD: Final = re.compile(r"[a-z_]\w*+", re.IGNORECASE)
+"""Of what is not read of a long text: rather a query that is not cached than a wrong answer."""
 
 
 def hash_query(sql: Any) -> QueryTemplate:
@@ -56,7 +55,7 @@ def template_of(text: str) -> QueryTemplate:
     normal = normalise(statement, is_cut=rest is not None)
     named, written = tables(statement, operation)
     digest = hashlib.blake2b(normal.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    may_write = rest is not None and _MAY_WRITE.search(text, rest) is not None
+    unread = set() if rest is None else {word.lower() for word in _WORD.findall(text, rest)}
     return QueryTemplate(
         hash=int.from_bytes(digest, "big", signed=True),
         text=normal
@@ -65,8 +64,8 @@ def template_of(text: str) -> QueryTemplate:
         operation=operation,
         tables=tuple(sorted(named)),
         written=tuple(sorted(written.items())),
-        is_write=may_write or _is_write(words, operation),
-        volatile=_is_volatile(statement, words),
+        is_write=not unread.isdisjoint(_WRITES) or _is_write(words, operation),
+        volatile=not unread.isdisjoint(_VOLATILE) or _is_volatile(statement, words),
     )
 
 

@@ -66,8 +66,8 @@ _GENERATED: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """A UUID, six digits or more, eight hexadecimal ones or more."""
-_TEMPORARY_NAME: Final = re.compile(r"(?:.*[^a-z])?(?:te?mp|temporary)(?:[\d_$-].*)?", re.IGNORECASE)
-_PART_WITH_DIGIT: Final = re.compile(r"(?:(?<=_)[a-z]*+\d[a-z0-9]*+)|\d+", re.IGNORECASE)
+_TEMPORARY_WORD: Final = re.compile(r'(?<![^_"])(?:te?mp|temporary)(?![^_"\d])', re.IGNORECASE)
+_PART_WITH_DIGIT: Final = re.compile(r"(?<=_)[a-z]*+\d[a-z0-9]*+|\d++", re.IGNORECASE)
 
 
 def without_names(statement: Sequence[Token]) -> list[Token]:
@@ -278,4 +278,4 @@ def _without_temporary_names(statement: list[Token]) -> list[Token]:
 
 
 def _is_temporary(name: str) -> bool:
-    return bool(_has_digit(name)) and _TEMPORARY_NAME.fullmatch(name.strip('"')) is not None
+    return bool(_has_digit(name)) and _TEMPORARY_WORD.search(name) is not None
