@@ -146,6 +146,9 @@ PLAIN = (
     "SELECT 1 {planted} 2",
     "INSERT INTO jobs VALUES (1, 'a'), (1, 'b'); SELECT {planted}",
     "SELECT 1; SET my.v = {planted}; SELECT 1 / 0",
+    # Read in another way, strings and what is between them change places, and the comment hides that.
+    *["SELECT 'a\\'', '{planted}' -- '", "SELECT 1; SELECT 'a\\'', '; {planted}' -- '"] * 3,
+    *["SELECT E'表', '{planted}' -- '", "SELECT 1; SELECT E'表', '; {planted}' -- '"] * 3,
 )
 SESSIONS = (
     "SET standard_conforming_strings = off",
@@ -159,7 +162,7 @@ SESSIONS = (
     "DISCARD ALL",
     f"{BY_METHOD}UTF8",
     f"{BY_METHOD}LATIN1",
-    f"{BY_METHOD}SJIS",
+    *[f"{BY_METHOD}SJIS"] * 6,
     f"{BY_METHOD}GBK",
     f"{BY_METHOD}BIG5",
 )
