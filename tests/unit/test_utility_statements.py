@@ -44,7 +44,7 @@ NAMED = {
     "NOTIFY {}, 'payload'": "notify ?, ?",
     "UPDATE t SET a = 1 WHERE CURRENT OF {}": "update t set a = ? where current of ?",
     "CREATE TEMP TABLE {} (a int)": "create temp table ? (a int)",
-    "CREATE TEMPORARY TABLE IF NOT EXISTS {} AS SELECT 1": "create temporary table if not exists ? as select ?",
+    "CREATE TEMPORARY TABLE IF NOT EXISTS {} AS TABLE t": "create temporary table if not exists ? as table t",
     "CREATE LOCAL TEMP TABLE {} (LIKE t)": "create local temp table ? (like t)",
     "CREATE OR REPLACE TEMP VIEW {} AS SELECT 1": "create or replace temp view ? as select ?",
     "CREATE TEMP SEQUENCE {}": "create temp sequence ?",
@@ -206,9 +206,9 @@ def test_what_an_update_sets_is_part_of_it():
 
 
 WORDS = """
-set local session role time zone to = , . x 'a' 1 ( ) ; - create alter function temp table into savepoint release
-fetch declare cursor for select execute prepare explain analyze rollback to all current of as from "Q" tmp_1
-close authorization names if not exists a_123456 ?
+set local session role time zone to = , . x 'a' 1 ( ) ; - create alter function temp table into savepoint
+release fetch declare cursor for select execute prepare explain analyze rollback to all current of as from "Q"
+tmp_1 close authorization names if not exists a_123456 ?
 """
 words = st.sampled_from(WORDS.split())
 
