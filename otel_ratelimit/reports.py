@@ -35,6 +35,7 @@ from otel_ratelimit.nightly.job import ReportJob
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.telemetry.reports import report_telemetry
+from otel_ratelimit.wiring import database_url_here
 
 __all__ = [
     "Assumptions",
@@ -62,7 +63,7 @@ def generate_daily_cache_report(
         day: in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
         policy: a policy or its file; if not given, that of the environment, then `./ratelimit.toml`, then the
             built-in one.
-        database_url: instead of `OTEL_RATELIMIT_DATABASE_URL`.
+        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
         report: told what is being done, a sentence at a time.
 
     Raises:
@@ -72,7 +73,7 @@ def generate_daily_cache_report(
         TypeError, ValueError: `day` is no day, has not ended, or no query of it is known.
     """
     wanted = _day(day)
-    with named_url(database_url) as url:
+    with named_url(database_url or database_url_here()) as url:
         job = ReportJob(
             url,
             _policy(policy),
