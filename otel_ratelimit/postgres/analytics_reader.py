@@ -94,7 +94,7 @@ class PostgresAnalytics:
         parameters = {
             "start": period.start,
             "end": period.end,
-            "endpoints": storable_names(scope.endpoint),
+            "endpoint": storable_names(scope.endpoint),
             "service": None if scope.service is None else storable(scope.service),
             **more,
         }

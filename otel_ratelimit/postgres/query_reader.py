@@ -38,4 +38,4 @@ class PostgresQueries:
 
 
 def _asked(period: Period, endpoint: Endpoints) -> dict[str, object]:
-    return {"start": period.start, "end": period.end, "endpoints": storable_names(endpoint)}
+    return {"start": period.start, "end": period.end, "endpoint": storable_names(endpoint)}
