@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -83,11 +83,9 @@ def show(file: Path | None, as_json: bool) -> None:
     """
     path = policy_file(file)
     read = policy_of(path)
-    found = list(policy_text.sections(read))
     if as_json:
         said = read.model_dump(mode="json", by_alias=True)
-        given = policy_text.given(read, found)
-        print_json({"file": str(path or ""), "hash": policy_hash(read), "given": given, **said})
+        print_json({"file": str(path or ""), "hash": policy_hash(read), "given": read.given(), **said})
         return
     click.echo(f"{path or BUILT_IN} ({policy_hash(read)})\n")
     print_table(("TIER", "LIMITS", "FROM"), policy_text.tiers(read))
@@ -96,12 +94,12 @@ def show(file: Path | None, as_json: bool) -> None:
     if read.routes:
         click.echo(f"{policy_text.NOT_IN_RULE} not in the rule: the default, of the file or built in")
     click.echo()
-    print_table(("KEY", "VALUE", "FROM"), list(_setting_rows(found)))
+    print_table(("KEY", "VALUE", "FROM"), list(_setting_rows(policy_text.sections(read))))
     if not read.cache.prices:
         click.echo("\ncache.prices: the built-in ones")
 
 
-def _setting_rows(found: list[policy_text.Section]) -> Iterator[tuple[str, str, str]]:
+def _setting_rows(found: Iterable[policy_text.Section]) -> Iterator[tuple[str, str, str]]:
     for section in found:
         if section.title:
             yield "", "", ""

@@ -6,7 +6,7 @@ The model is walked, so that a key that is added there is shown.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -157,9 +157,3 @@ def _quantity(value: float, unit: str) -> str:
         if value >= length and not value % length:
             return f"{value / length:.12g}{letter}"
     return f"{value:.12g}s"
-
-
-def given(policy: Policy, found: Iterable[Section]) -> Mapping[str, str]:
-    """File and line of each key that the file gives, by its place: `memory.capacity`."""
-    named = {each.place: policy.line_of(each.place) for section in found for each in section.settings}
-    return {place: line for place, line in named.items() if line}

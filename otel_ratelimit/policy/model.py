@@ -380,6 +380,10 @@ class Policy(Table):
         """`ratelimit.toml:31`; empty where the file does not give `place`, so that the default holds."""
         return self.origin(place).removeprefix(place).strip(" ()")
 
+    def given(self) -> dict[str, str]:
+        """File and line of all that the file gives, by its place: `memory.capacity`, `routes[2].tier`."""
+        return {place: self.line_of(place) for place in self._origin}
+
     def set_origins(self, origins: Mapping[str, str]) -> None:
         """Note where each place stands in the file; done once, by the loader."""
         self._origin.update(origins)

@@ -1,4 +1,4 @@
-"""The page on the Python functions names each, and says of it what the code says; its examples run elsewhere."""
+"""The page on the Python functions says of each what the code says; its examples run elsewhere."""
 
 from __future__ import annotations
 

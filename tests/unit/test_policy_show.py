@@ -138,4 +138,6 @@ def test_as_json_it_is_whole_too_and_says_what_is_given(show):
     assert set(Policy.known_keys()) <= set(document)
     assert document["analytics"]["retention"] == 2_592_000.0
     assert document["given"]["memory.capacity"] == "p.toml:8"
+    assert document["given"]["routes[0].tier"] == "p.toml:12"
+    assert document["given"]["tiers.expensive"] == "p.toml:5"
     assert "memory.warning" not in document["given"]
