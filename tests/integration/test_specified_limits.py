@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -176,6 +177,15 @@ def test_every_route_of_the_application_is_in_the_table_above(site):
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert named == routes
+
+
+def test_each_tier_and_each_choice_of_the_policy_has_its_reason_beside_it():
+    text = POLICY.read_text()
+    tiers = text.split("[tiers]", 1)[1].split("\n[[", 1)[0]
+    for name in set(load_policy(POLICY).tiers) - {"expensive", "moderate", "cheap", "default"}:
+        assert re.search(rf"^{name} = .* # .{{20,}}$", tiers, flags=re.MULTILINE), name
+    for key in ("key = ", "strategy = ", "on_error = ", "exempt = ", "default = "):
+        assert re.search(rf"^# .+\n{key}", text, flags=re.MULTILINE), key
 
 
 def test_health_checks_are_never_limited_or_counted(site):
