@@ -11,7 +11,7 @@ from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.errors import Problem, SettingsError
+from otel_ratelimit.errors import Problem, SettingsError, StorageNotMeasuredError
 from otel_ratelimit.events import Clock, CounterStore, StorageSnapshot, Strategy
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.storage import (
@@ -21,6 +21,7 @@ from otel_ratelimit.storage import (
     counter_store,
     storage_options,
 )
+from otel_ratelimit.storage.by_user import keys_by_user
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
 from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.storage.health import effective_thresholds
@@ -50,6 +51,38 @@ class OpenedStorage:
     """What its sweeps did; None where it needs none."""
     healthy: Callable[[], bool]
     """Whether it answered when last asked."""
+    keys_by_user: Callable[[Mapping[str, str]], dict[str, int]]
+    """Counters by user, from names by client key; empty where the store cannot say."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInUse:
+    """The store of an application, for those who ask how full it is (`default_store.MeasuredStore`)."""
+
+    storage: OpenedStorage
+    memory: Memory
+    users: Callable[[], Mapping[str, str]]
+    """Names of users by client key."""
+
+    @property
+    def thresholds(self) -> tuple[int, int]:
+        """The policy's `warning` and `critical`, bytes."""
+        return self.memory.warning, self.memory.critical
+
+    def snapshot(self) -> StorageSnapshot:
+        """What the store holds now.
+
+        Raises:
+            StorageNotMeasuredError: the store cannot say.
+        """
+        found = self.storage.snapshot()
+        if found is None:
+            raise StorageNotMeasuredError(self.storage.store.name)
+        return found
+
+    def keys_by_user(self) -> dict[str, int]:
+        """How many counters each user has, the most first."""
+        return self.storage.keys_by_user(self.users())
 
 
 def limiter_options(
@@ -125,6 +158,7 @@ def join_storage(
             snapshot=storage.snapshot,
             cleanup=tally.totals,
             healthy=lambda: True,
+            keys_by_user=partial(keys_by_user, storage.counters),
         )
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
@@ -142,6 +176,7 @@ def join_storage(
         snapshot=lambda: None,
         cleanup=lambda: None,
         healthy=lambda: guarded.healthy,
+        keys_by_user=lambda _users: {},
     )
 
 

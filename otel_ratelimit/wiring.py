@@ -23,6 +23,7 @@ from otel_ratelimit import names
 from otel_ratelimit._version import __version__
 from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
+from otel_ratelimit.application_here import application_here, owner_here
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.core.waiting import LateLock
@@ -36,9 +37,16 @@ from otel_ratelimit.policy_reload import PolicyReloader, warn_of_fresh_counters
 from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
 from otel_ratelimit.storage import redact_uri, validate_uri
+from otel_ratelimit.storage.default_store import default_store
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
-from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options, open_limiter
+from otel_ratelimit.storage_wiring import (
+    OpenedStorage,
+    StoreInUse,
+    join_storage,
+    limiter_options,
+    open_limiter,
+)
 from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
@@ -76,7 +84,7 @@ _HOOKS: Final = "otel_ratelimit.hooks"
 FLUSH_SECONDS: Final = 5.0
 
 _in_use: Final[weakref.WeakSet[RateLimit]] = weakref.WeakSet()
-"""Nothing of the product reads it: tests reset the counters of applications that they did not make."""
+"""Read by tests, which reset counters, and for functions that are called outside of an application."""
 
 _NO_POLICY: Final = Problem(
     "OTEL_RATELIMIT_REQUIRED",
@@ -358,6 +366,7 @@ class RateLimit:
             self._api_authorize,
             clock=self._clock,
             enforcement=lambda: _attached(app).hooks.enforcement,
+            keys_by_user=self.store_in_use.keys_by_user,
         )
 
     def detach(self, app: Flask) -> None:
@@ -481,6 +490,17 @@ class RateLimit:
         """What records queries; None where analytics are off."""
         return self._queries if self.settings.enabled else None
 
+    @property
+    def store_in_use(self) -> StoreInUse:
+        """How full the store is that the applications share."""
+        return StoreInUse(self._storage, self._policy.memory, self._users)
+
+    def _users(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for app in self._apps:
+            found |= _attached(app).hooks.enforcement.identifier.users()
+        return found
+
     def _key_of_current_request(self) -> str:
         """Default key of limits declared with decorators: the policy's, so that both mean one client."""
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
@@ -571,7 +591,7 @@ class RateLimit:
 
 
 def rate_limits_in_use() -> list[RateLimit]:
-    """Every `RateLimit` of this process that is neither closed nor switched off; for tests."""
+    """Every `RateLimit` of this process that is neither closed nor switched off."""
     return [rate_limit for rate_limit in list(_in_use) if not rate_limit.closed]
 
 
@@ -589,6 +609,25 @@ def rate_limit_of(app: Flask) -> RateLimit | None:
         awaiting.init_app(app)
     found = app.extensions.get(EXTENSION)
     return found if isinstance(found, RateLimit) else None
+
+
+def current_rate_limit() -> RateLimit:
+    """That of the current application, else the only one of this process.
+
+    Raises:
+        RuntimeError: there is none, or more than one could be meant; with what to do.
+    """
+    return owner_here(rate_limit_of, rate_limits_in_use)
+
+
+def database_url_here() -> str | None:
+    """Where the current application's analytics are; None outside of one, or where it has none."""
+    app = application_here()
+    rate_limit = None if app is None else rate_limit_of(app)
+    return None if rate_limit is None else rate_limit.settings.database_url or None
+
+
+default_store.found_by(lambda: current_rate_limit().store_in_use)
 
 
 def _attached(app: Flask) -> AttachedHooks:

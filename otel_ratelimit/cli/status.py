@@ -107,8 +107,9 @@ def _print_metrics(metrics: MetricsAnswer) -> None:
         rows.append(("recorder", f"{health}: {counts}"))
     _table(("WHAT", "NOW"), rows)
     if keys is not None:
-        _counts("ENDPOINT", keys.by_endpoint)
+        _counts("FLASK ENDPOINT", keys.by_endpoint)
         _counts("COUNTED BY", keys.by_client_kind)
+        _counts("USER", {user or "(none)": number for user, number in keys.by_user.items()})
 
 
 def _counts(name: str, counts: Mapping[str, int]) -> None:
@@ -136,7 +137,7 @@ def _print_analytics(analytics: AnalyticsAnswer) -> None:
     if rates:
         click.echo()
         _table(
-            ("ENDPOINT", "REQUESTS", "REFUSED", "HIT RATE"),
+            ("ROUTE", "REQUESTS", "REFUSED", "HIT RATE"),
             [(r.endpoint, f"{r.requests:,}", f"{r.refused:,}", f"{r.hit_rate:.2%}") for r in rates],
         )
 

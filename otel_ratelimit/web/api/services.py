@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -76,6 +76,8 @@ class ApiServices:
     """Until a failed store is tried again."""
     snapshot: Callable[[], StorageSnapshot | None]
     """None for a store elsewhere, which cannot say what it holds."""
+    keys_by_user: Callable[[], Mapping[str, int]] = dict
+    """Counters by user, the most first; asked only where there is a snapshot."""
     cleanup: Callable[[], CleanupTotals | None]
     """None for a store that cleans up by itself."""
     recorder: Callable[[], RecorderState | None]
