@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -162,7 +161,14 @@ def sql_step(file: str) -> tuple[Callable[[], None], Callable[[], None]]:
         # Without parameters, so that a percent sign is one.
         op.get_bind().exec_driver_sql(text, execution_options={"no_parameters": True})
 
-    return partial(run, "up"), partial(run, "down")
+    # Functions, and of these names: Alembic logs the `__name__` of what it runs.
+    def upgrade() -> None:
+        run("up")
+
+    def downgrade() -> None:
+        run("down")
+
+    return upgrade, downgrade
 
 
 def find_migrations(package: Path = _PACKAGE) -> Path:
