@@ -39,7 +39,7 @@ from otel_ratelimit.storage import redact_uri, validate_uri
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options, open_limiter
-from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
+from otel_ratelimit.telemetry import DecisionTelemetry, HistogramBuckets, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.extension import (
@@ -197,6 +197,8 @@ class RateLimit:
         self._choose_policy(policy)
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
+        self._buckets = HistogramBuckets(meter_provider, self._environ)
+        self._buckets.keep()
         # A provider that is there for the whole process says nothing of another environment than its own.
         everywhere = (get_meter_provider(), get_tracer_provider()) if environ is None else ()
         providers = (meter_provider,) if meter_provider is not None else everywhere
@@ -541,6 +543,7 @@ class RateLimit:
             # The application made its own since; its place is not ours to share.
             limiters.discard(self.limiter)
         self._worker.ensure_started()
+        self._buckets.keep()
         self._warn_of_prometheus()
         warn_of_hidden_routes(app)
         if self._queries is not None and not self._queries.claim():
