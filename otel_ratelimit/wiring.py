@@ -35,7 +35,7 @@ from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResu
 from otel_ratelimit.policy_reload import PolicyReloader, warn_of_fresh_counters
 from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
-from otel_ratelimit.storage import redact_uri, validate_uri
+from otel_ratelimit.storage import validate_uri
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
 from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options, open_limiter
@@ -453,7 +453,7 @@ class RateLimit:
     def _choose_hash_key(self) -> bytes:
         """The secret of client keys: the one set, else a random one where no other process counts along."""
         if self.settings.hash_key:
-            return self.settings.hash_key.encode()
+            return self.settings.hash_key.reveal().encode()
         return secrets.token_bytes(32) if self._storage.local else b""
 
     def _open_storage(self, meter: Meter) -> OpenedStorage:
@@ -467,7 +467,7 @@ class RateLimit:
             current=current_decision,
         )
         limiter.lets_through = let_through
-        opened = join_storage(limiter, uri, memory, self._clock, meter)
+        opened = join_storage(limiter, uri, memory, self._clock, meter, given=given)
         if not opened.local:  # counters of one process are its own, and longer keys would cost memory
             prefix = self._key_prefix
             limiter.key_namespace = lambda: key_namespace(prefix, current_app.import_name)
@@ -567,7 +567,7 @@ class RateLimit:
             "rate limits %s: %s, counters in %s",
             "are only observed (shadow)" if self.shadow else "are enforced",
             where,
-            redact_uri(self.settings.storage_uri),
+            self.settings.storage_uri,
         )
         if not (self._storage.local or self.settings.key_prefix or self._service.name):
             _log.warning(UNNAMED_SERVICE_WARNING)

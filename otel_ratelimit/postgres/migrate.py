@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg2 import errors, extensions
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.postgres.session import session
 from otel_ratelimit.postgres.statements import statements
@@ -59,7 +60,9 @@ def _silent(_: str) -> None:
     pass
 
 
-def upgrade(url: str, *, revision: str = "head", report: Callable[[str], None] = _silent) -> list[str]:
+def upgrade(
+    url: str | Secret, *, revision: str = "head", report: Callable[[str], None] = _silent
+) -> list[str]:
     """Carry out the steps up to `revision` that have not been; the names of those.
 
     Args:
@@ -83,7 +86,9 @@ def upgrade(url: str, *, revision: str = "head", report: Callable[[str], None] =
         return list(todo)
 
 
-def downgrade(url: str, *, revision: str = "base", report: Callable[[str], None] = _silent) -> list[str]:
+def downgrade(
+    url: str | Secret, *, revision: str = "base", report: Callable[[str], None] = _silent
+) -> list[str]:
     """Undo the steps after `revision`, the last first; the names of those. Their data are lost.
 
     `base` undoes everything: the schema goes too, unless somebody else made it or has put something in it.
@@ -109,7 +114,7 @@ def downgrade(url: str, *, revision: str = "base", report: Callable[[str], None]
         return list(reversed(todo))
 
 
-def current(url: str) -> Current:
+def current(url: str | Secret) -> Current:
     """Where the database stands; changes nothing.
 
     Raises:
@@ -122,7 +127,7 @@ def current(url: str) -> Current:
     return Current(done[-1] if done else None, steps.names[-1], steps.names[len(done) :])
 
 
-def plan_downgrade(url: str, *, revision: str = "base") -> Downgrade:
+def plan_downgrade(url: str | Secret, *, revision: str = "base") -> Downgrade:
     """What `downgrade` to `revision` would undo; changes nothing.
 
     Raises:
@@ -221,7 +226,7 @@ class Steps:
 
 
 @contextmanager
-def _locked(url: str, report: Callable[[str], None]) -> Iterator[extensions.connection]:
+def _locked(url: str | Secret, report: Callable[[str], None]) -> Iterator[extensions.connection]:
     """A connection that holds the lock, which goes when the connection does, however that happens."""
     sql = statements("migrate")
     with session(url) as connection:
