@@ -176,7 +176,7 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
     values, problems = _read(environ, overrides or {})
     if problems:
         # A traceback with the variables of each frame must not show what was written.
-        del environ, overrides
+        del environ, overrides, values
         raise SettingsError(problems)
     if isinstance(values.get("policy"), str):
         values["policy"] = Path(str(values["policy"]))

@@ -52,8 +52,8 @@ class Target(NamedTuple):
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as wrong:
-            raise ValueError(f"{str(wrong).lower()}; write {_EXAMPLE}") from None
+        except ValueError:  # its message shows what may be a part of a password
+            raise ValueError(f"it has no valid host and port; write {_EXAMPLE}") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"it is not a http or https URL; write {_EXAMPLE}")
         if parts.username is not None or parts.query or parts.fragment:

@@ -13,7 +13,7 @@ from psycopg2 import extensions
 from otel_ratelimit.analysis.cache.columns import Count, Executions, HotExecutions, Ints, Template, Writes
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.connection import dsn, keywords
+from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
 from otel_ratelimit.postgres.copied_rows import (
     ROW,
     CopyBlocks,
@@ -219,6 +219,6 @@ def _connect(url: str | Secret) -> extensions.connection:
         "tcp_user_timeout": _SILENCE_SECONDS * 1000,
     }
     try:
-        return extensions.connection(extensions.make_dsn(None, **{**given, **limits}))
+        return OwnConnection(extensions.make_dsn(None, **{**given, **limits}))
     except psycopg2.Error as error:
         raise no_connection(given, str(error)) from None

@@ -46,6 +46,13 @@ class Answer:
     """Rows that it returned or changed."""
 
 
+class OwnConnection(extensions.connection):
+    """Represented without its connection string, of which psycopg2 hides `password` but not `sslpassword`."""
+
+    def __repr__(self) -> str:
+        return f"<connection {'closed' if self.closed else 'open'}>"
+
+
 class Session:
     """A connection, on which one statement runs after the other."""
 
@@ -219,7 +226,7 @@ class Database:
         deadline = self._monotonic() + self._connect_seconds
         places = with_addresses(given, os.environ, self._connect_seconds)
         try:
-            connection = extensions.connection(extensions.make_dsn(**places), async_=True)
+            connection = OwnConnection(extensions.make_dsn(**places), async_=True)
             if _finished(connection, deadline, self._monotonic):
                 return connection
             connection.close()

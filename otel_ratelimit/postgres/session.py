@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.connection import dsn, keywords
+from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
 from otel_ratelimit.postgres.refusals import no_connection, translated
 
 _CONNECT: Final = {
@@ -38,7 +38,7 @@ def session(url: str | Secret) -> Iterator[extensions.connection]:
     """
     given = keywords(dsn(url))
     try:
-        connection = extensions.connection(extensions.make_dsn(None, **{**_CONNECT, **given}))
+        connection = OwnConnection(extensions.make_dsn(None, **{**_CONNECT, **given}))
     except psycopg2.OperationalError as error:
         raise no_connection(
             given, str(error)
