@@ -28,9 +28,11 @@ def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds
         DatabaseUnreachableError: a name has no address, or the name server did not answer in time.
     """
     hosts = (given.get("host") or environ.get("PGHOST", "")).split(",")
-    if given.get("hostaddr") or environ.get("PGHOSTADDR") or not any(map(_is_name, hosts)):
-        return HiddenValues(given)
     ports = (given.get("port") or environ.get("PGPORT", "")).split(",")
+    are_resolved = given.get("hostaddr") or environ.get("PGHOSTADDR")
+    del environ  # a traceback with the variables of each frame would show all of it
+    if are_resolved or not any(map(_is_name, hosts)):
+        return HiddenValues(given)
     if len(ports) == 1:
         ports *= len(hosts)
     if len(ports) != len(hosts):

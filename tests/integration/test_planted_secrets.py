@@ -22,6 +22,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.analysis.periods import Period
 from otel_ratelimit.cli import main
 from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.embedded.processes import Launch
 from otel_ratelimit.errors import DatabaseError, SettingsError, StorageUnavailableError
 from otel_ratelimit.events import Strategy, Window
 from otel_ratelimit.nightly.analysed import analysed
@@ -190,6 +191,25 @@ def test_the_commands_show_no_secret(environment, closed_port, tmp_path, monkeyp
         found = CliRunner().invoke(main, command)
         assert found.output, command
         assert CANARY not in found.output + repr(found.exception), command
+
+
+def test_a_host_that_has_no_address_is_reported_without_the_environment(environment, monkeypatch):
+    environment(planted("memory://", 1))
+
+    def unknown(*_):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    # No name server is asked: this one answers as it would.
+    monkeypatch.setattr("otel_ratelimit.postgres.addresses.addresses_of", unknown)
+    database = Database(f"postgresql://me:{SECRET}@nowhere.example/analytics")
+    with pytest.raises(DatabaseError, match="cannot be resolved") as refused:
+        database.rows("SELECT 1")
+    assert not [text for text in ways_to_report(refused.value) if CANARY in text]
+
+
+def test_a_program_is_launched_without_showing_its_environment(tmp_path):
+    launch = Launch(["true"], tmp_path / "log", {"PASSWORD": SECRET}, tmp_path)
+    assert CANARY not in repr(launch)
 
 
 def refused_statement(url):
