@@ -11,6 +11,7 @@ from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords_among
 from otel_ratelimit.errors import Problem, SettingsError, StorageNotMeasuredError
 from otel_ratelimit.events import Clock, CounterStore, StorageSnapshot, Strategy
 from otel_ratelimit.policy import Memory
@@ -19,6 +20,7 @@ from otel_ratelimit.storage import (
     GuardedStore,
     MemoryHealthLog,
     counter_store,
+    refused_uri,
     storage_options,
 )
 from otel_ratelimit.storage.by_user import keys_by_user
@@ -26,6 +28,7 @@ from otel_ratelimit.storage.client_options import connection_problem, option_pro
 from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.storage.health import effective_thresholds
 from otel_ratelimit.storage.remote import SequentialCounters
+from otel_ratelimit.storage_uri import secrets_in
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.web.api import CleanupTally, CleanupTotals
@@ -86,8 +89,8 @@ class StoreInUse:
 
 
 def limiter_options(
-    uri: str, given: Mapping[str, object], memory: Memory, worker: BackgroundWorker, clock: Clock
-) -> dict[str, Any]:
+    uri: Secret, given: Mapping[str, object], memory: Memory, worker: BackgroundWorker, clock: Clock
+) -> Mapping[str, Any]:
     """What Flask-Limiter must open the store behind `uri` with.
 
     Raises:
@@ -96,8 +99,8 @@ def limiter_options(
     problems = option_problems(uri, given)
     if problems:
         raise SettingsError(problems)
-    if not uri.startswith(f"{SCHEME}:"):
-        return dict(storage_options(uri, given))
+    if not uri.reveal().startswith(f"{SCHEME}:"):
+        return HiddenValues(storage_options(uri, given))
     return {
         "capacity": memory.capacity,
         "cleanup_interval": memory.cleanup_interval,
@@ -108,34 +111,49 @@ def limiter_options(
 
 def open_limiter(
     key: Callable[[], str],
-    uri: str,
-    options: dict[str, Any],
+    uri: Secret,
+    options: Mapping[str, Any],
     given: Mapping[str, object],
     **hooks: Any,
 ) -> PolicyLimiter:
     """A limiter on the store behind `uri`.
 
     Raises:
-        SettingsError: the client refused the options `given`.
+        SettingsError: the client refused the URI, or the options `given`.
     """
     problem = None
     try:
         limiter = PolicyLimiter(key, storage_uri=uri, storage_options=options, **hooks)
         problem = connection_problem(limiter.storage, given)
     except (AttributeError, TypeError, ValueError) as error:
-        if not given:
+        if not given and not isinstance(error, ValueError):
             raise
-        problem = refused_options(given, error)
+        problem = refused_options(given, error) if given else refused_uri(uri, error)
     if problem is not None:
-        # Without its cause: the client's message may hold what the options do.
+        # Without its cause: the client's message, and the variables of its frames, may hold a password.
         raise SettingsError([problem])
     return limiter
 
 
-def join_storage(
-    limiter: PolicyLimiter, uri: str, memory: Memory, clock: Clock, meter: Meter
+def join_storage(  # noqa: PLR0913 - the place where these are joined
+    limiter: PolicyLimiter,
+    uri: Secret,
+    memory: Memory,
+    clock: Clock,
+    meter: Meter,
+    *,
+    given: Mapping[str, object],
 ) -> OpenedStorage:
-    """Join the store that `limiter` has opened to telemetry and the log."""
+    """Join the store that `limiter` has opened to telemetry and the log.
+
+    Args:
+        limiter: what has opened it.
+        uri: where it is.
+        memory: the policy's `[memory]`.
+        clock: Unix time in seconds.
+        meter: for the store's metrics.
+        given: the operator's options of its client.
+    """
     storage = limiter.storage
     if isinstance(storage, BoundedMemoryStorage):
         thresholds = partial(effective_thresholds, warning=memory.warning, critical=memory.critical)
@@ -162,7 +180,8 @@ def join_storage(
         )
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
-    guarded = GuardedStore(store, on_error=telemetry.failed)
+    redact = Redactor([*secrets_in(uri), *passwords_among(given)])
+    guarded = GuardedStore(store, on_error=telemetry.failed, redact=redact)
     limiter.storage_failed = guarded.failed_elsewhere
     local = isinstance(storage, MemoryStorage)
     unable = store.unable if isinstance(store, SequentialCounters) else _able

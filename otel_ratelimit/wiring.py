@@ -26,6 +26,7 @@ from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.application_here import application_here, owner_here
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_counts, warn_of_uwsgi
 from otel_ratelimit.errors import Problem, SettingsError
@@ -36,7 +37,7 @@ from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResu
 from otel_ratelimit.policy_reload import PolicyReloader, warn_of_fresh_counters
 from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
-from otel_ratelimit.storage import redact_uri, validate_uri
+from otel_ratelimit.storage import validate_uri
 from otel_ratelimit.storage.default_store import default_store
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
@@ -47,7 +48,7 @@ from otel_ratelimit.storage_wiring import (
     limiter_options,
     open_limiter,
 )
-from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
+from otel_ratelimit.telemetry import DecisionTelemetry, HistogramBuckets, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.extension import (
@@ -205,6 +206,8 @@ class RateLimit:
         self._choose_policy(policy)
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
+        self._buckets = HistogramBuckets(meter_provider, self._environ)
+        self._buckets.keep()
         # A provider that is there for the whole process says nothing of another environment than its own.
         everywhere = (get_meter_provider(), get_tracer_provider()) if environ is None else ()
         providers = (meter_provider,) if meter_provider is not None else everywhere
@@ -460,7 +463,7 @@ class RateLimit:
     def _choose_hash_key(self) -> bytes:
         """The secret of client keys: the one set, else a random one where no other process counts along."""
         if self.settings.hash_key:
-            return self.settings.hash_key.encode()
+            return self.settings.hash_key.reveal().encode()
         return secrets.token_bytes(32) if self._storage.local else b""
 
     def _open_storage(self, meter: Meter) -> OpenedStorage:
@@ -474,7 +477,7 @@ class RateLimit:
             current=current_decision,
         )
         limiter.lets_through = let_through
-        opened = join_storage(limiter, uri, memory, self._clock, meter)
+        opened = join_storage(limiter, uri, memory, self._clock, meter, given=given)
         if not opened.local:  # counters of one process are its own, and longer keys would cost memory
             prefix = self._key_prefix
             limiter.key_namespace = lambda: key_namespace(prefix, current_app.import_name)
@@ -561,6 +564,7 @@ class RateLimit:
             # The application made its own since; its place is not ours to share.
             limiters.discard(self.limiter)
         self._worker.ensure_started()
+        self._buckets.keep()
         self._warn_of_prometheus()
         warn_of_hidden_routes(app)
         if self._queries is not None and not self._queries.claim():
@@ -584,7 +588,7 @@ class RateLimit:
             "rate limits %s: %s, counters in %s",
             "are only observed (shadow)" if self.shadow else "are enforced",
             where,
-            redact_uri(self.settings.storage_uri),
+            self.settings.storage_uri,
         )
         if not (self._storage.local or self.settings.key_prefix or self._service.name):
             _log.warning(UNNAMED_SERVICE_WARNING)
@@ -620,7 +624,7 @@ def current_rate_limit() -> RateLimit:
     return owner_here(rate_limit_of, rate_limits_in_use)
 
 
-def database_url_here() -> str | None:
+def database_url_here() -> Secret | None:
     """Where the current application's analytics are; None outside of one, or where it has none."""
     app = application_here()
     rate_limit = None if app is None else rate_limit_of(app)

@@ -13,6 +13,7 @@ import click
 
 from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.cli.output import fail, print_json, print_table
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer
@@ -72,7 +73,7 @@ def _target(url: str) -> Target:
         raise click.BadParameter(str(wrong), param_hint="--url") from None
 
 
-def _token(given: str | None) -> str:
+def _token(given: str | None) -> Secret:
     try:
         tokens = settings_from(os.environ, {"api_token": given}).read_tokens
     except ConfigurationError as error:

@@ -248,7 +248,10 @@ def _keeps_nothing(body: _parser.SubPattern) -> bool:
         is_guarded = len(last) == 1 and last[0][0] in (_constants.ASSERT_NOT, _constants.FAILURE)
         return is_guarded or all(_keeps_nothing(branch) for branch in branches)
     repeats = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT, _constants.BRANCH)
-    return all(operation not in repeats for operation, _ in parts[:-1])
+    looks = (_constants.ASSERT, _constants.ASSERT_NOT)
+    return all(operation not in repeats for operation, _ in parts[:-1]) and all(
+        operation not in looks for operation, _ in parts[1:]
+    )
 
 
 @pytest.mark.parametrize(
@@ -259,7 +262,7 @@ def test_no_pattern_gives_back_what_it_has_taken(name, pattern):
 
 
 def test_such_patterns_would_be_found():
-    for wrong in (r"a+b", r"(?:ab?+c)++", r"(?:a|b*?c)*+", r"/\*.*?\*/"):
+    for wrong in (r"a+b", r"(?:ab?+c)++", r"(?:=|%(?!s))++", r"(?:a|b*?c)*+", r"/\*.*?\*/"):
         assert list(faults(_parser.parse(wrong))) != [], wrong
     for right in (r"a++b", r"(?:ab?+c|(?!))++", r"(?:[^']++|'')*+"):
         assert list(faults(_parser.parse(right))) == [], right

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from otel_ratelimit.analysis.cache.history import CacheReportReader
 from otel_ratelimit.analysis.rows import AnalyticsReader
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.events import CleanupReport, Clock, CounterStore, StorageSnapshot
 from otel_ratelimit.recorder import RecorderState
 from otel_ratelimit.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
@@ -86,10 +87,15 @@ class ApiServices:
     """None where analytics are off."""
     cache_reports: CacheReportReader | None
     """None where analytics are off."""
-    read_tokens: tuple[str, ...] = field(default=(), repr=False)
-    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    read_tokens: tuple[Secret, ...] = ()
+    admin_tokens: tuple[Secret, ...] = ()
     authorize: Callable[[str], bool] | None = None
     """The application's own check in place of tokens: called within the request with an `Access`; only True
     allows."""
     memory_warning_bytes: int = MEMORY_WARNING_BYTES
     memory_critical_bytes: int = MEMORY_CRITICAL_BYTES
+
+    def __post_init__(self) -> None:
+        """Wrap tokens that were given as they are."""
+        for name in ("read_tokens", "admin_tokens"):
+            object.__setattr__(self, name, tuple(map(Secret.of, getattr(self, name))))
