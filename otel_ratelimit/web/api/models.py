@@ -210,7 +210,12 @@ class AnalyticsAnswer(Answer):
 
     period: PeriodAnswer
     endpoint: str | None = Field(description="The only one asked for; null for all.")
-    service: str | None = Field(description="The only one asked for; null for all.")
+    service: str | None = Field(
+        description="The service that all figures are of; null where they are of all `services` together."
+    )
+    services: list[str] = Field(
+        default_factory=list, description="All services that recorded anything in the period, by name."
+    )
     violations: ViolationsAnswer
     top_clients: list[ViolationGroupAnswer] = Field(description="The ten clients with the most violations.")
     top_endpoints: list[ViolationGroupAnswer] = Field(
@@ -218,7 +223,9 @@ class AnalyticsAnswer(Answer):
     )
     hit_rates: HitRatesAnswer
     breathing_room: list[BreathingRoomAnswer] = Field(description="By limit, the tightest first.")
-    recommendations: list[RecommendationAnswer]
+    recommendations: list[RecommendationAnswer] = Field(
+        description="By limit; empty where several services are read together: a limit is for one of them."
+    )
 
 
 # --- status ---

@@ -84,6 +84,8 @@ class ApiServices:
     """None where analytics are off."""
     cache_reports: CacheReportReader | None
     """None where analytics are off."""
+    own_service: Callable[[], str] = lambda: ""
+    """Under which name this application records: what is read where several do and none is asked for."""
     read_tokens: tuple[str, ...] = field(default=(), repr=False)
     admin_tokens: tuple[str, ...] = field(default=(), repr=False)
     authorize: Callable[[str], bool] | None = None
