@@ -13,6 +13,7 @@ import math
 import operator
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -20,8 +21,10 @@ from flask import current_app
 
 from otel_ratelimit.analysis.periods import period
 from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
+from otel_ratelimit.analysis.services import SeveralServicesWarning, all_or_only, named, services_read
 from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.fingerprint import hash_query, is_statement, statement_text
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
 from otel_ratelimit.querylog.execution import OK, Asked, text_told
@@ -159,35 +162,46 @@ def _number(name: str, value: int | None) -> int | None:
     return found
 
 
-def detect_duplicates(
+def detect_duplicates(  # noqa: PLR0913 - each is a part of the question, by name
     start_date: Moment,
     end_date: Moment,
     *,
     within_seconds: float = WITHIN_SECONDS,
     endpoint: str | None = None,
+    service: str | None = None,
     database_url: str | None = None,
 ) -> Duplicates:
     """Queries that ran again and again, in one request (N+1) and in a short time, the worst first.
+
+    They are recorded without the service that ran them. Where several record to the database, the answer is
+    of all of them, names them, and a `SeveralServicesWarning` says so.
 
     Args:
         start_date: the period's beginning.
         end_date: its end; a date is included whole.
         within_seconds: how soon the same question has to come again to count as repeated.
         endpoint: of this route template only.
+        service: the only one that may have recorded; `"*"` for all together, without a warning.
         database_url: instead of `OTEL_RATELIMIT_DATABASE_URL`.
 
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read.
-        TypeError, ValueError: the period or `within_seconds` makes no sense.
+        TypeError, ValueError: the period or `within_seconds` makes no sense, or there are other services.
     """
     _seconds("within_seconds", within_seconds, MOST_SECONDS)
     if endpoint is not None and not isinstance(endpoint, str):
         raise TypeError(f"endpoint is {type(endpoint).__name__}; give a route template, or None for all")
     asked = period(start_date, end_date)
     with named_database(database_url) as database:
+        of = services_read(PostgresAnalytics(database), asked, service)
+        all_or_only(of, service)
+        if of.is_mixed and service is None:
+            what = f'{len(of.services)} services together: {named(of.services)}; service="*" means just that'
+            warnings.warn(what, SeveralServicesWarning, stacklevel=2)
         queries = PostgresQueries(database)
         return Duplicates(
             queries.repeats_in_requests(asked, endpoint=endpoint, limit=MOST_TEMPLATES),
             queries.repeats_in_time(asked, seconds=within_seconds, endpoint=endpoint, limit=MOST_TEMPLATES),
+            services=of.services,
         )

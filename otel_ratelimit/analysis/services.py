@@ -111,6 +111,17 @@ def services_read(
     return ServicesRead(own if own in there else None, there)
 
 
+def all_or_only(of: ServicesRead, asked: str | None) -> None:
+    """For what is recorded without its service: the one asked for has to be the only one.
+
+    Raises:
+        SeveralServicesError: there are others.
+    """
+    if asked not in {None, ALL_SERVICES} and set(of.services) - {asked}:
+        why = "queries are recorded without the service"
+        raise SeveralServicesError(of.services, why, 'leave it out, or give "*", to read all of them')
+
+
 def named(services: Iterable[str]) -> str:
     """`a, b, c`, and how many more where they are many."""
     names = list(services)

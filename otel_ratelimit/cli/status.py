@@ -154,7 +154,10 @@ def _in_short(analytics: AnalyticsAnswer) -> str:
     if not overall.limited:
         return f"{requests}, none of them to a limit; {counted(violations, 'violation')}"
     refused = part_of(overall.refused, overall.limited, "request")
-    return f"{requests}; beyond a limit were {refused} that had one; {counted(violations, 'violation')}"
+    return (
+        f"{requests}; limits refused, or in shadow would have refused, {refused};"
+        f" {counted(violations, 'violation')}"
+    )
 
 
 def _services_read(analytics: AnalyticsAnswer) -> ServicesRead:
