@@ -10,6 +10,7 @@ from otel_ratelimit.analysis.rows import Period
 
 ALL_SERVICES: Final = "*"
 """In place of a name: all of them together, on purpose."""
+UNNAMED: Final = "(without a name)"
 MAX_NAMED: Final = 10
 """So many names stand in one sentence."""
 
@@ -78,10 +79,11 @@ class ServicesRead:
             return f"{len(self.services)} services together: {named(self.services)}; narrow with {how}"
         if self.service is None:
             return ""
+        this = self.service or UNNAMED
         others = [name for name in self.services if name != self.service]
         if not others:
-            return f"service {self.service}"
-        return f"service {self.service}; others in this database: {named(others)}"
+            return f"service {this}"
+        return f"service {this}; others in this database: {named(others)}"
 
 
 def services_read(
@@ -108,7 +110,7 @@ def services_read(
         return ServicesRead(asked, there)
     if len(there) == 1:
         return ServicesRead(there[0], there)
-    return ServicesRead(own if own in there else None, there)
+    return ServicesRead(own if own and own in there else None, there)
 
 
 def all_or_only(of: ServicesRead, asked: str | None) -> None:
@@ -124,6 +126,6 @@ def all_or_only(of: ServicesRead, asked: str | None) -> None:
 
 def named(services: Iterable[str]) -> str:
     """`a, b, c`, and how many more where they are many."""
-    names = list(services)
+    names = [name or UNNAMED for name in services]
     shown, more = names[:MAX_NAMED], len(names) - MAX_NAMED
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
