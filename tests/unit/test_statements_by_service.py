@@ -12,7 +12,7 @@ READS = re.compile(r"\b(?:FROM|JOIN) otel_ratelimit\.rate_limit_(?:analytics|usa
 WRITES = re.compile(r"\b(?:DELETE|INSERT|UPDATE)\b")
 OF_ALL = {
     "plugin_health.sql written_last": "how old the last row of each table is, whoever wrote it",
-    "overview.sql clients_refused": "of the Jobs that are chosen: who is refused by two of them is one client",
+    "overview.sql clients_refused": "of the Jobs chosen: who is refused by two of them is one client",
 }
 
 

@@ -1,5 +1,6 @@
 -- Statements of the dashboard of endpoints and limits. Rows are of one service each, and name it: routes of several
--- services may have equal names.
+-- services may have equal names. A job of Prometheus is the service's name, after its namespace and a slash if it has
+-- one, which rows do not have.
 
 -- name: room_by_limit
 -- As otel_ratelimit.analysis.room: nearest-rank quantiles of the share used, refused requests as the whole limit.
@@ -9,7 +10,10 @@ WITH bins AS (
         sum(bin.requests)::bigint AS requests
     FROM otel_ratelimit.rate_limit_usage, unnest(utilization, utilization_n) AS bin (percent, requests)
     WHERE $__timeFilter(minute)
-        AND service ~ $match$^(?:${job:regex})\Z$match$
+        AND (
+            service ~ $match$^(?:${job:regex})\Z$match$
+            OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+        )
         AND tier ~ $match$^(?:${tier:regex})\Z$match$
         AND endpoint ~ $match$^(?:${route:regex})\Z$match$
     GROUP BY service, endpoint, method, tier, limit_text, limit_value, bin.percent
@@ -64,7 +68,10 @@ SELECT
     max(last_at) AS "Last"
 FROM otel_ratelimit.rate_limit_analytics
 WHERE $__timeFilter(occurred_at)
-    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND (
+        service ~ $match$^(?:${job:regex})\Z$match$
+        OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+    )
     AND tier ~ $match$^(?:${tier:regex})\Z$match$
     AND endpoint ~ $match$^(?:${route:regex})\Z$match$
 GROUP BY service, endpoint, tier
@@ -82,7 +89,10 @@ SELECT
     max(last_at) AS "Last"
 FROM otel_ratelimit.rate_limit_analytics
 WHERE $__timeFilter(occurred_at)
-    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND (
+        service ~ $match$^(?:${job:regex})\Z$match$
+        OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+    )
     AND tier ~ $match$^(?:${tier:regex})\Z$match$
     AND endpoint ~ $match$^(?:${route:regex})\Z$match$
 GROUP BY service, client, user_id
@@ -96,7 +106,10 @@ SELECT
     sum(n)::bigint AS value
 FROM otel_ratelimit.rate_limit_analytics
 WHERE $__timeFilter(occurred_at)
-    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND (
+        service ~ $match$^(?:${job:regex})\Z$match$
+        OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+    )
     AND tier ~ $match$^(?:${tier:regex})\Z$match$
     AND endpoint ~ $match$^(?:${route:regex})\Z$match$
 GROUP BY 1, 2
@@ -122,7 +135,10 @@ FROM (
         last_at, service, endpoint, method, client, user_id, tier, limit_text, current_count, n, shadow, trace_id, id
     FROM otel_ratelimit.rate_limit_analytics
     WHERE $__timeFilter(occurred_at)
-        AND service ~ $match$^(?:${job:regex})\Z$match$
+        AND (
+            service ~ $match$^(?:${job:regex})\Z$match$
+            OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+        )
         AND tier ~ $match$^(?:${tier:regex})\Z$match$
         AND endpoint ~ $match$^(?:${route:regex})\Z$match$
     ORDER BY occurred_at DESC
