@@ -208,7 +208,7 @@ def _reason(evidence: _Evidence, recommended: Candidate | None, share: float, by
     else:
         refused = _refused(evidence, recommended)
         found = f"{_limit(evidence, recommended.limit_value)} would have refused {refused}"
-    return found if enough else f"{found}; too little to rely on, which takes {EVIDENCE_NEEDED}"
+    return found if enough else f"{found}; too little to rely on: that takes {EVIDENCE_NEEDED}"
 
 
 def _refused(evidence: _Evidence, candidate: Candidate) -> str:

@@ -12,7 +12,9 @@ from otel_ratelimit.analysis.periods import period
 from otel_ratelimit.analysis.recommend import recommend_limits
 from otel_ratelimit.analysis.rows import Excess, LimitUse
 from otel_ratelimit.analysis.sentences import between, counted, part_of, per_window, percent
+from otel_ratelimit.analysis.services import ServicesRead
 from otel_ratelimit.analysis.suggest import suggest
+from otel_ratelimit.cli.suggest import _summarise
 from otel_ratelimit.cli.suggested_comments import MAX_LISTED, WIDTH
 from otel_ratelimit.cli.suggested_policy import known_tiers, policy_text, suggested_policy
 from otel_ratelimit.policy import builtin_policy, parse_policy
@@ -55,7 +57,7 @@ def test_what_was_seen_is_of_one_client_at_least():
         assert bool(candidate.rejected_requests) == bool(candidate.rejected_clients)
     assert found.reason == (
         "60 requests a minute would have refused none of 6 requests in 1 client window;"
-        " too little to rely on, which takes 100 requests in 20 client windows"
+        " too little to rely on: that takes 100 requests in 20 client windows"
     )
 
 
@@ -242,3 +244,41 @@ def test_a_percentage_is_none_or_all_only_where_it_is_just_that(whole, data):
     said = percent(part / whole)
     assert (said == "0 %") == (part == 0)
     assert (said == "100 %") == (part == whole)
+
+
+BUSY = {10: 500, 20: 500}
+RULE = '[[routes]]\nmatch = "POST /login{}"\nlimits = "5/minute"\n'
+
+
+@pytest.mark.parametrize(
+    ("busy", "rare", "rules", "said"),
+    [
+        (0, 1, 0, ["1 request to 1 route, ", "no rules, 1 tier; 1 route keeps the default tier, "]),
+        (1, 0, 0, ["1,000 requests to 1 route, ", "1 rule, 2 tiers\n"]),
+        (
+            1,
+            0,
+            1,
+            ["1,000 requests to 1 route, ", "1 rule, 2 tiers; 1 rule of the present policy is"],
+        ),
+        (
+            2,
+            2,
+            2,
+            [
+                "2,002 requests to 4 routes, ",
+                "2 rules, 2 tiers; 2 routes keep",
+                "; 2 rules of the present policy are",
+            ],
+        ),
+    ],
+)
+def test_the_summary_agrees_with_what_was_written(capsys, busy, rare, rules, said):
+    uses = [use(f"/busy{n}", BUSY) for n in range(busy)] + [use(f"/rare{n}", {10: 1}) for n in range(rare)]
+    policy = parse_policy("version = 1\n" + "".join(RULE.format(n) for n in range(rules)), "p")
+    suggested, _ = file_of(uses, policy=policy)
+    _summarise(suggested, ServicesRead("jobs", ("jobs", "shop")), WEEK, None)
+    told = capsys.readouterr().err
+    assert all(part in told for part in said), told
+    assert "UTC (service jobs; others in this database: shop)\n" in told
+    assert_grammar(told)
