@@ -314,6 +314,13 @@ def test_the_application_that_answers_is_the_one_shown(both, ask):
     assert body["services"] == ["admin", "jobs", "shop"]
 
 
+def test_a_function_within_an_application_is_of_that_application(both, ask):
+    write(both, "admin", 5)
+    with ask.app.app_context():
+        found = call(analytics.get_violations_by_endpoint, DAY, DAY)
+    assert (found.answer[0].violations, "services" in found.said) == (5, False)
+
+
 def test_a_role_that_may_not_read_requests_still_makes_reports(both, role_of_reports):
     report = reports.generate_daily_cache_report(DAY, database_url=role_of_reports)
     assert report.services == ()

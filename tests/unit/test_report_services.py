@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
@@ -14,11 +16,13 @@ from otel_ratelimit.rendering.report_mail import mail_html, mail_text
 from otel_ratelimit.rendering.report_page import page
 from otel_ratelimit.smtp_url import SmtpServer
 
+DAY = date(2026, 1, 31)
+
 
 @pytest.fixture
-def report(cache_reports):
+def report(cache_report):
     """`report(*services)`: that of a busy day."""
-    return lambda *services: cache_reports.open.model_copy(update={"services": services})
+    return lambda *services: cache_report(DAY).model_copy(update={"services": services})
 
 
 def test_several_are_named_with_the_key_figures(report):
