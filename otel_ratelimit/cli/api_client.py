@@ -105,7 +105,7 @@ class ApiClient:
         if reply.location:
             raise self._redirected(reply)
         if reply.status != HTTPStatus.OK:
-            raise self._refusal(reply)
+            raise self._refusal(reply, parameters or {})
         try:
             return model.model_validate_json(reply.body)
         except ValidationError:
@@ -142,7 +142,7 @@ class ApiClient:
             " OTEL_RATELIMIT_API_BEFORE_HOOKS=false; if a proxy does, name what is behind it with --url",
         )
 
-    def _refusal(self, reply: _Reply) -> RemediableError:
+    def _refusal(self, reply: _Reply, asked: Mapping[str, str]) -> RemediableError:
         status, detail = reply.status, _detail(reply.body)
         if reply.kind != "application/problem+json" or detail is None:
             return self._not_ours()
@@ -153,6 +153,9 @@ class ApiClient:
             )
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             return ApiUnavailableError(detail, "see the application's log")
+        if status == HTTPStatus.NOT_FOUND and "service" in asked:
+            remedy = "name a service that is recorded, with --service, or leave it out"
+            return RemediableError(what, remedy, exit_status=RemediableError.WRONG_USE)
         return RemediableError(what, "see the application's log")
 
     def _not_ours(self) -> RemediableError:

@@ -72,7 +72,7 @@ def heading(
     elif not routes:
         yield "# Every route that was used is exempt, so there are no rules."
     else:
-        yield "# No route was used enough to suggest a limit for it: all of them keep the default tier."
+        yield "# No limit can be suggested for any route; the end says why."
     yield "# Observe before you enforce: OTEL_RATELIMIT_SHADOW=true."
 
 
@@ -96,7 +96,7 @@ def _present(seen: Seen) -> str:
     if refused:
         were = "was" if refused == 1 else "were"
         return f"{part_of(refused, found.requests, 'request')} {were} beyond the present {limit}"
-    return f"99 % of them found at most {seen.p99_units:,} of the present {limit} used"
+    return f"99 % of the requests found at most {seen.p99_units:,} of the present {limit} used"
 
 
 def undecided(routes: Sequence[Undecided], escape: Escape) -> Iterator[str]:

@@ -303,8 +303,9 @@ def test_status_says_whose_violations_it_shows(both, ask, url):
     found = json.loads(run("status", "--url", url, "--service", "jobs", "--json", token=TOKEN).stdout)
     assert found["analytics"]["service"] == "jobs"
     unknown = run("status", "--url", url, "--service", "jbos", token=TOKEN)
-    assert unknown.exit_code == 1
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
     assert "recorded are jobs, shop" in unknown.stderr
+    assert "--service" in unknown.stderr
 
 
 def test_the_application_that_answers_is_the_one_shown(both, ask):

@@ -80,7 +80,7 @@ def test_the_evidence_stands_above_its_rule():
     text, _, _ = written([seen("/busy", each=4, windows=700)])
     assert unwrapped(text.partition("[[routes]]")[0])[-1] == (
         "GET: 4 requests a minute would have refused none of 2,800 requests in 700 client windows;"
-        " 99 % of them found at most 4 of the present 100 requests a minute used"
+        " 99 % of the requests found at most 4 of the present 100 requests a minute used"
     )
 
 
