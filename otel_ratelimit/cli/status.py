@@ -11,13 +11,13 @@ from typing import Final
 
 import click
 
-from otel_ratelimit.analysis.sentences import counted, part_of
+from otel_ratelimit.analysis.sentences import counted, part_of, percent
 from otel_ratelimit.analysis.services import ServicesRead
 from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.cli.output import fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.settings import settings_from
-from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer
+from otel_ratelimit.web.api.models import AnalyticsAnswer, HitRateAnswer, MetricsAnswer
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 DATE_RANGE: Final = "24h"
@@ -142,8 +142,12 @@ def _print_analytics(analytics: AnalyticsAnswer) -> None:
         click.echo()
         _table(
             ("ENDPOINT", "REQUESTS", "REFUSED", "HIT RATE"),
-            [(r.endpoint, f"{r.requests:,}", f"{r.refused:,}", f"{r.hit_rate:.2%}") for r in rates],
+            [(r.endpoint, f"{r.requests:,}", f"{r.refused:,}", _share(r)) for r in rates],
         )
+
+
+def _share(rate: HitRateAnswer) -> str:
+    return percent(rate.hit_rate) if rate.limited else "-"
 
 
 def _in_short(analytics: AnalyticsAnswer) -> str:
@@ -152,7 +156,10 @@ def _in_short(analytics: AnalyticsAnswer) -> str:
         return f"no requests, {counted(violations, 'violation')}"
     requests = counted(overall.requests, "request")
     if not overall.limited:
-        return f"{requests}, none of them to a limit; {counted(violations, 'violation')}"
+        return f"{requests}, no limit asked about; {counted(violations, 'violation')}"
+    if not overall.refused:
+        none = f"none of {counted(overall.limited, 'request')}"
+        return f"{requests}; limits refused {none}; {counted(violations, 'violation')}"
     refused = part_of(overall.refused, overall.limited, "request")
     return (
         f"{requests}; limits refused, or in shadow would have refused, {refused};"
