@@ -62,9 +62,8 @@ def answer(requests, limited, refused, violations, **given):
         ),
         ((9, 8, 0, 0), "9 requests; limits refused none of 8 requests; no violations"),
         (
-            (1200, 1000, 3, 3),
-            "1,200 requests; limits refused, or in shadow would have refused, 3 of 1,000 requests (0.3 %);"
-            " 3 violations",
+            (12, 10, 3, 3),
+            "12 requests; limits refused, or in shadow would have refused, 3 of 10 requests (30 %); 3 violations",
         ),
     ],
 )
