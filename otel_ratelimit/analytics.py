@@ -15,12 +15,18 @@ another is named, and raise
 
     ConfigurationError   no database is named
     DatabaseError        it cannot be read
-    ValueError           the period makes no sense; with what would
+    ValueError           the period makes no sense; with what would. Or nothing is recorded of the service
+
+Where several services record to one database, `service` says which is meant, and `"*"` means all of them.
+Without it, figures are those of the only service of the period, else of the one that runs here
+(`OTEL_SERVICE_NAME`), else of all of them, with a `SeveralServicesWarning` that names them.
 """
 
 from __future__ import annotations
 
+import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -33,17 +39,28 @@ from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, By, Recommenda
 from otel_ratelimit.analysis.recommend import recommend_limits as _recommend
 from otel_ratelimit.analysis.room import BreathingRoom, breathing_room
 from otel_ratelimit.analysis.rows import Period, Scope, ViolationGroup
+from otel_ratelimit.analysis.services import (
+    ServicesRead,
+    SeveralServicesError,
+    SeveralServicesWarning,
+    UnknownServiceError,
+    services_read,
+)
 from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.application_here import application_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.records import Violation
-from otel_ratelimit.telemetry import current_trace_id
+from otel_ratelimit.storage.key_namespace import service_of
+from otel_ratelimit.telemetry import current_trace_id, service_name
 from otel_ratelimit.web.route_names import route_template, routes_named
 from otel_ratelimit.web.source import current_user_agent
 from otel_ratelimit.wiring import database_url_here, rate_limit_of
 
 __all__ = [
+    "SeveralServicesError",
+    "SeveralServicesWarning",
+    "UnknownServiceError",
     "calculate_breathing_room",
     "calculate_hit_rate_by_endpoint",
     "get_violations_by_endpoint",
@@ -129,23 +146,35 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
 
 
 def get_violations_by_endpoint(
-    start_date: Moment | None = None, end_date: Moment | None = None, *, database_url: str | None = None
+    start_date: Moment | None = None,
+    end_date: Moment | None = None,
+    *,
+    service: str | None = None,
+    database_url: str | None = None,
 ) -> list[ViolationGroup]:
     """Violations of the period by endpoint, most first; `key` is the route template."""
+    asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
-        page = reader.violations(_period(start_date, end_date), "endpoint", limit=MOST_GROUPS)
+        scope = _scope(reader, asked, service)
+        page = reader.violations(asked, "endpoint", scope, limit=MOST_GROUPS)
     return list(page.groups)
 
 
 def get_violations_by_ip(
-    start_date: Moment | None = None, end_date: Moment | None = None, *, database_url: str | None = None
+    start_date: Moment | None = None,
+    end_date: Moment | None = None,
+    *,
+    service: str | None = None,
+    database_url: str | None = None,
 ) -> list[ViolationGroup]:
     """Violations of the period by client address, as it is kept (whole, masked or hashed), most first.
 
     `key` is `<other>` for clients that were not told apart, because there were too many at once.
     """
+    asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
-        page = reader.violations(_period(start_date, end_date), "client", limit=MOST_GROUPS)
+        scope = _scope(reader, asked, service)
+        page = reader.violations(asked, "client", scope, limit=MOST_GROUPS)
     return list(page.groups)
 
 
@@ -154,6 +183,7 @@ def calculate_hit_rate_by_endpoint(
     end_date: Moment | None = None,
     *,
     endpoint: str | None = None,
+    service: str | None = None,
     database_url: str | None = None,
 ) -> list[HitRate]:
     """What share of the period's requests ran into a limit, by endpoint, those with the most refusals first.
@@ -162,17 +192,20 @@ def calculate_hit_rate_by_endpoint(
         start_date: beginning of the period; 24 hours before its end if not given.
         end_date: its end; now if not given.
         endpoint: a route template, or a Flask endpoint of the current application; all if not given.
+        service: whose requests.
         database_url: instead of the application's or the environment's.
     """
+    asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
-        return hit_rates(reader.requests(_period(start_date, end_date), _scope(endpoint)))
+        return hit_rates(reader.requests(asked, _scope(reader, asked, service, endpoint)))
 
 
-def calculate_breathing_room(
+def calculate_breathing_room(  # noqa: PLR0913 - each is a part of the question, by name
     start_date: Moment | None = None,
     end_date: Moment | None = None,
     *,
     endpoint: str | None = None,
+    service: str | None = None,
     quantile: float = 0.95,
     database_url: str | None = None,
 ) -> list[BreathingRoom]:
@@ -182,11 +215,13 @@ def calculate_breathing_room(
         start_date: beginning of the period; 24 hours before its end if not given.
         end_date: its end; now if not given.
         endpoint: a route template, or a Flask endpoint of the current application; all if not given.
+        service: whose requests.
         quantile: of the requests, by the share of the limit that they found used.
         database_url: instead of the application's or the environment's.
     """
+    asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
-        return breathing_room(reader.limits(_period(start_date, end_date), _scope(endpoint)), quantile)
+        return breathing_room(reader.limits(asked, _scope(reader, asked, service, endpoint)), quantile)
 
 
 def recommend_limits(  # noqa: PLR0913 - each is a part of the question, by name
@@ -194,22 +229,33 @@ def recommend_limits(  # noqa: PLR0913 - each is a part of the question, by name
     end_date: Moment | None = None,
     *,
     endpoint: str | None = None,
+    service: str | None = None,
     max_rejected_share: float = MAX_REJECTED_SHARE,
     by: By = "clients",
     database_url: str | None = None,
 ) -> list[Recommendation]:
     """For each endpoint and limit: what others would have refused, and the lowest that refuses few enough.
 
+    A limit is for one service: of several, one has to be named.
+
     Args:
         start_date: beginning of the period; 24 hours before its end if not given.
         end_date: its end; now if not given.
         endpoint: a route template, or a Flask endpoint of the current application; all if not given.
+        service: whose requests.
         max_rejected_share: what the recommended limit may refuse, 0 to 1.
         by: share of `clients` (in windows of the limit) or of `requests`.
         database_url: instead of the application's or the environment's.
+
+    Raises:
+        SeveralServicesError: none is named, and none of them runs here; a `ValueError`.
     """
-    asked, scope = _period(start_date, end_date), _scope(endpoint)
+    asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
+        of = _services(reader, asked, service)
+        if of.is_mixed:
+            raise SeveralServicesError(of.services, "a limit is for one of them", "name it with service=NAME")
+        scope = Scope(_routes(endpoint), of.service)
         return _recommend(reader.limits(asked, scope), reader.excess(asked, scope), max_rejected_share, by)
 
 
@@ -217,11 +263,28 @@ def _period(start: Moment | None, end: Moment | None) -> Period:
     return period_or_last_day(start, end, datetime.fromtimestamp(unix_time(), UTC))
 
 
-def _scope(endpoint: str | None) -> Scope:
-    return Scope(None if endpoint is None else routes_named(application_here(), endpoint).routes)
+def _routes(endpoint: str | None) -> tuple[str, ...] | None:
+    return None if endpoint is None else routes_named(application_here(), endpoint).routes
 
 
 @contextmanager
 def _reader(given: str | None) -> Iterator[PostgresAnalytics]:
     with named_database(given or database_url_here()) as database:
         yield PostgresAnalytics(database)
+
+
+def _services(reader: PostgresAnalytics, asked: Period, service: str | None) -> ServicesRead:
+    # An application without a name for OpenTelemetry records under its import name.
+    app = application_here()
+    unnamed = service_of(os.environ).name if app is None else app.import_name
+    return services_read(reader, asked, service, service_name(unnamed))
+
+
+def _scope(
+    reader: PostgresAnalytics, asked: Period, service: str | None, endpoint: str | None = None
+) -> Scope:
+    """What to read; says where that is several services which nobody asked for together."""
+    of = _services(reader, asked, service)
+    if of.is_mixed and service is None:
+        warnings.warn(of.sentence("service=NAME"), SeveralServicesWarning, stacklevel=3)
+    return Scope(_routes(endpoint), of.service)

@@ -85,11 +85,14 @@ class Analytics:
         self._writing = Database(where)
         self.reader = PostgresAnalytics(self._database)
         self.cache_reports = PostgresCacheReports(self._database)
+
+        def recorded_as() -> str:
+            """The name that rows have; OpenTelemetry may learn it after this."""
+            return service_name(service())
+
+        self.service = recorded_as
         writer = PostgresBatchWriter(
-            self._writing,
-            lambda: service_name(service()),
-            policy.client_addresses,
-            hash_key.reveal().encode(),
+            self._writing, recorded_as, policy.client_addresses, hash_key.reveal().encode()
         )
         self.recorder = Recorder(
             writer,

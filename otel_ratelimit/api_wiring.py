@@ -43,6 +43,7 @@ def api_services(  # noqa: PLR0913 - the place where these are joined
         recorder=lambda: analytics.recorder.state if analytics is not None else None,
         reader=analytics.reader if analytics is not None else None,
         cache_reports=analytics.cache_reports if analytics is not None else None,
+        own_service=analytics.service if analytics is not None else lambda: "",
         read_tokens=settings.read_tokens,
         admin_tokens=settings.admin_tokens,
         authorize=authorize,

@@ -13,15 +13,18 @@ import math
 import operator
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
 from otel_ratelimit.analysis.periods import period_or_last_day
 from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
+from otel_ratelimit.analysis.services import SeveralServicesWarning, all_or_only, named, services_read
 from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.application_here import application_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.fingerprint import hash_query, is_statement, statement_text
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
 from otel_ratelimit.querylog.execution import OK, Asked, text_told
@@ -161,27 +164,32 @@ def _number(name: str, value: int | None) -> int | None:
     return found
 
 
-def detect_duplicates(
+def detect_duplicates(  # noqa: PLR0913 - each is a part of the question, by name
     start_date: Moment | None = None,
     end_date: Moment | None = None,
     *,
     within_seconds: float = WITHIN_SECONDS,
     endpoint: str | None = None,
+    service: str | None = None,
     database_url: str | None = None,
 ) -> Duplicates:
     """Queries that ran again and again, in one request (N+1) and in a short time, the worst first.
+
+    They are recorded without the service that ran them. Where several record to the database, the answer is
+    of all of them, names them, and a `SeveralServicesWarning` says so.
 
     Args:
         start_date: the period's beginning; 24 hours before its end if not given.
         end_date: its end; a date is included whole; now if not given.
         within_seconds: how soon the same question has to come again to count as repeated.
         endpoint: only of this route template, or Flask endpoint of the current application.
+        service: the only one that may have recorded; `"*"` for all together, without a warning.
         database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
 
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read.
-        TypeError, ValueError: the period or `within_seconds` makes no sense.
+        TypeError, ValueError: the period or `within_seconds` makes no sense, or there are other services.
     """
     _seconds("within_seconds", within_seconds, MOST_SECONDS)
     if endpoint is not None and not isinstance(endpoint, str):
@@ -189,8 +197,14 @@ def detect_duplicates(
     routes = None if endpoint is None else routes_named(application_here(), endpoint).routes
     asked = period_or_last_day(start_date, end_date, datetime.fromtimestamp(unix_time(), UTC))
     with named_database(database_url or database_url_here()) as database:
+        of = services_read(PostgresAnalytics(database), asked, service)
+        all_or_only(of, service)
+        if of.is_mixed and service is None:
+            what = f'{len(of.services)} services together: {named(of.services)}; service="*" means just that'
+            warnings.warn(what, SeveralServicesWarning, stacklevel=2)
         queries = PostgresQueries(database)
         return Duplicates(
             queries.repeats_in_requests(asked, endpoint=routes, limit=MOST_TEMPLATES),
             queries.repeats_in_time(asked, seconds=within_seconds, endpoint=routes, limit=MOST_TEMPLATES),
+            services=of.services,
         )

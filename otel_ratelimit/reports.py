@@ -65,6 +65,9 @@ def generate_daily_cache_report(
 ) -> DailyCacheReport:
     """Analyse a day's queries, keep the report in `cache_analysis_daily`, and answer it; mails nothing.
 
+    Queries are recorded without the service that ran them: where several record to the database, the report
+    is of all of them, and `services` names those that answered requests on that day.
+
     Args:
         day: in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
         policy: a policy or its file; if not given, that of the environment, then `./ratelimit.toml`, then the

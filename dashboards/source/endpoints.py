@@ -170,6 +170,7 @@ def _room_by_limit() -> table.Panel:
         " 95 of 100 requests leave; otel-ratelimit policy suggest turns this into limits.",
         Sql("endpoints", "room_by_limit"),
         [
+            tables.Column("Service", width=130),
             tables.Column("Route", width=300),
             tables.Column("Method", width=80),
             tables.Column("Tier", width=130),
@@ -198,6 +199,7 @@ def _limited_routes() -> table.Panel:
         " needs one of its own. Few: see who they are.",
         Sql("endpoints", "limited_routes"),
         [
+            tables.Column("Service", width=130),
             tables.Column("Tier", width=120),
             *_counts(),
             tables.Column("Clients", "locale", 0, 80),
@@ -214,6 +216,7 @@ def _limited_clients() -> table.Panel:
         " known user, multiply the limits of a trusted one, block a stranger before the application.",
         Sql("endpoints", "limited_clients"),
         [
+            tables.Column("Service", width=130),
             tables.Column("User", width=130),
             *_counts(),
             tables.Column("Routes", "locale", 0, 80),

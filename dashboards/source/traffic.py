@@ -88,6 +88,7 @@ def last_violations() -> table.Panel:
         Sql("endpoints", "last_violations"),
         [
             Column("Last", width=180),
+            Column("Service", width=130),
             Column("Method", width=80),
             Column("Client", width=200),
             Column("User", width=130),

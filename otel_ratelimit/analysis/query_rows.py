@@ -44,3 +44,5 @@ class Duplicates:
 
     in_requests: tuple[RepeatsInRequests, ...]
     in_time: tuple[RepeatsInTime, ...]
+    services: tuple[str, ...] = ()
+    """All that recorded requests in the period, by name: the queries are of all of them."""

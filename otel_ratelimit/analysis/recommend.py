@@ -12,6 +12,9 @@ refused r - d by a limit d higher. Windows are those of the clock here, which a 
 then a higher limit looks a little better than it is. Refusals of clients that are no longer told apart
 count as refused by any limit.
 
+A request is of some client in some window, also where that window began before the period, so that no first
+arrival is known of it: evidence of requests is evidence of one client window at least, and so are refusals.
+
 For moving and sliding windows and for requests that cost more it is an estimate that errs towards more
 refusals, since a request that a lower limit refuses would not have counted for those after it.
 """
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analysis.rows import Excess, LimitUse
+from otel_ratelimit.analysis.sentences import counted, part_of, per_window, percent
 from otel_ratelimit.records import REFUSED_PERCENT
 
 By: TypeAlias = Literal["clients", "requests"]
@@ -30,6 +34,10 @@ By: TypeAlias = Literal["clients", "requests"]
 MAX_REJECTED_SHARE: Final = 0.01
 ENOUGH_REQUESTS: Final = 100
 ENOUGH_CLIENT_WINDOWS: Final = 20
+EVIDENCE_NEEDED: Final = (
+    f"{counted(ENOUGH_REQUESTS, 'request')} in {counted(ENOUGH_CLIENT_WINDOWS, 'client window')}"
+)
+"""So much at least, for a suggestion to rest on it."""
 _SHOWN_PERCENTS: Final = (10, 25, 50, 75, 100)
 _HIGHER: Final = (1.25, 1.5, 2, 3, 5, 10)
 _EXACT_UP_TO: Final = 100
@@ -119,7 +127,7 @@ class _Evidence:
             furthest = max((reached for reached in use.requests if reached < REFUSED_PERCENT), default=0)
             arrived = use.clients.get(furthest, 0)
             self._unknown_clients = max(1, min(self._unknown, arrived - exceeding))
-        self.client_windows = max(max(use.clients.values(), default=0), exceeding + self._unknown_clients)
+        self.client_windows = max(1, *use.clients.values(), exceeding + self._unknown_clients)
 
     def candidate(self, amount: int) -> Candidate:
         """What a limit of `amount` would have refused."""
@@ -127,20 +135,24 @@ class _Evidence:
             requests, clients = self._below(amount)
         else:
             requests, clients = self._above(amount - self.use.limit_value)
+        clients = max(clients, min(requests, 1))
         return Candidate(
             limit_value=amount,
             limit_text=_text(amount, self.use.limit_text),
             rejected_requests=requests,
             rejected_requests_share=requests / self.requests,
             rejected_clients=clients,
-            rejected_clients_share=clients / self.client_windows if self.client_windows else 0.0,
+            rejected_clients_share=clients / self.client_windows,
         )
 
     def _below(self, amount: int) -> tuple[int, int]:
         refused_from = -(-100 * (amount + 1) // self.use.limit_value)
-        requests = sum(n for reached, n in self.use.requests.items() if reached >= refused_from)
+        beyond, exceeding = self._above(0)
+        requests = sum(
+            n for reached, n in self.use.requests.items() if refused_from <= reached < REFUSED_PERCENT
+        )
         clients = max((n for reached, n in self.use.clients.items() if reached >= refused_from), default=0)
-        return requests, max(clients, self._above(0)[1])
+        return requests + beyond, max(clients, exceeding)
 
     def _above(self, more: int) -> tuple[int, int]:
         exceeding = [found for found in self._excess if found.refused > more]
@@ -185,13 +197,32 @@ def _share(candidate: Candidate, by: By) -> float:
 
 
 def _reason(evidence: _Evidence, recommended: Candidate | None, share: float, by: By, *, enough: bool) -> str:
-    seen = f"{evidence.requests} requests, {evidence.client_windows} client windows"
-    sentence = f"even {_HIGHER[-1]} times as much would refuse more than {share:.2%} of {by} ({seen})"
-    if recommended is not None:
-        requests, clients = recommended.rejected_requests_share, recommended.rejected_clients_share
-        would = f"{requests:.2%} of requests and {clients:.2%} of client windows"
-        sentence = f"{recommended.limit_text} would have refused {would} ({seen})"
-    return sentence if enough else f"{sentence}; too little to rely on"
+    if recommended is None:
+        highest = int(evidence.use.limit_value * _HIGHER[-1])
+        allowed = "any" if share == 0.0 else f"more than {percent(share)}"
+        of = "client windows" if by == "clients" else "requests"
+        found = (
+            f"even {_limit(evidence, highest)}, {_HIGHER[-1]} times the present limit, would have refused"
+            f" {_refused(evidence, evidence.candidate(highest))}, which is {allowed} of the {of}"
+        )
+    else:
+        refused = _refused(evidence, recommended)
+        found = f"{_limit(evidence, recommended.limit_value)} would have refused {refused}"
+    return found if enough else f"{found}; too little to rely on: that takes {EVIDENCE_NEEDED}"
+
+
+def _refused(evidence: _Evidence, candidate: Candidate) -> str:
+    requests, windows = evidence.requests, evidence.client_windows
+    if not candidate.rejected_requests:
+        return f"none of {counted(requests, 'request')} in {counted(windows, 'client window')}"
+    return (
+        f"{part_of(candidate.rejected_requests, requests, 'request')}"
+        f" in {part_of(candidate.rejected_clients, windows, 'client window')}"
+    )
+
+
+def _limit(evidence: _Evidence, amount: int) -> str:
+    return per_window(amount, evidence.use.limit_seconds)
 
 
 def _text(amount: int, like: str) -> str:

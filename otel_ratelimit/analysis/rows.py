@@ -119,6 +119,9 @@ class Excess:
 class AnalyticsReader(Protocol):
     """Where the figures are read. Each method raises DatabaseError if they cannot be."""
 
+    def services(self, period: Period | None = None) -> list[str]:
+        """Who recorded anything in the period, or at all; by name."""
+
     def violations(
         self,
         period: Period,

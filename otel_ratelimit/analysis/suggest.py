@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import floor, log
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, By, Recommendation, recommend_limits
 from otel_ratelimit.analysis.room import percent_at
@@ -51,6 +51,11 @@ class SuggestedRoute:
     """The shortest window first."""
 
 
+WhyUndecided: TypeAlias = Literal["little", "beyond", "unnameable"]
+"""little: too few requests or clients were seen; beyond: even the highest limit tried refuses too much;
+unnameable: no pattern of a policy file can name the route."""
+
+
 @dataclass(frozen=True, slots=True)
 class Undecided:
     """One method of one endpoint that keeps the default tier, and why."""
@@ -58,6 +63,12 @@ class Undecided:
     endpoint: str
     method: str
     reason: str
+    """In words, for each limit that cannot be judged."""
+    kind: WhyUndecided
+    requests: int
+    """That were seen."""
+    client_windows: int
+    """Of the limit that has the fewest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ def suggest(  # noqa: PLR0913 - all but the evidence have defaults, and are name
             evidence = tuple(Seen(r, p99[_limit(r)]) for r in recommendations)
             routes.append(SuggestedRoute(endpoint, method, names[merged[amounts]], evidence))
         else:
-            undecided.append(Undecided(endpoint, method, _why(recommendations)))
+            undecided.append(_undecided(endpoint, method, recommendations))
     return Suggestion({names[amounts]: amounts for amounts in new}, tuple(routes), tuple(undecided))
 
 
@@ -201,7 +212,13 @@ def _names(count: int, taken: set[str]) -> list[str]:
     return [free[round(index * (len(free) - 1) / (count - 1))] for index in range(count)]
 
 
-def _why(recommendations: list[Recommendation]) -> str:
-    return "; ".join(
-        found.reason for found in recommendations if found.recommended is None or not found.enough_evidence
+def _undecided(endpoint: str, method: str, recommendations: list[Recommendation]) -> Undecided:
+    wanting = [found for found in recommendations if found.recommended is None or not found.enough_evidence]
+    return Undecided(
+        endpoint,
+        method,
+        "; ".join(found.reason for found in wanting),
+        "beyond" if all(found.enough_evidence for found in wanting) else "little",
+        requests=max(found.requests for found in recommendations),
+        client_windows=min(found.client_windows for found in recommendations),
     )

@@ -19,8 +19,8 @@ from otel_ratelimit.errors import RemediableError
 from otel_ratelimit.web.api import URL_PREFIX
 from otel_ratelimit.web.api.problems import ProblemAnswer
 
-TIMEOUT_SECONDS: Final = 35.0
-"""Longer than analytics may take: six statements, each within the database's time limit."""
+TIMEOUT_SECONDS: Final = 40.0
+"""Longer than analytics may take: seven statements, each within the database's time limit."""
 MOST_BYTES: Final = 50_000_000
 _EXAMPLE: Final = "for instance http://127.0.0.1:8000"
 _DETAIL_CHARACTERS: Final = 500
@@ -106,7 +106,7 @@ class ApiClient:
         if reply.location:
             raise self._redirected(reply)
         if reply.status != HTTPStatus.OK:
-            raise self._refusal(reply)
+            raise self._refusal(reply, parameters or {})
         try:
             return model.model_validate_json(reply.body)
         except ValidationError:
@@ -146,7 +146,7 @@ class ApiClient:
             " OTEL_RATELIMIT_API_BEFORE_HOOKS=false; if a proxy does, name what is behind it with --url",
         )
 
-    def _refusal(self, reply: _Reply) -> RemediableError:
+    def _refusal(self, reply: _Reply, asked: Mapping[str, str]) -> RemediableError:
         status, detail = reply.status, _detail(reply.body)
         if reply.kind != "application/problem+json" or detail is None:
             return self._not_ours()
@@ -157,6 +157,9 @@ class ApiClient:
             )
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             return ApiUnavailableError(detail, "see the application's log")
+        if status == HTTPStatus.NOT_FOUND and "service" in asked:
+            remedy = "name a service that is recorded, with --service, or leave it out"
+            return RemediableError(what, remedy, exit_status=RemediableError.WRONG_USE)
         return RemediableError(what, "see the application's log")
 
     def _not_ours(self) -> RemediableError:

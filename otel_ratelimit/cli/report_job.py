@@ -22,6 +22,7 @@ from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.smtp_url import SmtpServer
+from otel_ratelimit.storage.key_namespace import service_of
 from otel_ratelimit.telemetry import service_name
 from otel_ratelimit.telemetry.reports import report_telemetry
 
@@ -72,7 +73,7 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
     from otel_ratelimit.nightly.job import ReportJob  # noqa: PLC0415 - see above
     from otel_ratelimit.nightly.mailing import mailing_of  # noqa: PLC0415 - see above
 
-    source = service_name(os.environ.get("OTEL_SERVICE_NAME", ""))
+    source = service_name(service_of(os.environ).name)
     with chosen_database(database_url) as url:
         job = ReportJob(
             url,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.analysis.services import named
+from otel_ratelimit.rendering import figures
 
 if TYPE_CHECKING:
     from otel_ratelimit.nightly.job import Outcome
@@ -19,7 +21,7 @@ def say(outcome: Outcome) -> None:
         return
     for made in outcome.made:
         verdict = "would pay" if made.worthwhile else "would not pay"
-        click.echo(f"{made.analysis_date}: a cache {verdict}: {made.reason}")
+        click.echo(f"{made.analysis_date}: a cache {verdict}: {made.reason}{_whose(made)}")
     for day in outcome.kept:
         click.echo(f"{day}: kept as it was, since part of its queries has been deleted")
     for why in outcome.unknown:
@@ -31,6 +33,13 @@ def say(outcome: Outcome) -> None:
     _say_of_mail(outcome)
     if outcome.is_well and not (outcome.made or outcome.kept or outcome.sent):
         click.echo("nothing to do: every full day has its report")
+
+
+def _whose(made: DailyCacheReport) -> str:
+    if not made.services:
+        return ""
+    count = f"{len(made.services)} services together" if len(made.services) > 1 else "service"
+    return f" ({figures.printable(f'{count}: {named(made.services)}')})"
 
 
 def _say_of_mail(outcome: Outcome) -> None:
@@ -65,6 +74,7 @@ def _brief(made: DailyCacheReport) -> dict[str, Any]:
         "worthwhile": made.worthwhile,
         "certainty": made.cost.certainty,
         "reason": made.reason,
+        "services": list(made.services),
         "hit_potential": made.hit_potential,
         "recommended_ttl_seconds": made.recommended_ttl_seconds,
     }

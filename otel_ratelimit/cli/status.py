@@ -11,12 +11,14 @@ from typing import Final
 
 import click
 
+from otel_ratelimit.analysis.sentences import counted, part_of, percent
+from otel_ratelimit.analysis.services import ServicesRead
 from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.cli.output import fail, print_json, print_table
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.settings import settings_from
-from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer
+from otel_ratelimit.web.api.models import AnalyticsAnswer, HitRateAnswer, MetricsAnswer
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 DATE_RANGE: Final = "24h"
@@ -31,19 +33,25 @@ _VARIABLE: Final = "OTEL_RATELIMIT_API_TOKEN"
     metavar="TOKEN",
     help=f"A token that may read; default: {_VARIABLE}, where other users cannot see it.",
 )
+@click.option(
+    "--service",
+    metavar="NAME",
+    help="Whom this service limited; * for all in the database. Default: the application that answers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(url: str, token: str | None, as_json: bool) -> None:
+def status(url: str, token: str | None, service: str | None, as_json: bool) -> None:
     """Show memory, counters and health of a running application, and whom it limited in 24 hours.
 
     Of an application with several worker processes that count for themselves, one of them answers.
     """
+    asked = {"date_range": DATE_RANGE} | ({} if service is None else {"service": service})
     client = ApiClient(_target(url), _token(token))
     analytics: AnalyticsAnswer | None = None
     problem = ""
     try:
         metrics = client.get("/metrics", MetricsAnswer)
         try:
-            analytics = client.get("/analytics", AnalyticsAnswer, {"date_range": DATE_RANGE})
+            analytics = client.get("/analytics", AnalyticsAnswer, asked)
         except ApiUnavailableError as unavailable:
             problem = unavailable.what
     except RemediableError as error:
@@ -120,11 +128,8 @@ def _counts(name: str, counts: Mapping[str, int]) -> None:
 
 
 def _print_analytics(analytics: AnalyticsAnswer) -> None:
-    violations, overall = analytics.violations, analytics.hit_rates.overall
-    click.echo(
-        f"\nIn {DATE_RANGE}: {overall.requests:,} requests, {overall.refused:,} of {overall.limited:,} that"
-        f" have limits were refused ({overall.hit_rate:.2%}); {violations.total_violations:,} violations."
-    )
+    who = _printable(_services_read(analytics).sentence("--service NAME"))
+    click.echo(f"\nIn {DATE_RANGE}{f' ({who})' if who else ''}: {_in_short(analytics)}.")
     if analytics.top_clients:
         click.echo()
         _table(
@@ -139,8 +144,35 @@ def _print_analytics(analytics: AnalyticsAnswer) -> None:
         click.echo()
         _table(
             ("ROUTE", "REQUESTS", "REFUSED", "HIT RATE"),
-            [(r.endpoint, f"{r.requests:,}", f"{r.refused:,}", f"{r.hit_rate:.2%}") for r in rates],
+            [(r.endpoint, f"{r.requests:,}", f"{r.refused:,}", _share(r)) for r in rates],
         )
+
+
+def _share(rate: HitRateAnswer) -> str:
+    return percent(rate.hit_rate) if rate.limited else "-"
+
+
+def _in_short(analytics: AnalyticsAnswer) -> str:
+    overall, violations = analytics.hit_rates.overall, analytics.violations.total_violations
+    if not overall.requests:
+        return f"no requests, {counted(violations, 'violation')}"
+    requests = counted(overall.requests, "request")
+    if not overall.limited:
+        return f"{requests}, no limit asked about; {counted(violations, 'violation')}"
+    if not overall.refused:
+        none = f"none of {counted(overall.limited, 'request')}"
+        return f"{requests}; limits refused {none}; {counted(violations, 'violation')}"
+    refused = part_of(overall.refused, overall.limited, "request")
+    return (
+        f"{requests}; limits refused, or in shadow would have refused, {refused};"
+        f" {counted(violations, 'violation')}"
+    )
+
+
+def _services_read(analytics: AnalyticsAnswer) -> ServicesRead:
+    # An application of an earlier version names none.
+    named = () if analytics.service is None else (analytics.service,)
+    return ServicesRead(analytics.service, tuple(analytics.services) or named)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,31 @@ import click
 
 from otel_ratelimit.analysis.periods import parse_date_range
 from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, Candidate
-from otel_ratelimit.analysis.rows import Excess, LimitUse, Period
+from otel_ratelimit.analysis.rows import Excess, LimitUse, Period, Scope
+from otel_ratelimit.analysis.sentences import counted
+from otel_ratelimit.analysis.services import (
+    ServicesRead,
+    SeveralServicesError,
+    UnknownServiceError,
+    services_read,
+)
 from otel_ratelimit.analysis.suggest import suggest as suggest_limits
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, fail, print_json
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
-from otel_ratelimit.cli.suggested_policy import SuggestedPolicy, known_tiers, policy_text, suggested_policy
+from otel_ratelimit.cli.suggested_comments import span
+from otel_ratelimit.cli.suggested_policy import (
+    SuggestedPolicy,
+    known_tiers,
+    policy_text,
+    shown,
+    suggested_policy,
+)
 from otel_ratelimit.errors import ConfigurationError, DatabaseError
 from otel_ratelimit.policy import Policy, parse_policy
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.storage.key_namespace import service_of
 
 STATEMENT_SECONDS = 60.0
 
@@ -60,6 +76,11 @@ def _period(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     "--output", type=click.Path(path_type=Path), help="Write to this file, which must not exist yet."
 )
 @click.option("--force", is_flag=True, help="Write to it even if it exists.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    help="Whose requests; default: the one service there is, else OTEL_SERVICE_NAME.",
+)
 @database_url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def suggest(  # noqa: PLR0913 - one for each option
@@ -69,6 +90,7 @@ def suggest(  # noqa: PLR0913 - one for each option
     policy_path: Path | None,
     output: Path | None,
     force: bool,
+    service: str | None,
     database_url: str | None,
     as_json: bool,
 ) -> None:
@@ -77,27 +99,32 @@ def suggest(  # noqa: PLR0913 - one for each option
     Endpoints of like need share a tier. Those of which too little was seen keep the default tier. What the
     present policy says of clients, memory and the like is kept.
 
-    Exit status 1 if nothing was recorded.
+    A policy is for one service: where several record to the database, name it. Exit status 1 if nothing was
+    recorded, 2 if the service has to be named.
     """
     if output is not None and output.exists() and not force:
         raise click.UsageError(f"{output} exists; name another file, or replace it with --force")
     policy = _present(policy_path)
-    uses, excess = _seen(database_url, period)
-    suggestion = suggest_limits(uses, excess, max_rejected_share=share, known_tiers=known_tiers(policy))
+    seen = _seen(database_url, period, service)
+    suggestion = suggest_limits(
+        seen.uses, seen.excess, max_rejected_share=share, known_tiers=known_tiers(policy)
+    )
     if not suggestion.routes and not suggestion.undecided:
-        start, end = (moment.isoformat(timespec="minutes") for moment in period)
-        click.echo(f"nothing was recorded from {start} to {end}, so nothing can be suggested", err=True)
+        of = f" of the service {shown(seen.of.service)}" if seen.of.service is not None else ""
+        click.echo(f"nothing was recorded{of}, {span(period)}, so nothing can be suggested", err=True)
         sys.exit(CHECK_FAILED)
     suggested = suggested_policy(suggestion, policy)
-    text = policy_text(suggested, policy, period, share)
+    text = policy_text(
+        suggested, policy, period, share, service=shown(seen.of.service) if seen.of.service else None
+    )
     _check(text)
     if output is not None:
         _write(output, text, force=force)
     if as_json:
-        print_json(_as_json(suggested, period, text))
+        print_json(_as_json(suggested, seen.of, period, text))
     elif output is None:
         click.echo(text, nl=False)
-    _summarise(suggested, output)
+    _summarise(suggested, seen.of, period, output)
 
 
 def _present(path: Path | None) -> Policy:
@@ -107,15 +134,32 @@ def _present(path: Path | None) -> Policy:
     return policy_of(None if is_new else file)
 
 
-def _seen(database_url: str | None, period: Period) -> tuple[list[LimitUse], list[Excess]]:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The evidence, and whose it is."""
+
+    of: ServicesRead
+    uses: list[LimitUse]
+    excess: list[Excess]
+
+
+def _seen(database_url: str | None, period: Period, service: str | None) -> _Seen:
     try:
         with chosen_database(database_url) as url:
             database = Database(url, statement_seconds=STATEMENT_SECONDS)
             try:
                 reader = PostgresAnalytics(database)
-                return reader.limits(period), reader.excess(period)
+                of = services_read(reader, period, service, service_of(os.environ).name)
+                if of.is_mixed:
+                    raise SeveralServicesError(
+                        of.services, "a policy is for one of them", "name it with --service NAME"
+                    )
+                scope = Scope(service=of.service)
+                return _Seen(of, reader.limits(period, scope), reader.excess(period, scope))
             finally:
                 database.close()
+    except (SeveralServicesError, UnknownServiceError) as error:
+        raise click.UsageError(shown(str(error))) from None
     except DatabaseError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(CHECK_FAILED)
@@ -138,8 +182,10 @@ def _write(output: Path, text: str, *, force: bool) -> None:
         sys.exit(CHECK_FAILED)
 
 
-def _as_json(suggested: SuggestedPolicy, period: Period, text: str) -> dict[str, Any]:
+def _as_json(suggested: SuggestedPolicy, of: ServicesRead, period: Period, text: str) -> dict[str, Any]:
     return {
+        "service": of.service,
+        "services": list(of.services),
         "period": {"start": period.start.isoformat(), "end": period.end.isoformat()},
         "tiers": suggested.tiers,
         "routes": [
@@ -154,6 +200,7 @@ def _as_json(suggested: SuggestedPolicy, period: Period, text: str) -> dict[str,
                         "requests": seen.recommendation.requests,
                         "client_windows": seen.recommendation.client_windows,
                         "p99_units": seen.p99_units,
+                        "reason": seen.recommendation.reason,
                     }
                     for method, seen in rule.evidence
                 ],
@@ -170,12 +217,25 @@ def _recommended(candidate: Candidate | None) -> dict[str, Any] | None:
     return None if candidate is None else asdict(candidate)
 
 
-def _summarise(suggested: SuggestedPolicy, output: Path | None) -> None:
-    left, lost = len(suggested.undecided), len(suggested.lost)
+def _summarise(suggested: SuggestedPolicy, of: ServicesRead, period: Period, output: Path | None) -> None:
+    requests, routes = suggested.seen
+    who = shown(of.sentence("--service NAME"))
     click.echo(
-        f"{len(suggested.rules)} rules, {len(suggested.tiers)} tiers"
-        + (f"; {left} keep the default for want of evidence" if left else "")
-        + (f"; {lost} of the present policy's rules not carried over, see the end" if lost else "")
-        + (f"; written to {output}" if output is not None else ""),
+        f"{counted(requests, 'request')} to {counted(routes, 'route')}, {span(period)}"
+        + (f" ({who})" if who else ""),
+        err=True,
+    )
+    left, lost = len(suggested.undecided), len(suggested.lost)
+    keep = "keeps" if left == 1 else "keep"
+    are = "is" if lost == 1 else "are"
+    click.echo(
+        f"{counted(len(suggested.rules), 'rule')}, {counted(len(suggested.tiers), 'tier')}"
+        + (f"; {counted(left, 'route')} {keep} the default tier, see the end for why" if left else "")
+        + (
+            f"; {counted(lost, 'rule')} of the present policy {are} not carried over, see the end"
+            if lost
+            else ""
+        )
+        + (f"; written to {shown(str(output))}" if output is not None else ""),
         err=True,
     )

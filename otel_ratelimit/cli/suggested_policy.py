@@ -2,7 +2,7 @@
 
 Rules name routes exactly: `GET /api/jobs/<id>` is that template and no other. What the present policy says of
 anything but tiers and routes is kept; of its rules, all but the limits, for the routes they decide. What
-of them cannot be kept is named at the end.
+of them cannot be kept is named at the end. The comments are made in `suggested_comments`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date
+from datetime import date
 from typing import Any, Final
 
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.analysis.suggest import Amounts, Seen, SuggestedRoute, Suggestion, Undecided
+from otel_ratelimit.cli import suggested_comments as comments
+from otel_ratelimit.cli.suggested_comments import LostRule
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_limits
@@ -57,13 +59,17 @@ class SuggestedPolicy:
     undecided: tuple[Undecided, ...]
     lost: tuple[LostRule, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class LostRule:
-    """A rule of the present policy, or part of what it says, that the suggestion has not."""
-
-    match: str
-    reason: str
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Requests, and how many methods of routes they were to; those that are exempt left out."""
+        by_route: dict[tuple[str, str], int] = {
+            (left.endpoint, left.method): left.requests for left in self.undecided
+        }
+        for _, seen in (each for rule in self.rules for each in rule.evidence):
+            found = seen.recommendation
+            route = (found.endpoint, found.method)
+            by_route[route] = max(by_route.get(route, 0), found.requests)
+        return sum(by_route.values()), len(by_route)
 
 
 def known_tiers(policy: Policy) -> dict[str, Amounts]:
@@ -86,7 +92,7 @@ def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
             continue
         path = pattern_path(route.endpoint)
         if path is None:
-            undecided.append(Undecided(route.endpoint, route.method, "no pattern can name this route"))
+            undecided.append(_unnameable(route))
             continue
         rule = _rule(route, path, policy)
         # Equal for templates that differ in the names or converters of parameters only.
@@ -106,9 +112,19 @@ def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
     )
 
 
-def policy_text(suggested: SuggestedPolicy, policy: Policy, period: Period, share: float) -> str:
-    """The whole file."""
-    return "\n".join(_lines(suggested, policy, period, share)) + "\n"
+def policy_text(
+    suggested: SuggestedPolicy, policy: Policy, period: Period, share: float, *, service: str | None = None
+) -> str:
+    """The whole file.
+
+    Args:
+        suggested: tiers and rules.
+        policy: the present policy.
+        period: of the evidence.
+        share: of client windows that a limit may refuse.
+        service: of which the evidence is.
+    """
+    return "\n".join(_lines(suggested, policy, period, share, service)) + "\n"
 
 
 def pattern_path(route: str) -> str | None:
@@ -134,6 +150,17 @@ def _window_text(seconds: int) -> str:
     return unit if seconds == length else f"{seconds // length} {unit}"
 
 
+def _unnameable(route: SuggestedRoute) -> Undecided:
+    return Undecided(
+        route.endpoint,
+        route.method,
+        "no pattern of a policy file can name this route",
+        "unnameable",
+        requests=max(seen.recommendation.requests for seen in route.evidence),
+        client_windows=min(seen.recommendation.client_windows for seen in route.evidence),
+    )
+
+
 def _rule(route: SuggestedRoute, path: str, policy: Policy) -> SuggestedRule:
     kept: tuple[tuple[str, str | int], ...] = ()
     for present in policy.routes:
@@ -153,13 +180,13 @@ def _lost(policy: Policy, suggestion: Suggestion) -> Iterator[LostRule]:
     for rule in policy.routes:
         pattern = Pattern.parse(rule.match)
         if pattern.segments is None:
-            yield LostRule(rule.match, "it names an endpoint, and what is recorded are routes")
+            yield LostRule(rule.match, "names an endpoint, while routes are recorded")
         elif not any(pattern.matches("", route.method, route.endpoint) for route in suggestion.routes):
-            yield LostRule(rule.match, "too few requests were seen to suggest a limit")
+            yield LostRule(rule.match, "has too few requests to suggest a limit")
         elif rule.scope != "endpoint":
-            yield LostRule(rule.match, f"its scope is {rule.scope}, and here each route is counted alone")
+            yield LostRule(rule.match, f"has the scope {rule.scope}, while here each route counts by itself")
         elif isinstance(rule.shadow, str):
-            yield LostRule(rule.match, f"its shadow {rule.shadow} speaks of a limit that is no more")
+            yield LostRule(rule.match, f"observes its limit {rule.shadow} only, which is replaced here")
 
 
 def _by_methods(rules: Iterable[SuggestedRule]) -> list[SuggestedRule]:
@@ -192,12 +219,10 @@ def _specific_first(rule: SuggestedRule) -> tuple[object, ...]:
     return (asterisks > 0, -literals if asterisks else 0, asterisks, rule.path, rule.methods)
 
 
-def _lines(suggested: SuggestedPolicy, policy: Policy, period: Period, share: float) -> Iterator[str]:
-    start, end = (moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M") for moment in period)
-    yield f"# Suggested by `otel-ratelimit policy suggest` from what was seen from {start} to {end} UTC."
-    yield f"# Each limit is the lowest that would have refused at most {share:.2%} of client windows"
-    yield "# (one client in one window of the limit), rounded up."
-    yield "# Observe before you enforce: OTEL_RATELIMIT_SHADOW=true."
+def _lines(
+    suggested: SuggestedPolicy, policy: Policy, period: Period, share: float, service: str | None
+) -> Iterator[str]:
+    yield from comments.heading(suggested.seen, period, share, service, has_rules=bool(suggested.rules))
     said = policy.model_dump(by_alias=True, exclude_unset=True)
     yield "version = 1"
     yield f"default_tier = {_toml(policy.default_tier)}"
@@ -208,27 +233,15 @@ def _lines(suggested: SuggestedPolicy, policy: Policy, period: Period, share: fl
     yield from (f"{_toml_key(name)} = {_toml(limits)}" for name, limits in suggested.tiers.items())
     for rule in suggested.rules:
         yield ""
-        yield from (f"# {_shown(method)}: {_evidence(seen)}" for method, seen in rule.evidence)
+        for method, seen in rule.evidence:
+            yield from comments.evidence(shown(method), seen)
         yield "[[routes]]"
         yield f"match = {_toml(rule.match)}"
         yield f"tier = {_toml(rule.tier)}"
         yield from (f"{key} = {_toml(value)}" for key, value in rule.kept)
-    if suggested.undecided:
-        yield ""
-        yield "# These keep the default tier:"
-    for left in suggested.undecided:
-        yield f"#   {_shown(left.method)} {_shown(left.endpoint)}: {_shown(left.reason)}"
-    if suggested.lost:
-        yield ""
-        yield "# Of the present policy's rules these are not here, or not wholly; carry over what must stay:"
-    for lost in suggested.lost:
-        yield f"#   {_shown(lost.match)}: {_shown(lost.reason)}"
+    yield from comments.undecided(suggested.undecided, shown)
+    yield from comments.lost(suggested.lost, shown)
     yield from _kept_tables(said)
-
-
-def _evidence(seen: Seen) -> str:
-    found = seen.recommendation
-    return f"{found.reason}; 99 % of requests found {seen.p99_units} of {found.limit_text} used, or less"
 
 
 def _kept_tables(said: Mapping[str, Any]) -> Iterator[str]:
@@ -275,6 +288,6 @@ def _toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
-def _shown(text: str) -> str:
-    """As a comment can hold it, on one line."""
+def shown(text: str) -> str:
+    """As a comment or a terminal can hold it, on one line."""
     return _toml(text)[1:-1]

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from otel_ratelimit.analysis.sentences import counted
 from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import Refusal
 from otel_ratelimit.demo.jobs_app.seed import PASSWORD, email_of
@@ -199,7 +200,7 @@ def _recommended(stored: StoredAnswers) -> Group:
             f"{found.method} {found.endpoint}",
             found.present,
             found.recommended or "(more than ten times as much)",
-            f"{found.client_windows} clients",
+            counted(found.client_windows, "client"),
         )
     hint = "They would have refused at most 1 % of clients; `policy suggest` goes on from here."
     return Group(table, Text(hint, style="dim"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, tzinfo
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
@@ -21,6 +21,7 @@ def analysed(  # noqa: PLR0913 - what a report is of, by name
     day: date,
     zone: tzinfo,
     cache: Cache,
+    services: Sequence[str] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> DailyCacheReport:
     """The report on `period`, which is kept nowhere.
@@ -31,6 +32,7 @@ def analysed(  # noqa: PLR0913 - what a report is of, by name
         day: of which the report is called to be.
         zone: in which it is that day.
         cache: the policy's `[cache]`.
+        services: whose queries they are.
         tell: told what is being done.
 
     Raises:
@@ -38,4 +40,11 @@ def analysed(  # noqa: PLR0913 - what a report is of, by name
     """
     with postgres_day(url, period) as queries:
         analysis = analyze_cache_potential(queries, assumptions_of(cache), report=tell)
-    return conclude(analysis, day=day, zone=zone, supposed=supposed_of(cache), prices=prices_of(cache))
+    return conclude(
+        analysis,
+        day=day,
+        zone=zone,
+        supposed=supposed_of(cache),
+        prices=prices_of(cache),
+        services=services,
+    )

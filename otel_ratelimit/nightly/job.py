@@ -24,6 +24,7 @@ from otel_ratelimit.nightly.mailing import Mailing
 from otel_ratelimit.nightly.missing import missed_days
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.telemetry.reports import ReportTelemetry
 
@@ -222,7 +223,23 @@ class ReportJob:
         def tell(what: str) -> None:
             self._tell(f"{day}: {what}")
 
-        return analysed(self._url, period, day=day, zone=self._zone, cache=self._cache, tell=tell)
+        return analysed(
+            self._url,
+            period,
+            day=day,
+            zone=self._zone,
+            cache=self._cache,
+            services=self._services(day, period),
+            tell=tell,
+        )
+
+    def _services(self, day: date, period: Period) -> list[str]:
+        """Whose queries they are; a role that may read queries need not be one that may read requests."""
+        try:
+            return PostgresAnalytics(self._database).services(period)
+        except DatabaseError as error:
+            self._tell(f"{day}: the services that recorded it cannot be read, and are not named: {error}")
+            return []
 
     def _is_known(self, day: date, done: _Done) -> bool:
         """Whether any query of it is; a day before the first one would look like one without any."""

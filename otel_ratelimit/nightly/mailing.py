@@ -10,6 +10,7 @@ from typing import Final
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
+from otel_ratelimit.analysis.services import named
 from otel_ratelimit.mail import Sent, SmtpServer, message, send, sender
 from otel_ratelimit.policy import Report
 from otel_ratelimit.rendering.report_mail import mail_html, mail_text, subject
@@ -24,7 +25,7 @@ class Mailing:
     Args:
         server: the mail server.
         addressed: the policy's `[report]`, with somebody in `to`.
-        source: whose report it is: the service's name, empty where there is none.
+        source: the service that sends it, empty where it has no name; stands in the subject, if alone.
         hand_over: sends a message; raises `MailError` where nobody gets it.
     """
 
@@ -54,7 +55,7 @@ class Mailing:
         made = message(
             sender=sender(self._addressed, self._server, socket.gethostname()),
             to=self._addressed.to,
-            subject=subject(report, self._source),
+            subject=subject(report, self._about(report)),
             text=mail_text(report, trend),
             html=mail_html(report, trend),
             report_date=report.analysis_date,
@@ -62,6 +63,13 @@ class Mailing:
             now=now,
         )
         return self._hand_over(self._server, made)
+
+    def _about(self, report: DailyCacheReport) -> str:
+        """Whose queries it is of; who sends it is only one of several services."""
+        services = report.services
+        if len(services) > 1:
+            return f"{len(services)} services: {named(services)}"
+        return self._source or named(services)
 
 
 def mailing_of(server: SmtpServer | None, addressed: Report, source: str) -> Mailing | None:

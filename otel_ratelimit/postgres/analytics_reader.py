@@ -31,6 +31,16 @@ class PostgresAnalytics:
         self._database = database
         self._sql = statements("analytics")
 
+    def services(self, period: Period | None = None) -> list[str]:
+        """Who recorded anything in the period, or at all; by name.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
+        start, end = period if period is not None else (None, None)
+        found = self._database.rows(self._sql["services"], {"start": start, "end": end})
+        return [name for (name,) in found]
+
     def violations(
         self,
         period: Period,

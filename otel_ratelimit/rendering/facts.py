@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis
+from otel_ratelimit.analysis.services import named
 from otel_ratelimit.rendering import figures, words
 from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
 
@@ -21,7 +22,20 @@ class Fact:
 
 def key_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
     """What one looks at first."""
-    return (*_repeats(report.analysis), *_planned(report), *_money(report))
+    return (*_services(report), *_repeats(report.analysis), *_planned(report), *_money(report))
+
+
+def _services(report: DailyCacheReport) -> tuple[Fact, ...]:
+    names = figures.printable(named(report.services))
+    if len(report.services) <= 1:
+        return (Fact("Service", names),) if names else ()
+    return (
+        Fact(
+            "Services",
+            f"{len(report.services)} together",
+            f"{names}; their queries are recorded without the service, and one cache would serve all",
+        ),
+    )
 
 
 def _repeats(analysis: CacheAnalysis) -> tuple[Fact, ...]:

@@ -284,8 +284,11 @@ def test_a_suggestion_is_a_policy_that_gives_each_endpoint_what_it_needs(record,
         for method, route in [("GET", "/jobs/<int:job_id>"), ("POST", "/apply"), ("GET", "/rare")]
     }
     assert amounts == {"/jobs/<int:job_id>": 10, "/apply": 5, "/rare": 100}
-    assert "2 rules, 3 tiers; 1 keep the default for want of evidence" in done.stderr
-    assert "1800 requests, 300 client windows" in done.stdout
+    assert done.stderr.splitlines() == [
+        "2,403 requests to 3 routes, 2026-01-31 00:00 to 2026-02-01 00:00 UTC (service jobs)",
+        "2 rules, 3 tiers; 1 route keeps the default tier, see the end for why",
+    ]
+    assert "none of 1,800 requests in 300 client windows" in done.stdout
 
 
 def test_the_output_can_be_redirected_to_the_policy_file(record, run, tmp_path):

@@ -202,6 +202,7 @@ def test_without_tables_it_is_said_what_makes_them(empty_database):
             ("excess", "rate_limit_analytics"),
             ("requests", "rate_limit_usage"),
             ("limits", "rate_limit_usage"),
+            ("services", "rate_limit_analytics, otel_ratelimit.rate_limit_usage"),
         ]
     ),
 )

@@ -95,7 +95,10 @@ def test_memory_counters_and_who_was_limited_are_shown(database, app, limit, ser
     assert "6 recorded, 0 pending, 0 dropped" in result.output
     assert "/jobs/<int:number>" in result.output
     assert "6 of" in result.output
-    assert "60.00%" in result.output
+    assert (
+        "In 24h (service shop): 10 requests; limits refused, or in shadow would have refused,"
+        " 6 of 10 requests (60 %); 6 violations."
+    ) in result.output
     assert "127.0.0.1" in result.output
 
 

@@ -318,6 +318,45 @@ def test_the_newest_violation_is_the_first(ask):
     assert (newest["Limit"], newest["Outcome"], newest["Trace"]) == ("5 per 1 minute", "refused", "a" * 32)
 
 
+@pytest.mark.parametrize(
+    "panel", ["Room by limit", "Most limited routes", "Most limited clients", "Last violations"]
+)
+def test_two_services_with_one_route_have_rows_of_their_own(ask, write, panel):
+    write(VIOLATION, USAGE)
+    write(replace(VIOLATION, n=9), REFUSED, service="jobs")
+    assert sorted(row["Service"] for row in ask(panel)) == ["jobs", "shop"]
+    assert [row["Service"] for row in ask(panel, job=["jobs"])] == ["jobs"]
+
+
+def test_two_services_with_one_limit_have_courses_of_their_own(ask, write):
+    write(VIOLATION)
+    write(replace(VIOLATION, n=9), service="jobs")
+    assert {(row["metric"], row["value"]) for row in ask("Violations by limit")} == {
+        ("jobs, default: 5 per 1 minute", 9),
+        ("shop, default: 5 per 1 minute", 3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("jobs", "clients"),
+    [
+        (["shop"], 1),
+        (["payments/shop"], 1),
+        (["payments/shop", "payments/other"], 1),
+        (["a/other", "a.b/c-d/shop"], 1),
+        (["other", "payments/jobs"], 1),
+        (["payments/shop", "jobs"], 2),
+        (["payments/other"], 0),
+        (["shop/payments"], 0),
+        (["payments/shopping", "shop/", "/", "a(b/sho", "x|y/hop"], 0),
+    ],
+)
+def test_a_job_may_begin_with_the_namespace_of_its_service(ask, write, jobs, clients):
+    write(VIOLATION)
+    write(replace(VIOLATION, client="192.0.2.2"), service="jobs")
+    assert ask("Clients refused", "overview.json", job=jobs) == [{"Clients": clients}]
+
+
 @pytest.mark.usefixtures("seeded")
 def test_room_is_what_the_functions_of_the_package_say(ask, database, monkeypatch):
     monkeypatch.setenv("OTEL_RATELIMIT_DATABASE_URL", database)

@@ -320,7 +320,7 @@ def test_a_database_that_is_not_there_or_has_no_tables_is_said(empty_database, j
 def test_the_rights_that_the_how_to_grants_are_enough(database, job, record):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "nightly-report.md").read_text()
-    [grants] = re.findall(r"```sql\n(.*?)```", page, flags=re.DOTALL)
+    grants = "\n".join(re.findall(r"```sql\n(.*?)```", page, flags=re.DOTALL))
     role = f"reporter_{uuid4().hex[:8]}"
     query(database, f"CREATE ROLE {role} LOGIN; {grants.replace('reporter', role)}")
     try:

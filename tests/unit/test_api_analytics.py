@@ -22,6 +22,11 @@ class Reader:
 
     def __init__(self):
         self.asked = []
+        self.recorded = ["jobs"]
+
+    def services(self, period=None):
+        self.asked.append(("services", period))
+        return self.recorded if period is not None else [*self.recorded, "long ago"]
 
     def violations(self, period, group_by, scope, *, limit=50, offset=0):
         self.asked.append(("violations", period, group_by, scope, limit, offset))
@@ -52,7 +57,9 @@ def reader():
 
 @pytest.fixture
 def ask(reader, api_services):
-    services = api_services(clock=NOW.timestamp, reader=reader, read_tokens=(TOKEN,))
+    services = api_services(
+        clock=NOW.timestamp, reader=reader, read_tokens=(TOKEN,), own_service=lambda: "own"
+    )
     app = flask.Flask(__name__)
     app.register_blueprint(api_blueprint(lambda: services))
     app.add_url_rule("/jobs", "jobs", lambda: "ok")
@@ -110,7 +117,7 @@ def test_without_an_endpoint_nothing_is_said_to_have_matched(ask):
 
 def test_pages_are_counted_from_one(ask, reader):
     body = ask(group_by="client", page="3", page_size="2").json["violations"]
-    assert ("client", Scope(), 2, 4) in [asked[2:] for asked in reader.asked]
+    assert ("client", Scope(service="jobs"), 2, 4) in [asked[2:] for asked in reader.asked]
     assert (body["page"], body["page_size"], body["pages"], body["total_groups"]) == (3, 2, 4, 7)
     assert body["total_violations"] == 99
     [group] = body["groups"]
@@ -195,3 +202,36 @@ def test_a_period_that_is_none_is_400_with_examples(ask, reader, date_range):
 def test_a_period_of_whole_days_includes_the_last(ask, reader):
     assert ask(date_range="2026-01-01/2026-01-02").status_code == 200
     assert reader.asked[0][1] == (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "service"),
+    [
+        ([], None, None),
+        (["jobs"], None, "jobs"),
+        (["jobs", "shop"], None, None),
+        (["jobs", "own", "shop"], None, "own"),
+        (["jobs", "own", "shop"], "*", None),
+        (["jobs", "own", "shop"], "shop", "shop"),
+        (["jobs", "own"], "long ago", "long ago"),
+    ],
+)
+def test_whose_figures_they_are_is_said(ask, reader, recorded, asked, service):
+    reader.recorded = recorded
+    body = ask(**({} if asked is None else {"service": asked})).json
+    assert (body["service"], body["services"]) == (service, recorded)
+    assert {scope.service for asked in reader.asked for scope in asked if isinstance(scope, Scope)} == {
+        service
+    }
+    is_mixed = service is None and len(recorded) > 1
+    assert bool(body["recommendations"]) != is_mixed, "a limit is for one service"
+
+
+def test_a_service_of_which_nothing_is_recorded_is_404_with_those_that_there_are(ask, reader):
+    reader.recorded = ["jobs", "shop"]
+    response = ask(service="jbos")
+    assert response.status_code == 404
+    assert response.json["detail"] == (
+        "Nothing is recorded of a service 'jbos'; recorded are jobs, shop, long ago."
+    )
+    assert {asked[0] for asked in reader.asked} == {"services"}

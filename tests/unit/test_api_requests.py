@@ -30,7 +30,7 @@ class Unreadable:
     def __init__(self, error):
         self._error = error
 
-    def requests(self, period, scope):
+    def services(self, period=None):
         raise self._error
 
 

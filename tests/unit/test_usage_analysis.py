@@ -186,7 +186,7 @@ def test_little_evidence_is_called_little():
     use = LimitUse("/a", "GET", "t", "10 per 1 minute", 10, 60, {10: 5}, {10: 5})
     [found] = recommend_limits([use])
     assert not found.enough_evidence
-    assert found.reason.endswith("too little to rely on")
+    assert "; too little to rely on: that takes 100 requests" in found.reason
     assert found.recommended.limit_text == "1 per 1 minute"
     plenty = LimitUse("/a", "GET", "t", "10 per 1 minute", 10, 60, {10: 500}, {10: 500})
     assert recommend_limits([plenty])[0].enough_evidence
@@ -203,7 +203,7 @@ def test_all_refused_and_a_limit_of_one():
     use = LimitUse("/a", "GET", "t", "1 per 1 minute", 1, 60, {101: 1000}, {})
     [found] = recommend_limits([use], [Excess("/a", "GET", "t", "1 per 1 minute", 1, 60, 1000, 1)])
     assert found.recommended is None
-    assert "even 10 times as much" in found.reason
+    assert found.reason.startswith("even 10 requests a minute, 10 times the present limit, would")
     [room] = breathing_room([use])
     assert (room.room, room.refused, room.units_left) == (0.0, 1000, 0)
 

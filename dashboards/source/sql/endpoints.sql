@@ -1,28 +1,34 @@
--- Statements of the dashboard of endpoints and limits.
+-- Statements of the dashboard of endpoints and limits. Rows are of one service each, and name it: routes of several
+-- services may have equal names. A job of Prometheus is the service's name, after its namespace and a slash if it has
+-- one, which rows do not have.
 
 -- name: room_by_limit
 -- As otel_ratelimit.analysis.room: nearest-rank quantiles of the share used, refused requests as the whole limit.
 WITH bins AS (
     SELECT
-        endpoint, method, tier, limit_text, limit_value, bin.percent, sum(bin.requests)::bigint AS requests
+        service, endpoint, method, tier, limit_text, limit_value, bin.percent,
+        sum(bin.requests)::bigint AS requests
     FROM otel_ratelimit.rate_limit_usage, unnest(utilization, utilization_n) AS bin (percent, requests)
     WHERE $__timeFilter(minute)
-        AND service ~ $match$^(?:${job:regex})\Z$match$
+        AND (
+            service ~ $match$^(?:${job:regex})\Z$match$
+            OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+        )
         AND tier ~ $match$^(?:${tier:regex})\Z$match$
         AND endpoint ~ $match$^(?:${route:regex})\Z$match$
-    GROUP BY endpoint, method, tier, limit_text, limit_value, bin.percent
+    GROUP BY service, endpoint, method, tier, limit_text, limit_value, bin.percent
 ),
 ranked AS (
     SELECT
-        endpoint, method, tier, limit_text, limit_value, percent, requests,
+        service, endpoint, method, tier, limit_text, limit_value, percent, requests,
         sum(requests) OVER (of_limit ORDER BY percent) AS up_to,
         sum(requests) OVER of_limit AS total
     FROM bins
-    WINDOW of_limit AS (PARTITION BY endpoint, method, tier, limit_text, limit_value)
+    WINDOW of_limit AS (PARTITION BY service, endpoint, method, tier, limit_text, limit_value)
 ),
 used AS (
     SELECT
-        endpoint, method, tier, limit_text, limit_value,
+        service, endpoint, method, tier, limit_text, limit_value,
         sum(requests)::bigint AS requests,
         coalesce(sum(requests) FILTER (WHERE percent > 100), 0)::bigint AS refused,
         least(min(percent) FILTER (WHERE up_to >= 0.5 * total), 100) AS p50,
@@ -30,10 +36,11 @@ used AS (
         least(min(percent) FILTER (WHERE up_to >= 0.99 * total), 100) AS p99,
         least(max(percent) FILTER (WHERE requests > 0), 100) AS highest
     FROM ranked
-    GROUP BY endpoint, method, tier, limit_text, limit_value
+    GROUP BY service, endpoint, method, tier, limit_text, limit_value
     HAVING sum(requests) > 0
 )
 SELECT
+    service AS "Service",
     endpoint AS "Route",
     method AS "Method",
     tier AS "Tier",
@@ -47,11 +54,12 @@ SELECT
     (100 - p95) / 100.0::double precision AS "Room",
     limit_value - p95 * limit_value / 100 AS "Units left"
 FROM used
-ORDER BY (100 - p95), refused DESC, endpoint, method
+ORDER BY (100 - p95), refused DESC, service, endpoint, method
 LIMIT 50
 
 -- name: limited_routes
 SELECT
+    service AS "Service",
     endpoint AS "Route",
     tier AS "Tier",
     coalesce(sum(n) FILTER (WHERE NOT shadow), 0)::bigint AS "Refused",
@@ -60,15 +68,19 @@ SELECT
     max(last_at) AS "Last"
 FROM otel_ratelimit.rate_limit_analytics
 WHERE $__timeFilter(occurred_at)
-    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND (
+        service ~ $match$^(?:${job:regex})\Z$match$
+        OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+    )
     AND tier ~ $match$^(?:${tier:regex})\Z$match$
     AND endpoint ~ $match$^(?:${route:regex})\Z$match$
-GROUP BY endpoint, tier
-ORDER BY sum(n) DESC, endpoint
+GROUP BY service, endpoint, tier
+ORDER BY sum(n) DESC, service, endpoint
 LIMIT 20
 
 -- name: limited_clients
 SELECT
+    service AS "Service",
     client AS "Client",
     coalesce(user_id, '') AS "User",
     coalesce(sum(n) FILTER (WHERE NOT shadow), 0)::bigint AS "Refused",
@@ -77,21 +89,27 @@ SELECT
     max(last_at) AS "Last"
 FROM otel_ratelimit.rate_limit_analytics
 WHERE $__timeFilter(occurred_at)
-    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND (
+        service ~ $match$^(?:${job:regex})\Z$match$
+        OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+    )
     AND tier ~ $match$^(?:${tier:regex})\Z$match$
     AND endpoint ~ $match$^(?:${route:regex})\Z$match$
-GROUP BY client, user_id
-ORDER BY sum(n) DESC, client
+GROUP BY service, client, user_id
+ORDER BY sum(n) DESC, service, client
 LIMIT 20
 
 -- name: refusals_by_limit
 SELECT
     $__timeGroupAlias(occurred_at, '$__interval'),
-    tier || ': ' || limit_text AS metric,
+    service || ', ' || tier || ': ' || limit_text AS metric,
     sum(n)::bigint AS value
 FROM otel_ratelimit.rate_limit_analytics
 WHERE $__timeFilter(occurred_at)
-    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND (
+        service ~ $match$^(?:${job:regex})\Z$match$
+        OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+    )
     AND tier ~ $match$^(?:${tier:regex})\Z$match$
     AND endpoint ~ $match$^(?:${route:regex})\Z$match$
 GROUP BY 1, 2
@@ -101,6 +119,7 @@ ORDER BY 1
 -- The newest by when they began, which an index knows; in order of when they happened last.
 SELECT
     last_at AS "Last",
+    service AS "Service",
     endpoint AS "Route",
     method AS "Method",
     client AS "Client",
@@ -112,10 +131,14 @@ SELECT
     CASE WHEN shadow THEN 'in shadow' ELSE 'refused' END AS "Outcome",
     coalesce(trace_id, '') AS "Trace"
 FROM (
-    SELECT last_at, endpoint, method, client, user_id, tier, limit_text, current_count, n, shadow, trace_id, id
+    SELECT
+        last_at, service, endpoint, method, client, user_id, tier, limit_text, current_count, n, shadow, trace_id, id
     FROM otel_ratelimit.rate_limit_analytics
     WHERE $__timeFilter(occurred_at)
-        AND service ~ $match$^(?:${job:regex})\Z$match$
+        AND (
+            service ~ $match$^(?:${job:regex})\Z$match$
+            OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+        )
         AND tier ~ $match$^(?:${tier:regex})\Z$match$
         AND endpoint ~ $match$^(?:${route:regex})\Z$match$
     ORDER BY occurred_at DESC

@@ -6,6 +6,9 @@ SELECT count(DISTINCT (client, user_id)) AS "Clients"
 FROM otel_ratelimit.rate_limit_analytics
 WHERE $__timeFilter(occurred_at)
     AND NOT shadow
-    AND service ~ $match$^(?:${job:regex})\Z$match$
+    AND (
+        service ~ $match$^(?:${job:regex})\Z$match$
+        OR service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+    )
     AND tier ~ $match$^(?:${tier:regex})\Z$match$
     AND endpoint ~ $match$^(?:${route:regex})\Z$match$

@@ -39,6 +39,8 @@ class DailyCacheReport(Result):
     supposed: Supposed
     analysis: CacheAnalysis
     cost: CostBenefit
+    services: tuple[str, ...] = ()
+    """All that recorded requests on that day, by name; the queries are of all of them. Empty: not known."""
 
     @property
     def worthwhile(self) -> bool:
@@ -75,13 +77,14 @@ class DailyCacheReport(Result):
         return plan.at.peak_bytes if plan is not None else 0.0
 
 
-def conclude(
+def conclude(  # noqa: PLR0913 - what a report is made of, by name
     analysis: CacheAnalysis,
     *,
     day: date,
     zone: tzinfo,
     supposed: Supposed,
     prices: Sequence[Price],
+    services: Sequence[str] = (),
 ) -> DailyCacheReport:
     """The report of an analysed day.
 
@@ -91,6 +94,7 @@ def conclude(
         zone: in which it is that day.
         supposed: of the cache, and of what it is worth.
         prices: to choose the cheapest of.
+        services: whose queries they are.
     """
     return DailyCacheReport(
         analysis_date=day,
@@ -98,6 +102,7 @@ def conclude(
         supposed=supposed,
         analysis=analysis,
         cost=_weighed(analysis, supposed, prices),
+        services=tuple(services),
     )
 
 

@@ -1,3 +1,13 @@
+-- name: services
+-- Who recorded anything in a period; with null in place of its ends, at all.
+SELECT service FROM otel_ratelimit.rate_limit_usage
+WHERE minute >= coalesce(%(start)s::timestamptz, '-infinity') AND minute < coalesce(%(end)s::timestamptz, 'infinity')
+UNION
+SELECT service FROM otel_ratelimit.rate_limit_analytics
+WHERE occurred_at >= coalesce(%(start)s::timestamptz, '-infinity')
+    AND occurred_at < coalesce(%(end)s::timestamptz, 'infinity')
+ORDER BY service
+
 -- name: violations
 -- Groups of violations, with the number of groups and of violations over all pages beside each.
 WITH found AS (

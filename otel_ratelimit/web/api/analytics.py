@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from math import ceil
 from typing import Final
 
@@ -11,6 +12,7 @@ from otel_ratelimit.analysis.hits import hit_rates, overall_hit_rate
 from otel_ratelimit.analysis.recommend import recommend_limits
 from otel_ratelimit.analysis.room import breathing_room
 from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope, group_named
+from otel_ratelimit.analysis.services import ServicesRead, UnknownServiceError, services_read
 from otel_ratelimit.web.api.models import (
     AnalyticsAnswer,
     BreathingRoomAnswer,
@@ -22,7 +24,7 @@ from otel_ratelimit.web.api.models import (
     ViolationsAnswer,
 )
 from otel_ratelimit.web.api.parameters import AnalyticsParameters, period_asked
-from otel_ratelimit.web.api.problems import analytics_are_off
+from otel_ratelimit.web.api.problems import ProblemError, analytics_are_off
 from otel_ratelimit.web.api.services import ApiServices
 from otel_ratelimit.web.route_names import routes_named
 
@@ -33,7 +35,7 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
     """The period's violations, hit rates, breathing room and recommended limits.
 
     Raises:
-        ProblemError: the period is none, or analytics are off.
+        ProblemError: the period is none, nothing is recorded of the service, or analytics are off.
         DatabaseError: the figures cannot be read now.
     """
     period = period_asked(asked.date_range, services.clock())
@@ -41,16 +43,20 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
     if reader is None:
         raise analytics_are_off()
     named = None if asked.endpoint is None else routes_named(current_app, asked.endpoint)
-    scope = Scope(None if named is None else named.routes, asked.service)
+    of = _services(services, reader, period, asked.service)
+    scope = Scope(None if named is None else named.routes, of.service)
     totals = reader.requests(period, scope)
     uses = reader.limits(period, scope)
-    recommendations = recommend_limits(uses, reader.excess(period, scope), asked.max_rejected_share)
+    # A limit is for one service: one that fits the sum of several fits none of them.
+    excess = [] if of.is_mixed else reader.excess(period, scope)
+    recommendations = recommend_limits([] if of.is_mixed else uses, excess, asked.max_rejected_share)
     return AnalyticsAnswer(
         period=PeriodAnswer.model_validate(period),
         endpoint=asked.endpoint,
         endpoint_matched=None if named is None else named.matched,
         routes=None if named is None else list(named.routes),
-        service=asked.service,
+        service=of.service,
+        services=list(of.services),
         violations=_violations(reader, period, scope, asked),
         top_clients=_top(reader, period, scope, "client"),
         top_endpoints=_top(reader, period, scope, "endpoint"),
@@ -61,6 +67,16 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
         breathing_room=[BreathingRoomAnswer.model_validate(room) for room in breathing_room(uses)],
         recommendations=[RecommendationAnswer.model_validate(found) for found in recommendations],
     )
+
+
+def _services(
+    services: ApiServices, reader: AnalyticsReader, period: Period, asked: str | None
+) -> ServicesRead:
+    try:
+        return services_read(reader, period, asked, services.own_service())
+    except UnknownServiceError as unknown:
+        message = str(unknown)
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"{message[:1].upper()}{message[1:]}.") from None
 
 
 def _violations(

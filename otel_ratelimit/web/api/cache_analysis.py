@@ -74,6 +74,7 @@ def _latest(stored: StoredReport) -> ReportAnswer:
         time_zone=report.time_zone,
         period=WholeDayAnswer(start=analysis.period_start, end=analysis.period_end),
         made_at=stored.made_at,
+        services=list(report.services),
         currency=report.supposed.currency,
         engine=analysis.engine,
         worthwhile=report.worthwhile,

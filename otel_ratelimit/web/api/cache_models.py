@@ -229,6 +229,13 @@ class ReportAnswer(Answer):
     time_zone: str = Field(description="In which it is that day.", examples=["Europe/Berlin"])
     period: WholeDayAnswer
     made_at: Moment
+    services: list[str] = Field(
+        description=(
+            "All services that recorded requests on that day, by name; queries are recorded without the"
+            " service, so that the report is of all of them. Empty where not known."
+        ),
+        examples=[["jobs-api", "shop"]],
+    )
     currency: str = Field(description="Of all money; ISO 4217.", examples=["USD"])
     engine: Literal["redis", "valkey"] = Field(description="Whose memory is reckoned with.")
     worthwhile: bool = Field(description="Whether a cache would pay.")

@@ -237,7 +237,12 @@ class AnalyticsAnswer(Answer):
         description="The route templates that the figures are of; null for all. All else that is called"
         " `endpoint` here is a route template.",
     )
-    service: str | None = Field(description="The only one asked for; null for all.")
+    service: str | None = Field(
+        description="The service that all figures are of; null where they are of all `services` together."
+    )
+    services: list[str] = Field(
+        default_factory=list, description="All services that recorded anything in the period, by name."
+    )
     violations: ViolationsAnswer
     top_clients: list[ViolationGroupAnswer] = Field(description="The ten clients with the most violations.")
     top_endpoints: list[ViolationGroupAnswer] = Field(
@@ -245,7 +250,9 @@ class AnalyticsAnswer(Answer):
     )
     hit_rates: HitRatesAnswer
     breathing_room: list[BreathingRoomAnswer] = Field(description="By limit, the tightest first.")
-    recommendations: list[RecommendationAnswer]
+    recommendations: list[RecommendationAnswer] = Field(
+        description="By limit; empty where several services are read together: a limit is for one of them."
+    )
 
 
 # --- status ---

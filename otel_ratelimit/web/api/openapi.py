@@ -48,7 +48,9 @@ _PROBLEMS: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.BAD_REQUEST: "A parameter is unknown, repeated, empty or not valid; all of them are named.",
     HTTPStatus.UNAUTHORIZED: "No token came, or not a valid one, or none is configured.",
     HTTPStatus.FORBIDDEN: "The token, or the application's own check, does not allow it.",
-    HTTPStatus.NOT_FOUND: "Rate limits are not attached to this application any more.",
+    HTTPStatus.NOT_FOUND: (
+        "Rate limits are not attached to this application any more, or nothing is recorded of the service."
+    ),
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests to this API, or a limit of the policy on it.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the API; what it was stands in the application's log.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Rate limits cannot be checked at the moment.",

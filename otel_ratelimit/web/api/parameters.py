@@ -125,7 +125,10 @@ class AnalyticsParameters(Parameters):
     )
     service: str | None = Field(
         default=None,
-        description="Only the application of this `service.name`.",
+        description=(
+            "Only the service of this `service.name`; `*` for all together. Default: the only one that"
+            " recorded anything in the period, else the application that answers."
+        ),
         max_length=300,
         pattern=_NO_CONTROL,
         examples=["jobs-api"],

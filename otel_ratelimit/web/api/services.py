@@ -87,6 +87,8 @@ class ApiServices:
     """None where analytics are off."""
     cache_reports: CacheReportReader | None
     """None where analytics are off."""
+    own_service: Callable[[], str] = lambda: ""
+    """Under which name this application records: what is read where several do and none is asked for."""
     read_tokens: tuple[Secret, ...] = ()
     admin_tokens: tuple[Secret, ...] = ()
     authorize: Callable[[str], bool] | None = None

@@ -1,0 +1,53 @@
+"""Figures in sentences: `1 request`, `1,800 requests`, `0.7 %`, `5 requests a minute`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import floor
+from typing import Final
+
+_UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_MOST_PERCENT: Final = 99.9
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """`no requests`, `1 request`, `1,800 requests`."""
+    if n == 0:
+        return f"no {many or one + 's'}"
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def part_of(part: int, whole: int, one: str) -> str:
+    """`3 of 6 requests (50 %)`; `whole` is at least 1, and `part` no more than it."""
+    return f"{part:,} of {counted(whole, one)} ({percent(part / whole)})"
+
+
+def percent(share: float) -> str:
+    """Of a share between 0 and 1: `0.7 %`; `0 %` and `100 %` only where it is just that."""
+    hundredths = 100.0 * share
+    if 0.0 < hundredths < 0.01:  # noqa: PLR2004 - what two decimals can show
+        return "<0.01 %"
+    if _MOST_PERCENT < hundredths < 100.0:  # noqa: PLR2004 - of a hundred
+        return f"{floor(hundredths * 100) / 100:g} %"
+    decimals = 2 if hundredths < 1.0 else 1
+    return f"{float(f'{hundredths:.{decimals}f}'):g} %"
+
+
+def per_window(amount: int, seconds: int) -> str:
+    """A limit: `5 requests a minute`, `1 request an hour`, `20 requests in 5 minutes`."""
+    return f"{counted(amount, 'request')} {each_window(seconds)}"
+
+
+def each_window(seconds: int) -> str:
+    """`a minute`, `an hour`, `in 5 minutes`."""
+    length, unit = next((length, unit) for length, unit in _UNITS if seconds % length == 0)
+    if seconds == length:
+        return f"{'an' if unit == 'hour' else 'a'} {unit}"
+    return f"in {seconds // length} {unit}s"
+
+
+def between(values: Iterable[int], one: str) -> str:
+    """`1 request`, `3 to 9 requests`: from the least to the most of at least one value."""
+    found = list(values)
+    least, most = min(found), max(found)
+    return counted(most, one) if least == most else f"{least:,} to {counted(most, one)}"

@@ -1,0 +1,101 @@
+"""Which service is read where several record, and how that is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_ratelimit.analysis.periods import period
+from otel_ratelimit.analysis.services import (
+    ALL_SERVICES,
+    MAX_NAMED,
+    ServicesRead,
+    SeveralServicesError,
+    UnknownServiceError,
+    all_or_only,
+    named,
+    services_read,
+)
+
+DAY = period("2026-01-31", "2026-01-31")
+
+
+class Recorded:
+    """Services of the day, and of all time."""
+
+    def __init__(self, *today, before=()):
+        self.today, self.ever = list(today), sorted({*today, *before})
+
+    def services(self, asked=None):
+        assert asked in {None, DAY}
+        return self.ever if asked is None else self.today
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "own", "service"),
+    [
+        (Recorded(), None, "", None),
+        (Recorded(), None, "a", None),
+        (Recorded("a"), None, "", "a"),
+        (Recorded("a"), None, "b", "a"),
+        (Recorded("a", before=["b"]), None, "b", "a"),
+        (Recorded("a", "b"), None, "", None),
+        (Recorded("a", "b"), None, "b", "b"),
+        (Recorded("a", "b"), None, "c", None),
+        (Recorded("a", "b"), "a", "b", "a"),
+        (Recorded("a", "b", before=["c"]), "c", "b", "c"),
+        (Recorded(before=["c"]), "c", "", "c"),
+        (Recorded("a", "b"), ALL_SERVICES, "b", None),
+        (Recorded("a"), ALL_SERVICES, "", None),
+        (Recorded(), ALL_SERVICES, "", None),
+        (Recorded("", "a"), None, "", None),
+        (Recorded("", "a"), "", "a", ""),
+    ],
+)
+def test_the_one_asked_for_then_the_only_one_then_ones_own(recorded, asked, own, service):
+    found = services_read(recorded, DAY, asked, own)
+    assert (found.service, list(found.services)) == (service, recorded.today)
+    assert found.is_mixed == (service is None and len(recorded.today) > 1)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        (Recorded(), "nothing is recorded of a service 'x'; nothing is recorded of any service"),
+        (Recorded("a", before=["b"]), "nothing is recorded of a service 'x'; recorded are a, b"),
+    ],
+)
+def test_one_of_which_nothing_is_recorded_is_an_error_with_those_that_there_are(recorded, said):
+    with pytest.raises(UnknownServiceError) as unknown:
+        services_read(recorded, DAY, "x")
+    assert (str(unknown.value), unknown.value.known) == (said, tuple(recorded.ever))
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (ServicesRead(None, ()), ""),
+        (ServicesRead("a", ()), "service a"),
+        (ServicesRead("", ("", "a")), "service (without a name); others in this database: a"),
+        (ServicesRead("a", ("", "a")), "service a; others in this database: (without a name)"),
+        (ServicesRead("a", ("a",)), "service a"),
+        (ServicesRead("a", ("a", "b", "c")), "service a; others in this database: b, c"),
+        (ServicesRead(None, ("a", "b", "c")), "3 services together: a, b, c; narrow with --service"),
+    ],
+)
+def test_who_is_read_is_one_sentence(read, said):
+    assert read.sentence("--service") == said
+
+
+def test_very_many_are_counted():
+    names = [f"s{n:02}" for n in range(MAX_NAMED + 30)]
+    assert named(names).endswith(", s09 and 30 more")
+    assert named(names[:MAX_NAMED]).endswith(", s09")
+    assert len(ServicesRead(None, tuple(names)).sentence("--service")) < 120
+
+
+@pytest.mark.parametrize("asked", [None, ALL_SERVICES, "a"])
+def test_what_has_no_service_can_be_asked_for_all_or_for_the_only_one(asked):
+    all_or_only(ServicesRead(None, ("a",)), asked)
+    if asked == "a":
+        with pytest.raises(SeveralServicesError, match="a, b"):
+            all_or_only(ServicesRead("a", ("a", "b")), asked)
