@@ -81,7 +81,7 @@ class Analytics:
         self.reader = PostgresAnalytics(self._database)
         self.cache_reports = PostgresCacheReports(self._database)
         writer = PostgresBatchWriter(
-            self._writing, lambda: service_name(service()), policy.client_addresses, hash_key
+            self._writing, lambda: service_name(service()), policy.client_addresses, hash_key, clock
         )
         self.recorder = Recorder(
             writer,

@@ -91,10 +91,12 @@ def test_an_operator_may_say_that_the_clock_of_the_database_is_right(clocked):
     assert set(clocked.all_left().values()) == {1}
 
 
-@pytest.mark.parametrize("ahead", [4 * DAY, 27 * DAY, 40 * DAY, 400 * DAY])
-def test_a_machine_whose_clock_jumps_ahead_and_back_loses_nothing(clocked, host, caplog, ahead):
+@pytest.mark.parametrize(
+    ("ahead", "ages"), [(4 * DAY, 29), (27 * DAY, 6), (40 * DAY, 6), (40 * DAY, 30), (400 * DAY, 30)]
+)
+def test_a_machine_whose_clock_jumps_ahead_and_back_loses_nothing(clocked, host, caplog, ahead, ages):
     """PostgreSQL beside the application: no other clock tells them that theirs is wrong."""
-    clocked.fill([NOW - age * DAY for age in range(30 if ahead > 30 * DAY else 8)])
+    clocked.fill([NOW - age * DAY for age in range(ages)])
     process, another = host.process(), host.process("other", 10 * MONTH)
     another.run()
     process.run()
