@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.statements import statements
 
@@ -23,6 +25,39 @@ def database_time(database: Database) -> float:
     """
     [(now,)] = database.rows(statements("maintenance")["clock"])
     return float(now.timestamp())
+
+
+class DatabaseClock:
+    """Unix time by the clock of a database, seconds; says once where that of this host is another.
+
+    Args:
+        database: whose clock.
+        tell: told, in a sentence.
+        host_clock: Unix time by the clock of this host, seconds.
+    """
+
+    def __init__(
+        self, database: Database, tell: Callable[[str], None], host_clock: Callable[[], float] = unix_time
+    ) -> None:
+        self._database = database
+        self._tell = tell
+        self._host_clock = host_clock
+        self._is_said = False
+
+    def __call__(self) -> float:
+        """The time.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        now, host = database_time(self._database), self._host_clock()
+        if abs(now - host) > TOLERANCE.total_seconds() and not self._is_said:
+            self._is_said = True
+            self._tell(
+                f"the clock of this host says {_moment(host)} and that of the database {_moment(now)};"
+                " days are those of the database"
+            )
+        return now
 
 
 def apart(difference: timedelta) -> str:
