@@ -78,6 +78,7 @@ class PostgresBatchWriter:
 
     def close(self) -> None:
         """Give up the connection."""
+        self._tables.close()
         self._database.close()
 
     def _write(self, batch: Batch, keep: Callable[[str], str], secret: bytes | None) -> bool:

@@ -94,6 +94,10 @@ class BatchTables:
             raise PartWrittenError(left_out)
         return is_current
 
+    def close(self) -> None:
+        """Say what was lost and has not been said yet; may be called twice."""
+        self._losses.say()
+
     def _run(self, parameters: Mapping[str, object], secret: bytes | None) -> bool:
         sent_at = self._host_clock()
         sql, is_keyed = self._sql, secret is not None and _KEYS not in self._dropped
@@ -135,6 +139,7 @@ class _Losses:
         self._lost: dict[str, int] = {}
         self._dropped: frozenset[str] = frozenset()
         self._say_at = 0.0
+        self._is_said = True
 
     def look(self, dropped: frozenset[str]) -> None:
         """These tables are not there now."""
@@ -157,10 +162,18 @@ class _Losses:
         """So much more was lost, by table."""
         for table, amount in lost.items():
             self._lost[table] = self._lost.get(table, 0) + amount
+        self._is_said = False
         if self._monotonic() >= self._say_at:
             self._say_at = self._monotonic() + SAY_EVERY_SECONDS
-            said = [f"{amount} {self._what[table]}" for table, amount in sorted(self._lost.items())]
-            _log.error("lost so far, because their tables were dropped: %s", ", ".join(said))
+            self.say()
+
+    def say(self) -> None:
+        """Say how much was lost in all, unless that is known."""
+        if self._is_said or not self._lost:
+            return
+        self._is_said = True
+        said = [f"{amount} {self._what[table]}" for table, amount in sorted(self._lost.items())]
+        _log.error("lost so far, because their tables were dropped: %s", ", ".join(said))
 
     def _consequence(self, table: str) -> str:
         if table == _BATCHES:

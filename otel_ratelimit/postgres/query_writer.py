@@ -107,7 +107,8 @@ class PostgresQueryWriter:
         self._tables.write(parameters, amounts)
 
     def close(self) -> None:
-        """Nothing to do: the database is shared."""
+        """Say what is to be said; the database is shared."""
+        self._tables.close()
 
 
 def _template(template: QueryTemplate) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Upkeep:
         self._service = service
         self._clock = clock
         self._failure = ""
-        self._held: tuple[str, int] = ("", 0)
+        self._held: tuple[str, str] = ("", "")
 
     def run(self) -> None:
         """Maintain once."""
@@ -78,8 +78,9 @@ class Upkeep:
         self._failure = sentence
 
     def _say_hold(self, hold: Hold) -> None:
-        # Of a hold with notices, once for each notice, whichever process gives it.
-        held = (hold.kind, hold.notices)
+        # Once for each notice, whichever process has given it; where there are none, once a day.
+        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        held = (hold.kind, str(hold.notices or today))
         if hold and held != self._held:
             _log.warning("no old rows are deleted from the analytics tables: %s", hold.sentence)
         elif self._held[0] and not hold:

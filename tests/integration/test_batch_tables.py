@@ -280,3 +280,6 @@ def test_violations_whose_table_was_dropped_are_counted_as_dropped(database, lim
         cursor = connection.cursor()
         cursor.execute("SELECT sum(requests)::int FROM otel_ratelimit.rate_limit_usage")
         assert cursor.fetchone() == (5,)
+    rate_limit.close()
+    said = [message for message in caplog.messages if message.startswith("lost so far")]
+    assert said == ["lost so far, because their tables were dropped: 2 violations"]

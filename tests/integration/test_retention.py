@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from clocked import AGED, HAVE_SERVICE, NOW, QUERY
+from clocked import AGED, HAVE_SERVICE, NOW, QUERY, Clocked
+from components import wheel_postgres
 
 from otel_ratelimit.errors import SchemaMissingError
 from otel_ratelimit.postgres.upkeep import Upkeep
@@ -78,9 +81,12 @@ def test_the_log_says_both_times_and_how_to_go_on_once_and_when_it_is_over(clock
     assert "host says 2026-07-25 10:30 UTC and that of the database 2026-06-15 10:30 UTC" in said
     assert "40 days, 0:00:00 apart" in said
     assert "otel-ratelimit db maintain --delete-anyway" in said
+    host.now += DAY
+    process.run()
+    assert len(caplog.messages) == 2, "once a day"
     host.now = NOW
     process.run()
-    assert caplog.messages[1:] == ["old rows are deleted from the analytics tables again"]
+    assert caplog.messages[2:] == ["old rows are deleted from the analytics tables again"]
     assert set(clocked.all_left().values()) == {1}
 
 
@@ -138,6 +144,28 @@ def test_a_restored_backup_is_emptied_after_a_week_of_notices_and_not_before(clo
         process.run()
     assert set(clocked.all_left().values()) == {0}
     assert caplog.messages[7:] == ["old rows are deleted from the analytics tables again"]
+
+
+def test_a_backup_that_was_dumped_and_restored_elsewhere_is_whole_after_the_first_day(
+    clocked, postgres, new_database
+):
+    clocked.fill([NOW - age * DAY for age in range(30)])
+    announce(clocked, "shop", MONTH)
+    dump = subprocess.run(
+        [wheel_postgres() / "pg_dump", "--inserts", "--schema=otel_ratelimit", clocked.url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with closing(Clocked(new_database(postgres))) as restored:
+        # What psql alone understands begins with a backslash.
+        restored.execute("\n".join(line for line in dump.stdout.splitlines() if not line.startswith("\\")))
+        assert restored.all_left() == clocked.all_left() == dict.fromkeys(AGED, 30)
+        for days in (10, 60):
+            for hours in (0, 1, 12):
+                report = announce(restored, "shop", MONTH, NOW + days * DAY + hours * HOUR)
+                assert report.hold.kind == "overdue"
+        assert restored.all_left() == clocked.all_left()
 
 
 def test_a_clock_that_jumps_again_and_again_is_no_week_of_notices(clocked):

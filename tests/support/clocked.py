@@ -86,6 +86,11 @@ class Clocked:
             cursor.execute(statement, {"service": "shop", **parameters})
             return cursor.fetchall() if cursor.description else []
 
+    def execute(self, script: str) -> None:
+        """Run a script, percent signs and all."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(script)
+
     def set_clock(self, moment: datetime) -> None:
         self.run(
             "CREATE OR REPLACE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
