@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 _BATCHES: Final = "ingested_batches"
 _KEYS: Final = "hash_keys"
 _FIRST_STEP: Final = "0001"
+_STAMP: Final = re.compile(r"\{at ([^{}]+)\}")
+"""A moment by the host's clock, in a statement."""
 SAY_EVERY_SECONDS: Final = 3600.0
 
 
@@ -63,6 +66,7 @@ class BatchTables:
         self._sql = {**statements("batches"), **statements(file)}
         self._host_clock = host_clock
         self._dropped: frozenset[str] = frozenset()
+        self._shift: float | None = None
         self._losses = _Losses(parts, monotonic)
         self._clock_warning = ClockWarning(what)
 
@@ -106,14 +110,18 @@ class BatchTables:
         parts = [sql["batch_sent"], batch.replace("{condition}", f"WHERE {in_use}")]
         parts += [sql[f"write_{part.table}"] for part in self._parts if part.table not in self._dropped]
         statement = "WITH " + ",\n".join(parts) + f"\nSELECT shift, {in_use} FROM sent"
+        statement = _STAMP.sub(lambda found: sql["at"].replace("{stamp}", found[1]), statement)
         digest = hashlib.sha256(secret).hexdigest() if secret is not None else None
         given = {
             **parameters,
             "sent_at": sent_at,
+            "former": self._shift,
             "tolerance": TOLERANCE.total_seconds(),
             "secret": digest,
         }
         [(shift, is_current)] = self._database.rows(statement, given)
+        if is_current:
+            self._shift = shift
         self._clock_warning.shifted(sent_at, shift)
         return bool(is_current)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import flask
@@ -96,6 +97,49 @@ def test_a_batch_that_waited_keeps_its_time(opened, times):
     """The clock is compared when it is sent; what is in it may be hours old by then."""
     PostgresBatchWriter(opened, lambda: "jobs").write(decisions(time.time() - 7_200.0))
     assert times("rate_limit_analytics", "occurred_at") == pytest.approx(time.time() - 7_200.0, abs=60)
+
+
+@pytest.mark.parametrize("away", [40 * DAY, -40 * DAY, 3_600.0])
+@pytest.mark.parametrize("is_set_right", [False, True])
+def test_what_was_recorded_before_a_clock_was_set_has_its_time_too(opened, away, is_set_right):
+    """A batch holds what a minute has brought; the clock is set in the middle of it."""
+    wrong, right = time.time() + away, time.time()
+    before, after = (wrong, right) if is_set_right else (right, wrong)
+    now = [before]
+    writers = (
+        PostgresBatchWriter(opened, lambda: "jobs", host_clock=lambda: now[0]),
+        PostgresQueryWriter(opened, lambda: now[0], host_clock=lambda: now[0]),
+    )
+    for writer, make in zip(writers, (decisions, queries), strict=True):
+        writer.write(make(before))
+    now[0] = after
+    for writer, make in zip(writers, (decisions, queries), strict=True):
+        first, second = make(before), make(after)
+        straddling = replace(first.violations[0], last_at=after) if make is decisions else None
+        writer.write(merged(first, second, straddling))
+    for table, columns in TIMES.items():
+        for column in columns:
+            rows = opened.rows(f"SELECT {column} FROM otel_ratelimit.{table}")
+            assert len(rows) == {"rate_limit_analytics": 4, "query_templates": 1}.get(table, 3)
+            for (at,) in rows:
+                assert abs(at.timestamp() - right) < 120, table
+
+
+def merged(first, second, more):
+    """One batch of what is in both."""
+    if more is not None:
+        return replace(
+            first,
+            violations=(*first.violations, *second.violations, more),
+            usage=first.usage + second.usage,
+        )
+    return replace(
+        first,
+        rows=first.rows + second.rows,
+        totals=first.totals + second.totals,
+        writes=first.writes + second.writes,
+        repeats=first.repeats + second.repeats,
+    )
 
 
 def test_a_clock_that_is_set_right_is_said(opened, caplog):

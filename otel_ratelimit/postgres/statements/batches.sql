@@ -1,10 +1,21 @@
 -- name: batch_sent
 -- As many seconds as rows are stamped too early, where the clock of the host that stamped them is wrong; whole minutes,
--- so that what begins with a minute still does. 0 where the clocks agree.
+-- so that what begins with a minute still does. 0 where the clocks agree. And as many as it was for the batch before.
 sent AS MATERIALIZED (
-    SELECT CASE WHEN abs(clocks.ahead) > %(tolerance)s THEN round(clocks.ahead / 60) * 60 ELSE 0 END AS shift
-    FROM (SELECT extract(epoch FROM clock_timestamp())::double precision - %(sent_at)s) AS clocks (ahead)
+    SELECT now, shift, coalesce(%(former)s, shift) AS former
+    FROM (SELECT extract(epoch FROM clock_timestamp())::double precision) AS database (now)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN abs(now - %(sent_at)s) > %(tolerance)s THEN round((now - %(sent_at)s) / 60) * 60 ELSE 0 END
+    ) AS clocks (shift)
 )
+
+-- name: at
+-- Where the host's clock was set since the batch before, a row may be stamped by the clock as it was then: what is
+-- nearer to now is taken.
+({stamp} + CASE
+    WHEN abs({stamp} + sent.shift - sent.now) <= abs({stamp} + sent.former - sent.now) THEN sent.shift
+    ELSE sent.former
+END)
 
 -- name: batch_once
 batch AS (

@@ -3,7 +3,7 @@
 -- a circle; one that was seen within the hour is left alone.
 templates AS (
     INSERT INTO otel_ratelimit.query_templates AS known (template_hash, template, operation, tables, first_seen, last_seen)
-    SELECT t.hash, t.template, t.operation, t.tables, to_timestamp(%(now)s + sent.shift), to_timestamp(%(now)s + sent.shift)
+    SELECT t.hash, t.template, t.operation, t.tables, to_timestamp({at %(now)s}), to_timestamp({at %(now)s})
     FROM batch, sent, jsonb_to_recordset(%(templates)s::jsonb) AS t (
         hash bigint, template text, operation text, tables text[]
     )
@@ -19,7 +19,7 @@ logs AS (
         database, op, tables, is_write, in_txn, volatile, status, buckets, process
     )
     SELECT
-        to_timestamp(r.ts + sent.shift), r.template, decode(r.key, 'hex'), r.n, r.sample_rate, r.tier, r.duration_us, r.rows,
+        to_timestamp({at r.ts}), r.template, decode(r.key, 'hex'), r.n, r.sample_rate, r.tier, r.duration_us, r.rows,
         r.result_bytes, r.endpoint, r.trace_id, r.database, t.operation, t.tables, t.is_write, r.in_txn, t.volatile,
         r.status, r.buckets, %(process)s
     FROM batch, sent, jsonb_to_recordset(%(rows)s::jsonb) AS r (
@@ -35,7 +35,7 @@ logs AS (
 -- name: write_query_totals
 totals AS (
     INSERT INTO otel_ratelimit.query_totals (minute, template_hash, database, n, failed, dropped)
-    SELECT to_timestamp(c.minute + sent.shift), c.template, c.database, c.n, c.failed, c.dropped
+    SELECT to_timestamp({at c.minute}), c.template, c.database, c.n, c.failed, c.dropped
     FROM batch, sent, jsonb_to_recordset(%(totals)s::jsonb) AS c (
         minute double precision, template bigint, database text, n bigint, failed bigint, dropped bigint
     )
@@ -44,7 +44,7 @@ totals AS (
 -- name: write_table_writes
 writes AS (
     INSERT INTO otel_ratelimit.table_writes (minute, database, table_name, op, n)
-    SELECT to_timestamp(w.minute + sent.shift), w.database, w.table_name, w.op, w.n
+    SELECT to_timestamp({at w.minute}), w.database, w.table_name, w.op, w.n
     FROM batch, sent, jsonb_to_recordset(%(writes)s::jsonb) AS w (
         minute double precision, database text, table_name text, op text, n bigint
     )
@@ -53,7 +53,7 @@ writes AS (
 -- name: write_query_repeats
 repeats AS (
     INSERT INTO otel_ratelimit.query_repeats (minute, endpoint, template_hash, requests, executions, most, trace_id)
-    SELECT to_timestamp(p.minute + sent.shift), p.endpoint, p.template, p.requests, p.executions, p.most, p.trace_id
+    SELECT to_timestamp({at p.minute}), p.endpoint, p.template, p.requests, p.executions, p.most, p.trace_id
     FROM batch, sent, jsonb_to_recordset(%(repeats)s::jsonb) AS p (
         minute double precision, endpoint text, template bigint, requests bigint, executions bigint, most bigint,
         trace_id text

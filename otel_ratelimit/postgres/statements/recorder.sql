@@ -6,7 +6,7 @@ violations AS (
         limit_seconds, current_count, user_agent, trace_id, shadow, n
     )
     SELECT
-        to_timestamp(v.occurred_at + sent.shift), to_timestamp(greatest(v.last_at, v.occurred_at) + sent.shift),
+        to_timestamp({at v.occurred_at}), to_timestamp(greatest({at v.last_at}, {at v.occurred_at})),
         %(service)s,
         v.endpoint, v.method, v.client, v.user_id, v.tier, v.limit_text, v.limit_value, v.limit_seconds,
         v.current_count, v.user_agent, v.trace_id, v.shadow, v.n
@@ -24,7 +24,7 @@ usage AS (
         utilization, utilization_n, clients_n
     )
     SELECT
-        to_timestamp(u.minute + sent.shift), %(service)s, u.endpoint, u.method, u.tier, u.decision, u.limit_text, u.limit_value,
+        to_timestamp({at u.minute}), %(service)s, u.endpoint, u.method, u.tier, u.decision, u.limit_text, u.limit_value,
         u.limit_seconds, u.requests, u.utilization, u.utilization_n, u.clients_n
     FROM batch, sent, jsonb_to_recordset(%(usage)s::jsonb) AS u (
         minute double precision, endpoint text, method text, tier text, decision text, limit_text text,
