@@ -64,7 +64,7 @@ class Upkeep:
         failed = "; ".join(report.failures)
         self._say_failure(f"part of the analytics tables could not be maintained: {failed}" if failed else "")
         self._say_hold(report.hold)
-        if report.clock_set_back:
+        if report.clock_set_back and report.hold.kind != "clocks":  # then it is said when they agree again
             _log.warning(
                 "the clock of the analytics database is %s behind what it was at the last maintenance; rows"
                 " that were written in between may lie in the future",
