@@ -5,9 +5,13 @@
     get_violations_by_endpoint("2026-01-01", "2026-01-31")
 
 Periods: dates, datetimes (UTC if they have no zone), or either in ISO 8601. A date as the end is included
-whole.
+whole. Without an end it is now; without a start, the 24 hours before the end.
 
-All of these read the database of `OTEL_RATELIMIT_DATABASE_URL` unless another is named, and raise
+An endpoint is a route template (`/api/jobs/<int:id>`), always so in what is answered. Within an application
+the name of a Flask endpoint (`jobs.detail`) may be asked for as well.
+
+All of these read the database of the current application, else of `OTEL_RATELIMIT_DATABASE_URL`, unless
+another is named, and raise
 
     ConfigurationError   no database is named
     DatabaseError        it cannot be read
@@ -19,22 +23,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
-from flask import current_app, has_request_context
+from flask import has_request_context
 
 from otel_ratelimit.analysis.hits import HitRate, hit_rates
-from otel_ratelimit.analysis.periods import period
+from otel_ratelimit.analysis.periods import period_or_last_day
 from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, By, Recommendation
 from otel_ratelimit.analysis.recommend import recommend_limits as _recommend
 from otel_ratelimit.analysis.room import BreathingRoom, breathing_room
-from otel_ratelimit.analysis.rows import Scope, ViolationGroup
+from otel_ratelimit.analysis.rows import Period, Scope, ViolationGroup
 from otel_ratelimit.analytics_wiring import named_database
+from otel_ratelimit.application_here import application_here
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.records import Violation
 from otel_ratelimit.telemetry import current_trace_id
+from otel_ratelimit.web.route_names import route_template, routes_named
 from otel_ratelimit.web.source import current_user_agent
-from otel_ratelimit.wiring import rate_limit_of
+from otel_ratelimit.wiring import database_url_here, rate_limit_of
 
 __all__ = [
     "calculate_breathing_room",
@@ -71,7 +78,8 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     recorded already.
 
     Args:
-        endpoint: a route template (`/api/jobs/<int:id>`), not a path.
+        endpoint: a route template (`/api/jobs/<int:id>`), not a path; or the name of a Flask endpoint,
+            whose template is recorded then; or any other name.
         client: the address.
         limit_text: as `limits` prints it: `10 per 1 minute`.
         limit_value: its amount, units.
@@ -89,8 +97,9 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     Raises:
         RuntimeError: outside of an application that has its rate limits.
     """
-    rate_limit = rate_limit_of(current_app._get_current_object()) if current_app else None  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
-    if rate_limit is None:
+    app = application_here()
+    rate_limit = None if app is None else rate_limit_of(app)
+    if app is None or rate_limit is None:
         raise RuntimeError(
             "no application with rate limits here; call this within a request or `with app.app_context()`"
         )
@@ -102,7 +111,7 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
         Violation(
             occurred_at=at,
             last_at=at,
-            endpoint=endpoint,
+            endpoint=route_template(app, endpoint),
             method=method,
             client=client,
             user_id=user_id,
@@ -120,34 +129,48 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
 
 
 def get_violations_by_endpoint(
-    start_date: Moment, end_date: Moment, *, database_url: str | None = None
+    start_date: Moment | None = None, end_date: Moment | None = None, *, database_url: str | None = None
 ) -> list[ViolationGroup]:
-    """Violations of the period by endpoint, most first."""
+    """Violations of the period by endpoint, most first; `key` is the route template."""
     with _reader(database_url) as reader:
-        page = reader.violations(period(start_date, end_date), "endpoint", limit=MOST_GROUPS)
+        page = reader.violations(_period(start_date, end_date), "endpoint", limit=MOST_GROUPS)
     return list(page.groups)
 
 
 def get_violations_by_ip(
-    start_date: Moment, end_date: Moment, *, database_url: str | None = None
+    start_date: Moment | None = None, end_date: Moment | None = None, *, database_url: str | None = None
 ) -> list[ViolationGroup]:
-    """Violations of the period by client address, as it is kept (whole, masked or hashed), most first."""
+    """Violations of the period by client address, as it is kept (whole, masked or hashed), most first.
+
+    `key` is `<other>` for clients that were not told apart, because there were too many at once.
+    """
     with _reader(database_url) as reader:
-        page = reader.violations(period(start_date, end_date), "client", limit=MOST_GROUPS)
+        page = reader.violations(_period(start_date, end_date), "client", limit=MOST_GROUPS)
     return list(page.groups)
 
 
 def calculate_hit_rate_by_endpoint(
-    start_date: Moment, end_date: Moment, *, endpoint: str | None = None, database_url: str | None = None
+    start_date: Moment | None = None,
+    end_date: Moment | None = None,
+    *,
+    endpoint: str | None = None,
+    database_url: str | None = None,
 ) -> list[HitRate]:
-    """What share of the period's requests ran into a limit, by endpoint."""
+    """What share of the period's requests ran into a limit, by endpoint, those with the most refusals first.
+
+    Args:
+        start_date: beginning of the period; 24 hours before its end if not given.
+        end_date: its end; now if not given.
+        endpoint: a route template, or a Flask endpoint of the current application; all if not given.
+        database_url: instead of the application's or the environment's.
+    """
     with _reader(database_url) as reader:
-        return hit_rates(reader.requests(period(start_date, end_date), Scope(endpoint)))
+        return hit_rates(reader.requests(_period(start_date, end_date), _scope(endpoint)))
 
 
 def calculate_breathing_room(
-    start_date: Moment,
-    end_date: Moment,
+    start_date: Moment | None = None,
+    end_date: Moment | None = None,
     *,
     endpoint: str | None = None,
     quantile: float = 0.95,
@@ -156,19 +179,19 @@ def calculate_breathing_room(
     """How far use stays from each limit of each endpoint, the tightest first.
 
     Args:
-        start_date: beginning of the period.
-        end_date: its end.
-        endpoint: a route template; all if not given.
+        start_date: beginning of the period; 24 hours before its end if not given.
+        end_date: its end; now if not given.
+        endpoint: a route template, or a Flask endpoint of the current application; all if not given.
         quantile: of the requests, by the share of the limit that they found used.
-        database_url: instead of the environment's.
+        database_url: instead of the application's or the environment's.
     """
     with _reader(database_url) as reader:
-        return breathing_room(reader.limits(period(start_date, end_date), Scope(endpoint)), quantile)
+        return breathing_room(reader.limits(_period(start_date, end_date), _scope(endpoint)), quantile)
 
 
 def recommend_limits(  # noqa: PLR0913 - each is a part of the question, by name
-    start_date: Moment,
-    end_date: Moment,
+    start_date: Moment | None = None,
+    end_date: Moment | None = None,
     *,
     endpoint: str | None = None,
     max_rejected_share: float = MAX_REJECTED_SHARE,
@@ -178,19 +201,27 @@ def recommend_limits(  # noqa: PLR0913 - each is a part of the question, by name
     """For each endpoint and limit: what others would have refused, and the lowest that refuses few enough.
 
     Args:
-        start_date: beginning of the period.
-        end_date: its end.
-        endpoint: a route template; all if not given.
+        start_date: beginning of the period; 24 hours before its end if not given.
+        end_date: its end; now if not given.
+        endpoint: a route template, or a Flask endpoint of the current application; all if not given.
         max_rejected_share: what the recommended limit may refuse, 0 to 1.
         by: share of `clients` (in windows of the limit) or of `requests`.
-        database_url: instead of the environment's.
+        database_url: instead of the application's or the environment's.
     """
-    asked, scope = period(start_date, end_date), Scope(endpoint)
+    asked, scope = _period(start_date, end_date), _scope(endpoint)
     with _reader(database_url) as reader:
         return _recommend(reader.limits(asked, scope), reader.excess(asked, scope), max_rejected_share, by)
 
 
+def _period(start: Moment | None, end: Moment | None) -> Period:
+    return period_or_last_day(start, end, datetime.fromtimestamp(unix_time(), UTC))
+
+
+def _scope(endpoint: str | None) -> Scope:
+    return Scope(None if endpoint is None else routes_named(application_here(), endpoint).routes)
+
+
 @contextmanager
 def _reader(given: str | None) -> Iterator[PostgresAnalytics]:
-    with named_database(given) as database:
+    with named_database(given or database_url_here()) as database:
         yield PostgresAnalytics(database)

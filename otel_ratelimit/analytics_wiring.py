@@ -17,6 +17,7 @@ from typing import Final
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.errors import ConfigurationError, DatabaseError, Problem
 from otel_ratelimit.events import Clock, Decision, Outcome
@@ -61,7 +62,7 @@ class Analytics:
 
     def __init__(  # noqa: PLR0913 - the place where these are joined
         self,
-        url: str,
+        url: Secret,
         policy: AnalyticsPolicy,
         worker: BackgroundWorker,
         meter: Meter,
@@ -69,7 +70,7 @@ class Analytics:
         clock: Clock,
         user_agent: Callable[[], str | None],
         service: Callable[[], str],
-        hash_key: bytes,
+        hash_key: Secret,
         environ: Mapping[str, str],
     ) -> None:
         self._embedded = EmbeddedDatabase(url, upgrade, environ) if is_embedded(url) else None
@@ -81,7 +82,11 @@ class Analytics:
         self.reader = PostgresAnalytics(self._database)
         self.cache_reports = PostgresCacheReports(self._database)
         writer = PostgresBatchWriter(
-            self._writing, lambda: service_name(service()), policy.client_addresses, hash_key, clock
+            self._writing,
+            lambda: service_name(service()),
+            policy.client_addresses,
+            hash_key.reveal().encode(),
+            clock,
         )
         self.recorder = Recorder(
             writer,
@@ -133,7 +138,7 @@ class Analytics:
 
 
 @contextmanager
-def named_url(given: str | None) -> Iterator[str]:
+def named_url(given: str | Secret | None) -> Iterator[Secret]:
     """Where the database `given`, or that of the environment, is; an embedded one runs meanwhile.
 
     Raises:
@@ -150,13 +155,13 @@ def named_url(given: str | None) -> Iterator[str]:
         return
     embedded = EmbeddedDatabase(url, lambda _: None, os.environ)
     try:
-        yield embedded.url()
+        yield Secret(embedded.url())
     finally:
         embedded.close()
 
 
 @contextmanager
-def named_database(given: str | None) -> Iterator[Database]:
+def named_database(given: str | Secret | None) -> Iterator[Database]:
     """The database `given`, or that of the environment; closed afterwards.
 
     Raises:
@@ -196,7 +201,7 @@ def open_analytics(  # noqa: PLR0913 - as for `Analytics`
             clock=clock,
             user_agent=user_agent,
             service=service,
-            hash_key=settings.hash_key.encode(),
+            hash_key=settings.hash_key,
             environ=environ,
         )
     except DatabaseError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Flask
 
@@ -27,6 +27,7 @@ def api_services(  # noqa: PLR0913 - the place where these are joined
     *,
     clock: Clock,
     enforcement: Callable[[], Enforcement],
+    keys_by_user: Callable[[], Mapping[str, int]],
 ) -> ApiServices:
     """What the API of one application asks."""
     return ApiServices(
@@ -37,6 +38,7 @@ def api_services(  # noqa: PLR0913 - the place where these are joined
         storage_healthy=storage.healthy,
         retry_seconds=storage.retry_seconds,
         snapshot=storage.snapshot,
+        keys_by_user=keys_by_user,
         cleanup=storage.cleanup,
         recorder=lambda: analytics.recorder.state if analytics is not None else None,
         reader=analytics.reader if analytics is not None else None,

@@ -66,6 +66,20 @@ class StorageUnavailableError(RateLimitError):
         super().__init__(f"counter storage unavailable ({error_type})")
 
 
+class StorageNotMeasuredError(RateLimitError):
+    """The counters are in a store elsewhere, of which this process does not know how full it is.
+
+    Args:
+        name: the store's scheme.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"counters are in {name}, which does not say how much memory they take;"
+            " a Redis or Valkey server answers INFO memory and DBSIZE"
+        )
+
+
 class DatabaseError(RateLimitError):
     """The analytics database cannot be used now; trying again may help."""
 

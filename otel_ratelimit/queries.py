@@ -14,18 +14,19 @@ import operator
 import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
-from flask import current_app
-
-from otel_ratelimit.analysis.periods import period
+from otel_ratelimit.analysis.periods import period_or_last_day
 from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.analytics_wiring import named_database
+from otel_ratelimit.application_here import application_here
+from otel_ratelimit.clock import unix_time
 from otel_ratelimit.fingerprint import hash_query, is_statement, statement_text
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.query_records import QueryTemplate
 from otel_ratelimit.querylog.execution import OK, Asked, text_told
-from otel_ratelimit.wiring import rate_limit_of
+from otel_ratelimit.web.route_names import routes_named
+from otel_ratelimit.wiring import database_url_here, rate_limit_of
 
 __all__ = [
     "Duplicates",
@@ -95,12 +96,13 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     if status != OK and not _SQLSTATE.fullmatch(status):
         raise ValueError(f"status is {status[:20]!r}; give 'ok', or the five characters of the SQLSTATE")
     statement, given = _statement(sql), _parameters(parameters)
-    if not current_app:
+    app = application_here()
+    if app is None:
         raise RuntimeError("no application here; call this within a request or `with app.app_context()`")
-    rate_limit = rate_limit_of(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+    rate_limit = rate_limit_of(app)
     if rate_limit is None:
         raise RuntimeError(
-            f"the application {current_app.name} has no rate limits, so nothing is recorded; start it with"
+            f"the application {app.name} has no rate limits, so nothing is recorded; start it with"
             " `opentelemetry-instrument`, or call `RateLimit(app)`"
         )
     queries = rate_limit.queries
@@ -160,8 +162,8 @@ def _number(name: str, value: int | None) -> int | None:
 
 
 def detect_duplicates(
-    start_date: Moment,
-    end_date: Moment,
+    start_date: Moment | None = None,
+    end_date: Moment | None = None,
     *,
     within_seconds: float = WITHIN_SECONDS,
     endpoint: str | None = None,
@@ -170,11 +172,11 @@ def detect_duplicates(
     """Queries that ran again and again, in one request (N+1) and in a short time, the worst first.
 
     Args:
-        start_date: the period's beginning.
-        end_date: its end; a date is included whole.
+        start_date: the period's beginning; 24 hours before its end if not given.
+        end_date: its end; a date is included whole; now if not given.
         within_seconds: how soon the same question has to come again to count as repeated.
-        endpoint: of this route template only.
-        database_url: instead of `OTEL_RATELIMIT_DATABASE_URL`.
+        endpoint: only of this route template, or Flask endpoint of the current application.
+        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
 
     Raises:
         ConfigurationError: no database is named.
@@ -184,10 +186,11 @@ def detect_duplicates(
     _seconds("within_seconds", within_seconds, MOST_SECONDS)
     if endpoint is not None and not isinstance(endpoint, str):
         raise TypeError(f"endpoint is {type(endpoint).__name__}; give a route template, or None for all")
-    asked = period(start_date, end_date)
-    with named_database(database_url) as database:
+    routes = None if endpoint is None else routes_named(application_here(), endpoint).routes
+    asked = period_or_last_day(start_date, end_date, datetime.fromtimestamp(unix_time(), UTC))
+    with named_database(database_url or database_url_here()) as database:
         queries = PostgresQueries(database)
         return Duplicates(
-            queries.repeats_in_requests(asked, endpoint=endpoint, limit=MOST_TEMPLATES),
-            queries.repeats_in_time(asked, seconds=within_seconds, endpoint=endpoint, limit=MOST_TEMPLATES),
+            queries.repeats_in_requests(asked, endpoint=routes, limit=MOST_TEMPLATES),
+            queries.repeats_in_time(asked, seconds=within_seconds, endpoint=routes, limit=MOST_TEMPLATES),
         )

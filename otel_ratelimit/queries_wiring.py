@@ -59,13 +59,13 @@ class Queries:
         meter: Meter,
     ) -> None:
         self._worker = worker
-        given = settings.hash_key.encode()
+        given = settings.hash_key
         self.log = QueryLog(
             PostgresQueryWriter(database, unix_time),
             QuerySampler(settings.query_sample_rate),
             Totals(),
             TemplateCache(),
-            lambda: given or shared_secret(database),
+            lambda: given.reveal().encode() or shared_secret(database),
             request_finder(trace_id),
             trace_id,
             QueryTelemetry(meter),

@@ -8,6 +8,7 @@
 Needs the extra `report`: `pip install "otel-ratelimit[report]"`. What the steps are, for those who have other
 queries or other prices:
 
+    recorded_day                    a day of the query log
     analyze_cache_potential         a day of queries to hit ratios, memory, latency
     calculate_redis_cost_benefit    those, and prices, to a yes or no
 """
@@ -15,8 +16,9 @@ queries or other prices:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 
 from opentelemetry.metrics import get_meter
@@ -25,16 +27,20 @@ from opentelemetry.trace import get_tracer
 from otel_ratelimit import names
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.analysis.cache.columns import QueryDay
 from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calculate_redis_cost_benefit
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import CacheAnalysis
+from otel_ratelimit.analysis.days import last_full_day, local_day
 from otel_ratelimit.analytics_wiring import named_url
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.nightly.job import ReportJob
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.telemetry.reports import report_telemetry
+from otel_ratelimit.wiring import database_url_here
 
 __all__ = [
     "Assumptions",
@@ -46,6 +52,7 @@ __all__ = [
     "analyze_cache_potential",
     "calculate_redis_cost_benefit",
     "generate_daily_cache_report",
+    "recorded_day",
 ]
 
 
@@ -62,7 +69,7 @@ def generate_daily_cache_report(
         day: in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
         policy: a policy or its file; if not given, that of the environment, then `./ratelimit.toml`, then the
             built-in one.
-        database_url: instead of `OTEL_RATELIMIT_DATABASE_URL`.
+        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
         report: told what is being done, a sentence at a time.
 
     Raises:
@@ -72,7 +79,7 @@ def generate_daily_cache_report(
         TypeError, ValueError: `day` is no day, has not ended, or no query of it is known.
     """
     wanted = _day(day)
-    with named_url(database_url) as url:
+    with named_url(database_url or database_url_here()) as url:
         job = ReportJob(
             url,
             _policy(policy),
@@ -96,6 +103,30 @@ def generate_daily_cache_report(
             job.close()
     [made] = outcome.made
     return made
+
+
+@contextmanager
+def recorded_day(
+    day: date | str | None = None, *, zone: tzinfo = UTC, database_url: str | None = None
+) -> Iterator[QueryDay]:
+    """A day of the query log, for `analyze_cache_potential`; two connections are open meanwhile.
+
+    Args:
+        day: in `zone`, as a date or `2026-01-31`; the last full day if not given.
+        zone: whose midnights the day begins and ends with.
+        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
+
+    Raises:
+        ConfigurationError: no database is named.
+        DatabaseError: it cannot be read; while it is analysed as well.
+        TypeError, ValueError: `day` is no day.
+    """
+    wanted = _day(day) or last_full_day(datetime.fromtimestamp(unix_time(), UTC), zone)
+    with (
+        named_url(database_url or database_url_here()) as url,
+        postgres_day(url, local_day(wanted, zone)) as found,
+    ):
+        yield found
 
 
 def _day(given: object) -> date | None:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from otel_ratelimit.core.secret import HiddenValues, Secret
 from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.smtp_url import SmtpServer, smtp_url_problems
+from otel_ratelimit.storage_uri import storage_uri
 
 PREFIX: Final = "OTEL_RATELIMIT_"
 DEFAULT_POLICY_FILE: Final = "ratelimit.toml"
@@ -31,20 +33,25 @@ _NO_WORKING_DIRECTORY: Final = Problem(
 )
 _SECRET_MIN_CHARACTERS: Final = 16
 _SECRETS: Final = frozenset(
-    {"hash_key", "database_url", "api_token", "admin_token", "smtp_url", "storage_options"}
+    {"storage_uri", "hash_key", "database_url", "api_token", "admin_token", "smtp_url"}
 )
+"""Settings that are a `Secret`."""
 _STORAGE_OPTIONS_FORM: Final = (
     """write a JSON object, for instance {"ssl_ca_certs": "/etc/ssl/redis-ca.pem"}"""
 )
 _KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
-_MAY_HOLD_SECRETS: Final = frozenset({"storage_uri"})
+_MAY_HOLD_SECRETS: Final = frozenset({"storage_options"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
+_UNSET: Final = Secret()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the operator set outside the policy file. `None` means: not set."""
+    """What the operator set outside the policy file. `None` means: not set.
+
+    What is or may hold a secret cannot be printed by accident; a plain text that is given for it is wrapped.
+    """
 
     enabled: bool = True
     """`OTEL_RATELIMIT_ENABLED`: false leaves the app as if the package were not there."""
@@ -52,7 +59,7 @@ class Settings:
     """`OTEL_RATELIMIT_REQUIRED`: true: the application does not start without its limits."""
     policy: Path | None = None
     """`OTEL_RATELIMIT_POLICY`: the policy file. Unset: `./ratelimit.toml` if it is there."""
-    storage_uri: str = DEFAULT_STORAGE_URI
+    storage_uri: Secret = dataclasses.field(default_factory=lambda: storage_uri(DEFAULT_STORAGE_URI))
     """`OTEL_RATELIMIT_STORAGE_URI`: where counters live."""
     storage_options: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """`OTEL_RATELIMIT_STORAGE_OPTIONS`: a JSON object of options for the store's client."""
@@ -67,39 +74,39 @@ class Settings:
     """`OTEL_RATELIMIT_TRUSTED_HOPS`: how many proxies stand in front. 0: not said."""
     proxy_header: str = ""
     """`OTEL_RATELIMIT_PROXY_HEADER`: the header that the proxies write. Unset: `X-Forwarded-For`."""
-    hash_key: str = ""
+    hash_key: Secret = _UNSET
     """`OTEL_RATELIMIT_HASH_KEY`: secret for keyed hashes. Unset: random."""
-    database_url: str = ""
+    database_url: Secret = _UNSET
     """`OTEL_RATELIMIT_DATABASE_URL`: PostgreSQL for analytics. Unset: analytics are off."""
-    api_token: str = ""
+    api_token: Secret = _UNSET
     """`OTEL_RATELIMIT_API_TOKEN`: comma-separated bearer tokens that may read the HTTP API. Unset:
     nobody may."""
-    admin_token: str = ""
+    admin_token: Secret = _UNSET
     """`OTEL_RATELIMIT_ADMIN_TOKEN`: likewise, that may also change. Unset: nobody may."""
     api_before_hooks: bool | None = None
     """`OTEL_RATELIMIT_API_BEFORE_HOOKS`: true serves the HTTP API ahead of the application's hooks, false
     behind them. Unset: ahead, unless the application checks itself who may use it."""
     query_sample_rate: float = 1.0
     """`OTEL_RATELIMIT_QUERY_SAMPLE_RATE`: share of different query executions kept, 0 to 1."""
-    smtp_url: str = ""
+    smtp_url: Secret = _UNSET
     """`OTEL_RATELIMIT_SMTP_URL`: mail server for the nightly report. Unset: no e-mail is sent."""
 
-    def __repr__(self) -> str:
-        """Without the secrets."""
-        shown = (f"{field.name}={self._shown(field.name)}" for field in fields(self))
-        return f"Settings({', '.join(shown)})"
-
-    def _shown(self, name: str) -> str:
-        value = getattr(self, name)
-        return "***" if name in _SECRETS and value else repr(value)
+    def __post_init__(self) -> None:
+        """Wrap what was given as it is."""
+        for name in _SECRETS:
+            value = getattr(self, name)
+            if not isinstance(value, Secret):
+                object.__setattr__(self, name, _wrapped(name, value))
+        if not isinstance(self.storage_options, HiddenValues):
+            object.__setattr__(self, "storage_options", HiddenValues(self.storage_options))
 
     @property
-    def read_tokens(self) -> tuple[str, ...]:
+    def read_tokens(self) -> tuple[Secret, ...]:
         """The tokens that may read."""
         return _tokens(self.api_token)
 
     @property
-    def admin_tokens(self) -> tuple[str, ...]:
+    def admin_tokens(self) -> tuple[Secret, ...]:
         """The tokens that may also change."""
         return _tokens(self.admin_token)
 
@@ -166,13 +173,27 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
     Raises:
         SettingsError: with every invalid value.
     """
-    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    values, problems = _read(environ, overrides or {})
+    if problems:
+        # A traceback with the variables of each frame must not show what was written.
+        del environ, overrides, values
+        raise SettingsError(problems)
+    if isinstance(values.get("policy"), str):
+        values["policy"] = Path(str(values["policy"]))
+    return Settings(**values)  # type: ignore[arg-type]  # built by field name just above
+
+
+def _read(
+    environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> tuple[dict[str, object], list[Problem]]:
+    """The values that are given, by field name, and what is wrong with them."""
+    given = {name: value for name, value in overrides.items() if value is not None}
     values: dict[str, object] = {}
     problems: list[Problem] = []
     for field in fields(Settings):
         variable = PREFIX + field.name.upper()
         if field.name in given:
-            values[field.name] = given[field.name]
+            values[field.name] = _wrapped(field.name, given[field.name])
             continue
         raw = environ.get(variable, "").strip()
         if not raw:
@@ -181,13 +202,25 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
         if isinstance(parsed, Problem):
             problems.append(parsed)
         else:
-            values[field.name] = parsed
+            values[field.name] = _wrapped(field.name, parsed)
     problems.extend(_check(values))
-    if problems:
-        raise SettingsError(problems)
-    if isinstance(values.get("policy"), str):
-        values["policy"] = Path(str(values["policy"]))
-    return Settings(**values)  # type: ignore[arg-type]  # built by field name just above
+    return values, problems
+
+
+def _wrapped(name: str, value: object) -> object:
+    """`value` as the setting `name` holds it."""
+    if name == "storage_uri":
+        return storage_uri(value if isinstance(value, Secret) else str(value))
+    if name in _SECRETS and not isinstance(value, Secret):
+        return Secret(str(value))
+    if name == "storage_options" and isinstance(value, Mapping):
+        return HiddenValues(value)
+    return value
+
+
+def _secret(values: Mapping[str, object], name: str) -> Secret:
+    found = values.get(name)
+    return found if isinstance(found, Secret) else _UNSET
 
 
 def _parse(name: str, raw: str) -> object | Problem:
@@ -243,8 +276,8 @@ _READERS: Final[Mapping[str, Callable[[str], object]]] = {
 """How the value of a variable is read that is neither text nor a switch."""
 
 
-def _tokens(raw: str) -> tuple[str, ...]:
-    return tuple(token for part in raw.split(",") if (token := part.strip()))
+def _tokens(raw: Secret) -> tuple[Secret, ...]:
+    return tuple(Secret(token) for part in raw.reveal().split(",") if (token := part.strip()))
 
 
 def _check(values: Mapping[str, object]) -> Iterator[Problem]:
@@ -254,14 +287,14 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
             f"contradicts {PREFIX}ENABLED=false",
             f"unset one of them; {PREFIX}SHADOW=true counts and blocks nothing",
         )
-    hash_key = str(values.get("hash_key", ""))
+    hash_key = _secret(values, "hash_key")
     if hash_key:
         yield from _check_secret("HASH_KEY", hash_key)
-    readers, admins = (_tokens(str(values.get(name, ""))) for name in ("api_token", "admin_token"))
+    readers, admins = (_tokens(_secret(values, name)) for name in ("api_token", "admin_token"))
     for name, tokens in (("API_TOKEN", readers), ("ADMIN_TOKEN", admins)):
         for token in tokens:
             yield from _check_secret(name, token)
-            if not _TOKEN.fullmatch(token):
+            if not _TOKEN.fullmatch(token.reveal()):
                 yield Problem(
                     PREFIX + name,
                     "a token holds a character that an Authorization header cannot carry",
@@ -276,7 +309,7 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     rate = _rate(values.get("query_sample_rate", 1.0))
     if isinstance(rate, Problem):
         yield rate
-    smtp_url = str(values.get("smtp_url", ""))
+    smtp_url = _secret(values, "smtp_url")
     if smtp_url:
         yield from smtp_url_problems(smtp_url)
     yield from _check_storage(values)
@@ -297,11 +330,12 @@ def _check_storage(values: Mapping[str, object]) -> Iterator[Problem]:
         yield Problem(PREFIX + "KEY_PREFIX", what, "use 1 to 64 letters, digits and . _ : / -")
 
 
-def _check_secret(name: str, secret: str) -> Iterator[Problem]:
-    if len(secret) < _SECRET_MIN_CHARACTERS:
+def _check_secret(name: str, secret: Secret) -> Iterator[Problem]:
+    length = len(secret.reveal())
+    if length < _SECRET_MIN_CHARACTERS:
         yield Problem(
             PREFIX + name,
-            f"a secret of {len(secret)} characters can be guessed",
+            f"a secret of {length} characters can be guessed",
             f"use at least {_SECRET_MIN_CHARACTERS}, for instance from `openssl rand -hex 32`",
         )
 

@@ -1,7 +1,8 @@
 """`OTEL_RATELIMIT_SMTP_URL`, read strictly: which mail server, how it is spoken to, and as whom.
 
 The URL holds a password, and a password that is not percent-encoded can end up in any part of what is read
-from it. So messages show the name of an option and its value, and nothing else of the URL.
+from it. So messages show the name of an option and its value, if these are plain words, and nothing else of
+the URL.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from otel_ratelimit.core.secret import HIDDEN, Secret
 from otel_ratelimit.errors import Problem, SettingsError
 
 VARIABLE: Final = "OTEL_RATELIMIT_SMTP_URL"
@@ -28,6 +30,7 @@ _PORT: Final = re.compile(r"[0-9]{1,5}")
 _LAST_PORT: Final = 65_535
 _OPTIONS: Final = ("ca", "starttls")
 _HALF_ENCODED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PLAIN: Final = re.compile(r"[a-z_-]{0,20}")
 _UNSEEN: Final = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -53,23 +56,29 @@ class SmtpServer:
     tls: Tls = Tls.REQUIRED
     user: str = ""
     """Empty: no login."""
-    password: str = field(default="", repr=False)
+    password: Secret = Secret()  # noqa: RUF009 - it cannot be changed
     ca_file: Path | None = None
     """PEM file of the certificates to trust in place of the system's."""
 
+    def __post_init__(self) -> None:
+        """Wrap a password that was given as it is."""
+        object.__setattr__(self, "password", Secret.of(self.password))
+
     @classmethod
-    def parse(cls, url: str) -> SmtpServer:
+    def parse(cls, url: str | Secret) -> SmtpServer:
         """Read `smtp[s]://[user:password@]host[:port][?starttls=required|if-offered|never][&ca=FILE]`.
 
         Raises:
             SettingsError: with everything that is wrong, and without the password.
         """
-        parts = _split(url)
-        if parts is None:
-            raise SettingsError([Problem(VARIABLE, "cannot be understood", f"{_EXAMPLE}, {_ENCODE}")])
-        problems = [*_of_the_place(parts), *_of_the_login(parts), *_of_the_options(parts)]
+        url = Secret.of(url)
+        problems = list(smtp_url_problems(url))
         if problems:
             raise SettingsError(problems)
+        return cls._of(urlsplit(url.reveal()))
+
+    @classmethod
+    def _of(cls, parts: SplitResult) -> SmtpServer:
         user, _, password = _userinfo(parts).partition(":")
         options = dict(_options(parts))
         return cls(
@@ -77,7 +86,7 @@ class SmtpServer:
             port=int(_port(parts) or _PORTS[parts.scheme]),
             tls=_tls(parts),
             user=unquote(user),
-            password=unquote(password),
+            password=Secret(unquote(password)),
             ca_file=Path(options["ca"]) if "ca" in options else None,
         )
 
@@ -90,12 +99,13 @@ class SmtpServer:
         return _is_loopback(self.host)
 
 
-def smtp_url_problems(url: str) -> Iterator[Problem]:
+def smtp_url_problems(url: str | Secret) -> Iterator[Problem]:
     """What is wrong with `url`; nothing where `SmtpServer.parse` takes it."""
-    try:
-        SmtpServer.parse(url)
-    except SettingsError as error:
-        yield from error.problems
+    parts = _split(Secret.of(url).reveal())
+    if parts is None:
+        yield Problem(VARIABLE, "cannot be understood", f"{_EXAMPLE}, {_ENCODE}")
+    else:
+        yield from (*_of_the_place(parts), *_of_the_login(parts), *_of_the_options(parts))
 
 
 def _split(url: str) -> SplitResult | None:
@@ -152,7 +162,7 @@ def _of_the_options(parts: SplitResult) -> Iterator[Problem]:
         if name not in _OPTIONS:
             close = difflib.get_close_matches(name, _OPTIONS, n=1)
             right = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_OPTIONS)}"
-            yield Problem(VARIABLE, f"unknown option {name!r}", right)
+            yield Problem(VARIABLE, f"unknown option {_plain(name)}", right)
         elif [other for other, _ in given].count(name) > 1:
             yield Problem(VARIABLE, f"the option {name!r} is there twice", "keep one of them")
     options = dict(given)
@@ -164,7 +174,7 @@ def _of_the_options(parts: SplitResult) -> Iterator[Problem]:
             "take starttls away, or write smtp://",
         )
     elif starttls is not None and starttls not in _STARTTLS:
-        yield Problem(VARIABLE, f"starttls={starttls!r} is not known", f"use {', '.join(_STARTTLS)}")
+        yield Problem(VARIABLE, f"starttls={_plain(starttls)} is not known", f"use {', '.join(_STARTTLS)}")
     if ca is not None and (not ca or "\0" in ca):
         yield Problem(VARIABLE, "ca names no file", "write for instance ?ca=/etc/ssl/our-ca.pem")
     elif ca is not None and _tls(parts) is Tls.NEVER:
@@ -183,6 +193,10 @@ def _options(parts: SplitResult) -> Iterator[tuple[str, str]]:
     for option in filter(None, parts.query.split("&")):
         name, _, value = option.partition("=")
         yield unquote(name), unquote(value)
+
+
+def _plain(word: str) -> str:
+    return repr(word) if _PLAIN.fullmatch(word) else HIDDEN
 
 
 def _tls(parts: SplitResult) -> Tls:

@@ -23,8 +23,10 @@ from otel_ratelimit import names
 from otel_ratelimit._version import __version__
 from otel_ratelimit.analytics_wiring import Analytics, open_analytics
 from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
+from otel_ratelimit.application_here import application_here, owner_here
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_counts, warn_of_uwsgi
 from otel_ratelimit.errors import Problem, SettingsError
@@ -35,11 +37,18 @@ from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResu
 from otel_ratelimit.policy_reload import PolicyReloader, warn_of_fresh_counters
 from otel_ratelimit.queries_wiring import Queries, open_queries
 from otel_ratelimit.settings import settings_from, unknown_variables
-from otel_ratelimit.storage import redact_uri, validate_uri
+from otel_ratelimit.storage import validate_uri
+from otel_ratelimit.storage.default_store import default_store
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
-from otel_ratelimit.storage_wiring import OpenedStorage, join_storage, limiter_options, open_limiter
-from otel_ratelimit.telemetry import DecisionTelemetry, PolicyTelemetry
+from otel_ratelimit.storage_wiring import (
+    OpenedStorage,
+    StoreInUse,
+    join_storage,
+    limiter_options,
+    open_limiter,
+)
+from otel_ratelimit.telemetry import DecisionTelemetry, HistogramBuckets, PolicyTelemetry
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.extension import (
@@ -76,7 +85,7 @@ _HOOKS: Final = "otel_ratelimit.hooks"
 FLUSH_SECONDS: Final = 5.0
 
 _in_use: Final[weakref.WeakSet[RateLimit]] = weakref.WeakSet()
-"""Nothing of the product reads it: tests reset the counters of applications that they did not make."""
+"""Read by tests, which reset counters, and for functions that are called outside of an application."""
 
 _NO_POLICY: Final = Problem(
     "OTEL_RATELIMIT_REQUIRED",
@@ -197,6 +206,8 @@ class RateLimit:
         self._choose_policy(policy)
         self._worker = BackgroundWorker()
         meter = get_meter(names.METER, __version__, meter_provider)
+        self._buckets = HistogramBuckets(meter_provider, self._environ)
+        self._buckets.keep()
         # A provider that is there for the whole process says nothing of another environment than its own.
         everywhere = (get_meter_provider(), get_tracer_provider()) if environ is None else ()
         providers = (meter_provider,) if meter_provider is not None else everywhere
@@ -358,6 +369,7 @@ class RateLimit:
             self._api_authorize,
             clock=self._clock,
             enforcement=lambda: _attached(app).hooks.enforcement,
+            keys_by_user=self.store_in_use.keys_by_user,
         )
 
     def detach(self, app: Flask) -> None:
@@ -451,7 +463,7 @@ class RateLimit:
     def _choose_hash_key(self) -> bytes:
         """The secret of client keys: the one set, else a random one where no other process counts along."""
         if self.settings.hash_key:
-            return self.settings.hash_key.encode()
+            return self.settings.hash_key.reveal().encode()
         return secrets.token_bytes(32) if self._storage.local else b""
 
     def _open_storage(self, meter: Meter) -> OpenedStorage:
@@ -465,7 +477,7 @@ class RateLimit:
             current=current_decision,
         )
         limiter.lets_through = let_through
-        opened = join_storage(limiter, uri, memory, self._clock, meter)
+        opened = join_storage(limiter, uri, memory, self._clock, meter, given=given)
         if not opened.local:  # counters of one process are its own, and longer keys would cost memory
             prefix = self._key_prefix
             limiter.key_namespace = lambda: key_namespace(prefix, current_app.import_name)
@@ -480,6 +492,17 @@ class RateLimit:
     def queries(self) -> Queries | None:
         """What records queries; None where analytics are off."""
         return self._queries if self.settings.enabled else None
+
+    @property
+    def store_in_use(self) -> StoreInUse:
+        """How full the store is that the applications share."""
+        return StoreInUse(self._storage, self._policy.memory, self._users)
+
+    def _users(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for app in self._apps:
+            found |= _attached(app).hooks.enforcement.identifier.users()
+        return found
 
     def _key_of_current_request(self) -> str:
         """Default key of limits declared with decorators: the policy's, so that both mean one client."""
@@ -541,6 +564,7 @@ class RateLimit:
             # The application made its own since; its place is not ours to share.
             limiters.discard(self.limiter)
         self._worker.ensure_started()
+        self._buckets.keep()
         self._warn_of_prometheus()
         warn_of_hidden_routes(app)
         if self._queries is not None and not self._queries.claim():
@@ -564,14 +588,14 @@ class RateLimit:
             "rate limits %s: %s, counters in %s",
             "are only observed (shadow)" if self.shadow else "are enforced",
             where,
-            redact_uri(self.settings.storage_uri),
+            self.settings.storage_uri,
         )
         if not (self._storage.local or self.settings.key_prefix or self._service.name):
             _log.warning(UNNAMED_SERVICE_WARNING)
 
 
 def rate_limits_in_use() -> list[RateLimit]:
-    """Every `RateLimit` of this process that is neither closed nor switched off; for tests."""
+    """Every `RateLimit` of this process that is neither closed nor switched off."""
     return [rate_limit for rate_limit in list(_in_use) if not rate_limit.closed]
 
 
@@ -589,6 +613,25 @@ def rate_limit_of(app: Flask) -> RateLimit | None:
         awaiting.init_app(app)
     found = app.extensions.get(EXTENSION)
     return found if isinstance(found, RateLimit) else None
+
+
+def current_rate_limit() -> RateLimit:
+    """That of the current application, else the only one of this process.
+
+    Raises:
+        RuntimeError: there is none, or more than one could be meant; with what to do.
+    """
+    return owner_here(rate_limit_of, rate_limits_in_use)
+
+
+def database_url_here() -> Secret | None:
+    """Where the current application's analytics are; None outside of one, or where it has none."""
+    app = application_here()
+    rate_limit = None if app is None else rate_limit_of(app)
+    return None if rate_limit is None else rate_limit.settings.database_url or None
+
+
+default_store.found_by(lambda: current_rate_limit().store_in_use)
 
 
 def _attached(app: Flask) -> AttachedHooks:

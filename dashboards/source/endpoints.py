@@ -17,7 +17,8 @@ from otel_ratelimit import names, thresholds
 
 UID: Final = links.ENDPOINTS
 DESCRIPTION: Final = "What was decided of requests, how much room each limit leaves, and who is limited."
-TIME: Final = "now-3h"
+TIME: Final = "now-24h"
+"""Violations are looked at by the day: of fewer hours most tables would be empty."""
 
 _USED: Final = promql.buckets(names.UTILIZATION)
 _MEASURED: Final = promql.count(names.UTILIZATION)

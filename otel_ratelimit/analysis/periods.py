@@ -8,6 +8,7 @@ from typing import Final
 
 from otel_ratelimit.analysis.rows import Period
 
+DAY: Final = timedelta(hours=24)
 LONGEST: Final = timedelta(days=366)
 EXAMPLES: Final = "write for instance 24h, 7d, 2026-01-31 or 2026-01-01/2026-01-31"
 MOMENTS: Final = "write for instance 2026-01-31 or 2026-01-31T18:00"
@@ -51,6 +52,28 @@ def period(start: date | datetime | str, end: date | datetime | str) -> Period:
         TypeError: they are nothing of the kind.
     """
     return _period(start, end, MOMENTS)
+
+
+def period_or_last_day(
+    start: date | datetime | str | None, end: date | datetime | str | None, now: datetime
+) -> Period:
+    """As `period`, where either may be left out: without an end until `now`, without a start 24 hours.
+
+    Args:
+        start: as for `period`.
+        end: likewise; a date is included whole, and without a start it is the day that is meant.
+        now: with a time zone.
+
+    Raises:
+        ValueError, TypeError: as `period`.
+    """
+    ends = now.astimezone(UTC) if end is None else _moment(end, MOMENTS, whole_day=True)
+    if start is not None:
+        return _period(start, ends, MOMENTS)
+    try:
+        return Period(ends - DAY, ends)
+    except OverflowError:
+        raise ValueError(f"{end} is at the beginning of the calendar; {MOMENTS}") from None
 
 
 def _period(start: date | datetime | str, end: date | datetime | str, examples: str) -> Period:

@@ -13,6 +13,18 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 from otel_ratelimit.events import Outcome
 
 GroupBy: TypeAlias = Literal["endpoint", "client", "user", "tier", "hour", "day"]
+"""`endpoint` groups by route template, `client` by address as it is kept."""
+GroupName: TypeAlias = Literal["endpoint", "client", "ip", "user", "tier", "hour", "day"]
+"""As people write it: `ip` means `client`."""
+
+
+def group_named(name: GroupName) -> GroupBy:
+    """The grouping that a name stands for."""
+    return "client" if name == "ip" else name
+
+
+Endpoints: TypeAlias = str | tuple[str, ...] | None
+"""A route template, several of them, or all."""
 
 
 class Period(NamedTuple):
@@ -25,7 +37,7 @@ class Period(NamedTuple):
 class Scope(NamedTuple):
     """What of a period is asked for; None means all."""
 
-    endpoint: str | None = None
+    endpoint: Endpoints = None
     service: str | None = None
 
 

@@ -29,14 +29,14 @@ SESSION: Final = "otel_ratelimit_session"
 """The attribute of our connections that holds their `SessionState`."""
 
 _DECLARE: Final = re.compile(
-    rb'DECLARE "(?:[^"]|"")*" (?:NO SCROLL |SCROLL )?CURSOR (?:WITH|WITHOUT) HOLD FOR ', re.IGNORECASE
+    rb'DECLARE "(?:[^"]++|"")*+" (?:NO SCROLL |SCROLL )?CURSOR (?:WITH|WITHOUT) HOLD FOR ', re.IGNORECASE
 )
 """What psycopg2 puts before the query of a named cursor, whose name is often another each time."""
 _END: Final = b"; \t\r\n"
 _SPECIAL: Final = re.compile(r";|--|/\*")
 """What may begin a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
-_AMBIGUOUS: Final = "\\'"
-"""Here a string ends, or goes on, as the session's `standard_conforming_strings` says."""
+_NEVER_AMBIGUOUS: Final = "\\"
+"""Texts without it mean the same in each session: `SessionState.ambiguous`."""
 _CONNECTION_LOST: Final = "08006"
 _MOST_PLAIN: Final = 4_096
 _MOST_PLAIN_CHARACTERS: Final = 2_000
@@ -66,25 +66,27 @@ class Watch:
             return None
         return session
 
-    def ran(
+    def ran(  # noqa: PLR0913, PLR0917 - making one value of them takes as long as half of the rest
         self,
         cursor: extensions.cursor,
         session: SessionState,
         query: object,
         nanoseconds: int,
         in_txn: bool,
+        ambiguous: str,
     ) -> None:
-        """A statement succeeded whose text is not in `plain`."""
+        """A statement succeeded whose text is not in `plain`; `ambiguous` as the session was before it."""
         try:
             sent = cursor.query
             if not sent:
                 return
             if cursor.name is None and isinstance(query, str) and not _SPECIAL.search(query):
                 text = str.__str__(query)
-                self._tell(session, text, sent, nanoseconds, in_txn, self.answer_of, cursor)
+                told = REFUSED.text if ambiguous and ambiguous in text else text
+                self._tell(session, told, sent, nanoseconds, in_txn, self.answer_of, cursor)
                 self._learn(text)
             else:
-                self._ran_otherwise(cursor, session, query, sent, nanoseconds, in_txn)
+                self._ran_otherwise(cursor, session, query, sent, nanoseconds, in_txn, ambiguous)
         except Exception as error:  # noqa: BLE001 - the application has its result, and must get it
             self.faults.say(error)
 
@@ -96,14 +98,20 @@ class Watch:
         sent: bytes,
         nanoseconds: int,
         in_txn: bool,
+        ambiguous: str,
     ) -> None:
         """What has comments or semicolons, is no text, or belongs to a named cursor."""
         is_named = cursor.name is not None
-        sent = _without_frills(sent, is_named=is_named)
         answer_of, result = (_unknown, None) if is_named else (self.answer_of, cursor)
+        # Before anything is taken off or apart: where a literal ends is what is in doubt.
+        if ambiguous and ambiguous.encode() in sent:
+            self._tell(session, REFUSED.text, sent, nanoseconds, in_txn, answer_of, result)
+            return
+        sent = _without_frills(sent, is_named=is_named)
         statements = split_statements(_text(sent)) if b";" in sent else ()
-        if len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
-            self._tell(session, _statement(query, sent), sent, nanoseconds, in_txn, answer_of, result)
+        if statements is None or len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
+            text = REFUSED.text if statements is None else _statement(query, sent)
+            self._tell(session, text, sent, nanoseconds, in_txn, answer_of, result)
             return
         # The server counts each, and answers with the last one's result.
         share = nanoseconds // len(statements)
@@ -119,6 +127,7 @@ class Watch:
         query: object,
         nanoseconds: int,
         in_txn: bool,
+        ambiguous: str,
         error: BaseException,
     ) -> None:
         """A statement failed; of interest if the server has seen it."""
@@ -130,14 +139,23 @@ class Watch:
             target = self.relay.target
             if status is None or not sent or target is None:
                 return
-            if cursor.name is not None or not isinstance(query, str) or _SPECIAL.search(query):
-                sent = _without_frills(sent, is_named=cursor.name is not None)
-            statement = text_told(_statement(query, sent), status)
-            if _AMBIGUOUS in statement and not session.has_standard_strings():
+            if ambiguous and ambiguous.encode() in sent:
                 statement = REFUSED.text
+            else:
+                if cursor.name is not None or not isinstance(query, str) or _SPECIAL.search(query):
+                    sent = _without_frills(sent, is_named=cursor.name is not None)
+                statement = self._text_of_failed(query, sent, status)
             target.executed(statement, sent, session, nanoseconds, in_txn, _unknown, None, status)
         except Exception as fault:  # noqa: BLE001 - the application must get its own error
             self.faults.say(fault)
+
+    def _text_of_failed(self, query: object, sent: bytes, status: str) -> str:
+        """The text to tell of; of several statements none, as the server may not have looked at the last."""
+        if type(query) is str and query in self.plain:
+            return query
+        if b";" in sent and len(split_statements(_text(sent)) or ()) != 1:
+            return REFUSED.text
+        return text_told(_statement(query, sent), status)
 
     def _tell(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -151,14 +169,12 @@ class Watch:
     ) -> None:
         target = self.relay.target
         if target is not None:
-            if _AMBIGUOUS in statement and not session.has_standard_strings():
-                statement = REFUSED.text
             target.executed(statement, sent, session, nanoseconds, in_txn, answer_of, result)
         session.ran(sent)
 
     def _learn(self, text: str) -> None:
         """Remember a text that is plain."""
-        is_plain = len(text) <= _MOST_PLAIN_CHARACTERS and _AMBIGUOUS not in text
+        is_plain = len(text) <= _MOST_PLAIN_CHARACTERS and _NEVER_AMBIGUOUS not in text
         effect = effect_of(text) if is_plain else None
         if effect is not None:
             if len(self.plain) >= _MOST_PLAIN:
@@ -186,16 +202,17 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a
                 return
             status = connection.get_transaction_status()
             in_txn = (status or session.is_coloured) and session.begins(status, connection.isolation_level)
+            writes = plain.get(query) if type(query) is str and self.name is None else None
+            ambiguous = "" if writes is not None else session.ambiguous()
             begun = timer()
             try:
                 own_execute(self, query, vars)
             except BaseException as error:
-                watch.failed(self, session, query, timer() - begun, in_txn, error)
+                watch.failed(self, session, query, timer() - begun, in_txn, ambiguous, error)
                 raise
             took = timer() - begun
             # From here on as few steps as can be: a known text, which is the rule, is told of at once.
-            writes = plain.get(query) if type(query) is str else None
-            if writes is not None and self.name is None:
+            if writes is not None:
                 try:
                     target = relay.target
                     if target is not None:
@@ -206,7 +223,7 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a
                 except Exception as error:  # noqa: BLE001 - the application has its result, and must get it
                     say(error)
             else:
-                watch.ran(self, session, query, took, in_txn)
+                watch.ran(self, session, query, took, in_txn, ambiguous)
 
         def callproc(self, *args: Any, **kwargs: Any) -> Any:
             with _Run(self, watch).whole():
@@ -261,18 +278,19 @@ class _Run:
         self._in_txn = session is not None and session.begins(
             connection.get_transaction_status(), connection.isolation_level
         )
+        self._ambiguous = "" if session is None else session.ambiguous()
         self._begun = time.perf_counter_ns()
 
     def ended(self, query: object) -> None:
         took = time.perf_counter_ns() - self._begun
         if self._session is not None:
-            self._watch.ran(self._cursor, self._session, query, took, self._in_txn)
+            self._watch.ran(self._cursor, self._session, query, took, self._in_txn, self._ambiguous)
 
     def failed(self, query: object, error: BaseException) -> None:
         """It failed, or the parameters for it could not be had."""
         took = time.perf_counter_ns() - self._begun
         if self._session is not None:
-            self._watch.failed(self._cursor, self._session, query, took, self._in_txn, error)
+            self._watch.failed(self._cursor, self._session, query, took, self._in_txn, self._ambiguous, error)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -295,7 +313,8 @@ class _Run:
 def _without_frills(sent: bytes, *, is_named: bool) -> bytes:
     """Without comments, semicolon at the end, and what psycopg2 puts before a named cursor's query."""
     if is_named:
-        sent = _DECLARE.sub(b"", sent, count=1)
+        declared = _DECLARE.match(sent)
+        sent = sent if declared is None else sent[declared.end() :]
     if b"/*" in sent:
         sent = without_trailing_comment(sent)
     # In a long one a comment is part of the question: looking for it would take longer than asking.

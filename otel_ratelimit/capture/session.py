@@ -39,7 +39,7 @@ _WHO_AND_WHERE: Final = ("dbname", "user", "options", "host", "hostaddr", "port"
 """Of libpq's parameters. Databases of one name on two servers may be replicas or shards: taken for shards, as
 a cache that took shards for replicas would answer wrongly.
 """
-_FIRST_WORD: Final = re.compile(rb"[\s(]*([a-z]+)", re.IGNORECASE)
+_FIRST_WORD: Final = re.compile(rb"[\s(]*+([a-z]++)", re.IGNORECASE)
 _READING: Final = frozenset(
     {
         *(
@@ -60,19 +60,25 @@ _READING: Final = frozenset(
 _ENDING: Final = frozenset({b"commit", b"end", b"rollback", b"abort"})
 _WRITING: Final = re.compile(rb"\b(insert|update|delete|merge)\b", re.IGNORECASE)
 _MAKES_TEMPORARY: Final = re.compile(
-    rb"\b(?:create|into)\s+(?:(?:global|local)\s+)?temp(?:orary)?\b|\bpg_temp\b", re.IGNORECASE
+    rb"\b(?:create|into)\s++(?:(?:global|local)\s++)?temp(?:orary)?\b|\bpg_temp\b", re.IGNORECASE
 )
 _TO_SAVEPOINT: Final = re.compile(
-    rb"\s*(?:rollback|abort)(?:\s+work|\s+transaction)?\s+to\s+(?:savepoint\s+)?(.+)",
+    rb"\s*+(?:rollback|abort)\s++(?:(?:work|transaction)\s++)?to\s++(?:savepoint\s++)?(.++)",
     re.IGNORECASE | re.DOTALL,
 )
 _SAVEPOINT: Final = re.compile(
-    rb"\s*(?:release\s+savepoint|savepoint|release)\s+(.+)", re.IGNORECASE | re.DOTALL
+    rb"\s*+(?:release\s++savepoint|savepoint|release)\s++(.++)", re.IGNORECASE | re.DOTALL
 )
-_KEPT_SNAPSHOT: Final = re.compile(rb"repeatable\s+read|serializable", re.IGNORECASE)
+_KEPT_SNAPSHOT: Final = re.compile(rb"repeatable\s++read|serializable", re.IGNORECASE)
 _FOR_LATER: Final = re.compile(rb"characteristics|default_transaction_isolation", re.IGNORECASE)
-_PLAIN: Final = re.compile(r"\s*(select|insert|update|delete|merge)\b", re.IGNORECASE)
+_PLAIN: Final = re.compile(r"\s*+(select|insert|update|delete|merge)\b", re.IGNORECASE)
 _NOT_PLAIN: Final = re.compile(r"set_config|\btemp", re.IGNORECASE)
+_BACKSLASH_WITHIN_CHARACTERS: Final = frozenset(
+    {"SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "GB18030", "UHC", "JOHAB"}
+)
+"""Encodings of clients in which the second byte of a character may be a backslash's: PostgreSQL's
+documentation, "Supported Character Sets", those that no server has.
+"""
 _TEMPORARY: Final = b"temporary tables"
 _UNCERTAIN: Final = b"?"
 _MOST_SETTINGS: Final = 64
@@ -124,9 +130,15 @@ class SessionState:
         self._base = b"\0".join(text.encode() for text in (*who_and_where, connection.encoding))
         self.reset()
 
-    def has_standard_strings(self) -> bool:
-        """Whether backslashes in strings are nothing special, as the server last said."""
-        return self._parameter("standard_conforming_strings") != "off"
+    def ambiguous(self) -> str:
+        """What makes a text ambiguous that the server reads next, as it may end a string or not.
+
+        Returns:
+            A backslash or one with a quote; empty where all texts are clear.
+        """
+        if self._parameter("client_encoding") in _BACKSLASH_WITHIN_CHARACTERS:
+            return "\\"
+        return "\\'" if self._parameter("standard_conforming_strings") == "off" else ""
 
     def begins(self, status: int, isolation: int | None) -> bool:
         """Before a statement: whether its result is coloured by the transaction it stands in.

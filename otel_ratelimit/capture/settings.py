@@ -37,20 +37,20 @@ WITHOUT_EFFECT: Final = frozenset(
 """Settings that do not change what a query answers."""
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
 _SET: Final = re.compile(
-    rb"\s*SET\s+(?:(SESSION|LOCAL)\s+(?!AUTHORIZATION\b))?"
-    rb"(?:(TIME\s+ZONE|SESSION\s+AUTHORIZATION|NAMES|SCHEMA|ROLE)\s+|([\w.\"]+)\s*(?:=|\bTO\b))\s*(.*)",
+    rb"\s*+SET\s++(?:(SESSION|LOCAL)\s++(?!AUTHORIZATION\b))?"
+    rb"(?:(TIME\s++ZONE|SESSION\s++AUTHORIZATION|NAMES|SCHEMA|ROLE)\s++|([\w.\"]++)\s*+(?:=|\bTO\b))\s*+(.*+)",
     _FLAGS,
 )
-_RESET: Final = re.compile(rb"\s*RESET\s+(SESSION\s+AUTHORIZATION|TIME\s+ZONE|[\w.\"]+)\s*", _FLAGS)
+_RESET: Final = re.compile(rb"\s*+RESET\s++(SESSION\s++AUTHORIZATION|TIME\s++ZONE|[\w.\"]++)\s*+", _FLAGS)
 _CALL: Final = (
-    rb"(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*'([^'\\]*)'(?:::\w+)?\s*,\s*'([^'\\]*)'(?:::\w+)?\s*,"
-    rb"\s*(true|false|'t'|'f'|'true'|'false')\s*\)(?:\s+as\s+\w+)?"
+    rb"(?:pg_catalog\s*+\.\s*+)?set_config\s*+\(\s*+'([^'\\]*+)'(?:::\w++)?\s*+,"
+    rb"\s*+'([^'\\]*+)'(?:::\w++)?\s*+,\s*+(true|false|'t'|'f'|'true'|'false')\s*+\)(?:\s++as\s++\w++)?"
 )
 _ONE_CALL: Final = re.compile(_CALL, _FLAGS)
-_CALLS: Final = re.compile(rb"\s*SELECT\s+" + _CALL + rb"(?:\s*,\s*" + _CALL + rb")*\s*", _FLAGS)
+_CALLS: Final = re.compile(rb"\s*+SELECT\s++" + _CALL + rb"\s*+(?:,\s*+" + _CALL + rb"\s*+|(?!))*+", _FLAGS)
 _OTHER_NAMES: Final = {b"time zone": b"timezone", b"names": b"client_encoding", b"schema": b"search_path"}
-_WORDS: Final = re.compile(rb"[\w.,$\s-]*")
-_QUOTED: Final = re.compile(rb"'([^'\\]*)'")
+_WORDS: Final = re.compile(rb"[\w.,$\s-]*+")
+_QUOTED: Final = re.compile(rb"'([^'\\]*+)'")
 _DEFAULTS: Final = frozenset({b"default"})
 
 

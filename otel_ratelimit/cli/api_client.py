@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import RemediableError
 from otel_ratelimit.web.api import URL_PREFIX
 from otel_ratelimit.web.api.problems import ProblemAnswer
@@ -51,8 +52,8 @@ class Target(NamedTuple):
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as wrong:
-            raise ValueError(f"{str(wrong).lower()}; write {_EXAMPLE}") from None
+        except ValueError:  # its message shows what may be a part of a password
+            raise ValueError(f"it has no valid host and port; write {_EXAMPLE}") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"it is not a http or https URL; write {_EXAMPLE}")
         if parts.username is not None or parts.query or parts.fragment:
@@ -88,9 +89,9 @@ class ApiClient:
         timeout_seconds: how long to wait for the connection, and for each piece of the answer.
     """
 
-    def __init__(self, target: Target, token: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, target: Target, token: str | Secret, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._target = target
-        self._token = token
+        self._token = Secret.of(token)
         self._timeout_seconds = timeout_seconds
 
     def get(self, path: str, model: type[Answer], parameters: Mapping[str, str] | None = None) -> Answer:
@@ -115,20 +116,23 @@ class ApiClient:
         target = self._target
         kind = http.client.HTTPSConnection if target.secure else http.client.HTTPConnection
         connection = kind(target.host, target.port, timeout=self._timeout_seconds)
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
-            connection.request("GET", path, headers=headers)
+            connection.request("GET", path, headers=self._headers())
             response = connection.getresponse()
             body = response.read(MOST_BYTES)
         except (OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
             remedy = "check that the application runs there, and name another with --url"
-            raise RemediableError(f"no answer from {target}: {reason}", remedy) from error
+            # Not from it: the frames of http.client hold the token.
+            raise RemediableError(f"no answer from {target}: {reason}", remedy) from None
         finally:
             connection.close()
         redirects = HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST
         location = response.headers.get("Location", "") if redirects else ""
         return _Reply(response.status, response.headers.get_content_type(), body, location)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token.reveal()}", "Accept": "application/json"}
 
     def _redirected(self, reply: _Reply) -> RemediableError:
         """The token would go wherever a redirect points, so it is named and not followed."""

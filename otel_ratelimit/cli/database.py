@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from otel_ratelimit.cli.output import fail
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.errors import ConfigurationError
 from otel_ratelimit.settings import settings_from
@@ -25,7 +26,7 @@ database_url_option = click.option(
 
 
 @contextmanager
-def chosen_database(given: str | None) -> Iterator[str]:
+def chosen_database(given: str | Secret | None) -> Iterator[Secret]:
     """Where to connect; an embedded database runs for as long as the command does, if nobody else runs it.
 
     Raises:
@@ -44,6 +45,6 @@ def chosen_database(given: str | None) -> Iterator[str]:
         return
     embedded = EmbeddedDatabase(url, lambda _: None, os.environ)
     try:
-        yield embedded.url()
+        yield Secret(embedded.url())
     finally:
         embedded.close()

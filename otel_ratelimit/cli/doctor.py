@@ -26,7 +26,7 @@ from otel_ratelimit.identity import HEADER_WITHOUT_TRUST, TrustedProxies
 from otel_ratelimit.policy import load_policy
 from otel_ratelimit.postgres.migrate import current
 from otel_ratelimit.settings import PREFIX, Settings, settings_from, unknown_variables
-from otel_ratelimit.storage import redact_uri, storage_options, validate_uri
+from otel_ratelimit.storage import storage_options, validate_uri
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
 
 State: TypeAlias = Literal["ok", "note", "wrong"]
@@ -205,9 +205,9 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     if problems:
         yield from _problems("storage", problems)
         return
-    shown, reachable = redact_uri(uri), "is it running, and reachable?"
+    shown, reachable = str(uri), "is it running, and reachable?"
     try:
-        storage = cast(Storage, storage_from_string(uri, **storage_options(uri, given)))  # type: ignore[arg-type]  # as Flask-Limiter does
+        storage = cast(Storage, storage_from_string(uri.reveal(), **storage_options(uri, given)))  # type: ignore[arg-type]  # as Flask-Limiter does
         problem = connection_problem(storage, given)
         answers = problem is None and _answers(storage)
     except (AttributeError, TypeError, ValueError) as error:

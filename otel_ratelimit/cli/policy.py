@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
+from otel_ratelimit.cli import policy_text
 from otel_ratelimit.cli.output import print_json, print_table
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.cli.routes import load_app, plans_of
-from otel_ratelimit.policy import Cache, CachePrice, Policy, fresh_between, fresh_counters, policy_hash
-
-_COLUMNS = ("#", "MATCH", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST")
+from otel_ratelimit.policy import fresh_between, fresh_counters, policy_hash
 
 BUILT_IN = "the built-in policy"
 
@@ -78,7 +77,7 @@ def _print_fresh(path: Path, former: Path, app_path: str | None) -> None:
 @_file
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(file: Path | None, as_json: bool) -> None:
-    """Show what a policy file comes to, with every default filled in.
+    """Show what a policy file comes to: every key, the defaults filled in and marked as such.
 
     FILE defaults to OTEL_RATELIMIT_POLICY, then ./ratelimit.toml, then the built-in policy.
     """
@@ -86,93 +85,24 @@ def show(file: Path | None, as_json: bool) -> None:
     read = policy_of(path)
     if as_json:
         said = read.model_dump(mode="json", by_alias=True)
-        print_json({"file": str(path or ""), "hash": policy_hash(read), **said})
+        print_json({"file": str(path or ""), "hash": policy_hash(read), "given": read.given(), **said})
         return
     click.echo(f"{path or BUILT_IN} ({policy_hash(read)})\n")
-    print_table(("TIER", "LIMITS"), list(read.tiers.items()))
+    print_table(("TIER", "LIMITS", "FROM"), policy_text.tiers(read))
     click.echo()
-    print_table(
-        ("#", "MATCH", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST"), _rules(read)
-    )
-    click.echo(f"\nexempt: {', '.join(read.exempt) or 'nothing'}")
-    for client in read.clients:
-        effect = "exempt" if client.exempt else f"limits x {client.multiply:g}"
-        click.echo(f"client {client.match}: {effect}")
-    memory = read.memory
-    click.echo(
-        f"memory: capacity {memory.capacity:,} B, warning {memory.warning:,} B,"
-        f" critical {memory.critical:,} B, cleanup every {memory.cleanup_interval:g} s"
-    )
-    for line in _cache_lines(read.cache):
-        click.echo(line)
-    responses = read.responses
-    revision = "not written" if responses.draft == "none" else f"of draft {responses.draft}"
-    click.echo(
-        f"responses: RateLimit headers {revision},"
-        f" X-RateLimit headers {'written' if responses.x_headers else 'not written'}"
-    )
-    report = read.report
-    click.echo(
-        f"report: at {report.at} {report.time_zone}, mailed to {', '.join(report.to) or 'nobody'}"
-        + (f" from {report.sender}" if report.sender else "")
-    )
+    print_table(policy_text.RULE_COLUMNS, policy_text.rules(read))
+    if read.routes:
+        click.echo(f"{policy_text.NOT_IN_RULE} not in the rule: the default, of the file or built in")
+    click.echo()
+    print_table(("KEY", "VALUE", "FROM"), list(_setting_rows(policy_text.sections(read))))
+    if not read.cache.prices:
+        click.echo("\ncache.prices: the built-in ones")
 
 
-def _cache_lines(cache: Cache) -> Iterator[str]:
-    yield (
-        f"cache: {cache.engine} with {cache.allocator}, keys of {cache.key_bytes:,} B,"
-        f" values x {_number(cache.size_factor)}, lookup {_number(cache.lookup_milliseconds)} ms,"
-        f" store {_number(cache.store_milliseconds)} ms, at most {_number(100 * cache.stale_share)} % stale,"
-        f" {_number(100 * cache.reserve)} % of memory free"
-    )
-    yield (
-        f"cache value: {_number(cache.value_of_saved_millisecond)} {cache.currency} for a millisecond saved,"
-        f" {_number(cache.value_of_database_second)} {cache.currency} for a second of the database"
-    )
-    if not cache.prices:
-        yield "cache prices: the built-in ones"
-    for price in cache.prices:
-        yield f"cache price {price.name}: {', '.join(_price_parts(price, cache.currency))}"
-
-
-def _price_parts(price: CachePrice, currency: str) -> Iterator[str]:
-    yield price.kind
-    if price.memory:
-        yield f"{price.memory:,} B"
-    for money, what in (
-        (price.month, "a month"),
-        (price.gb_hour, "for a GB-hour"),
-        (price.million_requests, "for a million requests"),
-    ):
-        if money:
-            yield f"{_number(money)} {currency} {what}"
-    if price.least_memory:
-        yield f"at least {price.least_memory:,} B"
-    if price.as_of is not None:
-        yield f"as of {price.as_of}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.12g}"
-
-
-def _rules(read: Policy) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [
-        (
-            str(index),
-            rule.match,
-            rule.limits or f"{read.tiers[rule.tier or read.default_tier]} ({rule.tier})",
-            rule.key or read.key,
-            rule.strategy or read.strategy,
-            rule.on_error or read.on_error,
-            str(rule.shadow).lower() if isinstance(rule.shadow, bool) else rule.shadow,
-            rule.scope,
-            str(rule.cost),
-        )
-        for index, rule in enumerate(read.routes)
-    ]
-    default = f"{read.tiers[read.default_tier]} ({read.default_tier})"
-    rows.append(
-        ("-", "everything else", default, read.key, read.strategy, read.on_error, "false", "endpoint", "1")
-    )
-    return rows
+def _setting_rows(found: Iterable[policy_text.Section]) -> Iterator[tuple[str, str, str]]:
+    for section in found:
+        if section.title:
+            yield "", "", ""
+            yield section.title, "", ""
+        for each in section.settings:
+            yield each.key, each.value, each.source

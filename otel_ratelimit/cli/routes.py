@@ -13,6 +13,7 @@ from flask_limiter import Limiter
 
 from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.policy import DEFAULT_SOURCE
 from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
 from otel_ratelimit.web.plans import OWN_ENDPOINTS, PlannedRoute, RoutePlans
 from otel_ratelimit.wiring import RateLimit, rate_limit_of
@@ -38,6 +39,13 @@ class RouteRow:
     """Limits that the application declared itself: with decorators, or on a Flask-Limiter of its own."""
     problems: list[str]
     """What is declared and cannot be read."""
+    explicit: bool
+    """Whether a rule names it, or the application declares a limit for it; else it has the default tier."""
+
+    @property
+    def is_default_only(self) -> bool:
+        """Whether nothing but the default tier limits it."""
+        return not self.explicit and self.status != EXEMPT
 
 
 @click.command()
@@ -54,14 +62,24 @@ class RouteRow:
     metavar="PERCENT",
     help="Exit with 1 when fewer routes than this are protected.",
 )
+@click.option(
+    "--only-default",
+    is_flag=True,
+    help="List only routes that no rule and no decorator names: those that have the default tier alone.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as_json: bool) -> None:
+def routes(
+    app_path: str, policy_path: Path | None, fail_under: float | None, only_default: bool, as_json: bool
+) -> None:
     """List every route, its limits and its key, and the share that is protected.
 
     MODULE:APP is written as for Flask: `app:app`, `package.module:create_app()`.
 
     A route is protected when at least one limit is enforced on it. Routes that are exempt on purpose do not
     count; limits that only observe (shadow) do not protect. The routes of `/api/rate-limit/` are left out.
+
+    A route without an explicit limit is protected by the default tier. How many there are is said at the end;
+    what is counted stays the same with --only-default.
     """
     app = load_app(app_path)
     rate_limit = _rate_limit_or_end(app, policy_path)
@@ -81,10 +99,20 @@ def routes(app_path: str, policy_path: Path | None, fail_under: float | None, as
             click.echo(f"{row.method} {row.route}: {problem}", err=True)
     rows.sort(key=lambda row: (row.route, row.method))
     share = protected_share(rows)
+    listed = [row for row in rows if row.is_default_only] if only_default else rows
     if as_json:
-        print_json({"routes": [asdict(row) for row in rows], "protected_percent": round(share, 2)})
+        print_json(
+            {
+                "routes": [asdict(row) for row in listed],
+                "protected_percent": round(share, 2),
+                "explicit": sum(row.explicit and row.status != EXEMPT for row in rows),
+                "default_only": sum(row.is_default_only for row in rows),
+                "exempt": sum(row.status == EXEMPT for row in rows),
+            }
+        )
     else:
-        _print(rows, share)
+        _print_rows(listed)
+        _print_summary(rows, share, only_default=only_default)
     if fail_under is not None and share < fail_under:
         click.echo(f"{share:.1f} % protected is under the {fail_under:g} % asked for:", err=True)
         for row in rows:
@@ -161,10 +189,18 @@ def _row(planned: PlannedRoute, application: list[ApplicationLimit]) -> RouteRow
         source=plan.source + (", unless a decorator's limit applies" if planned.plan.otherwise else ""),
         application=[str(limit) for limit in application if limit.readable],
         problems=[str(limit) for limit in application if not limit.readable],
+        explicit=plan.source != DEFAULT_SOURCE or any(map(_is_explicit, application)),
     )
 
 
-def _print(rows: list[RouteRow], share: float) -> None:
+def _is_explicit(limit: ApplicationLimit) -> bool:
+    """Whether it is meant for this route, and not for all that have none."""
+    return limit.readable and limit.where not in {"default", "application"}
+
+
+def _print_rows(rows: list[RouteRow]) -> None:
+    if not rows:
+        return
     heads = ["METHOD", "ROUTE", "TIER", "LIMITS", "KEY", "STATUS", "FROM"]
     cells = [[r.method, r.route, r.tier, r.limits, r.key, r.status, r.source] for r in rows]
     if any(row.application for row in rows):
@@ -172,9 +208,21 @@ def _print(rows: list[RouteRow], share: float) -> None:
         for row, line in zip(rows, cells, strict=True):
             line.append("; ".join(row.application) or "-")
     print_table(heads, cells)
+    click.echo()
+
+
+def _print_summary(rows: list[RouteRow], share: float, *, only_default: bool) -> None:
+    """The figures of all rows, whichever are listed."""
     exempt = sum(row.status == EXEMPT for row in rows)
     protected = sum(row.status == PROTECTED for row in rows)
     click.echo(
-        f"\n{protected} of {len(rows) - exempt} protected ({share:.1f} %), {exempt} exempt;"
+        f"{protected} of {len(rows) - exempt} protected ({share:.1f} %), {exempt} exempt;"
         " requests that match no route share one bucket."
     )
+    without = sum(row.is_default_only for row in rows)
+    if not without:
+        click.echo("Every route that is not exempt has an explicit limit.")
+        return
+    them = "it" if without == 1 else "them"
+    hint = "" if only_default else f"; --only-default lists {them}"
+    click.echo(f"{without} without an explicit limit: the default tier alone covers {them}{hint}.")

@@ -13,6 +13,7 @@ import click
 
 from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.cli.output import fail, print_json, print_table
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer
@@ -72,7 +73,7 @@ def _target(url: str) -> Target:
         raise click.BadParameter(str(wrong), param_hint="--url") from None
 
 
-def _token(given: str | None) -> str:
+def _token(given: str | None) -> Secret:
     try:
         tokens = settings_from(os.environ, {"api_token": given}).read_tokens
     except ConfigurationError as error:
@@ -107,8 +108,9 @@ def _print_metrics(metrics: MetricsAnswer) -> None:
         rows.append(("recorder", f"{health}: {counts}"))
     _table(("WHAT", "NOW"), rows)
     if keys is not None:
-        _counts("ENDPOINT", keys.by_endpoint)
+        _counts("FLASK ENDPOINT", keys.by_endpoint)
         _counts("COUNTED BY", keys.by_client_kind)
+        _counts("USER", {user or "(none)": number for user, number in keys.by_user.items()})
 
 
 def _counts(name: str, counts: Mapping[str, int]) -> None:
@@ -136,7 +138,7 @@ def _print_analytics(analytics: AnalyticsAnswer) -> None:
     if rates:
         click.echo()
         _table(
-            ("ENDPOINT", "REQUESTS", "REFUSED", "HIT RATE"),
+            ("ROUTE", "REQUESTS", "REFUSED", "HIT RATE"),
             [(r.endpoint, f"{r.requests:,}", f"{r.refused:,}", f"{r.hit_rate:.2%}") for r in rates],
         )
 

@@ -12,7 +12,7 @@ import secrets
 import sysconfig
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +52,7 @@ class Serving:
     database_url: str
     otlp_endpoint: str
     scratch: Path
-    api_token: str
+    api_token: str = field(repr=False)
     """May read `/api/rate-limit/*`."""
     spans_kept: float = SPANS_KEPT
     """Share of traces sampled in the application."""

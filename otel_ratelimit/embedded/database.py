@@ -15,6 +15,7 @@ from typing import IO, Final
 import psycopg2
 from psycopg2 import extensions
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.embedded.server import START_TIMEOUT_SECONDS, EmbeddedPostgres, socket_dsn
 from otel_ratelimit.errors import DatabaseError, RemediableError
@@ -24,9 +25,9 @@ DEFAULT_FOLDER: Final = ".otel-ratelimit"
 """In the working directory."""
 
 
-def is_embedded(url: str) -> bool:
+def is_embedded(url: str | Secret) -> bool:
     """Whether `url` asks for an embedded database."""
-    return url.startswith(SCHEME)
+    return Secret.of(url).reveal().startswith(SCHEME)
 
 
 class EmbeddedDatabase:
@@ -38,8 +39,10 @@ class EmbeddedDatabase:
         environ: the environment to start the server in.
     """
 
-    def __init__(self, url: str, prepare: Callable[[str], object], environ: Mapping[str, str]) -> None:
-        self._folder = Path(url.removeprefix(SCHEME) or DEFAULT_FOLDER).absolute()
+    def __init__(
+        self, url: str | Secret, prepare: Callable[[str], object], environ: Mapping[str, str]
+    ) -> None:
+        self._folder = Path(Secret.of(url).reveal().removeprefix(SCHEME) or DEFAULT_FOLDER).absolute()
         self._prepare = prepare
         self._environ = environ
         self._starting = LateLock()

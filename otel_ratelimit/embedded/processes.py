@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -30,7 +30,8 @@ class Launch:
     command: Sequence[str]
     log: Path
     """Where its output goes, added to what is there."""
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
+    """It may hold secrets."""
     cwd: Path
     stop_signal: str = "TERM"
     grace: float = 5.0

@@ -7,7 +7,7 @@ from typing import Final
 
 from otel_ratelimit.fingerprint.lexer import tokens
 
-_TRAILING: Final = re.compile(rb"/\*[^*'\"$\\\n]*+(?:'[^'*\\\n]*+'[^*'\"$\\\n]*+)*+\*/\Z")
+_TRAILING: Final = re.compile(rb"/\*[^*'\"$\\\n]*+(?:'[^'*\\\n]*+'[^*'\"$\\\n]*+|(?!))*+\*/\Z")
 """A comment in which quotes are even: had it begun within a literal, that would have been ended in it, and
 begun again.
 """

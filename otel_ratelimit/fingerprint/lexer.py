@@ -2,7 +2,8 @@
 
 PostgreSQL's documentation, "Lexical Structure", and the placeholders of psycopg. Linear in the text's
 length: no repetition here ever gives back what it has taken. Whatever is not ended extends to the end of
-the text. `standard_conforming_strings` is taken to be on, as it is since PostgreSQL 9.1.
+the text; `marks` says whether there is any. `standard_conforming_strings` is taken to be on, as it is since
+PostgreSQL 9.1.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ _TOKEN: Final = re.compile(
   | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+(?:'|\Z))
   | (?P<name>(?:[uU]&)?"(?:[^"]++|"")*+(?:"|\Z))
   | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+)
-  | (?P<parameter>\$\d++ | %[sbt](?!\w) | %\([^()%]*+\)[sbt] | \?(?![|&\-?]))
+  | (?P<parameter>\$\d++ | %[sbt](?!\w) | %\([^()%'"$;]*+\)[sbt] | \?(?![|&\-?]))
   | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*+)?\$)
   | (?P<number>0[xX][\da-fA-F_]++|0[oO][0-7_]++|0[bB][01_]++
       |(?:\d[\d_]*+(?:\.(?!\.)[\d_]*+)?|\.\d[\d_]*+)(?:[eE][+-]?\d++)?)
   | (?P<punctuation>::|:=|[(),;\[\].:{}])
-  | (?P<operator>(?:[+*<>=~!@\#^&|`?]|%%|%(?![sbt(])|-(?!-)|/(?!\*)){1,63}+)
+  | (?P<operator>(?:[+*<>=~!@\#^&|`?]|%%|%(?![sbt(])|-(?!-)|/(?!\*)|(?!)){1,63}+)
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -62,6 +63,26 @@ _GOES_ON: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]
 """What stands between two parts of one string; the second one is like the first."""
 _ESCAPED_PART: Final = re.compile(r"(?:[^'\\]++|\\.|'')*+(?:'|\Z|\\\Z)", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_STEP: Final = re.compile(
+    r"""
+    (?:
+        [^'"$;()\[\]\\/\-A-Za-z_\x80-\U0010ffff]++
+      | (?![eE]')[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+
+      | \$\d++ | -(?!-) | /(?!\*) | --[^\n\r]*+
+      | '(?:[^']++|'')*+' | "(?:[^"]++|"")*+" | (?!)
+    )++
+  | (?P<mark>[;()\[\]])
+  | (?P<escaped>[eE]'(?:[^'\\]++|\\.|'')*+')
+  | (?P<comment>/\*)
+  | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*+)?\$)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""As `_TOKEN`, but as many tokens as possible at once, and none that is not ended.
+
+In Python 3.11.0 to 3.11.4 a possessive repetition keeps what its last, failed turn has taken (CPython's
+gh-106052), unless a branch that takes nothing is tried last: `(?!)`.
+"""
 _KINDS: Final = {
     "string": Kind.STRING,
     "name": Kind.NAME,
@@ -75,9 +96,9 @@ _KINDS: Final = {
 _KEEPS_ITS_SIGN: Final = frozenset("~!@#%^&|`?")
 
 
-def tokens(text: str) -> Iterator[Token]:
-    """The tokens of `text`."""
-    position, end = 0, len(text)
+def tokens(text: str, position: int = 0) -> Iterator[Token]:
+    """The tokens of `text` from `position` on, where one must begin."""
+    end = len(text)
     match = _TOKEN.match
     while position < end:
         found = match(text, position)
@@ -87,15 +108,13 @@ def tokens(text: str) -> Iterator[Token]:
         if group == "blank":
             continue
         if group == "comment":
-            position = _end_of_comment(text, position)
+            position = _end_of_comment(text, position)[0]
         elif group == "dollar":
             closing = text.find(found[0], position)
             position = end if closing < 0 else closing + len(found[0])
             yield Token(Kind.STRING, text[start:position], start, position)
         elif group == "escaped":
-            while text[position - 1] == "'" and (goes_on := _GOES_ON.match(text, position)):
-                part = _ESCAPED_PART.match(text, goes_on.end())
-                position = part.end() if part is not None else end
+            position = _end_of_escaped(text, position)[0]
             yield Token(Kind.STRING, text[start:position], start, position)
         elif group == "operator":
             position = start + len(_operator(found[0]))
@@ -104,14 +123,70 @@ def tokens(text: str) -> Iterator[Token]:
             yield Token(_KINDS[group or "other"], found[0], start, position)
 
 
-def _end_of_comment(text: str, position: int) -> int:
-    """Comments nest."""
+class UnsureError(ValueError):
+    """The text is not read here as the server reads it: it has something that no statement has."""
+
+
+def marks(text: str) -> Iterator[tuple[str, int]]:
+    """Semicolons, parentheses and brackets outside of strings, names and comments, each with its position.
+
+    As `tokens` reads the text, but what lies between is passed over in few steps.
+
+    Raises:
+        UnsureError: a string, a name or a comment is not ended, or a backslash or a dollar stands outside.
+            A server that has accepted the text must have read it in another way.
+    """
+    position, end = 0, len(text)
+    step = _STEP.match
+    while position < end:
+        found = step(text, position)
+        if found is None:
+            raise UnsureError(f"unfinished, or not SQL, from character {position} on")
+        start, position, group = position, found.end(), found.lastgroup
+        if group == "mark":
+            yield found[0], start
+        elif group == "comment":
+            position, is_ended = _end_of_comment(text, position)
+            if not is_ended:
+                raise UnsureError(f"the comment from character {start} on is not ended")
+        elif group == "dollar":
+            position = text.find(found[0], position) + len(found[0])
+            if position < found.end():
+                raise UnsureError(f"the string from character {start} on is not ended")
+        elif group == "escaped":
+            position, is_ended = _end_of_escaped(text, position)
+            if not is_ended:
+                raise UnsureError(f"the string from character {start} on is not ended")
+
+
+def is_certain(text: str) -> bool:
+    """Whether everything that begins in `text` ends in it, as in each text that a server accepts."""
+    try:
+        for _ in marks(text):
+            pass
+    except UnsureError:
+        return False
+    return True
+
+
+def _end_of_comment(text: str, position: int) -> tuple[int, bool]:
+    """Where the comment ends in which `position` is, and whether it does; comments nest."""
     depth = 1
     for edge in _COMMENT_EDGE.finditer(text, position):
         depth += 1 if edge[0] == "/*" else -1
         if depth == 0:
-            return edge.end()
-    return len(text)
+            return edge.end(), True
+    return len(text), False
+
+
+def _end_of_escaped(text: str, position: int) -> tuple[int, bool]:
+    """Where the string ends of which a part ends at `position`, and whether it does; its parts are alike."""
+    while text[position - 1] == "'" and (goes_on := _GOES_ON.match(text, position)):
+        part = _ESCAPED_PART.match(text, goes_on.end())
+        if part is None or not part[0].endswith("'"):
+            return (len(text) if part is None else part.end()), False
+        position = part.end()
+    return position, True
 
 
 def _operator(run: str) -> str:

@@ -10,6 +10,7 @@ in every network as well, but the sender may choose it: there his network stands
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -34,6 +35,8 @@ _CACHED_CHARACTERS: Final = 256
 _CACHED_PEERS: Final = 256
 """Proxies are few; this is for the servers that are met directly as well."""
 _HASH_KEY_MOST_BYTES: Final = 64
+MAX_USERS: Final = 16_384
+"""Users whose names are remembered, for whoever asks which of them has how many counters."""
 _MOST_REPORTS: Final = 32
 """Different faults of the application's functions that are logged at WARNING; more are logged at DEBUG."""
 
@@ -92,7 +95,9 @@ class Identifier:
         self._header, self._other_header = self._warnings.header, self._warnings.other
         # A header with one address has nothing to the left of it to compare with.
         self._watch = SharedAddressWatch(trusted) if trusted and trusted.header.form != "single" else None
-        self._by_peer = lru_cache(cache_size)(self._identity)
+        self._by_peer = lru_cache(cache_size)(self._remembered)
+        self._users: list[tuple[str, str]] = []
+        self._next_user = itertools.count()
         self._by_headers = lru_cache(cache_size)(partial(client_address, trusted=trusted))
         self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._warnings.may_be_proxy)
 
@@ -121,10 +126,27 @@ class Identifier:
         # With its source: the same value in another header is another client.
         return self._of(kind, address, f"{spec.argument}\0{value}", None, "")
 
+    def users(self) -> dict[str, str]:
+        """Names of the users seen last, by client key: at most `MAX_USERS`, none of them very long."""
+        return dict(self._users)
+
     def _of(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
         if len(value) + len(address) > _CACHED_CHARACTERS:
             return self._identity(kind, address, value, user, fallback)
         return self._by_peer(kind, address, value, user, fallback)
+
+    def _remembered(
+        self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str
+    ) -> Identity:
+        """A new identity, its user's name noted: a ring, so that no lock is needed and memory has a bound."""
+        identity = self._identity(kind, address, value, user, fallback)
+        if user is not None:
+            place, users = next(self._next_user) % MAX_USERS, self._users
+            if place < len(users):
+                users[place] = (identity.key, user)
+            else:
+                users.append((identity.key, user))
+        return identity
 
     def _identity(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
         # Not only the known forms come here: the raw address of a peer is the cheapest thing to look up.

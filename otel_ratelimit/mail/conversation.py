@@ -136,7 +136,7 @@ class Attempt:
                 f"name a port with TLS in {VARIABLE}, or take the login away",
             )
         with self._step(Step.LOG_IN):
-            _log_in(line.smtp, self.server.user, self.server.password)
+            _log_in(line.smtp, self.server.user, self.server.password.reveal())
 
     def _introduce(self, smtp: smtplib.SMTP) -> None:
         with self._step(Step.HELLO):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from otel_ratelimit.core.secret import Redactor
 from otel_ratelimit.errors import MailError
 from otel_ratelimit.smtp_url import VARIABLE, SmtpServer, Tls
 
@@ -76,7 +77,7 @@ def mail_error(server: SmtpServer, step: Step, error: OSError, *, seconds: float
     return MailError(
         server=str(server),
         step=step,
-        said=_without_secrets(_said(step, cause, seconds), server),
+        said=_line(_without_secrets(_said(step, cause, seconds), server)),
         remedy=_remedy(server, step, cause),
         may_pass=_may_pass(cause),
         attempts=attempt,
@@ -102,7 +103,7 @@ def nobody_taken(
 
 def worded(reply: Reply, server: SmtpServer) -> str:
     """`reply` on one line, fit to be logged, and without the password if the server repeats it."""
-    return _without_secrets(_reply(*reply), server)
+    return _line(_without_secrets(_reply(*reply), server))
 
 
 def _cause(error: OSError) -> OSError:
@@ -140,7 +141,7 @@ def _said(step: Step, cause: OSError, seconds: float) -> str:
             said = f"no answer within {seconds:g} s"
         case _:
             said = cause.strerror or str(cause) or type(cause).__name__
-    return _line(said)
+    return said
 
 
 def _remedy(server: SmtpServer, step: Step, cause: OSError) -> str:
@@ -179,7 +180,7 @@ def _remedy_for_certificate(verify_code: int) -> str:
 
 def _reply(code: int, text: bytes | str) -> str:
     said = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return _line(f"{code} {said}" if code > 0 else f"no reply of a mail server: {said}")
+    return f"{code} {said}" if code > 0 else f"no reply of a mail server: {said}"
 
 
 def _line(text: str) -> str:
@@ -188,10 +189,9 @@ def _line(text: str) -> str:
 
 
 def _without_secrets(said: str, server: SmtpServer) -> str:
-    """Servers may repeat what they were sent, as it was sent."""
-    if not server.password:
+    """Servers may repeat what they were sent, as it was sent; so this comes before anything is cut off."""
+    password = server.password.reveal()
+    if not password:
         return said
-    sent = (f"\0{server.user}\0{server.password}", server.password)
-    for secret in (*(base64.b64encode(each.encode()).decode() for each in sent), server.password):
-        said = said.replace(secret, "***")
-    return said
+    sent = (f"\0{server.user}\0{password}", password)
+    return Redactor([*(base64.b64encode(each.encode()).decode() for each in sent), password])(said)

@@ -8,13 +8,14 @@ from datetime import date, tzinfo
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport, conclude
 from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.nightly.supposed import assumptions_of, prices_of, supposed_of
 from otel_ratelimit.policy import Cache
 from otel_ratelimit.postgres.cache_day import postgres_day
 
 
 def analysed(  # noqa: PLR0913 - what a report is of, by name
-    url: str,
+    url: str | Secret,
     period: Period,
     *,
     day: date,

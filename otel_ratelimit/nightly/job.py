@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.days import last_full_day, local_day
 from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseError, MailError
 from otel_ratelimit.events import Clock
 from otel_ratelimit.mail import Sent
@@ -99,7 +100,7 @@ class ReportJob:
 
     def __init__(  # noqa: PLR0913 - each is a different collaborator
         self,
-        url: str,
+        url: str | Secret,
         policy: Policy,
         *,
         mailing: Mailing | None,
@@ -107,7 +108,7 @@ class ReportJob:
         clock: Clock,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._url = url
+        self._url = Secret.of(url)
         self._cache = policy.cache
         self._zone = policy.report.zone
         self._mailing = mailing

@@ -192,17 +192,26 @@ def _with_other(what: str, other: Sequence[str | int], filename: str, lines: Lin
 
 def _origins(data: dict[str, Any], filename: str, lines: Lines) -> Iterator[tuple[str, str]]:
     short = Path(filename).name
-    for name in ("routes", "clients", "exempt"):
-        for index, _ in enumerate(data.get(name, ())):
-            place = f"{name}[{index}]"
-            yield place, f"{place} ({short}:{lines.of((name, index))})"
+    for path in _paths(data):
+        place = dotted(path)
+        yield place, f"{place} ({short}:{lines.of(path)})"
+
+
+def _paths(node: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """All that the file gives: each key, and each entry of a list."""
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for part, value in inside:
+        path = (*above, part)
+        yield path
+        yield from _paths(value, path)
 
 
 def _where(filename: str, lines: Lines, path: Sequence[str | int]) -> str:
-    return f"{filename}:{lines.of(path)}" + (f": {_dotted(path)}" if path else "")
+    return f"{filename}:{lines.of(path)}" + (f": {dotted(path)}" if path else "")
 
 
-def _dotted(path: Sequence[str | int]) -> str:
+def dotted(path: Sequence[str | int]) -> str:
+    """A place in the file as it is written in messages: `routes[2].match`."""
     text = ""
     for part in path:
         if isinstance(part, int):

@@ -29,9 +29,9 @@ from otel_ratelimit.events import HeaderStyle, KeySpec, OnError, Strategy
 from otel_ratelimit.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.match import Pattern
-from otel_ratelimit.policy.quantities import parse_duration, parse_limits
+from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
-from otel_ratelimit.policy.table import Size, Table, read_size
+from otel_ratelimit.policy.table import Duration, Size, Table, read_size
 from otel_ratelimit.policy.wrong import Wrong, shown
 from otel_ratelimit.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
@@ -131,12 +131,6 @@ def _draft(value: Any) -> Any:
     raise Wrong(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
 
 
-def _duration(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise Wrong(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s"')
-    return parse_duration(value)
-
-
 def _tier_name(name: str) -> str:
     if not _TIER_NAME.fullmatch(name):
         raise Wrong(f"{shown(name)} is not a tier's name", "use up to 64 letters, digits, - _ .")
@@ -157,7 +151,6 @@ Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
 TierName = Annotated[StrictStr, AfterValidator(_tier_name)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
-Duration = Annotated[float, BeforeValidator(_duration)]
 MailAddress = Annotated[StrictStr, AfterValidator(parse_address)]
 ZoneName = Annotated[StrictStr, AfterValidator(_zone)]
 TimeOfDay = Annotated[StrictStr, BeforeValidator(_time)]
@@ -382,6 +375,14 @@ class Policy(Table):
     def origin(self, place: str) -> str:
         """`routes[2] (ratelimit.toml:31)`, or the place alone where there is no file."""
         return self._origin.get(place, place)
+
+    def line_of(self, place: str) -> str:
+        """`ratelimit.toml:31`; empty where the file does not give `place`, so that the default holds."""
+        return self.origin(place).removeprefix(place).strip(" ()")
+
+    def given(self) -> dict[str, str]:
+        """File and line of all that the file gives, by its place: `memory.capacity`, `routes[2].tier`."""
+        return {place: self.line_of(place) for place in self._origin}
 
     def set_origins(self, origins: Mapping[str, str]) -> None:
         """Note where each place stands in the file; done once, by the loader."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
-from otel_ratelimit.policy.quantities import parse_size
+from otel_ratelimit.policy.quantities import parse_duration, parse_size
 from otel_ratelimit.policy.wrong import Wrong, shown
 
 
@@ -33,4 +33,24 @@ def read_size(value: Any) -> int:
     return parse_size(value)
 
 
+def read_duration(value: Any) -> float:
+    """Seconds, from what a file has.
+
+    Raises:
+        Wrong: it is not a duration.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Wrong(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s"')
+    return parse_duration(value)
+
+
 Size = Annotated[int, BeforeValidator(read_size)]
+Duration = Annotated[float, BeforeValidator(read_duration)]
+
+_UNITS: Final = {read_size: "B", read_duration: "s"}
+
+
+def unit_of(field: FieldInfo) -> str:
+    """The unit of a key's value: `B` for a size, `s` for a duration, else empty."""
+    readers = (each.func for each in field.metadata if isinstance(each, BeforeValidator))
+    return next((_UNITS[reader] for reader in readers if reader in _UNITS), "")

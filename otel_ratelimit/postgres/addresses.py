@@ -11,11 +11,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
+from otel_ratelimit.core.secret import HiddenValues
 from otel_ratelimit.postgres.refusals import no_connection
 from otel_ratelimit.resolver import addresses_of
 
 
-def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds: float) -> dict[str, str]:
+def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds: float) -> HiddenValues[str]:
     """Libpq's keywords `given`, with `hostaddr` where a host is named; all the addresses of several hosts.
 
     Args:
@@ -27,20 +28,22 @@ def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds
         DatabaseUnreachableError: a name has no address, or the name server did not answer in time.
     """
     hosts = (given.get("host") or environ.get("PGHOST", "")).split(",")
-    if given.get("hostaddr") or environ.get("PGHOSTADDR") or not any(map(_is_name, hosts)):
-        return dict(given)
     ports = (given.get("port") or environ.get("PGPORT", "")).split(",")
+    are_resolved = given.get("hostaddr") or environ.get("PGHOSTADDR")
+    del environ  # a traceback with the variables of each frame would show all of it
+    if are_resolved or not any(map(_is_name, hosts)):
+        return HiddenValues(given)
     if len(ports) == 1:
         ports *= len(hosts)
     if len(ports) != len(hosts):
-        return dict(given)  # which libpq refuses, and says why
+        return HiddenValues(given)  # which libpq refuses, and says why
     places = [
         (host, address, port)
         for host, port in zip(hosts, ports, strict=True)
         for address in (_resolved(host, given, seconds) if _is_name(host) else [_literal(host)])
     ]
     names, addresses, their_ports = (",".join(column) for column in zip(*places, strict=True))
-    return {**given, "host": names, "hostaddr": addresses, "port": their_ports}
+    return HiddenValues({**given, "host": names, "hostaddr": addresses, "port": their_ports})
 
 
 def _is_name(host: str) -> bool:

@@ -8,17 +8,19 @@ from otel_ratelimit.analysis.rows import (
     EVERYTHING,
     Excess,
     GroupBy,
+    GroupName,
     LimitUse,
     Period,
     RequestTotal,
     Scope,
     ViolationGroup,
     ViolationPage,
+    group_named,
 )
 from otel_ratelimit.events import Outcome
 from otel_ratelimit.postgres.connection import Database, Row
 from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.postgres.text import storable
+from otel_ratelimit.postgres.text import storable, storable_names
 from otel_ratelimit.records import OTHER_CLIENTS
 
 
@@ -32,7 +34,7 @@ class PostgresAnalytics:
     def violations(
         self,
         period: Period,
-        group_by: GroupBy,
+        group_by: GroupName,
         scope: Scope = EVERYTHING,
         *,
         limit: int = 50,
@@ -44,6 +46,7 @@ class PostgresAnalytics:
             DatabaseError: they cannot be read.
             ValueError: no such grouping.
         """
+        group_by = group_named(group_by)
         if group_by not in get_args(GroupBy):
             raise ValueError(f"{group_by!r} is no grouping; write one of {', '.join(get_args(GroupBy))}")
         rows = self._rows("violations", period, scope, group_by=group_by, limit=limit, offset=offset)
@@ -91,7 +94,7 @@ class PostgresAnalytics:
         parameters = {
             "start": period.start,
             "end": period.end,
-            "endpoint": None if scope.endpoint is None else storable(scope.endpoint),
+            "endpoint": storable_names(scope.endpoint),
             "service": None if scope.service is None else storable(scope.service),
             **more,
         }

@@ -12,7 +12,8 @@ from psycopg2 import extensions
 
 from otel_ratelimit.analysis.cache.columns import Count, Executions, HotExecutions, Ints, Template, Writes
 from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.postgres.connection import dsn
+from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
 from otel_ratelimit.postgres.copied_rows import (
     ROW,
     CopyBlocks,
@@ -36,7 +37,9 @@ _WORK_MEMORY: Final = "64MB"
 
 
 @contextmanager
-def postgres_day(url: str, period: Period, *, block_bytes: int = BLOCK_BYTES) -> Iterator[PostgresDay]:
+def postgres_day(
+    url: str | Secret, period: Period, *, block_bytes: int = BLOCK_BYTES
+) -> Iterator[PostgresDay]:
     """The day that began at `period.start`, as it is known now, whatever arrives meanwhile.
 
     Two connections of its own: COPY needs one that waits, and nothing else must wait for it. While the one
@@ -206,8 +209,8 @@ def _by_table(rows: list[tuple[Any, ...]]) -> Mapping[tuple[str, str], Writes]:
     }
 
 
-def _connect(url: str) -> extensions.connection:
-    given = extensions.parse_dsn(dsn(url))
+def _connect(url: str | Secret) -> extensions.connection:
+    given = keywords(dsn(url))
     limits = {
         "connect_timeout": CONNECT_SECONDS,
         "keepalives_idle": _SILENCE_SECONDS // 2,
@@ -216,6 +219,6 @@ def _connect(url: str) -> extensions.connection:
         "tcp_user_timeout": _SILENCE_SECONDS * 1000,
     }
     try:
-        return extensions.connection(extensions.make_dsn(**{**given, **limits}))
+        return OwnConnection(extensions.make_dsn(None, **{**given, **limits}))
     except psycopg2.Error as error:
         raise no_connection(given, str(error)) from None

@@ -15,13 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 import psycopg2
 from psycopg2 import extensions, sql
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.secret import HiddenValues, Secret
 from otel_ratelimit.core.waiting import ready
 from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError
 from otel_ratelimit.postgres.addresses import with_addresses
@@ -44,6 +44,13 @@ class Answer:
     """None where it returns none."""
     touched: int
     """Rows that it returned or changed."""
+
+
+class OwnConnection(extensions.connection):
+    """Represented without its connection string, of which psycopg2 hides `password` but not `sslpassword`."""
+
+    def __repr__(self) -> str:
+        return f"<connection {'closed' if self.closed else 'open'}>"
 
 
 class Session:
@@ -136,14 +143,15 @@ class Database:
 
     def __init__(
         self,
-        url: str | Callable[[], str],
+        url: str | Secret | Callable[[], str | Secret],
         *,
         connect_seconds: float = CONNECT_SECONDS,
         statement_seconds: float = STATEMENT_SECONDS,
         monotonic: Callable[[], float] = monotonic_time,
     ) -> None:
-        if isinstance(url, str):
-            self._dsn: Callable[[], str] = partial(str, dsn(url))
+        if isinstance(url, str | Secret):
+            fixed = dsn(url)
+            self._dsn: Callable[[], Secret] = lambda: fixed
         else:
             self._dsn = lambda: dsn(url())
         self._connect_seconds = connect_seconds
@@ -219,11 +227,11 @@ class Database:
         connection.close()
 
     def _open(self) -> extensions.connection:
-        given = extensions.parse_dsn(self._dsn())
+        given = keywords(self._dsn())
         deadline = self._monotonic() + self._connect_seconds
         places = with_addresses(given, os.environ, self._connect_seconds)
         try:
-            connection = extensions.connection(extensions.make_dsn(**places), async_=True)
+            connection = OwnConnection(extensions.make_dsn(**places), async_=True)
             if _finished(connection, deadline, self._monotonic):
                 return connection
             connection.close()
@@ -232,15 +240,21 @@ class Database:
         raise no_connection(given, f"no answer within {self._connect_seconds:g} s")
 
 
-def dsn(url: str) -> str:
+def keywords(connection_string: Secret) -> HiddenValues[str]:
+    """Libpq's keywords in what `dsn` has made."""
+    return HiddenValues(extensions.parse_dsn(connection_string.reveal()))
+
+
+def dsn(url: str | Secret) -> Secret:
     """`url` as libpq's connection string, with our name where it gives none.
 
     Raises:
         DatabaseError: it cannot be understood; says what would be right, and not the password.
     """
-    given: dict[str, str] | None
+    url = Secret.of(url)
+    given: HiddenValues[str] | None
     try:
-        given = extensions.parse_dsn(url)
+        given = keywords(url)
     except psycopg2.ProgrammingError:
         given = None
     if given is None or _misread(given):
@@ -248,7 +262,7 @@ def dsn(url: str) -> str:
             "the database URL cannot be understood; write postgresql://user:password@host:5432/database,"
             " with / ? # @ : in a password as %2F %3F %23 %40 %3A"
         )
-    return str(extensions.make_dsn(**{"fallback_application_name": APPLICATION_NAME, **given}))
+    return Secret(extensions.make_dsn(**{"fallback_application_name": APPLICATION_NAME, **given}))
 
 
 def _misread(given: Mapping[str, str]) -> bool:

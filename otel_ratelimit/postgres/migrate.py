@@ -12,18 +12,19 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg2 import errors, extensions
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.postgres.session import session
 from otel_ratelimit.postgres.statements import statements
 
 if TYPE_CHECKING:
-    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
 
 SCHEMA: Final = "otel_ratelimit"
 VERSION_TABLE: Final = "schema_version"
@@ -59,7 +60,9 @@ def _silent(_: str) -> None:
     pass
 
 
-def upgrade(url: str, *, revision: str = "head", report: Callable[[str], None] = _silent) -> list[str]:
+def upgrade(
+    url: str | Secret, *, revision: str = "head", report: Callable[[str], None] = _silent
+) -> list[str]:
     """Carry out the steps up to `revision` that have not been; the names of those.
 
     Args:
@@ -83,7 +86,9 @@ def upgrade(url: str, *, revision: str = "head", report: Callable[[str], None] =
         return list(todo)
 
 
-def downgrade(url: str, *, revision: str = "base", report: Callable[[str], None] = _silent) -> list[str]:
+def downgrade(
+    url: str | Secret, *, revision: str = "base", report: Callable[[str], None] = _silent
+) -> list[str]:
     """Undo the steps after `revision`, the last first; the names of those. Their data are lost.
 
     `base` undoes everything: the schema goes too, unless somebody else made it or has put something in it.
@@ -109,7 +114,7 @@ def downgrade(url: str, *, revision: str = "base", report: Callable[[str], None]
         return list(reversed(todo))
 
 
-def current(url: str) -> Current:
+def current(url: str | Secret) -> Current:
     """Where the database stands; changes nothing.
 
     Raises:
@@ -122,7 +127,7 @@ def current(url: str) -> Current:
     return Current(done[-1] if done else None, steps.names[-1], steps.names[len(done) :])
 
 
-def plan_downgrade(url: str, *, revision: str = "base") -> Downgrade:
+def plan_downgrade(url: str | Secret, *, revision: str = "base") -> Downgrade:
     """What `downgrade` to `revision` would undo; changes nothing.
 
     Raises:
@@ -151,18 +156,26 @@ def _check_encoding(connection: extensions.connection) -> None:
         )
 
 
-def sql_step(file: str) -> tuple[Callable[[], None], Callable[[], None]]:
-    """`upgrade` and `downgrade` of the revision `file`: they run the SQL files of the same name."""
+def sql_step(file: str) -> tuple[Callable[[Connection], None], Callable[[Connection], None]]:
+    """`upgrade` and `downgrade` of the revision `file`: they run the SQL files of the same name.
+
+    Both are given the connection, rather than `alembic.op`: see `_run_alembic`.
+    """
     step = Path(file)
 
-    def run(direction: str) -> None:
-        from alembic import op  # noqa: PLC0415  # only whoever migrates needs Alembic
-
+    def run(connection: Connection, direction: str) -> None:
         text = _sql(step.parents[1] / "sql", step.stem, direction)
         # Without parameters, so that a percent sign is one.
-        op.get_bind().exec_driver_sql(text, execution_options={"no_parameters": True})
+        connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
-    return partial(run, "up"), partial(run, "down")
+    # Functions, and of these names: Alembic logs the `__name__` of what it runs.
+    def upgrade(connection: Connection) -> None:
+        run(connection, "up")
+
+    def downgrade(connection: Connection) -> None:
+        run(connection, "down")
+
+    return upgrade, downgrade
 
 
 def find_migrations(package: Path = _PACKAGE) -> Path:
@@ -189,10 +202,11 @@ class Steps:
         from alembic.script import ScriptDirectory  # noqa: PLC0415  # as above
 
         self.folder = folder or find_migrations()
-        self.config: Config = Config()
-        self.config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
-        scripts = ScriptDirectory.from_config(self.config).walk_revisions()
-        self.names: tuple[str, ...] = tuple(reversed([script.revision for script in scripts]))
+        config = Config()
+        config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
+        self.scripts: ScriptDirectory = ScriptDirectory.from_config(config)
+        found = [script.revision for script in self.scripts.walk_revisions()]
+        self.names: tuple[str, ...] = tuple(reversed(found))
 
     def up_to(self, revision: str | None) -> tuple[str, ...]:
         """The steps up to `revision`, itself included.
@@ -212,7 +226,7 @@ class Steps:
 
 
 @contextmanager
-def _locked(url: str, report: Callable[[str], None]) -> Iterator[extensions.connection]:
+def _locked(url: str | Secret, report: Callable[[str], None]) -> Iterator[extensions.connection]:
     """A connection that holds the lock, which goes when the connection does, however that happens."""
     sql = statements("migrate")
     with session(url) as connection:
@@ -279,7 +293,12 @@ def _run_alembic(
     target: str,
     report: Callable[[str], None],
 ) -> None:
-    from alembic import command  # noqa: PLC0415  # only whoever migrates needs Alembic
+    """Carry the steps out, without `alembic.command`.
+
+    That puts its state where all of a process find it (`alembic.context`, `alembic.op`), and takes it away
+    afterwards: an `env.py` that loads an application whose tables are made here would lose its own.
+    """
+    from alembic.migration import MigrationContext  # noqa: PLC0415  # only whoever migrates needs Alembic
     from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  # as above
     from sqlalchemy import create_engine  # noqa: PLC0415  # as above
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # as above
@@ -288,18 +307,26 @@ def _run_alembic(
     def applied(*, step: Any, **_: object) -> None:
         report(f"{direction} {step.up_revision_id}")
 
+    def steps_from(revision: Any, _context: object) -> Any:
+        find = steps.scripts._upgrade_revs if direction == "upgrade" else steps.scripts._downgrade_revs  # noqa: SLF001  # as `alembic.command` does
+        return find(target, revision)
+
     # SQLAlchemy may be instrumented by the application.
     with suppress_instrumentation():
         engine = create_engine("postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool)
         try:
             with engine.connect() as bound:
-                steps.config.attributes[SCHEMA] = {
-                    "connection": bound,
-                    "version_table": VERSION_TABLE,
-                    "version_table_schema": SCHEMA,
-                    "transaction_per_migration": True,
-                    "on_version_apply": applied,
-                }
-                getattr(command, direction)(steps.config, target)
+                context = MigrationContext.configure(
+                    bound,
+                    opts={
+                        "fn": steps_from,
+                        "version_table": VERSION_TABLE,
+                        "version_table_schema": SCHEMA,
+                        "transaction_per_migration": True,
+                        "on_version_apply": (applied,),
+                    },
+                )
+                with context.begin_transaction():
+                    context.run_migrations(connection=bound)
         except DBAPIError as error:
             raise (error.orig or error) from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from otel_ratelimit.analysis.query_rows import RepeatsInRequests, RepeatsInTime
-from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.analysis.rows import Endpoints, Period
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.postgres.text import storable
+from otel_ratelimit.postgres.text import storable_names
 
 
 class PostgresQueries:
@@ -17,7 +17,7 @@ class PostgresQueries:
         self._sql = statements("queries")
 
     def repeats_in_requests(
-        self, period: Period, *, endpoint: str | None = None, limit: int = 100
+        self, period: Period, *, endpoint: Endpoints = None, limit: int = 100
     ) -> tuple[RepeatsInRequests, ...]:
         """Templates that ran again and again within requests, those with the most to save first."""
         asked = {**_asked(period, endpoint), "limit": limit}
@@ -25,7 +25,7 @@ class PostgresQueries:
         return tuple(RepeatsInRequests(*row) for row in rows)
 
     def repeats_in_time(
-        self, period: Period, *, seconds: float, endpoint: str | None = None, limit: int = 100
+        self, period: Period, *, seconds: float, endpoint: Endpoints = None, limit: int = 100
     ) -> tuple[RepeatsInTime, ...]:
         """Templates whose executions asked what had been asked at most `seconds` before, most repeats first.
 
@@ -37,9 +37,5 @@ class PostgresQueries:
         return tuple(RepeatsInTime(*row) for row in rows)
 
 
-def _asked(period: Period, endpoint: str | None) -> dict[str, object]:
-    return {
-        "start": period.start,
-        "end": period.end,
-        "endpoint": None if endpoint is None else storable(endpoint),
-    }
+def _asked(period: Period, endpoint: Endpoints) -> dict[str, object]:
+    return {"start": period.start, "end": period.end, "endpoint": storable_names(endpoint)}

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg2 import extensions
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.postgres.session import session
 from otel_ratelimit.postgres.statements import statements
@@ -39,7 +40,7 @@ class _Relation(NamedTuple):
     parent: str
 
 
-def schema_page(url: str) -> str:
+def schema_page(url: str | Secret) -> str:
     """The page, in Markdown.
 
     Raises:

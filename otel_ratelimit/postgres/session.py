@@ -16,7 +16,8 @@ from typing import Final
 import psycopg2
 from psycopg2 import extensions
 
-from otel_ratelimit.postgres.connection import dsn
+from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
 from otel_ratelimit.postgres.refusals import no_connection, translated
 
 _CONNECT: Final = {
@@ -29,16 +30,15 @@ _CONNECT: Final = {
 
 
 @contextmanager
-def session(url: str) -> Iterator[extensions.connection]:
+def session(url: str | Secret) -> Iterator[extensions.connection]:
     """A connection to `url`, closed afterwards; what psycopg2 raises meanwhile comes out translated.
 
     Raises:
         DatabaseError: no connection, or the database refused something.
     """
-    given = extensions.parse_dsn(dsn(url))
-    settings = {**_CONNECT, **given}
+    given = keywords(dsn(url))
     try:
-        connection = extensions.connection(extensions.make_dsn(**settings))
+        connection = OwnConnection(extensions.make_dsn(None, **{**_CONNECT, **given}))
     except psycopg2.OperationalError as error:
         raise no_connection(
             given, str(error)

@@ -12,3 +12,10 @@ def storable(text: str, most_characters: int = _MOST_CHARACTERS) -> str:
     """`text` without NUL and halves of surrogate pairs, and not longer than makes sense."""
     kept = text[:most_characters].replace("\0", "\N{REPLACEMENT CHARACTER}")
     return kept.encode("utf-8", "replace").decode()
+
+
+def storable_names(names: str | tuple[str, ...] | None) -> list[str] | None:
+    """One name, or several, as the database has them; None stays None."""
+    if names is None:
+        return None
+    return [storable(name) for name in ((names,) if isinstance(names, str) else names)]

@@ -35,14 +35,23 @@ AnswerOf = Callable[[Any, bool], Answer]
 """Asked with a result, and whether its bytes are wanted."""
 
 
-_NOT_UNDERSTOOD: Final = "42"
-"""Class of SQLSTATE: syntax error or access rule violation."""
-_NO_RIGHT: Final = "42501"
+_UNDERSTOOD_CLASSES: Final = frozenset({"21", "23", "27", "38", "39", "40", "44", "P0"})
+_UNDERSTOOD: Final = frozenset({OK, "22001", "22012", "25006", "42501", "53400", "55P03", "57014"})
+"""SQLSTATEs, by class or whole, that only come when the server knows what each name stands for.
+
+PostgreSQL's documentation, "PostgreSQL Error Codes". Class 42 says that it does not. Of class 22 most come
+when a literal is read, which may be before the next name is looked up. Of a transaction that has failed
+already (25P02) and of a connection that is lost (08006) the grammar is all that is known to be right.
+"""
 
 
-def text_told(statement: str, status: str) -> str:
-    """The text to tell of a statement with, which ended with `status`."""
-    is_understood = status[:2] != _NOT_UNDERSTOOD or status == _NO_RIGHT
+def text_told(statement: str, status: str, *, is_known: bool = False) -> str:
+    """The text to tell of a statement with, which ended with `status`.
+
+    Where a value was written without quotes, the server takes it for a name, and does not find it. So the
+    text is told only where each name was found, now or before (`is_known`).
+    """
+    is_understood = is_known or status in _UNDERSTOOD or status[:2] in _UNDERSTOOD_CLASSES
     return statement if is_understood else REFUSED.text
 
 

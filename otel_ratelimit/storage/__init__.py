@@ -12,7 +12,8 @@ from otel_ratelimit.storage.health import (
     get_key_distribution,
     get_storage_size,
 )
-from otel_ratelimit.storage.open import counter_store, redact_uri, validate_uri
+from otel_ratelimit.storage.open import counter_store, refused_uri, validate_uri
+from otel_ratelimit.storage_uri import redact_uri
 
 __all__ = [
     "BoundedMemoryStorage",
@@ -26,6 +27,7 @@ __all__ = [
     "get_key_distribution",
     "get_storage_size",
     "redact_uri",
+    "refused_uri",
     "storage_options",
     "validate_uri",
 ]

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from limits.storage import RedisStorage, Storage
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import Problem
 from otel_ratelimit.storage.tls_storages import TlsSentinelStorage
 from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
@@ -61,13 +62,14 @@ _OF_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
 """What `limits` takes besides."""
 
 
-def storage_options(uri: str, given: Mapping[str, object] | None = None) -> dict[str, object]:
+def storage_options(uri: str | Secret, given: Mapping[str, object] | None = None) -> dict[str, object]:
     """What a remote store's client is made with, so that a store that is away costs a request little.
 
     Args:
         uri: of the store.
         given: the operator's options; they win over ours.
     """
+    uri = Secret.of(uri).reveal()
     scheme = uri.partition("://")[0]
     given = given or {}
     client = _client_of(scheme)
@@ -79,9 +81,9 @@ def storage_options(uri: str, given: Mapping[str, object] | None = None) -> dict
     return dict(given)
 
 
-def option_problems(uri: str, given: Mapping[str, object]) -> list[Problem]:
+def option_problems(uri: str | Secret, given: Mapping[str, object]) -> list[Problem]:
     """What is wrong with the operator's options for the store behind `uri`, by names and types."""
-    scheme = uri.partition("://")[0]
+    scheme = Secret.of(uri).reveal().partition("://")[0]
     client = _client_of(scheme)
     if not given:
         return []

@@ -19,9 +19,16 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.secret import Redactor
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import CounterStore, Taken, Window
-from otel_ratelimit.storage.server_errors import StoreFailure, advice_on, failure_of, is_of_client
+from otel_ratelimit.storage.server_errors import (
+    StoreFailure,
+    advice_on,
+    failure_of,
+    is_of_client,
+    without_echo,
+)
 from otel_ratelimit.thresholds import STORAGE_RETRY_SECONDS
 
 _log = logging.getLogger(__name__)
@@ -30,6 +37,7 @@ T = TypeVar("T")
 
 _LOG_AGAIN_SECONDS: Final = 60.0
 """Between two log lines about errors of single requests of one type."""
+_NOTHING_SECRET: Final = Redactor()
 
 
 class GuardedStore:
@@ -40,6 +48,7 @@ class GuardedStore:
         on_error: told the kind of each failure of the store itself, not of the requests failed meanwhile.
         retry_seconds: how long a failed store is left alone.
         monotonic: seconds.
+        redact: takes out of an error's text what must not be logged.
     """
 
     def __init__(
@@ -48,11 +57,13 @@ class GuardedStore:
         on_error: Callable[[str], object] = lambda _kind: None,
         retry_seconds: float = STORAGE_RETRY_SECONDS,
         monotonic: Callable[[], float] = monotonic_time,
+        redact: Callable[[str], str] = _NOTHING_SECRET,
     ) -> None:
         self._store = store
         self._on_error = on_error
         self._retry_seconds = retry_seconds
         self._monotonic = monotonic
+        self._redact = redact
         self._lock = threading.Lock()
         self._failed: str = ""
         self._try_again_at = 0.0
@@ -95,8 +106,9 @@ class GuardedStore:
             raise StorageUnavailableError(failed)
         try:
             answer = ask()
-        except Exception as error:
-            raise self.failed(error) from error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the store's
+            # A server may repeat what it was sent, and whoever reports the error shows its cause as well.
+            raise self.failed(error) from (error if self._worded(error) == str(error) else None)
         if self._failed:
             self._note_recovery()
         return answer
@@ -146,7 +158,8 @@ class GuardedStore:
 
     def _log_error(self, what: str, failure: StoreFailure, error: Exception) -> None:
         advice = advice_on(failure.error_type)
-        said = f"{error}; {advice}" if advice else str(error)
+        worded = self._worded(error)
+        said = f"{worded}; {advice}" if advice else worded
         _log.error("counter store %s %s (%s): %s", self.name, what, failure.error_type, said)
 
     def _drop_connections(self) -> None:
@@ -157,7 +170,11 @@ class GuardedStore:
         try:
             drop()
         except Exception as error:  # noqa: BLE001 - the request has its answer, and the next attempt comes anyway
-            _log.warning("connections to counter store %s could not be closed: %s", self.name, error)
+            said = self._worded(error)
+            _log.warning("connections to counter store %s could not be closed: %s", self.name, said)
+
+    def _worded(self, error: Exception) -> str:
+        return self._redact(without_echo(str(error)))
 
     def _note_recovery(self) -> None:
         with self._lock:

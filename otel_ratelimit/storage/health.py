@@ -1,6 +1,7 @@
 """How full the counter store is, in words and in the log.
 
-The functions take anything that can give a `StorageSnapshot`, so that they serve every store.
+The functions take anything that can give a `StorageSnapshot`, so that they serve every store. Without one
+they speak of the store of the current application, else of the only `RateLimit` of this process.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from otel_ratelimit.events import CleanupReport, StorageSnapshot
 from otel_ratelimit.storage.accounting import full_bytes
+from otel_ratelimit.storage.default_store import default_store
 from otel_ratelimit.thresholds import MEGABYTE, MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
 
 _log = logging.getLogger(__name__)
@@ -40,7 +42,12 @@ class KeyDistribution(NamedTuple):
     """Live and not yet removed counters, by what they count and by whom."""
 
     by_endpoint: dict[str, int]
+    """By Flask's endpoint name (`jobs.list`); `*` for those that several endpoints share."""
     by_client_kind: dict[str, int]
+    """By what clients are told apart by: `ip`, `user`, `ip+user`, `header`, `function`, `other`."""
+    by_user: dict[str, int]
+    """By user, the most first; empty text for counters without one, `<other>` for users whose names are not
+    remembered. Empty for a store that is passed, which knows no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +62,42 @@ class MemoryHealth:
     message: str
 
 
-def get_storage_size(storage: SnapshotSource) -> int:
-    """Bytes that the counters take."""
-    return storage.snapshot().size_bytes
+def get_storage_size(storage: SnapshotSource | None = None) -> int:
+    """Bytes that the counters take.
+
+    Args:
+        storage: a store; that of the current application if not given, else of the only `RateLimit` there is.
+
+    Raises:
+        RuntimeError: no store is given, and none can be meant; with what to do.
+        StorageNotMeasuredError: the counters are in a store elsewhere, which cannot say.
+    """
+    return _meant(storage).snapshot().size_bytes
 
 
-def get_active_keys(storage: SnapshotSource) -> int:
-    """How many counters there are; one that has expired counts until it is removed."""
-    return storage.snapshot().keys
+def get_active_keys(storage: SnapshotSource | None = None) -> int:
+    """How many counters there are; one that has expired counts until it is removed.
+
+    Arguments and errors are those of `get_storage_size`.
+    """
+    return _meant(storage).snapshot().keys
 
 
-def get_key_distribution(storage: SnapshotSource) -> KeyDistribution:
-    """How the counters spread over endpoints and kinds of client."""
-    snapshot = storage.snapshot()
-    return KeyDistribution(dict(snapshot.by_endpoint), dict(snapshot.by_client_kind))
+def get_key_distribution(storage: SnapshotSource | None = None) -> KeyDistribution:
+    """How the counters spread over endpoints, kinds of client and users.
+
+    Arguments and errors are those of `get_storage_size`.
+    """
+    if storage is not None:
+        snapshot, by_user = storage.snapshot(), {}
+    else:
+        store = default_store()
+        snapshot, by_user = store.snapshot(), dict(store.keys_by_user())
+    return KeyDistribution(dict(snapshot.by_endpoint), dict(snapshot.by_client_kind), by_user)
+
+
+def _meant(storage: SnapshotSource | None) -> SnapshotSource:
+    return default_store() if storage is None else storage
 
 
 def effective_thresholds(capacity: int | None, warning: int, critical: int) -> tuple[int, int]:
@@ -83,15 +112,29 @@ def effective_thresholds(capacity: int | None, warning: int, critical: int) -> t
 
 
 def check_memory_health(
-    storage: SnapshotSource,
-    warning: int = MEMORY_WARNING_BYTES,
-    critical: int = MEMORY_CRITICAL_BYTES,
+    storage: SnapshotSource | None = None,
+    warning: int | None = None,
+    critical: int | None = None,
 ) -> MemoryHealth:
     """Whether the store's size is below `warning` bytes, above them, or critical.
 
     Critical is from `critical` bytes on, or from where the store is full if that comes first.
+
+    Args:
+        storage: as for `get_storage_size`.
+        warning: bytes; if not given, the policy's for the application's own store, else 40 MB.
+        critical: bytes; if not given, likewise, else 50 MB.
+
+    Raises:
+        RuntimeError, StorageNotMeasuredError: as `get_storage_size`.
     """
-    snapshot = storage.snapshot()
+    usual = MEMORY_WARNING_BYTES, MEMORY_CRITICAL_BYTES
+    if storage is None:
+        store = default_store()
+        snapshot, usual = store.snapshot(), store.thresholds
+    else:
+        snapshot = storage.snapshot()
+    warning, critical = usual[0] if warning is None else warning, usual[1] if critical is None else critical
     size, capacity = snapshot.size_bytes, snapshot.capacity_bytes
     warning, critical = effective_thresholds(capacity, warning, critical)
     status: Status = "critical" if size >= critical else "warning" if size >= warning else "ok"

@@ -102,6 +102,11 @@ def network_of(client: str) -> int:
     return client.network if isinstance(client, ClientKey) else 0
 
 
+def kind_of(key: int) -> int:
+    """The kind of client that a client key counts: a digit in base 32, see `KIND_NAMES`."""
+    return key >> _KEY_KIND_SHIFT
+
+
 def limit_of(text: str) -> str:
     """The limit at the end of a key that `limits` built (`10/1/minute`); empty if there is none."""
     tail = "/".join(text[-_LIMIT_MAX - 1 :].rsplit("/", 3)[1:])

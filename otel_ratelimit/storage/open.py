@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from limits.storage import RedisStorage, Storage
 
+from otel_ratelimit.core.secret import Redactor, Secret
 from otel_ratelimit.errors import Problem
 from otel_ratelimit.events import Clock, CounterStore
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
@@ -17,6 +18,7 @@ from otel_ratelimit.storage.counters import SCHEME
 from otel_ratelimit.storage.redis import RedisCounters
 from otel_ratelimit.storage.remote import SequentialCounters
 from otel_ratelimit.storage.tls_storages import TlsClusterStorage, TlsSentinelStorage
+from otel_ratelimit.storage_uri import redact_uri, secrets_in
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_URI"
 
@@ -44,21 +46,9 @@ _SEVERAL_HOSTS: Final = ("+cluster", "+sentinel")
 """Ends of the schemes whose hosts all need a port, and may be several."""
 
 
-def redact_uri(uri: str) -> str:
-    """The URI without user, password and parameters, fit for a log; rather too little than a secret."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        scheme, rest = "", uri
-    place, asked, parameters = rest.partition("?")
-    if "@" in scheme + parameters:
-        # A password with a question mark, or a parameter: which of them cannot be told.
-        return f"{scheme if scheme in _SCHEMES else ''}{separator}***"
-    login, _, host = place.rpartition("@")
-    return f"{scheme}{separator}{'***@' if login else ''}{host}{'?***' if asked else ''}"
-
-
-def validate_uri(uri: str) -> list[Problem]:
+def validate_uri(given: str | Secret) -> list[Problem]:
     """What is wrong with a storage URI; empty when nothing is."""
+    uri = Secret.of(given).reveal()
     scheme, separator, _ = uri.partition("://")
     family = _SCHEMES.get(scheme) if separator else None
     if family is None:
@@ -75,6 +65,12 @@ def validate_uri(uri: str) -> list[Problem]:
     if missing:
         problems.append(Problem(VARIABLE, f"{redact_uri(uri)!r} {missing}", f"write {_form(scheme)}"))
     return problems
+
+
+def refused_uri(uri: Secret, error: Exception) -> Problem:
+    """The client's refusal of a URI that `validate_uri` took, without what the URI hides."""
+    said = Redactor(secrets_in(uri))(str(error))
+    return Problem(VARIABLE, f"the client refuses {uri}: {said}", "see the client's documentation")
 
 
 def _instead_of(scheme: str) -> str:
@@ -126,10 +122,11 @@ def _form(scheme: str) -> str:
     return f"{scheme}://host:port" + ("/master" if scheme.endswith("+sentinel") else "")
 
 
-def counter_store(storage: Storage, uri: str, clock: Clock) -> CounterStore:
+def counter_store(storage: Storage, given: str | Secret, clock: Clock) -> CounterStore:
     """The store that decides for all windows in one call, over what `limits` has opened."""
     if isinstance(storage, BoundedMemoryStorage):
         return storage.counters
+    uri = Secret.of(given).reveal()
     if isinstance(storage, RedisStorage):
         return RedisCounters(storage, _named_hosts(uri))
     return SequentialCounters(storage, uri.partition("://")[0], clock)

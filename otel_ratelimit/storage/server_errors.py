@@ -109,6 +109,8 @@ _NEVER_SENT: Final = ("DataError", "MemcacheClientError", "MemcacheIllegalInputE
 _CODE: Final = re.compile(r"-?([A-Z][A-Z0-9_]+)(?= |$)")
 _CODE_WITHIN_SCRIPT: Final = re.compile(r"@user_script: ?\d+: -?([A-Z][A-Z0-9_]+) ")
 
+_ECHO: Final = re.compile(r"(with args beginning with:).*", re.DOTALL)
+
 _ADVICE: Final = {
     "oom": "clients without a counter are not counted until there is room: raise maxmemory",
     "wrong_type": "something else was written to the key of this client's counter: delete that key",
@@ -151,6 +153,11 @@ def is_of_client(error: BaseException) -> bool:
 def advice_on(error_type: str) -> str:
     """What to do about an error, for the log; empty where the error says it itself."""
     return _ADVICE.get(error_type, "")
+
+
+def without_echo(text: str) -> str:
+    """`text` without the arguments of a command that a server did not know: a password, or clients' keys."""
+    return _ECHO.sub(r"\1 ***", text)
 
 
 def _code(error: BaseException, names: list[str]) -> str:

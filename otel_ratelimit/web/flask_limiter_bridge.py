@@ -22,6 +22,7 @@ from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RequestLim
 from limits import RateLimitItem, WindowStats
 from limits import parse as parse_limit
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
 from otel_ratelimit.names import APPLICATION_TIER
@@ -87,15 +88,15 @@ class PolicyLimiter(Limiter):
         self,
         key_func: Callable[[], str],
         *,
-        storage_uri: str,
-        storage_options: dict[str, Any],
+        storage_uri: Secret,
+        storage_options: Mapping[str, Any],
         refuse: Refusal,
         current: Callable[[], Decision | None],
     ) -> None:
         super().__init__(
             key_func,
-            storage_uri=storage_uri,
-            storage_options=storage_options,
+            storage_uri=storage_uri.reveal(),
+            storage_options=dict(storage_options),
             strategy="fixed-window",
             on_breach=self._refuse,
         )
@@ -113,7 +114,8 @@ class PolicyLimiter(Limiter):
         super().init_app(hooks)  # type: ignore[arg-type]  # all that it uses of an application
         self._hooks = hooks
         self.in_process = isinstance(self.storage, BoundedMemoryStorage)
-        # The store is open. `flask limiter config` prints these, and they may hold a password.
+        # The store is open. `flask limiter config` prints both, and they may hold a password.
+        self._storage_uri = str(storage_uri)
         self._storage_options = dict.fromkeys(storage_options, "***")
 
     def init_app(self, app: Flask) -> None:

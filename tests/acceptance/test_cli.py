@@ -99,6 +99,60 @@ def test_routes_as_json_gives_the_share_protected(folder):
     assert {row["status"] for row in document["routes"]} == {"protected", "shadow", "exempt"}
 
 
+LIMITED_APP = (
+    APP
+    + """
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+
+limiter = Limiter(get_remote_address, app=app, default_limits=["9/second"], storage_uri="memory://")
+
+@app.get("/decorated")
+@limiter.limit("5/minute")
+def decorated():
+    return "ok"
+
+@app.get("/misspelt")
+@limiter.limit("5/minuet")
+def misspelt():
+    return "ok"
+"""
+)
+
+
+def test_routes_says_how_many_have_no_explicit_limit(folder):
+    shown = run(folder, "routes", "app:app").stdout
+    assert "1 without an explicit limit: the default tier alone covers it; --only-default lists it." in shown
+    (folder / "app.py").write_text(LIMITED_APP)
+    # What the application's own limiter does for everything is no explicit limit, nor is what is no limit.
+    document = json.loads(run(folder, "routes", "app:app", "--json").stdout)
+    assert (document["explicit"], document["default_only"], document["exempt"]) == (3, 2, 2)
+    found = {(row["method"], row["route"]): row["explicit"] for row in document["routes"]}
+    assert found["GET", "/decorated"]
+    assert not found["GET", "/misspelt"]
+    assert not found["GET", "/api/jobs/<int:job_id>"]
+
+
+def test_only_default_lists_only_those_and_counts_the_same(folder):
+    (folder / "app.py").write_text(LIMITED_APP)
+    result = run(folder, "routes", "app:app", "--only-default", "--fail-under", "90")
+    assert result.returncode == 1  # as without it: one of five only observes
+    listed = [line.split()[1] for line in result.stdout.split("\n\n")[0].splitlines()[1:]]
+    assert listed == ["/api/jobs/<int:job_id>", "/misspelt"]
+    assert "4 of 5 protected (80.0 %), 2 exempt" in result.stdout
+    assert result.stdout.endswith("2 without an explicit limit: the default tier alone covers them.\n")
+    document = json.loads(run(folder, "routes", "app:app", "--only-default", "--json").stdout)
+    assert [row["route"] for row in document["routes"]] == listed
+    assert (document["protected_percent"], document["default_only"]) == (80.0, 2)
+
+
+def test_where_every_route_has_a_rule_nothing_is_listed(folder):
+    (folder / "ratelimit.toml").write_text(POLICY + '[[routes]]\nmatch = "/**"\ntier = "default"\n')
+    shown = run(folder, "routes", "app:app", "--only-default").stdout
+    assert shown.splitlines()[-1] == "Every route that is not exempt has an explicit limit."
+    assert "METHOD" not in shown
+
+
 def test_fail_under_fails_a_pipeline_and_names_what_is_not_protected(folder):
     result = run(folder, "routes", "app:app", "--fail-under", "100")
     assert result.returncode == 1

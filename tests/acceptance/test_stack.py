@@ -125,6 +125,29 @@ def troubled(stack, tmp_path_factory):
         run_instrumented(stack, folder, sys.executable, "shop.py", OTEL_RATELIMIT_STORAGE_URI=uri)
 
 
+EXPONENTIAL = """
+import flask
+app = flask.Flask("bakery")
+app.add_url_rule("/", "index", lambda: "ok")
+client = app.test_client()
+assert [client.get("/").status_code for _ in range(101)] == [200] * 100 + [429]
+"""
+EXPONENTIAL_POLICY = 'version = 1\n[tiers]\ndefault = "100/hour"\n'
+
+
+@pytest.fixture(scope="module")
+def exponential(stack, tmp_path_factory):
+    """A third service, whose operator prefers exponential histograms."""
+    folder = tmp_path_factory.mktemp("exponential")
+    (folder / "ratelimit.toml").write_text(EXPONENTIAL_POLICY)
+    (folder / "bakery.py").write_text(EXPONENTIAL)
+    variables = {
+        "OTEL_SERVICE_NAME": "bakery",
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram",
+    }
+    run_instrumented(stack, folder, sys.executable, "bakery.py", **variables)
+
+
 @pytest.fixture(scope="module")
 def reported(stack, calm, tmp_path_factory):
     """The report of yesterday, as which the queries of this run are passed off."""
@@ -196,6 +219,23 @@ def test_abuse_is_an_alert_within_a_minute_and_none_soon_after_it_has_ended(stac
         RESOLVED_SECONDS,
         lambda: f"still held: {alerts(stack)}; {stack.prometheus.alerts()}",
     )
+
+
+def test_alerts_and_panels_have_their_buckets_where_exponential_histograms_are_preferred(stack, exponential):
+    mine = '{job="bakery"}'
+    wait_for(
+        lambda: total(stack, f"sum(otel_ratelimit_requests_total{mine})") == 101,
+        30,
+        lambda: f"{total(stack, f'sum(otel_ratelimit_requests_total{mine})')} of 101 requests",
+    )
+    near = 'sum(otel_ratelimit_utilization_bucket{job="bakery",le="0.8"})'
+    assert total(stack, near) == 80
+    assert total(stack, f"sum(otel_ratelimit_utilization_count{mine})") == 101
+    quantile = f"histogram_quantile(0.99, sum by (le) (otel_ratelimit_check_duration_seconds_bucket{mine}))"
+    assert 0.0 < total(stack, quantile) < 1.0
+    # Flask's own histogram is as the operator wants it, and shows what ours would be.
+    found = stack.prometheus.query('{__name__=~"http_server_.*_bucket",job="bakery"}')
+    assert {series["metric"]["le"] for series in found} == {"+Inf"}
 
 
 @pytest.fixture(scope="module")

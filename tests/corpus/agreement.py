@@ -169,8 +169,8 @@ def _compared(executed: Iterable[Executed]) -> tuple[list[Statement], Counter[st
         template = hash_query(text)
         if "standard_conforming_strings" in names:
             (nonstandard.add if "off" in names else nonstandard.discard)(session)
-        if len(split_statements(text)) != 1:
-            left_out["of several statements with one id"] += 1
+        if len(split_statements(text) or ()) != 1:
+            left_out["of several statements with one id, or read in another way"] += 1
         elif template.operation not in OPTIMISED or _makes_a_table(parts):
             left_out["not optimised"] += 1
             if template.operation in DEFINING:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from otel_ratelimit.fingerprint.lexer import Kind, Token
+from otel_ratelimit.fingerprint.utility import without_names
 from otel_ratelimit.fingerprint.words import RESERVED
 
 WORD = re.compile(r'(?:[uU]&)?"(?:[^"]|"")*"|[^\W\d][\w$]*|\d+|::|:=|[(),.\[\]?;]|[^\s\w"(),.\[\]?;:]+|\S')
@@ -109,12 +110,19 @@ def _casts(statement: Statement) -> tuple[str, ...]:
     return tuple(after for before, after in pairwise(parts) if before == "::")
 
 
+def _generated_names(statement: Statement) -> tuple[str, ...]:
+    """Names, or parts of them, that were made up for one run: of temporary tables, or long numbers."""
+    kept = {part.text for part in without_names(statement.tokens)}
+    return tuple(part.text for part in statement.tokens if part.text not in kept)
+
+
 FINER: dict[str, Callable[[Statement], Hashable]] = {
     "lists and rows of other lengths": _literals,
     "literals of other types": _literal_types,
     "casts of literals in lists and rows": _casts,
     "a sign before a literal with a cast": _signed_casts,
     "a name that was defined anew between": _defined,
+    "names that were generated": _generated_names,
 }
 
 

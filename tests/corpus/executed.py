@@ -70,7 +70,7 @@ def executed(
         for name, files in suites.items():
             _psql(server.dsn(), "--command", f'CREATE DATABASE "{name}" TEMPLATE template0')
             for file in files:
-                path = copy / file.relative_to(corpus)
+                path = copy / file.relative_to(corpus) if file.is_relative_to(corpus) else file
                 _psql(server.dsn(name), "--file", str(path), folder=path.parents[1])
     finally:
         server.stop()

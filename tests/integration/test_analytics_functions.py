@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 
+import flask
 import pytest
 from click.testing import CliRunner
 
+from otel_ratelimit import RateLimit
+from otel_ratelimit.analysis.periods import period
 from otel_ratelimit.analytics import (
     calculate_breathing_room,
     calculate_hit_rate_by_endpoint,
     get_violations_by_endpoint,
     get_violations_by_ip,
+    log_rate_limit_violation,
     recommend_limits,
 )
 from otel_ratelimit.cli.suggest import suggest
@@ -29,8 +34,11 @@ from otel_ratelimit.events import (
 )
 from otel_ratelimit.policy import PolicyResolver, parse_policy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.queries import detect_duplicates
 from otel_ratelimit.recorder import Recorder
 
+DAY = "2026-01-31"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 VARIABLE = "OTEL_RATELIMIT_DATABASE_URL"
 
@@ -140,6 +148,90 @@ def test_each_function_answers_nothing_for_nothing_and_refuses_a_period_that_is_
         ask("2026-02-01", "2026-01-01")
     with pytest.raises(ValueError, match="yesterday"):
         ask("yesterday", "2026-01-01")
+
+
+ALL = [
+    get_violations_by_endpoint,
+    get_violations_by_ip,
+    calculate_hit_rate_by_endpoint,
+    calculate_breathing_room,
+    recommend_limits,
+]
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("ask", ALL)
+def test_without_dates_the_last_24_hours_are_meant(ask, record):
+    now = datetime.now(UTC)
+    record("/yesterday", {"192.0.2.1": 15}, at=now - timedelta(hours=25))
+    assert ask() == []
+    record("/today", {"192.0.2.2": 15}, at=now - timedelta(hours=23))
+    [found] = ask()
+    assert getattr(found, "endpoint", None) or found.key in {"/today", "192.0.2.2"}
+    assert len(ask(now - timedelta(days=2))) == 2, "without an end it is now"
+    assert len(ask(None, now - timedelta(hours=24))) == 1, "without a start, a day before the end"
+
+
+@pytest.fixture
+def app(database, monkeypatch):
+    """It has its database from its own arguments, and the environment names none."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    app = flask.Flask("shop")
+    app.add_url_rule("/jobs", "jobs", lambda: "ok")
+    app.add_url_rule("/all-jobs", "jobs")
+    app.add_url_rule("/jobs/<int:job_id>", "detail", lambda job_id: "ok")
+    limit = RateLimit(app, policy=parse_policy("version = 1", "p.toml"), database_url=database, environ={})
+    yield app
+    limit.close()
+
+
+@pytest.mark.parametrize("ask", ALL)
+def test_within_an_application_its_own_database_is_read(ask, app, record):
+    record("/jobs", {"192.0.2.1": 15}, at=datetime.now(UTC) - timedelta(minutes=5))
+    with app.app_context():
+        assert len(ask()) == 1
+    with pytest.raises(ConfigurationError, match=VARIABLE):
+        ask()
+
+
+def test_an_endpoint_is_a_route_or_the_name_of_a_flask_endpoint(app, record):
+    for route in ("/jobs", "/all-jobs", "/jobs/<int:job_id>", "nightly export"):
+        record(route, {"192.0.2.1": 15})
+
+    def of(endpoint):
+        return {found.endpoint for found in calculate_hit_rate_by_endpoint(DAY, DAY, endpoint=endpoint)}
+
+    with app.app_context():
+        assert of("jobs") == {"/jobs", "/all-jobs"}
+        assert of("detail") == of("/jobs/<int:job_id>") == {"/jobs/<int:job_id>"}
+        assert of("/jobs") == {"/jobs"}
+        assert of("nightly export") == {"nightly export"}
+        assert of("nothing") == set()
+        assert {found.endpoint for found in calculate_breathing_room(DAY, DAY, endpoint="jobs")} == of("jobs")
+        assert {found.endpoint for found in recommend_limits(DAY, DAY, endpoint="jobs")} == of("jobs")
+        assert detect_duplicates(DAY, DAY, endpoint="jobs").in_requests == ()
+
+
+def test_a_violation_under_the_name_of_an_endpoint_is_recorded_under_its_route(app):
+    limit = {"limit_text": "3 per 1 day", "limit_value": 3, "limit_seconds": 86_400, "current_count": 4}
+    with app.test_request_context("/all-jobs"):
+        assert log_rate_limit_violation(endpoint="jobs", client="192.0.2.1", **limit)
+    with app.app_context():
+        for name in ("jobs", "detail", "/gone", "nightly export"):
+            assert log_rate_limit_violation(endpoint=name, client="192.0.2.1", **limit)
+        app.extensions["otel_ratelimit"].analytics.recorder.flush()
+        found = {group.key: group.violations for group in get_violations_by_endpoint()}
+    assert found == {"/all-jobs": 1, "/jobs": 1, "/jobs/<int:job_id>": 1, "/gone": 1, "nightly export": 1}
+
+
+def test_to_group_by_ip_is_to_group_by_client(database, record):
+    record("/a", {"192.0.2.1": 15})
+    day = period(DAY, DAY)
+    with closing(Database(database)) as opened:
+        reader = PostgresAnalytics(opened)
+        assert reader.violations(day, "ip") == reader.violations(day, "client")
+        with pytest.raises(ValueError, match="client"):
+            reader.violations(day, "address")
 
 
 def test_a_database_can_be_given(database, record):

@@ -84,6 +84,51 @@ def test_forged_forwarding_headers_gain_nothing(headers, guard):
     assert passed(app, lambda client, i: client.get("/thing", headers=headers(i))) == AMOUNT
 
 
+AGENTS = {
+    "another in each request": lambda i: {
+        "User-Agent": f"Mozilla/5.0 (X11; Linux x86_64; rv:{i}.0) Gecko/{i}"
+    },
+    "browsers in turn": lambda i: {
+        "User-Agent": ("Chrome/140.0", "Firefox/143.0", "curl/8.14", "Googlebot/2.1")[i % 4]
+    },
+    "none now and then": lambda i: {"User-Agent": f"agent-{i}"} if i % 2 else {},
+    "long and strange": lambda i: {"User-Agent": "\xff" * i + "a" * 5_000},
+    "with what else tells browsers apart": lambda i: {
+        "User-Agent": f"agent-{i}",
+        "Accept-Language": f"en;q=0.{i}",
+        "Sec-CH-UA": f'"Brand";v="{i}"',
+        "DNT": str(i % 2),
+        "Cookie": f"visitor={i}",
+    },
+}
+
+
+@pytest.mark.parametrize("headers", AGENTS.values(), ids=AGENTS)
+@both
+def test_rotating_user_agents_gains_nothing(headers, guard):
+    app = make_app()
+    guard(app)
+
+    assert passed(app, lambda client, i: client.get("/thing", headers=headers(i))) == AMOUNT
+
+
+def test_stock_can_be_passed_by_rotating_user_agents_where_the_key_has_them():
+    app = make_app()
+    stock(app, key_func=lambda: f"{get_remote_address()} {flask.request.user_agent.string}")
+    assert passed(app, lambda client, i: client.get("/thing", headers={"User-Agent": f"agent-{i}"})) == TRIES
+
+
+def test_rotating_user_agents_from_many_addresses_is_a_limit_for_each_address():
+    app = make_app()
+    protect(app)
+
+    def send(client, i):
+        peer = {"REMOTE_ADDR": f"192.0.2.{i % 3}"}
+        return client.get("/thing", headers={"User-Agent": f"agent-{i}"}, environ_base=peer)
+
+    assert passed(app, send, tries=60) == 3 * AMOUNT
+
+
 @both
 def test_behind_a_trusted_proxy_the_leftmost_forged_entry_gains_nothing(guard):
     app = make_app()

@@ -127,6 +127,10 @@ def surroundings(request, monkeypatch, tmp_path):  # noqa: C901 - a case for eac
                 database()
             case "nightly-report":
                 request.getfixturevalue("record")(database(), datetime(2026, 1, 31, 12, tzinfo=UTC))
+            case "functions":
+                url = database()
+                request.getfixturevalue("record")(url, datetime(2026, 1, 31, 12, tzinfo=UTC))
+                made.append(RateLimit(app, database_url=url, shadow=True))
             case "queries":
                 made.append(RateLimit(app, database_url=database(), shadow=True))
             case "report-mail":

@@ -28,20 +28,25 @@ def corpus():
     """The modules of tests/corpus."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(CORPUS)
-        names = ("fetch", "executed", "differences", "agreement")
+        names = ("fetch", "executed", "differences", "agreement", "long_statements")
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
 @pytest.fixture(scope="module")
-def comparison(corpus, debian_binaries, installed):
+def comparisons(corpus, debian_binaries, installed):
     files = corpus.fetch.CORPUS / "postgresql"
     installed("psql", "postgresql-client")
     if not files.exists():
         raise MissingError("the SQL of PostgreSQL's regression tests", "make corpus")
     with workspace(quick_folder()) as scratch:
-        suites = corpus.executed.regression(files)
+        suites = {**corpus.executed.regression(files), "long": [corpus.long_statements.write(scratch)]}
         found = corpus.executed.executed(files, suites, debian_binaries, scratch)
-    return corpus.agreement.compare(found["regression"])
+    return {name: corpus.agreement.compare(statements) for name, statements in found.items()}
+
+
+@pytest.fixture(scope="module")
+def comparison(comparisons):
+    return comparisons["regression"]
 
 
 @pytest.mark.untraced
@@ -51,6 +56,13 @@ def test_statements_are_grouped_as_postgresql_groups_them(comparison):
     assert comparison.agreement(-1) >= 0.999, str(comparison)
     # To put two queries together is worse than to keep one apart.
     assert comparison.steps[-1].merged <= 0.0003 * comparison.statements, str(comparison)
+
+
+def test_long_statements_are_grouped_as_postgresql_groups_them(comparisons):
+    long = comparisons["long"]
+    assert long.statements > 250, str(long)
+    assert long.agreement(-1) >= 0.999, str(long)
+    assert long.steps[-1].merged == 0, str(long)
 
 
 def test_each_rule_excuses_some_and_none_accuses(comparison):

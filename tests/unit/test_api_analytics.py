@@ -55,6 +55,9 @@ def ask(reader, api_services):
     services = api_services(clock=NOW.timestamp, reader=reader, read_tokens=(TOKEN,))
     app = flask.Flask(__name__)
     app.register_blueprint(api_blueprint(lambda: services))
+    app.add_url_rule("/jobs", "jobs", lambda: "ok")
+    app.add_url_rule("/all-jobs", "jobs")
+    app.add_url_rule("/jobs", "create", methods=["POST"])
     client = app.test_client()
 
     def ask(**query):
@@ -72,10 +75,37 @@ def test_every_figure_is_of_the_same_period_and_scope(ask, reader):
     period = (NOW - 7 * DAY, NOW)
     assert {asked[1] for asked in reader.asked} == {period}
     assert {scope for asked in reader.asked for scope in asked if isinstance(scope, Scope)} == {
-        ("/a", "jobs")
+        (("/a",), "jobs")
     }
     assert body["period"] == {"start": "2026-01-03T12:00:00Z", "end": "2026-01-10T12:00:00Z"}
     assert (body["endpoint"], body["service"]) == ("/a", "jobs")
+
+
+def test_to_group_by_ip_is_to_group_by_client(ask, reader):
+    body = ask(group_by="ip").json["violations"]
+    assert body["group_by"] == "client"
+    assert {asked[2] for asked in reader.asked if asked[0] == "violations"} == {"client", "endpoint"}
+    assert "group_by" in ask(group_by="address").json["errors"][0]["parameter"]
+
+
+def test_an_endpoint_may_be_a_route_or_the_name_of_a_flask_endpoint_and_it_is_said_which(ask, reader):
+    def asked_of(endpoint):
+        reader.asked.clear()
+        body = ask(endpoint=endpoint).json
+        assert body["endpoint"] == endpoint
+        [scope] = {scope for asked in reader.asked for scope in asked if isinstance(scope, Scope)}
+        return body["endpoint_matched"], body["routes"], list(scope.endpoint)
+
+    assert asked_of("jobs") == ("flask_endpoint", ["/jobs", "/all-jobs"], ["/jobs", "/all-jobs"])
+    assert asked_of("/jobs") == ("route", ["/jobs"], ["/jobs"])
+    # A route that is gone, a name that an application records under, what is neither.
+    for name in ("/gone/<int:id>", "nightly export", "job"):
+        assert asked_of(name) == ("route", [name], [name])
+
+
+def test_without_an_endpoint_nothing_is_said_to_have_matched(ask):
+    body = ask().json
+    assert (body["endpoint"], body["endpoint_matched"], body["routes"]) == (None, None, None)
 
 
 def test_pages_are_counted_from_one(ask, reader):

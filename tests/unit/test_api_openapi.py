@@ -104,7 +104,7 @@ def test_bounds_are_described_as_they_are_kept(document):
         10_000,
         1,
     )
-    assert by_name["group_by"]["enum"] == ["endpoint", "client", "user", "tier", "hour", "day"]
+    assert by_name["group_by"]["enum"] == ["endpoint", "client", "ip", "user", "tier", "hour", "day"]
     assert by_name["max_rejected_share"]["maximum"] == 1.0
 
 

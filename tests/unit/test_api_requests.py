@@ -314,7 +314,10 @@ def test_metrics_say_what_the_store_holds(client, services):
         "bounded-memory", 41_000_000, 50_000_000, 12, 3, {"a": 2, "b": 10}, {"ip": 5, "user": 7}
     )
     client.services = dataclasses.replace(
-        services, snapshot=lambda: snapshot, recorder=lambda: RecorderState(5, 1, 2, "host db.internal away")
+        services,
+        snapshot=lambda: snapshot,
+        recorder=lambda: RecorderState(5, 1, 2, "host db.internal away"),
+        keys_by_user=lambda: {"alice": 1, "bob": 6, "": 5},
     )
     body = ask(client, "/metrics").json
     assert body["at"] == "2023-11-14T22:13:20Z"
@@ -329,6 +332,9 @@ def test_metrics_say_what_the_store_holds(client, services):
     assert body["keys"]["overflows"] == 3
     assert list(body["keys"]["by_endpoint"].items()) == [("b", 10), ("a", 2)]
     assert list(body["keys"]["by_client_kind"]) == ["user", "ip"]
+    assert body["keys"]["by_user"] == {"bob": 6, "": 5, "alice": 1}
+    # Endpoints are Flask's; which routes they are stands beside them.
+    assert body["keys"]["routes"] == {"a": [], "b": []}
     assert body["recorder"] == {"recorded": 5, "dropped": 1, "pending": 2, "healthy": False}
 
 

@@ -219,6 +219,14 @@ def test_variables_let_all_pass_and_follow_the_time_that_is_shown(dashboard):
             assert variable["allValue"] == (".+" if variable["name"] in {"job", "instance"} else ".*")
 
 
+def test_violations_open_at_the_last_24_hours(dashboard_queries):
+    kept = dashboard_queries.dashboards()["endpoints-and-limits.json"]
+    titles = named(dashboard_queries.panels(kept))
+    assert {"Last violations", "Violations by limit", "Most limited clients"} <= set(titles)
+    assert kept["time"] == {"from": "now-24h", "to": "now"}
+    assert not any(panel.get("timeFrom") for panel in titles.values())
+
+
 def test_each_dashboard_leads_to_the_others_with_time_and_variables(dashboard):
     assert [each["url"] for each in dashboard["links"]] == [
         f"/d/{uid}" for uid in links.TITLES if uid != dashboard["uid"]

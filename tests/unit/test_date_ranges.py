@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analysis.periods import LONGEST, parse_date_range, period
+from otel_ratelimit.analysis.periods import LONGEST, parse_date_range, period, period_or_last_day
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
@@ -88,3 +88,32 @@ def test_whatever_is_written_is_a_period_of_a_year_at_most_or_a_value_error(text
 def test_dates_and_datetimes_are_taken_as_they_are():
     assert period(date(2026, 1, 1), date(2026, 1, 1)) == (at(2026, 1, 1), at(2026, 1, 2))
     assert period(date(2026, 1, 1), at(2026, 1, 1, 6)) == (at(2026, 1, 1), at(2026, 1, 1, 6))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "found"),
+    [
+        (None, None, (NOW - timedelta(hours=24), NOW)),
+        (date(2026, 1, 1), None, (at(2026, 1, 1), NOW)),
+        (None, date(2026, 1, 1), (at(2026, 1, 1), at(2026, 1, 2))),
+        (None, "2026-01-01T18:00", (at(2025, 12, 31, 18), at(2026, 1, 1, 18))),
+        ("2026-01-01", "2026-01-01", (at(2026, 1, 1), at(2026, 1, 2))),
+    ],
+)
+def test_without_an_end_it_is_now_and_without_a_start_a_day_before(start, end, found):
+    assert period_or_last_day(start, end, NOW) == found
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=9)))
+    assert period_or_last_day(start, end, elsewhere) == found
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(NOW, None), ("9999-01-01", None), (None, "0001-01-01T00:00"), (None, "soon")]
+)
+def test_what_is_left_out_saves_no_period_that_is_none(start, end):
+    with pytest.raises(ValueError, match=r"for instance|comes first"):
+        period_or_last_day(start, end, NOW)
+
+
+def test_what_is_neither_date_nor_time_is_a_type_error():
+    with pytest.raises(TypeError, match="neither a date nor a time"):
+        period_or_last_day(None, 5, NOW)

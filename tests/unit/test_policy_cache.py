@@ -498,31 +498,19 @@ def test_policy_check_takes_the_whole_table(file):
     assert "valid; 0 rules" in checked.output
 
 
-SHOWN = (
-    "cache: redis with jemalloc-shared, keys of 64 B, values x 0.4, lookup 0 ms, store 1.5 ms,"
-    " at most 100 % stale, 0 % of memory free"
-)
-SHOWN_PRICE = (
-    "cache price our own: self-hosted, 30 EUR a month, 0.01 EUR for a GB-hour, at least 100,000,000 B,"
-    " as of 2026-06-01"
-)
-
-
 def test_policy_show_has_the_table(file):
-    shown = run("show", file).output.splitlines()
-    assert [line for line in shown if line.startswith("cache")] == [
-        SHOWN,
-        "cache value: 1e-07 EUR for a millisecond saved, 2e-05 EUR for a second of the database",
-        SHOWN_PRICE,
-        "cache price node: instance, 4,000,000,000 B, 95.5 EUR a month",
-        "cache price by use: serverless, 0.0023 EUR for a million requests",
-    ]
+    shown = [line.split(None, 1)[0:2] for line in run("show", file).output.splitlines()]
+    found = {cells[0]: cells[1].rsplit(None, 1)[0].strip() for cells in shown if len(cells) == 2}
+    assert (found["engine"], found["allocator"]) == ('"redis"', '"jemalloc-shared"')
+    assert (found["value_of_saved_millisecond"], found["value_of_database_second"]) == ("1e-07", "2e-05")
+    titles = [line.strip() for line in run("show", file).output.splitlines() if "[[cache.prices]]" in line]
+    assert titles == [f"[[cache.prices]] {index}" for index in range(3)]
 
 
 def test_policy_show_says_that_the_built_in_prices_hold(tmp_path):
     empty = tmp_path / "p.toml"
     empty.write_text("version = 1\n")
-    assert "cache prices: the built-in ones" in run("show", str(empty)).output.splitlines()
+    assert "cache.prices: the built-in ones" in run("show", str(empty)).output.splitlines()
 
 
 def test_policy_show_has_the_table_as_json(file):

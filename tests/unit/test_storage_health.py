@@ -31,7 +31,7 @@ def test_size_keys_and_distribution_are_those_of_the_snapshot():
 
     assert get_storage_size(store) == 12 * MB
     assert get_active_keys(store) == 7
-    assert get_key_distribution(store) == ({"users": 5, "x": 2}, {"ip": 7})
+    assert get_key_distribution(store) == ({"users": 5, "x": 2}, {"ip": 7}, {})
 
 
 @pytest.mark.parametrize(

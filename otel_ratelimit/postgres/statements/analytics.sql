@@ -13,7 +13,7 @@ WITH found AS (
         n, shadow, client, endpoint, occurred_at, last_at
     FROM otel_ratelimit.rate_limit_analytics
     WHERE occurred_at >= %(start)s AND occurred_at < %(end)s
-        AND (%(endpoint)s::text IS NULL OR endpoint = %(endpoint)s)
+        AND (%(endpoint)s::text[] IS NULL OR endpoint = ANY(%(endpoint)s::text[]))
         AND (%(service)s::text IS NULL OR service = %(service)s)
 ),
 groups AS (
@@ -39,7 +39,7 @@ ORDER BY CASE WHEN %(group_by)s IN ('hour', 'day') THEN page.key END, page.viola
 SELECT endpoint, method, tier, decision, sum(requests)::bigint
 FROM otel_ratelimit.rate_limit_usage
 WHERE minute >= %(start)s AND minute < %(end)s
-    AND (%(endpoint)s::text IS NULL OR endpoint = %(endpoint)s)
+    AND (%(endpoint)s::text[] IS NULL OR endpoint = ANY(%(endpoint)s::text[]))
     AND (%(service)s::text IS NULL OR service = %(service)s)
 GROUP BY endpoint, method, tier, decision
 HAVING sum(requests) > 0
@@ -53,7 +53,7 @@ SELECT
 FROM otel_ratelimit.rate_limit_usage,
     unnest(utilization, utilization_n, clients_n) AS bin (percent, requests, clients)
 WHERE minute >= %(start)s AND minute < %(end)s
-    AND (%(endpoint)s::text IS NULL OR endpoint = %(endpoint)s)
+    AND (%(endpoint)s::text[] IS NULL OR endpoint = ANY(%(endpoint)s::text[]))
     AND (%(service)s::text IS NULL OR service = %(service)s)
 GROUP BY endpoint, method, tier, limit_text, limit_value, limit_seconds, bin.percent
 ORDER BY endpoint, method, tier, limit_seconds, limit_value, limit_text, bin.percent
@@ -67,7 +67,7 @@ FROM (
         floor(extract(epoch FROM occurred_at) / limit_seconds) AS limit_window, sum(n)::bigint AS refused
     FROM otel_ratelimit.rate_limit_analytics
     WHERE occurred_at >= %(start)s AND occurred_at < %(end)s
-        AND (%(endpoint)s::text IS NULL OR endpoint = %(endpoint)s)
+        AND (%(endpoint)s::text[] IS NULL OR endpoint = ANY(%(endpoint)s::text[]))
         AND (%(service)s::text IS NULL OR service = %(service)s)
         AND client <> %(others)s AND limit_seconds > 0
     GROUP BY endpoint, method, tier, limit_text, limit_value, limit_seconds, client, user_id, limit_window

@@ -67,7 +67,7 @@ SELECT
     max(p.most), (array_agg(p.trace_id ORDER BY p.most DESC))[1]
 FROM otel_ratelimit.query_repeats AS p
 LEFT JOIN otel_ratelimit.query_templates AS t USING (template_hash)
-WHERE p.minute >= %(start)s AND p.minute < %(end)s AND (%(endpoint)s::text IS NULL OR p.endpoint = %(endpoint)s)
+WHERE p.minute >= %(start)s AND p.minute < %(end)s AND (%(endpoint)s::text[] IS NULL OR p.endpoint = ANY(%(endpoint)s::text[]))
 GROUP BY p.endpoint, t.template, p.template_hash
 ORDER BY sum(p.executions) - sum(p.requests) DESC, p.endpoint, p.template_hash
 LIMIT %(limit)s
@@ -83,7 +83,7 @@ WITH executions AS (
         UNION ALL
         SELECT (place - 1)::integer, n FROM unnest(l.buckets) WITH ORDINALITY AS u (n, place) WHERE n > 0
     ) AS b (second, n)
-    WHERE l.ts >= %(start)s AND l.ts < %(end)s AND (%(endpoint)s::text IS NULL OR l.endpoint = %(endpoint)s)
+    WHERE l.ts >= %(start)s AND l.ts < %(end)s AND (%(endpoint)s::text[] IS NULL OR l.endpoint = ANY(%(endpoint)s::text[]))
         AND l.op IN ('select', 'values', 'table') AND NOT l.is_write AND NOT l.volatile AND NOT l.in_txn AND l.status = 'ok'
 ),
 apart AS (

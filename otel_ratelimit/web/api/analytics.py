@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import ceil
 from typing import Final
 
+from flask import current_app
+
 from otel_ratelimit.analysis.hits import hit_rates, overall_hit_rate
 from otel_ratelimit.analysis.recommend import recommend_limits
 from otel_ratelimit.analysis.room import breathing_room
-from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope
+from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope, group_named
 from otel_ratelimit.web.api.models import (
     AnalyticsAnswer,
     BreathingRoomAnswer,
@@ -22,6 +24,7 @@ from otel_ratelimit.web.api.models import (
 from otel_ratelimit.web.api.parameters import AnalyticsParameters, period_asked
 from otel_ratelimit.web.api.problems import analytics_are_off
 from otel_ratelimit.web.api.services import ApiServices
+from otel_ratelimit.web.route_names import routes_named
 
 TOP: Final = 10
 
@@ -37,13 +40,16 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
     reader = services.reader
     if reader is None:
         raise analytics_are_off()
-    scope = Scope(asked.endpoint, asked.service)
+    named = None if asked.endpoint is None else routes_named(current_app, asked.endpoint)
+    scope = Scope(None if named is None else named.routes, asked.service)
     totals = reader.requests(period, scope)
     uses = reader.limits(period, scope)
     recommendations = recommend_limits(uses, reader.excess(period, scope), asked.max_rejected_share)
     return AnalyticsAnswer(
         period=PeriodAnswer.model_validate(period),
         endpoint=asked.endpoint,
+        endpoint_matched=None if named is None else named.matched,
+        routes=None if named is None else list(named.routes),
         service=asked.service,
         violations=_violations(reader, period, scope, asked),
         top_clients=_top(reader, period, scope, "client"),
@@ -60,10 +66,10 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
 def _violations(
     reader: AnalyticsReader, period: Period, scope: Scope, asked: AnalyticsParameters
 ) -> ViolationsAnswer:
-    size = asked.page_size
-    found = reader.violations(period, asked.group_by, scope, limit=size, offset=(asked.page - 1) * size)
+    size, group_by = asked.page_size, group_named(asked.group_by)
+    found = reader.violations(period, group_by, scope, limit=size, offset=(asked.page - 1) * size)
     return ViolationsAnswer(
-        group_by=asked.group_by,
+        group_by=group_by,
         groups=[ViolationGroupAnswer.model_validate(group) for group in found.groups],
         total_violations=found.total_violations,
         total_groups=found.total_groups,

@@ -6,7 +6,6 @@ timing says neither whether nor where it was found.
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from flask import Response, request
 from flask_httpauth import HTTPTokenAuth
 from werkzeug.exceptions import HTTPException
 
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.web.api.problems import ProblemError, problem_response
 from otel_ratelimit.web.api.services import Access, ApiServices
 
@@ -86,11 +86,10 @@ class Guard:
         return problem_response(problem)
 
 
-def _is_one_of(token: str, known: tuple[str, ...]) -> bool:
-    given = token.encode("utf-8", "surrogatepass")
+def _is_one_of(token: str, known: tuple[Secret, ...]) -> bool:
     found = False
     for candidate in known:
-        found |= hmac.compare_digest(given, candidate.encode())
+        found |= candidate.matches(token)
     return found
 
 

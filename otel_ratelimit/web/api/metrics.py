@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Final
+
+from flask import current_app
 
 from otel_ratelimit.events import StorageSnapshot
 from otel_ratelimit.recorder import RecorderState
+from otel_ratelimit.storage.by_user import most_first
 from otel_ratelimit.storage.health import check_memory_health, effective_thresholds
 from otel_ratelimit.thresholds import MEGABYTE
 from otel_ratelimit.web.api.models import (
@@ -21,6 +24,10 @@ from otel_ratelimit.web.api.models import (
 )
 from otel_ratelimit.web.api.parameters import NoParameters
 from otel_ratelimit.web.api.services import ApiServices, CleanupTotals
+from otel_ratelimit.web.route_names import routes_of
+
+MAX_USERS: Final = 100
+"""Those with the most counters are named; the others are told together."""
 
 
 def metrics(services: ApiServices, _asked: NoParameters) -> MetricsAnswer:
@@ -36,7 +43,7 @@ def metrics(services: ApiServices, _asked: NoParameters) -> MetricsAnswer:
             tells_contents=snapshot is not None,
         ),
         memory=None if snapshot is None else _memory(snapshot, services),
-        keys=None if snapshot is None else _keys(snapshot),
+        keys=None if snapshot is None else _keys(snapshot, services),
         cleanup=None if cleanup is None else _cleanup(cleanup),
         recorder=None if recorder is None else _recorder(recorder),
     )
@@ -69,17 +76,15 @@ def _memory(snapshot: StorageSnapshot, services: ApiServices) -> MemoryAnswer:
     )
 
 
-def _keys(snapshot: StorageSnapshot) -> KeysAnswer:
+def _keys(snapshot: StorageSnapshot, services: ApiServices) -> KeysAnswer:
     return KeysAnswer(
         active=snapshot.keys,
         overflows=snapshot.overflows,
-        by_endpoint=_most_first(snapshot.by_endpoint),
-        by_client_kind=_most_first(snapshot.by_client_kind),
+        by_endpoint=most_first(snapshot.by_endpoint),
+        routes={endpoint: list(routes_of(current_app, endpoint)) for endpoint in snapshot.by_endpoint},
+        by_client_kind=most_first(snapshot.by_client_kind),
+        by_user=most_first(services.keys_by_user(), MAX_USERS),
     )
-
-
-def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _cleanup(totals: CleanupTotals) -> CleanupAnswer:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from otel_ratelimit.analysis.rows import GroupBy
 from otel_ratelimit.events import KeyKind, Outcome, Strategy
 from otel_ratelimit.storage.health import Status
+from otel_ratelimit.web.route_names import Matched
 
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,10 +49,24 @@ class KeysAnswer(Answer):
     active: Count = Field(description="Counters; an expired one counts until it is removed.")
     overflows: Count = Field(description="Hits counted in a shared bucket because the store was full.")
     by_endpoint: dict[str, Count] = Field(
-        description="Counters by Flask endpoint, the most first; `*` for those that several endpoints share."
+        description=(
+            "Counters by the name of the Flask endpoint (`jobs.detail`, not its route), the most first; `*`"
+            " for those that several endpoints share."
+        )
+    )
+    routes: dict[str, list[str]] = Field(
+        default={},
+        description="The route templates of each endpoint in `by_endpoint`; empty where it is none.",
     )
     by_client_kind: dict[str, Count] = Field(
         description="Counters by what clients are told apart by, the most first."
+    )
+    by_user: dict[str, Count] = Field(
+        default={},
+        description=(
+            "Counters by user, the hundred with the most; empty text for those without a user, `<other>` for"
+            " other users and those whose names are not remembered."
+        ),
     )
 
 
@@ -110,7 +125,10 @@ class PeriodAnswer(Answer):
 class ViolationGroupAnswer(Answer):
     """Violations that have the same endpoint, client, user, tier, hour or day."""
 
-    key: str = Field(description="Which; empty for requests without a user.")
+    key: str = Field(
+        description="Which: an endpoint is a route template. Empty for requests without a user; `<other>` for"
+        " clients that were not told apart."
+    )
     violations: Count = Field(description="Requests refused, and those that would have been in shadow.")
     shadow: Count = Field(description="Of those, how many were let through.")
     clients: Count = Field(description="How many different clients.")
@@ -156,7 +174,7 @@ class HitRatesAnswer(Answer):
 class LimitAnswer(Answer):
     """One limit of one endpoint."""
 
-    endpoint: str
+    endpoint: str = Field(description="Route template.")
     method: str
     tier: str
     limit_text: str = Field(examples=["10 per 1 minute"])
@@ -209,7 +227,16 @@ class AnalyticsAnswer(Answer):
     """Who was limited in a period, how often, and how much room the limits leave."""
 
     period: PeriodAnswer
-    endpoint: str | None = Field(description="The only one asked for; null for all.")
+    endpoint: str | None = Field(description="The only one asked for, as it was asked for; null for all.")
+    endpoint_matched: Matched | None = Field(
+        default=None,
+        description="What `endpoint` was taken for: a route template or a Flask endpoint; null for all.",
+    )
+    routes: list[str] | None = Field(
+        default=None,
+        description="The route templates that the figures are of; null for all. All else that is called"
+        " `endpoint` here is a route template.",
+    )
     service: str | None = Field(description="The only one asked for; null for all.")
     violations: ViolationsAnswer
     top_clients: list[ViolationGroupAnswer] = Field(description="The ten clients with the most violations.")

@@ -24,7 +24,7 @@ from pydantic import (
 
 from otel_ratelimit.analysis.periods import EXAMPLES, parse_date_range
 from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE
-from otel_ratelimit.analysis.rows import GroupBy, Period
+from otel_ratelimit.analysis.rows import GroupName, Period
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.plans import KNOWN_METHODS
 
@@ -97,13 +97,18 @@ class AnalyticsParameters(Parameters):
     date_range: DateRange = "24h"
     endpoint: str | None = Field(
         default=None,
-        description="Only this route template, as in `violations.groups`.",
+        description=(
+            "Only this route, as in `violations.groups`: its template, or the name of its Flask endpoint"
+            " (`jobs.detail`), which stands for all of its routes. `endpoint_matched` says which it was."
+        ),
         max_length=300,
         pattern=_NO_CONTROL,
         examples=["/api/jobs/<int:job_id>"],
     )
-    group_by: GroupBy = Field(
-        default="endpoint", description="What violations are grouped by.", examples=["client"]
+    group_by: GroupName = Field(
+        default="endpoint",
+        description="What violations are grouped by: `endpoint` is the route template, `ip` means `client`.",
+        examples=["client"],
     )
     page: WholeNumber = Field(
         default=1, ge=1, le=MOST_PAGES, description="Which page of the groups.", examples=[1]

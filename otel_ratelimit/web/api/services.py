@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from otel_ratelimit.analysis.cache.history import CacheReportReader
 from otel_ratelimit.analysis.rows import AnalyticsReader
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.events import CleanupReport, Clock, CounterStore, StorageSnapshot
 from otel_ratelimit.recorder import RecorderState
 from otel_ratelimit.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
@@ -76,6 +77,8 @@ class ApiServices:
     """Until a failed store is tried again."""
     snapshot: Callable[[], StorageSnapshot | None]
     """None for a store elsewhere, which cannot say what it holds."""
+    keys_by_user: Callable[[], Mapping[str, int]] = dict
+    """Counters by user, the most first; asked only where there is a snapshot."""
     cleanup: Callable[[], CleanupTotals | None]
     """None for a store that cleans up by itself."""
     recorder: Callable[[], RecorderState | None]
@@ -84,10 +87,15 @@ class ApiServices:
     """None where analytics are off."""
     cache_reports: CacheReportReader | None
     """None where analytics are off."""
-    read_tokens: tuple[str, ...] = field(default=(), repr=False)
-    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    read_tokens: tuple[Secret, ...] = ()
+    admin_tokens: tuple[Secret, ...] = ()
     authorize: Callable[[str], bool] | None = None
     """The application's own check in place of tokens: called within the request with an `Access`; only True
     allows."""
     memory_warning_bytes: int = MEMORY_WARNING_BYTES
     memory_critical_bytes: int = MEMORY_CRITICAL_BYTES
+
+    def __post_init__(self) -> None:
+        """Wrap tokens that were given as they are."""
+        for name in ("read_tokens", "admin_tokens"):
+            object.__setattr__(self, name, tuple(map(Secret.of, getattr(self, name))))

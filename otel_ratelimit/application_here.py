@@ -1,0 +1,48 @@
+"""Which `RateLimit` a call without arguments means: the current application's, else the only one there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from flask import Flask, current_app
+
+_Owner = TypeVar("_Owner")
+
+
+def application_here() -> Flask | None:
+    """The application of the current context, itself and not its proxy; None outside of one."""
+    return current_app._get_current_object() if current_app else None  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+
+
+def owner_here(of_app: Callable[[Flask], _Owner | None], in_use: Callable[[], Sequence[_Owner]]) -> _Owner:
+    """The one that is meant here.
+
+    Args:
+        of_app: the one that an application has.
+        in_use: all of this process.
+
+    Raises:
+        RuntimeError: there is none, or more than one could be meant; with what to do.
+    """
+    app = application_here()
+    if app is not None:
+        found = of_app(app)
+        if found is None:
+            raise RuntimeError(
+                f"the application {app.name} has no rate limits; start it with `opentelemetry-instrument`,"
+                " or call `RateLimit(app)`"
+            )
+        return found
+    all_of_them = in_use()
+    if len(all_of_them) == 1:
+        return all_of_them[0]
+    if not all_of_them:
+        raise RuntimeError(
+            "no application with rate limits in this process; call this within a request or"
+            " `with app.app_context()`, or ask the running application: `otel-ratelimit status`"
+        )
+    raise RuntimeError(
+        f"{len(all_of_them)} RateLimit objects in this process; call this within"
+        " `with app.app_context()` of the application that is meant"
+    )

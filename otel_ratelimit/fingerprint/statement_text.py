@@ -1,0 +1,54 @@
+"""The text of whatever is given as a statement."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_MOST_PARTS: Final = 1_000_000
+"""Of what psycopg2.sql composes; more has been put into itself."""
+
+
+def is_statement(sql: Any) -> bool:
+    """Whether it is text, bytes, or what psycopg2.sql composes."""
+    return isinstance(sql, str | bytes | bytearray | memoryview) or _is_composed(sql)
+
+
+def statement_text(sql: Any) -> str:
+    """The text of a statement as `hash_query` reads it; its literals may be placeholders.
+
+    Nothing raises: of what has no text it is the name of its type.
+    """
+    try:
+        if isinstance(sql, str):
+            return str.__str__(sql)
+        if isinstance(sql, bytes | bytearray | memoryview):
+            return bytes(sql).decode("utf-8", "replace")
+        if _is_composed(sql):
+            return _composed(sql)
+        return str.__str__(str(sql))
+    except Exception:  # noqa: BLE001 - whatever an object of the application's raises when it is asked for its text
+        return f"<{type.__dict__['__name__'].__get__(type(sql))}>"
+
+
+def _is_composed(sql: Any) -> bool:
+    # By name: psycopg2 is no part of the core.
+    return any(base.__name__ == "Composable" for base in type(sql).__mro__)
+
+
+def _composed(sql: Any) -> str:
+    """What psycopg2.sql composes, without the connection that it would need to write literals."""
+    texts: list[str] = []
+    waiting = [sql]
+    for _ in range(_MOST_PARTS):
+        if not waiting:
+            return "".join(texts)
+        part = waiting.pop()
+        if hasattr(part, "seq"):
+            waiting.extend(reversed(list(part.seq)))
+        elif hasattr(part, "strings"):
+            texts.append(".".join('"' + str(name).replace('"', '""') + '"' for name in part.strings))
+        elif hasattr(part, "string"):
+            texts.append(part.string)
+        else:  # a literal or a placeholder
+            texts.append("%s")
+    raise ValueError(f"{type(sql).__name__} has more than {_MOST_PARTS} parts")

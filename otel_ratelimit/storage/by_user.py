@@ -1,0 +1,74 @@
+"""How many counters each user has: found when somebody asks, so that no request pays for it.
+
+The store knows users by keyed hashes only. Their names are those that the application's identifier remembers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from otel_ratelimit.events import KIND_LETTERS
+from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.storage.keys import KINDS, kind_of
+
+NO_USER: Final = ""
+"""Counters of requests without a user, and of those whose key does not say."""
+OTHER_USERS: Final = "<other>"
+"""Users whose names are not remembered, together."""
+
+_LETTERS: Final = KIND_LETTERS["user"] + KIND_LETTERS["ip+user"]
+_KINDS: Final = frozenset(int(letter, KINDS) for letter in _LETTERS)
+_find_client: Final = re.compile(rf"/([{_LETTERS}][0-9a-f]{{32}})/", re.ASCII).search
+"""The client in a text key (`LIMITER/u0123.../...`)."""
+
+
+def keys_by_user(counters: BoundedCounters, users: Mapping[str, str]) -> dict[str, int]:
+    """Counters by user, the most first.
+
+    Takes the store's lock for a shard at a time, and about a tenth of a second for 300,000 counters.
+
+    Args:
+        counters: the store.
+        users: names by client key (`Identity.key`).
+    """
+    by_number = {int(key, KINDS): name for key, name in users.items()}
+
+    def of_number(key: int) -> str:
+        name = by_number.get(key)
+        return name if name is not None else OTHER_USERS if kind_of(key) in _KINDS else NO_USER
+
+    def of_text(key: str) -> str:
+        found = _find_client(key)
+        return NO_USER if found is None else users.get(found[1], OTHER_USERS)
+
+    found: Counter[str] = Counter()
+    for keys in _shards(counters):
+        name_of: Callable[[Any], str] = of_text if keys and isinstance(keys[0], str) else of_number
+        found.update(map(name_of, keys))
+    return most_first(found)
+
+
+def most_first(counts: Mapping[str, int], most: int | None = None) -> dict[str, int]:
+    """The highest counts first; beyond `most` names, the others together."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if most is None or len(ordered) <= most:
+        return dict(ordered)
+    kept = dict(ordered[: most - 1])
+    kept[OTHER_USERS] = kept.get(OTHER_USERS, 0) + sum(count for _, count in ordered[most - 1 :])
+    return kept
+
+
+def _shards(counters: BoundedCounters) -> Iterator[list[Any]]:
+    """The keys of all shards, as they are when each is looked at."""
+    with counters.lock:
+        # A shard that is split meanwhile leaves its dict as it was, so none is missed or seen twice.
+        shards: Iterable[dict[Any, Any]] = [
+            table.shards[index] for table in counters.by_prefix.values() for index in table.depths
+        ]
+    for shard in shards:
+        with counters.lock:
+            keys = list(shard)
+        yield keys

@@ -1,0 +1,54 @@
+"""The store that is asked where a caller names none: that of the application, which only the wiring knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from otel_ratelimit.events import StorageSnapshot
+
+
+class MeasuredStore(Protocol):
+    """A store, with what its application knows of it."""
+
+    @property
+    def thresholds(self) -> tuple[int, int]:
+        """The policy's `warning` and `critical`, bytes."""
+
+    def snapshot(self) -> StorageSnapshot:
+        """What the store holds now.
+
+        Raises:
+            StorageNotMeasuredError: the store cannot say.
+        """
+
+    def keys_by_user(self) -> Mapping[str, int]:
+        """How many counters each user has, the most first; see `KeyDistribution.by_user`."""
+
+
+class DefaultStore:
+    """Hands on to whoever knows applications, so that this layer need not."""
+
+    def __init__(self) -> None:
+        self._find: Callable[[], MeasuredStore] = _nobody
+
+    def found_by(self, find: Callable[[], MeasuredStore]) -> None:
+        """Ask `find`, which may raise RuntimeError; once, when the package is put together."""
+        self._find = find
+
+    def __call__(self) -> MeasuredStore:
+        """The store that is meant here.
+
+        Raises:
+            RuntimeError: there is none, or more than one could be meant; with what to do.
+        """
+        return self._find()
+
+
+def _nobody() -> MeasuredStore:
+    raise RuntimeError(
+        "no RateLimit in this process; call this in the application, or pass its storage: RateLimit(app)"
+    )
+
+
+default_store = DefaultStore()
