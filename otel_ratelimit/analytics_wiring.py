@@ -11,7 +11,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from opentelemetry.metrics import Meter
@@ -25,8 +25,8 @@ from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
-from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.postgres.upkeep import Upkeep
 from otel_ratelimit.recorder import Recorder
 from otel_ratelimit.recorder.violations import MOST_TOLD_APART
 from otel_ratelimit.settings import PREFIX, Settings, settings_from
@@ -36,8 +36,6 @@ _log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
 MAINTENANCE_SECONDS: Final = 3600.0
-MAINTENANCE_PATIENCE_SECONDS: Final = 10.0
-"""How long a silent server may hold up the background thread, which has other work too."""
 READ_SECONDS: Final = 5.0
 _TASK: Final = "analytics"
 _MAINTENANCE_TASK: Final = "analytics maintenance"
@@ -77,9 +75,7 @@ class Analytics:
     ) -> None:
         self._embedded = EmbeddedDatabase(url, upgrade, environ) if is_embedded(url) else None
         self._worker = worker
-        self._clock = clock
         self._user_agent = user_agent
-        self._retention = timedelta(seconds=policy.retention)
         where = url if self._embedded is None else self._embedded.url
         self._database = Database(where, statement_seconds=READ_SECONDS)
         self._writing = Database(where)
@@ -92,7 +88,7 @@ class Analytics:
 
         self.service = recorded_as
         writer = PostgresBatchWriter(
-            self._writing, recorded_as, policy.client_addresses, hash_key.reveal().encode()
+            self._writing, recorded_as, policy.client_addresses, hash_key.reveal().encode(), clock
         )
         self.recorder = Recorder(
             writer,
@@ -102,9 +98,11 @@ class Analytics:
             flush_interval=policy.flush_interval,
         )
         self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MOST_TOLD_APART)
-        self._maintenance_failure = ""
+        upkeep = Upkeep(
+            self._writing, timedelta(seconds=policy.retention), lambda: service_name(service()), clock
+        )
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.recorder.tick, start=False)
-        worker.every(MAINTENANCE_SECONDS, _MAINTENANCE_TASK, self._maintain, start=False)
+        worker.every(MAINTENANCE_SECONDS, _MAINTENANCE_TASK, upkeep.run, start=False)
         worker.wake(_MAINTENANCE_TASK)
         _reset_after_fork(self)
         atexit.register(_close_if_alive, weakref.ref(self))
@@ -139,22 +137,6 @@ class Analytics:
             self._embedded.reset_after_fork()
         # The worker, made before this, has forgotten what it was woken for.
         self._worker.wake(_MAINTENANCE_TASK)
-
-    def _maintain(self) -> None:
-        try:
-            maintain(
-                self._writing,
-                now=datetime.fromtimestamp(self._clock(), UTC),
-                retention=self._retention,
-                patience_seconds=MAINTENANCE_PATIENCE_SECONDS,
-            )
-        except DatabaseError as error:
-            # Hourly: a role without the right to make partitions is told so once.
-            if str(error) != self._maintenance_failure:
-                _log.warning("the analytics tables could not be put in order: %s", error)
-            self._maintenance_failure = str(error)
-        else:
-            self._maintenance_failure = ""
 
 
 @contextmanager

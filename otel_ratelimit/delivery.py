@@ -17,6 +17,7 @@ from otel_ratelimit.errors import (
     DatabaseError,
     DatabaseUnreachableError,
     DataRefusedError,
+    PartWrittenError,
     SchemaMissingError,
 )
 
@@ -47,6 +48,7 @@ class Delivery(Generic[B]):
         what: is written, for the log: `analytics`.
         written: told of each that was.
         refused: told of each that was given up, and why.
+        part_written: told of each of which a part is lost, and the tables that the part belongs to.
         monotonic: instead of `time.monotonic`.
 
     Attributes:
@@ -55,19 +57,21 @@ class Delivery(Generic[B]):
         failing: why the last attempt failed; empty when it did not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a different collaborator
         self,
         writer: Writer[B],
         what: str,
         *,
         written: Callable[[B], None],
         refused: Callable[[B, str], None],
+        part_written: Callable[[B, frozenset[str]], None],
         monotonic: Callable[[], float] = monotonic_time,
     ) -> None:
         self._writer = writer
         self._what = what
         self._written = written
         self._refused = refused
+        self._part_written = part_written
         self._monotonic = monotonic
         self._retry_at = 0.0
         self._failures = 0
@@ -96,6 +100,9 @@ class Delivery(Generic[B]):
             self._writer.write(batch)
         except DataRefusedError as error:
             self._refused(batch, str(error))
+            self._succeed()
+        except PartWrittenError as error:
+            self._part_written(batch, error.tables)
             self._succeed()
         except DatabaseError as error:
             self.may_be_written |= not isinstance(error, _NOT_DONE)

@@ -10,6 +10,7 @@
     │   ├── DatabaseTimeoutError ... because a statement took too long
     │   ├── DatabaseBusyError  ... because somebody else holds a table
     │   ├── DataRefusedError   ... for this, which it will never take
+    │   ├── PartWrittenError   ... for what belongs to tables that somebody has dropped
     │   └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
     ├── MailError              the mail server did not take a message
     └── RemediableError        a program could not be started; says what to do about it
@@ -97,6 +98,14 @@ class DatabaseBusyError(DatabaseError):
 
 class DataRefusedError(DatabaseError):
     """The values themselves were refused, and will be again; nothing was done."""
+
+
+class PartWrittenError(DatabaseError):
+    """A batch was written but for what belongs to `tables`, which somebody has dropped; that is lost."""
+
+    def __init__(self, tables: frozenset[str]) -> None:
+        self.tables = tables
+        super().__init__(f"these tables were dropped: {', '.join(sorted(tables))}")
 
 
 class SchemaMissingError(DatabaseError):

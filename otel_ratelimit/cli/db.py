@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.policy.quantities import parse_duration
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
+from otel_ratelimit.postgres.maintenance import MaintenanceReport, announced_services, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
 
 CONNECT_SECONDS = 10.0
@@ -71,25 +72,74 @@ def current_command(database_url: str | None, as_json: bool) -> None:
 @db.command("maintain")
 @database_url_option
 @click.option("--retention", metavar="TIME", help="How long rows are kept: 30d; default: that of the policy.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    help="Whose rows --retention is about; default: OTEL_SERVICE_NAME, or the only service there is.",
+)
+@click.option(
+    "--delete-anyway",
+    is_flag=True,
+    help="Delete old rows also where the clocks disagree, or where they should have gone days ago.",
+)
 @_as_json
-def maintain_command(database_url: str | None, retention: str | None, as_json: bool) -> None:
+def maintain_command(
+    database_url: str | None, retention: str | None, service: str | None, delete_anyway: bool, as_json: bool
+) -> None:
     """Make the partitions of the days to come, and delete what is older than the retention.
 
-    Exit status 1 if something had to be put off because a table was in use; run it again then.
+    The database's clock says what is old. Rows of a service are kept as long as its processes have asked for;
+    rows that are no service's, as the longest retention says.
+
+    Exit status 1 if something was not done: a table was in use or is missing, or old rows are not deleted
+    because the clocks disagree or because the rows should have gone days ago.
     """
     kept = _retention(retention)
     with _errors(), chosen_database(database_url) as url:
         database = Database(url, connect_seconds=CONNECT_SECONDS)
         try:
-            report = maintain(database, now=datetime.now(UTC), retention=kept, report=_progress)
+            name = service or _service_of(database)
+            report = maintain(
+                database,
+                now=datetime.now(UTC),
+                retention=kept,
+                service=name,
+                override=retention is not None,
+                delete_anyway=delete_anyway,
+                report=_progress,
+            )
         finally:
             database.close()
     if as_json:
-        print_json({"retention_seconds": kept.total_seconds(), **asdict(report)})
+        print_json({"retention_seconds": kept.total_seconds(), "service": name, **_as_told(report)})
     else:
         click.echo(_summary(report))
-    if report.postponed:
+        for sentence in _not_done(report):
+            click.echo(sentence, err=True)
+    if report.postponed or _not_done(report):
         sys.exit(CHECK_FAILED)
+
+
+def _service_of(database: Database) -> str | None:
+    """The service that the environment names, or the only one there is; None where neither is clear."""
+    named = os.environ.get("OTEL_SERVICE_NAME", "")
+    known = announced_services(database)
+    return named or (known[0] if len(known) == 1 else None)
+
+
+def _as_told(report: MaintenanceReport) -> dict[str, object]:
+    told = asdict(report)
+    told["services"] = told.pop("retention_seconds")
+    told["clock_set_back"] = report.clock_set_back.total_seconds()
+    return told
+
+
+def _not_done(report: MaintenanceReport) -> list[str]:
+    """What an operator has to look after, a sentence each."""
+    said = [f"not maintained: {failure}" for failure in report.failures]
+    if report.hold:
+        said.insert(0, f"no old rows deleted: {report.hold.sentence}")
+    return said
 
 
 def _retention(given: str | None) -> timedelta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,9 +17,10 @@ from otel_ratelimit import names
 from otel_ratelimit.cli.database import chosen_database
 from otel_ratelimit.cli.output import CHECK_FAILED, fail
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
-from otel_ratelimit.clock import unix_time
 from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.policy import Policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.server_clock import DatabaseClock
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.smtp_url import SmtpServer
 from otel_ratelimit.storage.key_namespace import service_of
@@ -74,13 +75,14 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
     from otel_ratelimit.nightly.mailing import mailing_of  # noqa: PLC0415 - see above
 
     source = service_name(service_of(os.environ).name)
-    with chosen_database(database_url) as url:
+    with chosen_database(database_url) as url, closing(Database(url)) as clocked:
         job = ReportJob(
             url,
             policy,
             mailing=mailing_of(_smtp_server(), policy.report, source),
             telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
-            clock=unix_time,
+            # A day that has not ended yet would have a report without queries, and never another.
+            clock=DatabaseClock(clocked, tell),
             tell=tell,
         )
         try:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
+from otel_ratelimit.clock import unix_time
+from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.identity.privacy import AddressStyle, address_keeper
+from otel_ratelimit.postgres.batches import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.secrets import shared_secret
-from otel_ratelimit.postgres.statements import statements
 from otel_ratelimit.postgres.text import storable
 from otel_ratelimit.records import Batch, UsageRow, Violation
+
+_log = logging.getLogger(__name__)
+
+_PARTS: Final = (
+    Part("rate_limit_analytics", "0001", "violations"),
+    Part("rate_limit_usage", "0001", "requests of the usage"),
+)
+_MOST_SECRETS: Final = 3
+"""As often a secret may change while one batch is written."""
+KEY_REPLACED: Final = (
+    "the secret in otel_ratelimit.hash_keys was deleted or replaced: clients are hashed with the new one from"
+    " now on, so that one client has another hash than before"
+)
 
 
 class PostgresBatchWriter:
@@ -22,6 +38,7 @@ class PostgresBatchWriter:
         service: `service.name` of the application; asked for when the first batch is written.
         addresses: what of a client's address is kept.
         hash_key: secret of hashed addresses; empty means the database's own, made when there is none.
+        host_clock: Unix time by the clock that decisions are stamped with, seconds.
     """
 
     def __init__(
@@ -30,39 +47,52 @@ class PostgresBatchWriter:
         service: Callable[[], str],
         addresses: AddressStyle = "whole",
         hash_key: bytes = b"",
+        host_clock: Callable[[], float] = unix_time,
     ) -> None:
         self._database = database
         self._service = service
         self._addresses = addresses
         self._hash_key = hash_key
-        self._keep: Callable[[str], str] | None = None
-        self._sql = statements("recorder")
+        self._secret: bytes | None = None
+        self._tables = BatchTables(database, "recorder", _PARTS, what="analytics", host_clock=host_clock)
 
     def write(self, batch: Batch) -> None:
         """Write `batch`, whole or not at all; one that was written before is not written again.
 
         Raises:
+            PartWrittenError: all was written but what belongs to tables that were dropped.
             DatabaseError: it could not be written, or it is not known whether it was.
         """
-        if self._keep is None:
-            self._keep = address_keeper(self._addresses, self._secret())
-        keep = self._keep
+        if self._hash_key or self._addresses != "hashed":
+            self._write(batch, address_keeper(self._addresses, self._hash_key), None)
+            return
+        for _ in range(_MOST_SECRETS):
+            if self._secret is None:
+                self._secret = shared_secret(self._database)
+            if self._write(batch, address_keeper(self._addresses, self._secret), self._secret):
+                return
+            # Nothing was written under it: other processes have another by now.
+            self._secret = None
+            _log.warning(KEY_REPLACED)
+        raise DatabaseError("the secret in otel_ratelimit.hash_keys changes all the time")
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._tables.close()
+        self._database.close()
+
+    def _write(self, batch: Batch, keep: Callable[[str], str], secret: bytes | None) -> bool:
         parameters = {
             "id": str(batch.id),
             "service": storable(self._service()),
             "violations": _json(_violation(violation, keep) for violation in batch.violations),
             "usage": _json(_usage(row) for row in batch.usage),
         }
-        self._database.rows(self._sql["write_batch"], parameters)
-
-    def close(self) -> None:
-        """Give up the connection."""
-        self._database.close()
-
-    def _secret(self) -> bytes:
-        if self._hash_key or self._addresses != "hashed":
-            return self._hash_key
-        return shared_secret(self._database)
+        amounts = {
+            "rate_limit_analytics": batch.recorded,
+            "rate_limit_usage": sum(row.requests for row in batch.usage),
+        }
+        return self._tables.write(parameters, amounts, secret)
 
 
 def _violation(violation: Violation, keep: Callable[[str], str]) -> dict[str, Any]:

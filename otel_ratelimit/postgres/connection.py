@@ -84,6 +84,11 @@ class Session:
                 raise DatabaseTimeoutError("the database gave no sign of an answer in time")
             return Answer(cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether more can be run on it."""
+        return not self._connection.closed
+
     def close(self) -> None:
         """Close the connection, with all that the server keeps for it; it may be closed already."""
         self._connection.close()

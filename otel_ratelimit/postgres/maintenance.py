@@ -3,7 +3,10 @@
 `query_logs` has a partition a day, so that a day is forgotten by dropping a table rather than by deleting
 millions of rows. A day's rows go to the default partition if its own is not there yet; they are moved, and
 the partition attached, in one transaction, of which writers wait for the end only. Everything else is deleted
-in small transactions. Where a table is too busy, that part is put off to the next time.
+in small transactions. Where a table is too busy, that part is put off to the next time; where one is missing,
+the others are looked after all the same.
+
+Days and ages are those of the database's clock; `retention` says what is too old, and when deletion waits.
 
 PostgreSQL's documentation, "Table Partitioning": ATTACH PARTITION locks less than CREATE ... PARTITION OF.
 """
@@ -12,16 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from psycopg2 import sql
 
-from otel_ratelimit.errors import DatabaseBusyError
+from otel_ratelimit.errors import DatabaseBusyError, DatabaseError
+from otel_ratelimit.postgres import retention as too_old
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
 from otel_ratelimit.postgres.locks import alone
+from otel_ratelimit.postgres.retention import Hold, Retentions, State, Wish
 from otel_ratelimit.postgres.statements import statements
+
+T = TypeVar("T")
 
 LOCK: Final = 0x6F74_656C_726C_0002
 """Key of the advisory lock; the letters are `otelrl`."""
@@ -32,6 +40,7 @@ CHUNK_ROWS: Final = 10_000
 PATIENCE_SECONDS: Final = 60.0
 """How long one transaction may take."""
 _PREFIX: Final = "query_logs_"
+_DEFAULT: Final = "query_logs_default"
 _AGED: Final = (
     "rate_limit_analytics",
     "rate_limit_usage",
@@ -57,6 +66,14 @@ class MaintenanceReport:
     """Table to rows, dropped partitions not counted."""
     postponed: tuple[str, ...] = ()
     """Partitions that could be neither made nor dropped, because their table was in use; no row is lost."""
+    hold: Hold = field(default_factory=Hold)
+    """Why no old row was deleted; falsy where that was done."""
+    failures: tuple[str, ...] = ()
+    """What could not be done, and what the database said; the rest was done."""
+    retention_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Service to how long its rows are kept, as far as services have said so."""
+    clock_set_back: timedelta = timedelta()
+    """As far the database's clock is behind what it was at the last run."""
 
 
 def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
@@ -64,80 +81,163 @@ def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
     *,
     now: datetime,
     retention: timedelta,
+    service: str | None = None,
+    announce: bool = False,
+    override: bool = False,
+    delete_anyway: bool = False,
     days_ahead: int = 3,
     patience_seconds: float = PATIENCE_SECONDS,
     report: Callable[[str], None] = lambda _: None,
 ) -> MaintenanceReport:
-    """Make the partitions of today and `days_ahead` days, and delete what is older than `retention`.
+    """Make the partitions of today and `days_ahead` days, and delete what is too old.
 
     Args:
-        database: where.
-        now: aware; days are those of UTC.
+        database: where, and whose clock says what is old.
+        now: by this host's clock, aware; only compared with the database's. Days are those of UTC.
         retention: how long rows are kept, more than nothing.
+        service: whose rows; None: those of services that have not said themselves how long.
+        announce: whether a process of the service says so, and others are to respect it from now on; else it
+            is for this run.
+        override: whether it counts instead of what processes of the service have said; else the longer does.
+        delete_anyway: also where the clocks disagree or rows have been overdue for days.
         days_ahead: partitions made in advance, days.
         patience_seconds: how long to wait for one transaction, which may be to move a day's rows.
         report: told what has been done, a sentence at a time.
 
     Raises:
-        DatabaseError: no connection, or the database refused something; what was done before stays done.
+        DatabaseError: no connection, or tables of this version are missing; what was done before stays done.
         ValueError: `now` is naive, or the other figures make no sense.
     """
     if now.tzinfo is None:
         raise ValueError(f"{now} has no time zone; give an aware time, such as datetime.now(UTC)")
     if retention <= timedelta() or days_ahead < 0:
         raise ValueError(f"retention {retention} must be positive, and days_ahead {days_ahead} not negative")
-    with database.session() as session, alone(session, LOCK, patience_seconds) as is_alone:
-        if not is_alone:
-            return MaintenanceReport(skipped=True, rows_deleted={})
-        return _Run(session, now.astimezone(UTC), retention, patience_seconds, report).all(days_ahead)
+    wish = Wish(retention, service, overrides=override)
+    with database.session() as session:
+        run = _Run(session, patience_seconds, report)
+        if announce:
+            run.announce(wish)
+        with alone(session, LOCK, patience_seconds) as is_alone:
+            if not is_alone:
+                return MaintenanceReport(skipped=True, rows_deleted={})
+            return run.all(now, wish, days_ahead, delete_anyway=delete_anyway)
+
+
+def announced_services(database: Database) -> list[str]:
+    """The services whose processes have said how long their rows are kept, by name.
+
+    Raises:
+        DatabaseError: the database cannot be used, or has not the tables.
+    """
+    return [name for name, _ in database.rows(statements("retention")["retentions"])]
 
 
 class _Run:
     """One run, in a session that holds the lock."""
 
-    def __init__(
-        self,
-        session: Session,
-        now: datetime,
-        retention: timedelta,
-        patience_seconds: float,
-        report: Callable[[str], None],
-    ) -> None:
+    def __init__(self, session: Session, patience_seconds: float, report: Callable[[str], None]) -> None:
         self._session = session
         self._patience_seconds = patience_seconds
-        self._now = now
-        self._cutoff = now - retention
         self._report = report
         self._sql = statements("maintenance")
+        self._sql_too_old = statements("retention")
         self._postponed: list[str] = []
+        self._failures: dict[str, dict[str, None]] = {}
 
-    def all(self, days_ahead: int) -> MaintenanceReport:
-        last = self._now.date() + timedelta(days=days_ahead)
+    def announce(self, wish: Wish) -> None:
+        with self._transaction() as transaction:
+            too_old.announce(transaction, wish)
+
+    def all(self, host: datetime, wish: Wish, days_ahead: int, *, delete_anyway: bool) -> MaintenanceReport:
+        with self._transaction() as transaction:
+            now: datetime = transaction.run(self._sql["clock"]).rows[0][0].astimezone(UTC)
+            kept = too_old.retentions(transaction, wish)
+            state = too_old.state(transaction)
         there = self._partitions()
-        # Before rows are moved: what is too old need not be.
-        dropped = [
-            day for day in there if _start(day + timedelta(days=1)) <= self._cutoff and self._drop(day)
-        ]
-        deleted = {table: self._delete(table, self._cutoff) for table in _AGED}
-        deleted["ingested_batches"] = self._delete("ingested_batches", self._now - BATCHES_KEPT)
-        wanted = {self._now.date() + timedelta(days=ahead) for ahead in range(days_ahead + 1)}
-        wanted |= self._days_without_partition(last)
-        moved = {day: self._create(day) for day in sorted(wanted - set(there))}
+        cutoff = now - kept.longest
+        hold = Hold()
+        if not delete_anyway:
+            hold = too_old.clocks_apart(host, now) or self._overdue(now, kept, there, state)
+        dropped: list[date] = []
+        deleted: dict[str, int] = {}
+        if not hold:
+            # Before rows are moved: those that are too old need not be.
+            dropped = [day for day in there if _end(day) <= cutoff and self._drop(day)]
+            deleted = self._delete_old(now, kept)
+        wanted = {now.date() + timedelta(days=ahead) for ahead in range(days_ahead + 1)}
+        last = now.date() + timedelta(days=days_ahead)
+        none: set[date] = set()
+        found = self._try(_DEFAULT, partial(self._days_without_partition, cutoff, last), none)
+        moved = {day: self._create(day) for day in sorted((wanted | found) - set(there))}
         return MaintenanceReport(
             partitions_created=tuple(_name(day) for day, rows in moved.items() if rows is not None),
             partitions_dropped=tuple(map(_name, dropped)),
             rows_moved=sum(rows for rows in moved.values() if rows is not None),
             rows_deleted=deleted,
             postponed=tuple(self._postponed),
+            hold=hold,
+            failures=tuple(f"{', '.join(what)}: {error}" for error, what in self._failures.items()),
+            retention_seconds={name: time.total_seconds() for name, time in kept.by_service.items()},
+            clock_set_back=state.set_back(now),
         )
+
+    def _overdue(self, now: datetime, kept: Retentions, there: list[date], state: State) -> Hold:
+        """Whether rows are too old in a way that is not usual."""
+        oldest = self._oldest_before(now - too_old.OVERDUE, kept, there)
+        if not oldest and state.is_unusual(now):
+            oldest = self._oldest_before(now, kept, there)
+        if not oldest:
+            return Hold()
+        with self._transaction() as transaction:
+            return too_old.overdue_hold(transaction, now, oldest, kept)
+
+    def _oldest_before(self, moment: datetime, kept: Retentions, there: list[date]) -> dict[str, datetime]:
+        """Of the tables that have rows too old at `moment`, the oldest."""
+        asked = kept.parameters(moment)
+        found = {table: self._try(table, partial(self._oldest, table, asked), None) for table in _AGED}
+        oldest = {table: at for table, at in found.items() if at is not None}
+        days = [_start(day) for day in there if _end(day) <= moment - kept.longest]
+        if days:
+            oldest["query_logs"] = min(days[0], oldest.get("query_logs", days[0]))
+        return oldest
+
+    def _oldest(self, table: str, asked: Mapping[str, object]) -> datetime | None:
+        with self._transaction() as transaction:
+            found: datetime | None = transaction.run(self._sql_too_old[f"oldest_{table}"], asked).rows[0][0]
+        return found and found.astimezone(UTC)
+
+    def _delete_old(self, now: datetime, kept: Retentions) -> dict[str, int]:
+        asked = kept.parameters(now)
+        deleted = {table: self._try(table, partial(self._delete, table, asked), 0) for table in _AGED}
+        batches = {"before": now - BATCHES_KEPT}
+        table = "ingested_batches"
+        deleted[table] = self._try(table, partial(self._delete, table, batches), 0)
+        with self._transaction() as transaction:
+            margins = {
+                "now": now,
+                "longest": too_old.LONGEST,
+                "margin": too_old.FORGET_MARGIN,
+                "superseded": too_old.SUPERSEDED,
+            }
+            transaction.run(self._sql_too_old["forget"], margins)
+            transaction.run(self._sql_too_old["looked_through"], margins)
+        return deleted
 
     def _partitions(self) -> list[date]:
         with self._transaction() as transaction:
             rows = transaction.run(self._sql["partitions"]).rows
+        if (_DEFAULT,) not in rows:
+            self._try(_DEFAULT, self._make_default, None)
         return [day for (name,) in rows if (day := _day(name)) is not None]
 
-    def _days_without_partition(self, last: date) -> set[date]:
-        period = {"start": self._cutoff, "end": _start(last + timedelta(days=1))}
+    def _make_default(self) -> None:
+        """Somebody has dropped it: rows of days without a partition would be refused."""
+        with self._transaction() as transaction:
+            transaction.run(self._sql["make_default_partition"])
+        self._report(f"made {_DEFAULT}, which was missing")
+
+    def _days_without_partition(self, first: datetime, last: date) -> set[date]:
+        period = {"start": first, "end": _end(last)}
         with self._transaction() as transaction:
             return {day for (day,) in transaction.run(self._sql["days_without_partition"], period).rows}
 
@@ -146,7 +246,10 @@ class _Run:
         if self._postponed:
             self._postpone(day)
             return None
-        period = {"start": _start(day), "end": _start(day + timedelta(days=1))}
+        return self._try(_name(day), partial(self._make, day), None)
+
+    def _make(self, day: date) -> int | None:
+        period = {"start": _start(day), "end": _end(day)}
         try:
             with self._transaction() as transaction:
                 transaction.run(self._on(day, "make_partition"), period)
@@ -165,6 +268,9 @@ class _Run:
         if self._postponed:
             self._postpone(day)
             return False
+        return self._try(_name(day), partial(self._remove, day), default=False)
+
+    def _remove(self, day: date) -> bool:
         try:
             with self._transaction() as transaction:
                 transaction.run(self._on(day, "drop_partition"))
@@ -174,8 +280,8 @@ class _Run:
         self._report(f"dropped {_name(day)}")
         return True
 
-    def _delete(self, table: str, before: datetime) -> int:
-        total, chunk = 0, {"before": before, "chunk": CHUNK_ROWS}
+    def _delete(self, table: str, asked: Mapping[str, object]) -> int:
+        total, chunk = 0, {**asked, "chunk": CHUNK_ROWS}
         while True:
             with self._transaction() as transaction:
                 deleted = transaction.run(self._sql[f"delete_{table}"], chunk).touched
@@ -184,6 +290,16 @@ class _Run:
                 self._report(f"deleted {total} rows of {table}")
             if deleted < CHUNK_ROWS:
                 return total
+
+    def _try(self, what: str, act: Callable[[], T], default: T) -> T:
+        """What `act` answers; where the database refuses it, that is noted, and the rest goes on."""
+        try:
+            return act()
+        except DatabaseError as error:
+            if not self._session.is_open:
+                raise
+            self._failures.setdefault(str(error), {})[what] = None
+            return default
 
     def _postpone(self, day: date) -> None:
         """Leave `day`, and all after it, to the next time: whoever tries again makes writers wait again."""
@@ -212,6 +328,10 @@ def _day(name: str) -> date | None:
     except ValueError:
         return None
     return day if _name(day) == name else None
+
+
+def _end(day: date) -> datetime:
+    return _start(day + timedelta(days=1))
 
 
 def _start(day: date) -> datetime:

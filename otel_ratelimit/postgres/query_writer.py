@@ -10,14 +10,22 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from otel_ratelimit.clock import unix_time
+from otel_ratelimit.postgres.batches import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
 from otel_ratelimit.postgres.text import storable
 from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate
 
 _MOST: Final = 2**63 - 1
 _MOST_TEMPLATE_CHARACTERS: Final = 10_000
 _MOST_TABLES: Final = 100
+_PARTS: Final = (
+    Part("query_templates", "0002", "templates"),
+    Part("query_logs", "0002", "executions"),
+    Part("query_totals", "0004", "executions in the totals"),
+    Part("table_writes", "0002", "writes of tables"),
+    Part("query_repeats", "0004", "requests with repeated queries"),
+)
 
 
 class PostgresQueryWriter:
@@ -26,17 +34,23 @@ class PostgresQueryWriter:
     Args:
         database: where to; closed by whoever made it.
         clock: Unix time, for when templates were seen.
+        host_clock: Unix time by the clock that executions are stamped with, seconds.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        self._database = database
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float],
+        host_clock: Callable[[], float] = unix_time,
+    ) -> None:
         self._clock = clock
-        self._sql = statements("queries")["write_batch"]
+        self._tables = BatchTables(database, "queries", _PARTS, what="query logs", host_clock=host_clock)
 
     def write(self, batch: QueryBatch) -> None:
         """Write `batch`, whole or not at all; one that was written before is not written again.
 
         Raises:
+            PartWrittenError: all was written but what belongs to tables that were dropped.
             DatabaseError: it could not be written, or it is not known whether it was.
         """
         named = [row.template for row in batch.rows]
@@ -83,10 +97,18 @@ class PostgresQueryWriter:
                 for found in batch.repeats
             ),
         }
-        self._database.rows(self._sql, parameters)
+        amounts = {
+            "query_templates": len(templates),
+            "query_logs": sum(row.n for row in batch.rows),
+            "query_totals": sum(total.n for total in batch.totals),
+            "table_writes": sum(write.n for write in batch.writes),
+            "query_repeats": sum(found.requests for found in batch.repeats),
+        }
+        self._tables.write(parameters, amounts)
 
     def close(self) -> None:
-        """Nothing to do: the database is shared."""
+        """Say what is to be said; the database is shared."""
+        self._tables.close()
 
 
 def _template(template: QueryTemplate) -> dict[str, Any]:

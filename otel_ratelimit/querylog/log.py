@@ -51,8 +51,12 @@ LONGEST_SECONDS: Final = 600.0
 """As far from its window a hot key's execution may have begun to share a row."""
 CLOSE_SECONDS: Final = 5.0
 SECRET_RETRY_SECONDS: Final = 5.0
-SECRET_SECONDS: Final = 3600.0
+SECRET_SECONDS: Final = 60.0
 """How long a secret is used before the database is asked whether there is a newer one."""
+KEY_REPLACED: Final = (
+    "the secret in otel_ratelimit.hash_keys was deleted or replaced: queries are hashed with the new one from"
+    " now on, and repeats of queries from before are not recognised"
+)
 
 
 class QueryCounts(NamedTuple):
@@ -131,7 +135,12 @@ class QueryLog:
         self._working = LateLock()
         self._faults = Faults("what was told of queries could not be worked up")
         self._delivery: Delivery[QueryBatch] = Delivery(
-            writer, "query logs", written=self._written, refused=self._refused, monotonic=monotonic
+            writer,
+            "query logs",
+            written=self._written,
+            refused=self._refused,
+            part_written=self._part_written,
+            monotonic=monotonic,
         )
         self._next_flush = monotonic() + flush_interval
         self._begin_anew()
@@ -238,6 +247,8 @@ class QueryLog:
         self._ask_secret_at = now + SECRET_SECONDS
         keys = self.intake.keys
         if keys is None or not keys.has(secret):
+            if keys is not None:
+                _log.warning(KEY_REPLACED)
             self.intake.open(ExecutionKeys(secret))
 
     def _suspect(self, request: RequestQueries) -> None:
@@ -316,6 +327,15 @@ class QueryLog:
 
     def _written(self, batch: QueryBatch) -> None:
         self._recorded += _executions(batch.rows)
+        self._tell()
+
+    def _part_written(self, batch: QueryBatch, lost: frozenset[str]) -> None:
+        if "query_logs" not in lost:
+            self._written(batch)
+            return
+        self._dropped += _executions(batch.rows)
+        for row in batch.rows:
+            self._count_dropped(row)
         self._tell()
 
     def _refused(self, batch: QueryBatch, reason: str) -> None:

@@ -93,7 +93,12 @@ class Recorder:
         self._usage = UsageBuffer()
         self._writing = LateLock()
         self._delivery = Delivery(
-            writer, "analytics", written=self._written, refused=self._refused, monotonic=monotonic
+            writer,
+            "analytics",
+            written=self._written,
+            refused=self._refused,
+            part_written=self._part_written,
+            monotonic=monotonic,
         )
         self._is_full = False
         self._next_flush = monotonic() + flush_interval
@@ -202,6 +207,13 @@ class Recorder:
     def _written(self, batch: Batch) -> None:
         self._recorded += batch.recorded
         self._listener.recorded(batch.recorded)
+
+    def _part_written(self, batch: Batch, lost: frozenset[str]) -> None:
+        if "rate_limit_analytics" not in lost:
+            self._written(batch)
+        elif batch.recorded:
+            self._dropped += batch.recorded
+            self._listener.dropped(batch.recorded)
 
     def _refused(self, batch: Batch, reason: str) -> None:
         self._lost(batch, "%s are given up, because the database will not have them: %s", reason)

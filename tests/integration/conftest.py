@@ -13,6 +13,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+from clocked import Clocked
 from components import program as installed_program
 
 from otel_ratelimit.demo.ports import quiet_ports
@@ -65,6 +66,14 @@ def redis_server(program, directory):
     server.uri = f"redis://127.0.0.1:{server.port}"
     server.start()
     return server
+
+
+@pytest.fixture
+def clocked(database):
+    """A database whose clock the test sets."""
+    opened = Clocked(database)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(params=["valkey-server", pytest.param("redis-server", marks=pytest.mark.full)])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from clocked import NOW
 from psycopg2 import extensions
 
 from otel_ratelimit.cli.db import db
@@ -30,7 +32,10 @@ def run(tmp_path, monkeypatch):
     return invoke
 
 
-STEPS = ["0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"]
+STEPS = [
+    *("0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"),
+    "0006_retention",
+]
 
 
 def test_up_and_where_it_stands_and_down(run, empty_database):
@@ -54,13 +59,13 @@ def test_up_and_where_it_stands_and_down(run, empty_database):
 def test_a_downgrade_says_what_is_lost_and_asks(run, database):
     asked = run("downgrade", "--revision", "0002", "--database-url", database, answer="n\n")
     assert asked.exit_code == 1
-    assert "This undoes 0005_report_days, 0004_query_totals, 0003_reports." in asked.stderr
-    assert "lost: query_repeats, query_totals, alert_acknowledgements, cache_analysis_daily." in asked.stderr
+    assert "This undoes 0006_retention, 0005_report_days, 0004_query_totals, 0003_reports." in asked.stderr
+    assert "lost: maintenance_state, service_retention, query_repeats, query_totals, alert" in asked.stderr
     assert run("current", "--database-url", database).stdout == f"{STEPS[-1]}; up to date\n"
     agreed = run("downgrade", "--revision", "0002", "--database-url", database, answer="y\n")
     assert (agreed.exit_code, agreed.stdout.splitlines()[-1]) == (
         0,
-        "undone: 0005_report_days, 0004_query_totals, 0003_reports",
+        "undone: 0006_retention, 0005_report_days, 0004_query_totals, 0003_reports",
     )
 
 
@@ -126,6 +131,48 @@ def test_maintenance_while_another_process_is_at_it_is_no_failure(run, database)
         other.cursor().execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         printed = run("maintain", "--database-url", database)
     assert (printed.exit_code, printed.stdout) == (0, "another process is at it; nothing done\n")
+
+
+def test_maintenance_leaves_old_rows_where_the_clocks_disagree_and_has_status_1(run, clocked):
+    clocked.fill([NOW - timedelta(days=30, hours=1), NOW])
+    held = run("maintain", "--database-url", clocked.url)
+    assert held.exit_code == 1
+    assert held.stdout == "partitions: 4 made, 0 dropped; rows: 1 moved, 0 deleted\n"
+    assert "no old rows deleted: the clock of this host says " in held.stderr
+    assert "that of the database 2026-06-15 10:30 UTC" in held.stderr
+    told = json.loads(run("maintain", "--json", "--database-url", clocked.url).stdout)
+    assert (told["hold"]["kind"], told["rows_deleted"]) == ("clocks", {})
+    done = run("maintain", "--delete-anyway", "--database-url", clocked.url)
+    assert (done.exit_code, done.stdout.partition(";")[2]) == (0, " rows: 0 moved, 7 deleted\n")
+
+
+def test_maintenance_by_hand_respects_what_each_service_keeps(run, clocked):
+    now = datetime.now(UTC)
+    clocked.set_clock(now)
+    for service, retention in (("long", 90), ("short", 7)):
+        clocked.fill([now - timedelta(days=6), now - timedelta(days=7, hours=1)], service)
+        clocked.maintain(now, service=service, retention=timedelta(days=retention), announce=True)
+    assert clocked.left("rate_limit_usage") == 3
+    nobody = json.loads(run("maintain", "--json", "--retention", "5d", "--database-url", clocked.url).stdout)
+    assert (nobody["service"], clocked.left("rate_limit_usage")) == (None, 3)
+    assert nobody["services"] == {"long": 90 * 86_400.0, "short": 7 * 86_400.0}
+    both = {"OTEL_SERVICE_NAME": "short"}
+    assert run("maintain", "--database-url", clocked.url, **both).exit_code == 0
+    assert clocked.left("rate_limit_usage") == 3, "its policy says 30 days, its processes say 7"
+    by_hand = ("--retention", "5d", "--service", "short", "--database-url", clocked.url)
+    assert run("maintain", *by_hand).exit_code == 0
+    assert (clocked.left("rate_limit_usage", "short"), clocked.left("rate_limit_usage", "long")) == (0, 2)
+    assert clocked.left("query_totals") == 4
+
+
+def test_maintenance_says_which_table_is_missing_and_has_status_1(run, database):
+    with closing(extensions.connection(database)) as other:
+        other.autocommit = True
+        other.cursor().execute("DROP TABLE otel_ratelimit.table_writes")
+    printed = run("maintain", "--database-url", database)
+    assert printed.exit_code == 1
+    assert "not maintained: table_writes: " in printed.stderr
+    assert printed.stdout.startswith("partitions: 4 made")
 
 
 @pytest.mark.parametrize("wrong", ["soon", "0d", "-1d"])

@@ -106,17 +106,26 @@ def test_a_question_is_answered_by_the_index_made_for_it(full, question, index):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("table", "index"),
+    ("table", "indexes"),
     [
-        ("rate_limit_analytics", "rate_limit_analytics_occurred_at"),
-        ("rate_limit_usage", "rate_limit_usage_minute"),
+        ("rate_limit_analytics", ("rate_limit_analytics_service", "rate_limit_analytics_occurred_at")),
+        ("rate_limit_usage", ("rate_limit_usage_service", "rate_limit_usage_minute")),
     ],
 )
-def test_retention_finds_the_oldest_rows_by_index(full, table, index):
-    chunk = {"before": "2026-05-10 00:00+00", "chunk": 10_000}
-    found = plan(full, statements("maintenance")[f"delete_{table}"], chunk)
-    assert f"Index Scan using {index}" in found, found
-    assert "Seq Scan" not in found, found
+def test_retention_finds_the_oldest_rows_by_index(full, table, indexes):
+    asked = {
+        "services": ["shop", "batch"],
+        "cutoffs": ["2026-05-10 00:00+00"] * 2,
+        "before": "2026-05-10 00:00+00",
+        "chunk": 10_000,
+    }
+    for found in (
+        plan(full, statements("maintenance")[f"delete_{table}"], asked),
+        plan(full, statements("retention")[f"oldest_{table}"], asked),
+    ):
+        for index in indexes:
+            assert f"Scan using {index}" in found, found
+        assert "Seq Scan" not in found, found
 
 
 def test_an_hour_of_queries_reads_one_partition(database):

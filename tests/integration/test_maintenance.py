@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
+from clocked import BATCH, IN_CLOCK, NOW, QUERY, REPEATS, TEMPLATE, TOTAL, USAGE, VIOLATION, WRITE
 from psycopg2.extensions import make_dsn
 
 from otel_ratelimit.errors import DatabaseError, SchemaMissingError
@@ -16,76 +17,31 @@ from otel_ratelimit.postgres import Database, maintenance
 from otel_ratelimit.postgres.maintenance import LOCK, maintain
 from otel_ratelimit.postgres.migrate import upgrade
 
-NOW = datetime(2026, 6, 15, 10, 30, tzinfo=UTC)
 MONTH = timedelta(days=30)
 
-QUERY = """
-INSERT INTO otel_ratelimit.query_logs
-SELECT ts, 1, '\\x00112233445566778899aabbccddeeff', 1, 1.0, 'cold', 900, 1, 40, '/', NULL, 'shop', 'select',
-    '{jobs}', false, false, false, 'ok', NULL, 'one'
-FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
-VIOLATION = """
-INSERT INTO otel_ratelimit.rate_limit_analytics (
-    occurred_at, last_at, service, endpoint, method, client, tier, limit_text, limit_value, limit_seconds,
-    current_count, shadow, n
-)
-SELECT ts, ts, 'shop', '/', 'GET', '198.51.100.7', 'default', '10 per 1 minute', 10, 60, 10, false, 1
-FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
-USAGE = """
-INSERT INTO otel_ratelimit.rate_limit_usage
-SELECT ts, 'shop', '/', 'GET', 'default', 'allowed', '10 per 1 minute', 10, 60, 1, '{10}', '{1}', '{1}'
-FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
-WRITE = """
-INSERT INTO otel_ratelimit.table_writes
-SELECT ts, 'shop', 'jobs', 'insert', 1 FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
-TEMPLATE = """
-INSERT INTO otel_ratelimit.query_templates
-SELECT row_number() OVER (), 'SELECT 1', 'select', '{}', ts, ts FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
-TOTAL = """
-INSERT INTO otel_ratelimit.query_totals
-SELECT ts, 1, 'shop', 5, 0, 0 FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
-REPEATS = """
-INSERT INTO otel_ratelimit.query_repeats
-SELECT ts, '/', 1, 1, 5, 5, NULL FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
-BATCH = """
-INSERT INTO otel_ratelimit.ingested_batches
-SELECT gen_random_uuid(), ts FROM unnest(%(times)s::timestamptz[]) AS ts
-"""
 BY_PARTITION = """
 SELECT tableoid::regclass::text, count(*)::int FROM otel_ratelimit.query_logs GROUP BY 1 ORDER BY 1
 """
 
 
 @pytest.fixture
-def connection(database):
-    with closing(psycopg2.connect(database)) as opened:
-        opened.autocommit = True
-        yield opened
+def run(clocked):
+    return clocked.run
 
 
 @pytest.fixture
-def analytics(database):
-    with closing(Database(database)) as opened:
-        yield opened
+def set_clock(clocked):
+    return clocked.set_clock
 
 
 @pytest.fixture
-def run(connection):
-    """Run a statement; its rows, if any."""
+def analytics(clocked):
+    return clocked.opened
 
-    def execute(statement, **parameters):
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
 
-    return execute
+@pytest.fixture
+def maintained(clocked):
+    return clocked.maintain
 
 
 def partitions(run):
@@ -125,17 +81,17 @@ def test_a_row_for_a_day_without_partition_is_kept_and_moved(analytics, run):
     ]
 
 
-def test_a_row_from_the_far_future_stays_where_it_is_until_its_day_comes(analytics, run):
+def test_a_row_from_the_far_future_stays_where_it_is_until_its_day_comes(maintained, analytics, run):
     run(QUERY, times=[NOW + timedelta(days=40)])
     assert maintain(analytics, now=NOW, retention=MONTH).rows_moved == 0
     assert run(BY_PARTITION) == [("otel_ratelimit.query_logs_default", 1)]
-    assert maintain(analytics, now=NOW + timedelta(days=40), retention=MONTH).rows_moved == 1
+    assert maintained(NOW + timedelta(days=40)).rows_moved == 1
     assert run(BY_PARTITION) == [("otel_ratelimit.query_logs_20260725", 1)]
 
 
 def test_what_is_older_than_retention_goes_and_the_rest_stays(analytics, run):
     cutoff = NOW - MONTH
-    times = [cutoff - timedelta(days=3), cutoff - timedelta(seconds=1), cutoff, NOW]
+    times = [cutoff - timedelta(days=1), cutoff - timedelta(seconds=1), cutoff, NOW]
     for insert in (VIOLATION, USAGE, WRITE, TOTAL, REPEATS, TEMPLATE, QUERY):
         run(insert, times=times)
     run(BATCH, times=[NOW - timedelta(days=1, seconds=1), NOW - timedelta(hours=23)])
@@ -164,11 +120,11 @@ def test_what_is_older_than_retention_goes_and_the_rest_stays(analytics, run):
     assert run("SELECT count(*) FROM otel_ratelimit.ingested_batches") == [(1,)]
 
 
-def test_partitions_wholly_older_than_retention_are_dropped(analytics, run):
+def test_partitions_wholly_older_than_retention_are_dropped(maintained, run):
     for days in (5, 4, 3, 2):
         run(QUERY, times=[NOW - timedelta(days=days)])
-    maintain(analytics, now=NOW - timedelta(days=2), retention=MONTH, days_ahead=0)
-    report = maintain(analytics, now=NOW, retention=timedelta(days=3), days_ahead=0)
+    maintained(NOW - timedelta(days=2), days_ahead=0)
+    report = maintained(NOW, retention=timedelta(days=3), days_ahead=0)
     # The 12th is older than the retention in part only: from 10:30 on it is not.
     assert report.partitions_dropped == ("query_logs_20260610", "query_logs_20260611")
     assert partitions(run) == {"default", "20260612", "20260613", "20260615"}
@@ -185,7 +141,7 @@ def test_partitions_that_are_not_ours_are_left_alone(analytics, run):
 
 def test_old_rows_are_deleted_in_small_transactions(analytics, run, monkeypatch):
     monkeypatch.setattr(maintenance, "CHUNK_ROWS", 10)
-    run(VIOLATION, times=[NOW - timedelta(days=40)] * 35 + [NOW])
+    run(VIOLATION, times=[NOW - timedelta(days=31)] * 35 + [NOW])
     said = []
     report = maintain(analytics, now=NOW, retention=MONTH, report=said.append)
     assert report.rows_deleted["rate_limit_analytics"] == 35
@@ -195,14 +151,15 @@ def test_old_rows_are_deleted_in_small_transactions(analytics, run, monkeypatch)
     assert run("SELECT count(*) FROM otel_ratelimit.rate_limit_analytics") == [(1,)]
 
 
-def test_days_are_utc_over_a_change_to_summer_time(database, run):
+def test_days_are_utc_over_a_change_to_summer_time(database, run, set_clock):
     # In Vienna the 29th of March 2026 has 23 hours and begins at 23:00 UTC the day before.
     run("SET TIME ZONE 'Europe/Vienna'")
     day = datetime(2026, 3, 29, tzinfo=UTC)
     inside = [day, day + timedelta(hours=23, minutes=59)]
     outside = [day - timedelta(seconds=1), day + timedelta(days=1)]
     run(QUERY, times=inside + outside)
-    with closing(Database(make_dsn(database, options="-c TimeZone=Europe/Vienna"))) as there:
+    set_clock(day + timedelta(hours=1))
+    with closing(Database(make_dsn(database, options=f"{IN_CLOCK} -c TimeZone=Europe/Vienna"))) as there:
         maintain(there, now=day + timedelta(hours=1), retention=MONTH, days_ahead=1)
     assert run(BY_PARTITION) == [
         ("otel_ratelimit.query_logs_20260328", 1),
@@ -219,11 +176,11 @@ def test_days_are_utc_over_a_change_to_summer_time(database, run):
     ]
 
 
-def test_a_moment_given_in_another_time_zone_is_the_same_moment(analytics, run):
+def test_a_moment_given_in_another_time_zone_is_the_same_moment(maintained):
     late = datetime.fromisoformat("2026-06-15T23:30:00-05:00")
-    assert maintain(analytics, now=late, retention=MONTH, days_ahead=0).partitions_created == (
-        "query_logs_20260616",
-    )
+    report = maintained(NOW.replace(day=16, hour=4, minute=30), host=late, days_ahead=0)
+    assert not report.hold
+    assert report.partitions_created == ("query_logs_20260616",)
 
 
 def test_rows_written_while_a_day_is_moved_are_neither_lost_nor_refused(database, analytics, run):

@@ -87,6 +87,21 @@ def test_a_day_is_reported_on_and_shown(run, database, tmp_path, recorded):
     assert run("report", "show", "--html", "-", **named).stdout.strip() == page.read_text().strip()
 
 
+def test_the_days_to_report_on_are_those_of_the_databases_clock(run, clocked, recorded):
+    """A host 40 days ahead would report on days that have not been, and never again on those days."""
+    now = datetime.now(UTC)
+    clocked.set_clock(now)
+    recorded(clocked.url, days_ago=41)
+    clocked.set_clock(now - timedelta(days=40))
+    made = run("report", "run", "--backfill", **{VARIABLE: clocked.url})
+    assert made.exit_code == 0, made.output
+    reported = clocked.run(
+        "SELECT analysis_date::text, total_queries FROM otel_ratelimit.cache_analysis_daily"
+    )
+    assert reported == [(day(41), 600)]
+    assert made.stderr.count("days are those of the database") == 1
+
+
 def test_a_terminal_without_a_querys_characters_shows_their_escapes_and_a_page_is_utf_8(
     database, run, recorded
 ):

@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 
 from otel_ratelimit.delivery import MOST_MISTAKES
-from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, DataRefusedError
+from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, DataRefusedError, PartWrittenError
 from otel_ratelimit.fingerprint import TemplateCache
 from otel_ratelimit.querylog import intake
 from otel_ratelimit.querylog import log as module
 from otel_ratelimit.querylog.execution import Asked
-from otel_ratelimit.querylog.log import QueryCounts, QueryLog
+from otel_ratelimit.querylog.log import KEY_REPLACED, QueryCounts, QueryLog
 from otel_ratelimit.querylog.requests import RequestQueries
 from otel_ratelimit.querylog.sampling import QuerySampler
 from otel_ratelimit.querylog.totals import Totals
@@ -264,6 +264,65 @@ def test_until_the_secret_is_known_executions_wait_and_are_keyed_then(make, tabl
     assert len({row.key for row in tables.rows}) == 4
     [total] = tables.batches[-1].totals
     assert (total.n, total.dropped) == (7, 2)
+
+
+def test_a_secret_that_was_replaced_is_taken_within_a_minute_and_said_once(make, tables, clock, caplog):
+    secrets = [b"the first"]
+    log = make(secret=lambda: secrets[0])
+    run(log, [1])
+    log.flush()
+    secrets[0] = b"the second"
+    clock.now += 61.0
+    for _ in range(3):
+        log.tick()
+    run(log, [1, 1])
+    log.flush()
+    [before, *after] = [row.key for row in tables.rows]
+    assert len(set(after)) == 1
+    assert before not in after
+    assert [m for m in caplog.messages if "deleted or replaced" in m] == [KEY_REPLACED]
+
+
+def test_while_the_secret_cannot_be_read_the_known_one_is_used(make, tables, clock):
+    answers = [b"the first"]
+
+    def secret():
+        if not answers:
+            raise DatabaseError("away")
+        return answers.pop()
+
+    log = make(secret=secret)
+    for _ in range(3):
+        run(log, [1])
+        clock.now += 61.0
+        log.flush()
+    assert len({row.key for row in tables.rows}) == 1
+
+
+def test_executions_whose_table_was_dropped_are_counted_as_dropped(make, tables, listener):
+    write = tables.write
+
+    def without_logs(batch):
+        write(batch)
+        if batch.rows:
+            raise PartWrittenError(frozenset({"query_logs"}))
+
+    tables.write = without_logs
+    log = make()
+    run(log, [1, 2, 3])
+    log.flush()
+    assert (listener.counts["dropped"], listener.counts["recorded"]) == (3, 0)
+    assert log.failing == ""
+    totals = [total for batch in tables.batches for total in batch.totals]
+    assert sum(total.n for total in totals) == sum(total.dropped for total in totals) == 3
+
+
+def test_executions_are_recorded_where_another_table_was_dropped(make, tables, listener):
+    log = make()
+    tables.failure = PartWrittenError(frozenset({"table_writes", "query_totals"}))
+    run(log, [1, 2, 3])
+    log.flush()
+    assert (listener.counts["dropped"], listener.counts["recorded"]) == (0, 3)
 
 
 def test_a_full_queue_drops_and_counts(make, tables, listener, monkeypatch):

@@ -5,12 +5,20 @@ SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = '1s';
 SET LOCAL statement_timeout = %(milliseconds)s
 
+-- name: clock
+SELECT clock_timestamp()
+
 -- name: partitions
 SELECT child.relname
 FROM pg_catalog.pg_inherits
 JOIN pg_catalog.pg_class AS child ON child.oid = inhrelid
-WHERE inhparent = 'otel_ratelimit.query_logs'::regclass
+WHERE inhparent = to_regclass('otel_ratelimit.query_logs')
 ORDER BY child.relname
+
+-- name: make_default_partition
+CREATE TABLE otel_ratelimit.query_logs_default PARTITION OF otel_ratelimit.query_logs DEFAULT;
+COMMENT ON TABLE otel_ratelimit.query_logs_default IS
+    'Rows of days that have no partition yet; maintenance moves them to one.'
 
 -- name: days_without_partition
 SELECT DISTINCT (ts AT TIME ZONE 'UTC')::date AS day
@@ -43,15 +51,47 @@ ALTER TABLE {partition} DROP CONSTRAINT day
 DROP TABLE {partition}
 
 -- name: delete_rate_limit_analytics
+-- Those of each service by its own retention; those of services that nobody runs any more by the longest. Rows are
+-- compared as a whole, because only the index by service answers that: the one by time would be read through all rows
+-- of services that keep theirs longer.
 DELETE FROM otel_ratelimit.rate_limit_analytics WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM otel_ratelimit.rate_limit_analytics
-    WHERE occurred_at < %(before)s ORDER BY occurred_at LIMIT %(chunk)s
+    SELECT old.id
+    FROM unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid AS id FROM otel_ratelimit.rate_limit_analytics AS r
+        WHERE (r.service, r.occurred_at) >= (kept.service, timestamptz '-infinity')
+            AND (r.service, r.occurred_at) < (kept.service, kept.before)
+        ORDER BY r.service, r.occurred_at LIMIT %(chunk)s
+    ) AS old
+    UNION ALL
+    (
+        SELECT ctid FROM otel_ratelimit.rate_limit_analytics
+        WHERE occurred_at < %(before)s AND service <> ALL (%(services)s::text[])
+        ORDER BY occurred_at LIMIT %(chunk)s
+    )
+    LIMIT %(chunk)s
 ))
 
 -- name: delete_rate_limit_usage
+-- Those of each service by its own retention; those of services that nobody runs any more by the longest. Rows are
+-- compared as a whole, because only the index by service answers that: the one by time would be read through all rows
+-- of services that keep theirs longer.
 DELETE FROM otel_ratelimit.rate_limit_usage WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM otel_ratelimit.rate_limit_usage
-    WHERE minute < %(before)s ORDER BY minute LIMIT %(chunk)s
+    SELECT old.id
+    FROM unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid AS id FROM otel_ratelimit.rate_limit_usage AS r
+        WHERE (r.service, r.minute) >= (kept.service, timestamptz '-infinity')
+            AND (r.service, r.minute) < (kept.service, kept.before)
+        ORDER BY r.service, r.minute LIMIT %(chunk)s
+    ) AS old
+    UNION ALL
+    (
+        SELECT ctid FROM otel_ratelimit.rate_limit_usage
+        WHERE minute < %(before)s AND service <> ALL (%(services)s::text[])
+        ORDER BY minute LIMIT %(chunk)s
+    )
+    LIMIT %(chunk)s
 ))
 
 -- name: delete_table_writes

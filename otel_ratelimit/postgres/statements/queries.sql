@@ -1,32 +1,28 @@
--- name: write_batch
--- All of a batch in one statement, or nothing of it where its id is known. Answers 1 if it was written, else 0.
+-- name: write_query_templates
 -- Templates are in the order of their hashes, so that two processes with the same ones wait for each other and not in
 -- a circle; one that was seen within the hour is left alone.
-WITH batch AS (
-    INSERT INTO otel_ratelimit.ingested_batches (id) VALUES (%(id)s::uuid)
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id
-),
 templates AS (
     INSERT INTO otel_ratelimit.query_templates AS known (template_hash, template, operation, tables, first_seen, last_seen)
-    SELECT t.hash, t.template, t.operation, t.tables, to_timestamp(%(now)s), to_timestamp(%(now)s)
-    FROM batch, jsonb_to_recordset(%(templates)s::jsonb) AS t (
+    SELECT t.hash, t.template, t.operation, t.tables, to_timestamp({at %(now)s}), to_timestamp({at %(now)s})
+    FROM batch, sent, jsonb_to_recordset(%(templates)s::jsonb) AS t (
         hash bigint, template text, operation text, tables text[]
     )
     ORDER BY t.hash
     ON CONFLICT (template_hash) DO UPDATE SET last_seen = excluded.last_seen
     WHERE known.last_seen < excluded.last_seen - interval '1 hour'
-),
+)
+
+-- name: write_query_logs
 logs AS (
     INSERT INTO otel_ratelimit.query_logs (
         ts, template_hash, key_hash, n, sample_rate, tier, duration_us, rows, result_bytes, endpoint, trace_id,
         database, op, tables, is_write, in_txn, volatile, status, buckets, process
     )
     SELECT
-        to_timestamp(r.ts), r.template, decode(r.key, 'hex'), r.n, r.sample_rate, r.tier, r.duration_us, r.rows,
+        to_timestamp({at r.ts}), r.template, decode(r.key, 'hex'), r.n, r.sample_rate, r.tier, r.duration_us, r.rows,
         r.result_bytes, r.endpoint, r.trace_id, r.database, t.operation, t.tables, t.is_write, r.in_txn, t.volatile,
         r.status, r.buckets, %(process)s
-    FROM batch, jsonb_to_recordset(%(rows)s::jsonb) AS r (
+    FROM batch, sent, jsonb_to_recordset(%(rows)s::jsonb) AS r (
         ts double precision, template bigint, key text, n bigint, sample_rate double precision, tier text,
         duration_us bigint, rows bigint, result_bytes bigint, endpoint text, trace_id text, database text,
         in_txn boolean, status text, buckets integer[]
@@ -34,30 +30,35 @@ logs AS (
     JOIN jsonb_to_recordset(%(templates)s::jsonb) AS t (
         hash bigint, operation text, tables text[], is_write boolean, volatile boolean
     ) ON t.hash = r.template
-),
+)
+
+-- name: write_query_totals
 totals AS (
     INSERT INTO otel_ratelimit.query_totals (minute, template_hash, database, n, failed, dropped)
-    SELECT to_timestamp(c.minute), c.template, c.database, c.n, c.failed, c.dropped
-    FROM batch, jsonb_to_recordset(%(totals)s::jsonb) AS c (
+    SELECT to_timestamp({at c.minute}), c.template, c.database, c.n, c.failed, c.dropped
+    FROM batch, sent, jsonb_to_recordset(%(totals)s::jsonb) AS c (
         minute double precision, template bigint, database text, n bigint, failed bigint, dropped bigint
     )
-),
+)
+
+-- name: write_table_writes
 writes AS (
     INSERT INTO otel_ratelimit.table_writes (minute, database, table_name, op, n)
-    SELECT to_timestamp(w.minute), w.database, w.table_name, w.op, w.n
-    FROM batch, jsonb_to_recordset(%(writes)s::jsonb) AS w (
+    SELECT to_timestamp({at w.minute}), w.database, w.table_name, w.op, w.n
+    FROM batch, sent, jsonb_to_recordset(%(writes)s::jsonb) AS w (
         minute double precision, database text, table_name text, op text, n bigint
     )
-),
+)
+
+-- name: write_query_repeats
 repeats AS (
     INSERT INTO otel_ratelimit.query_repeats (minute, endpoint, template_hash, requests, executions, most, trace_id)
-    SELECT to_timestamp(p.minute), p.endpoint, p.template, p.requests, p.executions, p.most, p.trace_id
-    FROM batch, jsonb_to_recordset(%(repeats)s::jsonb) AS p (
+    SELECT to_timestamp({at p.minute}), p.endpoint, p.template, p.requests, p.executions, p.most, p.trace_id
+    FROM batch, sent, jsonb_to_recordset(%(repeats)s::jsonb) AS p (
         minute double precision, endpoint text, template bigint, requests bigint, executions bigint, most bigint,
         trace_id text
     )
 )
-SELECT count(*) FROM batch
 
 -- name: repeats_in_requests
 -- N+1 patterns of a period, the worst first.

@@ -1,41 +1,37 @@
--- name: write_batch
--- All of a batch in one statement, or nothing of it where its id is known. Answers 1 if it was written, else 0.
+-- name: write_rate_limit_analytics
 -- JSON, because rows hold arrays of unlike length, which unnest cannot take apart.
-WITH batch AS (
-    INSERT INTO otel_ratelimit.ingested_batches (id) VALUES (%(id)s::uuid)
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id
-),
 violations AS (
     INSERT INTO otel_ratelimit.rate_limit_analytics (
         occurred_at, last_at, service, endpoint, method, client, user_id, tier, limit_text, limit_value,
         limit_seconds, current_count, user_agent, trace_id, shadow, n
     )
     SELECT
-        to_timestamp(v.occurred_at), greatest(to_timestamp(v.last_at), to_timestamp(v.occurred_at)), %(service)s,
+        to_timestamp({at v.occurred_at}), to_timestamp(greatest({at v.last_at}, {at v.occurred_at})),
+        %(service)s,
         v.endpoint, v.method, v.client, v.user_id, v.tier, v.limit_text, v.limit_value, v.limit_seconds,
         v.current_count, v.user_agent, v.trace_id, v.shadow, v.n
-    FROM batch, jsonb_to_recordset(%(violations)s::jsonb) AS v (
+    FROM batch, sent, jsonb_to_recordset(%(violations)s::jsonb) AS v (
         occurred_at double precision, last_at double precision, endpoint text, method text, client text,
         user_id text, tier text, limit_text text, limit_value bigint, limit_seconds bigint,
         current_count bigint, user_agent text, trace_id text, shadow boolean, n bigint
     )
-),
+)
+
+-- name: write_rate_limit_usage
 usage AS (
     INSERT INTO otel_ratelimit.rate_limit_usage (
         minute, service, endpoint, method, tier, decision, limit_text, limit_value, limit_seconds, requests,
         utilization, utilization_n, clients_n
     )
     SELECT
-        to_timestamp(u.minute), %(service)s, u.endpoint, u.method, u.tier, u.decision, u.limit_text, u.limit_value,
+        to_timestamp({at u.minute}), %(service)s, u.endpoint, u.method, u.tier, u.decision, u.limit_text, u.limit_value,
         u.limit_seconds, u.requests, u.utilization, u.utilization_n, u.clients_n
-    FROM batch, jsonb_to_recordset(%(usage)s::jsonb) AS u (
+    FROM batch, sent, jsonb_to_recordset(%(usage)s::jsonb) AS u (
         minute double precision, endpoint text, method text, tier text, decision text, limit_text text,
         limit_value bigint, limit_seconds bigint, requests bigint, utilization smallint[], utilization_n bigint[],
         clients_n bigint[]
     )
 )
-SELECT count(*) FROM batch
 
 -- name: make_hash_key
 -- The first wins where several processes make one. Without the lock the first to have a number need not be the

@@ -1,0 +1,35 @@
+-- How long the rows of each service are kept, as several may share these tables, and how deletion stands.
+
+CREATE TABLE otel_ratelimit.service_retention (
+    service   text        NOT NULL,
+    retention interval    NOT NULL CHECK (retention > interval '0'),
+    seen_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (service, retention)
+);
+COMMENT ON TABLE otel_ratelimit.service_retention IS
+    'How long each service wants its rows kept, as its processes say once an hour. The longest of a service counts; the longest of all counts for tables without a service.';
+COMMENT ON COLUMN otel_ratelimit.service_retention.service IS 'service.name of the application.';
+COMMENT ON COLUMN otel_ratelimit.service_retention.retention IS '[analytics] retention of its policy.';
+COMMENT ON COLUMN otel_ratelimit.service_retention.seen_at IS
+    'When a process said so last. A service counts for as long as its rows are kept after that, and two days; a retention that was changed, for one day.';
+
+CREATE TABLE otel_ratelimit.maintenance_state (
+    id             boolean     PRIMARY KEY DEFAULT true CHECK (id),
+    last_run_at    timestamptz NOT NULL,
+    notices        integer     NOT NULL DEFAULT 0 CHECK (notices >= 0),
+    last_notice_at timestamptz
+);
+COMMENT ON TABLE otel_ratelimit.maintenance_state IS
+    'How the deletion of old rows stands; one row, none before the first run.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.last_run_at IS
+    'When rows were last looked through, by the clock of the database.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.notices IS
+    'How often it was said that rows are overdue and nothing is deleted yet; at most once a day.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.last_notice_at IS 'When it was said last.';
+
+CREATE INDEX rate_limit_analytics_service ON otel_ratelimit.rate_limit_analytics (service, occurred_at);
+CREATE INDEX rate_limit_usage_service ON otel_ratelimit.rate_limit_usage (service, minute);
+COMMENT ON INDEX otel_ratelimit.rate_limit_analytics_service IS
+    'The oldest rows of a service, whose retention may be shorter than that of others.';
+COMMENT ON INDEX otel_ratelimit.rate_limit_usage_service IS
+    'The oldest rows of a service, whose retention may be shorter than that of others.';

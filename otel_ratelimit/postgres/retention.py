@@ -1,0 +1,182 @@
+"""What is too old to be kept, and whether it may be deleted now.
+
+Several services may share the tables. Each says how long it wants its rows kept. A table that has a column
+for the service is looked at service by service; for the others the longest retention counts.
+
+What is deleted cannot be had back, so deletion waits where it would be a mistake more often than not:
+
+    the clocks of this host and of the database disagree    until they agree
+    rows have been overdue for days, or nothing ran         until it was said on seven days, see `NOTICES`
+
+Maintenance runs every hour, so either means that a clock has jumped, a backup was restored, the application
+was stopped for days, or a retention was shortened, perhaps by mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias
+
+from otel_ratelimit.postgres.connection import Transaction
+from otel_ratelimit.postgres.server_clock import TOLERANCE, apart
+from otel_ratelimit.postgres.statements import statements
+
+OVERDUE: Final = timedelta(days=3)
+"""Rows that should have gone longer ago than that, or that are old after nothing ran for so long, are not
+deleted without notice. A weekend is shorter."""
+NOTICES: Final = 7
+"""As often it is said before they are deleted."""
+NOTICE_EVERY: Final = timedelta(days=1)
+"""Days on which it is said count, not the time that passes: a clock that jumps is one day further."""
+FORGET_MARGIN: Final = timedelta(days=2)
+"""A service whose last row must have gone so long ago is forgotten."""
+SUPERSEDED: Final = timedelta(days=1)
+"""A retention that only processes of an earlier deployment had counts so long after the last of them."""
+
+LONGEST: Final = timedelta(days=36_500)
+"""What a service may ask for; with more, moments would be before the year 1."""
+
+GO_ON: Final = "otel-ratelimit db maintain --delete-anyway"
+
+Held: TypeAlias = Literal["", "clocks", "overdue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How long rows are to be kept, as whoever runs maintenance has it."""
+
+    retention: timedelta
+    service: str | None = None
+    """Whose rows; None: those of services that have said nothing themselves."""
+    overrides: bool = False
+    """Whether it counts instead of what processes of the service have said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retentions:
+    """Which rows go at a moment."""
+
+    by_service: Mapping[str, timedelta]
+    longest: timedelta
+    """For rows without a service, or of a service that nobody runs any more."""
+
+    def parameters(self, now: datetime) -> dict[str, object]:
+        """Of statements that look for rows that are too old at `now`."""
+        return {
+            "services": list(self.by_service),
+            "cutoffs": [now - kept for kept in self.by_service.values()],
+            "before": now - self.longest,
+        }
+
+    def __str__(self) -> str:
+        said = [f"{service or '(unnamed)'} {kept}" for service, kept in sorted(self.by_service.items())]
+        return "; ".join(said[:10]) or f"{self.longest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why nothing is deleted; falsy where something is."""
+
+    kind: Held = ""
+    sentence: str = ""
+    notices: int = 0
+    """How often it was said, this time included."""
+
+    def __bool__(self) -> bool:
+        return bool(self.kind)
+
+
+def announce(transaction: Transaction, wish: Wish) -> None:
+    """Let the other processes know how long the rows of this one's service are kept."""
+    parameters = {"service": wish.service, "retention": wish.retention}
+    transaction.run(statements("retention")["announce"], parameters)
+
+
+def retentions(transaction: Transaction, wish: Wish) -> Retentions:
+    """Those in force: of each service the longest that its processes have said."""
+    rows = transaction.run(statements("retention")["retentions"]).rows
+    found = {service: min(kept, LONGEST) for service, kept in rows}
+    if wish.service is not None:
+        said = timedelta() if wish.overrides else found.get(wish.service, timedelta())
+        found[wish.service] = max(min(wish.retention, LONGEST), said)
+        return Retentions(found, max(found.values()))
+    # It is that of services that have said nothing: perhaps those of a version that does not.
+    return Retentions(found, max([min(wish.retention, LONGEST), *found.values()]))
+
+
+def clocks_apart(host: datetime, database: datetime) -> Hold:
+    """A hold where the two clocks are too far apart for anybody to know what is old."""
+    difference = host - database
+    if abs(difference) <= TOLERANCE:
+        return Hold()
+    return Hold(
+        "clocks",
+        f"the clock of this host says {_moment(host)} and that of the database {_moment(database)},"
+        f" {apart(difference)} apart; set the wrong one right, and old rows are deleted again. If the"
+        f" database's is right, `{GO_ON}` deletes once",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What earlier runs have left."""
+
+    last_run_at: datetime | None = None
+    """By the database's clock."""
+    notices: int = 0
+    last_notice_at: datetime | None = None
+
+    def set_back(self, now: datetime) -> timedelta:
+        """As far the database's clock is behind what it was at the last run; zero where it is not."""
+        if self.last_run_at is None or self.last_run_at - now <= TOLERANCE:
+            return timedelta()
+        return self.last_run_at - now
+
+    def is_unusual(self, now: datetime) -> bool:
+        """Whether rows that are old by now may not be: nothing ran for days, or a notice was given."""
+        if self.set_back(now):
+            return False  # the clock was wrong before; what was said then is over
+        return self.notices > 0 or (self.last_run_at is not None and now - self.last_run_at > OVERDUE)
+
+
+def state(transaction: Transaction) -> State:
+    """How deletion stands."""
+    rows = transaction.run(statements("retention")["state"]).rows
+    return State(*rows[0]) if rows else State()
+
+
+def overdue_hold(
+    transaction: Transaction, now: datetime, oldest: Mapping[str, datetime], kept: Retentions
+) -> Hold:
+    """A hold unless it was said often enough that these rows are overdue; counts that it is said.
+
+    Args:
+        transaction: in which the count is kept.
+        now: by the database's clock.
+        oldest: of the tables that have overdue rows, the oldest.
+        kept: the retentions in force.
+    """
+    before = state(transaction)
+    last = before.last_notice_at
+    notices = 0 if before.set_back(now) else before.notices
+    is_new_day = notices == 0 or last is None or abs(now - last) >= NOTICE_EVERY
+    if is_new_day and notices >= NOTICES:
+        return Hold()
+    if is_new_day:
+        notices, last = notices + 1, now
+    transaction.run(statements("retention")["held"], {"now": now, "notices": notices, "last": last})
+    return Hold(
+        "overdue",
+        f"rows since {_moment(min(oldest.values()))} ({', '.join(sorted(oldest))}) should have been deleted"
+        " before, or nothing ran for days: a clock may have jumped, a backup may have been restored, or a"
+        f" retention may be shorter by mistake. In force: {kept}. They are deleted after {NOTICES} days on"
+        f" which this was said (this is day {notices}), or now by `{GO_ON}`; to keep them, raise [analytics]"
+        " retention",
+        notices,
+    )
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M UTC}"

@@ -1,0 +1,103 @@
+"""The database's clock decides what is old: that of a host may be wrong, and there are many hosts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from otel_ratelimit.clock import unix_time
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.statements import statements
+
+_log = logging.getLogger(__name__)
+
+TOLERANCE: Final = timedelta(minutes=5)
+"""As far the clocks of a host and of the database may be apart."""
+
+
+def database_time(database: Database) -> float:
+    """Unix time by the clock of `database`, seconds.
+
+    Raises:
+        DatabaseError: it does not answer.
+    """
+    [(now,)] = database.rows(statements("maintenance")["clock"])
+    return float(now.timestamp())
+
+
+class DatabaseClock:
+    """Unix time by the clock of a database, seconds; says once where that of this host is another.
+
+    Args:
+        database: whose clock.
+        tell: told, in a sentence.
+        host_clock: Unix time by the clock of this host, seconds.
+    """
+
+    def __init__(
+        self, database: Database, tell: Callable[[str], None], host_clock: Callable[[], float] = unix_time
+    ) -> None:
+        self._database = database
+        self._tell = tell
+        self._host_clock = host_clock
+        self._is_said = False
+
+    def __call__(self) -> float:
+        """The time.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        now, host = database_time(self._database), self._host_clock()
+        if abs(now - host) > TOLERANCE.total_seconds() and not self._is_said:
+            self._is_said = True
+            self._tell(
+                f"the clock of this host says {_moment(host)} and that of the database {_moment(now)};"
+                " days are those of the database"
+            )
+        return now
+
+
+def apart(difference: timedelta) -> str:
+    """`difference` in words: `40 days, 0:00:12`."""
+    return str(timedelta(seconds=round(abs(difference.total_seconds()))))
+
+
+class ClockWarning:
+    """Says once that rows are stamped with the database's time, and once that they are not any more.
+
+    Args:
+        what: is written: `analytics`.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._was_apart = False
+
+    def shifted(self, host: float, seconds: float) -> None:
+        """A batch was written by `seconds` later than it is stamped; 0 where the clocks agree.
+
+        Args:
+            host: Unix time by the clock of this host, seconds.
+            seconds: as far as the database's clock is ahead of it.
+        """
+        if bool(seconds) is self._was_apart:
+            return
+        self._was_apart = bool(seconds)
+        if not seconds:
+            _log.warning("the clocks of this host and of the database agree again (%s)", self._what)
+            return
+        _log.warning(
+            "the clock of this host says %s and that of the database %s, %s apart: %s are written with the"
+            " database's time; set the wrong clock right",
+            _moment(host),
+            _moment(host + seconds),
+            apart(timedelta(seconds=seconds)),
+            self._what,
+        )
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M UTC}"

@@ -1,0 +1,73 @@
+-- name: announce
+INSERT INTO otel_ratelimit.service_retention AS known (service, retention, seen_at)
+VALUES (%(service)s, %(retention)s, clock_timestamp())
+ON CONFLICT (service, retention) DO UPDATE SET seen_at = excluded.seen_at
+
+-- name: retentions
+SELECT service, max(retention) FROM otel_ratelimit.service_retention GROUP BY service ORDER BY service
+
+-- name: forget
+-- Services whose rows have all gone, and retentions that only an earlier deployment of a service had. Only where old
+-- rows were deleted: a clock that is wrong must not make a service be forgotten either.
+DELETE FROM otel_ratelimit.service_retention AS said
+WHERE said.seen_at < %(now)s - least(said.retention, %(longest)s) - %(margin)s
+    OR EXISTS (
+        SELECT FROM otel_ratelimit.service_retention AS other
+        WHERE other.service = said.service AND other.seen_at > said.seen_at + %(superseded)s
+    )
+
+-- name: state
+SELECT last_run_at, notices, last_notice_at FROM otel_ratelimit.maintenance_state
+
+-- name: held
+INSERT INTO otel_ratelimit.maintenance_state AS state (last_run_at, notices, last_notice_at)
+VALUES (%(now)s, %(notices)s, %(last)s)
+ON CONFLICT (id) DO UPDATE SET last_run_at = excluded.last_run_at, notices = excluded.notices,
+    last_notice_at = excluded.last_notice_at
+
+-- name: looked_through
+INSERT INTO otel_ratelimit.maintenance_state AS state (last_run_at) VALUES (%(now)s)
+ON CONFLICT (id) DO UPDATE SET last_run_at = excluded.last_run_at, notices = 0, last_notice_at = NULL
+
+-- name: oldest_rate_limit_analytics
+SELECT min(oldest) FROM (
+    SELECT (
+        SELECT occurred_at FROM otel_ratelimit.rate_limit_analytics AS r
+        WHERE (r.service, r.occurred_at) >= (kept.service, timestamptz '-infinity')
+            AND (r.service, r.occurred_at) < (kept.service, kept.before)
+        ORDER BY r.service, r.occurred_at LIMIT 1
+    ) AS oldest
+    FROM unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before)
+    UNION ALL
+    SELECT min(occurred_at) FROM otel_ratelimit.rate_limit_analytics
+    WHERE occurred_at < %(before)s AND service <> ALL (%(services)s::text[])
+) AS each
+
+-- name: oldest_rate_limit_usage
+SELECT min(oldest) FROM (
+    SELECT (
+        SELECT minute FROM otel_ratelimit.rate_limit_usage AS r
+        WHERE (r.service, r.minute) >= (kept.service, timestamptz '-infinity')
+            AND (r.service, r.minute) < (kept.service, kept.before)
+        ORDER BY r.service, r.minute LIMIT 1
+    ) AS oldest
+    FROM unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before)
+    UNION ALL
+    SELECT min(minute) FROM otel_ratelimit.rate_limit_usage
+    WHERE minute < %(before)s AND service <> ALL (%(services)s::text[])
+) AS each
+
+-- name: oldest_table_writes
+SELECT min(minute) FROM otel_ratelimit.table_writes WHERE minute < %(before)s
+
+-- name: oldest_query_totals
+SELECT min(minute) FROM otel_ratelimit.query_totals WHERE minute < %(before)s
+
+-- name: oldest_query_repeats
+SELECT min(minute) FROM otel_ratelimit.query_repeats WHERE minute < %(before)s
+
+-- name: oldest_query_logs
+SELECT min(ts) FROM otel_ratelimit.query_logs_default WHERE ts < %(before)s
+
+-- name: oldest_query_templates
+SELECT min(last_seen) FROM otel_ratelimit.query_templates WHERE last_seen < %(before)s
