@@ -13,12 +13,14 @@ finds no room is counted, by template, so that what is kept can be put in propor
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.clock import monotonic_time, unix_time
+from otel_ratelimit.core.deadline import is_over, within
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.errors import DatabaseError
@@ -50,6 +52,7 @@ BATCH_TOTALS: Final = 2_000
 LONGEST_SECONDS: Final = 600.0
 """As far from its window a hot key's execution may have begun to share a row."""
 CLOSE_SECONDS: Final = 5.0
+"""How long `close` waits, for a write that is under way and for its own, together."""
 SECRET_RETRY_SECONDS: Final = 5.0
 SECRET_SECONDS: Final = 3600.0
 """How long a secret is used before the database is asked whether there is a newer one."""
@@ -134,6 +137,7 @@ class QueryLog:
             writer, "query logs", written=self._written, refused=self._refused, monotonic=monotonic
         )
         self._next_flush = monotonic() + flush_interval
+        self._is_closed = False
         self._begin_anew()
 
     @property
@@ -161,28 +165,29 @@ class QueryLog:
             if (over or len(self._rows) >= BATCH_ROWS) and self._delivery.is_due:
                 self._flush()
 
-    def flush(self) -> bool:
-        """Write all there is, now; whether that succeeded."""
-        with self._working, self._faults.said():
-            self._work_up()
-            self._end_hot_rows()
-            self._patterns.settle(self._clock())
-            return self._flush()
-        return False
+    def flush(self, timeout: float = math.inf) -> bool:
+        """Write all there is, now, in `timeout` seconds at most; whether all of it is written.
 
-    def close(self) -> None:
-        """Write what is left; what cannot be written is counted as dropped, and said."""
-        if self._working.acquire(timeout=CLOSE_SECONDS):
-            try:
-                with self._faults.said():
-                    self._work_up()
-                    self._end_hot_rows()
-                    self._patterns.settle(self._clock())
-                    self._flush()
-            finally:
-                self._working.release()
+        What is not written stays, and is written later; after `close` nothing is.
+        """
+        if self._is_closed:
+            return self._is_empty
+        with within(timeout):
+            return self._flush_in_time()
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> bool:
+        """Write what is left, in `timeout` seconds at most; whether all was written.
+
+        What cannot be written is counted as dropped, and said.
+        """
+        if self._is_closed:
+            return self._is_empty
+        with within(timeout):
+            is_written = self._flush_in_time()
+        self._is_closed = True
         self._give_up()
         self._writer.close()
+        return is_written
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
@@ -203,6 +208,26 @@ class QueryLog:
         self._dropped = 0
         self._counts = QueryCounts(0, 0, 0)
 
+    @property
+    def _is_empty(self) -> bool:
+        intake = self.intake
+        waits = intake.queue or intake.unkeyed or self._rows or self._hot or self._pending or self._patterns
+        return self._delivery.unwritten is None and not waits
+
+    def _flush_in_time(self) -> bool:
+        """Another thread may hold the lock while it waits for the database."""
+        if not self._working.acquire_in_time():
+            return False
+        try:
+            with self._faults.said():
+                self._work_up()
+                self._end_hot_rows()
+                self._patterns.settle(self._clock())
+                return self._flush() and self._is_empty
+            return False
+        finally:
+            self._working.release()
+
     def _work_up(self) -> None:
         now = self._clock()
         self._learn_secret()
@@ -210,6 +235,8 @@ class QueryLog:
         intake.large = 0
         self._key()
         for _ in range(len(intake.queue)):
+            if is_over():  # a template takes up to milliseconds
+                return
             self._keep(*intake.queue.popleft())
         totals = self._totals.drain(now, self._template_of)
         self._dropped += sum(total.dropped for total in totals)
@@ -232,7 +259,8 @@ class QueryLog:
         try:
             secret = self._secret()
         except DatabaseError as error:
-            self._ask_secret_at = now + SECRET_RETRY_SECONDS
+            if not is_over():  # else it was asked in haste, which says nothing of the next time
+                self._ask_secret_at = now + SECRET_RETRY_SECONDS
             _log.debug("the secret of the query log's keys cannot be read: %s", error)
             return
         self._ask_secret_at = now + SECRET_SECONDS
@@ -250,6 +278,8 @@ class QueryLog:
         if keys is None:
             return
         for _ in range(len(intake.unkeyed)):
+            if is_over():
+                return
             context, sent, told = intake.unkeyed.popleft()
             key = keys.key(context, sent)
             if key < window.threshold or key in window.hot:
@@ -299,7 +329,7 @@ class QueryLog:
         if not self._delivery.try_again():
             return False
         self._next_flush = self._monotonic() + self._flush_interval
-        while batch := self._next_batch():
+        while not is_over() and (batch := self._next_batch()):
             if not self._delivery.send(batch):
                 return False
         return True

@@ -46,6 +46,10 @@ class Patterns:
         self._watched: list[_Watched] = []
         self._found: dict[tuple[int, str, int], RequestRepeats] = {}
 
+    def __len__(self) -> int:
+        """Patterns found and not yet taken."""
+        return len(self._found)
+
     def add(self, request: RequestQueries) -> None:
         """Look at `request` when it has come to rest."""
         self._new.append(request)
