@@ -36,7 +36,7 @@ from otel_ratelimit.querylog.faults import Faults
 from otel_ratelimit.querylog.intake import Intake, IntakeListener
 from otel_ratelimit.querylog.keys import ExecutionKeys
 from otel_ratelimit.querylog.patterns import Patterns
-from otel_ratelimit.querylog.requests import RequestQueries
+from otel_ratelimit.querylog.requests import Burst, RequestQueries
 from otel_ratelimit.querylog.rows import HotRow, Told, cold_row
 from otel_ratelimit.querylog.sampling import QuerySampler, Window
 from otel_ratelimit.querylog.totals import PendingTotals, Totals, table_writes
@@ -268,8 +268,8 @@ class QueryLog:
         if keys is None or not keys.has(secret):
             self.intake.open(ExecutionKeys(secret))
 
-    def _suspect(self, request: RequestQueries) -> None:
-        self._patterns.add(request)
+    def _suspect(self, burst: Burst) -> None:
+        self._patterns.add(burst)
 
     def _key(self) -> None:
         """Give their keys to those that came before the secret did."""
