@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from psycopg2 import extensions
+from psycopg2 import InterfaceError, extensions
 
 from otel_ratelimit.capture.settings import (
     ALL,
@@ -125,8 +125,14 @@ class SessionState:
         self.reset()
 
     def has_standard_strings(self) -> bool:
-        """Whether backslashes in strings are nothing special, as the server last said."""
-        return self._parameter("standard_conforming_strings") != "off"
+        """Whether backslashes in strings are nothing special, as the server last said.
+
+        Not where the connection is closed: what the server said is gone with it.
+        """
+        try:
+            return self._parameter("standard_conforming_strings") != "off"
+        except InterfaceError:
+            return False
 
     def begins(self, status: int, isolation: int | None) -> bool:
         """Before a statement: whether its result is coloured by the transaction it stands in.
