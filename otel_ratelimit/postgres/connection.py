@@ -79,6 +79,10 @@ class Session:
                 raise DatabaseTimeoutError("the database gave no sign of an answer in time")
             return Answer(cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
+    def deadline(self, seconds: float) -> float:
+        """The moment in `seconds`, or when the caller's time is over, for `run`."""
+        return self._monotonic() + seconds_left(seconds)
+
     def close(self) -> None:
         """Close the connection, with all that the server keeps for it; it may be closed already."""
         self._connection.close()
@@ -90,7 +94,7 @@ class Session:
         Raises:
             DatabaseError: one of them was refused, or there was no answer in time.
         """
-        transaction = Transaction(self, self._monotonic() + seconds_left(seconds))
+        transaction = Transaction(self, self.deadline(seconds))
         transaction.run("BEGIN")
         try:
             yield transaction

@@ -86,14 +86,15 @@ def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
         raise ValueError(f"{now} has no time zone; give an aware time, such as datetime.now(UTC)")
     if retention <= timedelta() or days_ahead < 0:
         raise ValueError(f"retention {retention} must be positive, and days_ahead {days_ahead} not negative")
-    with database.session() as session, alone(session, LOCK, patience_seconds) as is_alone:
+    with alone(database, LOCK, patience_seconds) as is_alone:
         if not is_alone:
             return MaintenanceReport(skipped=True, rows_deleted={})
-        return _Run(session, now.astimezone(UTC), retention, patience_seconds, report).all(days_ahead)
+        with database.session() as session:
+            return _Run(session, now.astimezone(UTC), retention, patience_seconds, report).all(days_ahead)
 
 
 class _Run:
-    """One run, in a session that holds the lock."""
+    """One run, while the lock is held."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from otel_ratelimit.postgres.connection import dsn
-from otel_ratelimit.postgres.refusals import no_connection, translated
+from otel_ratelimit.postgres.refusals import beginning, no_connection, translated
 
 _CONNECT: Final = {
     "connect_timeout": 10,
@@ -32,6 +32,8 @@ _CONNECT: Final = {
 def session(url: str) -> Iterator[extensions.connection]:
     """A connection to `url`, closed afterwards; what psycopg2 raises meanwhile comes out translated.
 
+    It can begin a transaction, which not every pooler lets it.
+
     Raises:
         DatabaseError: no connection, or the database refused something.
     """
@@ -45,6 +47,9 @@ def session(url: str) -> Iterator[extensions.connection]:
         ) from None  # its context would repeat the message, not add to it
     try:
         with translated(connection):
+            with beginning(), connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                connection.rollback()
             yield connection
     finally:
         connection.close()
