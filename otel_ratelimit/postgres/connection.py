@@ -177,10 +177,13 @@ class Database:
             DatabaseUnreachableError: there is none.
             NoTimeLeftError: the caller's deadline is over.
         """
+        _check_time()
         connection = self._take()
-        if is_over():
+        try:
+            _check_time()  # to connect takes its share
+        except NoTimeLeftError:
             self._give_back(connection)
-            raise NoTimeLeftError("no time was left to ask the database")
+            raise
         try:
             yield Session(connection, self._monotonic)
         except BaseException:
@@ -259,6 +262,11 @@ def dsn(url: str) -> str:
             " with / ? # @ : in a password as %2F %3F %23 %40 %3A"
         )
     return str(extensions.make_dsn(**{"fallback_application_name": APPLICATION_NAME, **given}))
+
+
+def _check_time() -> None:
+    if is_over():
+        raise NoTimeLeftError("no time was left to ask the database")
 
 
 def _misread(given: Mapping[str, str]) -> bool:

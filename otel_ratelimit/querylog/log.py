@@ -220,23 +220,24 @@ class QueryLog:
             return False
         try:
             with self._faults.said():
-                self._work_up()
+                is_whole = self._work_up()
                 self._end_hot_rows()
                 self._patterns.settle(self._clock())
-                return self._flush() and self._is_empty
+                return self._flush() and is_whole
             return False
         finally:
             self._working.release()
 
-    def _work_up(self) -> None:
+    def _work_up(self) -> bool:
+        """Whether all that had come in was worked up: there was time, and a key for each execution."""
         now = self._clock()
         self._learn_secret()
         intake = self.intake
         intake.large = 0
-        self._key()
+        has_keys = self._key()
         for _ in range(len(intake.queue)):
             if is_over():  # a template takes up to milliseconds
-                return
+                return False
             self._keep(*intake.queue.popleft())
         totals = self._totals.drain(now, self._template_of)
         self._dropped += sum(total.dropped for total in totals)
@@ -251,6 +252,7 @@ class QueryLog:
             intake.open(intake.keys)
         self._patterns.look(now)
         self._tell()
+        return has_keys
 
     def _learn_secret(self) -> None:
         now = self._monotonic()
@@ -271,21 +273,22 @@ class QueryLog:
     def _suspect(self, burst: Burst) -> None:
         self._patterns.add(burst)
 
-    def _key(self) -> None:
-        """Give their keys to those that came before the secret did."""
+    def _key(self) -> bool:
+        """Give their keys to those that came before the secret did; whether all have one."""
         intake, window = self.intake, self._sampler.window
         keys = intake.keys
         if keys is None:
-            return
+            return not intake.unkeyed
         for _ in range(len(intake.unkeyed)):
             if is_over():
-                return
+                return False
             context, sent, told = intake.unkeyed.popleft()
             key = keys.key(context, sent)
             if key < window.threshold or key in window.hot:
                 self._keep(window, key, told)
             else:
                 intake.passed_over()
+        return True
 
     def _keep(self, window: Window, key: bytes, told: Told) -> None:
         self._kept += 1
@@ -329,8 +332,11 @@ class QueryLog:
         if not self._delivery.try_again():
             return False
         self._next_flush = self._monotonic() + self._flush_interval
-        while not is_over() and (batch := self._next_batch()):
-            if not self._delivery.send(batch):
+        while self._rows or self._pending or self._patterns:
+            if is_over():
+                return False
+            batch = self._next_batch()
+            if batch is not None and not self._delivery.send(batch):
                 return False
         return True
 

@@ -54,7 +54,7 @@ def limited():
     made = []
 
     def make(url, **arguments):
-        made.append(RateLimit(database_url=url, environ={}, hash_key="the secret of this test", **arguments))
+        made.append(RateLimit(database_url=url, environ={}, **arguments))
         return made[-1]
 
     yield make

@@ -238,6 +238,37 @@ def test_what_is_closed_raises_what_psycopg2_raises_and_nothing_is_logged(
     assert [record for record in caplog.records if record.name.startswith("otel_ratelimit")] == []
 
 
+def test_a_server_that_goes_in_mid_query_raises_what_psycopg2_raises(seen, empty_database, caplog):
+    statement = r"SELECT E'a\'b', pg_sleep(60)"
+
+    def outcome(connect):
+        connection = connect(empty_database)
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1")
+        pid = connection.info.backend_pid
+
+        def end():
+            with closing(extensions.connection(empty_database)) as other, other.cursor() as looking:
+                other.autocommit = True
+                active = "FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+                while not looking.rowcount > 0:
+                    looking.execute(f"SELECT pg_terminate_backend(pid) {active}", (pid,))
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        with pytest.raises(psycopg2.Error) as raised:
+            cursor.execute(statement)
+        thread.join()
+        connection.close()
+        return type(raised.value), str(raised.value), raised.value.pgcode
+
+    assert outcome(psycopg2.connect) == outcome(extensions.connection)
+    assert "Traceback" not in caplog.text
+    assert caplog.text == ""
+    # libpq may keep that the connection is lost, and not why.
+    assert seen.executions[1][-1] in {"57P01", "08006"}
+
+
 def test_a_commit_that_went_well_stays_one_when_another_thread_closes_the_connection_after_it(
     seen, empty_database
 ):

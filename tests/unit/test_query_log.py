@@ -444,6 +444,44 @@ def test_a_request_that_still_runs_is_not_looked_at_yet(make, tables, served):
     assert (found.most, found.trace_id) == (10, None)
 
 
+def test_what_comes_in_while_it_flushes_does_not_count_as_not_written(make, tables, monkeypatch):
+    log = make()
+    write = tables.write
+
+    def busy(batch):
+        run(log, [2])
+        write(batch)
+
+    monkeypatch.setattr(tables, "write", busy)
+    run(log, [1])
+    assert log.flush() is True
+    assert tables.executions == 1
+
+
+def test_a_flush_is_not_whole_while_executions_wait_for_a_key(make, tables):
+    log = make(secret=failing)
+    run(log, [1])
+    assert log.flush() is False
+    assert tables.executions == 1, "they are counted all the same"
+
+
+def test_a_flush_whose_time_is_over_leaves_the_rest_for_the_next(make, tables):
+    log = make()
+    run(log, range(3))
+    assert log.flush(0.0) is False
+    assert tables.batches == []
+    assert log.flush() is True
+    assert tables.executions == len(tables.rows) == 3
+
+
+def test_after_the_end_nothing_is_written_and_nothing_is_asked(make, tables):
+    log = make()
+    assert log.close() is True
+    run(log, [1])
+    assert (log.flush(), log.close()) == (False, False)
+    assert tables.batches == []
+
+
 def executed(log, timer, pauses, *, statement="SELECT x FROM news WHERE id > %s", seconds=0.001):
     """An execution after each pause: seconds between the end of one and the beginning of the next."""
     for number, pause in enumerate(pauses):
