@@ -5,7 +5,6 @@ Analytics that cannot be used stop nothing: what is wrong is said once, and limi
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import weakref
@@ -17,6 +16,7 @@ from typing import Final
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.errors import ConfigurationError, DatabaseError, Problem
@@ -105,7 +105,7 @@ class Analytics:
         worker.every(MAINTENANCE_SECONDS, _MAINTENANCE_TASK, upkeep.run, start=False)
         worker.wake(_MAINTENANCE_TASK)
         _reset_after_fork(self)
-        atexit.register(_close_if_alive, weakref.ref(self))
+        at_exit(self, "close")
 
     def __call__(self, decision: Decision) -> None:
         """Take note of `decision`; on the request's thread, within the request."""
@@ -119,14 +119,15 @@ class Analytics:
         """Where the background thread writes."""
         return self._writing
 
-    def close(self) -> None:
-        """Write what is left, and let go of the database."""
+    def close(self) -> bool:
+        """Write what is left, and let go of the database; whether all was written."""
         self._worker.cancel(_TASK)
         self._worker.cancel(_MAINTENANCE_TASK)
-        self.recorder.close()
+        is_written = self.recorder.close()
         self._database.close()
         if self._embedded is not None:
             self._embedded.close()
+        return is_written
 
     def reset_after_fork(self) -> None:
         """Leave to the parent what is the parent's."""
@@ -221,9 +222,3 @@ def _reset_after_fork(analytics: Analytics) -> None:
             alive.reset_after_fork()
 
     os.register_at_fork(after_in_child=reset)
-
-
-def _close_if_alive(reference: weakref.ref[Analytics]) -> None:
-    analytics = reference()
-    if analytics is not None:
-        analytics.close()

@@ -8,7 +8,6 @@ Below gevent and eventlet the thread is a greenlet; `core.waiting` says what tha
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -18,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.deadline import seconds_left
+from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.waiting import Bell
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class BackgroundWorker:
         self._process = os.getpid()
         self._closed = False
         _survive_fork(self)
-        atexit.register(_close_if_alive, weakref.ref(self))
+        at_exit(self, "close")
 
     @property
     def alive(self) -> bool:
@@ -104,14 +105,16 @@ class BackgroundWorker:
             self._is_starting = False
 
     def close(self, timeout: float = 5.0) -> None:
-        """Stop the thread and wait for it; may be called twice."""
+        """Stop the thread and wait for it, `timeout` seconds at most; may be called twice."""
         self._closed = True
         thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             self._ring()
-            thread.join(timeout)
+            thread.join(seconds_left(timeout))
+        if thread is not None and thread.is_alive():
+            return  # it waits for something, and needs its bell when it comes back
         self._thread = None
-        if self._bell is not None and (thread is None or not thread.is_alive()):
+        if self._bell is not None:
             self._bell.close()
 
     def _loop(self) -> None:
@@ -172,9 +175,3 @@ def _survive_fork(worker: BackgroundWorker) -> None:
             alive.reset_after_fork()
 
     os.register_at_fork(after_in_child=reset)
-
-
-def _close_if_alive(reference: weakref.ref[BackgroundWorker]) -> None:
-    worker = reference()
-    if worker is not None:
-        worker.close()

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.deadline import is_over
 from otel_ratelimit.errors import (
     DatabaseBusyError,
     DatabaseError,
     DatabaseUnreachableError,
     DataRefusedError,
+    NoTimeLeftError,
     PartWrittenError,
     SchemaMissingError,
 )
@@ -29,7 +31,7 @@ B_contra = TypeVar("B_contra", contravariant=True)
 RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 MOST_MISTAKES: Final = 3
 """As often a batch is tried that something else than the database stops."""
-_NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, SchemaMissingError)
+_NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, SchemaMissingError, NoTimeLeftError)
 """Errors after which it is known that nothing was written."""
 
 
@@ -76,6 +78,7 @@ class Delivery(Generic[B]):
         self._retry_at = 0.0
         self._failures = 0
         self._mistakes = 0
+        self._is_failure_said = False
         self.unwritten: B | None = None
         self.may_be_written = False
         self.failing = ""
@@ -116,7 +119,7 @@ class Delivery(Generic[B]):
             self._refused(batch, f"it cannot be put in words ({type(error).__name__})")
             self._succeed()
         else:
-            if self.failing:
+            if self._is_failure_said:
                 _log.warning("%s are written again; nothing was lost", self._what)
             self._written(batch)
             self._succeed()
@@ -129,11 +132,17 @@ class Delivery(Generic[B]):
     def _succeed(self) -> None:
         self.unwritten, self.may_be_written = None, False
         self.failing, self._failures, self._retry_at, self._mistakes = "", 0, 0.0, 0
+        self._is_failure_said = False
 
     def _fail(self, error: DatabaseError) -> None:
+        self.failing = str(error)
+        if is_over():
+            # It says how much time the caller had, and nothing of the database: the next attempt has its own.
+            _log.debug("%s were not written within the time given: %s", self._what, error)
+            return
         delay = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._retry_at = self._monotonic() + delay
         self._failures += 1
-        if not self.failing:
+        if not self._is_failure_said:
+            self._is_failure_said = True
             _log.warning("%s cannot be written and are kept in memory: %s", self._what, error)
-        self.failing = str(error)

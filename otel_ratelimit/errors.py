@@ -92,6 +92,10 @@ class DatabaseTimeoutError(DatabaseError):
     """A statement took longer than it may; less at once may do. Whether it was carried out is not known."""
 
 
+class NoTimeLeftError(DatabaseError):
+    """The caller's deadline was over before the statement was sent, so nothing was done."""
+
+
 class DatabaseBusyError(DatabaseError):
     """A table is held by somebody else; nothing was done."""
 

@@ -5,7 +5,6 @@ A query log that cannot be had stops nothing: what is wrong is said once, and qu
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import socket
@@ -18,6 +17,7 @@ from opentelemetry.trace import get_tracer_provider
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.capture import Relay, prepare
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.fingerprint import TemplateCache
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
@@ -81,7 +81,7 @@ class Queries:
         self._rate = settings.query_sample_rate
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
         _reset_after_fork(self.log)
-        atexit.register(_close_if_alive, weakref.ref(self))
+        at_exit(self, "close")
 
     def claim(self) -> bool:
         """Have queries told to this one, unless they are told to another; whether they are."""
@@ -97,12 +97,12 @@ class Queries:
             self._has_begun = True
         return self._relay.target is self._processor
 
-    def close(self) -> None:
-        """Write what is left; connections opened from now on are left alone."""
+    def close(self) -> bool:
+        """Write what is left; connections opened from now on are left alone. Whether all was written."""
         self._worker.cancel(_TASK)
         if self._relay.target is self._processor:
             self._relay.target = None
-        self.log.close()
+        return self.log.close()
 
 
 def open_queries(
@@ -129,9 +129,3 @@ def _reset_after_fork(log: QueryLog) -> None:
             alive.reset_after_fork()
 
     os.register_at_fork(after_in_child=reset)
-
-
-def _close_if_alive(reference: weakref.ref[Queries]) -> None:
-    queries = reference()
-    if queries is not None:
-        queries.close()

@@ -41,7 +41,7 @@ def addresses_of(host: str, seconds: float) -> list[str]:
     except RuntimeError:  # no more threads, or the interpreter is going down
         ask()
     if not answered.wait(seconds):
-        raise TimeoutError(f"the name server gave no answer within {seconds:g} s")
+        raise TimeoutError(f"the name server gave no answer within {round(seconds, 1):g} s")
     answer = answers[0]
     if isinstance(answer, OSError):
         raise answer

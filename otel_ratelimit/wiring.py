@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import secrets
@@ -26,6 +25,8 @@ from otel_ratelimit.api_wiring import api_services, warn_of_hidden_routes
 from otel_ratelimit.application_here import application_here, owner_here
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.deadline import within
+from otel_ratelimit.core.lifecycle import EXIT_SECONDS, at_exit, share_of_the_rest
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_counts, warn_of_uwsgi
@@ -226,7 +227,7 @@ class RateLimit:
         self._api_authorize = api_authorize
         # Where another RateLimit of this process has the gauge, this one is flushed all the same.
         self._worker.every(FLUSH_SECONDS, "decision counts", self._decision_telemetry.flush, start=False)
-        atexit.register(_flush_if_alive, weakref.ref(self._decision_telemetry))
+        at_exit(self._decision_telemetry, "flush")
         self._reloader = (
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )
@@ -395,23 +396,39 @@ class RateLimit:
         if not (self.closed or len(self._apps) or len(self._awaited)):
             self.close()
 
-    def close(self) -> None:
-        """Detach from every application and stop the background thread."""
-        if not self.settings.enabled:
-            return
+    def close(self, timeout: float = EXIT_SECONDS) -> bool:
+        """Detach from every application, write what is left and stop the background thread.
+
+        Args:
+            timeout: how long to wait for the database, seconds.
+
+        Returns:
+            Whether all was written; what was not is counted as dropped, and said.
+        """
+        if not self.settings.enabled or self.closed:
+            return True
         for app in [*self._apps, *self._awaited]:
             self.detach(app)
         if self._reloader is not None:
             self._reloader.close()
-        self._worker.close()
-        if self._queries is not None:
-            self._queries.close()
-        if self._analytics is not None:
-            self._analytics.close()
+        is_written = self._stop_recording(timeout)
         self._decision_telemetry.flush()
         self._policy_telemetry.retire()
         self._storage.telemetry.retire()
         self.closed = True
+        return is_written
+
+    def _stop_recording(self, timeout: float) -> bool:
+        is_written = True
+        with within(timeout):
+            with within(share_of_the_rest()):
+                self._worker.close()
+            if self._queries is not None:
+                with within(share_of_the_rest()):
+                    is_written = self._queries.close()
+            if self._analytics is not None:
+                is_written &= self._analytics.close()
+        return is_written
 
     @property
     def limiter(self) -> Limiter:
@@ -637,9 +654,3 @@ default_store.found_by(lambda: current_rate_limit().store_in_use)
 def _attached(app: Flask) -> AttachedHooks:
     attached: AttachedHooks = app.extensions[_HOOKS]
     return attached
-
-
-def _flush_if_alive(reference: weakref.ref[DecisionTelemetry]) -> None:
-    telemetry = reference()
-    if telemetry is not None:
-        telemetry.flush()

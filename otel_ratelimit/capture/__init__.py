@@ -4,6 +4,7 @@ This is the one part that is about a driver: it tells a `QueryObserver` of execu
 another driver would.
 
 connections, cursors   classes that stand between psycopg2's own and the application's
+asynchronous           the same for connections whose queries end when they are polled
 session                what of a connection decides on a query's answer
 answers                what came back, and how large it is
 relay                  who is told
@@ -22,8 +23,9 @@ import psycopg2
 from psycopg2 import extensions
 
 from otel_ratelimit.capture.answers import answer_reader
+from otel_ratelimit.capture.asynchronous import capturing_async_cursor
 from otel_ratelimit.capture.connections import below, capturing_connection
-from otel_ratelimit.capture.cursors import Watch, capturing_cursor
+from otel_ratelimit.capture.cursors import Watch, capturing_cursor, named_as
 from otel_ratelimit.capture.relay import Relay
 
 __all__ = ["Relay", "prepare", "remove"]
@@ -66,7 +68,8 @@ class _Connect:
         self.relay = Relay()
         self._said: set[str] = set()
         self.watch = Watch(self.relay, answer_reader())
-        ours = capturing_connection(capturing_cursor(self.watch), self._say_once)
+        in_turn = named_as(capturing_async_cursor(self.watch), extensions.cursor)
+        ours = capturing_connection(capturing_cursor(self.watch), in_turn, self._say_once)
         self._ours = ours
         self._classes: dict[Any, Any] = {extensions.connection: ours}
 

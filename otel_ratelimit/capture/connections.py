@@ -12,8 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from psycopg2 import extensions
+from psycopg2 import InterfaceError, extensions
 
+from otel_ratelimit.capture.asynchronous import poll_failed, polled
 from otel_ratelimit.capture.cursors import SESSION, named_as
 from otel_ratelimit.capture.session import SessionState
 
@@ -27,13 +28,18 @@ _MOST_CLASSES: Final = 64
 
 def capturing_connection(  # noqa: C901 - a class, whose methods count here
     cursor_class: type[extensions.cursor],
+    async_cursor_class: type[extensions.cursor],
     say: Say,
 ) -> type[extensions.connection]:
-    """The class of connections whose cursors are `cursor_class`, below whatever else they are."""
+    """The class of connections whose cursors are `cursor_class`, below whatever else they are.
+
+    Those of asynchronous connections are `async_cursor_class`.
+    """
 
     class CapturingConnection(extensions.connection):
         # There is no __init__: some classes of connections do not call the next one's.
         _otel_ratelimit_cursors: dict[type, type]
+        otel_ratelimit_underway: Any = None
 
         def cursor(self, *args: Any, **kwargs: Any) -> Any:
             given = args[1] if len(args) > 1 else kwargs.get("cursor_factory")
@@ -50,7 +56,8 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
             return super().cursor(*args, **kwargs)
 
         def _otel_ratelimit_cursor(self, wanted: Any) -> Any:
-            made = below(wanted, cursor_class, extensions.cursor, say)
+            ours = async_cursor_class if self.async_ else cursor_class
+            made = below(wanted, ours, extensions.cursor, say)
             if isinstance(wanted, type):
                 # A class of cursors is often made for one connection only; it goes with it.
                 known: dict[type, type] = self.__dict__.setdefault("_otel_ratelimit_cursors", {})
@@ -59,8 +66,17 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
                 known[wanted] = made
             return made
 
+        def poll(self) -> int:
+            try:
+                state: int = super().poll()
+            except BaseException as error:
+                poll_failed(self, error)
+                raise
+            polled(self, state)
+            return state
+
         def commit(self) -> None:
-            is_rollback = self.get_transaction_status() == _IN_ERROR
+            is_rollback = _status(self) == _IN_ERROR
             session = _settled(self)
             super().commit()
             _ended(self, session, is_rollback=is_rollback)
@@ -93,7 +109,8 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
             super().set_client_encoding(encoding)  # which rolls back
             _ended(self, session, is_rollback=True)
             if session is not None:
-                session.encoded(self.get_parameter_status("client_encoding") or encoding)
+                with suppress(InterfaceError):  # another thread has closed it
+                    session.encoded(self.get_parameter_status("client_encoding") or encoding)
 
         def reset(self) -> None:
             super().reset()
@@ -110,14 +127,22 @@ def _settled(connection: extensions.connection) -> SessionState | None:
     What was set outside of a transaction stays, whatever comes.
     """
     session: SessionState | None = getattr(connection, SESSION, None)
-    if session is not None and connection.get_transaction_status() == _IDLE:
+    if session is not None and _status(connection) == _IDLE:
         session.committed()
     return session
 
 
+def _status(connection: extensions.connection) -> int | None:
+    """Its `TRANSACTION_STATUS_*`; None where it is closed, which psycopg2 says to the application itself."""
+    try:
+        return connection.get_transaction_status()
+    except InterfaceError:
+        return None
+
+
 def _ended(connection: extensions.connection, session: SessionState | None, *, is_rollback: bool) -> None:
     """A transaction has ended, unless psycopg2 left alone one that it did not begin."""
-    if session is not None and connection.get_transaction_status() == _IDLE:
+    if session is not None and _status(connection) == _IDLE:
         (session.rolled_back if is_rollback else session.committed)()
 
 

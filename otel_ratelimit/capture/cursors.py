@@ -56,15 +56,29 @@ class Watch:
         self.plain: dict[str, bool] = {}
         self.faults = Faults("a query could not be recorded")
 
-    def session(self, connection: Any) -> SessionState | None:
-        """What is known of a connection from now on; None where nothing can be."""
+    def begun(self, connection: Any) -> tuple[SessionState | None, bool]:
+        """Before a statement: what is known of its connection, and whether its transaction colours a result.
+
+        None where nothing can be known: the connection is closed, which psycopg2 is about to say.
+        """
         try:
-            session = SessionState(connection)
-            setattr(connection, SESSION, session)
+            session: SessionState | None = getattr(connection, SESSION, None)
+            if session is None:
+                session = SessionState(connection)
+                setattr(connection, SESSION, session)
+            status = connection.get_transaction_status()
+            in_txn = bool(status or session.is_coloured) and session.begins(
+                status, connection.isolation_level
+            )
         except Exception as error:  # noqa: BLE001 - the application's query comes first
+            self.fault(error, connection)
+            return None, False
+        return session, in_txn
+
+    def fault(self, error: BaseException, connection: Any) -> None:
+        """Something could not be done; said, unless the connection was closed meanwhile, by whomever."""
+        if connection is not None and not connection.closed:
             self.faults.say(error)
-            return None
-        return session
 
     def ran(  # noqa: PLR0913, PLR0917 - making one value of them takes as long as half of the rest
         self,
@@ -88,7 +102,7 @@ class Watch:
             else:
                 self._ran_otherwise(cursor, session, query, sent, nanoseconds, in_txn, ambiguous)
         except Exception as error:  # noqa: BLE001 - the application has its result, and must get it
-            self.faults.say(error)
+            self.fault(error, cursor.connection)
 
     def _ran_otherwise(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -147,7 +161,7 @@ class Watch:
                 statement = self._text_of_failed(query, sent, status)
             target.executed(statement, sent, session, nanoseconds, in_txn, _unknown, None, status)
         except Exception as fault:  # noqa: BLE001 - the application must get its own error
-            self.faults.say(fault)
+            self.fault(fault, cursor.connection)
 
     def _text_of_failed(self, query: object, sent: bytes, status: str) -> str:
         """The text to tell of; of several statements none, as the server may not have looked at the last."""
@@ -186,7 +200,7 @@ class Watch:
 def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a class, whose methods count
     """The class of cursors that tell `watch`; to be the last base before psycopg2's own."""
     own_execute, timer = extensions.cursor.execute, time.perf_counter_ns
-    relay, plain, answer_of, say = watch.relay, watch.plain, watch.answer_of, watch.faults.say
+    relay, plain, answer_of = watch.relay, watch.plain, watch.answer_of
 
     class CapturingCursor(extensions.cursor):
         __slots__ = ()
@@ -195,13 +209,15 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a
             connection: Any = self.connection
             try:
                 session = connection.otel_ratelimit_session
-            except AttributeError:
-                session = watch.session(connection)
+                status = connection.get_transaction_status()
+                in_txn = (status or session.is_coloured) and session.begins(
+                    status, connection.isolation_level
+                )
+            except Exception:  # noqa: BLE001 - its first statement, or it is closed
+                session, in_txn = watch.begun(connection)
             if session is None:
                 own_execute(self, query, vars)
                 return
-            status = connection.get_transaction_status()
-            in_txn = (status or session.is_coloured) and session.begins(status, connection.isolation_level)
             writes = plain.get(query) if type(query) is str and self.name is None else None
             ambiguous = "" if writes is not None else session.ambiguous()
             begun = timer()
@@ -221,7 +237,7 @@ def capturing_cursor(watch: Watch) -> type[extensions.cursor]:  # noqa: C901 - a
                     if writes:
                         session.wrote()
                 except Exception as error:  # noqa: BLE001 - the application has its result, and must get it
-                    say(error)
+                    watch.fault(error, connection)
             else:
                 watch.ran(self, session, query, took, in_txn, ambiguous)
 
@@ -268,17 +284,11 @@ class _Run:
     def __init__(self, cursor: Any, watch: Watch) -> None:
         self._cursor = cursor
         self._watch = watch
-        self._connection = cursor.connection
-        session: SessionState | None = getattr(self._connection, SESSION, None)
-        self._session = watch.session(self._connection) if session is None else session
         self.begin()
 
     def begin(self) -> None:
-        session, connection = self._session, self._connection
-        self._in_txn = session is not None and session.begins(
-            connection.get_transaction_status(), connection.isolation_level
-        )
-        self._ambiguous = "" if session is None else session.ambiguous()
+        self._session, self._in_txn = self._watch.begun(self._cursor.connection)
+        self._ambiguous = "" if self._session is None else self._session.ambiguous()
         self._begun = time.perf_counter_ns()
 
     def ended(self, query: object) -> None:

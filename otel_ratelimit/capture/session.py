@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from psycopg2 import extensions
+from psycopg2 import InterfaceError, extensions
 
 from otel_ratelimit.capture.settings import (
     ALL,
@@ -136,9 +136,12 @@ class SessionState:
         Returns:
             A backslash or one with a quote; empty where all texts are clear.
         """
-        if self._parameter("client_encoding") in _BACKSLASH_WITHIN_CHARACTERS:
+        try:
+            if self._parameter("client_encoding") in _BACKSLASH_WITHIN_CHARACTERS:
+                return "\\"
+            return "\\'" if self._parameter("standard_conforming_strings") == "off" else ""
+        except InterfaceError:  # the connection is closed, and what the server said is gone with it
             return "\\"
-        return "\\'" if self._parameter("standard_conforming_strings") == "off" else ""
 
     def begins(self, status: int, isolation: int | None) -> bool:
         """Before a statement: whether its result is coloured by the transaction it stands in.

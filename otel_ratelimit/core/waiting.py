@@ -9,11 +9,14 @@ its use, and neither is inherited by a forked child.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from otel_ratelimit.core.deadline import seconds_left
 
 
 def ready(descriptor: int, seconds: float, *, to_write: bool = False) -> bool:
@@ -77,6 +80,11 @@ class LateLock:
             return False
         self._held = lock
         return True
+
+    def acquire_in_time(self) -> bool:
+        """Wait for it until the deadline of `core.deadline`; whether it is held now."""
+        left = seconds_left()
+        return self.acquire() if left == math.inf else self.acquire(timeout=left)
 
     def release(self) -> None:
         """As `threading.Lock.release`."""

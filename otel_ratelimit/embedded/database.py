@@ -15,14 +15,18 @@ from typing import IO, Final
 import psycopg2
 from psycopg2 import extensions
 
+from otel_ratelimit.core.deadline import seconds_left
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.core.waiting import LateLock
+from otel_ratelimit.core.waiting import LateLock, ready
 from otel_ratelimit.embedded.server import START_TIMEOUT_SECONDS, EmbeddedPostgres, socket_dsn
-from otel_ratelimit.errors import DatabaseError, RemediableError
+from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, RemediableError
 
 SCHEME: Final = "embedded:"
 DEFAULT_FOLDER: Final = ".otel-ratelimit"
 """In the working directory."""
+_ANSWER_SECONDS: Final = 2.0
+_START_SECONDS: Final = 2.0
+"""With less time than this a caller does not start a server: it would not be ready, and was not asked for."""
 
 
 def is_embedded(url: str | Secret) -> bool:
@@ -55,29 +59,39 @@ class EmbeddedDatabase:
         Raises:
             DatabaseError: it cannot be started, or the process that does is not done in time.
         """
-        with self._starting:
-            url = socket_dsn(self._folder / "socket")
-            deadline = time.monotonic() + START_TIMEOUT_SECONDS
-            while not _answers(url):
-                if self._take_lock():
-                    self._start()
-                    return url
-                if time.monotonic() > deadline:
-                    raise DatabaseError(
-                        f"the process that runs the database in {self._folder} does not answer"
-                    )
-                time.sleep(0.05)
-            return url
+        if not self._starting.acquire_in_time():
+            raise DatabaseUnreachableError(f"the database in {self._folder} is still being started")
+        try:
+            return self._url(socket_dsn(self._folder / "socket"))
+        finally:
+            self._starting.release()
+
+    def _url(self, url: str) -> str:
+        deadline = time.monotonic() + seconds_left(START_TIMEOUT_SECONDS)
+        while not _answers(url):
+            if seconds_left() < _START_SECONDS:
+                raise DatabaseUnreachableError(f"the database in {self._folder} does not answer in time")
+            if self._take_lock():
+                self._start()
+                return url
+            if time.monotonic() > deadline:
+                raise DatabaseError(f"the process that runs the database in {self._folder} does not answer")
+            time.sleep(0.05)
+        return url
 
     def close(self) -> None:
-        """Stop the server if it is this process's own."""
-        with self._starting:
+        """Stop the server if it is this process's own; not while another thread is starting it."""
+        if not self._starting.acquire_in_time():
+            return  # the server ends with this process
+        try:
             if self._server is not None:
                 self._server.stop()
                 self._server = None
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None
+        finally:
+            self._starting.release()
 
     def reset_after_fork(self) -> None:
         """Leave the server and its lock to the parent."""
@@ -115,8 +129,19 @@ class EmbeddedDatabase:
 
 
 def _answers(url: str) -> bool:
+    """Whether a server takes connections there; one that takes them and says nothing does not."""
+    deadline = time.monotonic() + seconds_left(_ANSWER_SECONDS)
     try:
-        extensions.connection(url + "&connect_timeout=2").close()
+        connection = extensions.connection(url, async_=True)
+        try:
+            while (state := connection.poll()) != extensions.POLL_OK:
+                left = deadline - time.monotonic()
+                if left <= 0.0 or not ready(
+                    connection.fileno(), left, to_write=state != extensions.POLL_READ
+                ):
+                    return False
+        finally:
+            connection.close()
     except psycopg2.OperationalError:
         return False
     return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
+from otel_ratelimit.core.deadline import seconds_left
 from otel_ratelimit.core.secret import HiddenValues
 from otel_ratelimit.postgres.refusals import no_connection
 from otel_ratelimit.resolver import addresses_of
@@ -61,7 +62,7 @@ def _literal(host: str) -> str:
 
 def _resolved(host: str, given: Mapping[str, str], seconds: float) -> list[str]:
     try:
-        return addresses_of(host, seconds)
+        return addresses_of(host, seconds_left(seconds))
     except OSError as error:
         reason = f'host name "{host}" cannot be resolved: {error.strerror or error}'
         raise no_connection(given, reason) from error

@@ -32,7 +32,7 @@ class PostgresCacheReports:
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Whether no other process makes reports now; none begins to while this lasts."""
-        with self._database.session() as session, alone(session, LOCK, _PATIENCE_SECONDS) as is_alone:
+        with alone(self._database, LOCK, _PATIENCE_SECONDS) as is_alone:
             yield is_alone
 
     def save(self, report: DailyCacheReport) -> None:

@@ -2,7 +2,8 @@
 
 libpq waits for ever where a server has stopped answering, and `statement_timeout` is the server's to
 keep. So the connections here are asynchronous, and every wait is a poll with a deadline (psycopg2,
-"Asynchronous support").
+"Asynchronous support"). A caller who has less time than these waits have of their own says so with
+`core.deadline.within`.
 
 `psycopg2.connect` is what OpenTelemetry wraps. The connection class itself is not wrapped, so our own
 statements make no spans and are never logged as the application's.
@@ -21,9 +22,10 @@ import psycopg2
 from psycopg2 import extensions, sql
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.deadline import is_over, seconds_left, within
 from otel_ratelimit.core.secret import HiddenValues, Secret
 from otel_ratelimit.core.waiting import ready
-from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError
+from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, NoTimeLeftError
 from otel_ratelimit.postgres.addresses import with_addresses
 from otel_ratelimit.postgres.refusals import no_connection, translated
 
@@ -89,6 +91,10 @@ class Session:
         """Whether more can be run on it."""
         return not self._connection.closed
 
+    def deadline(self, seconds: float) -> float:
+        """The moment in `seconds`, or when the caller's time is over, for `run`."""
+        return self._monotonic() + seconds_left(seconds)
+
     def close(self) -> None:
         """Close the connection, with all that the server keeps for it; it may be closed already."""
         self._connection.close()
@@ -100,7 +106,7 @@ class Session:
         Raises:
             DatabaseError: one of them was refused, or there was no answer in time.
         """
-        transaction = Transaction(self, self._monotonic() + seconds)
+        transaction = Transaction(self, self.deadline(seconds))
         transaction.run("BEGIN")
         try:
             yield transaction
@@ -166,14 +172,15 @@ class Database:
         Raises:
             SchemaMissingError: a table is not there.
             DatabaseTimeoutError: it took too long.
+            NoTimeLeftError: the caller's deadline was over before the statement was sent.
             DatabaseError: no connection, no answer in time, or refused. Whether a statement that
                 writes has been carried out is then not known.
         """
         # So that the server gives up as well. LOCAL: it must not stay behind in a pooler's connection.
-        limit = f"SET LOCAL statement_timeout = {int(self._statement_seconds * 1000)};\n"
         with self.session() as session:
-            deadline = self._monotonic() + self._statement_seconds
-            return session.run(limit + statement, parameters, deadline=deadline).rows
+            seconds = seconds_left(self._statement_seconds)
+            limit = f"SET LOCAL statement_timeout = {max(int(seconds * 1000), 1)};\n"
+            return session.run(limit + statement, parameters, deadline=self._monotonic() + seconds).rows
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -181,8 +188,15 @@ class Database:
 
         Raises:
             DatabaseUnreachableError: there is none.
+            NoTimeLeftError: the caller's deadline is over.
         """
+        _check_time()
         connection = self._take()
+        try:
+            _check_time()  # to connect takes its share
+        except NoTimeLeftError:
+            self._give_back(connection)
+            raise
         try:
             yield Session(connection, self._monotonic)
         except BaseException:
@@ -228,8 +242,12 @@ class Database:
 
     def _open(self) -> extensions.connection:
         given = keywords(self._dsn())
-        deadline = self._monotonic() + self._connect_seconds
-        places = with_addresses(given, os.environ, self._connect_seconds)
+        with within(self._connect_seconds):
+            return self._connected(given, seconds_left())
+
+    def _connected(self, given: Mapping[str, str], seconds: float) -> extensions.connection:
+        deadline = self._monotonic() + seconds
+        places = with_addresses(given, os.environ, seconds)
         try:
             connection = OwnConnection(extensions.make_dsn(**places), async_=True)
             if _finished(connection, deadline, self._monotonic):
@@ -237,7 +255,7 @@ class Database:
             connection.close()
         except psycopg2.Error as error:
             raise no_connection(given, str(error)) from None  # its context would repeat the message
-        raise no_connection(given, f"no answer within {self._connect_seconds:g} s")
+        raise no_connection(given, f"no answer within {round(seconds, 1):g} s")
 
 
 def keywords(connection_string: Secret) -> HiddenValues[str]:
@@ -263,6 +281,11 @@ def dsn(url: str | Secret) -> Secret:
             " with / ? # @ : in a password as %2F %3F %23 %40 %3A"
         )
     return Secret(extensions.make_dsn(**{"fallback_application_name": APPLICATION_NAME, **given}))
+
+
+def _check_time() -> None:
+    if is_over():
+        raise NoTimeLeftError("no time was left to ask the database")
 
 
 def _misread(given: Mapping[str, str]) -> bool:

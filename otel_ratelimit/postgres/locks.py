@@ -1,7 +1,9 @@
 """Work that one process does at a time, whatever machine it runs on: PostgreSQL's advisory locks.
 
-The lock belongs to the connection. Behind a pooler it must be one that gives a client a connection of its own
-(PgBouncer: `pool_mode = session`); elsewhere two processes may do the same work, which is idempotent.
+The lock belongs to a transaction, which stays open on a connection of its own while the work is done on
+another. A pooler that gives a client another connection with each transaction (PgBouncer, `pool_mode =
+transaction`) keeps such a lock where it was taken. A session's lock would be left behind on one of the
+pooler's connections, and nobody would give it back.
 """
 
 from __future__ import annotations
@@ -11,30 +13,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from otel_ratelimit.errors import DatabaseError
-from otel_ratelimit.postgres.connection import Session
+from otel_ratelimit.postgres.connection import Database, Session
+from otel_ratelimit.postgres.refusals import beginning
 from otel_ratelimit.postgres.statements import statements
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone(session: Session, lock: int, patience_seconds: float) -> Iterator[bool]:
-    """Whether no other process is at it; the lock is held meanwhile, and goes with a session that fails.
+def alone(database: Database, lock: int, patience_seconds: float) -> Iterator[bool]:
+    """Whether no other process is at it; the lock is held meanwhile, and goes with its connection.
 
     Args:
-        session: that holds it.
+        database: where; its connections for the work itself are others than that of the lock.
         lock: its key, one for each kind of work.
         patience_seconds: how long to wait for the server's answer; not for the lock.
     """
-    named = statements("locks")
-    with session.transaction(patience_seconds) as transaction:
-        (is_alone,) = transaction.run(named["try_lock"], {"lock": lock}).rows[0]
-    yield is_alone
+    with database.session() as session:
+        is_alone = _taken(session, lock, patience_seconds)
+        if is_alone:
+            yield True
+            _give_back(session, patience_seconds)
     if not is_alone:
-        return
+        yield False
+
+
+def _taken(session: Session, lock: int, patience_seconds: float) -> bool:
+    named = statements("locks")
+    deadline = session.deadline(patience_seconds)
+    with beginning():
+        session.run(named["begin"], deadline=deadline)
+        session.run(named["no_transaction_timeout"], deadline=deadline)
+    [(is_taken,)] = session.run(named["try_lock"], {"lock": lock}, deadline=deadline).rows
+    if not is_taken:
+        session.run("ROLLBACK", deadline=deadline)
+    return bool(is_taken)
+
+
+def _give_back(session: Session, patience_seconds: float) -> None:
     try:
-        with session.transaction(patience_seconds) as transaction:
-            transaction.run(named["unlock"], {"lock": lock})
+        session.run("COMMIT", deadline=session.deadline(patience_seconds))
     except DatabaseError as error:
         # The work is done all the same. The lock goes with the session, which must not be used again with it.
         session.close()

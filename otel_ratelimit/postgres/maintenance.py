@@ -113,13 +113,14 @@ def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
     if retention <= timedelta() or days_ahead < 0:
         raise ValueError(f"retention {retention} must be positive, and days_ahead {days_ahead} not negative")
     wish = Wish(retention, service, overrides=override)
-    with database.session() as session:
-        run = _Run(session, patience_seconds, report)
-        if announce:
-            run.announce(wish)
-        with alone(session, LOCK, patience_seconds) as is_alone:
-            if not is_alone:
-                return MaintenanceReport(skipped=True, rows_deleted={})
+    if announce:
+        with database.session() as session:
+            _Run(session, patience_seconds, report).announce(wish)
+    with alone(database, LOCK, patience_seconds) as is_alone:
+        if not is_alone:
+            return MaintenanceReport(skipped=True, rows_deleted={})
+        with database.session() as session:
+            run = _Run(session, patience_seconds, report)
             return run.all(now, wish, days_ahead, delete_anyway=delete_anyway)
 
 
@@ -133,7 +134,7 @@ def announced_services(database: Database) -> list[str]:
 
 
 class _Run:
-    """One run, in a session that holds the lock."""
+    """One run, while the lock is held."""
 
     def __init__(self, session: Session, patience_seconds: float, report: Callable[[str], None]) -> None:
         self._session = session

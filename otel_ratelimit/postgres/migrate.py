@@ -3,7 +3,8 @@
 The steps are `migrations/sql/NNNN_name.{up,down}.sql`; `migrations/versions` names them to Alembic. What
 has been done stands in a version table of our own, so that an application's `alembic_version` is not touched.
 A lock is taken before that table is looked at: of several processes one migrates, and the others find it
-done. Each step is a transaction: it is done with its entry in that table, or not at all.
+done. Each step is a transaction: it is done with its entry in that table, or not at all. Nothing is left to a
+session, so all of this works through a pooler that gives each transaction another connection.
 """
 
 from __future__ import annotations
@@ -227,28 +228,36 @@ class Steps:
 
 @contextmanager
 def _locked(url: str | Secret, report: Callable[[str], None]) -> Iterator[extensions.connection]:
-    """A connection that holds the lock, which goes when the connection does, however that happens."""
-    sql = statements("migrate")
-    with session(url) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(sql["try_lock"], {"lock": LOCK})
-            if cursor.fetchone() != (True,):
-                report("waiting for another process that is migrating this database")
-                cursor.execute(sql["wait_for_lock"], {"lock": LOCK})
-            cursor.execute(sql["be_brief"])
-        connection.commit()
-        yield connection
+    """A connection to work on; another holds the lock, which goes when that does, however that happens."""
+    locks = statements("locks")
+    with session(url) as guard, guard.cursor() as cursor:
+        guard.autocommit = True  # the transaction begins as it is written
+        cursor.execute(locks["begin"])
+        cursor.execute(locks["no_transaction_timeout"])
+        cursor.execute(locks["try_lock"], {"lock": LOCK})
+        if cursor.fetchone() != (True,):
+            report("waiting for another process that is migrating this database")
+            cursor.execute(statements("migrate")["wait_for_lock"], {"lock": LOCK})
+        with session(url) as connection:
+            yield connection
+
+
+@contextmanager
+def _transaction(connection: extensions.connection) -> Iterator[extensions.cursor]:
+    """A cursor in a transaction that does not wait for long where a table is in use."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statements("migrate")["be_brief"])
+        yield cursor
 
 
 def _revision(connection: extensions.connection, steps: Steps) -> str | None:
     sql = statements("migrate")
-    with connection.cursor() as cursor:
+    with _transaction(connection) as cursor:
         cursor.execute(sql["has_version"])
         found = None
         if cursor.fetchone() == (True,):
             cursor.execute(sql["version"])
             found = cursor.fetchone()
-    connection.commit()
     if found is None:
         return None
     revision = str(found[0])
@@ -262,28 +271,25 @@ def _revision(connection: extensions.connection, steps: Steps) -> str | None:
 
 def _make_schema(connection: extensions.connection) -> None:
     sql = statements("migrate")
-    with connection.cursor() as cursor:
+    with _transaction(connection) as cursor:
         cursor.execute(sql["has_schema"])
         if cursor.fetchone() != (True,):
             cursor.execute(sql["make_schema"])
-    connection.commit()
 
 
 def _remove_schema(connection: extensions.connection, report: Callable[[str], None]) -> None:
     sql = statements("migrate")
-    with connection.cursor() as cursor:
+    with _transaction(connection) as cursor:
         cursor.execute(sql["has_version"])
         if cursor.fetchone() == (True,):
             cursor.execute(sql["drop_version"])
-        connection.commit()
-        cursor.execute(sql["schema_is_ours"])
-        if cursor.fetchone() == (True,):
-            try:
+    try:
+        with _transaction(connection) as cursor:
+            cursor.execute(sql["schema_is_ours"])
+            if cursor.fetchone() == (True,):
                 cursor.execute(sql["drop_schema"])
-            except errors.DependentObjectsStillExist:
-                connection.rollback()
-                report(f"the schema {SCHEMA} stays: it holds something that otel-ratelimit did not make")
-    connection.commit()
+    except errors.DependentObjectsStillExist:
+        report(f"the schema {SCHEMA} stays: it holds something that otel-ratelimit did not make")
 
 
 def _run_alembic(
@@ -300,9 +306,12 @@ def _run_alembic(
     """
     from alembic.migration import MigrationContext  # noqa: PLC0415  # only whoever migrates needs Alembic
     from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  # as above
-    from sqlalchemy import create_engine  # noqa: PLC0415  # as above
+    from sqlalchemy import create_engine, event  # noqa: PLC0415  # as above
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # as above
     from sqlalchemy.pool import StaticPool  # noqa: PLC0415  # as above
+
+    def be_brief(transaction: Any) -> None:
+        transaction.exec_driver_sql(statements("migrate")["be_brief"])
 
     def applied(*, step: Any, **_: object) -> None:
         report(f"{direction} {step.up_revision_id}")
@@ -314,6 +323,7 @@ def _run_alembic(
     # SQLAlchemy may be instrumented by the application.
     with suppress_instrumentation():
         engine = create_engine("postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool)
+        event.listen(engine, "begin", be_brief)
         try:
             with engine.connect() as bound:
                 context = MigrationContext.configure(

@@ -29,8 +29,28 @@ _REMEDIES: Final = (
     ("timeout expired", "nothing answers there: check host, port and firewall"),
     ("no answer within", "nothing answers there: check host, port and firewall"),
     ("starting up", "try again in a moment"),
+    (
+        "unsupported startup parameter",
+        "take it out of the URL, or name it in PgBouncer's ignore_startup_parameters",
+    ),
+    ("no such database", "PgBouncer does not know this database: name it in [databases] of its settings"),
+    ("no more connections allowed", "PgBouncer has no room: raise its max_client_conn"),
+    ("server login has been failing", "PgBouncer cannot log in to PostgreSQL: see PgBouncer's log"),
 )
 """What libpq says (no SQLSTATE comes with a refused connection), and what to do then."""
+_POOLED_STATEMENTS: Final = (
+    "PgBouncer pools statements here (pool_mode = statement), and this needs transactions: set pool_mode ="
+    " transaction or session for this database, or connect to PostgreSQL directly"
+)
+_POOLER: Final = (
+    ("not allowed in statement pooling mode", f"; {_POOLED_STATEMENTS}"),
+    (
+        "query_wait_timeout",
+        "; PgBouncer had no connection to PostgreSQL free: raise its default_pool_size, or see its log",
+    ),
+    ("server login has been failing", "; PgBouncer cannot log in to PostgreSQL: see PgBouncer's log"),
+)
+"""What a pooler says instead of carrying a statement out, and what to do then."""
 _DATA: Final = ("22", "23")
 """Classes of SQLSTATE: data exceptions, and violations of constraints."""
 _MISSING: Final = frozenset(
@@ -62,6 +82,21 @@ def no_connection(given: Mapping[str, str], reason: str) -> DatabaseUnreachableE
         f" {given.get('port', '5432')}, as user {user or '(the operating system user)'}: {said}"
         + (f"; {remedy}" if remedy else "")
     )
+
+
+@contextmanager
+def beginning() -> Iterator[None]:
+    """Where the first transaction of a connection begins: a pooler of statements ends the connection then.
+
+    It says why, but libpq may pass on no more than that the connection is gone.
+    """
+    try:
+        yield
+    except (psycopg2.OperationalError, DatabaseError) as error:
+        if "server closed the connection unexpectedly" not in str(error):
+            raise
+        what = "the connection was closed when a transaction began; perhaps"
+        raise DatabaseError(f"{what} {_POOLED_STATEMENTS}") from error
 
 
 @contextmanager
@@ -104,7 +139,7 @@ def _advice(connection: extensions.connection, error: psycopg2.Error, said: str)
         return f": {'; '.join((error.diag.message_detail or '').splitlines())}; drop those first"
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return "; this is a replica, or the database is read only: name the primary"
-    return ""
+    return next((advice for sign, advice in _POOLER if sign in said), "")
 
 
 def _grant(connection: extensions.connection, said: str) -> str:

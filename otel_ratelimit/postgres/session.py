@@ -18,7 +18,7 @@ from psycopg2 import extensions
 
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
-from otel_ratelimit.postgres.refusals import no_connection, translated
+from otel_ratelimit.postgres.refusals import beginning, no_connection, translated
 
 _CONNECT: Final = {
     "connect_timeout": 10,
@@ -33,6 +33,8 @@ _CONNECT: Final = {
 def session(url: str | Secret) -> Iterator[extensions.connection]:
     """A connection to `url`, closed afterwards; what psycopg2 raises meanwhile comes out translated.
 
+    It can begin a transaction, which not every pooler lets it.
+
     Raises:
         DatabaseError: no connection, or the database refused something.
     """
@@ -45,6 +47,9 @@ def session(url: str | Secret) -> Iterator[extensions.connection]:
         ) from None  # its context would repeat the message, not add to it
     try:
         with translated(connection):
+            with beginning(), connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                connection.rollback()
             yield connection
     finally:
         connection.close()

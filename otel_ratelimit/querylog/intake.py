@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from otel_ratelimit.querylog.execution import OK, AnswerOf, Asker
 from otel_ratelimit.querylog.keys import ExecutionKeys
-from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, RequestQueries
+from otel_ratelimit.querylog.requests import MOST_STATEMENTS, PATTERN_EXECUTIONS, Burst, RequestQueries
 from otel_ratelimit.querylog.rows import Told, told
 from otel_ratelimit.querylog.sampling import QuerySampler, Window
 from otel_ratelimit.querylog.totals import Totals
@@ -68,11 +68,11 @@ class Intake:
         request: the one that the current thread serves; None outside of one.
         trace_id: of what the current thread does, 0 for none; asked outside of requests.
         listener: told at once.
-        suspect: told of requests in which there may be a pattern.
+        suspect: told of bursts in which there may be a pattern.
         wake: asks for a look at the queue soon.
         start: sees to it that somebody looks at the queue at all; asked now and then.
         clock: Unix time, seconds.
-        timer: seconds, for how long all this takes.
+        timer: seconds, for how long all this takes, and for pauses between a request's queries.
 
     Attributes:
         keys: None until the secret is known; see `open`.
@@ -104,7 +104,7 @@ class Intake:
         request: Callable[[], RequestQueries | None],
         trace_id: Callable[[], int],
         listener: IntakeListener,
-        suspect: Callable[[RequestQueries], None],
+        suspect: Callable[[Burst], None],
         wake: Callable[[], None],
         start: Callable[[], None],
         clock: Callable[[], float],
@@ -164,7 +164,7 @@ class Intake:
         if status != OK:
             totals.failed(statement, database)
         request = self._request()
-        if request is not None and request.add(statement):
+        if request is not None and request.add(statement, nanoseconds, self._timer()):
             self._within(request, statement)
         gate = self._gate
         waiting: deque[Any]
@@ -263,7 +263,13 @@ class Intake:
     def _within(self, request: RequestQueries, statement: str) -> None:
         is_pattern = request.executions(statement) == PATTERN_EXECUTIONS
         if is_pattern and statement.lstrip("( \t\r\n")[:3].lower() in _QUESTIONS:
-            self._listener.suspected(request)
+            self._say(request, statement)
         if not request.is_suspect:
             request.is_suspect = True
-            self._suspect(request)
+            self._suspect(request.burst)
+
+    def _say(self, request: RequestQueries, statement: str) -> None:
+        """Once for each text, however many bursts of it a stream has."""
+        if statement not in request.said and len(request.said) < MOST_STATEMENTS:
+            request.said.add(statement)
+            self._listener.suspected(request)

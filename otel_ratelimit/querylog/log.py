@@ -13,12 +13,14 @@ finds no room is counted, by template, so that what is kept can be put in propor
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.clock import monotonic_time, unix_time
+from otel_ratelimit.core.deadline import is_over, within
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.errors import DatabaseError
@@ -34,7 +36,7 @@ from otel_ratelimit.querylog.faults import Faults
 from otel_ratelimit.querylog.intake import Intake, IntakeListener
 from otel_ratelimit.querylog.keys import ExecutionKeys
 from otel_ratelimit.querylog.patterns import Patterns
-from otel_ratelimit.querylog.requests import RequestQueries
+from otel_ratelimit.querylog.requests import Burst, RequestQueries
 from otel_ratelimit.querylog.rows import HotRow, Told, cold_row
 from otel_ratelimit.querylog.sampling import QuerySampler, Window
 from otel_ratelimit.querylog.totals import PendingTotals, Totals, table_writes
@@ -50,6 +52,7 @@ BATCH_TOTALS: Final = 2_000
 LONGEST_SECONDS: Final = 600.0
 """As far from its window a hot key's execution may have begun to share a row."""
 CLOSE_SECONDS: Final = 5.0
+"""How long `close` waits, for a write that is under way and for its own, together."""
 SECRET_RETRY_SECONDS: Final = 5.0
 SECRET_SECONDS: Final = 60.0
 """How long a secret is used before the database is asked whether there is a newer one."""
@@ -143,6 +146,7 @@ class QueryLog:
             monotonic=monotonic,
         )
         self._next_flush = monotonic() + flush_interval
+        self._is_closed = False
         self._begin_anew()
 
     @property
@@ -170,28 +174,29 @@ class QueryLog:
             if (over or len(self._rows) >= BATCH_ROWS) and self._delivery.is_due:
                 self._flush()
 
-    def flush(self) -> bool:
-        """Write all there is, now; whether that succeeded."""
-        with self._working, self._faults.said():
-            self._work_up()
-            self._end_hot_rows()
-            self._patterns.settle(self._clock())
-            return self._flush()
-        return False
+    def flush(self, timeout: float = math.inf) -> bool:
+        """Write all there is, now, in `timeout` seconds at most; whether all of it is written.
 
-    def close(self) -> None:
-        """Write what is left; what cannot be written is counted as dropped, and said."""
-        if self._working.acquire(timeout=CLOSE_SECONDS):
-            try:
-                with self._faults.said():
-                    self._work_up()
-                    self._end_hot_rows()
-                    self._patterns.settle(self._clock())
-                    self._flush()
-            finally:
-                self._working.release()
+        What is not written stays, and is written later; after `close` nothing is.
+        """
+        if self._is_closed:
+            return self._is_empty
+        with within(timeout):
+            return self._flush_in_time()
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> bool:
+        """Write what is left, in `timeout` seconds at most; whether all was written.
+
+        What cannot be written is counted as dropped, and said.
+        """
+        if self._is_closed:
+            return self._is_empty
+        with within(timeout):
+            is_written = self._flush_in_time()
+        self._is_closed = True
         self._give_up()
         self._writer.close()
+        return is_written
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
@@ -212,13 +217,36 @@ class QueryLog:
         self._dropped = 0
         self._counts = QueryCounts(0, 0, 0)
 
-    def _work_up(self) -> None:
+    @property
+    def _is_empty(self) -> bool:
+        intake = self.intake
+        waits = intake.queue or intake.unkeyed or self._rows or self._hot or self._pending or self._patterns
+        return self._delivery.unwritten is None and not waits
+
+    def _flush_in_time(self) -> bool:
+        """Another thread may hold the lock while it waits for the database."""
+        if not self._working.acquire_in_time():
+            return False
+        try:
+            with self._faults.said():
+                is_whole = self._work_up()
+                self._end_hot_rows()
+                self._patterns.settle(self._clock())
+                return self._flush() and is_whole
+            return False
+        finally:
+            self._working.release()
+
+    def _work_up(self) -> bool:
+        """Whether all that had come in was worked up: there was time, and a key for each execution."""
         now = self._clock()
         self._learn_secret()
         intake = self.intake
         intake.large = 0
-        self._key()
+        has_keys = self._key()
         for _ in range(len(intake.queue)):
+            if is_over():  # a template takes up to milliseconds
+                return False
             self._keep(*intake.queue.popleft())
         totals = self._totals.drain(now, self._template_of)
         self._dropped += sum(total.dropped for total in totals)
@@ -233,6 +261,7 @@ class QueryLog:
             intake.open(intake.keys)
         self._patterns.look(now)
         self._tell()
+        return has_keys
 
     def _learn_secret(self) -> None:
         now = self._monotonic()
@@ -241,7 +270,8 @@ class QueryLog:
         try:
             secret = self._secret()
         except DatabaseError as error:
-            self._ask_secret_at = now + SECRET_RETRY_SECONDS
+            if not is_over():  # else it was asked in haste, which says nothing of the next time
+                self._ask_secret_at = now + SECRET_RETRY_SECONDS
             _log.debug("the secret of the query log's keys cannot be read: %s", error)
             return
         self._ask_secret_at = now + SECRET_SECONDS
@@ -251,22 +281,25 @@ class QueryLog:
                 _log.warning(KEY_REPLACED)
             self.intake.open(ExecutionKeys(secret))
 
-    def _suspect(self, request: RequestQueries) -> None:
-        self._patterns.add(request)
+    def _suspect(self, burst: Burst) -> None:
+        self._patterns.add(burst)
 
-    def _key(self) -> None:
-        """Give their keys to those that came before the secret did."""
+    def _key(self) -> bool:
+        """Give their keys to those that came before the secret did; whether all have one."""
         intake, window = self.intake, self._sampler.window
         keys = intake.keys
         if keys is None:
-            return
+            return not intake.unkeyed
         for _ in range(len(intake.unkeyed)):
+            if is_over():
+                return False
             context, sent, told = intake.unkeyed.popleft()
             key = keys.key(context, sent)
             if key < window.threshold or key in window.hot:
                 self._keep(window, key, told)
             else:
                 intake.passed_over()
+        return True
 
     def _keep(self, window: Window, key: bytes, told: Told) -> None:
         self._kept += 1
@@ -310,8 +343,11 @@ class QueryLog:
         if not self._delivery.try_again():
             return False
         self._next_flush = self._monotonic() + self._flush_interval
-        while batch := self._next_batch():
-            if not self._delivery.send(batch):
+        while self._rows or self._pending or self._patterns:
+            if is_over():
+                return False
+            batch = self._next_batch()
+            if batch is not None and not self._delivery.send(batch):
                 return False
         return True
 

@@ -1,7 +1,7 @@
 """N+1 patterns: from requests that ran many queries to templates that ran again and again in one of them.
 
-A request is looked at, once, when nothing has been added to it between two looks: it has ended, or does
-something else meanwhile.
+A burst of a request's queries is looked at, once, when nothing has been added to it between two looks: it has
+ended.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Final
 
 from otel_ratelimit.query_records import QueryTemplate, RequestRepeats
-from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, RequestQueries
+from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, Burst, RequestQueries
 
-MOST_REQUESTS: Final = 1_000
-"""Requests that wait to be looked at."""
+MOST_BURSTS: Final = 1_000
+"""Bursts that wait to be looked at."""
 MOST_PATTERNS: Final = 1_000
 """Different patterns that wait to be written."""
 
@@ -24,12 +24,12 @@ QUESTIONS: Final = frozenset({"select", "values", "table", "insert", "update", "
 
 
 class _Watched:
-    """A request, and how much it had run when it was looked at last."""
+    """A burst, and how much it had run when it was looked at last."""
 
-    __slots__ = ("executions", "request")
+    __slots__ = ("burst", "executions")
 
-    def __init__(self, request: RequestQueries) -> None:
-        self.request = request
+    def __init__(self, burst: Burst) -> None:
+        self.burst = burst
         self.executions = 0
 
 
@@ -42,24 +42,28 @@ class Patterns:
 
     def __init__(self, template_of: Callable[[str], QueryTemplate]) -> None:
         self._template_of = template_of
-        self._new: deque[RequestQueries] = deque(maxlen=MOST_REQUESTS)
+        self._new: deque[Burst] = deque(maxlen=MOST_BURSTS)
         self._watched: list[_Watched] = []
         self._found: dict[tuple[int, str, int], RequestRepeats] = {}
 
-    def add(self, request: RequestQueries) -> None:
-        """Look at `request` when it has come to rest."""
-        self._new.append(request)
+    def __len__(self) -> int:
+        """Patterns found and not yet taken."""
+        return len(self._found)
+
+    def add(self, burst: Burst) -> None:
+        """Look at `burst` when it has come to rest."""
+        self._new.append(burst)
 
     def look(self, now: float) -> None:
         """Look at those that have come to rest since the last time."""
         while self._new:
             self._watched.append(_Watched(self._new.popleft()))
         still: list[_Watched] = []
-        for watched in self._watched[-MOST_REQUESTS:]:
-            counts = watched.request.counts
+        for watched in self._watched[-MOST_BURSTS:]:
+            counts = watched.burst.counts
             executions = sum(counts.values())
             if executions == watched.executions:
-                self._count(watched.request, now)
+                self._count(watched.burst, now)
             else:
                 watched.executions = executions
                 still.append(watched)
@@ -69,7 +73,7 @@ class Patterns:
         """Look at those that have not come to rest as well; there will be no other time."""
         self.look(now)
         for watched in self._watched:
-            self._count(watched.request, now)
+            self._count(watched.burst, now)
         self._watched = []
 
     def take(self) -> tuple[RequestRepeats, ...]:
@@ -77,10 +81,11 @@ class Patterns:
         found, self._found = self._found, {}
         return tuple(found.values())
 
-    def _count(self, request: RequestQueries, now: float) -> None:
+    def _count(self, burst: Burst, now: float) -> None:
+        request = burst.request
         by_template: dict[int, int] = {}
         templates: dict[int, QueryTemplate] = {}
-        for statement, executions in request.counts.items():
+        for statement, executions in burst.counts.items():
             template = self._template_of(statement)
             templates[template.hash] = template
             by_template[template.hash] = by_template.get(template.hash, 0) + executions
@@ -92,7 +97,7 @@ class Patterns:
                         minute,
                         request.endpoint,
                         templates[template_hash],
-                        1,
+                        _times_counted(request, template_hash, minute),
                         executions,
                         executions,
                         f"{request.trace_id:032x}" if request.trace_id else None,
@@ -116,3 +121,12 @@ class Patterns:
             worst.most,
             worst.trace_id,
         )
+
+
+def _times_counted(request: RequestQueries, template_hash: int, minute: int) -> int:
+    """1 where the request is to be counted, which it is once a minute, however many bursts a stream has."""
+    if request.counted.get(template_hash) == minute:
+        return 0
+    if len(request.counted) < MOST_PATTERNS:
+        request.counted[template_hash] = minute
+    return 1

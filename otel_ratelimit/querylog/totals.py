@@ -198,6 +198,9 @@ class PendingTotals:
             old = self._totals.get(place)
             self._totals[place] = new if old is None else _sum(old, new)
 
+    def __len__(self) -> int:
+        return len(self._totals)
+
     def take(self, most: int) -> tuple[TemplateTotal, ...]:
         """As many of them, the oldest first."""
         places = list(islice(self._totals, most))

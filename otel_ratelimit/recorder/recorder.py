@@ -13,11 +13,13 @@ as dropped and said.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.delivery import Delivery
 from otel_ratelimit.events import Decision, Outcome
@@ -30,7 +32,7 @@ _log = logging.getLogger(__name__)
 _REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
 UNKNOWN_CLIENT: Final = "unknown"
 CLOSE_SECONDS: Final = 5.0
-"""How long the end of the process waits for a write that is under way."""
+"""How long `close` waits, for a write that is under way and for its own, together."""
 
 
 class RecorderState(NamedTuple):
@@ -145,23 +147,27 @@ class Recorder:
             with self._writing:
                 self._flush(everything=interval_over)
 
-    def flush(self) -> bool:
-        """Write all there is, now; whether that succeeded."""
-        with self._writing:
-            return self._flush(everything=True)
+    def flush(self, timeout: float = math.inf) -> bool:
+        """Write all there is, now, in `timeout` seconds at most; whether all of it is written.
 
-    def close(self) -> None:
-        """Write what is left; what cannot be written is counted as dropped."""
-        if self._writing.acquire(timeout=CLOSE_SECONDS):
-            try:
-                self._flush(everything=True)
-            finally:
-                self._writing.release()
+        What is not written stays, and is written later.
+        """
+        with within(timeout):
+            return self._flush_in_time()
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> bool:
+        """Write what is left, in `timeout` seconds at most; whether all was written.
+
+        What cannot be written is counted as dropped.
+        """
+        with within(timeout):
+            is_written = self._flush_in_time()
         self._give_up()
         self._violations.clear()
         self._usage.clear()
         self._delivery.forget()
         self._writer.close()
+        return is_written
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
@@ -171,6 +177,15 @@ class Recorder:
         self._delivery.forget()
         self._is_full = False
         self._recorded = self._dropped = 0
+
+    def _flush_in_time(self) -> bool:
+        """Another thread may hold the lock while it waits for the database."""
+        if not self._writing.acquire_in_time():
+            return False
+        try:
+            return self._flush(everything=True)
+        finally:
+            self._writing.release()
 
     def _give_up(self) -> None:
         """Count as dropped, and say, what is left at the end."""

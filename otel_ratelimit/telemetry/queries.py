@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 DRIVER_SCOPE: Final = "opentelemetry.instrumentation.psycopg2"
 """Instrumentation scope of the spans that the captured driver's queries have."""
+SHUTDOWN_SECONDS: Final = 5.0
+"""How long the shutdown of a tracer provider, which names no time, waits for the database."""
 UNSEEN_SPANS: Final = 20
 """As many spans of queries without one query captured are no accident."""
 CAPTURE_DURATION_BOUNDARIES_SECONDS: Final = (
@@ -109,11 +111,11 @@ class QuerySpanProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """With the tracer provider; the query log itself ends with the process's `RateLimit`."""
         self._is_closed = True
-        self._query_log.flush()
+        self._query_log.flush(SHUTDOWN_SECONDS)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the database has its own
-        """Write what has been taken note of; whether that succeeded."""
-        return self._query_log.flush()
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Write what has been taken note of, within the time given; whether all of it is written."""
+        return self._query_log.flush(timeout_millis / 1000)
 
 
 def trace_id() -> int:

@@ -98,8 +98,22 @@ def served():
     return Served()
 
 
+class Timer:
+    now = 50.0
+
+    def __call__(self):
+        self.now += 1e-6
+        return self.now
+
+
 @pytest.fixture
-def make(tables, listener, clock, served):
+def timer():
+    """Seconds on the clock of the thread that runs queries."""
+    return Timer()
+
+
+@pytest.fixture
+def make(tables, listener, clock, served, timer):
     def make(rate=1.0, secret=lambda: b"secret", **options):
         log = QueryLog(
             tables,
@@ -116,6 +130,7 @@ def make(tables, listener, clock, served):
             flush_interval=60.0,
             clock=clock,
             monotonic=clock,
+            timer=timer,
         )
         log.tick()
         return log
@@ -488,9 +503,128 @@ def test_a_request_that_still_runs_is_not_looked_at_yet(make, tables, served):
     assert (found.most, found.trace_id) == (10, None)
 
 
+def test_what_comes_in_while_it_flushes_does_not_count_as_not_written(make, tables, monkeypatch):
+    log = make()
+    write = tables.write
+
+    def busy(batch):
+        run(log, [2])
+        write(batch)
+
+    monkeypatch.setattr(tables, "write", busy)
+    run(log, [1])
+    assert log.flush() is True
+    assert tables.executions == 1
+
+
+def test_a_flush_is_not_whole_while_executions_wait_for_a_key(make, tables):
+    log = make(secret=failing)
+    run(log, [1])
+    assert log.flush() is False
+    assert tables.executions == 1, "they are counted all the same"
+
+
+def test_a_flush_whose_time_is_over_leaves_the_rest_for_the_next(make, tables):
+    log = make()
+    run(log, range(3))
+    assert log.flush(0.0) is False
+    assert tables.batches == []
+    assert log.flush() is True
+    assert tables.executions == len(tables.rows) == 3
+
+
+def test_after_the_end_nothing_is_written_and_nothing_is_asked(make, tables):
+    log = make()
+    assert log.close() is True
+    run(log, [1])
+    assert (log.flush(), log.close()) == (False, False)
+    assert tables.batches == []
+
+
+def executed(log, timer, pauses, *, statement="SELECT x FROM news WHERE id > %s", seconds=0.001):
+    """An execution after each pause: seconds between the end of one and the beginning of the next."""
+    for number, pause in enumerate(pauses):
+        timer.now += pause + seconds
+        log.intake.executed(
+            *(statement, b"%d" % number, SHOP, int(seconds * 1e9), False, lambda *_: (1, 1), None),
+        )
+
+
+def patterns_of(log, tables):
+    log.tick()
+    log.tick()
+    log.flush()
+    return [(each.requests, each.executions, each.most) for batch in tables.batches for each in batch.repeats]
+
+
+@pytest.mark.parametrize("pause", [0.1, 0.25, 1.0, 30.0])
+@pytest.mark.parametrize("written_in", [False, True])
+def test_a_request_that_polls_is_no_pattern(make, tables, listener, *, served, timer, pause, written_in):
+    log = make()
+    served.request = RequestQueries("/events")
+    for number in range(6):
+        statement = (
+            f"SELECT x FROM news WHERE id > {number}" if written_in else "SELECT x FROM news WHERE id > %s"
+        )
+        executed(log, timer, [pause], statement=statement)
+    assert patterns_of(log, tables) == []
+    assert listener.suspects == []
+
+
+def test_polls_of_two_queries_each_are_no_pattern(make, tables, served, timer):
+    log = make()
+    served.request = RequestQueries("/events")
+    for _ in range(6):
+        executed(log, timer, [1.0], statement="SELECT max(id) FROM news")
+        executed(log, timer, [0.001], statement="SELECT x FROM readers")
+    assert patterns_of(log, tables) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0001, 0.3, 5.0])
+def test_slow_queries_one_after_the_other_are_a_pattern(make, tables, served, timer, seconds):
+    log = make()
+    served.request = RequestQueries("/list")
+    executed(log, timer, [0.01] * 6, seconds=seconds)
+    assert patterns_of(log, tables) == [(1, 6, 6)]
+
+
+def test_a_slow_query_of_another_kind_between_them_is_no_pause(make, tables, served, timer):
+    log = make()
+    served.request = RequestQueries("/list")
+    for _ in range(5):
+        executed(log, timer, [0.001], statement="SELECT x FROM a WHERE id = %s")
+        executed(log, timer, [0.001], statement="SELECT y FROM b WHERE id = %s", seconds=0.5)
+    assert patterns_of(log, tables) == [(1, 5, 5)] * 2
+
+
+def test_a_burst_after_a_pause_is_a_pattern_wherever_it_stands(make, tables, listener, served, timer):
+    """A generator that waits and then runs a query for each row; what ran before does not count along."""
+    log = make()
+    served.request = RequestQueries("/stream")
+    executed(log, timer, [1.0, 1.0, 1.0])
+    executed(log, timer, [2.0] + [0.01] * 6)
+    executed(log, timer, [1.0, 0.01, 0.01])
+    assert listener.suspects == [served.request]
+    assert patterns_of(log, tables) == [(1, 7, 7)]
+
+
+def test_a_stream_with_a_burst_every_second_is_one_request_a_minute(
+    make, tables, listener, *, served, timer, clock
+):
+    log = make()
+    served.request = RequestQueries("/stream")
+    for _ in range(3):
+        executed(log, timer, [1.0] + [0.001] * 5)
+    assert patterns_of(log, tables) == [(1, 18, 6)]
+    assert listener.suspects == [served.request], "its span says so once"
+    clock.now += 60.0
+    executed(log, timer, [1.0] + [0.001] * 9)
+    assert patterns_of(log, tables)[1:] == [(1, 10, 10)]
+
+
 def test_a_request_tells_only_so_many_texts_apart():
     request = RequestQueries("/wide")
-    news = [request.add(f"SELECT c{index}") for index in range(300)]
+    news = [request.add(f"SELECT c{index}", 1_000, 10.0) for index in range(300)]
     assert news == [False] * 4 + [True] + [False] * 295
     assert request.different == 256
     assert [request.executions(f"SELECT c{index}") for index in (0, 255, 256)] == [1, 1, 0]

@@ -1,14 +1,12 @@
--- name: try_lock
-SELECT pg_try_advisory_lock(%(lock)s)
-
 -- name: wait_for_lock
 -- Another process may be carrying out a long step.
-SET lock_timeout = '10min';
-SELECT pg_advisory_lock(%(lock)s)
+SET LOCAL lock_timeout = '10min';
+SELECT pg_advisory_xact_lock(%(lock)s)
 
 -- name: be_brief
--- A step that waits for a table makes everybody else wait behind it.
-SET lock_timeout = '10s'
+-- A step that waits for a table makes everybody else wait behind it. LOCAL: a pooler gives each transaction another
+-- connection, and what is set for a session stays behind on it.
+SET LOCAL lock_timeout = '10s'
 
 -- name: has_version
 SELECT EXISTS (

@@ -1,0 +1,42 @@
+"""How long what is being done may take, known to each of its steps that waits.
+
+A caller who has half a second (`force_flush(500)`, the end of the process) says so once, with `within`.
+Whatever waits below it, for a lock, a name server, a connection or an answer, asks `seconds_left` and waits
+no longer. So a step that is added later keeps the deadline without its callers passing it on.
+
+The deadline belongs to the context (`contextvars`): to one thread, or one greenlet of gevent's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import monotonic
+from typing import Final
+
+_ends: Final[ContextVar[float]] = ContextVar("otel_ratelimit_deadline", default=math.inf)
+"""On the clock of `time.monotonic`."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let what is done in this block wait for `seconds` at most, less where an outer block says so."""
+    token = _ends.set(min(_ends.get(), monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _ends.reset(token)
+
+
+def seconds_left(at_most: float = math.inf) -> float:
+    """How long a step may wait now, which has a limit of `at_most` seconds itself; never negative."""
+    ends = _ends.get()
+    return at_most if ends == math.inf else max(0.0, min(at_most, ends - monotonic()))
+
+
+def is_over() -> bool:
+    """Whether there is no time left."""
+    ends = _ends.get()
+    return ends != math.inf and monotonic() >= ends
