@@ -16,6 +16,8 @@ from otel_ratelimit.web.api.cache_models import (
     BarsAnswer,
     CacheAnalysisAnswer,
     ChartsAnswer,
+    ComparedAnswer,
+    ComparisonAnswer,
     CostBenefitAnswer,
     DayInBriefAnswer,
     DaysAnswer,
@@ -30,6 +32,7 @@ from otel_ratelimit.web.api.cache_models import (
     SupposedAnswer,
     SurfaceAnswer,
     TemplateAnswer,
+    TopQueriesAnswer,
     WholeDayAnswer,
 )
 from otel_ratelimit.web.api.parameters import CacheAnalysisParameters, period_asked
@@ -39,6 +42,7 @@ from otel_ratelimit.web.api.services import ApiServices
 BENEFIT: Final = "monthly benefit"
 MOST_LABEL_CHARACTERS: Final = 60
 _NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
+_NO_QUERY: Final = TopQueriesAnswer(unit="", labels=[], values=[], worthwhile=[], reasons=[])
 
 
 def cache_analysis(services: ApiServices, asked: CacheAnalysisParameters) -> CacheAnalysisAnswer:
@@ -135,6 +139,7 @@ def _described(template: TemplateResult) -> dict[str, Any]:
         "unique": executions - duplicates,
         "duplicates": duplicates,
         "advice": _advised(template.advice) if template.advice is not None else None,
+        "worthwhile": template.advice is not None,
     }
 
 
@@ -162,18 +167,32 @@ def _charts(report: DailyCacheReport | None, trend: Iterable[DayInBrief]) -> Cha
             )
             for day in trend
         ],
-        top_queries=_top_queries(report.analysis.most_worth) if report is not None else _NOTHING,
+        top_queries=_top_queries(report.analysis) if report is not None else _NO_QUERY,
         cost_comparison=_cost_comparison(report) if report is not None else _NOTHING,
+        comparison_table=_comparison(report) if report is not None else None,
     )
 
 
-def _top_queries(templates: Iterable[TemplateResult]) -> BarsAnswer:
-    bars = [
-        (_label(template.template), template.advice.at.latency_saved_ms)
-        for template in templates
-        if template.advice is not None
-    ]
-    return _bars("ms a day", bars)
+def _top_queries(analysis: CacheAnalysis) -> TopQueriesAnswer:
+    worth = [(each, each.advice) for each in analysis.most_worth if each.advice is not None]
+    if worth:
+        return TopQueriesAnswer(
+            unit="ms a day",
+            labels=[_label(template.template) for template, _ in worth],
+            values=[advice.at.latency_saved_ms for _, advice in worth],
+            worthwhile=[True for _ in worth],
+            reasons=[advice.reason for _, advice in worth],
+        )
+    repeated = [each for each in analysis.most_repeated if each.advice is None]
+    if not repeated:
+        return _NO_QUERY
+    return TopQueriesAnswer(
+        unit="repeats a day",
+        labels=[_label(template.template) for template in repeated],
+        values=[template.duplicates for template in repeated],
+        worthwhile=[False for _ in repeated],
+        reasons=[template.not_worth for template in repeated],
+    )
 
 
 def _label(query: str) -> str:
@@ -192,3 +211,29 @@ def _cost_comparison(report: DailyCacheReport) -> BarsAnswer:
 
 def _bars(unit: str, bars: Sequence[tuple[str, float]]) -> BarsAnswer:
     return BarsAnswer(unit=unit, labels=[label for label, _ in bars], values=[value for _, value in bars])
+
+
+def _comparison(report: DailyCacheReport) -> ComparisonAnswer | None:
+    found = report.comparison
+    if found is None:
+        return None
+    units = {
+        "queries": "queries a day",
+        "ms": "ms a day",
+        "bytes": "bytes",
+        "money": f"{report.supposed.currency} a month",
+    }
+    return ComparisonAnswer(
+        basis=found.basis,
+        ttl_seconds=found.ttl_seconds,
+        rows=[
+            ComparedAnswer(
+                name=each.name,
+                unit=units[each.unit],
+                without_cache=each.without_cache,
+                with_cache=each.with_cache,
+                difference=each.difference,
+            )
+            for each in found.figures
+        ],
+    )
