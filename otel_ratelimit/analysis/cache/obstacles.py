@@ -99,7 +99,6 @@ class Obstacles:
         fresh: Bools = self._stale_share <= assumed.stale_budget
         writes = self._writes
         if "writes" in without:
-            dropped, dropped_us = hits, hit_us
             fresh, writes = np.ones_like(fresh), np.zeros_like(writes)
 
         def brings(of_hits: Floats, of_hit_us: Floats, deletes_ms: Floats) -> Floats:
@@ -109,7 +108,8 @@ class Obstacles:
         nothing: Floats = np.zeros((len(writes), 1))
         alone = np.where(fresh, brings(hits, hit_us, nothing), 0.0)
         deletes = np.asarray(writes * assumed.lookup_ms, dtype=np.float64)[:, None]
-        return np.maximum(most(alone), most(brings(dropped, dropped_us, deletes)))
+        dropping = np.where((writes > 0)[:, None], brings(dropped, dropped_us, deletes), 0.0)
+        return np.maximum(most(alone), most(dropping))
 
 
 def _left(part: Floats, whole: Floats) -> Floats:
