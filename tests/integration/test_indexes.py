@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
-
 import psycopg2
 import pytest
 
-from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.maintenance import maintain
-from otel_ratelimit.postgres.migrate import downgrade, upgrade
 from otel_ratelimit.postgres.statements import statements
 
 # 30 days. Endpoints as unlike as they are: a few are refused all the time, most of them hardly ever.
@@ -140,82 +134,3 @@ def test_an_hour_of_queries_reads_one_partition(database):
     connection.close()
     assert "query_logs_20260502" in found
     assert found.count(" on query_logs_2026") == 1, found
-
-
-BEFORE_HASHES = "0005"
-INDEXES_OF_THE_LOG = """
-SELECT indrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid, inhparent::regclass::text
-FROM pg_index
-JOIN pg_class AS t ON t.oid = indrelid
-LEFT JOIN pg_inherits ON inhrelid = indexrelid
-WHERE t.relname ~ '^query_logs' AND pg_get_indexdef(indexrelid) ~ '_hash'
-ORDER BY indexrelid
-"""
-
-
-def test_days_that_were_there_before_the_hashes_were_indexed_are_indexed_and_so_are_later_ones(database):
-    today = datetime.now(UTC)
-    downgrade(database, revision=BEFORE_HASHES)
-    with closing(Database(database)) as analytics:
-        maintain(analytics, now=today - timedelta(days=2), retention=timedelta(days=30), days_ahead=2)
-        upgrade(database)
-        maintain(analytics, now=today, retention=timedelta(days=30), days_ahead=1)
-
-    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
-        cursor.execute(INDEXES_OF_THE_LOG)
-        found = cursor.fetchall()
-
-    days = [f"query_logs_{today + timedelta(days=ahead):%Y%m%d}" for ahead in (-2, -1, 0, 1)]
-    tables = [f"otel_ratelimit.{name}" for name in (*days, "query_logs_default", "query_logs")]
-    for index in ("template_hash", "key_hash"):
-        of_index = {table: (valid, parent) for table, made, valid, parent in found if f" ({index}" in made}
-        assert sorted(of_index) == sorted(tables)
-        assert {valid for valid, _ in of_index.values()} == {True}
-        parents = {parent for table, (_, parent) in of_index.items() if table != "otel_ratelimit.query_logs"}
-        assert parents == {f"otel_ratelimit.query_logs_{index}"}
-    # Writers of today's wait for its own indexes only.
-    assert found[0][0] == tables[0]
-    made_by_the_step = [table for table, *_ in found if table != tables[3]]
-    assert made_by_the_step[-4:] == [*2 * [tables[2]], *2 * ["otel_ratelimit.query_logs"]]
-
-
-HOUR_OF_QUERIES = """
-INSERT INTO otel_ratelimit.query_logs
-SELECT
-    timestamptz '2026-05-01 00:00+00' + i * interval '36 ms', floor(power(401, random())),
-    decode(md5(i::text), 'hex'), 1, 1, 'cold', 500, 1, NULL, '/thing', md5(i::text), 'shop', 'select',
-    '{jobs}', false, false, false, 'ok', NULL, 'a'
-FROM generate_series(1, 100000) AS i
-"""
-
-
-def pages_read(cursor, query):
-    """How many, and by which indexes."""
-    cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
-    [([explained],)] = cursor.fetchall()
-    top = explained["Plan"]
-    return top["Shared Hit Blocks"] + top["Shared Read Blocks"], str(top)
-
-
-@pytest.mark.full
-def test_a_template_and_a_key_are_looked_up_by_index(database):
-    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute("SELECT setseed(0.5)")
-        cursor.execute(HOUR_OF_QUERIES)
-        cursor.execute("VACUUM ANALYZE otel_ratelimit.query_logs")
-        cursor.execute("SELECT relpages FROM pg_class WHERE relname = 'query_logs_default'")
-        [(all_pages,)] = cursor.fetchall()
-        of_template, how = pages_read(
-            cursor, "SELECT ts, endpoint FROM otel_ratelimit.query_logs WHERE template_hash = 300"
-        )
-        # Of so few rows the server may rather read all.
-        cursor.execute("SET enable_seqscan = off")
-        of_key, how_key = pages_read(
-            cursor, "SELECT ts FROM otel_ratelimit.query_logs WHERE key_hash = decode(md5('77'), 'hex')"
-        )
-    assert all_pages > 2_000
-    assert "query_logs_default_template_hash_idx" in how
-    assert of_template < all_pages / 10
-    assert "query_logs_default_key_hash_idx" in how_key
-    assert of_key < all_pages / 10
