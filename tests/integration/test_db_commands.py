@@ -32,7 +32,8 @@ def run(tmp_path, monkeypatch):
 
 STEPS = [
     *("0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"),
-    "0006_query_hashes",
+    "0006_retention",
+    "0007_query_hashes",
 ]
 
 

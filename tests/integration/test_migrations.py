@@ -30,7 +30,8 @@ from otel_ratelimit.postgres.migrate import (
 
 STEPS = [
     *("0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"),
-    "0006_query_hashes",
+    "0006_retention",
+    "0007_query_hashes",
 ]
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 

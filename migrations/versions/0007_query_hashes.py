@@ -3,6 +3,6 @@
 
 from otel_ratelimit.postgres.migrate import sql_step
 
-revision = "0006_query_hashes"
-down_revision = "0005_report_days"
+revision = "0007_query_hashes"
+down_revision = "0006_retention"
 upgrade, downgrade = sql_step(__file__)
