@@ -37,8 +37,8 @@ class Scale:
         if self.is_day:
             return ""
         return (
-            f"So far: all sums are of the {self.span} of today that have passed; money is of a month that"
-            " goes on like them."
+            f"So far: all sums are of {self.span} and not of a day; money is of a month that goes on like"
+            " them."
         )
 
 

@@ -183,7 +183,7 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
     scale = scale_of(report)
     return View(
         scale=scale,
-        day=figures.day(report.analysis_date) + ("" if scale.is_day else f", its first {scale.span}"),
+        day=figures.day(report.analysis_date) + ("" if scale.is_day else f", so far: {scale.span} of it"),
         iso_day=report.analysis_date.isoformat(),
         time_zone=figures.printable(report.time_zone),
         verdict=words.verdict(report),

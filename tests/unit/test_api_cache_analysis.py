@@ -95,6 +95,7 @@ def test_the_latest_report_is_told_whole(cache_report, ask):
 
     assert (latest["date"], latest["time_zone"]) == ("2026-01-09", "Europe/Berlin")
     assert latest["period"] == {"start": "2026-01-08T23:00:00Z", "end": "2026-01-09T23:00:00Z"}
+    assert (latest["scale"], latest["covered_seconds"]) == ("day", 86_400)
     assert latest["made_at"] == "2026-01-10T01:00:00Z"
     assert (latest["currency"], latest["engine"]) == ("USD", "valkey")
     assert (latest["worthwhile"], latest["certainty"], latest["reason"]) == (
@@ -236,6 +237,21 @@ def test_what_the_cache_changes_is_a_table(cache_report, ask):
     }
     for row in table["rows"]:
         assert row["difference"] == row["with_cache"] - row["without_cache"]
+
+
+def test_units_say_that_only_a_part_of_the_day_was_analysed(cache_report, ask):
+    whole = cache_report(YESTERDAY)
+    at_noon = whole.analysis.model_copy(
+        update={"period_end": whole.analysis.period_start + timedelta(hours=12)}
+    )
+    part = whole.model_copy(update={"scale": "so_far", "analysis": at_noon})
+
+    body = ask(Reports(part)).json
+
+    assert (body["latest"]["scale"], body["latest"]["covered_seconds"]) == ("so_far", 43_200)
+    assert body["charts"]["top_queries"]["unit"] == "ms so far"
+    units = [row["unit"] for row in body["charts"]["comparison_table"]["rows"]]
+    assert units == ["queries so far", "ms so far", "ms so far", "bytes", "USD a month"]
 
 
 def test_a_report_of_an_earlier_version_has_no_table_and_no_obstacles(cache_report, ask):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from otel_ratelimit.analysis.cache.cost import CostBenefit
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport, Supposed
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport, Scale, Supposed
 from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
 from otel_ratelimit.analysis.cache.result import Advice, CacheAnalysis, TemplateResult
 from otel_ratelimit.analysis.rows import Period
@@ -42,6 +42,7 @@ from otel_ratelimit.web.api.services import ApiServices
 BENEFIT: Final = "monthly benefit"
 MOST_LABEL_CHARACTERS: Final = 60
 _NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
+_PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far"}
 _NO_QUERY: Final = TopQueriesAnswer(unit="", labels=[], values=[], worthwhile=[], reasons=[])
 
 
@@ -77,6 +78,8 @@ def _latest(stored: StoredReport) -> ReportAnswer:
         date=report.analysis_date,
         time_zone=report.time_zone,
         period=WholeDayAnswer(start=analysis.period_start, end=analysis.period_end),
+        scale=report.scale,
+        covered_seconds=(analysis.period_end - analysis.period_start).total_seconds(),
         made_at=stored.made_at,
         currency=report.supposed.currency,
         engine=analysis.engine,
@@ -167,17 +170,18 @@ def _charts(report: DailyCacheReport | None, trend: Iterable[DayInBrief]) -> Cha
             )
             for day in trend
         ],
-        top_queries=_top_queries(report.analysis) if report is not None else _NO_QUERY,
+        top_queries=_top_queries(report) if report is not None else _NO_QUERY,
         cost_comparison=_cost_comparison(report) if report is not None else _NOTHING,
         comparison_table=_comparison(report) if report is not None else None,
     )
 
 
-def _top_queries(analysis: CacheAnalysis) -> TopQueriesAnswer:
+def _top_queries(report: DailyCacheReport) -> TopQueriesAnswer:
+    analysis = report.analysis
     worth = [(each, each.advice) for each in analysis.most_worth if each.advice is not None]
     if worth:
         return TopQueriesAnswer(
-            unit="ms a day",
+            unit=f"ms {_PER[report.scale]}",
             labels=[_label(template.template) for template, _ in worth],
             values=[advice.at.latency_saved_ms for _, advice in worth],
             worthwhile=[True for _ in worth],
@@ -187,7 +191,7 @@ def _top_queries(analysis: CacheAnalysis) -> TopQueriesAnswer:
     if not repeated:
         return _NO_QUERY
     return TopQueriesAnswer(
-        unit="repeats a day",
+        unit=f"repeats {_PER[report.scale]}",
         labels=[_label(template.template) for template in repeated],
         values=[template.duplicates for template in repeated],
         worthwhile=[False for _ in repeated],
@@ -218,8 +222,8 @@ def _comparison(report: DailyCacheReport) -> ComparisonAnswer | None:
     if found is None:
         return None
     units = {
-        "queries": "queries a day",
-        "ms": "ms a day",
+        "queries": f"queries {_PER[report.scale]}",
+        "ms": f"ms {_PER[report.scale]}",
         "bytes": "bytes",
         "money": f"{report.supposed.currency} a month",
     }

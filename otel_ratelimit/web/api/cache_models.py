@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from otel_ratelimit.analysis.cache.comparison import Basis, ComparedName
 from otel_ratelimit.analysis.cache.cost import Certainty, Kind
+from otel_ratelimit.analysis.cache.daily import Scale
 from otel_ratelimit.analysis.cache.result import ObstacleName, ReasonName
 from otel_ratelimit.web.api.models import Answer, Count
 
@@ -236,6 +237,10 @@ class ReportAnswer(Answer):
     date: Day
     time_zone: str = Field(description="In which it is that day.", examples=["Europe/Berlin"])
     period: WholeDayAnswer
+    scale: Scale = Field(
+        description="What sums are of: `day`, or `so_far` where a part of it was analysed, as in the demo."
+    )
+    covered_seconds: Amount = Field(description="Length of `period`.")
     made_at: Moment
     currency: str = Field(description="Of all money; ISO 4217.", examples=["USD"])
     engine: Literal["redis", "valkey"] = Field(description="Whose memory is reckoned with.")
