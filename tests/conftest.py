@@ -348,6 +348,7 @@ def cache_report() -> Callable[..., Any]:
     Each is made once. Of a busy day: a query that is asked 600 times and repeats, one that does not, writes.
     """
     from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential  # noqa: PLC0415  # only who needs reports needs numpy
+    from otel_ratelimit.analysis.cache.assumptions import Assumptions  # noqa: PLC0415
     from otel_ratelimit.analysis.cache.cost import PRICES  # noqa: PLC0415  # as above
     from otel_ratelimit.analysis.cache.daily import Supposed, conclude  # noqa: PLC0415  # as above
     from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay  # noqa: PLC0415  # as above
@@ -405,7 +406,11 @@ def cache_report() -> Callable[..., Any]:
         rows += [row(start + 30 * at, 1_000 + at, user, 2_000) for at in range(40)]
         rows += [row(start + 600 * at, 5_000 + at, write) for at in range(10)]
         return conclude(
-            analyze_cache_potential(QueryRowsDay(period, rows if busy else []), ttls=(60, 600, 3_600)),
+            analyze_cache_potential(
+                QueryRowsDay(period, rows if busy else []),
+                Assumptions(lookup_ms=given.get("lookup_ms", 0.5)),
+                ttls=(60, 600, 3_600),
+            ),
             day=day,
             zone=zone,
             supposed=Supposed(**{**supposed, **given}),

@@ -62,7 +62,8 @@ def rows() -> list[Row]:
         row(
             "What would one cache?",
             line(12, (24, _most_worth())),
-            line(9, (9, _by_ttl()), (6, _prices()), (9, _not_cacheable())),
+            line(9, (15, _comparison()), (9, _prices())),
+            line(9, (12, _by_ttl()), (12, _not_cacheable())),
         ),
         row(
             "Day by day",
@@ -217,21 +218,42 @@ def _reason() -> table.Panel:
 def _most_worth() -> table.Panel:
     return tables.rows(
         "Top 10 to cache",
-        "What saves most, the most worthwhile first. Cache the first with its own TTL and see what that"
-        " does; drop on write means that code has to delete what it changes.",
+        "What saves most, the most worthwhile first: cache the first with its own TTL. Drop on write means"
+        " that code deletes what it changes. Where none is worth it: what repeats most, and why not.",
         Sql(_FILE, "most_worth"),
         [
             tables.Column("Query", width=430, opens=True),
+            tables.Column(
+                "Worth it", width=80, mapping=mapped({"yes": ("yes", GREEN), "no": ("no", "blue")})
+            ),
             tables.Column("TTL", "s", width=80),
             tables.Column("Hits", tables.SHARE, 1, 80),
             tables.Column("Executions", "locale", 0, 100),
+            tables.Column("Repeats", "locale", 0, 90),
             tables.Column("Takes", "ms", 1, 80),
             tables.Column("Saves a day", "ms", 1, 110),
             tables.Column("Memory", "decbytes", 1, 90),
             tables.Column("How", width=190),
             tables.Column("Why", opens=True),
         ],
-        empty="nothing worth it",
+        empty="nothing repeats",
+    )
+
+
+def _comparison() -> table.Panel:
+    return tables.rows(
+        "With and without a cache",
+        "What the planned cache changes; where no query is worth it, one for all that a cache could answer."
+        " Give saved time a price in the policy's [cache] for a balance in money.",
+        Sql(_FILE, "comparison"),
+        [
+            tables.Column("What", width=330),
+            tables.Column("Without", "locale", 2),
+            tables.Column("With", "locale", 2),
+            tables.Column("Difference", "locale", 2),
+            tables.Column("Unit", width=90),
+        ],
+        empty=_NO_REPORT,
     )
 
 

@@ -138,7 +138,7 @@ def saving(view: View) -> Bars | None:
     """What is to be cached first, by what that saves; None where that is nothing."""
     return _queries(
         "Saves most",
-        [(each.rank, each.query, each.saves_ms, f"{each.saves} a day") for each in view.to_cache],
+        [(each.rank, each.query, each.saves_ms, f"{each.saves} {view.scale.per}") for each in view.to_cache],
     )
 
 

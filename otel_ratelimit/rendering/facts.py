@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis
 from otel_ratelimit.analysis.services import named
 from otel_ratelimit.rendering import figures, words
 from otel_ratelimit.rendering.hit_ratio import of_those_that_ask
+from otel_ratelimit.rendering.scale import Scale, scale_of
+
+_DAY_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,13 @@ class Fact:
 
 def key_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
     """What one looks at first."""
-    return (*_services(report), *_repeats(report.analysis), *_planned(report), *_money(report))
+    scale = scale_of(report)
+    return (
+        *_services(report),
+        *_repeats(report.analysis, scale),
+        *_planned(report, scale),
+        *_money(report, scale),
+    )
 
 
 def _services(report: DailyCacheReport) -> tuple[Fact, ...]:
@@ -38,9 +48,9 @@ def _services(report: DailyCacheReport) -> tuple[Fact, ...]:
     )
 
 
-def _repeats(analysis: CacheAnalysis) -> tuple[Fact, ...]:
+def _repeats(analysis: CacheAnalysis, scale: Scale) -> tuple[Fact, ...]:
     if not analysis.all_executions:
-        return (Fact("Queries", "0", "none was seen on that day"),)
+        return (Fact("Queries", "0", f"none was seen {scale.then}"),)
     could = f"{figures.share(analysis.executions / analysis.all_executions)} of all"
     asked = Fact(
         "Queries",
@@ -53,12 +63,12 @@ def _repeats(analysis: CacheAnalysis) -> tuple[Fact, ...]:
         "Repeated",
         figures.share(analysis.duplicate_percentage / 100.0),
         f"{figures.count(analysis.duplicates)} of {figures.count(analysis.executions)} that a cache could"
-        " have answered had been asked before on that day",
+        f" have answered had been asked before{' on that day' if scale.is_day else ''}",
     )
     return (repeats, asked)
 
 
-def _planned(report: DailyCacheReport) -> tuple[Fact, ...]:
+def _planned(report: DailyCacheReport, scale: Scale) -> tuple[Fact, ...]:
     analysis = report.analysis
     if analysis.plan is None:
         return ()
@@ -76,14 +86,15 @@ def _planned(report: DailyCacheReport) -> tuple[Fact, ...]:
         Fact(
             "Memory",
             figures.size(at.peak_bytes),
-            f"for {_entries(at.peak_keys)} in {analysis.engine.capitalize()} at the fullest time of the day",
+            f"for {_entries(at.peak_keys)} in {analysis.engine.capitalize()} at the fullest time"
+            f" {'of the day' if scale.is_day else scale.then}",
         ),
-        _time_saved(at),
+        _time_saved(at, scale),
         Fact(
             "Database load",
             f"{figures.share(report.cost.load_reduction)} less",
             f"{figures.duration(at.database_saved_ms)} of {figures.duration(analysis.database_ms)} that the"
-            " queries of that day took",
+            f" queries {scale.of_then} took",
         ),
     )
 
@@ -105,23 +116,23 @@ def _freshness(invalidate: bool, at: AtTtl) -> str:
     return f"writes need not drop anything: {stale}"
 
 
-def _time_saved(at: AtTtl) -> Fact:
+def _time_saved(at: AtTtl, scale: Scale) -> Fact:
     if at.latency_saved_ms < 0.0:
         return Fact(
             "Time saved",
             "none",
-            f"asking the cache takes {figures.duration(-at.latency_saved_ms)} a day longer than its answers"
-            " save",
+            f"asking the cache takes {figures.duration(-at.latency_saved_ms)} {scale.per} longer than its"
+            " answers save",
         )
     each = figures.duration(at.latency_saved_ms / at.asked) if at.asked else figures.UNKNOWN
     return Fact(
         "Time saved",
-        f"{figures.duration(at.latency_saved_ms)} a day",
+        f"{figures.duration(at.latency_saved_ms)} {scale.per}",
         f"{each} less for each of {figures.count(at.asked)} executions, on average",
     )
 
 
-def _money(report: DailyCacheReport) -> tuple[Fact, ...]:
+def _money(report: DailyCacheReport, scale: Scale) -> tuple[Fact, ...]:
     if report.analysis.plan is None:
         return ()
     cost, currency, at = report.cost, currency_of(report), report.analysis.plan.at
@@ -139,9 +150,17 @@ def _money(report: DailyCacheReport) -> tuple[Fact, ...]:
         Fact(
             "Breaks even",
             words.break_even(report),
-            words.why_never_even(report) or f"there were {figures.count(at.asked)} like these on that day",
+            words.why_never_even(report) or _like_these(at, scale, report.covered_seconds),
         ),
     )
+
+
+def _like_these(at: AtTtl, scale: Scale, covered_seconds: float | None) -> str:
+    there = f"there were {figures.count(at.asked)} like these {scale.then}"
+    if scale.is_day or not covered_seconds:
+        return there
+    a_day = at.asked * _DAY_SECONDS / covered_seconds
+    return f"{there}, which makes {figures.count(a_day)} a day at that rate"
 
 
 def currency_of(report: DailyCacheReport) -> str:
@@ -151,7 +170,7 @@ def currency_of(report: DailyCacheReport) -> str:
 
 def supposed_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
     """What the answer rests on beside the queries."""
-    supposed = report.supposed
+    supposed, scale = report.supposed, scale_of(report)
     return (
         Fact("Engine", report.analysis.engine.capitalize()),
         Fact("To ask the cache", figures.duration(supposed.lookup_ms)),
@@ -159,7 +178,7 @@ def supposed_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
         Fact("Answers older than a write", f"{figures.share(supposed.stale_budget)} at most"),
         Fact("Memory that stays free", figures.share(supposed.reserve)),
         *_worths(report),
-        Fact("Every day", "is like this one"),
+        Fact("Every day", "is like this one" if scale.is_day else f"goes on like the {scale.span} so far"),
     )
 
 

@@ -23,6 +23,7 @@ _COUNTS: Final = ((1.0, ""), (1e3, " k"), (1e6, " M"), (1e9, " G"))
 _SIZES: Final = ((1.0, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB"), (1e12, " TB"))
 _DURATIONS: Final = ((1.0, " ms"), (1e3, " s"), (6e4, " min"), (3.6e6, " h"), (8.64e7, " days"))
 _TTLS: Final = ((3_600, " h"), (60, " min"))
+_MINUTE: Final = 60.0
 _WHOLE_FROM: Final = 100.0
 """From here on a decimal says nothing more."""
 _LEAST_DURATION_MS: Final = 0.01
@@ -95,6 +96,18 @@ def ttl(seconds: float) -> str:
         if seconds >= factor and seconds % factor == 0.0:
             return f"{round(seconds / factor):,}{unit}"
     return f"{seconds:,.10g} s"
+
+
+def span(seconds: float) -> str:
+    """Time that has passed, to the minute from an hour on: `50 s`, `10 min`, `3 h 20 min`."""
+    if not isfinite(seconds):
+        return UNKNOWN
+    if seconds < _MINUTE:
+        return f"{round(seconds)} s"
+    hours, minutes = divmod(round(seconds / _MINUTE), 60)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def money(value: float, currency: str) -> str:

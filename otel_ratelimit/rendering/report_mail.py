@@ -49,11 +49,12 @@ def mail_text(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
     lines = [
         *_opening(view),
         *_queries("To cache first", [_to_cache_lines(each) for each in view.to_cache]),
-        *_queries("Repeated most", [_repeated_lines(each) for each in view.repeated]),
+        *_queries(view.repeated_title, [_repeated_lines(each) for each in view.repeated]),
         *_by_ttl(view),
         *_surface(view),
         *_not_cacheable(view),
         *_costs(view),
+        *_comparison(view),
         *_trend(view),
         *plain.heading("What is supposed"),
         *plain.facts(view.supposed),
@@ -100,6 +101,7 @@ def _opening(view: View) -> list[str]:
         *plain.paragraph(f"{verdict.answer.upper()} {verdict.headline}"),
         *plain.paragraph(verdict.why),
         *plain.paragraph(verdict.how_sure),
+        *plain.paragraph(verdict.scale),
         *plain.paragraph(verdict.to_do),
         "",
     ]
@@ -168,6 +170,18 @@ def _costs(view: View) -> list[str]:
         return []
     rows = [(row.name, row.month) for row in view.costs]
     return [*plain.heading("What it would cost"), *plain.table(("", "a month"), rows)]
+
+
+def _comparison(view: View) -> list[str]:
+    if view.comparison is None:
+        return []
+    rows = [(row.name, row.without_cache, row.with_cache, row.difference) for row in view.comparison.rows]
+    return [
+        *plain.heading("With and without a cache"),
+        *plain.paragraph(view.comparison.says),
+        "",
+        *plain.table(("", "without", "with", "difference"), rows),
+    ]
 
 
 def _trend(view: View) -> list[str]:

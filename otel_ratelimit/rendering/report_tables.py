@@ -165,6 +165,7 @@ def _print_verdict(printer: _Printer, view: View) -> None:
     printer.line(f"{verdict.answer} {verdict.headline}", "bold green" if verdict.pays else "bold")
     printer.line(verdict.why)
     printer.line(verdict.how_sure)
+    printer.line(verdict.scale)
     printer.line(verdict.to_do)
 
 
@@ -172,7 +173,7 @@ def _print_queries(printer: _Printer, view: View) -> None:
     if view.to_cache:
         printer.heading("To cache first")
         printer.listed(
-            ("NO.", "TTL", "WRITES", "HIT RATIO", "MEMORY", "SAVES A DAY"),
+            ("NO.", "TTL", "WRITES", "HIT RATIO", "MEMORY", _saves(view)),
             [
                 (
                     str(each.rank),
@@ -184,7 +185,7 @@ def _print_queries(printer: _Printer, view: View) -> None:
             [(each.query, each.why, each.note) for each in view.to_cache],
         )
     if view.repeated:
-        printer.heading("Repeated most")
+        printer.heading(view.repeated_title)
         printer.listed(
             ("NO.", "REPEATS", "EXECUTIONS", "SHARE", "TAKES", "RESULT", "WRITTEN"),
             [
@@ -198,11 +199,15 @@ def _print_queries(printer: _Printer, view: View) -> None:
         )
 
 
+def _saves(view: View) -> str:
+    return f"SAVES {view.scale.per.upper()}"
+
+
 def _print_ratios(printer: _Printer, view: View) -> None:
     if view.by_ttl:
         printer.heading("Hit ratio by TTL, if every query that a cache could answer went through it")
         printer.table(
-            ("TTL", "HIT RATIO", "IF DROPPED", "STALE", "MEMORY", "SAVES A DAY"),
+            ("TTL", "HIT RATIO", "IF DROPPED", "STALE", "MEMORY", _saves(view)),
             [(row.ttl, row.hit_ratio, row.dropped, row.stale, row.memory, row.saves) for row in view.by_ttl],
         )
         printer.line(
@@ -227,6 +232,13 @@ def _print_rest(printer: _Printer, view: View) -> None:
     if view.costs:
         printer.heading("What it would cost")
         printer.table(("WHAT", "A MONTH"), [(row.name, row.month) for row in view.costs])
+    if view.comparison is not None:
+        printer.heading("With and without a cache")
+        printer.line(view.comparison.says, "dim")
+        printer.table(
+            ("WHAT", "WITHOUT", "WITH", "DIFFERENCE"),
+            [(row.name, row.without_cache, row.with_cache, row.difference) for row in view.comparison.rows],
+        )
     if view.trend:
         printer.heading("The last days")
         printer.table(

@@ -10,7 +10,9 @@ from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
 from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis, Sample, TemplateResult
 from otel_ratelimit.rendering import figures, words
+from otel_ratelimit.rendering.comparison import ComparisonTable, comparison_table
 from otel_ratelimit.rendering.facts import Fact, currency_of, key_facts, rests_on, supposed_facts
+from otel_ratelimit.rendering.scale import Scale, scale_of
 from otel_ratelimit.rendering.words import Verdict
 
 DAYS_OF_A_TREND: Final = 2
@@ -34,6 +36,8 @@ class ToCache:
     memory: str
     saves: str
     saves_ms: float
+    gain: str
+    """The same as part of a sentence, with the time that it is of."""
     why: str
     """Empty where nothing that it reads was written, which says it all."""
     note: str
@@ -43,7 +47,7 @@ class ToCache:
     def says(self) -> str:
         """All of it in one line, but for the query."""
         how = f"TTL {self.ttl}; {self.fresh}"
-        return f"{how}; hit ratio {self.hit_ratio}; {self.memory}; saves {self.saves} a day"
+        return f"{how}; hit ratio {self.hit_ratio}; {self.memory}; {self.gain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,7 @@ class TrendRow:
 class View:
     """A whole report."""
 
+    scale: Scale
     day: str
     iso_day: str
     time_zone: str
@@ -151,12 +156,14 @@ class View:
     key: tuple[Fact, ...]
     to_cache: tuple[ToCache, ...]
     repeated: tuple[Repeated, ...]
+    repeated_title: str
     by_ttl: tuple[TtlRow, ...]
     """As far as figures change."""
     by_ttl_in_brief: tuple[TtlRow, ...]
     """As far as hit ratio and memory do."""
     not_cacheable: tuple[NotCacheableRow, ...]
     costs: tuple[CostRow, ...]
+    comparison: ComparisonTable | None
     surface: SurfaceTable | None
     supposed: tuple[Fact, ...]
     rests_on: tuple[Fact, ...]
@@ -173,14 +180,19 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
     """
     analysis, sample = report.analysis, report.analysis.sample
     rows = [_ttl_row(at) for at in analysis.by_ttl] if has_hits(analysis) else []
+    scale = scale_of(report)
     return View(
-        day=figures.day(report.analysis_date),
+        scale=scale,
+        day=figures.day(report.analysis_date) + ("" if scale.is_day else f", so far: {scale.span} of it"),
         iso_day=report.analysis_date.isoformat(),
         time_zone=figures.printable(report.time_zone),
         verdict=words.verdict(report),
         key=key_facts(report),
-        to_cache=tuple(_to_cache(rank, each, sample) for rank, each in enumerate(_advised(analysis), 1)),
+        to_cache=tuple(
+            _to_cache(rank, each, sample, scale) for rank, each in enumerate(_advised(analysis), 1)
+        ),
         repeated=tuple(_repeated(rank, each, sample) for rank, each in enumerate(analysis.most_repeated, 1)),
+        repeated_title="Repeated most" if _advised(analysis) else "Repeated most, and why not to cache it",
         by_ttl=until_plateau(rows, _figures_of),
         by_ttl_in_brief=until_plateau(rows, lambda row: (row.hit_ratio, row.memory)),
         not_cacheable=tuple(
@@ -193,6 +205,7 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
             for each in analysis.not_cacheable
         ),
         costs=_costs(report),
+        comparison=comparison_table(report, scale),
         surface=_surface(analysis),
         supposed=supposed_facts(report),
         rests_on=rests_on(analysis),
@@ -209,7 +222,7 @@ def _advised(analysis: CacheAnalysis) -> list[TemplateResult]:
     return [each for each in analysis.most_worth if each.advice is not None]
 
 
-def _to_cache(rank: int, template: TemplateResult, sample: Sample) -> ToCache:
+def _to_cache(rank: int, template: TemplateResult, sample: Sample, scale: Scale) -> ToCache:
     advice = template.advice
     if advice is None:
         raise ValueError(f"template {template.template_hash} has no advice; only those that have belong here")
@@ -225,8 +238,18 @@ def _to_cache(rank: int, template: TemplateResult, sample: Sample) -> ToCache:
         memory=figures.size(at.peak_bytes),
         saves=figures.duration(at.latency_saved_ms),
         saves_ms=at.latency_saved_ms,
+        gain=_gain(at, scale),
         why=words.sentence(advice.reason) if template.writes else "",
         note=_trust(template, sample),
+    )
+
+
+def _gain(at: AtTtl, scale: Scale) -> str:
+    if at.latency_saved_ms > 0.0:
+        return f"saves {figures.duration(at.latency_saved_ms)} {scale.per}"
+    return (
+        f"takes {figures.duration(-at.latency_saved_ms)} {scale.per} longer, and saves the database"
+        f" {figures.duration(at.database_saved_ms)}"
     )
 
 

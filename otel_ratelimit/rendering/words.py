@@ -10,6 +10,7 @@ from otel_ratelimit.analysis.cache.cost import LEAST_LOAD, LEAST_LOAD_REDUCTION
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import Advice, ReasonName
 from otel_ratelimit.rendering import figures
+from otel_ratelimit.rendering.scale import scale_of
 
 VALUE_KEYS: Final = ("value_of_saved_millisecond", "value_of_database_second")
 """Keys of `[cache]` in the policy file."""
@@ -40,6 +41,8 @@ class Verdict:
     headline: str
     why: str
     how_sure: str
+    scale: str
+    """Of what time the figures are; empty where it is a day."""
     to_do: str
     """What would make the answer a better one; empty where nothing would."""
 
@@ -59,6 +62,7 @@ def verdict(report: DailyCacheReport) -> Verdict:
         headline=_headline(report),
         why=sentence(report.reason),
         how_sure=_how_sure(report),
+        scale=scale_of(report).stated,
         to_do=_to_do(report),
     )
 
@@ -130,12 +134,8 @@ def _is_certain_for_that_day(report: DailyCacheReport) -> bool:
 
 def _how_sure(report: DailyCacheReport) -> str:
     certainty = report.cost.certainty
-    if _is_certain_for_that_day(report):
-        return "Certain for that day: all of its queries were kept. Other days may differ."
     if report.analysis.plan is None:
-        if certainty == "certain":
-            return "Certain: there was nothing to weigh."
-        return "Likely: it is estimated from what was kept of that day."
+        return _how_sure_of_nothing(report)
     if certainty == "certain":
         return "Certain: both ends of the hit ratio's interval say the same."
     if certainty == "likely":
@@ -143,8 +143,19 @@ def _how_sure(report: DailyCacheReport) -> str:
     return (
         "By that rule a cache pays if it saves time and takes at least"
         f" {LEAST_LOAD_REDUCTION:.0%} of the load off a database that is busy with queries for at least"
-        f" {LEAST_LOAD:.0%} of the day.".replace("%", " %")
+        f" {LEAST_LOAD:.0%} of the time.".replace("%", " %")
     )
+
+
+def _how_sure_of_nothing(report: DailyCacheReport) -> str:
+    scale = scale_of(report)
+    if not _is_certain_for_that_day(report):
+        if report.cost.certainty == "certain":
+            return "Certain: there was nothing to weigh."
+        return f"Likely: it is estimated from what was kept {scale.of_then}."
+    if scale.is_day:
+        return "Certain for that day: all of its queries were kept. Other days may differ."
+    return f"Certain for these {scale.span}: all of their queries were kept. The rest may differ."
 
 
 def _to_do(report: DailyCacheReport) -> str:

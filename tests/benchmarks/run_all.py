@@ -25,6 +25,12 @@ BENCHMARKS = (
     ("The in-process store", "bench_storage.py", [], ["--keys", "10,1000", "--distinct", "1000000"]),
     ("Recording", "bench_recorder.py", [], ["--rounds", "50", "--batches", "300", "--seconds", "5"]),
     ("Queries", "bench_queries.py", [], ["--rounds", "60", "--executions", "1000000"]),
+    (
+        "Looking up a query",
+        "bench_query_log_indexes.py",
+        [],
+        ["--rows", "500000", "--rounds", "10"],
+    ),
     ("The cache analysis", "bench_cache_analysis.py", [], ["--rows", "500000", "--repeats", "1"]),
 )
 COMPARED = ("flask-limiter", "limits", "Flask", "opentelemetry-sdk")

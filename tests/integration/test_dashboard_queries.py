@@ -421,6 +421,41 @@ def test_the_most_worthwhile_queries_come_with_how_to_cache_them(ask, cache_repo
     assert (first["Executions"], first["Takes"]) == (best.executions, best.mean_duration_ms)
     assert (first["Saves a day"], first["Memory"]) == (at.latency_saved_ms, at.peak_bytes)
     assert (first["How"], first["Why"]) == ("TTL alone", best.advice.reason)
+    assert (first["Worth it"], first["Repeats"]) == ("yes", best.duplicates)
+
+
+@pytest.mark.usefixtures("seeded")
+def test_where_nothing_is_worth_it_the_queries_that_repeat_most_come_with_why_not(ask, opened, cache_report):
+    report = cache_report(DAY + timedelta(days=1), lookup_ms=10.0)
+    PostgresCacheReports(opened).save(report)
+    assert report.analysis.plan is None
+    [repeated] = report.analysis.most_repeated
+
+    [row] = ask("Top 10 to cache", "query-cache-advisor.json")
+
+    assert (row["Query"], row["Repeats"]) == (repeated.template, repeated.duplicates)
+    assert (row["Worth it"], row["How"], row["Why"]) == ("no", "do not cache it", repeated.not_worth)
+    assert (row["TTL"], row["Hits"], row["Saves a day"], row["Memory"]) == (None, None, None, None)
+    # It saves the database work, and takes the queries longer.
+    _, database, waiting, *_ = ask("With and without a cache", "query-cache-advisor.json")
+    assert database["Difference"] < 0 < waiting["Difference"]
+
+
+@pytest.mark.usefixtures("seeded")
+def test_what_the_cache_changes_stands_in_one_table(ask, opened, cache_report):
+    report = cache_report(DAY, value_of_saved_ms=0.001)
+
+    rows = ask("With and without a cache", "query-cache-advisor.json")
+
+    assert [(row["Without"], row["With"]) for row in rows] == [
+        (figure.without_cache, figure.with_cache) for figure in report.comparison.figures
+    ]
+    assert all(row["What"] for row in rows)
+    assert [row["Unit"] for row in rows] == ["queries", "ms", "ms", "bytes", "USD", "USD", "USD"]
+    # A report of an earlier version has no such table.
+    older = report.model_copy(update={"comparison": None, "analysis_date": DAY + timedelta(days=1)})
+    PostgresCacheReports(opened).save(older)
+    assert ask("With and without a cache", "query-cache-advisor.json") == []
 
 
 @pytest.mark.usefixtures("seeded")

@@ -95,6 +95,7 @@ def test_the_latest_report_is_told_whole(cache_report, ask):
 
     assert (latest["date"], latest["time_zone"]) == ("2026-01-09", "Europe/Berlin")
     assert latest["period"] == {"start": "2026-01-08T23:00:00Z", "end": "2026-01-09T23:00:00Z"}
+    assert (latest["scale"], latest["covered_seconds"]) == ("day", 86_400)
     assert latest["made_at"] == "2026-01-10T01:00:00Z"
     assert (latest["currency"], latest["engine"]) == ("USD", "valkey")
     assert (latest["worthwhile"], latest["certainty"], latest["reason"]) == (
@@ -185,20 +186,87 @@ def test_templates_come_with_their_advice_or_why_there_is_none(cache_report, ask
     assert (job["executions"], job["unique"], job["duplicates"], job["writes"]) == (600, 5, 595, 0)
     [template] = report.analysis.most_worth
     assert job["advice"]["hit_ratio"] == template.advice.at.hit_ratio
-    assert job["not_worth"] == ""
+    assert (job["worthwhile"], job["not_worth"], job["obstacles"]) == (True, "", [])
 
 
-def test_a_template_that_is_not_worth_it_says_why(cache_report, ask):
-    report = cache_report(YESTERDAY, lookup_ms=0.5)
-    [template] = report.analysis.most_repeated
-    without = template.model_copy(update={"advice": None, "not_worth": "too few repeats"})
-    analysis = report.analysis.model_copy(update={"most_worth": (without,), "plan": None})
+def test_where_nothing_is_worth_it_the_top_is_what_repeats_most_and_why_not(cache_report, ask):
+    # An execution takes 10 ms, and so does the cache.
+    report = cache_report(YESTERDAY, lookup_ms=10.0)
+    assert report.analysis.plan is None
 
-    body = ask(Reports(report.model_copy(update={"analysis": analysis}))).json
+    body = ask(Reports(report)).json
 
-    [told] = body["latest"]["most_worth"]
-    assert (told["advice"], told["not_worth"]) == (None, "too few repeats")
-    assert body["charts"]["top_queries"]["labels"] == []
+    assert body["latest"]["most_worth"] == []
+    [told] = body["latest"]["most_repeated"]
+    assert (told["advice"], told["worthwhile"], told["obstacles"]) == (None, False, ["small_gain"])
+    assert told["not_worth"].startswith(
+        "the database answers in 10 ms on average, the cache in 10 ms: 580 hits"
+    )
+    assert body["charts"]["top_queries"] == {
+        "unit": "repeats a day",
+        "labels": [told["query"]],
+        "values": [595.0],
+        "worthwhile": [False],
+        "reasons": [told["not_worth"]],
+    }
+    table = body["charts"]["comparison_table"]
+    assert table["basis"] == "everything"
+    [queries, database, waiting, *_] = table["rows"]
+    assert (queries["without_cache"], queries["difference"]) == (650, -580)
+    # The database is relieved, and yet queries take longer.
+    assert database["difference"] < 0 < waiting["difference"]
+
+
+def test_what_the_cache_changes_is_a_table(cache_report, ask):
+    report = cache_report(YESTERDAY, value_of_saved_ms=0.001, currency="EUR")
+    plan, cost = report.analysis.plan.at, report.cost
+
+    body = ask(Reports(report)).json
+
+    table = body["charts"]["comparison_table"]
+    assert (table["basis"], table["ttl_seconds"]) == ("plan", plan.ttl_seconds)
+    took = report.analysis.database_ms
+    assert {row["name"]: (row["unit"], row["without_cache"], row["with_cache"]) for row in table["rows"]} == {
+        "database_queries": ("queries a day", 650, 650 - plan.hits),
+        "database_time": ("ms a day", took, took - plan.database_saved_ms),
+        "query_time": ("ms a day", took, took - plan.latency_saved_ms),
+        "memory": ("bytes", 0, plan.peak_bytes),
+        "monthly_cost": ("EUR a month", 0, cost.monthly_cost),
+        "monthly_value": ("EUR a month", 0, cost.monthly_benefit),
+        "monthly_balance": ("EUR a month", 0, cost.monthly_benefit - cost.monthly_cost),
+    }
+    for row in table["rows"]:
+        assert row["difference"] == row["with_cache"] - row["without_cache"]
+
+
+def test_units_say_that_only_a_part_of_the_day_was_analysed(cache_report, ask):
+    whole = cache_report(YESTERDAY)
+    at_noon = whole.analysis.model_copy(
+        update={"period_end": whole.analysis.period_start + timedelta(hours=12)}
+    )
+    part = whole.model_copy(update={"scale": "so_far", "analysis": at_noon})
+
+    body = ask(Reports(part)).json
+
+    assert (body["latest"]["scale"], body["latest"]["covered_seconds"]) == ("so_far", 43_200)
+    assert body["charts"]["top_queries"]["unit"] == "ms so far"
+    units = [row["unit"] for row in body["charts"]["comparison_table"]["rows"]]
+    assert units == ["queries so far", "ms so far", "ms so far", "bytes", "USD a month"]
+
+
+def test_a_report_of_an_earlier_version_has_no_table_and_no_obstacles(cache_report, ask):
+    report = cache_report(YESTERDAY, lookup_ms=10.0)
+    kept = json.loads(report.model_dump_json())
+    for new in ("scale", "covered_seconds", "comparison"):
+        del kept[new]
+    del kept["analysis"]["held_back"]
+    for template in kept["analysis"]["most_repeated"]:
+        del template["obstacles"]
+
+    body = ask(Reports(type(report).model_validate(kept))).json
+
+    assert body["charts"]["comparison_table"] is None
+    assert body["charts"]["top_queries"]["reasons"] == [body["latest"]["most_repeated"][0]["not_worth"]]
 
 
 def test_the_trend_has_a_row_for_each_day(cache_report, ask):
@@ -233,6 +301,8 @@ def test_charts_hold_the_same_figures(cache_report, ask):
         "unit": "ms a day",
         "labels": [job["query"]],
         "values": [job["advice"]["latency_saved_ms"]],
+        "worthwhile": [True],
+        "reasons": [job["advice"]["reason"]],
     }
     prices = latest["cost_benefit"]["by_price"]
     assert charts["cost_comparison"] == {
@@ -275,8 +345,9 @@ def test_days_without_a_report_are_no_mistake(ask):
         "trend": [],
         "charts": {
             "hit_potential": [],
-            "top_queries": {"unit": "", "labels": [], "values": []},
+            "top_queries": {"unit": "", "labels": [], "values": [], "worthwhile": [], "reasons": []},
             "cost_comparison": {"unit": "", "labels": [], "values": []},
+            "comparison_table": None,
         },
     }
 

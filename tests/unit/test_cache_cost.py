@@ -106,13 +106,23 @@ def test_what_the_database_saves_has_an_interval_too(value, worthwhile, certaint
         (
             {"database_saved_ms": 5_800, "database_ms": 9_300},
             False,
-            "busy with queries for 9 s a day, so that there is little to take off it",
+            "busy with queries for 0.01 % of the time, less than 1 %, so that there is little to take off",
         ),
-        # One per cent of a day.
+        # One per cent of a day: no figure beside its threshold is rounded to it.
+        (
+            {"database_saved_ms": 500_000, "database_ms": 863_999},
+            False,
+            "for 0.999999 % of the time, less than",
+        ),
+        (
+            {"database_saved_ms": 999_960},
+            False,
+            "takes 9.9996 % of the load off the database, less than 10 %",
+        ),
         ({"database_saved_ms": 500_000, "database_ms": 863_999}, False, "little to take off it"),
         ({"database_saved_ms": 500_000, "database_ms": 864_000}, True, "57.9 % of the load"),
         ({"latency_saved_ms": -1.0}, False, "takes longer than its answers save"),
-        ({"database_ms": 0.0, "database_saved_ms": 0.0}, False, "for 0 s a day"),
+        ({"database_ms": 0.0, "database_saved_ms": 0.0}, False, "for 0.00 % of the time"),
     ],
 )
 def test_without_a_value_the_answer_is_open(changed, worthwhile, said):
@@ -120,6 +130,21 @@ def test_without_a_value_the_answer_is_open(changed, worthwhile, said):
     assert (found.worthwhile, found.certainty) == (worthwhile, "open")
     assert said in found.reason
     assert found.break_even_executions_a_day is None
+
+
+@pytest.mark.parametrize(
+    ("gained", "said"),
+    [
+        (40.004, "brings 40.004 USD a month, more than the 40.000 that"),
+        (39.9999, "brings 39.9999 USD a month, not more than the 40.0000 that"),
+        (40.0, "brings 40.00 USD a month, not more than the 40.00 that"),
+        (0.001, "brings less than 0.01 USD a month, not more than the 40.00 that"),
+    ],
+)
+def test_two_amounts_of_which_one_is_more_do_not_look_alike(gained, said):
+    needs = replace(NEEDS, database_saved_ms=1_000.0 * gained / DAYS_A_MONTH)
+    found = calculate_redis_cost_benefit(needs, [NODE], value_of_database_second=1.0)
+    assert said in found.reason
 
 
 def test_what_requests_cost_may_eat_up_what_they_bring():

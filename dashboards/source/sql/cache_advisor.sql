@@ -32,22 +32,56 @@ SELECT extract(epoch FROM now() - updated_at)::double precision AS "Age"
 FROM otel_ratelimit.cache_analysis_latest
 
 -- name: most_worth
+-- Where nothing is worth it: what repeats most, and why not to cache it.
+WITH latest AS (
+    SELECT
+        details #> '{analysis,most_repeated}' AS repeated,
+        jsonb_path_query_array(details, '$.analysis.most_worth[*] ? (@.advice != null)') AS worth
+    FROM otel_ratelimit.cache_analysis_latest
+)
 SELECT
     item ->> 'template' AS "Query",
+    CASE WHEN item -> 'advice' = 'null' THEN 'no' ELSE 'yes' END AS "Worth it",
     (item #>> '{advice,at,ttl_seconds}')::double precision AS "TTL",
     (item #>> '{advice,at,hit_ratio}')::double precision AS "Hits",
     (item ->> 'executions')::double precision AS "Executions",
+    (item ->> 'duplicates')::double precision AS "Repeats",
     (item ->> 'mean_duration_ms')::double precision AS "Takes",
     (item #>> '{advice,at,latency_saved_ms}')::double precision AS "Saves a day",
     (item #>> '{advice,at,peak_bytes}')::double precision AS "Memory",
-    CASE WHEN (item #>> '{advice,invalidate}')::boolean THEN 'TTL, and drop on write' ELSE 'TTL alone' END AS "How",
-    item #>> '{advice,reason}' AS "Why"
+    CASE (item #>> '{advice,invalidate}')
+        WHEN 'true' THEN 'TTL, and drop on write'
+        WHEN 'false' THEN 'TTL alone'
+        ELSE 'do not cache it'
+    END AS "How",
+    coalesce(item #>> '{advice,reason}', item ->> 'not_worth') AS "Why"
 FROM
-    otel_ratelimit.cache_analysis_latest,
-    jsonb_array_elements(details #> '{analysis,most_worth}') WITH ORDINALITY AS listed (item, place)
-WHERE item -> 'advice' <> 'null'
+    latest,
+    jsonb_array_elements(CASE WHEN worth = '[]' THEN repeated ELSE worth END) WITH ORDINALITY AS listed (item, place)
 ORDER BY place
 LIMIT 10
+
+-- name: comparison
+SELECT
+    CASE item ->> 'name'
+        WHEN 'database_queries' THEN 'Queries to the database a day'
+        WHEN 'database_time' THEN 'Time of the database a day'
+        WHEN 'query_time' THEN 'Time that queries take a day'
+        WHEN 'memory' THEN 'Memory of the cache'
+        WHEN 'monthly_cost' THEN 'Cost of the cache a month'
+        WHEN 'monthly_value' THEN 'Worth of what it saves a month'
+        WHEN 'monthly_balance' THEN 'Balance a month'
+    END AS "What",
+    (item ->> 'without_cache')::double precision AS "Without",
+    (item ->> 'with_cache')::double precision AS "With",
+    (item ->> 'with_cache')::double precision - (item ->> 'without_cache')::double precision AS "Difference",
+    CASE item ->> 'unit' WHEN 'money' THEN currency ELSE item ->> 'unit' END AS "Unit"
+FROM
+    otel_ratelimit.cache_analysis_latest,
+    jsonb_array_elements(
+        CASE jsonb_typeof(details #> '{comparison,figures}') WHEN 'array' THEN details #> '{comparison,figures}' ELSE '[]' END
+    ) WITH ORDINALITY AS listed (item, place)
+ORDER BY place
 
 -- name: hit_potential_by_day
 SELECT

@@ -7,6 +7,7 @@ cached of its tables, which costs hits, a request to the cache, and code; so it 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -16,13 +17,16 @@ from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.choice import shortest
 from otel_ratelimit.analysis.cache.columns import Bools, Floats, Ints, Template
 from otel_ratelimit.analysis.cache.estimate import Estimates, half_width
+from otel_ratelimit.analysis.cache.obstacles import Obstacles
 from otel_ratelimit.analysis.cache.peak import peak
-from otel_ratelimit.analysis.cache.result import Advice, AtTtl, TemplateResult
+from otel_ratelimit.analysis.cache.result import Advice, AtTtl, HeldBack, ObstacleName, TemplateResult
 from otel_ratelimit.analysis.cache.tally import LiveEntries
+from otel_ratelimit.analysis.cache.why_not import Sentences
+from otel_ratelimit.analysis.cache.wording import counted, milliseconds
+from otel_ratelimit.analysis.cache.worth import most, saved_ms, worth
 
 CLEARLY_MORE: Final = 1.25
 """Invalidation has to bring so many times what the TTL alone does."""
-_GB_HOUR: Final = 3_600 * 1e9
 _US: Final = 1_000.0
 
 
@@ -63,20 +67,25 @@ class Adviser:
         self._stale_share = _share(found.stale, found.hits)
         # Each write drops one entry of each template at most, and so causes one miss at most.
         lost = np.minimum(found.hits - found.dropped_hits, writes[:, None])
-        self._hits_by_row = found.hits - np.maximum(lost, 0.0)
+        self._hits_by_row = np.maximum(found.hits - np.maximum(lost, 0.0), found.dropped_hits)
         self._stale_by_row = np.minimum(found.stale, found.overtaken / np.maximum(found.unique, 1.0)[:, None])
-        self.saved_ms = self._saved_ms(found.hits, found.hit_us)
+        self.saved_ms = saved_ms(found.executions, found.hits, found.hit_us, assumptions)
         """By template and TTL."""
         deletes = (writes * assumptions.lookup_ms)[:, None]
-        self.saved_ms_invalidating = self._saved_ms(found.dropped_hits, found.dropped_hit_us) - deletes
+        self.saved_ms_invalidating = (
+            saved_ms(found.executions, found.dropped_hits, found.dropped_hit_us, assumptions) - deletes
+        )
         allowed = self._stale_share <= assumptions.stale_budget
         alone = np.where(allowed, self._worth(self.saved_ms, found.hit_us), 0.0)
         invalidating = self._worth(self.saved_ms_invalidating, found.dropped_hit_us)
         # Whether writes are to drop what was cached of it: that brings clearly more than a TTL alone.
-        self._drops: Bools = (writes > 0) & (_most(invalidating) > CLEARLY_MORE * _most(alone))
+        self._drops: Bools = (writes > 0) & (most(invalidating) > CLEARLY_MORE * most(alone))
         self._best = np.where(self._drops[:, None], invalidating, alone)
-        self._chosen = [shortest(worth) for worth in self._best]
+        self._chosen = [shortest(brings) for brings in self._best]
         """Place of the TTL by template; None where caching it does not pay."""
+        self._alone = alone
+        self._obstacles = Obstacles(found, writes, self._stale_share, assumptions)
+        self._sentences = Sentences(found, writes, assumptions)
 
     def all_together(self) -> tuple[AtTtl, ...]:
         """If everything went through the cache and writes dropped nothing, by TTL."""
@@ -106,18 +115,34 @@ class Adviser:
             }
         )
         count = int(chosen.sum())
-        why = f"{count} of {int((self._found.executions > 0).sum())} templates save time with it"
+        why = self._why_planned(place, chosen)
         if dropping.any():
             why += (
                 f"; {int(dropping.sum())} of them need what is cached dropped when their tables are written"
             )
         return Planned(Advice(invalidate=bool(dropping.any()), at=whole, reason=why), count)
 
+    def _why_planned(self, place: int, chosen: Bools) -> str:
+        """What the chosen templates are chosen for: not all that is worth money saves time."""
+        saved = np.where(self._drops, self.saved_ms_invalidating[:, place], self.saved_ms[:, place])
+        count, slower = int(chosen.sum()), int((chosen & (saved <= 0.0)).sum())
+        of = f"{count} of {counted(float((self._found.executions > 0).sum()), 'template', 'templates')}"
+        one = count == 1
+        if not slower:
+            return f"{of} {'saves' if one else 'save'} time with it"
+        longer = (
+            f"asking the cache takes {milliseconds(-float(saved[chosen].sum()))} longer than its answers save"
+            if saved[chosen].sum() <= 0.0
+            else f"{slower} of them {'takes' if slower == 1 else 'take'} longer to ask than"
+            f" {'its' if slower == 1 else 'their'} answers save"
+        )
+        return f"{of} {'is' if one else 'are'} worth it for the time of the database: {longer}"
+
     def template(self, place: int) -> TemplateResult:
         """All that is said of one template."""
         found, template = self._found, self._templates[place]
         executions, unique = float(found.executions[place]), float(found.unique[place])
-        advice, not_worth = self._advice(place)
+        obstacles = self._obstacles.of(place) if self._chosen[place] is None else ()
         return TemplateResult(
             template_hash=str(template.hash),
             template=template.text,
@@ -130,52 +155,64 @@ class Adviser:
             mean_result_bytes=template.mean_result_bytes,
             writes=int(self._writes[place]),
             has_own_share=bool(found.is_own[place]),
-            advice=advice,
-            not_worth=not_worth,
+            advice=self._advice(place),
+            not_worth=self._sentences.why_not(place, obstacles) if obstacles else "",
+            obstacles=obstacles,
             by_ttl=tuple(self._one(at, place, invalidate=False) for at in range(len(self._ttls))),
         )
 
-    def best_ms(self) -> Floats:
-        """What the advice for each template saves, 0 where there is none."""
-        saved = np.where(self._drops[:, None], self.saved_ms_invalidating, self.saved_ms)
+    def best_worth(self) -> Floats:
+        """What the advice for each template brings, in what it was chosen by; 0 where there is none."""
         return np.array(
-            [0.0 if place is None else saved[template, place] for template, place in enumerate(self._chosen)]
+            [0.0 if at is None else self._best[template, at] for template, at in enumerate(self._chosen)]
         )
 
-    def _advice(self, template: int) -> tuple[Advice | None, str]:
+    def held_back(self) -> tuple[HeldBack, ...]:
+        """Templates that were executed and are not worth caching, by what decides."""
+        templates: Counter[tuple[ObstacleName, ...]] = Counter()
+        executions: Counter[tuple[ObstacleName, ...]] = Counter()
+        for template, at in enumerate(self._chosen):
+            if at is None and self._found.executions[template] > 0.0:
+                deciding = self._obstacles.of(template)
+                templates[deciding] += 1
+                executions[deciding] += float(self._found.executions[template])  # type: ignore[assignment]
+        return tuple(
+            HeldBack(obstacles=deciding, templates=templates[deciding], executions=of)
+            for deciding, of in executions.most_common()
+        )
+
+    def _advice(self, template: int) -> Advice | None:
         place, invalidate = self._chosen[template], bool(self._drops[template])
         if place is None:
-            return None, self._why_not(template)
+            return None
         at = self._one(place, template, invalidate=invalidate)
         reason = self._why_invalidate(template) if invalidate else self._why_alone(template, at)
-        return Advice(invalidate=invalidate, at=at, reason=reason), ""
+        return Advice(invalidate=invalidate, at=at, reason=reason)
 
     def _why_alone(self, template: int, at: AtTtl) -> str:
         if not self._writes[template]:
-            return "nothing that it reads was written on that day; the TTL says how old an answer may be"
+            return "nothing that it reads was written in that time; the TTL says how old an answer may be"
         return f"{100 * at.stale_by_table:.2g} % of the answers would be older than a write, at most"
 
     def _why_invalidate(self, template: int) -> str:
+        written = f"its tables were written {counted(float(self._writes[template]), 'time', 'times')}"
+        budget = f"{100 * self._assumptions.stale_budget:.3g} %"
+        alone = int(self._alone[template].argmax())
+        if self._alone[template, alone] <= 0.0:
+            return (
+                f"{written}: with any TTL that pays, more than {budget} of the answers would be older than a"
+                " write, so that writes must drop them"
+            )
         return (
-            f"its tables were written {int(self._writes[template]):,} times on that day: with a TTL alone too"
-            " many answers would be older than a write, so that writes must drop them"
+            f"{written}: with a TTL alone that keeps all but {budget} of the answers fresh"
+            f" {self._saves(float(self.saved_ms[template, alone]))}; so writes must drop them"
         )
 
-    def _why_not(self, template: int) -> str:
-        found = self._found
-        if found.executions[template] <= 0.0:
-            return "it was not executed"
-        hits = float(found.hits[template, -1])
-        mean_ms = float(found.duration_us[template] / found.executions[template]) / _US
-        if hits < 0.01 * found.executions[template]:
-            return "it hardly ever asks again what it has asked"
-        if mean_ms <= self._assumptions.lookup_ms:
-            return (
-                f"the database answers in {mean_ms:.2g} ms, the cache in {self._assumptions.lookup_ms:.2g} ms"
-            )
-        if self._writes[template]:
-            return "its tables are written too often: few answers would live to be asked for again"
-        return "too few repeats to make up for asking the cache and filling it"
+    @staticmethod
+    def _saves(saved: float) -> str:
+        if saved > 0.0:
+            return f"it would save {milliseconds(saved)} only"
+        return f"asking the cache would take {milliseconds(-saved)} longer than its answers save"
 
     def _one(self, place: int, template: int, *, invalidate: bool) -> AtTtl:
         chosen = np.zeros(len(self._templates), dtype=np.bool_)
@@ -217,28 +254,8 @@ class Adviser:
             database_saved_ms=float(hit_us.sum()) / _US,
         )
 
-    def _saved_ms(self, hits: Floats, hit_us: Floats) -> Floats:
-        assumed = self._assumptions
-        misses = self._found.executions[:, None] - hits
-        asked = hits * assumed.lookup_ms + misses * (assumed.lookup_ms + assumed.store_ms)
-        return hit_us / _US - asked
-
-    def _worth(self, saved_ms: Floats, hit_us: Floats) -> Floats:
-        """In money if anything has a price, else in milliseconds."""
-        assumed = self._assumptions
-        if not (assumed.value_of_saved_ms or assumed.value_of_database_second):
-            return saved_ms
-        gb_hours = self._found.byte_seconds / _GB_HOUR
-        return (
-            assumed.value_of_saved_ms * saved_ms
-            + assumed.value_of_database_second * hit_us / 1e6
-            - assumed.memory_gb_hour * gb_hours
-        )
-
-
-def _most(worth: Floats) -> Floats:
-    """By template, with the TTL that brings most; nothing where none brings anything."""
-    return np.asarray(worth.max(axis=1, initial=0.0))
+    def _worth(self, saved: Floats, hit_us: Floats) -> Floats:
+        return worth(saved, hit_us, self._found.byte_seconds, self._assumptions)
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

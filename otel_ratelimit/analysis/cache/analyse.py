@@ -32,6 +32,8 @@ from otel_ratelimit.analysis.cache.trace import TraceSample
 from otel_ratelimit.analysis.cache.writes import WrittenTables
 
 TOP: Final = 10
+_A_REPEAT: Final = 0.5
+"""Fewer are what an estimate leaves of none."""
 
 
 def analyze_cache_potential(
@@ -109,8 +111,8 @@ class _Analysis:
             by_ttl=by_ttl,
             plan=planned.advice,
             planned_templates=planned.templates,
-            most_repeated=_top(found.executions - found.unique, adviser),
-            most_worth=_top(adviser.best_ms(), adviser),
+            most_repeated=_top(found.executions - found.unique, adviser, least=_A_REPEAT),
+            most_worth=_top(adviser.best_worth(), adviser, least=0.0),
             surface=surface,
             sample=Sample(
                 rows=self._seen.rows,
@@ -118,6 +120,7 @@ class _Analysis:
                 lowest_rate=self._day.lowest_rate,
                 dropped=sum(count.dropped for count in self._day.counts.values()),
             ),
+            held_back=adviser.held_back(),
         )
 
     def _play_back(self) -> None:
@@ -182,6 +185,6 @@ def _not_cacheable(by_reason: Floats, templates: Sequence[Template]) -> tuple[No
     return tuple(sorted(found, key=lambda each: -each.executions))
 
 
-def _top(worth: Floats, adviser: Adviser) -> tuple[TemplateResult, ...]:
-    order = np.argsort(-worth, kind="stable")[:TOP]
-    return tuple(adviser.template(int(place)) for place in order if worth[place] > 0.5)  # noqa: PLR2004 - one
+def _top(of: Floats, adviser: Adviser, *, least: float) -> tuple[TemplateResult, ...]:
+    order = np.argsort(-of, kind="stable")[:TOP]
+    return tuple(adviser.template(int(place)) for place in order if of[place] > least)

@@ -30,3 +30,8 @@ class Assumptions:
     """Money, of one second that the database is not busy."""
     memory_gb_hour: float = 0.0
     """Money, of a gigabyte (10^9 bytes) for an hour; counts against a longer time to live."""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether saved time has a price."""
+        return self.value_of_saved_ms > 0.0 or self.value_of_database_second > 0.0

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from math import ceil
+from math import ceil, isclose
 from typing import Final, Literal, TypeAlias
 
 from pydantic import model_validator
 
 from otel_ratelimit.analysis.cache.result import Result
+from otel_ratelimit.analysis.cache.wording import apart
 
 HOURS_A_MONTH: Final = 730.5
 DAYS_A_MONTH: Final = HOURS_A_MONTH / 24
@@ -24,7 +25,6 @@ LEAST_LOAD_REDUCTION: Final = 0.1
 LEAST_LOAD: Final = 0.01
 """Share of the day for which the database is busy with queries; the rule of thumb."""
 _DAY_MS: Final = 86_400_000.0
-_CENT: Final = 0.01
 _GB: Final = 1e9
 _MILLION: Final = 1e6
 
@@ -180,16 +180,15 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
     has_value = value_of_saved_ms > 0.0 or value_of_database_second > 0.0
     gained = benefit(needs.latency_saved_ms, needs.database_saved_ms)
     if has_value:
-        worthwhile = gained > cost
+        worthwhile = _is_more(gained, cost)
         ends = (
-            benefit(needs.latency_saved_low_ms, needs.database_saved_low_ms) > cost,
-            benefit(needs.latency_saved_high_ms, needs.database_saved_high_ms) > cost,
+            _is_more(benefit(needs.latency_saved_low_ms, needs.database_saved_low_ms), cost),
+            _is_more(benefit(needs.latency_saved_high_ms, needs.database_saved_high_ms), cost),
         )
         certainty: Certainty = "certain" if ends[0] == ends[1] == worthwhile else "likely"
         relation = "more" if worthwhile else "not more"
-        reason = (
-            f"it brings {_amount(gained)} {currency} a month, {relation} than the {cost:,.2f} that it costs"
-        )
+        brings, costs_month = apart(gained, cost, _amount, 2)
+        reason = f"it brings {brings} {currency} a month, {relation} than the {costs_month} that it costs"
     else:
         load = needs.database_ms / _DAY_MS
         worthwhile = needs.latency_saved_ms > 0.0 and reduction >= LEAST_LOAD_REDUCTION and load >= LEAST_LOAD
@@ -209,19 +208,35 @@ def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, b
     )
 
 
-def _amount(money: float) -> str:
-    return "less than 0.01" if 0.0 < money < _CENT else f"{money + 0.0:,.2f}"
+def _is_more(gained: float, cost: float) -> bool:
+    return gained > cost and not isclose(gained, cost)
+
+
+def _amount(money: float, digits: int) -> str:
+    least = 10.0**-digits
+    return f"less than {least:.{digits}f}" if 0.0 < money < least else f"{money + 0.0:,.{digits}f}"
+
+
+def _percent(share: float, digits: int) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def _rule_of_thumb(needs: Needs, reduction: float, load: float, cost: str) -> str:
+    """Shares only: they are the same of a day and of a part of one."""
     without = f"no value is set for saved time; it would cost {cost} a month"
     if needs.latency_saved_ms <= 0.0:
         return f"asking the cache takes longer than its answers save; {without}"
     if load < LEAST_LOAD:
-        busy = f"the database is busy with queries for {needs.database_ms / 1_000.0:,.0f} s a day"
-        return f"{busy}, so that there is little to take off it; {without}"
-    few = "" if reduction >= LEAST_LOAD_REDUCTION else f", less than {100 * LEAST_LOAD_REDUCTION:.0f} %"
-    return f"it takes {100 * reduction:.1f} % of the load off the database{few}; {without}"
+        busy, _ = apart(load, LEAST_LOAD, _percent, 2)
+        return (
+            f"the database is busy with queries for {busy} of the time, less than {100 * LEAST_LOAD:.0f} %,"
+            f" so that there is little to take off it; {without}"
+        )
+    if reduction < LEAST_LOAD_REDUCTION:
+        part, _ = apart(reduction, LEAST_LOAD_REDUCTION, _percent, 1)
+        few = f", less than {100 * LEAST_LOAD_REDUCTION:.0f} %"
+        return f"it takes {part} of the load off the database{few}; {without}"
+    return f"it takes {_percent(reduction, 1)} of the load off the database; {without}"
 
 
 def _break_even(needs: Needs, prices: Sequence[Price], reserve: float, gained: float) -> float | None:

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, tzinfo
+from functools import partial
+from typing import Final, Literal, TypeAlias
 
+from otel_ratelimit.analysis.cache.comparison import Comparison, compared
 from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calculate_redis_cost_benefit
 from otel_ratelimit.analysis.cache.needs import needs_of
-from otel_ratelimit.analysis.cache.result import CacheAnalysis, Result
+from otel_ratelimit.analysis.cache.result import CacheAnalysis, ObstacleName, Result
+from otel_ratelimit.analysis.days import local_day
+
+Scale: TypeAlias = Literal["day", "so_far"]
+"""What sums are of: a whole day, or the part of it that has passed."""
+_HELD_BACK: Final[dict[ObstacleName, str]] = {
+    "writes": "the tables are written too often",
+    "memory_price": "the memory costs more than it brings",
+    "few_repeats": "too few ask what was asked before",
+    "small_gain": "the cache would hardly answer sooner than the database",
+    "not_executed": "none was executed",
+    "not_measured": "the database took no measurable time",
+}
 
 
 class Supposed(Result):
@@ -38,9 +53,16 @@ class DailyCacheReport(Result):
     time_zone: str
     supposed: Supposed
     analysis: CacheAnalysis
+    """All sums in it are those of `scale`."""
     cost: CostBenefit
+    """Of 24 hours and of a month at the rate of what was analysed, as the names say."""
     services: tuple[str, ...] = ()
     """All that recorded requests on that day, by name; the queries are of all of them. Empty: not known."""
+    scale: Scale = "day"
+    covered_seconds: float | None = None
+    """Time that was analysed; of a day 23 or 25 hours where clocks are changed. None in older reports."""
+    comparison: Comparison | None = None
+    """None where no query was one that a cache could answer, and in older reports."""
 
     @property
     def worthwhile(self) -> bool:
@@ -96,17 +118,28 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
         prices: to choose the cheapest of.
         services: whose queries they are.
     """
+    scale: Scale = "so_far" if analysis.period_end < local_day(day, zone).end else "day"
     return DailyCacheReport(
         analysis_date=day,
         time_zone=str(zone),
         supposed=supposed,
         analysis=analysis,
-        cost=_weighed(analysis, supposed, prices),
+        cost=_weighed(analysis, supposed, prices, scale),
+        scale=scale,
+        covered_seconds=(analysis.period_end - analysis.period_start).total_seconds(),
+        comparison=compared(
+            analysis,
+            supposed.store_ms,
+            partial(_with_prices, supposed=supposed, prices=prices),
+            has_value=supposed.has_value,
+        ),
         services=tuple(services),
     )
 
 
-def _weighed(analysis: CacheAnalysis, supposed: Supposed, prices: Sequence[Price]) -> CostBenefit:
+def _weighed(
+    analysis: CacheAnalysis, supposed: Supposed, prices: Sequence[Price], scale: Scale
+) -> CostBenefit:
     needs = needs_of(analysis, supposed.store_ms)
     found = _with_prices(needs, supposed, prices)
     if analysis.plan is not None:
@@ -118,7 +151,7 @@ def _weighed(analysis: CacheAnalysis, supposed: Supposed, prices: Sequence[Price
             "monthly_cost": 0.0,
             "by_price": (),
             "break_even_executions_a_day": None,
-            "reason": _nothing_to_cache(analysis),
+            "reason": _nothing_to_cache(analysis, scale),
         }
     )
 
@@ -134,9 +167,17 @@ def _with_prices(needs: Needs, supposed: Supposed, prices: Sequence[Price]) -> C
     )
 
 
-def _nothing_to_cache(analysis: CacheAnalysis) -> str:
+def _nothing_to_cache(analysis: CacheAnalysis, scale: Scale) -> str:
+    of_then, then = ("of that day", "on that day") if scale == "day" else ("so far", "so far")
     if not analysis.all_executions:
-        return "there was no query on that day"
+        return f"there was no query {then}"
     if not analysis.executions:
-        return "no query of that day was one that a cache could answer"
-    return "for none of the queries would a cache save time"
+        return f"no query {of_then} was one that a cache could answer"
+    if not analysis.held_back:
+        return "for none of the queries would a cache save time"
+    most = analysis.held_back[0]
+    why = ", and ".join(_HELD_BACK[name] for name in most.obstacles)
+    if len(analysis.held_back) == 1:
+        return f"no query is worth caching: {why}"
+    part = 100 * most.executions / analysis.executions
+    return f"no query is worth caching; mostly ({part:.0f} % of executions) {why}"

@@ -6,13 +6,25 @@ from datetime import timedelta
 from typing import Final
 
 from otel_ratelimit.analysis.cache.cost import Needs
-from otel_ratelimit.analysis.cache.result import CacheAnalysis
+from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis
 
 _DAY: Final = timedelta(days=1)
 
 
 def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
     """What the plan of `analysis` asks of a cache on such a day; nothing at all where there is no plan.
+
+    Args:
+        analysis: of the day.
+        store_ms: to put a result into the cache.
+    """
+    if analysis.plan is None:
+        return _nothing(analysis.database_ms / _days(analysis))
+    return needs_at(analysis, analysis.plan.at, store_ms)
+
+
+def needs_at(analysis: CacheAnalysis, at: AtTtl, store_ms: float) -> Needs:
+    """What one of the caches of `analysis` needs on such a day.
 
     Sums are brought to 24 hours, since a day may have 23 or 25, and what is analysed need not be a day;
     memory is what it was. The intervals of what is saved follow from that of the hit ratio: a hit more saves
@@ -21,13 +33,11 @@ def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
 
     Args:
         analysis: of the day.
+        at: the cache, its ratios being of all that a cache could answer.
         store_ms: to put a result into the cache.
     """
-    days = (analysis.period_end - analysis.period_start) / _DAY
+    days = _days(analysis)
     database_ms = analysis.database_ms / days
-    if analysis.plan is None:
-        return _nothing(database_ms)
-    at = analysis.plan.at
     a_hit_ms = at.database_saved_ms / at.hits if at.hits > 0.0 else 0.0
     fewer = analysis.executions * (at.hit_ratio - at.hit_ratio_low)
     more = analysis.executions * (at.hit_ratio_high - at.hit_ratio)
@@ -44,6 +54,10 @@ def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
         database_saved_high_ms=(at.database_saved_ms + more * a_hit_ms) / days,
         database_ms=database_ms,
     )
+
+
+def _days(analysis: CacheAnalysis) -> float:
+    return (analysis.period_end - analysis.period_start) / _DAY
 
 
 def _nothing(database_ms: float) -> Needs:

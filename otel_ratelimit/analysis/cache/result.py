@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 ReasonName = Literal["writes", "no_read", "volatile", "catalogue", "no_table", "failed", "in_transaction"]
+ObstacleName = Literal["writes", "memory_price", "few_repeats", "small_gain", "not_executed", "not_measured"]
+"""What stands in the way of caching a template; `obstacles.py` says how it is found."""
 
 
 class Result(BaseModel):
@@ -80,6 +82,8 @@ class TemplateResult(Result):
     """None where caching it does not pay."""
     not_worth: str
     """Why, where there is no advice."""
+    obstacles: tuple[ObstacleName, ...] = ()
+    """The fewest that, gone together, would make it pay, the first to name first; empty where it does."""
     by_ttl: tuple[AtTtl, ...]
     """Its bytes and keys are those at the peak of all templates together."""
 
@@ -93,6 +97,14 @@ class NotCacheable(Result):
     """Of all executions, 0 to 1."""
     example: str
     """The template with the most of them."""
+
+
+class HeldBack(Result):
+    """Templates that are not worth caching, for one reason."""
+
+    obstacles: tuple[ObstacleName, ...]
+    templates: int
+    executions: float
 
 
 class Surface(Result):
@@ -144,6 +156,8 @@ class CacheAnalysis(Result):
     """To cache first, each with a TTL of its own."""
     surface: Surface | None
     sample: Sample
+    held_back: tuple[HeldBack, ...] = ()
+    """Those that were executed and are not worth caching, those with the most executions first."""
 
     @property
     def is_all_known(self) -> bool:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from otel_ratelimit.analysis.cache.cost import CostBenefit
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport, Supposed
+from otel_ratelimit.analysis.cache.daily import DailyCacheReport, Scale, Supposed
 from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
 from otel_ratelimit.analysis.cache.result import Advice, CacheAnalysis, TemplateResult
 from otel_ratelimit.analysis.rows import Period
@@ -16,6 +16,8 @@ from otel_ratelimit.web.api.cache_models import (
     BarsAnswer,
     CacheAnalysisAnswer,
     ChartsAnswer,
+    ComparedAnswer,
+    ComparisonAnswer,
     CostBenefitAnswer,
     DayInBriefAnswer,
     DaysAnswer,
@@ -30,6 +32,7 @@ from otel_ratelimit.web.api.cache_models import (
     SupposedAnswer,
     SurfaceAnswer,
     TemplateAnswer,
+    TopQueriesAnswer,
     WholeDayAnswer,
 )
 from otel_ratelimit.web.api.parameters import CacheAnalysisParameters, period_asked
@@ -39,6 +42,8 @@ from otel_ratelimit.web.api.services import ApiServices
 BENEFIT: Final = "monthly benefit"
 MOST_LABEL_CHARACTERS: Final = 60
 _NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
+_PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far"}
+_NO_QUERY: Final = TopQueriesAnswer(unit="", labels=[], values=[], worthwhile=[], reasons=[])
 
 
 def cache_analysis(services: ApiServices, asked: CacheAnalysisParameters) -> CacheAnalysisAnswer:
@@ -73,6 +78,8 @@ def _latest(stored: StoredReport) -> ReportAnswer:
         date=report.analysis_date,
         time_zone=report.time_zone,
         period=WholeDayAnswer(start=analysis.period_start, end=analysis.period_end),
+        scale=report.scale,
+        covered_seconds=(analysis.period_end - analysis.period_start).total_seconds(),
         made_at=stored.made_at,
         services=list(report.services),
         currency=report.supposed.currency,
@@ -136,6 +143,7 @@ def _described(template: TemplateResult) -> dict[str, Any]:
         "unique": executions - duplicates,
         "duplicates": duplicates,
         "advice": _advised(template.advice) if template.advice is not None else None,
+        "worthwhile": template.advice is not None,
     }
 
 
@@ -163,18 +171,33 @@ def _charts(report: DailyCacheReport | None, trend: Iterable[DayInBrief]) -> Cha
             )
             for day in trend
         ],
-        top_queries=_top_queries(report.analysis.most_worth) if report is not None else _NOTHING,
+        top_queries=_top_queries(report) if report is not None else _NO_QUERY,
         cost_comparison=_cost_comparison(report) if report is not None else _NOTHING,
+        comparison_table=_comparison(report) if report is not None else None,
     )
 
 
-def _top_queries(templates: Iterable[TemplateResult]) -> BarsAnswer:
-    bars = [
-        (_label(template.template), template.advice.at.latency_saved_ms)
-        for template in templates
-        if template.advice is not None
-    ]
-    return _bars("ms a day", bars)
+def _top_queries(report: DailyCacheReport) -> TopQueriesAnswer:
+    analysis = report.analysis
+    worth = [(each, each.advice) for each in analysis.most_worth if each.advice is not None]
+    if worth:
+        return TopQueriesAnswer(
+            unit=f"ms {_PER[report.scale]}",
+            labels=[_label(template.template) for template, _ in worth],
+            values=[advice.at.latency_saved_ms for _, advice in worth],
+            worthwhile=[True for _ in worth],
+            reasons=[advice.reason for _, advice in worth],
+        )
+    repeated = [each for each in analysis.most_repeated if each.advice is None]
+    if not repeated:
+        return _NO_QUERY
+    return TopQueriesAnswer(
+        unit=f"repeats {_PER[report.scale]}",
+        labels=[_label(template.template) for template in repeated],
+        values=[template.duplicates for template in repeated],
+        worthwhile=[False for _ in repeated],
+        reasons=[template.not_worth for template in repeated],
+    )
 
 
 def _label(query: str) -> str:
@@ -193,3 +216,29 @@ def _cost_comparison(report: DailyCacheReport) -> BarsAnswer:
 
 def _bars(unit: str, bars: Sequence[tuple[str, float]]) -> BarsAnswer:
     return BarsAnswer(unit=unit, labels=[label for label, _ in bars], values=[value for _, value in bars])
+
+
+def _comparison(report: DailyCacheReport) -> ComparisonAnswer | None:
+    found = report.comparison
+    if found is None:
+        return None
+    units = {
+        "queries": f"queries {_PER[report.scale]}",
+        "ms": f"ms {_PER[report.scale]}",
+        "bytes": "bytes",
+        "money": f"{report.supposed.currency} a month",
+    }
+    return ComparisonAnswer(
+        basis=found.basis,
+        ttl_seconds=found.ttl_seconds,
+        rows=[
+            ComparedAnswer(
+                name=each.name,
+                unit=units[each.unit],
+                without_cache=each.without_cache,
+                with_cache=each.with_cache,
+                difference=each.difference,
+            )
+            for each in found.figures
+        ],
+    )

@@ -12,8 +12,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
+from otel_ratelimit.analysis.cache.comparison import Basis, ComparedName
 from otel_ratelimit.analysis.cache.cost import Certainty, Kind
-from otel_ratelimit.analysis.cache.result import ReasonName
+from otel_ratelimit.analysis.cache.daily import Scale
+from otel_ratelimit.analysis.cache.result import ObstacleName, ReasonName
 from otel_ratelimit.web.api.models import Answer, Count
 
 Day: TypeAlias = date
@@ -126,7 +128,14 @@ class TemplateAnswer(Answer):
             " null where that does not pay."
         )
     )
+    worthwhile: bool = Field(description="Whether caching it pays: whether there is advice.")
     not_worth: str = Field(description="Why, where there is no advice; else empty.")
+    obstacles: list[ObstacleName] = Field(
+        description=(
+            "The fewest that, gone together, would make it pay, the first to name first; empty where it does,"
+            " and in reports of earlier versions."
+        )
+    )
 
 
 class NotCacheableAnswer(Answer):
@@ -228,6 +237,10 @@ class ReportAnswer(Answer):
     date: Day
     time_zone: str = Field(description="In which it is that day.", examples=["Europe/Berlin"])
     period: WholeDayAnswer
+    scale: Scale = Field(
+        description="What sums are of: `day`, or `so_far` where a part of it was analysed, as in the demo."
+    )
+    covered_seconds: Amount = Field(description="Length of `period`.")
     made_at: Moment
     services: list[str] = Field(
         description=(
@@ -254,7 +267,10 @@ class ReportAnswer(Answer):
     )
     most_repeated: list[TemplateAnswer] = Field(description="The ten with the most duplicates.")
     most_worth: list[TemplateAnswer] = Field(
-        description="The ten to cache first, by latency saved, each with a TTL of its own."
+        description=(
+            "The ten to cache first, each with a TTL of its own: by latency saved, or by money where time has"
+            " a value."
+        )
     )
     not_cacheable: list[NotCacheableAnswer] = Field(description="The most first.")
     surface: SurfaceAnswer | None = Field(description="Null where everything takes next to no memory.")
@@ -295,15 +311,51 @@ class BarsAnswer(Answer):
     values: list[Number]
 
 
+class TopQueriesAnswer(BarsAnswer):
+    """The ten queries to cache first; where none is worth it, the ten that repeat most, each with why not."""
+
+    worthwhile: list[bool] = Field(description="Of each, whether caching it pays; all are alike.")
+    reasons: list[str] = Field(description="Of each, how it stays fresh enough, or why it is not worth it.")
+
+
+class ComparedAnswer(Answer):
+    """A row of the comparison."""
+
+    name: ComparedName
+    unit: str = Field(description="Of the three figures.", examples=["queries a day", "USD a month"])
+    without_cache: Number
+    with_cache: Number
+    difference: Number = Field(description="What the cache adds; negative where it takes away.")
+
+
+class ComparisonAnswer(Answer):
+    """The day without a cache and with it."""
+
+    basis: Basis = Field(
+        description=(
+            "`plan`: with the cache that is advised; `everything`: none is, and all that a cache could answer"
+            " goes through one all the same, with the TTL that would save most."
+        )
+    )
+    ttl_seconds: Amount
+    rows: list[ComparedAnswer]
+
+
 class ChartsAnswer(Answer):
     """The same figures, arranged for charts."""
 
     hit_potential: list[HitPotentialPoint] = Field(description="By day, as in `trend`.")
-    top_queries: BarsAnswer = Field(
-        description="Latency saved by each of `latest.most_worth`; labels are the queries, shortened."
+    top_queries: TopQueriesAnswer = Field(
+        description=(
+            "Latency saved by each of `latest.most_worth`; where none is worth it, repeats of each of"
+            " `latest.most_repeated`. Labels are the queries, shortened."
+        )
     )
     cost_comparison: BarsAnswer = Field(
         description="Monthly cost with each price; the benefit last, if time has a value."
+    )
+    comparison_table: ComparisonAnswer | None = Field(
+        description="Null where there was no query that a cache could answer, and in older reports."
     )
 
 

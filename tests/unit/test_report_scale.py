@@ -1,0 +1,187 @@
+"""Every sum of a report is of one time, which is said: a day, or what of today has passed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
+from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.analysis.cache.cost import PRICES
+from otel_ratelimit.analysis.cache.daily import Supposed, conclude
+from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.query_records import QueryRow, QueryTemplate
+from otel_ratelimit.rendering import figures
+from otel_ratelimit.rendering.report_mail import mail_html, mail_text
+from otel_ratelimit.rendering.report_page import page
+from otel_ratelimit.rendering.report_tables import print_report
+
+START = datetime(2026, 3, 28, tzinfo=UTC)
+OF_A_DAY = re.compile(
+    r"not of a day|executions a day|a day at that rate",
+    re.IGNORECASE,
+)
+A_DAY = re.compile(r"\ba day\b|on that day|of that day", re.IGNORECASE)
+
+
+def report(covered, *, milliseconds=30, executions=20, value=0.0):
+    """One question, every 30 seconds."""
+    template = QueryTemplate(1, "SELECT * FROM jobs", "select", ("jobs",), is_write=False, volatile=False)
+    rows = [
+        QueryRow(
+            ts=START.timestamp() + 29 * at,
+            template=template,
+            key=bytes(16),
+            n=1,
+            sample_rate=1.0,
+            tier="cold",
+            duration_us=round(1_000 * milliseconds),
+            rows=1,
+            result_bytes=100,
+            endpoint=None,
+            trace_id=None,
+            database="shop",
+            in_txn=False,
+            status="ok",
+            buckets=None,
+        )
+        for at in range(executions)
+    ]
+    assumed = Assumptions(value_of_saved_ms=value)
+    day = QueryRowsDay(Period(START, START + covered), rows)
+    supposed = Supposed(
+        currency="USD",
+        value_of_saved_ms=value,
+        value_of_database_second=0.0,
+        lookup_ms=assumed.lookup_ms,
+        store_ms=assumed.store_ms,
+        stale_budget=assumed.stale_budget,
+        reserve=0.25,
+    )
+    analysis = analyze_cache_potential(day, assumed, ttls=(60, 3_600))
+    return conclude(analysis, day=START.date(), zone=UTC, supposed=supposed, prices=PRICES)
+
+
+def terminal(made, days):
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    print_report(made, days, console)
+    return console.file.getvalue()
+
+
+SHOWN = {"terminal": terminal, "mail": mail_text, "html mail": mail_html, "page": page}
+MINUTES = timedelta(minutes=10)
+DAY = timedelta(days=1)
+REPORTS = {
+    "saves time": {},
+    "worth money": {"value": 0.01},
+    "too quick": {"milliseconds": 0.4},
+    "nothing at all": {"executions": 0},
+}
+
+
+def said(shown):
+    shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", shown, flags=re.DOTALL)
+    return " ".join(shown.replace(figures.KEPT, " ").replace("&#160;", " ").split())
+
+
+@pytest.mark.parametrize("way", SHOWN)
+@pytest.mark.parametrize("kind", REPORTS)
+def test_ten_minutes_are_never_called_a_day(way, kind):
+    text = said(SHOWN[way](report(MINUTES, **REPORTS[kind]), []))
+
+    assert A_DAY.findall(OF_A_DAY.sub("", text)) == []
+    assert "28 March 2026, so far: 10 min of it" in text
+    assert "So far: all sums are of 10 min and not of a day" in text
+
+
+@pytest.mark.parametrize("way", SHOWN)
+@pytest.mark.parametrize("kind", REPORTS)
+def test_a_day_is_never_called_so_far(way, kind):
+    assert "so far" not in said(SHOWN[way](report(DAY, **REPORTS[kind]), [])).lower()
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_sums_are_those_of_the_ten_minutes(way):
+    made = report(MINUTES)
+    text = said(SHOWN[way](made, [])).lower()
+
+    # 19 hits of 30 ms, less 20 times asking and once storing: 559.5 ms.
+    assert made.analysis.plan.at.latency_saved_ms == pytest.approx(559.5)
+    assert "560 ms so far" in text
+    # 600 ms of 600 s, whichever time that is of.
+    assert "busy with queries for 0.10 % of the time, less than 1 %" in text
+
+
+def test_what_is_of_a_day_says_at_which_rate():
+    made = report(MINUTES, value=0.01)
+    text = said(terminal(made, []))
+    assert "there were 20 like these so far, which makes 2,880 a day at that rate" in text
+    assert made.cost.latency_saved_ms_a_day == pytest.approx(144 * 559.5)
+
+
+@pytest.mark.parametrize(
+    ("covered", "scale"), [(MINUTES, "so_far"), (DAY - timedelta(seconds=1), "so_far"), (DAY, "day")]
+)
+def test_json_says_of_how_long_it_is(covered, scale):
+    told = json.loads(report(covered).model_dump_json())
+    assert (told["scale"], told["covered_seconds"]) == (scale, covered.total_seconds())
+
+
+def test_a_report_of_an_earlier_version_is_of_a_day():
+    made = report(DAY)
+    kept = json.loads(made.model_dump_json())
+    for new in ("scale", "covered_seconds", "comparison"):
+        del kept[new]
+    older = type(made).model_validate(kept)
+    shown = said(terminal(older, []))
+    assert "560 ms a day" in shown
+    assert "With and without" not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (600, "10 min"), (3_599, "1 h"), (12_000, "3 h 20 min")],
+)
+def test_a_span_is_told_to_the_minute(seconds, shown):
+    assert figures.span(seconds) == shown
+
+
+# --- with and without a cache -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", SHOWN)
+@pytest.mark.parametrize("kind", ["saves time", "worth money", "too quick"])
+def test_what_the_cache_changes_is_a_table_in_every_form(way, kind):
+    made = report(DAY, **REPORTS[kind])
+    text = said(SHOWN[way](made, []))
+
+    assert "with and without a cache" in text.lower()
+    for figure in made.comparison.figures:
+        if figure.unit == "queries":
+            row = figures.count(figure.without_cache), figures.count(figure.with_cache)
+            assert re.search(rf"Queries to the database a day\W+{row[0]}\W+{row[1]}\W", text)
+    assert ("Balance a month" in text) == (kind == "worth money")
+    assert ("went through one all the same" in text) == (kind == "too quick")
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_where_nothing_could_be_cached_there_is_nothing_to_compare(way):
+    made = report(DAY, executions=0)
+    assert made.comparison is None
+    assert "with and without" not in said(SHOWN[way](made, [])).lower()
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_where_nothing_is_worth_it_what_repeats_most_says_why_not(way):
+    made = report(DAY, milliseconds=0.4)
+    [template] = made.analysis.most_repeated
+    text = said(SHOWN[way](made, []))
+    assert "repeated most, and why not to cache it" in text.lower()
+    assert f"Not worth caching: {template.not_worth}." in text
+    assert made.reason == "no query is worth caching: the cache would hardly answer sooner than the database"
