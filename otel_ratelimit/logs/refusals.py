@@ -256,7 +256,7 @@ def _attributes(line: DueLine) -> dict[str, object]:
 
 
 def _printable(text: str) -> str:
-    """`text` in one line, so that nobody can write lines of his own into the log."""
+    """`text` in one line, so that no client can write lines into the log."""
     shown = text[:_MAX_SHOWN]
     return shown if shown.isprintable() else shown.encode("unicode_escape").decode()
 
