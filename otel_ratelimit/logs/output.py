@@ -49,14 +49,16 @@ class DefaultHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write `record`, unless that is another's; what fails is handled as `logging` does it."""
         try:
-            others = [handler for handler in reached_by(record) if _writes(handler)]
+            reached = reached_by(record)
+            others = [handler for handler in reached if _writes(handler)]
             if not others:
                 self._write(record)
-            elif _is_servers(others):
+            elif not _is_servers(others):
+                self._leave_level(record)
+            elif not any(map(is_of_opentelemetry, reached)):
                 self._write(record)
                 record.levelno = _WITHDRAWN  # else it would be written twice
-            else:
-                self._leave_level(record)
+            # Else the server's writes it: a line that is withdrawn would not be exported either.
         except Exception:  # noqa: BLE001 - as every handler of `logging`
             self.handleError(record)
 

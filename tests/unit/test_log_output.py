@@ -273,6 +273,23 @@ def test_below_waitress_an_applications_own_set_up_is_one(nobodys, output, monke
     assert handler.stream.getvalue().count("minded") == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*LoggingHandler.*:DeprecationWarning")
+@pytest.mark.parametrize("first", ["waitress", "opentelemetry"])
+def test_below_waitress_a_line_is_exported_once_and_written_once(
+    exported, nobodys, output, monkeypatch, first
+):
+    output()
+    monkeypatch.setitem(sys.modules, "waitress", SimpleNamespace())
+    logging.basicConfig()
+    root = logging.getLogger()
+    root.addHandler(SdkLoggingHandler(logger_provider=exported.provider))
+    if first == "opentelemetry":
+        root.handlers.reverse()
+    CHILD.info("said")
+    assert [record.body for record in exported.records()] == ["said"]
+    assert nobodys.getvalue().count("said") == 1
+
+
 def test_without_a_standard_error_nothing_fails(nobodys, output, monkeypatch):
     output()
     monkeypatch.setattr(sys, "stderr", None)
