@@ -296,6 +296,29 @@ def test_without_a_standard_error_nothing_fails(nobodys, output, monkeypatch):
     CHILD.warning("lost")
 
 
+class Broken(io.StringIO):
+    def write(self, _text):
+        raise OSError("no space left on device")
+
+
+def test_an_output_that_fails_costs_the_caller_nothing(nobodys, output, monkeypatch):
+    output()
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # as in production
+    monkeypatch.setattr(sys, "stderr", Broken())
+    CHILD.warning("lost")
+
+
+def test_a_provider_that_fails_costs_neither_the_caller_nor_the_line(nobodys, output, monkeypatch):
+    def fails():
+        raise RuntimeError("no provider today")
+
+    output()
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setattr(otel_records, "get_logger_provider", fails)
+    CHILD.warning("kept")
+    assert [line.rpartition(" ")[2] for line in lines(nobodys)] == ["kept"]
+
+
 def test_json_is_one_object_per_line_with_fields_trace_and_exception(nobodys, output):
     output("", "json")
     log = RefusalLog(ShownAddresses("masked"))
