@@ -91,7 +91,8 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
 ) -> bool:
     """Record a refusal that the application decided itself; as quick as the plugin's own, and as safe.
 
-    Within a request its user agent and trace are recorded too. What the plugin or a Flask-Limiter refuses is
+    It is in the application log as well, with analytics or without. Within a request its user agent and trace
+    are recorded too. What the plugin or a Flask-Limiter refuses is
     recorded already.
 
     Args:
@@ -120,29 +121,29 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
         raise RuntimeError(
             "no application with rate limits here; call this within a request or `with app.app_context()`"
         )
-    analytics = rate_limit.analytics
-    if analytics is None:
-        return False
     at = time.time() if occurred_at is None else occurred_at
-    analytics.recorder.violated(
-        Violation(
-            occurred_at=at,
-            last_at=at,
-            endpoint=route_template(app, endpoint),
-            method=method,
-            client=client,
-            user_id=user_id,
-            tier=tier,
-            limit_text=limit_text,
-            limit_value=limit_value,
-            limit_seconds=limit_seconds,
-            current_count=current_count,
-            user_agent=current_user_agent() if has_request_context() else None,
-            trace_id=current_trace_id(),
-            shadow=shadow,
-        )
+    violation = Violation(
+        occurred_at=at,
+        last_at=at,
+        endpoint=route_template(app, endpoint),
+        method=method,
+        client=client,
+        user_id=user_id,
+        tier=tier,
+        limit_text=limit_text,
+        limit_value=limit_value,
+        limit_seconds=limit_seconds,
+        current_count=current_count,
+        user_agent=current_user_agent() if has_request_context() else None,
+        trace_id=current_trace_id(),
+        shadow=shadow,
     )
-    return True
+    if rate_limit.refusal_log is not None:
+        rate_limit.refusal_log.violated(violation)
+    analytics = rate_limit.analytics
+    if analytics is not None:
+        analytics.recorder.violated(violation)
+    return analytics is not None
 
 
 def get_violations_by_endpoint(

@@ -42,6 +42,10 @@ class Outcome(StrEnum):
     """The store failed: refused with 503 when the plan's `on_error` is closed, let through when open."""
 
 
+REFUSING: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+"""What is decided where a limit has no room, enforced or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """One limit of a route: `amount` requests in `seconds`, counted per client."""

@@ -56,6 +56,16 @@ POLICY_HASH: Final = "otel_ratelimit.policy.hash"
 KEY: Final = "otel_ratelimit.key"
 REPORT_DATE: Final = "otel_ratelimit.report.date"
 
+# Attributes of log lines
+REFUSED_REQUESTS: Final = "otel_ratelimit.refused.requests"
+REFUSED_CLIENTS: Final = "otel_ratelimit.refused.clients"
+CLIENT_ADDRESS: Final = "client.address"
+"""Whole, masked or hashed, as `[analytics] client_addresses` says; in the log only."""
+USER: Final = "user.id"
+STORAGE_USED_PERCENT: Final = "otel_ratelimit.storage.used_percent"
+STORAGE_KEYS_BY_ENDPOINT: Final = "otel_ratelimit.storage.keys_by_endpoint"
+STORAGE_KEYS_BY_CLIENT_KIND: Final = "otel_ratelimit.storage.keys_by_client_kind"
+
 # Spans
 REPORT_SPAN: Final = "otel_ratelimit.report"
 REPORT_DAY_SPAN: Final = "otel_ratelimit.report.day"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -36,9 +37,20 @@ _SECRETS: Final = frozenset(
     {"storage_uri", "hash_key", "database_url", "api_token", "admin_token", "smtp_url"}
 )
 """Settings that are a `Secret`."""
+LOG_LEVELS: Final[Mapping[str, int]] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "off": logging.CRITICAL + 1,
+}
+LOG_FORMATS: Final = ("text", "json")
 _STORAGE_OPTIONS_FORM: Final = (
     """write a JSON object, for instance {"ssl_ca_certs": "/etc/ssl/redis-ca.pem"}"""
 )
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"log_level": tuple(LOG_LEVELS), "log_format": LOG_FORMATS}
+"""Settings that are one of a few words, in whatever case."""
 _KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _MAY_HOLD_SECRETS: Final = frozenset({"storage_options"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -88,6 +100,11 @@ class Settings:
     behind them. Unset: ahead, unless the application checks itself who may use it."""
     query_sample_rate: float = 1.0
     """`OTEL_RATELIMIT_QUERY_SAMPLE_RATE`: share of different query executions kept, 0 to 1."""
+    log_level: str = ""
+    """`OTEL_RATELIMIT_LOG_LEVEL`: from which level on there are log lines. Unset: info where nobody has set
+    logging up, else what the application has chosen."""
+    log_format: str = ""
+    """`OTEL_RATELIMIT_LOG_FORMAT`: of lines on standard error, text or json. Unset: text."""
     smtp_url: Secret = _UNSET
     """`OTEL_RATELIMIT_SMTP_URL`: mail server for the nightly report. Unset: no e-mail is sent."""
 
@@ -180,6 +197,7 @@ def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | 
         raise SettingsError(problems)
     if isinstance(values.get("policy"), str):
         values["policy"] = Path(str(values["policy"]))
+    values |= {name: str(values[name]).lower() for name in _CHOICES if name in values}
     return Settings(**values)  # type: ignore[arg-type]  # built by field name just above
 
 
@@ -313,6 +331,7 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     if smtp_url:
         yield from smtp_url_problems(smtp_url)
     yield from _check_storage(values)
+    yield from _check_choices(values)
     policy = values.get("policy")
     if isinstance(policy, str | Path) and "\0" in str(policy):
         yield Problem(PREFIX + "POLICY", "a path cannot hold a NUL character")
@@ -328,6 +347,14 @@ def _check_storage(values: Mapping[str, object]) -> Iterator[Problem]:
     if key_prefix and not _KEY_PREFIX.fullmatch(key_prefix):
         what = f"{key_prefix!r} is not a prefix for keys"
         yield Problem(PREFIX + "KEY_PREFIX", what, "use 1 to 64 letters, digits and . _ : / -")
+
+
+def _check_choices(values: Mapping[str, object]) -> Iterator[Problem]:
+    for name, choices in _CHOICES.items():
+        given = values.get(name)
+        if given and str(given).lower() not in choices:
+            what = f"{given!r} is not a {name.replace('_', ' ')}"
+            yield Problem(PREFIX + name.upper(), what, f"write {', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def _check_secret(name: str, secret: Secret) -> Iterator[Problem]:

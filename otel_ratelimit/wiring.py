@@ -33,6 +33,8 @@ from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_count
 from otel_ratelimit.errors import Problem, SettingsError
 from otel_ratelimit.events import Clock, DecisionSink
 from otel_ratelimit.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
+from otel_ratelimit.logs import RefusalLog, open_output
+from otel_ratelimit.logs_wiring import open_refusal_log
 from otel_ratelimit.neighbours import warn_of_neighbours
 from otel_ratelimit.policy import Policy, PolicyFile, PolicyResolver, ReloadResult, builtin_policy
 from otel_ratelimit.policy_reload import PolicyReloader, warn_of_fresh_counters
@@ -120,6 +122,9 @@ class RateLimit:
         api_authorize: the application's own check in place of tokens: called within the request with `read`
             or `admin`, answers whether that is allowed.
         query_sample_rate: share of different executions kept in the query log, 0 to 1.
+        log_level: from which level on the plugin's log lines are made: `debug` to `critical`, or `off`. Not
+            given: `info` where nobody has set logging up, else what the application has chosen.
+        log_format: of lines on standard error, `text` or `json`.
         smtp_url: mail server for the nightly report; checked here, and used where the report is made.
         enabled: False does nothing at all.
         required: True: a policy file must be there, and limits cannot be switched off.
@@ -151,6 +156,8 @@ class RateLimit:
         admin_token: str | None = None,
         api_before_hooks: bool | None = None,
         query_sample_rate: float | None = None,
+        log_level: str | None = None,
+        log_format: str | None = None,
         smtp_url: str | None = None,
         api_authorize: Callable[[str], bool] | None = None,
         enabled: bool | None = None,
@@ -179,6 +186,8 @@ class RateLimit:
                 "admin_token": admin_token,
                 "api_before_hooks": api_before_hooks,
                 "query_sample_rate": query_sample_rate,
+                "log_level": log_level,
+                "log_format": log_format,
                 "smtp_url": smtp_url,
                 "enabled": enabled,
                 "required": required,
@@ -194,6 +203,7 @@ class RateLimit:
         if not self.settings.enabled:
             self._inert_limiter = Limiter(get_remote_address, enabled=False)
             return
+        self._log_output = open_output(self.settings.log_level, self.settings.log_format)
         for sentence in unknown_variables(self._environ):
             _log.warning("%s", sentence)
         problems = validate_uri(self.settings.storage_uri)
@@ -261,6 +271,7 @@ class RateLimit:
             limiter=self._storage.limiter,
             store=self._storage.store,
             sinks=self._sinks,
+            refusal_sinks=(self._refusal_log,),
             clock=self._clock,
             timer=time.perf_counter,
             retry_seconds=self._storage.retry_seconds,
@@ -415,6 +426,7 @@ class RateLimit:
         self._decision_telemetry.flush()
         self._policy_telemetry.retire()
         self._storage.telemetry.retire()
+        self._log_output.close()
         self.closed = True
         return is_written
 
@@ -423,6 +435,7 @@ class RateLimit:
         with within(timeout):
             with within(share_of_the_rest()):
                 self._worker.close()
+            self._refusal_log.close()
             if self._queries is not None:
                 with within(share_of_the_rest()):
                     is_written = self._queries.close()
@@ -472,6 +485,13 @@ class RateLimit:
             if self._analytics is not None
             else None
         )
+        database = self._analytics.database if self._analytics is not None else None
+        self._refusal_log = open_refusal_log(self.settings, self._policy.analytics, database, self._worker)
+
+    @property
+    def refusal_log(self) -> RefusalLog | None:
+        """What writes refused requests to the log; None where limits are off."""
+        return self._refusal_log if self.settings.enabled else None
 
     def _find_policy_file(self) -> PolicyFile | None:
         path = self.settings.policy_file()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import secrets
 import signal
@@ -85,6 +86,12 @@ def _needs_more(item: pytest.Item) -> bool:
     return bool(
         NEEDS_MORE & (fixtures | parameters) or ("running_engine" in fixtures and "redis" in parameters)
     )
+
+
+def pytest_configure() -> None:
+    # A background thread may write such a line while another test looks at its log. Those that look at
+    # these lines set the level themselves.
+    logging.getLogger("otel_ratelimit.refusals").setLevel(logging.CRITICAL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.logs.output import ROOT
 
 CHECK_FAILED = 1
 WRONG_USE = 2
@@ -23,6 +25,18 @@ def escape_what_cannot_be_written() -> None:
     """A character that the terminal's encoding has not comes out as on standard error: as its escape."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def log_warnings_only() -> Callable[[], None]:
+    """Keep what a server says at its start out of a command that loads an application; undone by the result.
+
+    A level that somebody has chosen stays.
+    """
+    logger = logging.getLogger(ROOT)
+    if logger.level != logging.NOTSET:
+        return lambda: None
+    logger.setLevel(logging.WARNING)
+    return lambda: logger.setLevel(logging.NOTSET)
 
 
 def print_json(value: object) -> None:

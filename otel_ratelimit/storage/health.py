@@ -7,9 +7,11 @@ they speak of the store of the current application, else of the only `RateLimit`
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
+from otel_ratelimit import names
 from otel_ratelimit.events import CleanupReport, StorageSnapshot
 from otel_ratelimit.storage.accounting import full_bytes
 from otel_ratelimit.storage.default_store import default_store
@@ -27,8 +29,10 @@ _RANK: Final[dict[Status, int]] = {"ok": 0, "warning": 1, "critical": 2}
 _LEVELS: Final[dict[Status, int]] = {
     "ok": logging.INFO,
     "warning": logging.WARNING,
-    "critical": logging.ERROR,
+    "critical": logging.CRITICAL,
 }
+_MAX_ENDPOINTS: Final = 5
+"""So many with the most counters are named in a line."""
 
 
 class SnapshotSource(Protocol):
@@ -135,19 +139,23 @@ def check_memory_health(
     else:
         snapshot = storage.snapshot()
     warning, critical = usual[0] if warning is None else warning, usual[1] if critical is None else critical
+    return _assess(snapshot, warning, critical)
+
+
+def _assess(snapshot: StorageSnapshot, warning: int, critical: int) -> MemoryHealth:
     size, capacity = snapshot.size_bytes, snapshot.capacity_bytes
     warning, critical = effective_thresholds(capacity, warning, critical)
     status: Status = "critical" if size >= critical else "warning" if size >= warning else "ok"
-    of = f" of {_megabytes(capacity)}" if capacity else ""
+    of = f" of {_shown_size(capacity)} ({100 * size / capacity:.1f} %)" if capacity else ""
     message = (
-        f"counters take {_megabytes(size)}{of}, {snapshot.keys} keys; "
-        f"warning from {_megabytes(warning)}, critical from {_megabytes(critical)}"
+        f"counters take {_shown_size(size)}{of}, {snapshot.keys} keys; "
+        f"warning from {_shown_size(warning)}, critical from {_shown_size(critical)}"
     )
     return MemoryHealth(status, size, capacity, size / capacity if capacity else 0.0, message)
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / MEGABYTE:.1f} MB"
+def _shown_size(size: int) -> str:
+    return f"{size / MEGABYTE:.1f} MB" if size >= MEGABYTE // 10 else f"{size} bytes"
 
 
 class MemoryHealthLog:
@@ -172,11 +180,20 @@ class MemoryHealthLog:
 
     def start(self) -> None:
         """Log the size and the thresholds."""
-        self._log.info("counter store: %s", self.check().message)
+        self._say(logging.INFO, "counter store", self._look())
 
     def cleaned(self, report: CleanupReport) -> None:
-        """After a cleanup: log the size, and a threshold if one was crossed."""
-        self._log.info("after cleanup (%d removed): %s", report.removed_keys, self.check().message)
+        """After a cleanup: log what it did and the size, and a threshold if one was crossed."""
+        before = self.status
+        looked = self._look()
+        what = (
+            f"cleanup removed {report.removed_keys} expired counters, {report.freed_bytes} bytes,"
+            f" in {report.duration_seconds * 1e3:.1f} ms"
+        )
+        # A crossing has been logged at its level a moment ago.
+        level = _LEVELS[self.status] if self.status == before else logging.INFO
+        more = {names.CLEANUP_REMOVED_KEYS: report.removed_keys, names.CLEANUP_FREED: report.freed_bytes}
+        self._say(level, what, looked, more)
 
     def overflowed(self, _limit: str) -> None:
         """At a hit on an overflow bucket: the store is full, which need not wait for the cleanup."""
@@ -185,13 +202,29 @@ class MemoryHealthLog:
 
     def check(self) -> MemoryHealth:
         """Log a threshold if one was crossed since the last check."""
-        health = check_memory_health(self._storage, self._warning, self._critical)
+        return self._look().health
+
+    def _look(self) -> _Looked:
+        snapshot = self._storage.snapshot()
+        looked = _Looked(snapshot, _assess(snapshot, self._warning, self._critical))
+        health = looked.health
         if health.status != self.status and not self._lingers(health):
             worse = _RANK[health.status] > _RANK[self.status]
             self.status = health.status
             level = _LEVELS[health.status] if worse else logging.INFO
-            self._log.log(level, "counter store is %s: %s", health.status, health.message)
-        return health
+            self._say(level, f"counter store is {health.status}", looked)
+        return looked
+
+    def _say(self, level: int, what: str, looked: _Looked, more: Mapping[str, object] | None = None) -> None:
+        if self._log.isEnabledFor(level):
+            self._log.log(
+                level,
+                "%s: %s%s",
+                what,
+                looked.health.message,
+                _spread(looked.snapshot),
+                extra={**_attributes(looked), **(more or {})},
+            )
 
     def _lingers(self, health: MemoryHealth) -> bool:
         """Whether the size is below the threshold of the status in force, but hardly."""
@@ -200,3 +233,36 @@ class MemoryHealthLog:
         warning, critical = effective_thresholds(health.capacity_bytes, self._warning, self._critical)
         threshold = critical if self.status == "critical" else warning
         return health.size_bytes >= threshold * _RETURN_SHARE
+
+
+class _Looked(NamedTuple):
+    snapshot: StorageSnapshot
+    health: MemoryHealth
+
+
+def _spread(snapshot: StorageSnapshot) -> str:
+    """How the counters spread over endpoints and kinds of client, in words."""
+    if not snapshot.keys:
+        return ""
+    endpoints = sorted(snapshot.by_endpoint.items(), key=lambda entry: -entry[1])
+    named = [f"{endpoint} {keys}" for endpoint, keys in endpoints[:_MAX_ENDPOINTS]]
+    rest = endpoints[_MAX_ENDPOINTS:]
+    if rest:
+        named.append(f"{len(rest)} more {sum(keys for _, keys in rest)}")
+    kinds = [f"{kind} {keys}" for kind, keys in snapshot.by_client_kind.items()]
+    return f"; keys by endpoint: {', '.join(named)}; by kind of client: {', '.join(kinds)}"
+
+
+def _attributes(looked: _Looked) -> dict[str, object]:
+    """What the line says, for whoever reads log lines by field."""
+    snapshot, health = looked
+    attributes: dict[str, object] = {
+        names.STORAGE_SIZE: health.size_bytes,
+        names.STORAGE_KEYS: snapshot.keys,
+        names.STORAGE_KEYS_BY_ENDPOINT: dict(snapshot.by_endpoint),
+        names.STORAGE_KEYS_BY_CLIENT_KIND: dict(snapshot.by_client_kind),
+    }
+    if health.capacity_bytes is not None:
+        attributes[names.STORAGE_CAPACITY] = health.capacity_bytes
+        attributes[names.STORAGE_USED_PERCENT] = round(100 * health.used_ratio, 1)
+    return attributes

@@ -76,7 +76,8 @@ class Sweeper:
             self._rest(_REST_SECONDS)
         report = CleanupReport(removed, freed, self._timer() - started, longest)
         self.last = report
-        _log.info(
+        # The log of the store's memory says it at INFO, together with what is left.
+        _log.debug(
             "cleanup: %d expired counters removed, %d bytes freed, in %.1f ms (longest pause %.3f ms)",
             removed,
             freed,

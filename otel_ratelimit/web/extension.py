@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from otel_ratelimit.errors import StorageUnavailableError
 from otel_ratelimit.events import (
+    REFUSING,
     Clock,
     CounterStore,
     Decision,
@@ -84,6 +85,8 @@ class Tools:
     limiter: PolicyLimiter
     store: CounterStore
     sinks: Sequence[DecisionSink]
+    refusal_sinks: Sequence[DecisionSink]
+    """Told of refused requests alone, so that the others cost nothing."""
     clock: Clock
     timer: Callable[[], float]
     retry_seconds: Callable[[], float]
@@ -333,7 +336,11 @@ class RequestHooks:
         if _TOLD_KEY in environ:
             return
         environ[_TOLD_KEY] = True
-        for sink in self._tools.sinks:
+        tools = self._tools
+        sinks = tools.sinks
+        if decision.outcome in REFUSING:
+            sinks = (*sinks, *tools.refusal_sinks)
+        for sink in sinks:
             try:
                 sink(decision)
             except Exception as error:  # noqa: BLE001 - telemetry never costs a response

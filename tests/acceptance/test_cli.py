@@ -91,6 +91,11 @@ def test_routes_lists_every_route_with_tier_limits_key_and_the_rule_that_says_so
     assert "exempt" in rows["GET", "/health"]
 
 
+def test_an_application_with_limits_of_its_own_is_listed_without_what_a_server_says_at_its_start(folder):
+    (folder / "app.py").write_text(APP + "\nfrom otel_ratelimit import RateLimit\nRateLimit(app)\n")
+    assert run(folder, "routes", "app:app").stderr == ""
+
+
 def test_routes_as_json_gives_the_share_protected(folder):
     result = run(folder, "routes", "app:create_app()", "--json")
     document = json.loads(result.stdout)

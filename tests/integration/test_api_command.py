@@ -91,7 +91,7 @@ def test_memory_counters_and_who_was_limited_are_shown(database, app, limit, ser
     result = run("--url", serve(app))
     assert result.exit_code == 0, result.output
     assert "bounded-memory, healthy" in result.output
-    assert "MB of 50.0 MB" in result.output
+    assert "of 50.0 MB (" in result.output
     assert "6 recorded, 0 pending, 0 dropped" in result.output
     assert "/jobs/<int:number>" in result.output
     assert "6 of" in result.output

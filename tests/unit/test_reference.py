@@ -11,6 +11,7 @@ import pytest
 from otel_ratelimit import names
 from otel_ratelimit.cli import main
 from otel_ratelimit.events import Outcome
+from otel_ratelimit.logs.formats import FIELDS
 from otel_ratelimit.settings import variable_names
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -44,6 +45,7 @@ INSTRUMENTS = {
     names.POLICY_RELOADS,
 }
 EVENTS = {names.N_PLUS_ONE}
+LOG_ATTRIBUTES = set(FIELDS)
 SPANS = {names.REPORT_SPAN, names.REPORT_DAY_SPAN, names.REPORT_MAIL_SPAN}
 
 
@@ -61,6 +63,7 @@ def test_every_name_in_the_code_is_an_instrument_an_attribute_or_a_known_constan
     others = {names.METER, names.STORAGE, names.OUTCOME, names.POLICY_HASH, names.KEY, names.EXECUTIONS}
     others |= {names.ON_ERROR, names.LEVEL, names.QUEUE}
     others |= {*SPANS, names.REPORT_DATE}
+    others |= {name for name in LOG_ATTRIBUTES if name.startswith("otel_ratelimit.")}
     on_spans = (SPAN_ATTRIBUTES | EVENTS) - {names.ERROR_TYPE}
     assert constants == INSTRUMENTS | on_spans | others
 
@@ -88,6 +91,12 @@ def test_the_metrics_page_lists_every_span():
 def test_the_metrics_page_names_every_event():
     text = (DOCS / "reference/metrics.md").read_text()
     assert all(f"`{name}`" in text for name in (*EVENTS, names.EXECUTIONS, names.REPORT_DATE))
+
+
+def test_the_log_page_lists_every_field_of_a_line():
+    text = (DOCS / "reference/logs.md").read_text().split("\n## Fields\n", 1)[1].split("\n## ", 1)[0]
+    listed = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", text, flags=re.MULTILINE))
+    assert listed == {field: attribute for attribute, field in FIELDS.items()}
 
 
 def test_the_environment_page_lists_every_variable():

@@ -149,3 +149,26 @@ def test_options_of_a_command_line_hold_no_secret():
     assert "OTEL_RATELIMIT_REQUIRED" in public
     hidden = {"API_TOKEN", "ADMIN_TOKEN", "HASH_KEY", "DATABASE_URL", "SMTP_URL", "STORAGE_URI"}
     assert not hidden & {name.removeprefix("OTEL_RATELIMIT_") for name in public}
+
+
+@pytest.mark.parametrize("given", ["debug", "INFO", "Warning", "error", "critical", "off"])
+def test_a_log_level_is_a_word_in_whatever_case(given):
+    assert settings_from({"OTEL_RATELIMIT_LOG_LEVEL": given}).log_level == given.lower()
+    assert settings_from({}, {"log_level": given}).log_level == given.lower()
+
+
+@pytest.mark.parametrize("given", ["loud", "10", "warn ing", "text"])
+def test_a_log_level_that_is_none_is_refused_with_those_there_are(given):
+    choices = "debug, info, warning, error, critical or off"
+    complaint = f"OTEL_RATELIMIT_LOG_LEVEL: '{given}' is not a log level; write {choices}"
+    with pytest.raises(SettingsError, match=complaint):
+        settings_from({"OTEL_RATELIMIT_LOG_LEVEL": given})
+    with pytest.raises(SettingsError, match=complaint):
+        settings_from({}, {"log_level": given})
+
+
+def test_a_log_format_is_text_or_json():
+    assert settings_from({}).log_format == ""
+    assert settings_from({"OTEL_RATELIMIT_LOG_FORMAT": "JSON"}).log_format == "json"
+    with pytest.raises(SettingsError, match="'xml' is not a log format; write text or json"):
+        settings_from({}, {"log_format": "xml"})

@@ -1,7 +1,9 @@
 import logging
+import re
 
 import pytest
 
+from otel_ratelimit import names
 from otel_ratelimit.events import CleanupReport, StorageSnapshot, Strategy, Window
 from otel_ratelimit.storage.counters import BoundedCounters
 from otel_ratelimit.storage.health import (
@@ -49,7 +51,7 @@ def test_the_message_says_size_capacity_and_thresholds():
     health = check_memory_health(Store(41 * MB))
 
     assert health.message == (
-        "counters take 41.0 MB of 50.0 MB, 7 keys; warning from 40.0 MB, critical from 43.2 MB"
+        "counters take 41.0 MB of 50.0 MB (82.0 %), 7 keys; warning from 40.0 MB, critical from 43.2 MB"
     )
     assert health.used_ratio == pytest.approx(0.82)
 
@@ -91,7 +93,7 @@ def test_each_threshold_crossed_is_logged_once_up_and_down(caplog):
 
     assert lines(caplog) == [
         ("WARNING", "counter store is warning"),
-        ("ERROR", "counter store is critical"),
+        ("CRITICAL", "counter store is critical"),
         ("INFO", "counter store is warning"),
         ("INFO", "counter store is ok"),
     ]
@@ -116,7 +118,66 @@ def test_the_size_is_logged_at_start_and_after_each_cleanup(caplog):
     log.start()
     log.cleaned(CleanupReport(3, 400, 0.1, 0.0001))
 
-    assert lines(caplog) == [("INFO", "counter store"), ("INFO", "after cleanup (3 removed)")]
+    assert lines(caplog) == [
+        ("INFO", "counter store"),
+        ("INFO", "cleanup removed 3 expired counters, 400 bytes, in 100.0 ms"),
+    ]
+
+
+def test_each_line_says_bytes_percent_keys_and_how_they_spread_in_words_and_in_fields(caplog):
+    caplog.set_level(logging.INFO)
+    log = MemoryHealthLog(Store(41 * MB))
+
+    log.start()
+    log.cleaned(CleanupReport(3, 400, 0.1, 0.0001))
+
+    assert len(caplog.records) == 3  # the crossing of the threshold too
+    for record in caplog.records:
+        message = record.getMessage()
+        assert "counters take 41.0 MB of 50.0 MB (82.0 %), 7 keys" in message
+        assert message.endswith("keys by endpoint: users 5, x 2; by kind of client: ip 7")
+        fields = vars(record)
+        assert fields[names.STORAGE_SIZE] == 41 * MB
+        assert fields[names.STORAGE_USED_PERCENT] == 82.0
+        assert fields[names.STORAGE_KEYS] == 7
+        assert fields[names.STORAGE_KEYS_BY_ENDPOINT] == {"users": 5, "x": 2}
+        assert fields[names.STORAGE_KEYS_BY_CLIENT_KIND] == {"ip": 7}
+    assert vars(caplog.records[-1])[names.CLEANUP_REMOVED_KEYS] == 3
+
+
+def test_the_line_after_a_cleanup_has_the_level_of_the_state_while_it_lasts(caplog):
+    caplog.set_level(logging.INFO)
+    store = Store(10 * MB, capacity=None)
+    log = MemoryHealthLog(store)
+    report = CleanupReport(3, 400, 0.1, 0.0001)
+
+    for size in (10, 41, 41, 51, 51, 10, 10):
+        store.size = size * MB
+        log.cleaned(report)
+
+    cleanups = [level for level, text in lines(caplog) if text.startswith("cleanup")]
+    assert cleanups == ["INFO", "INFO", "WARNING", "INFO", "CRITICAL", "INFO", "INFO"]
+
+
+def test_many_endpoints_are_summed_up_in_words(caplog):
+    caplog.set_level(logging.INFO)
+    store = Store(10 * MB)
+    spread = {f"e{n}": 100 - n for n in range(9)}
+    store.snapshot = lambda: StorageSnapshot("any", store.size, None, 864, 0, spread, {"ip": 864})
+
+    MemoryHealthLog(store).start()
+
+    [record] = caplog.records
+    assert "keys by endpoint: e0 100, e1 99, e2 98, e3 97, e4 96, 4 more 374; by kind" in record.getMessage()
+    assert vars(record)[names.STORAGE_KEYS_BY_ENDPOINT] == spread
+
+
+def test_a_small_store_is_told_in_bytes_and_an_empty_one_has_no_spread(caplog):
+    caplog.set_level(logging.INFO)
+    MemoryHealthLog(BoundedCounters(1 * MB)).start()
+
+    assert re.search(r"counters take \d+ bytes of 1\.0 MB \(\d\.\d %\), 0 keys", caplog.messages[0])
+    assert "by endpoint" not in caplog.messages[0]
 
 
 def test_an_overflow_reports_a_full_store_at_once_and_only_once(caplog):
@@ -127,4 +188,4 @@ def test_an_overflow_reports_a_full_store_at_once_and_only_once(caplog):
     for _ in range(100):
         log.overflowed("prefix")
 
-    assert lines(caplog) == [("ERROR", "counter store is critical")]
+    assert lines(caplog) == [("CRITICAL", "counter store is critical")]

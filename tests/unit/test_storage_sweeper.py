@@ -141,7 +141,7 @@ def test_listeners_hear_of_each_cleanup_and_one_that_fails_does_not_silence_the_
 
 
 def test_a_sweep_says_in_the_log_what_it_removed(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     clock = Clock()
     counters = filled(clock)
     clock.now += 60
