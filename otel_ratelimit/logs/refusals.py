@@ -273,4 +273,3 @@ def _forget_after_fork(refusals: RefusalLog) -> None:
             alive.forget()
 
     os.register_at_fork(after_in_child=forget)
-
