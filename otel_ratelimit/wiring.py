@@ -481,7 +481,14 @@ class RateLimit:
             environ=self._environ,
         )
         self._queries = (
-            open_queries(self._analytics.database, self.settings, self._policy.analytics, self._worker, meter)
+            open_queries(
+                self._analytics.database,
+                self.settings,
+                self._policy.analytics,
+                self._worker,
+                meter,
+                self._analytics.service,
+            )
             if self._analytics is not None
             else None
         )
