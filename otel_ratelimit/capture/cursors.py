@@ -35,8 +35,8 @@ _DECLARE: Final = re.compile(
 _END: Final = b"; \t\r\n"
 _SPECIAL: Final = re.compile(r";|--|/\*")
 """What may begin a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
-_NEVER_AMBIGUOUS: Final = "\\"
-"""Texts without it mean the same in each session: `SessionState.ambiguous`."""
+_MAY_END_STRING: Final = "\\'"
+"""Text without it, as the application wrote it, means the same in each session: `SessionState.ambiguous`."""
 _CONNECTION_LOST: Final = "08006"
 _MOST_PLAIN: Final = 4_096
 _MOST_PLAIN_CHARACTERS: Final = 2_000
@@ -188,7 +188,7 @@ class Watch:
 
     def _learn(self, text: str) -> None:
         """Remember a text that is plain."""
-        is_plain = len(text) <= _MOST_PLAIN_CHARACTERS and _NEVER_AMBIGUOUS not in text
+        is_plain = len(text) <= _MOST_PLAIN_CHARACTERS and _MAY_END_STRING not in text
         effect = effect_of(text) if is_plain else None
         if effect is not None:
             if len(self.plain) >= _MOST_PLAIN:

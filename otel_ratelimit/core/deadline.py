@@ -13,17 +13,18 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from time import monotonic
 from typing import Final
 
+from otel_ratelimit.clock import monotonic_time
+
 _ends: Final[ContextVar[float]] = ContextVar("otel_ratelimit_deadline", default=math.inf)
-"""On the clock of `time.monotonic`."""
+"""On the clock of `monotonic_time`."""
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Let what is done in this block wait for `seconds` at most, less where an outer block says so."""
-    token = _ends.set(min(_ends.get(), monotonic() + seconds))
+    token = _ends.set(min(_ends.get(), monotonic_time() + seconds))
     try:
         yield
     finally:
@@ -33,10 +34,10 @@ def within(seconds: float) -> Iterator[None]:
 def seconds_left(at_most: float = math.inf) -> float:
     """How long a step may wait now, which has a limit of `at_most` seconds itself; never negative."""
     ends = _ends.get()
-    return at_most if ends == math.inf else max(0.0, min(at_most, ends - monotonic()))
+    return at_most if ends == math.inf else max(0.0, min(at_most, ends - monotonic_time()))
 
 
 def is_over() -> bool:
     """Whether there is no time left."""
     ends = _ends.get()
-    return ends != math.inf and monotonic() >= ends
+    return ends != math.inf and monotonic_time() >= ends

@@ -5,9 +5,9 @@ from __future__ import annotations
 import atexit
 import weakref
 from collections.abc import Callable
-from time import monotonic
 from typing import Final
 
+from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.core.deadline import seconds_left, within
 
 EXIT_SECONDS: Final = 5.0
@@ -37,8 +37,8 @@ class ExitSteps:
         if owner is None:
             return
         if self._ends is None:
-            self._ends = monotonic() + self._seconds
-        with within(self._ends - monotonic()), within(share_of_the_rest()):
+            self._ends = monotonic_time() + self._seconds
+        with within(self._ends - monotonic_time()), within(share_of_the_rest()):
             getattr(owner, method)()
 
 

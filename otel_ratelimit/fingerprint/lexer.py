@@ -66,7 +66,9 @@ _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _STEP: Final = re.compile(
     r"""
     (?:
-        [^'"$;()\[\]\\/\-A-Za-z_\x80-\U0010ffff]++
+        [^'"$;()\[\]\\/\-\dA-Za-z_\x80-\U0010ffff]++
+      | 0[xX][\da-fA-F_]++ | 0[oO][0-7_]++ | 0[bB][01_]++
+      | (?:\d[\d_]*+(?:\.(?!\.)[\d_]*+)?)(?:[eE][+-]?\d++)?
       | (?![eE]')[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+
       | \$\d++ | -(?!-) | /(?!\*) | --[^\n\r]*+
       | '(?:[^']++|'')*+' | "(?:[^"]++|"")*+" | (?!)
@@ -76,7 +78,7 @@ _STEP: Final = re.compile(
   | (?P<comment>/\*)
   | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*+)?\$)
     """,
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
 """As `_TOKEN`, but as many tokens as possible at once, and none that is not ended.
 

@@ -42,7 +42,8 @@ class DefaultHandler(logging.Handler):
         self.is_level_held = False
         """Whether the logger's level is INFO because nobody had chosen another."""
         self.asked: int | None = None
-        """The level that was asked for."""
+        """The level that was asked for last, by a user that is still there."""
+        self._asks: list[int] = []
         self._former = logging.NOTSET
         """The level that the application had chosen before."""
 
@@ -68,11 +69,23 @@ class DefaultHandler(logging.Handler):
         if asked is not None:
             if self.asked is None:
                 self._former = logging.NOTSET if self.is_level_held else logger.level
+            self._asks.append(asked)
             self.asked, self.is_level_held = asked, False
             logger.setLevel(asked)
         elif not self.is_level_held and self.asked is None and _is_nobodys(logger):
             self.is_level_held = True
             logger.setLevel(logging.INFO)
+
+    def drop_level(self, asked: int) -> None:
+        """Forget a level that was asked for; that of another user, or the former one, is in force again."""
+        self._asks.remove(asked)
+        logger = logging.getLogger(ROOT)
+        if not self._asks:
+            self.release_level()
+            self.hold_level(None)
+        elif logger.level == self.asked:
+            self.asked = self._asks[-1]
+            logger.setLevel(self.asked)
 
     def release_level(self) -> None:
         """Set the logger's level back, unless another has changed it since."""
@@ -103,9 +116,10 @@ class LogOutput:
         with _opening:
             handler = _default_handler() or _add_handlers()
             handler.users += 1
-            self._release = weakref.finalize(self, _release, handler)
+            asked = LOG_LEVELS[level] if level else None
+            self._release = weakref.finalize(self, _release, handler, asked)
             self._release.atexit = False
-            handler.hold_level(LOG_LEVELS[level] if level else None)
+            handler.hold_level(asked)
             if log_format:
                 handler.setFormatter(formatter(log_format))
 
@@ -139,10 +153,12 @@ def _add_handlers() -> DefaultHandler:
     return handler
 
 
-def _release(handler: DefaultHandler) -> None:
+def _release(handler: DefaultHandler, asked: int | None) -> None:
     with _opening:
         handler.users -= 1
         if handler.users > 0:
+            if asked is not None:
+                handler.drop_level(asked)
             return
         handler.release_level()
         logger = logging.getLogger(ROOT)

@@ -285,3 +285,11 @@ def test_duplicates_can_be_asked_for_from_a_shell(opened, writer, each_database,
     with pytest.raises(ConfigurationError, match="no database is named"):
         detect_duplicates("2026-06-15", "2026-06-15")
     assert json.dumps([each.template for each in found.in_time])
+
+
+def test_a_request_that_is_counted_already_adds_its_executions_and_no_request(opened, writer):
+    """A stream with another burst in the same minute, after what was found of it had been written."""
+    writer.write(batch(repeats=[REPEATS]))
+    writer.write(batch(rows=[ROW], repeats=[replace(REPEATS, requests=0, executions=7, most=7)]))
+    [found] = PostgresQueries(opened).repeats_in_requests(DAY)
+    assert (found.requests, found.executions, found.most) == (2, 22, 9)

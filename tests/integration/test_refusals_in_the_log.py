@@ -171,7 +171,10 @@ def test_handlers_go_with_the_last_rate_limit_and_bad_settings_leave_none(served
     assert logger.level == logging.ERROR
     with pytest.raises(SettingsError, match="OTEL_RATELIMIT_LOG_LEVEL"):
         served(log_level="loud")
+    _, other = served()
     one.close()
+    assert logger.level != logging.ERROR, "a level goes with the one that asked for it"
+    other.close()
     assert sum(isinstance(handler, DefaultHandler) for handler in logger.handlers) <= before
     assert logger.level != logging.ERROR
 

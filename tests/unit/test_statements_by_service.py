@@ -14,6 +14,8 @@ READS = re.compile(
 )
 WRITES = re.compile(r"\b(?:DELETE|INSERT|UPDATE)\b")
 OF_ALL = {
+    "retention.sql oldest_rate_limit_analytics": "whether anything at all is overdue: before any is deleted",
+    "retention.sql oldest_rate_limit_usage": "the same, of another table",
     "plugin_health.sql written_last": "how old the last row of each table is, whoever wrote it",
     "overview.sql clients_refused": "of the Jobs chosen: who is refused by two of them is one client",
     "cache_day.sql writes": "what one service has cached is stale where another has written the table",
