@@ -477,7 +477,7 @@ class RateLimit:
             meter,
             clock=self._clock,
             user_agent=current_user_agent,
-            service=lambda: next((app.import_name for app in self._apps), ""),
+            service=self._apps.name,
             environ=self._environ,
         )
         self._queries = (
