@@ -24,7 +24,6 @@ Without it, figures are those of the only service of the period, else of the one
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -47,12 +46,11 @@ from otel_ratelimit.analysis.services import (
     services_read,
 )
 from otel_ratelimit.analytics_wiring import named_database
-from otel_ratelimit.application_here import application_here
+from otel_ratelimit.application_here import application_here, service_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.records import Violation
-from otel_ratelimit.storage.key_namespace import service_of
-from otel_ratelimit.telemetry import current_trace_id, service_name
+from otel_ratelimit.telemetry import current_trace_id
 from otel_ratelimit.web.route_names import route_template, routes_named
 from otel_ratelimit.web.source import current_user_agent
 from otel_ratelimit.wiring import database_url_here, rate_limit_of
@@ -275,10 +273,7 @@ def _reader(given: str | None) -> Iterator[PostgresAnalytics]:
 
 
 def _services(reader: PostgresAnalytics, asked: Period, service: str | None) -> ServicesRead:
-    # An application without a name for OpenTelemetry records under its import name.
-    app = application_here()
-    unnamed = service_of(os.environ).name if app is None else app.import_name
-    return services_read(reader, asked, service, service_name(unnamed))
+    return services_read(reader, asked, service, service_here())
 
 
 def _scope(

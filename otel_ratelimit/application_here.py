@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from flask import Flask, current_app
+
+from otel_ratelimit.storage.key_namespace import service_of
+from otel_ratelimit.telemetry import service_name
 
 _Owner = TypeVar("_Owner")
 
@@ -13,6 +17,13 @@ _Owner = TypeVar("_Owner")
 def application_here() -> Flask | None:
     """The application of the current context, itself and not its proxy; None outside of one."""
     return current_app._get_current_object() if current_app else None  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+
+
+def service_here() -> str:
+    """The service that runs here, as it is recorded; empty where it has no name."""
+    # An application without a name for OpenTelemetry records under its import name.
+    app = application_here()
+    return service_name(service_of(os.environ).name if app is None else app.import_name)
 
 
 def owner_here(of_app: Callable[[Flask], _Owner | None], in_use: Callable[[], Sequence[_Owner]]) -> _Owner:

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.metrics import Meter
@@ -47,6 +48,7 @@ class Queries:
         policy: the policy's `[analytics]`.
         worker: the process's background thread.
         meter: for the counters.
+        service: under which name they are recorded; asked for when they are written.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the place where these are joined
@@ -57,11 +59,12 @@ class Queries:
         policy: AnalyticsPolicy,
         worker: BackgroundWorker,
         meter: Meter,
+        service: Callable[[], str],
     ) -> None:
         self._worker = worker
         given = settings.hash_key
         self.log = QueryLog(
-            PostgresQueryWriter(database, unix_time),
+            PostgresQueryWriter(database, unix_time, service),
             QuerySampler(settings.query_sample_rate),
             Totals(),
             TemplateCache(),
@@ -105,12 +108,17 @@ class Queries:
         return self.log.close()
 
 
-def open_queries(
-    database: Database, settings: Settings, policy: AnalyticsPolicy, worker: BackgroundWorker, meter: Meter
+def open_queries(  # noqa: PLR0913, PLR0917 - as for `Queries`
+    database: Database,
+    settings: Settings,
+    policy: AnalyticsPolicy,
+    worker: BackgroundWorker,
+    meter: Meter,
+    service: Callable[[], str],
 ) -> Queries | None:
     """What records queries; None where nobody can tell of them."""
     relay = prepare()
-    return None if relay is None else Queries(relay, database, settings, policy, worker, meter)
+    return None if relay is None else Queries(relay, database, settings, policy, worker, meter, service)
 
 
 def _process_name() -> str:

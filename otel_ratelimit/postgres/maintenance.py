@@ -26,7 +26,9 @@ from otel_ratelimit.errors import DatabaseBusyError, DatabaseError
 from otel_ratelimit.postgres import retention as too_old
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
 from otel_ratelimit.postgres.locks import alone
-from otel_ratelimit.postgres.retention import Hold, Retentions, State, Wish
+from otel_ratelimit.postgres.query_retention import TABLES as QUERY_TABLES
+from otel_ratelimit.postgres.query_retention import QueriesByService
+from otel_ratelimit.postgres.retention import Hold, OldQueries, Retentions, State, Wish
 from otel_ratelimit.postgres.statements import statements
 
 T = TypeVar("T")
@@ -130,7 +132,7 @@ def announced_services(database: Database) -> list[str]:
     Raises:
         DatabaseError: the database cannot be used, or has not the tables.
     """
-    return [name for name, _ in database.rows(statements("retention")["retentions"])]
+    return [name for name, *_ in database.rows(statements("retention")["retentions"])]
 
 
 class _Run:
@@ -142,6 +144,7 @@ class _Run:
         self._report = report
         self._sql = statements("maintenance")
         self._sql_too_old = statements("retention")
+        self._by_service = QueriesByService(self._transaction, report, ())
         self._postponed: list[str] = []
         self._failures: dict[str, dict[str, None]] = {}
 
@@ -155,6 +158,7 @@ class _Run:
             kept = too_old.retentions(transaction, wish)
             state = too_old.state(transaction)
         there = self._partitions()
+        self._by_service = QueriesByService(self._transaction, self._report, [_start(day) for day in there])
         cutoff = now - kept.longest
         hold = Hold()
         if not delete_anyway:
@@ -200,6 +204,11 @@ class _Run:
         days = [_start(day) for day in there if _end(day) <= moment - kept.longest]
         if days:
             oldest["query_logs"] = min(days[0], oldest.get("query_logs", days[0]))
+        for table in QUERY_TABLES:
+            for old in kept.old_queries(moment):
+                at = self._try(table, partial(self._by_service.oldest, table, old), None)
+                if at is not None:
+                    oldest[table] = min(at.astimezone(UTC), oldest.get(table, at))
         return oldest
 
     def _oldest(self, table: str, asked: Mapping[str, object]) -> datetime | None:
@@ -213,6 +222,8 @@ class _Run:
         batches = {"before": now - BATCHES_KEPT}
         table = "ingested_batches"
         deleted[table] = self._try(table, partial(self._delete, table, batches), 0)
+        for old in kept.old_queries(now):
+            self._delete_of_service(old, deleted)
         with self._transaction() as transaction:
             margins = {
                 "now": now,
@@ -223,6 +234,16 @@ class _Run:
             transaction.run(self._sql_too_old["forget"], margins)
             transaction.run(self._sql_too_old["looked_through"], margins)
         return deleted
+
+    def _delete_of_service(self, old: OldQueries, deleted: dict[str, int]) -> None:
+        found = {
+            table: self._try(table, partial(self._by_service.delete, table, old), None)
+            for table in QUERY_TABLES
+        }
+        for table, rows in found.items():
+            deleted[table] += rows or 0
+        if None not in found.values():
+            self._by_service.done(old)
 
     def _partitions(self) -> list[date]:
         with self._transaction() as transaction:

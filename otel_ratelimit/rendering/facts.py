@@ -36,16 +36,27 @@ def key_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
 
 
 def _services(report: DailyCacheReport) -> tuple[Fact, ...]:
+    if report.service is not None:
+        return _one_service(report, report.service)
     names = figures.printable(named(report.services))
     if len(report.services) <= 1:
         return (Fact("Service", names),) if names else ()
-    return (
-        Fact(
-            "Services",
-            f"{len(report.services)} together",
-            f"{names}; their queries are recorded without the service, and one cache would serve all",
-        ),
+    together = f"{len(report.services)} together"
+    return (Fact("Services", together, f"{names}; one cache would serve all of them"),)
+
+
+def _one_service(report: DailyCacheReport, service: str) -> tuple[Fact, ...]:
+    others = [name for name in report.services if name != service]
+    beside = f"; others in this database: {figures.printable(named(others))}" if others else ""
+    this = Fact("Service", figures.printable(service), f"only its queries count, and writes of all{beside}")
+    if not report.without_service:
+        return (this,)
+    left_out = Fact(
+        "Left out",
+        _counted(report.without_service, "execution", "executions"),
+        "of which no service is known, because an earlier version recorded them",
     )
+    return (this, left_out)
 
 
 def _repeats(analysis: CacheAnalysis, scale: Scale) -> tuple[Fact, ...]:

@@ -12,6 +12,7 @@ import flask
 import psycopg2
 import pytest
 from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg2 import sql
 
@@ -81,6 +82,21 @@ def test_a_query_of_another_driver_is_recorded_by_hand_with_its_route(app, limit
     }
     keys = [bytes(row[2]) for row in found]
     assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("named", ["", "jobs-api"])
+def test_queries_have_the_name_of_the_service_that_requests_have(app, limited, rows, monkeypatch, named):
+    provider = TracerProvider()
+    monkeypatch.setattr("otel_ratelimit.telemetry.recorder.get_tracer_provider", lambda: provider)
+    app.add_url_rule("/jobs", "jobs", lambda: str(log_query("SELECT 1 FROM jobs", duration_seconds=0.1)))
+    rate_limit = limited()
+    assert app.test_client().get("/jobs").text == "True"
+    # What starts OpenTelemetry may come after the application.
+    provider = TracerProvider(resource=Resource({"service.name": named} if named else {}))
+    rate_limit.close()
+    for table in ("rate_limit_usage", "query_logs", "query_totals"):
+        found = rows(f"SELECT DISTINCT service FROM otel_ratelimit.{table}")
+        assert found == [(named or app.import_name,)], table
 
 
 def test_what_makes_an_execution_another_one_is_hashed_and_nothing_else(app, limited, rows):

@@ -12,6 +12,7 @@ from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calcul
 from otel_ratelimit.analysis.cache.needs import needs_of
 from otel_ratelimit.analysis.cache.result import CacheAnalysis, ObstacleName, Result
 from otel_ratelimit.analysis.days import local_day
+from otel_ratelimit.analysis.services import OF_ALL_QUERIES, QueriesRead
 
 Scale: TypeAlias = Literal["day", "so_far"]
 """What sums are of: a whole day, or the part of it that has passed."""
@@ -57,7 +58,11 @@ class DailyCacheReport(Result):
     cost: CostBenefit
     """Of 24 hours and of a month at the rate of what was analysed, as the names say."""
     services: tuple[str, ...] = ()
-    """All that recorded requests on that day, by name; the queries are of all of them. Empty: not known."""
+    """All whose queries were recorded on that day, by name. Empty: not known."""
+    service: str | None = None
+    """The only one whose queries the report is of; None: it is of all of them together."""
+    without_service: int = 0
+    """Executions that an earlier version recorded without a service; no service's report has them."""
     scale: Scale = "day"
     covered_seconds: float | None = None
     """Time that was analysed; of a day 23 or 25 hours where clocks are changed. None in older reports."""
@@ -106,7 +111,7 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
     zone: tzinfo,
     supposed: Supposed,
     prices: Sequence[Price],
-    services: Sequence[str] = (),
+    whose: QueriesRead = OF_ALL_QUERIES,
 ) -> DailyCacheReport:
     """The report of an analysed day.
 
@@ -116,7 +121,7 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
         zone: in which it is that day.
         supposed: of the cache, and of what it is worth.
         prices: to choose the cheapest of.
-        services: whose queries they are.
+        whose: queries they are.
     """
     scale: Scale = "so_far" if analysis.period_end < local_day(day, zone).end else "day"
     return DailyCacheReport(
@@ -133,7 +138,9 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
             partial(_with_prices, supposed=supposed, prices=prices),
             has_value=supposed.has_value,
         ),
-        services=tuple(services),
+        services=whose.services,
+        service=whose.service,
+        without_service=whose.without_service,
     )
 
 

@@ -4,7 +4,15 @@ VALUES (%(service)s, %(retention)s, clock_timestamp())
 ON CONFLICT (service, retention) DO UPDATE SET seen_at = excluded.seen_at
 
 -- name: retentions
-SELECT service, max(retention) FROM otel_ratelimit.service_retention GROUP BY service ORDER BY service
+SELECT
+    service, max(retention),
+    CASE WHEN count(queries_deleted_before) = count(*) THEN min(queries_deleted_before) END
+FROM otel_ratelimit.service_retention
+GROUP BY service
+ORDER BY service
+
+-- name: queries_deleted
+UPDATE otel_ratelimit.service_retention SET queries_deleted_before = %(before)s WHERE service = %(service)s
 
 -- name: forget
 -- Services whose rows have all gone, and retentions that only an earlier deployment of a service had. Only where old
@@ -71,3 +79,38 @@ SELECT min(ts) FROM otel_ratelimit.query_logs_default WHERE ts < %(before)s
 
 -- name: oldest_query_templates
 SELECT min(last_seen) FROM otel_ratelimit.query_templates WHERE last_seen < %(before)s
+
+-- name: oldest_table_writes_of_service
+SELECT min(minute) FROM otel_ratelimit.table_writes
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: oldest_query_totals_of_service
+SELECT min(minute) FROM otel_ratelimit.query_totals
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: oldest_query_repeats_of_service
+SELECT min(minute) FROM otel_ratelimit.query_repeats
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: oldest_query_logs_of_service
+SELECT min(ts) FROM otel_ratelimit.query_logs
+WHERE ts >= %(since)s AND ts < %(before)s AND service = %(service)s
+
+-- name: next_table_writes
+SELECT min(minute) FROM otel_ratelimit.table_writes WHERE minute >= %(since)s AND minute < %(before)s
+
+-- name: next_query_totals
+SELECT min(minute) FROM otel_ratelimit.query_totals WHERE minute >= %(since)s AND minute < %(before)s
+
+-- name: next_query_repeats
+SELECT min(minute) FROM otel_ratelimit.query_repeats WHERE minute >= %(since)s AND minute < %(before)s
+
+-- name: next_query_logs
+-- A day with a partition counts as one with rows: only reading it all would tell.
+SELECT min(at) FROM (
+    SELECT greatest(day, %(since)s) AS at FROM unnest(%(days)s::timestamptz[]) AS day
+    WHERE day + interval '24 hours' > %(since)s AND day < %(before)s
+    UNION ALL
+    SELECT min(ts) FROM otel_ratelimit.query_logs_default WHERE ts >= %(since)s AND ts < %(before)s
+) AS rows
+WHERE at < %(before)s

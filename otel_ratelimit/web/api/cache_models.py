@@ -244,8 +244,8 @@ class ReportAnswer(Answer):
     made_at: Moment
     services: list[str] = Field(
         description=(
-            "All services that recorded requests on that day, by name; queries are recorded without the"
-            " service, so that the report is of all of them. Empty where not known."
+            "All services whose queries were recorded on that day, by name; the report is of all of them, as"
+            " one cache may serve all. Empty where not known."
         ),
         examples=[["jobs-api", "shop"]],
     )
