@@ -22,3 +22,10 @@ COMMENT ON COLUMN otel_ratelimit.service_retention.queries_deleted_before IS
     'Queries of the service that are older were deleted, so that they are not looked for again; null: none were.';
 COMMENT ON TABLE otel_ratelimit.service_retention IS
     'How long each service wants its rows kept, as its processes say once an hour. The longest of a service counts; the longest of all counts for rows without a service.';
+
+-- A request that goes on, such as a stream, is counted once a minute; what it repeats after that is written is added.
+ALTER TABLE otel_ratelimit.query_repeats
+    DROP CONSTRAINT query_repeats_requests_check,
+    ADD CONSTRAINT query_repeats_requests_check CHECK (requests >= 0);
+COMMENT ON COLUMN otel_ratelimit.query_repeats.requests IS
+    'Requests in which it ran at least five times without a pause; none where a row before this one has counted them.';

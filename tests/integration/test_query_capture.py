@@ -473,7 +473,7 @@ def test_a_table_made_by_a_select_is_a_write_of_the_transaction(cursor, seen):
         ("SELECT 1", "INSERT INTO jobs VALUES (1, 'a'); SELECT sekrit"),
     ],
 )
-def test_of_a_statement_whose_names_were_not_looked_up_no_text_is_told(
+def test_of_a_statement_whose_names_were_not_looked_up_no_text_is_told(  # noqa: PLR0917 - fixtures
     connection, cursor, seen, empty_database, prepare_by, statement
 ):
     cursor.execute("CREATE TABLE locked (id int)")
