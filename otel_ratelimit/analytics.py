@@ -46,7 +46,7 @@ from otel_ratelimit.analysis.services import (
     services_read,
 )
 from otel_ratelimit.analytics_wiring import named_database
-from otel_ratelimit.application_here import application_here, service_here
+from otel_ratelimit.application_here import application_here, recording_here, service_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.records import Violation
@@ -111,14 +111,9 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
         Whether it is being recorded: False where analytics are off.
 
     Raises:
-        RuntimeError: outside of an application that has its rate limits.
+        RuntimeError: outside of an application, or of one that has no rate limits.
     """
-    app = application_here()
-    rate_limit = None if app is None else rate_limit_of(app)
-    if app is None or rate_limit is None:
-        raise RuntimeError(
-            "no application with rate limits here; call this within a request or `with app.app_context()`"
-        )
+    app, rate_limit = recording_here(rate_limit_of)
     at = time.time() if occurred_at is None else occurred_at
     violation = Violation(
         occurred_at=at,

@@ -21,7 +21,7 @@ from otel_ratelimit.analysis.periods import period_or_last_day
 from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.analysis.services import QueriesWithoutServiceWarning, queries_read, warnings_of
 from otel_ratelimit.analytics_wiring import named_database
-from otel_ratelimit.application_here import application_here, service_here
+from otel_ratelimit.application_here import application_here, recording_here, service_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.fingerprint import hash_query, is_statement, statement_text
 from otel_ratelimit.postgres.query_reader import PostgresQueries
@@ -100,15 +100,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     if status != OK and not _SQLSTATE.fullmatch(status):
         raise ValueError(f"status is {status[:20]!r}; give 'ok', or the five characters of the SQLSTATE")
     statement, given = _statement(sql), _parameters(parameters)
-    app = application_here()
-    if app is None:
-        raise RuntimeError("no application here; call this within a request or `with app.app_context()`")
-    rate_limit = rate_limit_of(app)
-    if rate_limit is None:
-        raise RuntimeError(
-            f"the application {app.name} has no rate limits, so nothing is recorded; start it with"
-            " `opentelemetry-instrument`, or call `RateLimit(app)`"
-        )
+    _, rate_limit = recording_here(rate_limit_of)
     queries = rate_limit.queries
     if queries is None:
         return False

@@ -5,7 +5,6 @@ A query log that cannot be had stops nothing: what is wrong is said once, and qu
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import weakref
@@ -20,6 +19,7 @@ from otel_ratelimit.capture import Relay, prepare
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.fingerprint import TemplateCache
+from otel_ratelimit.logs.start import START
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
@@ -31,8 +31,6 @@ from otel_ratelimit.settings import Settings
 from otel_ratelimit.telemetry import QueueTelemetry
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
 from otel_ratelimit.web.queries import request_finder
-
-_log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
 _TASK: Final = "query log"
@@ -94,8 +92,9 @@ class Queries:
             if add is not None and not self._has_begun:
                 add(self._processor)
             if not self._has_begun:
-                _log.info(
-                    "queries through psycopg2 are recorded: %.3g %% of the different ones", 100 * self._rate
+                START.info(
+                    "queries through psycopg2 are recorded, sampling %.3g %% of distinct queries",
+                    100 * self._rate,
                 )
             self._has_begun = True
         return self._relay.target is self._processor

@@ -14,7 +14,7 @@ import click
 from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
 from otel_ratelimit.analysis.services import ALL_SERVICES
 from otel_ratelimit.cli.database import chosen_database, database_url_option
-from otel_ratelimit.cli.output import CHECK_FAILED, print_json
+from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job, why_not_mailed
 from otel_ratelimit.cli.report_outcome import outcome_json, say
 from otel_ratelimit.errors import DatabaseError, RemediableError
@@ -89,13 +89,13 @@ def run_command(  # noqa: PLR0913 - one for each option
     try:
         policy = chosen_policy(policy_path)
         if mail and (why_not := why_not_mailed(policy)):
-            raise click.UsageError(f"--mail cannot be: {why_not}")
+            raise Refusal(f"--mail cannot be: {why_not}")
         with report_job(policy, database_url, _progress) as job:
             outcome = job.catch_up(mail=when) if backfill else job.run(day, mail=when)
     except (DatabaseError, RemediableError) as error:
         sys.exit(ended(error))
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise Refusal(str(error)) from None
     if as_json:
         print_json(outcome_json(outcome))
     else:

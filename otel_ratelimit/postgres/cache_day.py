@@ -22,7 +22,7 @@ from otel_ratelimit.postgres.copied_rows import (
     hot_rows,
 )
 from otel_ratelimit.postgres.read_ahead import ReadAhead
-from otel_ratelimit.postgres.refusals import no_connection, translated
+from otel_ratelimit.postgres.refusals import beginning, no_connection, translated
 from otel_ratelimit.postgres.statements import statements
 from otel_ratelimit.postgres.text import storable
 
@@ -92,8 +92,9 @@ class PostgresDay:
         connection.autocommit = second.autocommit = True
         limits = {"work_memory": _WORK_MEMORY, "longest_ms": LONGEST_SECONDS * 1000}
         with connection.cursor() as cursor, second.cursor() as other:
-            cursor.execute(self._sql["begin"], limits)
-            cursor.execute(self._sql["snapshot"])
+            with beginning():
+                cursor.execute(self._sql["begin"], limits)
+                cursor.execute(self._sql["snapshot"])
             [(snapshot,)] = cursor.fetchall()
             other.execute(
                 f"{self._sql['begin']}; SET TRANSACTION SNAPSHOT %(snapshot)s",

@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 
 from psycopg2 import sql
 
+from otel_ratelimit.analysis.sentences import counted
 from otel_ratelimit.errors import DatabaseBusyError, DatabaseError
 from otel_ratelimit.postgres import retention as too_old
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
@@ -130,7 +131,7 @@ def announced_services(database: Database) -> list[str]:
     """The services whose processes have said how long their rows are kept, by name.
 
     Raises:
-        DatabaseError: the database cannot be used, or has not the tables.
+        DatabaseError: the database cannot be used, or the tables are missing.
     """
     return [name for name, *_ in database.rows(statements("retention")["retentions"])]
 
@@ -283,7 +284,7 @@ class _Run:
         except DatabaseBusyError:
             self._postpone(day)
             return None
-        self._report(f"made {_name(day)}" + (f", moved {moved} rows to it" if moved else ""))
+        self._report(f"made {_name(day)}" + (f", moved {counted(moved, 'row')} to it" if moved else ""))
         return moved
 
     def _drop(self, day: date) -> bool:
@@ -309,7 +310,7 @@ class _Run:
                 deleted = transaction.run(self._sql[f"delete_{table}"], chunk).touched
             total += deleted
             if deleted:
-                self._report(f"deleted {total} rows of {table}")
+                self._report(f"deleted {counted(total, 'row')} of {table}")
             if deleted < CHUNK_ROWS:
                 return total
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from otel_ratelimit.analysis.sentences import length_of_time
+from otel_ratelimit.analysis.services import MAX_NAMED, UNNAMED
 from otel_ratelimit.postgres.connection import Transaction
 from otel_ratelimit.postgres.server_clock import TOLERANCE, apart
 from otel_ratelimit.postgres.statements import statements
@@ -96,8 +98,13 @@ class Retentions:
         return found
 
     def __str__(self) -> str:
-        said = [f"{service or '(unnamed)'} {kept}" for service, kept in sorted(self.by_service.items())]
-        return "; ".join(said[:10]) or f"{self.longest}"
+        said = [
+            f"{service or UNNAMED} {length_of_time(kept.total_seconds())}"
+            for service, kept in sorted(self.by_service.items())
+        ]
+        more = len(said) - MAX_NAMED
+        shown = ", ".join(said[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return shown or length_of_time(self.longest.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,13 +174,22 @@ def test_wrong_use_says_what_would_be_right(run, database, arguments, said):
     assert said in found.stderr
 
 
+def test_a_day_that_has_not_ended_is_refused_without_the_usage(run, database):
+    found = run("report", "run", "--date", "9999-01-01", **{VARIABLE: database})
+    assert found.exit_code == 2
+    assert "Error: 9999-01-01 has not ended yet in UTC; the last full day is " in found.stderr
+    assert "Usage" not in found.stderr
+
+
 def test_a_database_that_cannot_be_used_is_one_sentence(run, empty_database):
     for arguments in (("run",), ("run", "--backfill"), ("show",)):
         found = run("report", *arguments, **{VARIABLE: empty_database})
         assert found.exit_code == 1
+        assert "the database is missing tables that this version needs" in found.stderr
         assert "otel-ratelimit db upgrade" in found.stderr
         away = run("report", *arguments, **{VARIABLE: "postgresql://127.0.0.1:1/x"})
         assert (away.exit_code, away.stderr.count("Error: cannot connect")) == (1, 1)
+        assert "refused; check host and port" in away.stderr
     assert run("report", "run").exit_code == 2
 
 

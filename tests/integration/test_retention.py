@@ -80,7 +80,7 @@ def test_the_log_says_both_times_and_how_to_go_on_once_and_when_it_is_over(clock
     [said] = [record.getMessage() for record in caplog.records]
     assert said.startswith("no old rows are deleted")
     assert "host says 2026-07-25 10:30 UTC and that of the database 2026-06-15 10:30 UTC" in said
-    assert "40 days, 0:00:00 apart" in said
+    assert "40 days apart" in said
     assert "otel-ratelimit db maintain --delete-anyway" in said
     host.now += DAY
     process.run()
@@ -118,7 +118,7 @@ def test_a_machine_whose_clock_jumps_ahead_and_back_loses_nothing(clocked, host,
     caplog.clear()
     process.run()
     assert clocked.all_left() == before
-    assert f"is {ahead.days + 1} days, 3:00:00 behind what it was at the last maintenance" in caplog.text
+    assert f"is {ahead.days + 1} days 3 hours behind what it was at the last maintenance" in caplog.text
     caplog.clear()
     process.run()
     assert caplog.messages == []
@@ -136,7 +136,7 @@ def test_a_restored_backup_is_emptied_after_a_week_of_notices_and_not_before(clo
         assert set(clocked.all_left().values()) == {2}
     assert len(caplog.messages) == 7
     assert all("rows since 2026-04-16 10:30 UTC" in said for said in caplog.messages)
-    assert "In force: shop 30 days, 0:00:00" in caplog.messages[0]
+    assert "In force: shop 30 days. They" in caplog.messages[0]
     assert "(this is day 7)" in caplog.messages[6]
     for hours in range(7 * 24, 8 * 24, 6):
         at = NOW + hours * HOUR
