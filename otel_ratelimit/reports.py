@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 
@@ -32,12 +32,17 @@ from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calcul
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import CacheAnalysis
 from otel_ratelimit.analysis.days import last_full_day, local_day
+from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.analytics_wiring import named_url
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.nightly.job import ReportJob
+from otel_ratelimit.nightly.recorded import since_recording_began
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.telemetry.reports import report_telemetry
 from otel_ratelimit.wiring import database_url_here
@@ -114,6 +119,8 @@ def recorded_day(
 ) -> Iterator[QueryDay]:
     """A day of the query log, for `analyze_cache_potential`; two connections are open meanwhile.
 
+    The day on which recording began is known from the minute of its first query on, and is that long.
+
     Args:
         day: in `zone`, as a date or `2026-01-31`; the last full day if not given.
         zone: whose midnights the day begins and ends with.
@@ -127,9 +134,14 @@ def recorded_day(
     wanted = _day(day) or last_full_day(datetime.fromtimestamp(unix_time(), UTC), zone)
     with (
         named_url(database_url or database_url_here()) as url,
-        postgres_day(url, local_day(wanted, zone)) as found,
+        postgres_day(url, _recorded(url, local_day(wanted, zone))) as found,
     ):
         yield found
+
+
+def _recorded(url: str | Secret, period: Period) -> Period:
+    with closing(Database(url)) as database:
+        return since_recording_began(period, PostgresCacheReports(database).recording_began())
 
 
 def _day(given: object) -> date | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.analysis.cache.wording import counted
 from otel_ratelimit.analysis.days import last_full_day, local_day
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.core.secret import Secret
@@ -22,6 +23,7 @@ from otel_ratelimit.mail import Sent
 from otel_ratelimit.nightly.analysed import analysed
 from otel_ratelimit.nightly.mailing import Mailing
 from otel_ratelimit.nightly.missing import missed_days
+from otel_ratelimit.nightly.recorded import SHORTEST, since_recording_began
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
@@ -32,7 +34,6 @@ _log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 60.0
-_SHORTEST: Final = timedelta(minutes=1)
 FEWER: Final = 0.99
 """A report that rests on fewer of the executions than this share replaces no earlier one."""
 
@@ -198,7 +199,8 @@ class ReportJob:
             done.failed.append((day, error))
             return
         done.made.append(report)
-        self._tell(f"{day}: kept, of {report.analysis.all_executions:,} queries")
+        queries = counted(report.analysis.all_executions, "query", "queries")
+        self._tell(f"report of {day} kept; it is of {queries}")
 
     def _knows_less(self, report: DailyCacheReport) -> bool:
         """Whether there is an earlier report of the same hours that rests on more of the queries."""
@@ -217,19 +219,20 @@ class ReportJob:
         now = self._now()
         today = now.astimezone(self._zone).date()
         start = local_day(today, self._zone).start
-        return self._concluded(today, Period(start, max(now, start + _SHORTEST)))
+        return self._concluded(today, Period(start, max(now, start + SHORTEST)))
 
     def _concluded(self, day: date, period: Period) -> DailyCacheReport:
         def tell(what: str) -> None:
             self._tell(f"{day}: {what}")
 
+        recorded = since_recording_began(period, self.reports.recording_began())
         return analysed(
             self._url,
-            period,
+            recorded,
             day=day,
             zone=self._zone,
             cache=self._cache,
-            services=self._services(day, period),
+            services=self._services(day, recorded),
             tell=tell,
         )
 

@@ -178,7 +178,7 @@ def supposed_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
         Fact("Answers older than a write", f"{figures.share(supposed.stale_budget)} at most"),
         Fact("Memory that stays free", figures.share(supposed.reserve)),
         *_worths(report),
-        Fact("Every day", "is like this one" if scale.is_day else f"goes on like the {scale.span} so far"),
+        Fact("Every day", scale.like_these),
     )
 
 

@@ -183,7 +183,7 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
     scale = scale_of(report)
     return View(
         scale=scale,
-        day=figures.day(report.analysis_date) + ("" if scale.is_day else f", so far: {scale.span} of it"),
+        day=figures.day(report.analysis_date) + scale.of_day,
         iso_day=report.analysis_date.isoformat(),
         time_zone=figures.printable(report.time_zone),
         verdict=words.verdict(report),

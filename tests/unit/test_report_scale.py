@@ -30,12 +30,12 @@ OF_A_DAY = re.compile(
 A_DAY = re.compile(r"\ba day\b|on that day|of that day", re.IGNORECASE)
 
 
-def report(covered, *, milliseconds=30, executions=20, value=0.0):
+def report(covered, *, milliseconds=30, executions=20, value=0.0, after=timedelta(0)):
     """One question, every 30 seconds."""
     template = QueryTemplate(1, "SELECT * FROM jobs", "select", ("jobs",), is_write=False, volatile=False)
     rows = [
         QueryRow(
-            ts=START.timestamp() + 29 * at,
+            ts=(START + after).timestamp() + 29 * at,
             template=template,
             key=bytes(16),
             n=1,
@@ -54,7 +54,7 @@ def report(covered, *, milliseconds=30, executions=20, value=0.0):
         for at in range(executions)
     ]
     assumed = Assumptions(value_of_saved_ms=value)
-    day = QueryRowsDay(Period(START, START + covered), rows)
+    day = QueryRowsDay(Period(START + after, START + after + covered), rows)
     supposed = Supposed(
         currency="USD",
         value_of_saved_ms=value,
@@ -133,10 +133,33 @@ def test_json_says_of_how_long_it_is(covered, scale):
     assert (told["scale"], told["covered_seconds"]) == (scale, covered.total_seconds())
 
 
+@pytest.mark.parametrize("way", SHOWN)
+@pytest.mark.parametrize("kind", REPORTS)
+def test_a_day_on_which_recording_began_is_called_neither_a_day_nor_so_far(way, kind):
+    afternoon = timedelta(hours=14, minutes=16)
+    text = said(SHOWN[way](report(DAY - afternoon, after=afternoon, **REPORTS[kind]), []))
+
+    assert A_DAY.findall(OF_A_DAY.sub("", text)) == []
+    assert "so far" not in text.lower()
+    assert "28 March 2026: 9 h 44 min of it, since recording began at 14:16" in text
+    assert "Recording began at 14:16: all sums are of 9 h 44 min and not of a day" in text
+    assert "goes on like the 9 h 44 min since recording began" in text
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_what_has_passed_since_recording_began_says_both(way):
+    text = said(SHOWN[way](report(MINUTES, after=timedelta(hours=14)), []))
+
+    assert "28 March 2026, so far: 10 min of it, since recording began at 14:00" in text
+    assert "560 ms so far" in text
+    # 600 ms of the ten minutes, and not of fourteen hours.
+    assert "busy with queries for 0.10 % of the time, less than 1 %" in text
+
+
 def test_a_report_of_an_earlier_version_is_of_a_day():
     made = report(DAY)
     kept = json.loads(made.model_dump_json())
-    for new in ("scale", "covered_seconds", "comparison"):
+    for new in ("scale", "covered_seconds", "recording_began", "comparison"):
         del kept[new]
     older = type(made).model_validate(kept)
     shown = said(terminal(older, []))

@@ -42,7 +42,7 @@ from otel_ratelimit.web.api.services import ApiServices
 BENEFIT: Final = "monthly benefit"
 MOST_LABEL_CHARACTERS: Final = 60
 _NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
-_PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far"}
+_PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far", "part": "in that time"}
 _NO_QUERY: Final = TopQueriesAnswer(unit="", labels=[], values=[], worthwhile=[], reasons=[])
 
 
