@@ -132,8 +132,8 @@ def show_command(  # noqa: PLR0913 - one for each option
     except (DatabaseError, RemediableError) as error:
         sys.exit(ended(error))
     if stored is None:
-        of = f" of {day}" if day is not None else ""
-        click.echo(f"there is no report{of}; `otel-ratelimit report run` makes one", err=True)
+        of, dated = (f" of {day}", f" --date {day}") if day is not None else ("", "")
+        click.echo(f"there is no report{of}; `otel-ratelimit report run{dated}` makes one", err=True)
         sys.exit(CHECK_FAILED)
     if as_json:
         print_json(_stored_json(stored, trend))
@@ -161,7 +161,7 @@ def _stored(
 
 
 def _so_far(policy_path: Path | None, database_url: str | None) -> StoredReport:
-    with report_job(chosen_policy(policy_path), database_url, _progress) as job:
+    with report_job(chosen_policy(policy_path, mails=False), database_url, _progress) as job:
         return StoredReport(job.so_far(), datetime.now(UTC), None)
 
 

@@ -1,4 +1,4 @@
-"""The time that a report's sums are of, in words: a day, today as far as it is, or a day since recording began."""
+"""The time that a report's sums are of, in words: a day, today so far, or a day since recording began."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class Scale:
         """What every day is supposed to be like."""
         if self.is_day:
             return "is like this one"
-        return f"goes on like the {self.span} {'so far' if self.kind == 'so_far' else 'since recording began'}"
+        return (
+            f"goes on like the {self.span} {'so far' if self.kind == 'so_far' else 'since recording began'}"
+        )
 
 
 def scale_of(report: daily.DailyCacheReport) -> Scale:

@@ -242,8 +242,8 @@ class ReportAnswer(Answer):
     period: WholeDayAnswer
     scale: Scale = Field(
         description=(
-            "What sums are of: `day`; `so_far` of a day that has not ended, as in the demo; `part` of a day on"
-            " which recording began, from then to its end."
+            "What sums are of: `day`; `so_far` of a day that has not ended, as in the demo; `part` of a day"
+            " on which recording began, from then to its end."
         )
     )
     covered_seconds: Amount = Field(description="Length of `period`.")
