@@ -282,7 +282,7 @@ def test_hours_before_recording_began_are_none_of_an_idle_database(database, job
     assert (first.analysis.period_end, first.analysis.all_executions) == (local_day(LAST, UTC).end, 1_080)
     assert f"report of {LAST} kept; it is of 1,080 queries" in told
     # 19 queries of 20 ms in ten minutes, and not in fourteen hours.
-    assert "busy with queries for 0.063 % of the time" in so_far.reason
+    assert "busy with queries for 0.06 % of the time" in so_far.reason
     assert query(database, "SELECT period_start FROM otel_ratelimit.cache_analysis_latest") == [(began,)]
 
 
