@@ -2,7 +2,7 @@
 
     from otel_ratelimit.reports import generate_daily_cache_report
 
-    report = generate_daily_cache_report("2026-01-31")
+    report = generate_daily_cache_report()
     report.worthwhile, report.reason
 
 Needs the extra `report`: `pip install "otel-ratelimit[report]"`. What the steps are, for those who have other
@@ -38,7 +38,7 @@ from otel_ratelimit.clock import unix_time
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.nightly.job import ReportJob
-from otel_ratelimit.nightly.recorded import since_recording_began
+from otel_ratelimit.nightly.recorded import since_recording_began, why_unknown
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
@@ -129,19 +129,23 @@ def recorded_day(
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read; while it is analysed as well.
-        TypeError, ValueError: `day` is no day.
+        TypeError, ValueError: `day` is no day, or no query of it is known.
     """
     wanted = _day(day) or last_full_day(datetime.fromtimestamp(unix_time(), UTC), zone)
     with (
         named_url(database_url or database_url_here()) as url,
-        postgres_day(url, _recorded(url, local_day(wanted, zone))) as found,
+        postgres_day(url, _recorded(url, wanted, zone)) as found,
     ):
         yield found
 
 
-def _recorded(url: str | Secret, period: Period) -> Period:
+def _recorded(url: str | Secret, day: date, zone: tzinfo) -> Period:
+    period = local_day(day, zone)
     with closing(Database(url)) as database:
-        return since_recording_began(period, PostgresCacheReports(database).recording_began())
+        reports = PostgresCacheReports(database)
+        if unknown := why_unknown(day, zone, reports.first_query()):
+            raise ValueError(unknown)
+        return since_recording_began(period, reports.recording_began())
 
 
 def _day(given: object) -> date | None:

@@ -23,7 +23,7 @@ from otel_ratelimit.mail import Sent
 from otel_ratelimit.nightly.analysed import analysed
 from otel_ratelimit.nightly.mailing import Mailing
 from otel_ratelimit.nightly.missing import missed_days
-from otel_ratelimit.nightly.recorded import SHORTEST, since_recording_began
+from otel_ratelimit.nightly.recorded import SHORTEST, since_recording_began, why_unknown
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
@@ -245,13 +245,10 @@ class ReportJob:
             return []
 
     def _is_known(self, day: date, done: _Done) -> bool:
-        """Whether any query of it is; a day before the first one would look like one without any."""
-        first = self.reports.first_query()
-        if first is not None and first < local_day(day, self._zone).end:
-            return True
-        since = "" if first is None else f"; the first is of {first.astimezone(self._zone):%Y-%m-%d %H:%M}"
-        done.unknown.append(f"no query of {day} is known{since}")
-        return False
+        unknown = why_unknown(day, self._zone, self.reports.first_query())
+        if unknown:
+            done.unknown.append(unknown)
+        return not unknown
 
     def _mailed(self, day: date | None, mail: MailWhen) -> Outcome:
         if self._mailing is None or day is None or mail == "never":

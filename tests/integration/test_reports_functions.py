@@ -144,6 +144,18 @@ def test_a_recorded_day_begins_where_recording_did(named):
         assert tuple(quiet.period) == (noon - timedelta(hours=12), midnight)
 
 
+def test_of_a_day_of_which_nothing_is_known_both_functions_say_the_same(named):
+    def read(day):
+        with recorded_day(day) as found:
+            return found
+
+    for since in ("", "; the first is of 2026-03-28 12:00"):
+        for ask in (generate_daily_cache_report, read):
+            with pytest.raises(ValueError, match=f"^no query of 2026-03-27 is known{since}$"):
+                ask("2026-03-27")
+        count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 3)
+
+
 def test_costs_can_be_reckoned_for_any_needs():
     needs = Needs(
         memory_bytes=1e9,
