@@ -81,7 +81,8 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
         status: `ok`, or the SQLSTATE of the error.
         in_transaction: whether the transaction it stood in had written before.
         context: anything else that makes equal questions have unequal answers: the role, `search_path`.
-        started_at: Unix time, seconds; if not given, now less the duration.
+        started_at: Unix time, seconds; if not given, now less the duration. It is recorded and counted in
+            that minute, and deleted with what else is older than the retention.
 
     Returns:
         Whether it is being recorded: False where queries are not.
@@ -104,8 +105,11 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     queries = rate_limit.queries
     if queries is None:
         return False
+    told = text_told(statement, status)
+    if started is not None:
+        queries.log.began(told, database, started, has_failed=status != OK)
     queries.log.intake.executed(
-        text_told(statement, status),
+        told,
         b"\0".join((statement.encode(errors="replace"), repr(given).encode(errors="replace"))),
         Asked(b"\0".join((b"log_query", database.encode(), context.encode())), database),
         int(took * 1e9),

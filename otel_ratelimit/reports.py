@@ -2,7 +2,7 @@
 
     from otel_ratelimit.reports import generate_daily_cache_report
 
-    report = generate_daily_cache_report("2026-01-31")
+    report = generate_daily_cache_report()
     report.worthwhile, report.reason
 
 Needs the extra `report`: `pip install "otel-ratelimit[report]"`. What the steps are, for those who have other
@@ -33,14 +33,18 @@ from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calcul
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import CacheAnalysis
 from otel_ratelimit.analysis.days import last_full_day, local_day
+from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.analysis.services import ALL_SERVICES, queries_read, warnings_of
 from otel_ratelimit.analytics_wiring import named_url
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.nightly.job import ReportJob
+from otel_ratelimit.nightly.recorded import since_recording_began, why_unknown
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.query_services import PostgresQueryServices
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.telemetry.reports import report_telemetry
@@ -128,6 +132,7 @@ def recorded_day(
 
     Without `service` it is of all services, as a cache may serve all; where they are several, a
     `SeveralServicesWarning` says so. Writes are always those of all: they make results stale for everybody.
+    The day on which recording began is known from the minute of its first query on, and is that long.
 
     Args:
         day: in `zone`, as a date or `2026-01-31`; the last full day if not given.
@@ -138,11 +143,11 @@ def recorded_day(
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read; while it is analysed as well.
-        TypeError, ValueError: `day` is no day, or nothing is recorded of the service.
+        TypeError, ValueError: `day` is no day, no query of it is known, or none of the service.
     """
     wanted = _day(day) or last_full_day(datetime.fromtimestamp(unix_time(), UTC), zone)
-    period = local_day(wanted, zone)
     with named_url(database_url or database_url_here()) as url:
+        period = _recorded(url, wanted, zone)
         with closing(Database(url)) as database:
             of = queries_read(PostgresQueryServices(database), period, service)
         # Behind this frame is contextlib's, and behind that whoever asked.
@@ -150,6 +155,15 @@ def recorded_day(
             warnings.warn(warning, stacklevel=3)
         with postgres_day(url, period, service=of.service) as found:
             yield found
+
+
+def _recorded(url: str | Secret, day: date, zone: tzinfo) -> Period:
+    period = local_day(day, zone)
+    with closing(Database(url)) as database:
+        reports = PostgresCacheReports(database)
+        if unknown := why_unknown(day, zone, reports.first_query()):
+            raise ValueError(unknown)
+        return since_recording_began(period, reports.recording_began())
 
 
 def _day(given: object) -> date | None:

@@ -144,7 +144,7 @@ def show_command(  # noqa: PLR0913 - one for each option
     trend: list[DayInBrief]
     try:
         if so_far or one is not None:
-            with report_job(chosen_policy(policy_path), database_url, _progress) as job:
+            with report_job(chosen_policy(policy_path, mails=False), database_url, _progress) as job:
                 made = job.so_far(one) if so_far or one is None else job.of_service(one, day)
             stored, trend = StoredReport(made, datetime.now(UTC), None), []
         else:
@@ -154,8 +154,8 @@ def show_command(  # noqa: PLR0913 - one for each option
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if stored is None:
-        of = f" of {day}" if day is not None else ""
-        click.echo(f"there is no report{of}; `otel-ratelimit report run` makes one", err=True)
+        of, dated = (f" of {day}", f" --date {day}") if day is not None else ("", "")
+        click.echo(f"there is no report{of}; `otel-ratelimit report run{dated}` makes one", err=True)
         sys.exit(CHECK_FAILED)
     if as_json:
         print_json(_stored_json(stored, trend))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.analysis.cache.wording import counted
 from otel_ratelimit.analysis.days import last_full_day, local_day
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.analysis.services import QueriesRead, queries_read
@@ -23,6 +24,7 @@ from otel_ratelimit.mail import Sent
 from otel_ratelimit.nightly.analysed import analysed
 from otel_ratelimit.nightly.mailing import Mailing
 from otel_ratelimit.nightly.missing import missed_days
+from otel_ratelimit.nightly.recorded import SHORTEST, since_recording_began, why_unknown
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
@@ -33,7 +35,6 @@ _log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 60.0
-_SHORTEST: Final = timedelta(minutes=1)
 FEWER: Final = 0.99
 """A report that rests on fewer of the executions than this share replaces no earlier one."""
 
@@ -196,7 +197,8 @@ class ReportJob:
             done.failed.append((day, error))
             return
         done.made.append(report)
-        self._tell(f"{day}: kept, of {report.analysis.all_executions:,} queries")
+        queries = counted(report.analysis.all_executions, "query", "queries")
+        self._tell(f"report of {day} kept; it is of {queries}")
 
     def _knows_less(self, report: DailyCacheReport) -> bool:
         """Whether there is an earlier report of the same hours that rests on more of the queries."""
@@ -232,19 +234,20 @@ class ReportJob:
         now = self._now()
         today = now.astimezone(self._zone).date()
         start = local_day(today, self._zone).start
-        return self._concluded(today, Period(start, max(now, start + _SHORTEST)), service)
+        return self._concluded(today, Period(start, max(now, start + SHORTEST)), service)
 
     def _concluded(self, day: date, period: Period, service: str | None = None) -> DailyCacheReport:
         def tell(what: str) -> None:
             self._tell(f"{day}: {what}")
 
+        recorded = since_recording_began(period, self.reports.recording_began())
         return analysed(
             self._url,
-            period,
+            recorded,
             day=day,
             zone=self._zone,
             cache=self._cache,
-            whose=self._of_all(day, period) if service is None else self._of_one(period, service),
+            whose=self._of_all(day, recorded) if service is None else self._of_one(recorded, service),
             tell=tell,
         )
 
@@ -269,13 +272,10 @@ class ReportJob:
         return day or last, last
 
     def _is_known(self, day: date, done: _Done) -> bool:
-        """Whether any query of it is; a day before the first one would look like one without any."""
-        first = self.reports.first_query()
-        if first is not None and first < local_day(day, self._zone).end:
-            return True
-        since = "" if first is None else f"; the first is of {first.astimezone(self._zone):%Y-%m-%d %H:%M}"
-        done.unknown.append(f"no query of {day} is known{since}")
-        return False
+        unknown = why_unknown(day, self._zone, self.reports.first_query())
+        if unknown:
+            done.unknown.append(unknown)
+        return not unknown
 
     def _mailed(self, day: date | None, mail: MailWhen) -> Outcome:
         if self._mailing is None or day is None or mail == "never":

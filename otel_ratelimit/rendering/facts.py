@@ -189,7 +189,7 @@ def supposed_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
         Fact("Answers older than a write", f"{figures.share(supposed.stale_budget)} at most"),
         Fact("Memory that stays free", figures.share(supposed.reserve)),
         *_worths(report),
-        Fact("Every day", "is like this one" if scale.is_day else f"goes on like the {scale.span} so far"),
+        Fact("Every day", scale.like_these),
     )
 
 
@@ -210,13 +210,25 @@ def _worth(value: float, currency: str) -> str:
 def rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
     """What of the queries was seen."""
     sample = analysis.sample
-    dropped = Fact("Executions that found no room in it", figures.count(sample.dropped))
+    dropped = Fact("Executions dropped", figures.count(sample.dropped), _why_dropped(analysis))
     return (
         Fact("Begins", figures.moment(analysis.period_start)),
         Fact("Ends", figures.moment(analysis.period_end)),
         Fact("Executions counted", figures.count(analysis.all_executions)),
         Fact("Rows of the log", figures.count(sample.rows)),
         dropped,
-        Fact("Keys that were hot, all kept", figures.count(sample.hot_keys)),
-        Fact("Other keys kept, at the least", figures.one_in(sample.lowest_rate)),
+        Fact(
+            "Hot keys", figures.count(sample.hot_keys), "always chosen for the log" if sample.hot_keys else ""
+        ),
+        Fact("Lowest sample rate", figures.one_in(sample.lowest_rate), "of the keys that were not hot"),
+    )
+
+
+def _why_dropped(analysis: CacheAnalysis) -> str:
+    if not analysis.sample.dropped:
+        return ""
+    part = figures.share(analysis.sample.dropped / max(analysis.all_executions, 1))
+    return (
+        f"{part} of those counted: chosen for the log, and lost because its queue was full or the database"
+        " refused them"
     )

@@ -164,6 +164,31 @@ def test_what_makes_no_sense_is_refused_at_once_and_the_rest_is_recorded(app, li
     assert [row[0] for row in rows(LOGGED)] == ["select ?"] * 3
 
 
+def test_a_query_that_is_recorded_later_is_counted_when_it_began(app, limited, rows):
+    rate_limit = limited()
+    began = time.time() - 6 * 3_600
+    with app.app_context():
+        for ago, status in ((0, "ok"), (0, "57014"), (86_400, "ok")):
+            assert log_query(
+                "UPDATE jobs SET title = 'a'", duration_seconds=0.02, started_at=began - ago, status=status
+            )
+        assert log_query("UPDATE jobs SET title = 'b'", duration_seconds=0.02)
+    assert rate_limit.queries.log.flush()
+
+    def minute(at):
+        return datetime.fromtimestamp(at // 60 * 60, UTC)
+
+    found = rows("SELECT minute, n, failed FROM otel_ratelimit.query_totals ORDER BY minute")
+    assert found[:2] == [(minute(began - 86_400), 1, 0), (minute(began), 2, 1)]
+    assert [(n, failed) for _, n, failed in found[2:]] == [(1, 0)]
+    assert rows(
+        "SELECT count(*) FROM otel_ratelimit.query_logs AS l WHERE NOT EXISTS"
+        " (SELECT FROM otel_ratelimit.query_totals AS t WHERE t.minute = date_trunc('minute', l.ts))"
+    ) == [(0,)]
+    written = rows("SELECT minute, n::int FROM otel_ratelimit.table_writes ORDER BY minute")
+    assert written[:2] == [(minute(began - 86_400), 1), (minute(began), 1)]
+
+
 def run(url, statement):
     with closing(psycopg2.connect(url)) as connection:
         connection.cursor().execute(statement)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
@@ -12,10 +12,16 @@ from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calcul
 from otel_ratelimit.analysis.cache.needs import needs_of
 from otel_ratelimit.analysis.cache.result import CacheAnalysis, ObstacleName, Result
 from otel_ratelimit.analysis.days import local_day
+from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.analysis.services import OF_ALL_QUERIES, QueriesRead
 
-Scale: TypeAlias = Literal["day", "so_far"]
-"""What sums are of: a whole day, or the part of it that has passed."""
+Scale: TypeAlias = Literal["day", "so_far", "part"]
+"""What sums are of: a whole day, what of today has passed, or a day from when recording began to its end."""
+_THEN: Final[dict[Scale, tuple[str, str]]] = {
+    "day": ("of that day", "on that day"),
+    "so_far": ("so far", "so far"),
+    "part": ("of that time", "in that time"),
+}
 _HELD_BACK: Final[dict[ObstacleName, str]] = {
     "writes": "the tables are written too often",
     "memory_price": "the memory costs more than it brings",
@@ -66,6 +72,8 @@ class DailyCacheReport(Result):
     scale: Scale = "day"
     covered_seconds: float | None = None
     """Time that was analysed; of a day 23 or 25 hours where clocks are changed. None in older reports."""
+    recording_began: datetime | None = None
+    """When it did, in the report's time zone; None where that was before the day, and in older reports."""
     comparison: Comparison | None = None
     """None where no query was one that a cache could answer, and in older reports."""
 
@@ -123,7 +131,9 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
         prices: to choose the cheapest of.
         whose: queries they are.
     """
-    scale: Scale = "so_far" if analysis.period_end < local_day(day, zone).end else "day"
+    whole = local_day(day, zone)
+    began = analysis.period_start.astimezone(zone) if analysis.period_start > whole.start else None
+    scale = _scale(analysis, whole)
     return DailyCacheReport(
         analysis_date=day,
         time_zone=str(zone),
@@ -132,6 +142,7 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
         cost=_weighed(analysis, supposed, prices, scale),
         scale=scale,
         covered_seconds=(analysis.period_end - analysis.period_start).total_seconds(),
+        recording_began=began,
         comparison=compared(
             analysis,
             supposed.store_ms,
@@ -142,6 +153,12 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
         service=whose.service,
         without_service=whose.without_service,
     )
+
+
+def _scale(analysis: CacheAnalysis, whole: Period) -> Scale:
+    if analysis.period_end < whole.end:
+        return "so_far"
+    return "part" if analysis.period_start > whole.start else "day"
 
 
 def _weighed(
@@ -175,7 +192,7 @@ def _with_prices(needs: Needs, supposed: Supposed, prices: Sequence[Price]) -> C
 
 
 def _nothing_to_cache(analysis: CacheAnalysis, scale: Scale) -> str:
-    of_then, then = ("of that day", "on that day") if scale == "day" else ("so far", "so far")
+    of_then, then = _THEN[scale]
     if not analysis.all_executions:
         return f"there was no query {then}"
     if not analysis.executions:

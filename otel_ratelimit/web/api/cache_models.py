@@ -225,7 +225,10 @@ class SupposedAnswer(Answer):
 
 
 class WholeDayAnswer(Answer):
-    """From midnight to midnight in the report's time zone: 23 or 25 hours where clocks are changed."""
+    """From midnight to midnight in the report's time zone: 23 or 25 hours where clocks are changed.
+
+    Less on the day on which recording began: from then on.
+    """
 
     start: Moment
     end: Moment
@@ -238,7 +241,10 @@ class ReportAnswer(Answer):
     time_zone: str = Field(description="In which it is that day.", examples=["Europe/Berlin"])
     period: WholeDayAnswer
     scale: Scale = Field(
-        description="What sums are of: `day`, or `so_far` where a part of it was analysed, as in the demo."
+        description=(
+            "What sums are of: `day`; `so_far` of a day that has not ended, as in the demo; `part` of a day"
+            " on which recording began, from then to its end."
+        )
     )
     covered_seconds: Amount = Field(description="Length of `period`.")
     made_at: Moment
