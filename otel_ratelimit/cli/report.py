@@ -152,7 +152,7 @@ def show_command(  # noqa: PLR0913 - one for each option
     except (DatabaseError, RemediableError) as error:
         sys.exit(ended(error))
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise Refusal(str(error)) from None
     if stored is None:
         of, dated = (f" of {day}", f" --date {day}") if day is not None else ("", "")
         click.echo(f"there is no report{of}; `otel-ratelimit report run{dated}` makes one", err=True)
