@@ -234,7 +234,9 @@ def query_log(relay: Relay, url: str, rate: float) -> Iterator[QueryObserver]:
     worker, database = BackgroundWorker(), Database(url)
     settings = Settings(query_sample_rate=rate, hash_key="secret of the load test")
     meter = MeterProvider().get_meter("loadtest")
-    queries = Queries(relay, database, settings, builtin_policy().analytics, worker, meter)
+    queries = Queries(
+        relay, database, settings, builtin_policy().analytics, worker, meter, lambda: "loadtest"
+    )
     relay.target = None
     queries.claim()
     observer = relay.target

@@ -24,7 +24,6 @@ Without it, figures are those of the only service of the period, else of the one
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -47,12 +46,11 @@ from otel_ratelimit.analysis.services import (
     services_read,
 )
 from otel_ratelimit.analytics_wiring import named_database
-from otel_ratelimit.application_here import application_here
+from otel_ratelimit.application_here import application_here, recording_here, service_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.records import Violation
-from otel_ratelimit.storage.key_namespace import service_of
-from otel_ratelimit.telemetry import current_trace_id, service_name
+from otel_ratelimit.telemetry import current_trace_id
 from otel_ratelimit.web.route_names import route_template, routes_named
 from otel_ratelimit.web.source import current_user_agent
 from otel_ratelimit.wiring import database_url_here, rate_limit_of
@@ -113,14 +111,9 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
         Whether it is being recorded: False where analytics are off.
 
     Raises:
-        RuntimeError: outside of an application that has its rate limits.
+        RuntimeError: outside of an application, or of one that has no rate limits.
     """
-    app = application_here()
-    rate_limit = None if app is None else rate_limit_of(app)
-    if app is None or rate_limit is None:
-        raise RuntimeError(
-            "no application with rate limits here; call this within a request or `with app.app_context()`"
-        )
+    app, rate_limit = recording_here(rate_limit_of)
     at = time.time() if occurred_at is None else occurred_at
     violation = Violation(
         occurred_at=at,
@@ -275,10 +268,7 @@ def _reader(given: str | None) -> Iterator[PostgresAnalytics]:
 
 
 def _services(reader: PostgresAnalytics, asked: Period, service: str | None) -> ServicesRead:
-    # An application without a name for OpenTelemetry records under its import name.
-    app = application_here()
-    unnamed = service_of(os.environ).name if app is None else app.import_name
-    return services_read(reader, asked, service, service_name(unnamed))
+    return services_read(reader, asked, service, service_here())
 
 
 def _scope(

@@ -21,6 +21,7 @@ from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.errors import ConfigurationError, DatabaseError, Problem
 from otel_ratelimit.events import Clock, Decision, Outcome
+from otel_ratelimit.logs.start import START
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
@@ -193,10 +194,10 @@ def open_analytics(  # noqa: PLR0913 - as for `Analytics`
     """What records decisions; None where no database is named, or the name makes no sense."""
     variable = f"{PREFIX}DATABASE_URL"
     if not settings.database_url:
-        _log.info("analytics are off: %s is not set", variable)
+        START.info("analytics are off: %s is not set", variable)
         return None
     try:
-        return Analytics(
+        analytics = Analytics(
             settings.database_url,
             policy,
             worker,
@@ -211,6 +212,8 @@ def open_analytics(  # noqa: PLR0913 - as for `Analytics`
         # Limits must not depend on analytics.
         _log.error("analytics are off: %s: %s", variable, error)
         return None
+    START.info("analytics are on: refusals and requests are recorded in the database of %s", variable)
+    return analytics
 
 
 def _reset_after_fork(analytics: Analytics) -> None:

@@ -113,7 +113,7 @@ class PartWrittenError(DatabaseError):
 
 
 class SchemaMissingError(DatabaseError):
-    """The database is there and has not the tables: `otel-ratelimit db upgrade` makes them."""
+    """The database is missing tables that this version needs: `otel-ratelimit db upgrade` makes them."""
 
 
 class MailError(RateLimitError):

@@ -23,7 +23,7 @@ from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.metrics import MeterProvider
 from wrapt import wrap_function_wrapper
 
-from otel_ratelimit.errors import Problem, SettingsError
+from otel_ratelimit.errors import ConfigurationError, Problem, SettingsError
 from otel_ratelimit.settings import is_required, settings_from
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
                 return
             if settings.database_url:
                 self._prepare_queries()
-        except Exception as error:  # noqa: BLE001 - reported again, and refused, when an app is made
+        except ConfigurationError:
+            pass  # raised again when an application is made, which is not made then; once is enough
+        except Exception as error:  # noqa: BLE001 - the application must not fail for it
             _log.error("%s", error)
         try:
             self._wrap()

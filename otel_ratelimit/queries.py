@@ -19,13 +19,13 @@ from datetime import UTC, date, datetime
 
 from otel_ratelimit.analysis.periods import period_or_last_day
 from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
-from otel_ratelimit.analysis.services import SeveralServicesWarning, all_or_only, named, services_read
+from otel_ratelimit.analysis.services import QueriesWithoutServiceWarning, queries_read, warnings_of
 from otel_ratelimit.analytics_wiring import named_database
-from otel_ratelimit.application_here import application_here
+from otel_ratelimit.application_here import application_here, recording_here, service_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.fingerprint import hash_query, is_statement, statement_text
-from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.query_reader import PostgresQueries
+from otel_ratelimit.postgres.query_services import PostgresQueryServices
 from otel_ratelimit.query_records import QueryTemplate
 from otel_ratelimit.querylog.execution import OK, Asked, text_told
 from otel_ratelimit.web.route_names import routes_named
@@ -33,6 +33,7 @@ from otel_ratelimit.wiring import database_url_here, rate_limit_of
 
 __all__ = [
     "Duplicates",
+    "QueriesWithoutServiceWarning",
     "QueryTemplate",
     "RepeatsInRequests",
     "RepeatsInTime",
@@ -80,7 +81,8 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
         status: `ok`, or the SQLSTATE of the error.
         in_transaction: whether the transaction it stood in had written before.
         context: anything else that makes equal questions have unequal answers: the role, `search_path`.
-        started_at: Unix time, seconds; if not given, now less the duration.
+        started_at: Unix time, seconds; if not given, now less the duration. It is recorded and counted in
+            that minute, and deleted with what else is older than the retention.
 
     Returns:
         Whether it is being recorded: False where queries are not.
@@ -99,20 +101,15 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     if status != OK and not _SQLSTATE.fullmatch(status):
         raise ValueError(f"status is {status[:20]!r}; give 'ok', or the five characters of the SQLSTATE")
     statement, given = _statement(sql), _parameters(parameters)
-    app = application_here()
-    if app is None:
-        raise RuntimeError("no application here; call this within a request or `with app.app_context()`")
-    rate_limit = rate_limit_of(app)
-    if rate_limit is None:
-        raise RuntimeError(
-            f"the application {app.name} has no rate limits, so nothing is recorded; start it with"
-            " `opentelemetry-instrument`, or call `RateLimit(app)`"
-        )
+    _, rate_limit = recording_here(rate_limit_of)
     queries = rate_limit.queries
     if queries is None:
         return False
+    told = text_told(statement, status)
+    if started is not None:
+        queries.log.began(told, database, started, has_failed=status != OK)
     queries.log.intake.executed(
-        text_told(statement, status),
+        told,
         b"\0".join((statement.encode(errors="replace"), repr(given).encode(errors="replace"))),
         Asked(b"\0".join((b"log_query", database.encode(), context.encode())), database),
         int(took * 1e9),
@@ -175,21 +172,24 @@ def detect_duplicates(  # noqa: PLR0913 - each is a part of the question, by nam
 ) -> Duplicates:
     """Queries that ran again and again, in one request (N+1) and in a short time, the worst first.
 
-    They are recorded without the service that ran them. Where several record to the database, the answer is
-    of all of them, names them, and a `SeveralServicesWarning` says so.
+    Where several services record to the database, the answer is of one of them, chosen as in
+    `otel_ratelimit.analytics`; else it is of all of them, and a `SeveralServicesWarning` names them.
+    Queries that an earlier version recorded carry no service: they are left out of the answer for a single
+    one, and a `QueriesWithoutServiceWarning` says how many they are.
 
     Args:
         start_date: the period's beginning; 24 hours before its end if not given.
         end_date: its end; a date is included whole; now if not given.
         within_seconds: how soon the same question has to come again to count as repeated.
         endpoint: only of this route template, or Flask endpoint of the current application.
-        service: the only one that may have recorded; `"*"` for all together, without a warning.
+        service: whose queries; `"*"` for those of all services together, without a warning.
         database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
 
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read.
-        TypeError, ValueError: the period or `within_seconds` makes no sense, or there are other services.
+        TypeError, ValueError: the period or `within_seconds` makes no sense, or nothing is
+            recorded of the service.
     """
     _seconds("within_seconds", within_seconds, MOST_SECONDS)
     if endpoint is not None and not isinstance(endpoint, str):
@@ -197,14 +197,16 @@ def detect_duplicates(  # noqa: PLR0913 - each is a part of the question, by nam
     routes = None if endpoint is None else routes_named(application_here(), endpoint).routes
     asked = period_or_last_day(start_date, end_date, datetime.fromtimestamp(unix_time(), UTC))
     with named_database(database_url or database_url_here()) as database:
-        of = services_read(PostgresAnalytics(database), asked, service)
-        all_or_only(of, service)
-        if of.is_mixed and service is None:
-            what = f'{len(of.services)} services together: {named(of.services)}; service="*" means just that'
-            warnings.warn(what, SeveralServicesWarning, stacklevel=2)
+        of = queries_read(PostgresQueryServices(database), asked, service, service_here())
+        for warning in warnings_of(of, service):
+            warnings.warn(warning, stacklevel=2)
         queries = PostgresQueries(database)
         return Duplicates(
-            queries.repeats_in_requests(asked, endpoint=routes, limit=MOST_TEMPLATES),
-            queries.repeats_in_time(asked, seconds=within_seconds, endpoint=routes, limit=MOST_TEMPLATES),
+            queries.repeats_in_requests(asked, endpoint=routes, service=of.service, limit=MOST_TEMPLATES),
+            queries.repeats_in_time(
+                asked, seconds=within_seconds, endpoint=routes, service=of.service, limit=MOST_TEMPLATES
+            ),
             services=of.services,
+            service=of.service,
+            without_service=of.without_service,
         )

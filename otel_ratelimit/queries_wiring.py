@@ -5,10 +5,10 @@ A query log that cannot be had stops nothing: what is wrong is said once, and qu
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.metrics import Meter
@@ -19,6 +19,7 @@ from otel_ratelimit.capture import Relay, prepare
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.fingerprint import TemplateCache
+from otel_ratelimit.logs.start import START
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
@@ -30,8 +31,6 @@ from otel_ratelimit.settings import Settings
 from otel_ratelimit.telemetry import QueueTelemetry
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
 from otel_ratelimit.web.queries import request_finder
-
-_log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
 _TASK: Final = "query log"
@@ -47,6 +46,7 @@ class Queries:
         policy: the policy's `[analytics]`.
         worker: the process's background thread.
         meter: for the counters.
+        service: under which name they are recorded; asked for when they are written.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the place where these are joined
@@ -57,11 +57,12 @@ class Queries:
         policy: AnalyticsPolicy,
         worker: BackgroundWorker,
         meter: Meter,
+        service: Callable[[], str],
     ) -> None:
         self._worker = worker
         given = settings.hash_key
         self.log = QueryLog(
-            PostgresQueryWriter(database, unix_time),
+            PostgresQueryWriter(database, unix_time, service),
             QuerySampler(settings.query_sample_rate),
             Totals(),
             TemplateCache(),
@@ -91,8 +92,9 @@ class Queries:
             if add is not None and not self._has_begun:
                 add(self._processor)
             if not self._has_begun:
-                _log.info(
-                    "queries through psycopg2 are recorded: %.3g %% of the different ones", 100 * self._rate
+                START.info(
+                    "queries through psycopg2 are recorded, sampling %.3g %% of distinct queries",
+                    100 * self._rate,
                 )
             self._has_begun = True
         return self._relay.target is self._processor
@@ -105,12 +107,17 @@ class Queries:
         return self.log.close()
 
 
-def open_queries(
-    database: Database, settings: Settings, policy: AnalyticsPolicy, worker: BackgroundWorker, meter: Meter
+def open_queries(  # noqa: PLR0913, PLR0917 - as for `Queries`
+    database: Database,
+    settings: Settings,
+    policy: AnalyticsPolicy,
+    worker: BackgroundWorker,
+    meter: Meter,
+    service: Callable[[], str],
 ) -> Queries | None:
     """What records queries; None where nobody can tell of them."""
     relay = prepare()
-    return None if relay is None else Queries(relay, database, settings, policy, worker, meter)
+    return None if relay is None else Queries(relay, database, settings, policy, worker, meter, service)
 
 
 def _process_name() -> str:

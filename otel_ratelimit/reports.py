@@ -2,7 +2,7 @@
 
     from otel_ratelimit.reports import generate_daily_cache_report
 
-    report = generate_daily_cache_report("2026-01-31")
+    report = generate_daily_cache_report()
     report.worthwhile, report.reason
 
 Needs the extra `report`: `pip install "otel-ratelimit[report]"`. What the steps are, for those who have other
@@ -16,8 +16,9 @@ queries or other prices:
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 
@@ -32,12 +33,19 @@ from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calcul
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.result import CacheAnalysis
 from otel_ratelimit.analysis.days import last_full_day, local_day
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.analysis.services import ALL_SERVICES, queries_read, warnings_of
 from otel_ratelimit.analytics_wiring import named_url
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseBusyError
 from otel_ratelimit.nightly.job import ReportJob
+from otel_ratelimit.nightly.recorded import since_recording_began, why_unknown
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
+from otel_ratelimit.postgres.query_services import PostgresQueryServices
 from otel_ratelimit.settings import settings_from
 from otel_ratelimit.telemetry.reports import report_telemetry
 from otel_ratelimit.wiring import database_url_here
@@ -60,18 +68,20 @@ def generate_daily_cache_report(
     day: date | str | None = None,
     *,
     policy: Policy | Path | str | None = None,
+    service: str | None = None,
     database_url: str | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> DailyCacheReport:
     """Analyse a day's queries, keep the report in `cache_analysis_daily`, and answer it; mails nothing.
 
-    Queries are recorded without the service that ran them: where several record to the database, the report
-    is of all of them, and `services` names those that answered requests on that day.
+    Where several services record to the database, the report that is kept is of all of them, as one cache
+    may serve all, and `services` names them. With `service` the report is of one of them, and is not kept.
 
     Args:
         day: in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
         policy: a policy or its file; if not given, that of the environment, then `./ratelimit.toml`, then the
             built-in one.
+        service: whose queries; None or `"*"` for those of all services.
         database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
         report: told what is being done, a sentence at a time.
 
@@ -79,7 +89,7 @@ def generate_daily_cache_report(
         ConfigurationError: no database is named, or the policy is not valid.
         DatabaseBusyError: another process is making reports.
         DatabaseError: the database cannot be used.
-        TypeError, ValueError: `day` is no day, has not ended, or no query of it is known.
+        TypeError, ValueError: `day` is no day, has not ended, or no query of it is known, or of the service.
     """
     wanted = _day(day)
     with named_url(database_url or database_url_here()) as url:
@@ -92,6 +102,8 @@ def generate_daily_cache_report(
             tell=report,
         )
         try:
+            if service is not None and service != ALL_SERVICES:
+                return job.of_service(service, wanted)
             outcome = job.run(wanted, mail="never")
             for _, error in outcome.failed:
                 raise error
@@ -110,26 +122,48 @@ def generate_daily_cache_report(
 
 @contextmanager
 def recorded_day(
-    day: date | str | None = None, *, zone: tzinfo = UTC, database_url: str | None = None
+    day: date | str | None = None,
+    *,
+    zone: tzinfo = UTC,
+    service: str | None = None,
+    database_url: str | None = None,
 ) -> Iterator[QueryDay]:
     """A day of the query log, for `analyze_cache_potential`; two connections are open meanwhile.
+
+    Without `service` it is of all services, as a cache may serve all; where they are several, a
+    `SeveralServicesWarning` says so. Writes are always those of all: they make results stale for everybody.
+    The day on which recording began is known from the minute of its first query on, and is that long.
 
     Args:
         day: in `zone`, as a date or `2026-01-31`; the last full day if not given.
         zone: whose midnights the day begins and ends with.
+        service: whose queries; `"*"` for those of all services, without a warning.
         database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
 
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read; while it is analysed as well.
-        TypeError, ValueError: `day` is no day.
+        TypeError, ValueError: `day` is no day, no query of it is known, or none of the service.
     """
     wanted = _day(day) or last_full_day(datetime.fromtimestamp(unix_time(), UTC), zone)
-    with (
-        named_url(database_url or database_url_here()) as url,
-        postgres_day(url, local_day(wanted, zone)) as found,
-    ):
-        yield found
+    with named_url(database_url or database_url_here()) as url:
+        period = _recorded(url, wanted, zone)
+        with closing(Database(url)) as database:
+            of = queries_read(PostgresQueryServices(database), period, service)
+        # Behind this frame is contextlib's, and behind that whoever asked.
+        for warning in warnings_of(of, service):
+            warnings.warn(warning, stacklevel=3)
+        with postgres_day(url, period, service=of.service) as found:
+            yield found
+
+
+def _recorded(url: str | Secret, day: date, zone: tzinfo) -> Period:
+    period = local_day(day, zone)
+    with closing(Database(url)) as database:
+        reports = PostgresCacheReports(database)
+        if unknown := why_unknown(day, zone, reports.first_query()):
+            raise ValueError(unknown)
+        return since_recording_began(period, reports.recording_began())
 
 
 def _day(given: object) -> date | None:

@@ -477,11 +477,18 @@ class RateLimit:
             meter,
             clock=self._clock,
             user_agent=current_user_agent,
-            service=lambda: next((app.import_name for app in self._apps), ""),
+            service=self._apps.name,
             environ=self._environ,
         )
         self._queries = (
-            open_queries(self._analytics.database, self.settings, self._policy.analytics, self._worker, meter)
+            open_queries(
+                self._analytics.database,
+                self.settings,
+                self._policy.analytics,
+                self._worker,
+                meter,
+                self._analytics.service,
+            )
             if self._analytics is not None
             else None
         )

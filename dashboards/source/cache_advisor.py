@@ -382,7 +382,8 @@ def _repeats() -> table.Panel:
         " trace is of the worst request.",
         Sql(_FILE, "repeats"),
         [
-            tables.Column("Route", width=260),
+            tables.Column("Service", width=130),
+            tables.Column("Route", width=230),
             tables.Column("Query", opens=True),
             tables.Column("Requests", "locale", 0, 100),
             tables.Column("In each", "locale", 1, 100),

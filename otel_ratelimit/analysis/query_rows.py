@@ -45,4 +45,9 @@ class Duplicates:
     in_requests: tuple[RepeatsInRequests, ...]
     in_time: tuple[RepeatsInTime, ...]
     services: tuple[str, ...] = ()
-    """All that recorded requests in the period, by name: the queries are of all of them."""
+    """All whose queries are recorded in the period, by name."""
+    service: str | None = None
+    """The only one whose queries these are; None: they are of all `services`."""
+    without_service: int = 0
+    """Executions of the period that an earlier version recorded without a service; no service's figures
+    have them."""

@@ -46,6 +46,19 @@ def each_window(seconds: int) -> str:
     return f"in {seconds // length} {unit}s"
 
 
+def length_of_time(seconds: float) -> str:
+    """`30 days`, `1 day 12 hours`, `0.5 seconds`; to the second from one on."""
+    left = round(seconds)
+    if not left:
+        return f"{seconds:g} seconds"
+    parts = []
+    for length, unit in _UNITS:
+        whole, left = divmod(left, length)
+        if whole:
+            parts.append(counted(whole, unit))
+    return " ".join(parts)
+
+
 def between(values: Iterable[int], one: str) -> str:
     """`1 request`, `3 to 9 requests`: from the least to the most of at least one value."""
     found = list(values)

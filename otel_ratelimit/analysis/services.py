@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -22,6 +22,13 @@ class ServiceReader(Protocol):
         """By name, those of the period, or of all time."""
 
 
+class QueryServiceReader(ServiceReader, Protocol):
+    """Whose queries are recorded; raises `DatabaseError` where that cannot be read."""
+
+    def without_service(self, period: Period) -> int:
+        """Executions of the period that were recorded without their service."""
+
+
 class UnknownServiceError(ValueError):
     """Nothing is recorded of a service of this name; the message names those that there are.
 
@@ -39,6 +46,10 @@ class UnknownServiceError(ValueError):
 
 class SeveralServicesWarning(UserWarning):
     """Figures of several services were added up, since none of them was named."""
+
+
+class QueriesWithoutServiceWarning(UserWarning):
+    """Figures are of one service, and there are queries that were recorded without theirs."""
 
 
 class SeveralServicesError(ValueError):
@@ -113,15 +124,71 @@ def services_read(
     return ServicesRead(own if own and own in there else None, there)
 
 
-def all_or_only(of: ServicesRead, asked: str | None) -> None:
-    """For what is recorded without its service: the one asked for has to be the only one.
+@dataclass(frozen=True, slots=True)
+class QueriesRead:
+    """Whose queries are read, where some may have been recorded without their service."""
+
+    service: str | None
+    """The only one whose queries count; None for all queries."""
+    services: tuple[str, ...]
+    """All whose queries are recorded in the period, by name."""
+    without_service: int = 0
+    """Executions of the period that an earlier version recorded; no service's figures have them."""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether figures of several services are added up."""
+        return self.service is None and len(self.services) > 1
+
+    @property
+    def left_out(self) -> int:
+        """Executions that may be the service's, and that no figure has."""
+        return 0 if self.service is None else self.without_service
+
+
+OF_ALL_QUERIES: Final = QueriesRead(None, ())
+
+
+def queries_read(
+    reader: QueryServiceReader, period: Period, asked: str | None = None, own: str = ""
+) -> QueriesRead:
+    """Whose queries to read, chosen as `services_read` does.
+
+    Where only one service is recorded and none was asked for, all queries are read: those that were recorded
+    without a service can be nobody else's.
+
+    Args:
+        reader: of the database.
+        period: in which services count as being there.
+        asked: the name given, `*` for all together; None where none was given.
+        own: the service that runs here; empty where it has no name.
 
     Raises:
-        SeveralServicesError: there are others.
+        DatabaseError: the services cannot be read.
+        UnknownServiceError: nothing was ever recorded of the one asked for.
     """
-    if asked not in {None, ALL_SERVICES} and set(of.services) - {asked}:
-        why = "queries are recorded without the service"
-        raise SeveralServicesError(of.services, why, 'leave it out, or give "*", to read all of them')
+    of = services_read(reader, period, asked, own)
+    is_all = asked is None and len(of.services) <= 1
+    return QueriesRead(None if is_all else of.service, of.services, reader.without_service(period))
+
+
+def warnings_of(of: QueriesRead, asked: str | None) -> Iterator[Warning]:
+    """What a function that answers has to say beside it.
+
+    Args:
+        of: what it read.
+        asked: the service that was named; `*` for all together.
+    """
+    if of.is_mixed and asked is None:
+        yield SeveralServicesWarning(
+            f"{len(of.services)} services together: {named(of.services)};"
+            ' narrow with service=NAME, or give "*"'
+        )
+    if of.left_out:
+        yield QueriesWithoutServiceWarning(
+            f"left out because an earlier version recorded them without a service: {of.left_out:,}"
+            f" {'execution' if of.left_out == 1 else 'executions'} of this time"
+        )
 
 
 def named(services: Iterable[str]) -> str:

@@ -37,6 +37,8 @@ _SPECIAL: Final = re.compile(r";|--|/\*")
 """What may begin a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
 _MAY_END_STRING: Final = "\\'"
 """Text without it, as the application wrote it, means the same in each session: `SessionState.ambiguous`."""
+_MOST_STATEMENTS: Final = 1_000
+"""In one text that are told of one by one; one of more is told of once, as `<refused>`."""
 _CONNECTION_LOST: Final = "08006"
 _MOST_PLAIN: Final = 4_096
 _MOST_PLAIN_CHARACTERS: Final = 2_000
@@ -120,11 +122,17 @@ class Watch:
         # Before anything is taken off or apart: where a literal ends is what is in doubt.
         if ambiguous and ambiguous.encode() in sent:
             self._tell(session, REFUSED.text, sent, nanoseconds, in_txn, answer_of, result)
+            session.doubt(sent)
             return
         sent = _without_frills(sent, is_named=is_named)
         statements = split_statements(_text(sent)) if b";" in sent else ()
-        if statements is None or len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
-            text = REFUSED.text if statements is None else _statement(query, sent)
+        if statements is None or len(statements) > _MOST_STATEMENTS:
+            # What it sets is not followed either.
+            self._tell(session, REFUSED.text, sent, nanoseconds, in_txn, answer_of, result)
+            session.doubt(sent)
+            return
+        if len(statements) < 2:  # noqa: PLR2004 - one, with a semicolon among its values
+            text = _statement(query, sent)
             self._tell(session, text, sent, nanoseconds, in_txn, answer_of, result)
             return
         # The server counts each, and answers with the last one's result.

@@ -58,7 +58,10 @@ _READING: Final = frozenset(
     }
 )
 _ENDING: Final = frozenset({b"commit", b"end", b"rollback", b"abort"})
-_WRITING: Final = re.compile(rb"\b(insert|update|delete|merge)\b", re.IGNORECASE)
+_MAY_WRITE: Final = frozenset({b"with", b"explain", b"prepare"})
+_WRITING: Final = re.compile(rb"\b(insert|update|delete|merge|into)\b", re.IGNORECASE)
+_INTO: Final = re.compile(rb"\binto\b", re.IGNORECASE)
+"""SELECT INTO makes a table."""
 _MAKES_TEMPORARY: Final = re.compile(
     rb"\b(?:create|into)\s++(?:(?:global|local)\s++)?temp(?:orary)?\b|\bpg_temp\b", re.IGNORECASE
 )
@@ -258,7 +261,8 @@ class SessionState:
             self.committed()
             self.doubt(statement)
             return
-        if word in (b"with", b"explain", b"prepare") and _WRITING.search(statement) is not None:
+        written = _INTO if word == b"select" else _WRITING if word in _MAY_WRITE else None
+        if written is not None and written.search(statement) is not None:
             self.wrote()
         self._look_for_more(statement)
 
@@ -342,7 +346,7 @@ def effect_of(text: str) -> bool | None:
     found = _PLAIN.match(text)
     if found is None or _NOT_PLAIN.search(text) is not None:
         return None
-    return found[1].lower() != "select"
+    return found[1].lower() != "select" or _INTO.search(text.encode(errors="replace")) is not None
 
 
 def _name(text: bytes) -> bytes:

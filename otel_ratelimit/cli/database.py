@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from otel_ratelimit.cli.output import fail
+from otel_ratelimit.cli.output import Refusal, fail
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.errors import ConfigurationError
@@ -37,9 +37,7 @@ def chosen_database(given: str | Secret | None) -> Iterator[Secret]:
     except ConfigurationError as error:
         fail(error)
     if not url:
-        raise click.UsageError(
-            f"no database is named; set {VARIABLE}={EXAMPLE}, or give it with --database-url"
-        )
+        raise Refusal(f"no database is named; set {VARIABLE}={EXAMPLE}, or give it with --database-url")
     if not is_embedded(url):
         yield url
         return

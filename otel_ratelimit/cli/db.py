@@ -11,14 +11,17 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from otel_ratelimit.analysis.services import SeveralServicesError, UnknownServiceError
 from otel_ratelimit.cli.database import chosen_database, database_url_option
-from otel_ratelimit.cli.output import CHECK_FAILED, print_json
+from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.policy.quantities import parse_duration
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, announced_services, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
+from otel_ratelimit.rendering.figures import printable
 
 CONNECT_SECONDS = 10.0
 
@@ -98,7 +101,7 @@ def maintain_command(
     with _errors(), chosen_database(database_url) as url:
         database = Database(url, connect_seconds=CONNECT_SECONDS)
         try:
-            name = service or _service_of(database)
+            name = _whose_rows(database, service, is_shortened=retention is not None)
             report = maintain(
                 database,
                 now=datetime.now(UTC),
@@ -120,11 +123,28 @@ def maintain_command(
         sys.exit(CHECK_FAILED)
 
 
-def _service_of(database: Database) -> str | None:
-    """The service that the environment names, or the only one there is; None where neither is clear."""
-    named = os.environ.get("OTEL_SERVICE_NAME", "")
-    known = announced_services(database)
-    return named or (known[0] if len(known) == 1 else None)
+def _whose_rows(database: Database, asked: str | None, *, is_shortened: bool) -> str | None:
+    """The service named, else that of the environment, else the only one there is; None for none of them.
+
+    Args:
+        database: whose services.
+        asked: the name given, which has to be known.
+        is_shortened: whether a retention was given. It is for one service, which has to be clear and known.
+
+    Raises:
+        UnknownServiceError: nothing is known of a service of that name.
+        SeveralServicesError: none is named, and there are several.
+    """
+    named = os.environ.get("OTEL_SERVICE_NAME") or None if asked is None else asked
+    announced = announced_services(database)
+    if asked is None and not is_shortened:
+        return named or (announced[0] if len(announced) == 1 else None)
+    known = sorted({*announced, *PostgresAnalytics(database).services()})
+    if named is None and len(known) > 1:
+        raise SeveralServicesError(known, "a retention is for one of them", "name it with --service NAME")
+    if named is not None and named not in known:
+        raise UnknownServiceError(named, known)
+    return named if named is not None else next(iter(known), None)
 
 
 def _as_told(report: MaintenanceReport) -> dict[str, object]:
@@ -160,7 +180,7 @@ def _errors() -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(CHECK_FAILED)
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise Refusal(printable(str(error))) from None
 
 
 def _progress(sentence: str) -> None:

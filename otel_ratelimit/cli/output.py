@@ -21,6 +21,16 @@ CHECK_FAILED = 1
 WRONG_USE = 2
 
 
+class Refusal(click.ClickException):
+    """What was asked for cannot be, because of what is in the database, the environment or a file.
+
+    The command line itself is well formed. So its usage is not printed, as `click.UsageError` does it, above
+    what matters; the exit status is the same.
+    """
+
+    exit_code = WRONG_USE
+
+
 def escape_what_cannot_be_written() -> None:
     """A character that the terminal's encoding has not comes out as on standard error: as its escape."""
     if isinstance(sys.stdout, TextIOWrapper):

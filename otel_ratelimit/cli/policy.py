@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from otel_ratelimit.cli import policy_text
-from otel_ratelimit.cli.output import print_json, print_table
+from otel_ratelimit.cli.output import Refusal, print_json, print_table
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.cli.routes import load_app, plans_of
 from otel_ratelimit.policy import fresh_between, fresh_counters, policy_hash
@@ -46,9 +46,7 @@ def check(file: Path | None, former: Path | None, app_path: str | None) -> None:
         raise click.UsageError("--app is for --against OLD")
     path = policy_file(file)
     if path is None:
-        raise click.UsageError(
-            "there is no ./ratelimit.toml and OTEL_RATELIMIT_POLICY is not set: name a file"
-        )
+        raise Refusal("there is no ./ratelimit.toml and OTEL_RATELIMIT_POLICY is not set: name a file")
     read = policy_of(path)
     rules = len(read.routes)
     click.echo(f"{path}: valid; {rules} rule{'' if rules == 1 else 's'}, policy {policy_hash(read)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
+from otel_ratelimit.analysis.services import ALL_SERVICES
 from otel_ratelimit.cli.database import chosen_database, database_url_option
-from otel_ratelimit.cli.output import CHECK_FAILED, print_json
+from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job, why_not_mailed
 from otel_ratelimit.cli.report_outcome import outcome_json, say
 from otel_ratelimit.errors import DatabaseError, RemediableError
@@ -41,6 +43,10 @@ class _Day(click.ParamType):  # type: ignore[type-arg]  # of newer versions only
 
 
 _day = _Day()
+_ONE_OF_ALL: Final = (
+    "the report that is kept is one a day, of all services of the database, since one cache may serve all."
+    " `otel-ratelimit report show --service {service}` makes the report of one service, and shows it"
+)
 
 
 @click.group()
@@ -56,6 +62,7 @@ def report() -> None:
     default=None,
     help="Mail the report even if it was mailed, or not at all; default: the last full day's, once.",
 )
+@click.option("--service", metavar="NAME", help="Refused: see `report show --service`.", hidden=True)
 @policy_option
 @database_url_option
 @_as_json
@@ -64,6 +71,7 @@ def run_command(  # noqa: PLR0913 - one for each option
     day: date | None,
     backfill: bool,
     mail: bool | None,
+    service: str | None,
     policy_path: Path | None,
     database_url: str | None,
     as_json: bool,
@@ -75,17 +83,19 @@ def run_command(  # noqa: PLR0913 - one for each option
     """
     if day is not None and backfill:
         raise click.UsageError("--date names a day, --backfill means all that are missing: give one of them")
+    if service is not None and service != ALL_SERVICES:
+        raise click.UsageError(_ONE_OF_ALL.format(service=shlex.quote(service)))
     when = _MAIL[mail]
     try:
         policy = chosen_policy(policy_path)
         if mail and (why_not := why_not_mailed(policy)):
-            raise click.UsageError(f"--mail cannot be: {why_not}")
+            raise Refusal(f"--mail cannot be: {why_not}")
         with report_job(policy, database_url, _progress) as job:
             outcome = job.catch_up(mail=when) if backfill else job.run(day, mail=when)
     except (DatabaseError, RemediableError) as error:
         sys.exit(ended(error))
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise Refusal(str(error)) from None
     if as_json:
         print_json(outcome_json(outcome))
     else:
@@ -97,6 +107,11 @@ def run_command(  # noqa: PLR0913 - one for each option
 @report.command("show")
 @click.option("--date", "day", type=_day, metavar="DAY", help="2026-01-31; default: the last there is.")
 @click.option("--so-far", is_flag=True, help="Today's, as far as it is, made now and not kept.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    help="Of this service's queries only, made now and not kept; default: the last full day.",
+)
 @click.option("--days", type=click.IntRange(1, 366), default=14, show_default=True, help="Days of the trend.")
 @click.option(
     "--html", "html_path", type=click.Path(path_type=Path, allow_dash=True), help="Write a page to this file."
@@ -108,6 +123,7 @@ def show_command(  # noqa: PLR0913 - one for each option
     *,
     day: date | None,
     so_far: bool,
+    service: str | None,
     days: int,
     html_path: Path | None,
     policy_path: Path | None,
@@ -116,24 +132,30 @@ def show_command(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Show a report that was made: tables, JSON or a page of HTML.
 
-    Exit status 1 if there is none.
+    Those that are kept are of all services of the database. One that is made now, with --so-far or --service,
+    needs what `report run` needs. Exit status 1 if there is none.
     """
     if as_json and html_path is not None:
         raise click.UsageError("--json and --html are two ways to show it: give one of them")
     if so_far and day is not None:
         raise click.UsageError("--so-far is of today, --date of another day: give one of them")
+    one = None if service == ALL_SERVICES else service
     stored: StoredReport | None
     trend: list[DayInBrief]
     try:
-        if so_far:
-            stored, trend = _so_far(policy_path, database_url), []
+        if so_far or one is not None:
+            with report_job(chosen_policy(policy_path, mails=False), database_url, _progress) as job:
+                made = job.so_far(one) if so_far or one is None else job.of_service(one, day)
+            stored, trend = StoredReport(made, datetime.now(UTC), None), []
         else:
             stored, trend = _stored(database_url, day, days)
     except (DatabaseError, RemediableError) as error:
         sys.exit(ended(error))
+    except ValueError as error:
+        raise Refusal(str(error)) from None
     if stored is None:
-        of = f" of {day}" if day is not None else ""
-        click.echo(f"there is no report{of}; `otel-ratelimit report run` makes one", err=True)
+        of, dated = (f" of {day}", f" --date {day}") if day is not None else ("", "")
+        click.echo(f"there is no report{of}; `otel-ratelimit report run{dated}` makes one", err=True)
         sys.exit(CHECK_FAILED)
     if as_json:
         print_json(_stored_json(stored, trend))
@@ -158,11 +180,6 @@ def _stored(
             return stored, reports.trend(date.fromordinal(first), last)
         finally:
             database.close()
-
-
-def _so_far(policy_path: Path | None, database_url: str | None) -> StoredReport:
-    with report_job(chosen_policy(policy_path), database_url, _progress) as job:
-        return StoredReport(job.so_far(), datetime.now(UTC), None)
 
 
 def _write(path: Path, text: str) -> None:

@@ -40,19 +40,25 @@ policy_option = click.option(
 )
 
 
-def chosen_policy(path: Path | None) -> Policy:
-    """The policy to go by, which is said: the same command in another folder may find another."""
+def chosen_policy(path: Path | None, *, mails: bool = True) -> Policy:
+    """The policy to go by, which is said: the same command in another folder may find another.
+
+    Args:
+        path: of the policy, if one was given.
+        mails: whether the command mails reports, so that it says to whom.
+    """
     file = policy_file(path)
     policy = policy_of(file)
     found = f"policy: {file}" if file is not None else "no policy file, so the built-in prices"
-    click.echo(f"{found}; days of {policy.report.time_zone}; {_mailed_to(policy)}", err=True)
+    to_whom = f"; {_mailed_to(policy)}" if mails else ""
+    click.echo(f"{found}; days of {policy.report.time_zone}{to_whom}", err=True)
     return policy
 
 
 def why_not_mailed(policy: Policy) -> str:
     """Why no e-mail can be sent; empty where it can."""
     if not policy.report.to:
-        return "nobody is in [report] to"
+        return "[report] to is empty"
     return "" if _smtp_server() is not None else "OTEL_RATELIMIT_SMTP_URL is not set"
 
 

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.cli import NoAppException, ScriptInfo
 from flask_limiter import Limiter
 
-from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, fail, print_json, print_table
+from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, Refusal, fail, print_json, print_table
 from otel_ratelimit.errors import ConfigurationError
 from otel_ratelimit.policy import DEFAULT_SOURCE
 from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
@@ -135,7 +135,7 @@ def load_app(app_path: str) -> Flask:
     try:
         folder = str(Path.cwd())
     except FileNotFoundError:
-        raise click.UsageError("the working directory does not exist any more; go to another") from None
+        raise Refusal("the working directory does not exist any more; go to another") from None
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:

@@ -14,7 +14,7 @@ import click
 from otel_ratelimit.analysis.sentences import counted, part_of, percent
 from otel_ratelimit.analysis.services import ServicesRead
 from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
-from otel_ratelimit.cli.output import fail, print_json, print_table
+from otel_ratelimit.cli.output import Refusal, fail, print_json, print_table
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import ConfigurationError, RemediableError
 from otel_ratelimit.settings import settings_from
@@ -87,7 +87,7 @@ def _token(given: str | None) -> Secret:
     except ConfigurationError as error:
         fail(error)
     if not tokens:
-        raise click.UsageError(f"no token is given; set {_VARIABLE} to one of the application's, or --token")
+        raise Refusal(f"no token is given; set {_VARIABLE} to one of the application's, or --token")
     return tokens[0]
 
 
@@ -106,7 +106,8 @@ def _print_metrics(metrics: MetricsAnswer) -> None:
     if metrics.cleanup is not None:
         cleanup = metrics.cleanup
         last = f", last at {_time(cleanup.last_at)}" if cleanup.last_at is not None else ""
-        rows.append(("cleanup", f"{cleanup.removed_keys:,} counters removed in {cleanup.runs:,} runs{last}"))
+        done = f"{counted(cleanup.removed_keys, 'counter')} removed in {counted(cleanup.runs, 'run')}{last}"
+        rows.append(("cleanup", done if cleanup.runs else "has not run yet"))
     recorder = metrics.recorder
     if recorder is None:
         rows.append(("recorder", "off"))
@@ -155,18 +156,24 @@ def _share(rate: HitRateAnswer) -> str:
 def _in_short(analytics: AnalyticsAnswer) -> str:
     overall, violations = analytics.hit_rates.overall, analytics.violations.total_violations
     if not overall.requests:
-        return f"no requests, {counted(violations, 'violation')}"
+        return f"no requests, {_violations(violations, 0)}"
     requests = counted(overall.requests, "request")
     if not overall.limited:
-        return f"{requests}, no limit asked about; {counted(violations, 'violation')}"
+        return f"{requests}, no limit asked about; {_violations(violations, 0)}"
     if not overall.refused:
         none = f"none of {counted(overall.limited, 'request')}"
-        return f"{requests}; limits refused {none}; {counted(violations, 'violation')}"
+        return f"{requests}; limits refused {none}; {_violations(violations, 0)}"
     refused = part_of(overall.refused, overall.limited, "request")
     return (
         f"{requests}; limits refused, or in shadow would have refused, {refused};"
-        f" {counted(violations, 'violation')}"
+        f" {_violations(violations, overall.refused)}"
     )
+
+
+def _violations(recorded: int, refused: int) -> str:
+    """How many were recorded; where they are more than the limits refused, where the others come from."""
+    said = counted(recorded, "violation")
+    return said if recorded <= refused else f"{said}, those from log_rate_limit_violation included"
 
 
 def _services_read(analytics: AnalyticsAnswer) -> ServicesRead:

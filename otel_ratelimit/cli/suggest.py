@@ -23,7 +23,7 @@ from otel_ratelimit.analysis.services import (
 )
 from otel_ratelimit.analysis.suggest import suggest as suggest_limits
 from otel_ratelimit.cli.database import chosen_database, database_url_option
-from otel_ratelimit.cli.output import CHECK_FAILED, fail, print_json
+from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, fail, print_json
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.cli.suggested_comments import span
 from otel_ratelimit.cli.suggested_policy import (
@@ -103,7 +103,7 @@ def suggest(  # noqa: PLR0913 - one for each option
     recorded, 2 if the service has to be named.
     """
     if output is not None and output.exists() and not force:
-        raise click.UsageError(f"{output} exists; name another file, or replace it with --force")
+        raise Refusal(f"{output} exists; name another file, or replace it with --force")
     policy = _present(policy_path)
     seen = _seen(database_url, period, service)
     suggestion = suggest_limits(
@@ -159,7 +159,7 @@ def _seen(database_url: str | None, period: Period, service: str | None) -> _See
             finally:
                 database.close()
     except (SeveralServicesError, UnknownServiceError) as error:
-        raise click.UsageError(shown(str(error))) from None
+        raise Refusal(shown(str(error))) from None
     except DatabaseError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(CHECK_FAILED)

@@ -10,7 +10,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from otel_ratelimit.analysis.sentences import counted
 from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import Refusal
 from otel_ratelimit.demo.jobs_app.seed import PASSWORD, email_of
@@ -149,13 +148,14 @@ def _stored_clients(stored: StoredAnswers) -> Group:
 
 def _rooms(stored: StoredAnswers) -> Table:
     table = _table()
-    for name, justify in (("route", "left"), ("limit", "left"), ("requests", "right"), ("refused", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, as rich wants it
-    table.add_column("used at p95", justify="right")
+    table.add_column("route", overflow="fold")
+    table.add_column("limit", no_wrap=True)
+    for name in ("requests", "refused", "p95 used"):
+        table.add_column(name, justify="right", no_wrap=True)
     for room in stored.rooms[:_MOST_ROOMS]:
         table.add_row(
             f"{room.method} {room.endpoint}",
-            room.limit,
+            _short(room.limit),
             str(room.requests),
             Text(str(room.refused), style="red" if room.refused else "dim"),
             f"{room.p95:.0%}",
@@ -192,18 +192,25 @@ def _query_table(first: str, second: str, in_second: tuple[str, ...]) -> Table:
 
 def _recommended(stored: StoredAnswers) -> Group:
     table = _table()
-    for name, justify in (("route", "left"), ("now", "left"), ("would do", "left"), ("seen", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, as rich wants it
+    table.add_column("route", overflow="fold")
+    for name in ("now", "would do"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("clients", justify="right", no_wrap=True)
     # Those with most evidence say most; half a minute of traffic is little all the same.
     for found in sorted(stored.recommended, key=lambda f: -f.client_windows)[:_MOST_ROOMS]:
         table.add_row(
             f"{found.method} {found.endpoint}",
-            found.present,
-            found.recommended or "(more than ten times as much)",
-            counted(found.client_windows, "client"),
+            _short(found.present),
+            _short(found.recommended) or "over 10 x",
+            f"{found.client_windows:,}",
         )
     hint = "They would have refused at most 1 % of clients; `policy suggest` goes on from here."
     return Group(table, Text(hint, style="dim"))
+
+
+def _short(limit: str) -> str:
+    """`300/minute` for `300 per 1 minute`: a terminal has 80 columns, and a route takes half of them."""
+    return limit.replace(" per 1 ", "/")
 
 
 def _figures(outcome: DemoOutcome) -> Table:

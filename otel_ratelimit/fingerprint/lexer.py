@@ -61,7 +61,7 @@ Whatever is not ASCII may be part of a name.
 """
 _GOES_ON: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+)*+'")
 """What stands between two parts of one string; the second one is like the first."""
-_ESCAPED_PART: Final = re.compile(r"(?:[^'\\]++|\\.|'')*+(?:'|\Z|\\\Z)", re.DOTALL)
+_ESCAPED_PART: Final = re.compile(r"(?:[^'\\]++|\\.|'')*+(?P<end>'|\Z|\\\Z)", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _STEP: Final = re.compile(
     r"""
@@ -185,7 +185,7 @@ def _end_of_escaped(text: str, position: int) -> tuple[int, bool]:
     """Where the string ends of which a part ends at `position`, and whether it does; its parts are alike."""
     while text[position - 1] == "'" and (goes_on := _GOES_ON.match(text, position)):
         part = _ESCAPED_PART.match(text, goes_on.end())
-        if part is None or not part[0].endswith("'"):
+        if part is None or part["end"] != "'":
             return (len(text) if part is None else part.end()), False
         position = part.end()
     return position, True

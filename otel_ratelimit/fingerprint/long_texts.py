@@ -1,8 +1,9 @@
 """Tokens of long texts, which are lists of values nearly always: of a list, the elements that differ.
 
 Reading everything takes a second a megabyte, and holds the interpreter's lock meanwhile. So of the elements
-of IN (...), of ARRAY[...] and of the rows of VALUES those are passed over that are like the one before, in
-one step of `re`. What comes behind the list, which may lock rows or update them, is read.
+of IN (...), of ARRAY[...], of the rows of VALUES and of chains (`a = 1 OR a = 2`, `WHEN 1 THEN 'a'`) those
+are passed over that are like the one before, in one step of `re`. What comes behind the list, which may lock
+rows or update them, is read.
 """
 
 from __future__ import annotations
@@ -45,6 +46,15 @@ _VALUE: Final = rf"(?:{_PLAIN}|{_ARRAY}){_CAST}"
 _LITERALS: Final = frozenset({Kind.STRING, Kind.NUMBER, Kind.PARAMETER})
 _NAMES: Final = frozenset({Kind.WORD, Kind.NAME})
 _SIGNS: Final = frozenset("+-")
+_CHAINING: Final = frozenset({"or", "and", "when", "union"})
+"""What stands between the links of a chain, such as those of Django's `Q` objects and `bulk_update`."""
+_ABOVE: Final = {
+    "or": ("and",),
+    "when": ("or", "and"),
+    "union": ("or", "and", "when"),
+    ",": ("or", "and", "when"),
+}
+"""What binds closer than a separator: its chain ends there."""
 _CLOSING: Final = {"(": ")", "[": "]"}
 
 
@@ -58,10 +68,11 @@ class Read(NamedTuple):
 
 @dataclass(slots=True)
 class _Level:
-    """A depth of parentheses: what is listed there, and where the present element begins."""
+    """A depth of parentheses: what is listed there with commas, and where present elements begin."""
 
     lists: str
-    begin: int
+    begins: dict[str, int]
+    """By what separates them: a comma, OR, AND, WHEN or UNION."""
 
 
 def read(text: str) -> Read:
@@ -72,7 +83,7 @@ def read(text: str) -> Read:
     if len(text) <= MOST_READ_CHARACTERS:
         return Read(list(tokens(text)), None)
     found: list[Token] = []
-    levels = [_Level("", 0)]
+    levels = [_Level("", {})]
     patterns = 0
     source = tokens(text)
     before = ""
@@ -82,34 +93,43 @@ def read(text: str) -> Read:
         found.append(token)
         word = token.text.lower() if token.kind is Kind.WORD else token.text
         level = levels[-1]
-        if word != "," or not level.lists:
+        if not (word in _CHAINING or (word == "," and level.lists)):
             _step(levels, token, word, before, len(found))
-        else:
-            element = found[level.begin : -1]
-            level.begin = len(found)
-            if patterns < _MOST_PATTERNS and len(element) <= _MOST_ELEMENT_TOKENS:
-                patterns += 1
-                end = _end_of_like(element, text, token.end)
-                if end > token.end:
-                    source = tokens(text, end)
+        elif patterns < _MOST_PATTERNS:
+            patterns += 1
+            end = _end_of_like(_element(level, word, found), token.text, text, token.end)
+            if end > token.end:
+                source = tokens(text, end)
         before = word
     return Read(found, None)
+
+
+def _element(level: _Level, separator: str, found: Sequence[Token]) -> Sequence[Token]:
+    """What stands before the separator, which is the last token; what comes next begins behind it."""
+    element = found[level.begins.get(separator, len(found)) : -1]
+    if separator in _ABOVE:
+        # What AND joins ends where OR does.
+        for below in _ABOVE[separator]:
+            level.begins.pop(below, None)
+    level.begins[separator] = len(found)
+    return element if len(element) <= _MOST_ELEMENT_TOKENS else ()
 
 
 def _step(levels: list[_Level], token: Token, word: str, before: str, position: int) -> None:
     """Keep `levels` as `token` leaves them, the word `before` it and the next token's `position` given."""
     if word in ("(", "["):
-        levels.append(_Level("elements" if before in ("in", "array") else "", position))
+        lists = "elements" if before in ("in", "array") else ""
+        levels.append(_Level(lists, {",": position} if lists else {}))
     elif word in (")", "]"):
         if len(levels) > 1:
             levels.pop()
     elif token.kind is Kind.WORD and (word == "values" or levels[-1].lists == "rows"):
-        levels[-1] = _Level("rows" if word == "values" else "", position)
+        levels[-1] = _Level("rows", {",": position}) if word == "values" else _Level("", {})
 
 
-def _end_of_like(element: Sequence[Token], text: str, position: int) -> int:
-    """Where the elements like `element` end that come next, each with a comma; `position` if none do."""
-    pattern = _pattern(element)
+def _end_of_like(element: Sequence[Token], separator: str, text: str, position: int) -> int:
+    """Where the elements like `element` end that come next, each with its separator; else `position`."""
+    pattern = _pattern(element, separator) if element else None
     if pattern is None:
         return position
     found = _compiled(pattern).match(text, position)
@@ -121,13 +141,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.VERBOSE | re.DOTALL)
 
 
-def _pattern(element: Sequence[Token]) -> str | None:
+def _pattern(element: Sequence[Token], separator: str = ",") -> str | None:
     """What elements with other values, or without a value, look like; None if there is too much to it."""
     parts: list[str] = []
     for part, run in groupby(_runs(_parts(element))):
         times = len(list(run))
         parts.append(part if times == 1 else f"(?:{part}){{{times}}}")
-    return None if len(parts) > _MOST_PARTS else f"(?:{_BLANK}{''.join(parts)},|(?!))++"
+    return None if len(parts) > _MOST_PARTS else f"(?:{_BLANK}{''.join(parts)}{_escaped(separator)}|(?!))++"
 
 
 def _runs(parts: Sequence[str]) -> list[str]:

@@ -25,6 +25,8 @@ _TIGHT_BEFORE: Final = frozenset({")", "]", ".", "::", ",", ";", "[", ":"})
 _OF_A_LIST: Final = frozenset({PLACEHOLDER, ","})
 _LISTS_ON: Final = frozenset({"by", "rollup", "cube", "sets", "(", ","})
 """Before a parenthesis in which what is grouped or ordered by goes on."""
+_MOST_ROW_PARTS: Final = 4_000
+"""A row has up to 1,664 columns."""
 _MOST_DIGITS: Final = 4
 """A query has no more columns than 1,664."""
 _GOES_WITH_ORDINAL: Final = frozenset({"asc", "desc", "nulls", "using"})
@@ -76,8 +78,8 @@ class _Writer:
         self._opened: list[int] = []
         self._rows_begin: list[bool] = [False]
         """By depth: whether rows of VALUES are being written there."""
-        self._row: list[int] = [0]
-        """By depth: how many parts the row has that came last."""
+        self._rows: list[set[tuple[str, ...]]] = [set()]
+        """By depth: the rows that are written, each once."""
         self._selects: list[bool] = [False]
         """By depth: whether it is a query; elsewhere ORDER BY 1 orders by a constant."""
         self._orders: list[str] = [""]
@@ -111,7 +113,7 @@ class _Writer:
     def break_off(self) -> None:
         """Leave out what is unfinished in lists of values: how much of it there is depends on the values."""
         while self._opened:
-            for by_depth in (self._rows_begin, self._row, self._selects, self._orders, self._lists):
+            for by_depth in (self._rows_begin, self._rows, self._selects, self._orders, self._lists):
                 by_depth.pop()
             begin = self._opened.pop()
             before = self._parts[begin - 1] if begin else ""
@@ -151,7 +153,7 @@ class _Writer:
             if word == "select":
                 self._selects[-1], self._lists[-1] = True, False
         self._rows_begin[-1] = word == "values"
-        self._row[-1] = 0
+        self._rows[-1] = set()
         self._put(word, is_name=word not in BEFORE_OPERAND)
 
     def _is_constant(self, word: str, before: str) -> bool:
@@ -178,7 +180,7 @@ class _Writer:
             self._open(mark)
         elif mark in _CLOSING and self._opened:
             self._put(mark)
-            for by_depth in (self._rows_begin, self._row, self._selects, self._orders, self._lists):
+            for by_depth in (self._rows_begin, self._rows, self._selects, self._orders, self._lists):
                 by_depth.pop()
             self._close(self._opened.pop())
         else:
@@ -198,7 +200,7 @@ class _Writer:
         is_list = before in ("in", "array") or is_row
         self._opened.append(len(self._parts))
         self._rows_begin.append(before == "in")
-        self._row.append(0)
+        self._rows.append(set())
         self._selects.append(False)
         self._orders.append("group" if goes_on or is_distinct else "")
         self._lists.append(is_list)
@@ -209,8 +211,8 @@ class _Writer:
         parts = self._parts
         before = parts[begin - 1] if begin else ""
         length = len(parts) - begin
-        # No part is looked at more than once by lists within lists, and rows within rows are compared only
-        # where they are as long as each other: the time stays in proportion to the text.
+        # No part is looked at more than once by lists within lists, and rows within rows are compared up to a
+        # length: the time stays in proportion to the text.
         if before in ("in", "array") and length > len("(?)"):
             if all(parts[index] in _OF_A_LIST for index in range(begin + 1, len(parts) - 1)):
                 self._cut(begin + 2, len(parts) - 1)
@@ -218,14 +220,11 @@ class _Writer:
         if before == "array" and self._lists[-1] and length == len("[?]"):
             self._cut(begin - 1, len(parts))
             self._put(PLACEHOLDER)
-        elif self._rows_begin[-1] and parts[begin] == "(":
-            if (
-                before == ","
-                and length == self._row[-1]
-                and parts[begin:] == parts[begin - 1 - length : begin - 1]
-            ):
+        elif self._rows_begin[-1] and parts[begin] == "(" and length <= _MOST_ROW_PARTS:
+            row = tuple(parts[begin:])
+            if before == "," and row in self._rows[-1]:
                 self._cut(begin - 1, len(parts))
-            self._row[-1] = length
+            self._rows[-1].add(row)
 
     def _is_of_cast(self, token: Token) -> bool:
         """Whether `token` is part of the type that a literal in a list is cast to, which is left out."""

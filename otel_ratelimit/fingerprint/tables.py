@@ -35,9 +35,25 @@ _CHANGING: Final = frozenset(
         "copy",
         "refresh",
         "explain",
+        "with",
+        "prepare",
+        "declare",
+        "create",
+        "lock",
+        "comment",
+        "grant",
+        "revoke",
+        "security",
+        "analyze",
+        "analyse",
+        "vacuum",
+        "cluster",
+        "reindex",
+        "do",
+        "execute",
     }
 )
-"""What writes some of the tables that it names; other statements change all of them, or none."""
+"""What writes some of the tables that it names, or none; other statements (ALTER, DROP) change all."""
 _HOW: Final = {"update": "update", "into": "insert", ("merge", "into"): "merge"}
 """By the word before a table, and the one before that."""
 _NO_NAMES: Final = BEFORE_OPERAND | {"values"}
@@ -93,16 +109,23 @@ class _Found:
         """
         word, operation = self._words[index], self._operation
         if word in _LISTING and self._lists(word, before, call):
-            writes = "delete" if before == "delete" else "truncate" if operation == "truncate" else ""
-            self.add(index + 1, is_target=word == "table", writes=writes)
+            self.add(index + 1, is_target=word == "table", writes=self._writing(word, before))
             return True
         if word in _NAMING and not (word == "update" and before in _NOT_A_TABLES_UPDATE):
             self.add(index + 1, is_target=word == "into", writes=_HOW.get((before, word), _HOW.get(word, "")))
         elif index == 0 and operation == "copy" and self._words[1:2] != ["("]:
-            self.add(1, is_target=True, writes="copy")
+            self.add(1, is_target=True, writes="copy" if "from" in self._words else "")
         elif word == "view" and operation == "refresh":
             self.add(index + 1, writes="refresh")
         return False
+
+    def _writing(self, word: str, before: str) -> str:
+        """How the table behind `word` is written; empty where it is read."""
+        if before == "delete":
+            return "delete"
+        if self._operation == "create" and word == "table":
+            return "create"
+        return "truncate" if self._operation == "truncate" else ""
 
     def _lists(self, word: str, before: str, call: str) -> bool:
         if word == "from":

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
+from otel_ratelimit.fingerprint.generated_names import without_generated
 from otel_ratelimit.fingerprint.lexer import Kind, Token
 from otel_ratelimit.fingerprint.long_texts import read
 from otel_ratelimit.fingerprint.normalise import normalise, words_of
 from otel_ratelimit.fingerprint.statement_text import statement_text
 from otel_ratelimit.fingerprint.tables import tables
-from otel_ratelimit.fingerprint.utility import without_names
+from otel_ratelimit.fingerprint.utility import begin_of_explained, without_names
 from otel_ratelimit.fingerprint.words import (
     READING,
     VERBS,
@@ -52,8 +53,12 @@ def template_of(text: str) -> QueryTemplate:
     statement = without_names(found)
     words = words_of(statement)
     operation = _operation(words)
+    statement = without_generated(statement, operation, tables(statement, operation)[0])
+    words = words_of(statement)
     normal = normalise(statement, is_cut=rest is not None)
     named, written = tables(statement, operation)
+    if operation == "explain" and not _is_write(words, operation):
+        written = {}
     digest = hashlib.blake2b(normal.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     unread = set() if rest is None else {word.lower() for word in _WORD.findall(text, rest)}
     return QueryTemplate(
@@ -64,7 +69,7 @@ def template_of(text: str) -> QueryTemplate:
         operation=operation,
         tables=tuple(sorted(named)),
         written=tuple(sorted(written.items())),
-        is_write=not unread.isdisjoint(_WRITES) or _is_write(words, operation),
+        is_write=bool(written) or not unread.isdisjoint(_WRITES) or _is_write(words, operation),
         volatile=not unread.isdisjoint(_VOLATILE) or _is_volatile(statement, words),
     )
 
@@ -86,6 +91,7 @@ def _at_top(words: Sequence[str]) -> Iterator[str]:
 
 
 _BEGINS_READING: Final = READING | {"with", "(", ";"}
+_LOCKING: Final = frozenset({"select", "values", "table", "copy", "declare", "with"})
 
 
 def _is_write(words: Sequence[str], operation: str) -> bool:
@@ -97,24 +103,27 @@ def _is_write(words: Sequence[str], operation: str) -> bool:
     if operation == "copy" and "from" in _at_top(words):
         return True
     if operation == "explain":
-        return "analyze" in words and not {"insert", "update", "delete", "merge"}.isdisjoint(words)
-    if operation not in ("select", "values", "table", "copy"):
+        begin = begin_of_explained(words)
+        is_run = not {"analyze", "analyse"}.isdisjoint(words[:begin])
+        return is_run and _is_write(words[begin:], _operation(words[begin:]))
+    if operation not in _LOCKING:
         return False
+    called = {before.strip('"') for before, word in pairs if word == "("}
     return (
         any(("for", lock) in pairs for lock in ("update", "share", "no", "key"))
         or "into" in words
         or any(("(", verb) in pairs for verb in ("insert", "update", "delete", "merge"))
-        or not WRITING_CALLS.isdisjoint(words)
+        or not WRITING_CALLS.isdisjoint(called)
     )
 
 
 def _is_volatile(statement: Sequence[Token], words: Sequence[str]) -> bool:
     for index, word in enumerate(words):
+        is_called = index + 1 < len(words) and words[index + 1] == "("
+        if is_called and word.strip('"') in VOLATILE_CALLS:
+            return True
         if statement[index].kind is not Kind.WORD:
             continue
-        is_called = index + 1 < len(words) and words[index + 1] == "("
-        if is_called and word in VOLATILE_CALLS:
-            return True
         if word in VOLATILE_WORDS and not (index and words[index - 1] in (".", "as")):
             return True
     return False

@@ -6,20 +6,19 @@ PostgreSQL leaves most of this out of its query ids as well ("pg_stat_statements
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from otel_ratelimit.fingerprint.lexer import Kind, Token
 
 _LEFT_OUT: Final = "?"
-_DIGITS: Final = "…"
-"""For what was generated within a name; a letter to PostgreSQL, as is everything beyond ASCII."""
 _NAMES: Final = frozenset({Kind.WORD, Kind.NAME})
 _IN_NAME: Final = frozenset({Kind.WORD, Kind.NAME, Kind.PARAMETER})
 _SET_OTHERWISE: Final = frozenset({"transaction", "constraints", "characteristics"})
 """What SET is followed by where it sets nothing by name, and all of its words are key words or names."""
 _SET_WITHOUT_TO: Final = frozenset({"authorization", "names", "role", "schema"})
+_NAMED: Final = (["."], ["="], ["to"])
+"""Behind a word that is a setting's name, or the first part of one."""
 _WITH_SETTINGS: Final = frozenset({"create", "alter"})
 _TEMPORARY: Final = frozenset({"temp", "temporary"})
 _NAMED_AFTER: Final = {
@@ -39,35 +38,6 @@ _NOT_A_NAME: Final = frozenset({"all", "transaction"})
 """CLOSE ALL, DEALLOCATE ALL, PREPARE TRANSACTION."""
 _MAKING_TABLES: Final = frozenset({"table", "view", "sequence"})
 _BEFORE_TABLE: Final = frozenset({"if", "not", "exists"})
-_AROUND_TABLES: Final = frozenset(
-    {
-        "from",
-        "join",
-        "into",
-        "update",
-        "table",
-        "only",
-        "truncate",
-        "exists",
-        "analyze",
-        "vacuum",
-        "copy",
-        "on",
-    }
-)
-"""Words before the name of a table."""
-_GENERATED: Final = re.compile(
-    r"""(?<![a-z0-9])(?:
-        [0-9a-f]{8}[-_]?+[0-9a-f]{4}[-_]?+[0-9a-f]{4}[-_]?+[0-9a-f]{4}[-_]?+[0-9a-f]{12}
-      | \d{6,}+
-      | (?=[a-f]*+\d)(?=\d*+[a-f])[0-9a-f]{8,}+
-    )(?![a-z0-9])
-    | (?<=[a-z])\d{6,}+(?![a-z0-9])""",
-    re.VERBOSE | re.IGNORECASE,
-)
-"""A UUID, six digits or more, eight hexadecimal ones or more."""
-_TEMPORARY_WORD: Final = re.compile(r'(?<![^_"])(?:te?mp|temporary)(?![^_"\d])', re.IGNORECASE)
-_PART_WITH_DIGIT: Final = re.compile(r"(?<=_)[a-z]*+\d[a-z0-9]*+|\d++", re.IGNORECASE)
 
 
 def without_names(statement: Sequence[Token]) -> list[Token]:
@@ -75,7 +45,7 @@ def without_names(statement: Sequence[Token]) -> list[Token]:
     left: list[Token] = []
     for piece in _pieces(statement):
         left += _without(piece)
-    return _without_temporary_names([_generalised(token) for token in left])
+    return left
 
 
 def _pieces(statement: Sequence[Token]) -> Iterator[list[Token]]:
@@ -92,10 +62,12 @@ def _pieces(statement: Sequence[Token]) -> Iterator[list[Token]]:
 
 def _without(piece: list[Token]) -> list[Token]:
     words = _words(piece)
-    begin = _begin(words)
+    begin = begin_of_explained(words)
     first = words[begin] if begin < len(words) else ""
     if first in _NAMED_AFTER:
         piece = _named_after(piece, words, begin)
+        if first == "execute":
+            piece = _without_arguments(piece, begin + 2)
     elif first in ("rollback", "abort") and "to" in words[begin : begin + 3]:
         index = words.index("to", begin) + 1
         piece = _replaced(piece, index + (words[index : index + 1] == ["savepoint"]))
@@ -116,7 +88,7 @@ def _words(piece: Sequence[Token]) -> list[str]:
     return [token.text.lower() if token.kind is Kind.WORD else token.text for token in piece]
 
 
-def _begin(words: Sequence[str]) -> int:
+def begin_of_explained(words: Sequence[str]) -> int:
     """Behind EXPLAIN and its options."""
     if words[:1] != ["explain"]:
         return 0
@@ -153,6 +125,14 @@ def _replaced(piece: list[Token], index: int) -> list[Token]:
     return [*piece[:index], _placeholder(piece[index]), *piece[end:]]
 
 
+def _without_arguments(piece: list[Token], begin: int) -> list[Token]:
+    """With one placeholder for what stands in parentheses from `begin` on: the server may not look at it."""
+    if len(piece) < begin + 2 or piece[begin].text != "(":
+        return piece
+    ends = max((index for index, token in enumerate(piece) if token.text == ")"), default=len(piece))
+    return [*piece[: begin + 1], _placeholder(piece[begin + 1]), *piece[ends:]]
+
+
 def _placeholder(token: Token) -> Token:
     return Token(Kind.PARAMETER, _LEFT_OUT, token.start, token.end)
 
@@ -160,22 +140,25 @@ def _placeholder(token: Token) -> Token:
 def _without_what_is_set(piece: list[Token], words: Sequence[str], begin: int) -> list[Token]:
     """SET without its value, which is the rest: `SET a.b.c TO x, y`, `SET TIME ZONE x`, `SET ROLE x`."""
     index = begin + 1
-    if words[index : index + 1] in (["session"], ["local"]):
+    if words[index : index + 1] in (["session"], ["local"]) and words[index + 1 : index + 2] not in _NAMED:
         index += 1
-    is_setting = words[index + 1 : index + 2] in (["="], ["to"])
-    if not is_setting and words[index : index + 1] and words[index] in _SET_OTHERWISE:
-        return piece
-    if words[index : index + 2] in (["time", "zone"], ["session", "authorization"]):
-        value = index + 2
-    elif words[index : index + 1] and words[index] in _SET_WITHOUT_TO and not is_setting:
-        value = index + 1
-    else:
-        value = _end_of_name(piece, index)
-        value += words[value : value + 1] in (["="], ["to"])
+    value = _begin_of_value(piece, words, index)
     ends = len(piece) - (words[-1:] == [";"])
-    if value >= ends or words[value:ends] == ["from", "current"]:
+    if value is None or value >= ends or words[value:ends] == ["from", "current"]:
         return piece
     return [*piece[:value], _placeholder(piece[value]), *piece[ends:]]
+
+
+def _begin_of_value(piece: Sequence[Token], words: Sequence[str], index: int) -> int | None:
+    """Behind `x TO`, `x =`, `ROLE` and the like from `index` on; None where nothing is set by name."""
+    end = _end_of_name(piece, index)
+    if words[end : end + 1] in (["="], ["to"]):
+        return end + 1
+    if words[index : index + 1] and words[index] in _SET_OTHERWISE:
+        return None
+    if words[index : index + 2] in (["time", "zone"], ["session", "authorization"]):
+        return index + 2
+    return index + 1 if words[index : index + 1] and words[index] in _SET_WITHOUT_TO else end
 
 
 def _without_settings(piece: list[Token], words: Sequence[str]) -> list[Token]:
@@ -188,12 +171,14 @@ def _without_settings(piece: list[Token], words: Sequence[str]) -> list[Token]:
         if words[index - 1] != "set":
             continue
         end = _end_of_name(piece, index)
-        if words[index : index + 2] == ["time", "zone"]:
+        if words[index : index + 2] in (["time", "zone"], ["session", "authorization"]):
             end = index + 2
-        elif end == index or words[end : end + 1] not in (["="], ["to"]):
-            continue
-        else:
+        elif end > index and words[end : end + 1] in (["="], ["to"]):
             end += 1
+        elif words[index : index + 1] in (["role"], ["names"]):
+            end = index + 1
+        else:
+            continue
         left += piece[index:end]
         index = _end_of_values(piece, end)
         if index > end:
@@ -247,35 +232,6 @@ def _without_names_within(piece: list[Token]) -> list[Token]:
     words = _words(piece)
     for index in range(len(words) - 2):
         if words[index : index + 2] in (["current", "of"], ["as", "execute"]):
-            return _replaced(piece, index + 2)
+            piece = _replaced(piece, index + 2)
+            return _without_arguments(piece, index + 3) if words[index + 1] == "execute" else piece
     return piece
-
-
-def _generalised(token: Token) -> Token:
-    """A name that was generated, in part or wholly, without that part."""
-    if token.kind not in _NAMES or len(token.text) < 6 or not _has_digit(token.text):  # noqa: PLR2004  # shortest
-        return token
-    return token._replace(text=_GENERATED.sub(_DIGITS, token.text))
-
-
-_has_digit: Final[Callable[[str], object]] = re.compile(r"\d").search
-
-
-def _without_temporary_names(statement: list[Token]) -> list[Token]:
-    """Without what tells one `tmp_17` from another, where such a table is named."""
-    names: set[str] = set()
-    before = ""
-    for token in statement:
-        if token.kind in _NAMES and before in _AROUND_TABLES and _is_temporary(token.text):
-            names.add(token.text)
-        before = token.text.lower() if token.text != "." else before
-    if not names:
-        return statement
-    return [
-        token._replace(text=_PART_WITH_DIGIT.sub(_DIGITS, token.text)) if token.text in names else token
-        for token in statement
-    ]
-
-
-def _is_temporary(name: str) -> bool:
-    return bool(_has_digit(name)) and _TEMPORARY_WORD.search(name) is not None

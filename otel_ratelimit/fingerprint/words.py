@@ -31,7 +31,10 @@ WRITING_CALLS: Final = frozenset(
     pg_advisory_unlock_all pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared
     pg_try_advisory_lock pg_try_advisory_lock_shared pg_try_advisory_xact_lock
     pg_try_advisory_xact_lock_shared pg_cancel_backend pg_terminate_backend pg_reload_conf
-    lo_create lo_creat lo_unlink lo_put lo_from_bytea lo_import lowrite dblink_exec
+    lo_create lo_creat lo_unlink lo_put lo_from_bytea lo_import lo_open lo_truncate lo_truncate64 lowrite
+    dblink dblink_exec dblink_send_query pg_logical_emit_message query_to_xml cursor_to_xml pg_switch_wal
+    pg_create_restore_point pg_rotate_logfile pg_stat_reset pg_stat_reset_shared pg_stat_statements_reset
+    pg_drop_replication_slot pg_replication_slot_advance pg_logical_slot_get_changes
     """.split()
 )
 

@@ -5,6 +5,7 @@ refusal_lines  one line per client, limit and minute
 addresses      what of an address a line shows: whole, masked or hashed
 output         who writes the plugin's lines, and from which level on
 formats        text and JSON
+start          the logger of what is in force at the start
 otel_records   the same lines as OpenTelemetry log records
 """
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, tzinfo
 
 from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport, conclude
 from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.analysis.services import OF_ALL_QUERIES, QueriesRead
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.nightly.supposed import assumptions_of, prices_of, supposed_of
 from otel_ratelimit.policy import Cache
@@ -21,7 +22,7 @@ def analysed(  # noqa: PLR0913 - what a report is of, by name
     day: date,
     zone: tzinfo,
     cache: Cache,
-    services: Sequence[str] = (),
+    whose: QueriesRead = OF_ALL_QUERIES,
     tell: Callable[[str], None] = lambda _: None,
 ) -> DailyCacheReport:
     """The report on `period`, which is kept nowhere.
@@ -32,13 +33,13 @@ def analysed(  # noqa: PLR0913 - what a report is of, by name
         day: of which the report is called to be.
         zone: in which it is that day.
         cache: the policy's `[cache]`.
-        services: whose queries they are.
+        whose: queries are read.
         tell: told what is being done.
 
     Raises:
         DatabaseError: its queries cannot be read.
     """
-    with postgres_day(url, period) as queries:
+    with postgres_day(url, period, service=whose.service) as queries:
         analysis = analyze_cache_potential(queries, assumptions_of(cache), report=tell)
     return conclude(
         analysis,
@@ -46,5 +47,5 @@ def analysed(  # noqa: PLR0913 - what a report is of, by name
         zone=zone,
         supposed=supposed_of(cache),
         prices=prices_of(cache),
-        services=services,
+        whose=whose,
     )

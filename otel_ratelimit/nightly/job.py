@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.analysis.cache.wording import counted
 from otel_ratelimit.analysis.days import last_full_day, local_day
 from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.analysis.services import QueriesRead, queries_read
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseError, MailError
 from otel_ratelimit.events import Clock
@@ -22,17 +24,17 @@ from otel_ratelimit.mail import Sent
 from otel_ratelimit.nightly.analysed import analysed
 from otel_ratelimit.nightly.mailing import Mailing
 from otel_ratelimit.nightly.missing import missed_days
+from otel_ratelimit.nightly.recorded import SHORTEST, since_recording_began, why_unknown
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
+from otel_ratelimit.postgres.query_services import PostgresQueryServices
 from otel_ratelimit.telemetry.reports import ReportTelemetry
 
 _log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 60.0
-_SHORTEST: Final = timedelta(minutes=1)
 FEWER: Final = 0.99
 """A report that rests on fewer of the executions than this share replaces no earlier one."""
 
@@ -134,10 +136,7 @@ class ReportJob:
             DatabaseError: the database cannot be used; what went wrong with the day is in the outcome.
             ValueError: `day` has not ended yet.
         """
-        last = last_full_day(self._now(), self._zone)
-        if day is not None and day > last:
-            raise ValueError(f"{day} has not ended yet in {self._zone}; the last full day is {last}")
-        wanted = last if day is None else day
+        wanted, last = self._ended(day)
 
         def days(done: _Done) -> tuple[date, ...]:
             if self._is_known(wanted, done):
@@ -198,7 +197,8 @@ class ReportJob:
             done.failed.append((day, error))
             return
         done.made.append(report)
-        self._tell(f"{day}: kept, of {report.analysis.all_executions:,} queries")
+        queries = counted(report.analysis.all_executions, "query", "queries")
+        self._tell(f"report of {day} kept; it is of {queries}")
 
     def _knows_less(self, report: DailyCacheReport) -> bool:
         """Whether there is an earlier report of the same hours that rests on more of the queries."""
@@ -208,47 +208,74 @@ class ReportJob:
             return False
         return report.analysis.all_executions < FEWER * known.report.analysis.all_executions
 
-    def so_far(self) -> DailyCacheReport:
-        """The report on today as far as it is, which is kept nowhere.
+    def of_service(self, service: str, day: date | None = None) -> DailyCacheReport:
+        """The report on one service's queries of `day`, or of the last full day; it is kept nowhere.
 
         Raises:
             DatabaseError: its queries cannot be read.
+            ValueError: `day` has not ended yet, no query of it is known, or none of the service ever was.
+        """
+        wanted, _ = self._ended(day)
+        done = _Done()
+        if not self._is_known(wanted, done):
+            raise ValueError(done.unknown[0])
+        return self._concluded(wanted, local_day(wanted, self._zone), service)
+
+    def so_far(self, service: str | None = None) -> DailyCacheReport:
+        """The report on today as far as it is, which is kept nowhere.
+
+        Args:
+            service: whose queries; None for those of all services.
+
+        Raises:
+            DatabaseError: its queries cannot be read.
+            ValueError: no query of the service was ever recorded.
         """
         now = self._now()
         today = now.astimezone(self._zone).date()
         start = local_day(today, self._zone).start
-        return self._concluded(today, Period(start, max(now, start + _SHORTEST)))
+        return self._concluded(today, Period(start, max(now, start + SHORTEST)), service)
 
-    def _concluded(self, day: date, period: Period) -> DailyCacheReport:
+    def _concluded(self, day: date, period: Period, service: str | None = None) -> DailyCacheReport:
         def tell(what: str) -> None:
             self._tell(f"{day}: {what}")
 
+        recorded = since_recording_began(period, self.reports.recording_began())
         return analysed(
             self._url,
-            period,
+            recorded,
             day=day,
             zone=self._zone,
             cache=self._cache,
-            services=self._services(day, period),
+            whose=self._of_all(day, recorded) if service is None else self._of_one(recorded, service),
             tell=tell,
         )
 
-    def _services(self, day: date, period: Period) -> list[str]:
+    def _of_one(self, period: Period, service: str) -> QueriesRead:
+        return queries_read(PostgresQueryServices(self._database), period, service)
+
+    def _of_all(self, day: date, period: Period) -> QueriesRead:
         """Whose queries they are; a role that may read queries need not be one that may read requests."""
+        reader = PostgresQueryServices(self._database)
+        without_service = reader.without_service(period)
         try:
-            return PostgresAnalytics(self._database).services(period)
+            return QueriesRead(None, tuple(reader.services(period)), without_service)
         except DatabaseError as error:
             self._tell(f"{day}: the services that recorded it cannot be read, and are not named: {error}")
-            return []
+            return QueriesRead(None, (), without_service)
+
+    def _ended(self, day: date | None) -> tuple[date, date]:
+        """The day that is meant, and the last that has ended; a `ValueError` for one that has not."""
+        last = last_full_day(self._now(), self._zone)
+        if day is not None and day > last:
+            raise ValueError(f"{day} has not ended yet in {self._zone}; the last full day is {last}")
+        return day or last, last
 
     def _is_known(self, day: date, done: _Done) -> bool:
-        """Whether any query of it is; a day before the first one would look like one without any."""
-        first = self.reports.first_query()
-        if first is not None and first < local_day(day, self._zone).end:
-            return True
-        since = "" if first is None else f"; the first is of {first.astimezone(self._zone):%Y-%m-%d %H:%M}"
-        done.unknown.append(f"no query of {day} is known{since}")
-        return False
+        unknown = why_unknown(day, self._zone, self.reports.first_query())
+        if unknown:
+            done.unknown.append(unknown)
+        return not unknown
 
     def _mailed(self, day: date | None, mail: MailWhen) -> Outcome:
         if self._mailing is None or day is None or mail == "never":

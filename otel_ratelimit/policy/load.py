@@ -74,7 +74,11 @@ def read_policy(path: Path) -> str:
         # A ValueError is a NUL in the name.
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise PolicyError(
-            [Problem(str(path), f"cannot be read: {reason}", "set OTEL_RATELIMIT_POLICY to the policy file")]
+            [
+                Problem(
+                    str(path), f"cannot be read: {reason}", "name a policy file that exists and may be read"
+                )
+            ]
         ) from error
     if len(content) > MOST_BYTES:
         raise PolicyError([Problem(str(path), f"is larger than {MOST_BYTES} bytes", "is it the right file?")])

@@ -76,7 +76,8 @@ def parse_size(value: float | str) -> int:
     else:
         size = value if isinstance(value, int) else math.nan
     if not 1 <= size <= _MOST_BYTES:
-        raise Wrong(f"{shown(value)} is not a size", 'write whole bytes, or for instance "50 MB" or "48 MiB"')
+        what = f"{shown(value)} must be at least one byte" if size < 1 else f"{shown(value)} is not a size"
+        raise Wrong(what, 'write whole bytes, or for instance "50 MB" or "48 MiB"')
     return int(size)
 
 
@@ -84,7 +85,7 @@ def parse_duration(value: float | str) -> float:
     """Seconds, from a number or from `60s`, `5m`, `12h`, `30d`.
 
     Raises:
-        Wrong: it is neither, or not positive.
+        Wrong: it is neither, not positive, or longer than ten years.
     """
     if isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
@@ -96,5 +97,13 @@ def parse_duration(value: float | str) -> float:
     else:
         seconds = value
     if not 0 < seconds <= _MOST_SECONDS:
-        raise Wrong(f"{shown(value)} is not a duration", "use more than 0 seconds and at most ten years")
+        raise Wrong(_why_not_a_duration(value, seconds), "use more than 0 seconds and at most ten years")
     return float(seconds)
+
+
+def _why_not_a_duration(value: float | str, seconds: float) -> str:
+    if seconds <= 0:
+        return f"{shown(value)} must be longer than nothing"
+    if seconds > _MOST_SECONDS:
+        return f"{shown(value)} is longer than ten years"
+    return f"{shown(value)} is not a duration"

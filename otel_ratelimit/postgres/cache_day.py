@@ -22,8 +22,9 @@ from otel_ratelimit.postgres.copied_rows import (
     hot_rows,
 )
 from otel_ratelimit.postgres.read_ahead import ReadAhead
-from otel_ratelimit.postgres.refusals import no_connection, translated
+from otel_ratelimit.postgres.refusals import beginning, no_connection, translated
 from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.text import storable
 
 BLOCK_BYTES: Final = 24_000_000
 _SMALLER_IF_HOT: Final = 3
@@ -38,7 +39,7 @@ _WORK_MEMORY: Final = "64MB"
 
 @contextmanager
 def postgres_day(
-    url: str | Secret, period: Period, *, block_bytes: int = BLOCK_BYTES
+    url: str | Secret, period: Period, *, service: str | None = None, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[PostgresDay]:
     """The day that began at `period.start`, as it is known now, whatever arrives meanwhile.
 
@@ -48,6 +49,8 @@ def postgres_day(
     Args:
         url: of the database.
         period: from one midnight to the next.
+        service: whose queries; None for all. Writes are those of all services, as they make results stale
+            whoever has cached them.
         block_bytes: read at a time.
 
     Raises:
@@ -57,7 +60,7 @@ def postgres_day(
         closing(_connect(url)) as connection,
         closing(_connect(url)) as second,
         translated(connection),
-        closing(PostgresDay(connection, second, period, block_bytes)) as day,
+        closing(PostgresDay(connection, second, period, service, block_bytes)) as day,
     ):
         yield day
 
@@ -70,6 +73,7 @@ class PostgresDay:
         connection: extensions.connection,
         second: extensions.connection,
         period: Period,
+        service: str | None,
         block_bytes: int,
     ) -> None:
         self.period = period
@@ -80,12 +84,17 @@ class PostgresDay:
         }
         self._reading: dict[str, ReadAhead] = {}
         self._sql = statements("cache_day")
-        self._asked: dict[str, Any] = {"start": period.start, "end": period.end}
+        self._asked: dict[str, Any] = {
+            "start": period.start,
+            "end": period.end,
+            "service": None if service is None else storable(service),
+        }
         connection.autocommit = second.autocommit = True
         limits = {"work_memory": _WORK_MEMORY, "longest_ms": LONGEST_SECONDS * 1000}
         with connection.cursor() as cursor, second.cursor() as other:
-            cursor.execute(self._sql["begin"], limits)
-            cursor.execute(self._sql["snapshot"])
+            with beginning():
+                cursor.execute(self._sql["begin"], limits)
+                cursor.execute(self._sql["snapshot"])
             [(snapshot,)] = cursor.fetchall()
             other.execute(
                 f"{self._sql['begin']}; SET TRANSACTION SNAPSHOT %(snapshot)s",

@@ -78,6 +78,11 @@ class PostgresCacheReports:
         [(first,)] = self._rows("first_query")
         return first if isinstance(first, datetime) else None
 
+    def recording_began(self) -> datetime | None:
+        """The beginning of the first minute of which a query is still known."""
+        [(began,)] = self._rows("recording_began")
+        return began if isinstance(began, datetime) else None
+
     def mailed(self, day: date) -> None:
         """Note that a mail server has taken the report of `day`."""
         self._rows("mailed", day=day)

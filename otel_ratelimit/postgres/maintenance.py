@@ -22,13 +22,16 @@ from typing import Final, TypeVar
 
 from psycopg2 import sql
 
+from otel_ratelimit.analysis.sentences import counted
 from otel_ratelimit.errors import DatabaseBusyError, DatabaseError, SchemaMissingError
 from otel_ratelimit.postgres import retention as too_old
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
 from otel_ratelimit.postgres.dropped_tables import DroppedTables
 from otel_ratelimit.postgres.locks import alone
 from otel_ratelimit.postgres.overdue import OverdueRows
-from otel_ratelimit.postgres.retention import Hold, Notices, Retentions, State, Wish
+from otel_ratelimit.postgres.query_retention import TABLES as QUERY_TABLES
+from otel_ratelimit.postgres.query_retention import QueriesByService
+from otel_ratelimit.postgres.retention import Hold, Notices, OldQueries, Retentions, State, Wish
 from otel_ratelimit.postgres.statements import statements
 
 T = TypeVar("T")
@@ -132,9 +135,9 @@ def announced_services(database: Database) -> list[str]:
     """The services whose processes have said how long their rows are kept, by name.
 
     Raises:
-        DatabaseError: the database cannot be used, or has not the tables.
+        DatabaseError: the database cannot be used, or the tables are missing.
     """
-    return [name for name, _ in database.rows(statements("retention")["retentions"])]
+    return [name for name, *_ in database.rows(statements("retention")["retentions"])]
 
 
 class _Run:
@@ -147,6 +150,7 @@ class _Run:
         self._sql = statements("maintenance")
         self._sql_too_old = statements("retention")
         self._dropped = DroppedTables(self._transaction)
+        self._by_service = QueriesByService(self._transaction, report, ())
         self._postponed: list[str] = []
         self._failures: dict[str, dict[str, None]] = {}
 
@@ -163,6 +167,7 @@ class _Run:
         found = self._read(_STATE, too_old.state)
         state = found or State()
         there = self._partitions()
+        self._by_service = QueriesByService(self._transaction, self._report, [_start(day) for day in there])
         cutoff = now - kept.longest
         hold, until = Hold(), now
         unknown = [table for table, read in ((_RETENTIONS, known), (_STATE, found)) if read is None]
@@ -240,6 +245,11 @@ class _Run:
         days = [_start(day) for day in there if _end(day) <= moment - kept.longest]
         if days:
             oldest["query_logs"] = min(days[0], oldest.get("query_logs", days[0]))
+        for table in QUERY_TABLES:
+            for old in kept.old_queries(moment):
+                at = self._try(table, partial(self._by_service.oldest, table, old), None)
+                if at is not None:
+                    oldest[table] = min(at.astimezone(UTC), oldest.get(table, at))
         return oldest
 
     def _oldest(self, table: str, asked: Mapping[str, object]) -> datetime | None:
@@ -253,6 +263,8 @@ class _Run:
         batches = {"before": now - BATCHES_KEPT}
         table = "ingested_batches"
         deleted[table] = self._try(table, partial(self._delete, table, batches), 0)
+        for old in kept.old_queries(now):
+            self._delete_of_service(old, deleted)
         margins = {
             "now": now,
             "longest": too_old.LONGEST,
@@ -266,6 +278,16 @@ class _Run:
     def _run(self, statement: str, parameters: Mapping[str, object] | None = None) -> None:
         with self._transaction() as transaction:
             transaction.run(self._sql_too_old[statement], parameters)
+
+    def _delete_of_service(self, old: OldQueries, deleted: dict[str, int]) -> None:
+        found = {
+            table: self._try(table, partial(self._by_service.delete, table, old), None)
+            for table in QUERY_TABLES
+        }
+        for table, rows in found.items():
+            deleted[table] += rows or 0
+        if None not in found.values():
+            self._by_service.done(old)
 
     def _partitions(self) -> list[date]:
         with self._transaction() as transaction:
@@ -305,7 +327,7 @@ class _Run:
         except DatabaseBusyError:
             self._postpone(day)
             return None
-        self._report(f"made {_name(day)}" + (f", moved {moved} rows to it" if moved else ""))
+        self._report(f"made {_name(day)}" + (f", moved {counted(moved, 'row')} to it" if moved else ""))
         return moved
 
     def _drop(self, day: date) -> bool:
@@ -331,7 +353,7 @@ class _Run:
                 deleted = transaction.run(self._sql[f"delete_{table}"], chunk).touched
             total += deleted
             if deleted:
-                self._report(f"deleted {total} rows of {table}")
+                self._report(f"deleted {counted(total, 'row')} of {table}")
             if deleted < CHUNK_ROWS:
                 return total
 

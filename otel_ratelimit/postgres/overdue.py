@@ -59,8 +59,9 @@ class OverdueRows:
         """What is too old at `moment`: rows, and the bytes of partitions."""
         asked = self._kept.parameters(moment)
         cutoffs = [moment - kept for kept in self._kept.by_service.values()]
-        last_day = moment - self._kept.longest - timedelta(days=1)
-        asked["latest"] = max([moment - self._kept.longest, *cutoffs])
+        latest = max([moment - self._kept.longest, *cutoffs])
+        last_day = latest - timedelta(days=1)
+        asked["latest"] = latest
         asked["partitions"] = [
             f"query_logs_{day:%Y%m%d}" for day in self._days if datetime.combine(day, time(), UTC) <= last_day
         ]

@@ -34,6 +34,7 @@ class PostgresQueryWriter:
     Args:
         database: where to; closed by whoever made it.
         clock: Unix time, for when templates were seen.
+        service: `service.name` of the application; asked for with each batch, as it may be known late.
         host_clock: Unix time by the clock that executions are stamped with, seconds.
     """
 
@@ -41,9 +42,11 @@ class PostgresQueryWriter:
         self,
         database: Database,
         clock: Callable[[], float],
+        service: Callable[[], str] = str,
         host_clock: Callable[[], float] = unix_time,
     ) -> None:
         self._clock = clock
+        self._service = service
         self._tables = BatchTables(database, "queries", _PARTS, what="query logs", host_clock=host_clock)
 
     def write(self, batch: QueryBatch) -> None:
@@ -61,6 +64,7 @@ class PostgresQueryWriter:
             "id": str(batch.id),
             "now": self._clock(),
             "process": storable(batch.process),
+            "service": storable(self._service()),
             "templates": _json(map(_template, templates.values())),
             "rows": _json(map(_row, batch.rows)),
             "totals": _json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -38,6 +39,7 @@ _REMEDIES: Final = (
     ("server login has been failing", "PgBouncer cannot log in to PostgreSQL: see PgBouncer's log"),
 )
 """What libpq says (no SQLSTATE comes with a refused connection), and what to do then."""
+_QUESTION: Final = re.compile(r"\s*Is the server running[^?]*\?")
 _POOLED_STATEMENTS: Final = (
     "PgBouncer pools statements here (pool_mode = statement), and this needs transactions: set pool_mode ="
     " transaction or session for this database, or connect to PostgreSQL directly"
@@ -70,7 +72,7 @@ def no_connection(given: Mapping[str, str], reason: str) -> DatabaseUnreachableE
         given: what the connection was asked for with, as libpq's keywords.
         reason: as libpq says it.
     """
-    said = " ".join(reason.split())
+    said = _one_sentence(reason)
     database, user = given.get("dbname", ""), given.get("user", "")
     place = given.get("host") or given.get("hostaddr") or "the local socket"
     remedy = next((advice for sign, advice in _REMEDIES if sign in said), "")
@@ -82,6 +84,12 @@ def no_connection(given: Mapping[str, str], reason: str) -> DatabaseUnreachableE
         f" {given.get('port', '5432')}, as user {user or '(the operating system user)'}: {said}"
         + (f"; {remedy}" if remedy else "")
     )
+
+
+def _one_sentence(reason: str) -> str:
+    """What libpq says on several lines, on one, and without its question: the remedy answers that."""
+    lines = _QUESTION.sub("", reason).splitlines()
+    return "; ".join(said for line in lines if (said := " ".join(line.split()).rstrip(";")))
 
 
 @contextmanager
@@ -112,9 +120,8 @@ def refused(connection: extensions.connection, error: psycopg2.Error) -> Databas
     """The error for a statement that `connection` did not carry out."""
     said = str(error).strip().partition("\n")[0] or type(error).__name__
     if error.pgcode in _MISSING:
-        return SchemaMissingError(
-            f"the database has not the tables of this version ({said}); run `otel-ratelimit db upgrade`"
-        )
+        what = f"the database is missing tables that this version needs ({said})"
+        return SchemaMissingError(f"{what}; run `otel-ratelimit db upgrade`")
     advice = _advice(connection, error, said)
     return _kind(error)(f"{said}{advice}")
 

@@ -1,7 +1,7 @@
 """What is too old to be kept, and whether it may be deleted now.
 
-Several services may share the tables. Each says how long it wants its rows kept. A table that has a column
-for the service is looked at service by service; for the others the longest retention counts.
+Several services may share the tables. Each says how long it wants its rows kept, and its rows go by that.
+Rows without a service, and templates, which services share, go by the longest.
 
 What is deleted cannot be had back, so deletion waits where it would be a mistake more often than not:
 
@@ -20,9 +20,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Final, Literal, TypeAlias
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, NamedTuple, TypeAlias
 
+from otel_ratelimit.analysis.sentences import length_of_time
+from otel_ratelimit.analysis.services import MAX_NAMED, UNNAMED
 from otel_ratelimit.postgres.connection import Transaction
 from otel_ratelimit.postgres.server_clock import TOLERANCE, apart
 from otel_ratelimit.postgres.statements import statements
@@ -60,6 +62,15 @@ class Wish:
     """Whether it counts instead of what processes of the service have said."""
 
 
+class OldQueries(NamedTuple):
+    """Queries of a service that are too old, while those of others may not be."""
+
+    service: str
+    since: datetime
+    """Older ones have gone."""
+    before: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Retentions:
     """Which rows go at a moment."""
@@ -67,6 +78,8 @@ class Retentions:
     by_service: Mapping[str, timedelta]
     longest: timedelta
     """For rows without a service, or of a service that nobody runs any more."""
+    queries_deleted_before: Mapping[str, datetime] = field(default_factory=dict)
+    """Of services whose queries were deleted by their own retention: up to when."""
 
     def parameters(self, now: datetime) -> dict[str, object]:
         """Of statements that look for rows that are too old at `now`."""
@@ -76,9 +89,28 @@ class Retentions:
             "before": now - self.longest,
         }
 
+    def old_queries(self, now: datetime) -> list[OldQueries]:
+        """What is too old at `now` of services that keep their queries for less long than others do."""
+        # By the longest, the query log goes a day at a time.
+        first = now - self.longest - timedelta(days=1)
+        found = []
+        for name, kept in self.by_service.items():
+            before = now - kept
+            since = self.queries_deleted_before.get(name, first)
+            if since > before:  # a clock was ahead, or they are kept for longer now
+                since = first
+            if name and kept < self.longest and since < before:
+                found.append(OldQueries(name, max(since, first), before))
+        return found
+
     def __str__(self) -> str:
-        said = [f"{service or '(unnamed)'} {kept}" for service, kept in sorted(self.by_service.items())]
-        return "; ".join(said[:10]) or f"{self.longest}"
+        said = [
+            f"{service or UNNAMED} {length_of_time(kept.total_seconds())}"
+            for service, kept in sorted(self.by_service.items())
+        ]
+        more = len(said) - MAX_NAMED
+        shown = ", ".join(said[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return shown or length_of_time(self.longest.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +137,14 @@ def announce(transaction: Transaction, wish: Wish) -> None:
 def retentions(transaction: Transaction, wish: Wish) -> Retentions:
     """Those in force: of each service the longest that its processes have said."""
     rows = transaction.run(statements("retention")["retentions"]).rows
-    found = {service: min(kept, LONGEST) for service, kept in rows}
+    found = {service: min(kept, LONGEST) for service, kept, _ in rows}
+    marks = {service: before.astimezone(UTC) for service, _, before in rows if before is not None}
     if wish.service is not None:
         said = timedelta() if wish.overrides else found.get(wish.service, timedelta())
         found[wish.service] = max(min(wish.retention, LONGEST), said)
-        return Retentions(found, max(found.values()))
+        return Retentions(found, max(found.values()), marks)
     # It is that of services that have said nothing: perhaps those of a version that does not.
-    return Retentions(found, max([min(wish.retention, LONGEST), *found.values()]))
+    return Retentions(found, max([min(wish.retention, LONGEST), *found.values()]), marks)
 
 
 def clocks_apart(host: datetime, database: datetime) -> Hold:

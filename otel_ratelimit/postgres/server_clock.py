@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from otel_ratelimit.analysis.sentences import length_of_time
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.statements import statements
@@ -61,8 +62,8 @@ class DatabaseClock:
 
 
 def apart(difference: timedelta) -> str:
-    """`difference` in words: `40 days, 0:00:12`."""
-    return str(timedelta(seconds=round(abs(difference.total_seconds()))))
+    """`difference` in words, whichever clock is ahead: `40 days 12 seconds`."""
+    return length_of_time(abs(difference.total_seconds()))
 
 
 class ClockWarning:

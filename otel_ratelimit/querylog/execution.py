@@ -35,13 +35,13 @@ AnswerOf = Callable[[Any, bool], Answer]
 """Asked with a result, and whether its bytes are wanted."""
 
 
-_UNDERSTOOD_CLASSES: Final = frozenset({"21", "23", "27", "38", "39", "40", "44", "P0"})
-_UNDERSTOOD: Final = frozenset({OK, "22001", "22012", "25006", "42501", "53400", "55P03", "57014"})
-"""SQLSTATEs, by class or whole, that only come when the server knows what each name stands for.
+_UNDERSTOOD: Final = frozenset({OK, "21000", "23503", "23505", "23P01", "40001"})
+"""SQLSTATEs that only come when the server knows what each name stands for: from carrying a statement out.
 
-PostgreSQL's documentation, "PostgreSQL Error Codes". Class 42 says that it does not. Of class 22 most come
-when a literal is read, which may be before the next name is looked up. Of a transaction that has failed
-already (25P02) and of a connection that is lost (08006) the grammar is all that is known to be right.
+PostgreSQL's documentation, "PostgreSQL Error Codes". Class 42 says that a name is not known. Others may come
+before all names are looked up: while a table's lock is waited for (55P03, 57014, 40P01), when a literal is
+read (22, and 23514 of a domain), when a schema or a command is not allowed (42501, 25006), in a transaction
+that has failed (25P02), or with the connection (08, 57P01).
 """
 
 
@@ -51,8 +51,7 @@ def text_told(statement: str, status: str, *, is_known: bool = False) -> str:
     Where a value was written without quotes, the server takes it for a name, and does not find it. So the
     text is told only where each name was found, now or before (`is_known`).
     """
-    is_understood = is_known or status in _UNDERSTOOD or status[:2] in _UNDERSTOOD_CLASSES
-    return statement if is_understood else REFUSED.text
+    return statement if is_known or status in _UNDERSTOOD else REFUSED.text
 
 
 class QueryObserver(Protocol):

@@ -164,6 +164,10 @@ class QueryLog:
         """Why the last write failed; empty when it did not."""
         return self._delivery.failing
 
+    def began(self, statement: str, database: str, started: float, *, has_failed: bool) -> None:
+        """The execution that `intake` is told of next began at `started` (Unix time), and counts there."""
+        self._totals.began(statement, database, started, has_failed=has_failed)
+
     def tick(self) -> None:
         """Work up what has come in, and write what is due."""
         with self._working, self._faults.said():

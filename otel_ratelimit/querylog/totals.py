@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
 from typing import Final
 
@@ -49,6 +49,47 @@ class _Counter:
         return new
 
 
+class _Earlier:
+    """Executions that are counted now and began in an earlier minute; on any thread, taken by one.
+
+    Each is told of just before it is counted, so that it is counted now or by the next `take`.
+    """
+
+    __slots__ = ("_lock", "_new", "_waiting")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._new: dict[tuple[Text, int], list[int]] = {}
+        self._waiting: dict[tuple[Text, int], list[int]] = {}
+
+    def add(self, text: Text, minute: int, failed: int) -> bool:
+        """One more; False where there is no room, so that it stays in the minute in which it is counted."""
+        with self._lock:
+            at = (text, minute)
+            if at not in self._new and len(self._new) >= MOST_NEW:
+                return False
+            both = self._new.setdefault(at, [0, 0])
+            both[0] += 1
+            both[1] += failed
+            return True
+
+    def take(self, found: dict[Text, int], failed: dict[Text, int]) -> Iterator[tuple[Text, int, int, int]]:
+        """Text, minute, executions and failures, which are taken off `found` and `failed`."""
+        with self._lock:
+            new, self._new = self._new, {}
+        waited, self._waiting = self._waiting, {}
+        for (text, minute), (n, bad) in (*waited.items(), *new.items()):
+            moved = min(n, found.get(text, 0))
+            moved_bad = min(bad, failed.get(text, 0), moved)
+            if moved:
+                found[text] -= moved
+                failed[text] = failed.get(text, 0) - moved_bad
+                yield text, minute, moved, moved_bad
+            if moved < n and (text, minute) in new:
+                # What is not counted the next time either found no room.
+                self._waiting[text, minute] = [n - moved, bad - moved_bad]
+
+
 class Totals:
     """Executions by text. `count`, `failed`, `dropped` on any thread, the rest on the background thread.
 
@@ -56,7 +97,18 @@ class Totals:
         steps: by text and database, what counts one more; for whoever cannot afford a call of `count`.
     """
 
-    __slots__ = ("_dropped", "_failed", "_known", "_lock", "_new", "_once", "_other", "_retired", "steps")
+    __slots__ = (
+        "_dropped",
+        "_earlier",
+        "_failed",
+        "_known",
+        "_lock",
+        "_new",
+        "_once",
+        "_other",
+        "_retired",
+        "steps",
+    )
 
     def __init__(self) -> None:
         self.reset_after_fork()
@@ -73,6 +125,11 @@ class Totals:
         self._lock = threading.RLock()
         self._failed: dict[Text, int] = {}
         self._dropped: dict[Text, int] = {}
+        self._earlier = _Earlier()
+
+    def began(self, statement: str, database: str, started: float, *, has_failed: bool) -> None:
+        """The execution that is counted next began at `started` (Unix time): count it in that minute."""
+        self._earlier.add((statement, database), int(started // 60) * 60, int(has_failed))
 
     def count(self, statement: str, database: str) -> None:
         """One more execution."""
@@ -125,16 +182,16 @@ class Totals:
             failed, self._failed = self._failed, {}
             dropped, self._dropped = self._dropped, {}
         minute = int(now // 60) * 60
-        return [
-            TemplateTotal(
-                minute,
-                OTHER if text == _OTHER_TEXT else template_of(text[0]),
-                text[1],
-                steps,
-                failed.get(text, 0),
-                dropped.get(text, 0),
-            )
-            for text, steps in self._with_rest(found, failed, dropped).items()
+        found = self._with_rest(found, failed, dropped)
+        earlier = [
+            TemplateTotal(at, template_of(text[0]), text[1], n, bad, 0)
+            for text, at, n, bad in self._earlier.take(found, failed)
+        ]
+        counts = ((text, steps, failed.get(text, 0), dropped.get(text, 0)) for text, steps in found.items())
+        return earlier + [
+            TemplateTotal(minute, OTHER if text == _OTHER_TEXT else template_of(text[0]), text[1], *counted)
+            for text, *counted in counts
+            if any(counted)
         ]
 
     def _with_rest(

@@ -138,7 +138,7 @@ def saving(view: View) -> Bars | None:
     """What is to be cached first, by what that saves; None where that is nothing."""
     return _queries(
         "Saves most",
-        [(each.rank, each.query, each.saves_ms, f"{each.saves} {view.scale.per}") for each in view.to_cache],
+        [(each.rank, each.label, each.saves_ms, f"{each.saves} {view.scale.per}") for each in view.to_cache],
     )
 
 
@@ -146,7 +146,7 @@ def repeating(view: View) -> Bars | None:
     """What is repeated most; None where that is nothing."""
     return _queries(
         "Repeated most",
-        [(each.rank, each.query, each.repeats_count, each.repeats) for each in view.repeated],
+        [(each.rank, each.label, each.repeats_count, each.repeats) for each in view.repeated],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,16 +64,20 @@ def comparison_table(report: DailyCacheReport, scale: Scale) -> ComparisonTable 
 
 
 def _compared(figure: ComparedFigure, currency: str, scale: Scale) -> ComparisonRow:
-    def shown(value: float) -> str:
-        if figure.unit == "money":
-            return figures.money(value, currency)
-        return {"queries": figures.count, "ms": figures.duration, "bytes": figures.size}[figure.unit](value)
-
-    difference = shown(figure.difference)
+    values = (figure.without_cache, figure.with_cache, figure.difference)
+    without_cache, with_cache, difference = _shown(figure.unit, values, currency)
     sign = "+" if figure.difference > 0.0 and not difference.startswith(("<", "less")) else ""
     return ComparisonRow(
         name=_NAMES[figure.name].format(per=scale.per),
-        without_cache=shown(figure.without_cache),
-        with_cache=shown(figure.with_cache),
+        without_cache=without_cache,
+        with_cache=with_cache,
         difference=sign + difference,
     )
+
+
+def _shown(unit: str, values: Sequence[float], currency: str) -> list[str]:
+    if unit == "ms":
+        return figures.durations(values)
+    if unit == "money":
+        return [figures.money(value, currency) for value in values]
+    return [(figures.count if unit == "queries" else figures.size)(value) for value in values]

@@ -36,16 +36,27 @@ def key_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
 
 
 def _services(report: DailyCacheReport) -> tuple[Fact, ...]:
+    if report.service is not None:
+        return _one_service(report, report.service)
     names = figures.printable(named(report.services))
     if len(report.services) <= 1:
         return (Fact("Service", names),) if names else ()
-    return (
-        Fact(
-            "Services",
-            f"{len(report.services)} together",
-            f"{names}; their queries are recorded without the service, and one cache would serve all",
-        ),
+    together = f"{len(report.services)} together"
+    return (Fact("Services", together, f"{names}; one cache would serve all of them"),)
+
+
+def _one_service(report: DailyCacheReport, service: str) -> tuple[Fact, ...]:
+    others = [name for name in report.services if name != service]
+    beside = f"; others in this database: {figures.printable(named(others))}" if others else ""
+    this = Fact("Service", figures.printable(service), f"only its queries count, and writes of all{beside}")
+    if not report.without_service:
+        return (this,)
+    left_out = Fact(
+        "Left out",
+        _counted(report.without_service, "execution", "executions"),
+        "of which no service is known, because an earlier version recorded them",
     )
+    return (this, left_out)
 
 
 def _repeats(analysis: CacheAnalysis, scale: Scale) -> tuple[Fact, ...]:
@@ -178,7 +189,7 @@ def supposed_facts(report: DailyCacheReport) -> tuple[Fact, ...]:
         Fact("Answers older than a write", f"{figures.share(supposed.stale_budget)} at most"),
         Fact("Memory that stays free", figures.share(supposed.reserve)),
         *_worths(report),
-        Fact("Every day", "is like this one" if scale.is_day else f"goes on like the {scale.span} so far"),
+        Fact("Every day", scale.like_these),
     )
 
 
@@ -199,13 +210,25 @@ def _worth(value: float, currency: str) -> str:
 def rests_on(analysis: CacheAnalysis) -> tuple[Fact, ...]:
     """What of the queries was seen."""
     sample = analysis.sample
-    dropped = Fact("Executions that found no room in it", figures.count(sample.dropped))
+    dropped = Fact("Executions dropped", figures.count(sample.dropped), _why_dropped(analysis))
     return (
         Fact("Begins", figures.moment(analysis.period_start)),
         Fact("Ends", figures.moment(analysis.period_end)),
         Fact("Executions counted", figures.count(analysis.all_executions)),
         Fact("Rows of the log", figures.count(sample.rows)),
         dropped,
-        Fact("Keys that were hot, all kept", figures.count(sample.hot_keys)),
-        Fact("Other keys kept, at the least", figures.one_in(sample.lowest_rate)),
+        Fact(
+            "Hot keys", figures.count(sample.hot_keys), "always chosen for the log" if sample.hot_keys else ""
+        ),
+        Fact("Lowest sample rate", figures.one_in(sample.lowest_rate), "of the keys that were not hot"),
+    )
+
+
+def _why_dropped(analysis: CacheAnalysis) -> str:
+    if not analysis.sample.dropped:
+        return ""
+    part = figures.share(analysis.sample.dropped / max(analysis.all_executions, 1))
+    return (
+        f"{part} of those counted: chosen for the log, and lost because its queue was full or the database"
+        " refused them"
     )

@@ -27,6 +27,9 @@ _MINUTE: Final = 60.0
 _WHOLE_FROM: Final = 100.0
 """From here on a decimal says nothing more."""
 _LEAST_DURATION_MS: Final = 0.01
+_MOST_OF_A_UNIT: Final = 10_000.0
+"""From here on a column is in the next larger unit."""
+_LEAST_TENTH: Final = 0.05
 _LEAST_PERCENT: Final = 0.05
 _MOST_PERCENT: Final = 99.95
 _LEAST_MONEY: Final = 0.005
@@ -88,6 +91,24 @@ def duration(milliseconds: float) -> str:
     return _scaled(milliseconds, _DURATIONS)
 
 
+def durations(milliseconds: Sequence[float]) -> list[str]:
+    """The same of figures that are compared: all in one unit, fine enough to show how they differ."""
+    most = max((abs(value) for value in milliseconds if isfinite(value)), default=0.0)
+    factor, unit = next((each for each in _DURATIONS if most / each[0] < _MOST_OF_A_UNIT), _DURATIONS[-1])
+    return [
+        duration(value) if factor <= 1.0 and abs(value) < 1.0 else _in_unit(value / factor, unit)
+        for value in milliseconds
+    ]
+
+
+def _in_unit(value: float, unit: str) -> str:
+    if not isfinite(value):
+        return UNKNOWN
+    if 0.0 < value < _LEAST_TENTH:
+        return f"<0.1{unit}"
+    return f"{_unpadded(value) if value == 0.0 else _digits(value)}{unit}"
+
+
 def ttl(seconds: float) -> str:
     """A time to live in the largest unit that needs no decimals: `30 s`, `10 min`, `2 h`."""
     if not isfinite(seconds):
@@ -128,10 +149,10 @@ def unit_money(value: float, currency: str) -> str:
 
 
 def one_in(rate: float) -> str:
-    """A share of what was sampled: `1 in 16`."""
+    """A share of what was sampled: `100 %`, `1 in 16`."""
     if not isfinite(rate) or rate <= 0.0:
         return UNKNOWN
-    return "all" if rate >= 1.0 else f"1 in {_unpadded(1.0 / rate)}"
+    return "100 %" if rate >= 1.0 else f"1 in {_unpadded(1.0 / rate)}"
 
 
 def day(value: date) -> str:

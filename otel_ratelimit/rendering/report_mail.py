@@ -118,11 +118,11 @@ def _queries(title: str, entries: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _to_cache_lines(each: ToCache) -> list[str]:
-    return plain.numbered(each.rank, _short(each.query), [each.says + ".", each.why, each.note])
+    return plain.numbered(each.rank, _short(each.label), [each.says + ".", each.why, each.note])
 
 
 def _repeated_lines(each: Repeated) -> list[str]:
-    return plain.numbered(each.rank, _short(each.query), [each.says + ".", each.caching, each.note])
+    return plain.numbered(each.rank, _short(each.label), [each.says + ".", each.caching, each.note])
 
 
 def _short(query: str) -> str:

@@ -177,12 +177,12 @@ def _print_queries(printer: _Printer, view: View) -> None:
             [
                 (
                     str(each.rank),
-                    *(each.ttl, "must drop it" if each.invalidate else "may be ignored"),
+                    *(each.ttl, each.writes),
                     *(each.hit_ratio, each.memory, each.saves),
                 )
                 for each in view.to_cache
             ],
-            [(each.query, each.why, each.note) for each in view.to_cache],
+            [(each.query, _in_database(each.where), each.why, each.note) for each in view.to_cache],
         )
     if view.repeated:
         printer.heading(view.repeated_title)
@@ -195,8 +195,12 @@ def _print_queries(printer: _Printer, view: View) -> None:
                 )
                 for each in view.repeated
             ],
-            [(each.query, each.caching, each.note) for each in view.repeated],
+            [(each.query, _in_database(each.where), each.caching, each.note) for each in view.repeated],
         )
+
+
+def _in_database(where: str) -> str:
+    return f"In {where}." if where else ""
 
 
 def _saves(view: View) -> str:

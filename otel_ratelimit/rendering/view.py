@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_ratelimit.analysis.cache.daily import DailyCacheReport
 from otel_ratelimit.analysis.cache.history import DayInBrief
-from otel_ratelimit.analysis.cache.result import AtTtl, CacheAnalysis, Sample, TemplateResult
+from otel_ratelimit.analysis.cache.result import Advice, AtTtl, CacheAnalysis, Sample, TemplateResult
 from otel_ratelimit.rendering import figures, words
 from otel_ratelimit.rendering.comparison import ComparisonTable, comparison_table
 from otel_ratelimit.rendering.facts import Fact, currency_of, key_facts, rests_on, supposed_facts
@@ -29,8 +29,12 @@ class ToCache:
     rank: int
     query: str
     database: str
+    where: str
+    """The database in words; empty where the text is of no other one among these."""
     ttl: str
     fresh: str
+    writes: str
+    """The same in a column of that name."""
     invalidate: bool
     hit_ratio: str
     memory: str
@@ -42,6 +46,11 @@ class ToCache:
     """Empty where nothing that it reads was written, which says it all."""
     note: str
     """What limits the trust in it; empty where nothing does."""
+
+    @property
+    def label(self) -> str:
+        """The query, with its database where that tells it from another one."""
+        return _label(self.query, self.where)
 
     @property
     def says(self) -> str:
@@ -57,6 +66,8 @@ class Repeated:
     rank: int
     query: str
     database: str
+    where: str
+    """The database in words; empty where the text is of no other one among these."""
     repeats: str
     repeats_count: float
     executions: str
@@ -68,6 +79,11 @@ class Repeated:
     caching: str
     """How to cache it, or why not."""
     note: str
+
+    @property
+    def label(self) -> str:
+        """The query, with its database where that tells it from another one."""
+        return _label(self.query, self.where)
 
     @property
     def says(self) -> str:
@@ -179,19 +195,20 @@ def view_of(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> View:
         trend: days, the earliest first.
     """
     analysis, sample = report.analysis, report.analysis.sample
-    rows = [_ttl_row(at) for at in analysis.by_ttl] if has_hits(analysis) else []
+    rows = _ttl_rows(analysis.by_ttl) if has_hits(analysis) else []
     scale = scale_of(report)
+    where = _where(analysis)
     return View(
         scale=scale,
-        day=figures.day(report.analysis_date) + ("" if scale.is_day else f", so far: {scale.span} of it"),
+        day=figures.day(report.analysis_date) + scale.of_day,
         iso_day=report.analysis_date.isoformat(),
         time_zone=figures.printable(report.time_zone),
         verdict=words.verdict(report),
         key=key_facts(report),
-        to_cache=tuple(
-            _to_cache(rank, each, sample, scale) for rank, each in enumerate(_advised(analysis), 1)
+        to_cache=_all_to_cache(_advised(analysis), sample, scale, where),
+        repeated=tuple(
+            _repeated(rank, each, sample, where) for rank, each in enumerate(analysis.most_repeated, 1)
         ),
-        repeated=tuple(_repeated(rank, each, sample) for rank, each in enumerate(analysis.most_repeated, 1)),
         repeated_title="Repeated most" if _advised(analysis) else "Repeated most, and why not to cache it",
         by_ttl=until_plateau(rows, _figures_of),
         by_ttl_in_brief=until_plateau(rows, lambda row: (row.hit_ratio, row.memory)),
@@ -222,21 +239,60 @@ def _advised(analysis: CacheAnalysis) -> list[TemplateResult]:
     return [each for each in analysis.most_worth if each.advice is not None]
 
 
-def _to_cache(rank: int, template: TemplateResult, sample: Sample, scale: Scale) -> ToCache:
-    advice = template.advice
-    if advice is None:
-        raise ValueError(f"template {template.template_hash} has no advice; only those that have belong here")
+def _where(analysis: CacheAnalysis) -> Mapping[str, str]:
+    """The database by hash of the template and database, in words, where one text is of several databases."""
+    databases: dict[str, set[str]] = {}
+    for each in (*_advised(analysis), *analysis.most_repeated):
+        databases.setdefault(each.template_hash, set()).add(each.database)
+    return {
+        f"{hash_} {name}": f"database {figures.printable(name)}" if name else "a database without a name"
+        for hash_, names in databases.items()
+        for name in names
+        if len(names) > 1
+    }
+
+
+def _label(query: str, where: str) -> str:
+    return f"{where}: {query}" if where else query
+
+
+def _where_of(template: TemplateResult, where: Mapping[str, str]) -> str:
+    return where.get(f"{template.template_hash} {template.database}", "")
+
+
+def _all_to_cache(
+    templates: Sequence[TemplateResult], sample: Sample, scale: Scale, where: Mapping[str, str]
+) -> tuple[ToCache, ...]:
+    advised = [(each, each.advice) for each in templates if each.advice is not None]
+    saves = figures.durations([advice.at.latency_saved_ms for _, advice in advised])
+    return tuple(
+        _to_cache(rank, each, advice, saved, sample, scale, where)
+        for rank, ((each, advice), saved) in enumerate(zip(advised, saves, strict=True), 1)
+    )
+
+
+def _to_cache(  # noqa: PLR0913, PLR0917 - what a row is made of
+    rank: int,
+    template: TemplateResult,
+    advice: Advice,
+    saves: str,
+    sample: Sample,
+    scale: Scale,
+    where: Mapping[str, str],
+) -> ToCache:
     at = advice.at
     return ToCache(
         rank=rank,
         query=figures.printable(template.template),
         database=figures.printable(template.database),
+        where=_where_of(template, where),
         ttl=figures.ttl(at.ttl_seconds),
         fresh=words.how_kept_fresh(advice, template.writes),
+        writes=words.writes_in_short(advice, template.writes),
         invalidate=advice.invalidate,
         hit_ratio=figures.share_between(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high),
         memory=figures.size(at.peak_bytes),
-        saves=figures.duration(at.latency_saved_ms),
+        saves=saves,
         saves_ms=at.latency_saved_ms,
         gain=_gain(at, scale),
         why=words.sentence(advice.reason) if template.writes else "",
@@ -259,7 +315,7 @@ def _trust(template: TemplateResult, sample: Sample) -> str:
     return "Few of its keys were sampled: the others are taken to behave like those of other queries."
 
 
-def _repeated(rank: int, template: TemplateResult, sample: Sample) -> Repeated:
+def _repeated(rank: int, template: TemplateResult, sample: Sample, where: Mapping[str, str]) -> Repeated:
     advice = template.advice
     if advice is None:
         caching = f"Not worth caching: {figures.printable(template.not_worth)}."
@@ -270,6 +326,7 @@ def _repeated(rank: int, template: TemplateResult, sample: Sample) -> Repeated:
         rank=rank,
         query=figures.printable(template.template),
         database=figures.printable(template.database),
+        where=_where_of(template, where),
         repeats=figures.count(template.duplicates),
         repeats_count=template.duplicates,
         executions=figures.count(template.executions),
@@ -282,7 +339,12 @@ def _repeated(rank: int, template: TemplateResult, sample: Sample) -> Repeated:
     )
 
 
-def _ttl_row(at: AtTtl) -> TtlRow:
+def _ttl_rows(by_ttl: Sequence[AtTtl]) -> list[TtlRow]:
+    saves = figures.durations([at.latency_saved_ms for at in by_ttl])
+    return [_ttl_row(at, saved) for at, saved in zip(by_ttl, saves, strict=True)]
+
+
+def _ttl_row(at: AtTtl, saves: str) -> TtlRow:
     least, most = figures.share(at.hit_ratio_dropped), figures.share(at.hit_ratio_dropped_by_row)
     return TtlRow(
         ttl=figures.ttl(at.ttl_seconds),
@@ -290,7 +352,7 @@ def _ttl_row(at: AtTtl) -> TtlRow:
         dropped=least if least == most else f"{least.removesuffix(' %')} to {most}",
         stale=figures.share(at.stale_by_table),
         memory=figures.size(at.peak_bytes),
-        saves=figures.duration(at.latency_saved_ms),
+        saves=saves,
         percent=round(100 * min(max(at.hit_ratio, 0.0), 1.0)),
     )
 

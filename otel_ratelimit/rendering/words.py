@@ -96,6 +96,13 @@ def how_kept_fresh(advice: Advice, writes: int) -> str:
     return "the TTL alone will do" if writes else "nothing it reads was written"
 
 
+def writes_in_short(advice: Advice, writes: int) -> str:
+    """The same for a column that is called *writes*."""
+    if advice.invalidate:
+        return "must drop it"
+    return "may be ignored" if writes else "none seen"
+
+
 def break_even(report: DailyCacheReport) -> str:
     """From how many executions a day on a cache pays, where time has a price."""
     executions = report.cost.break_even_executions_a_day

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from otel_ratelimit.events import StorageSnapshot
+
+NO_RATE_LIMITS: Final = (
+    "no application with rate limits in this process; start it with `opentelemetry-instrument`, or call"
+    " `RateLimit(app)`, or ask the running application: `otel-ratelimit status`"
+)
+"""In place of the store, where no application of the process has one."""
 
 
 class MeasuredStore(Protocol):
@@ -46,9 +52,8 @@ class DefaultStore:
 
 
 def _nobody() -> MeasuredStore:
-    raise RuntimeError(
-        "no RateLimit in this process; call this in the application, or pass its storage: RateLimit(app)"
-    )
+    """Nobody has made a `RateLimit`: the module that does has not even been imported."""
+    raise RuntimeError(NO_RATE_LIMITS)
 
 
 default_store = DefaultStore()

@@ -13,10 +13,13 @@ class AppSet:
 
     def __init__(self) -> None:
         self._references: dict[int, weakref.ref[Flask]] = {}
+        self._former = ""
 
     def add(self, app: Flask) -> None:
         """Hold `app`, weakly."""
         number, references = id(app), self._references
+        if not references:
+            self._former = ""
 
         def forget(gone: weakref.ref[Flask]) -> None:
             # Another application may have been given the same address since.
@@ -27,7 +30,14 @@ class AppSet:
 
     def discard(self, app: Flask) -> None:
         """Let go of `app`."""
+        self.name()
         self._references.pop(id(app), None)
+
+    def name(self) -> str:
+        """`import_name` of the first one; when all have gone, of the one that was; empty before the first."""
+        found = next((app.import_name for app in self), self._former)
+        self._former = self._former or found
+        return found
 
     def __contains__(self, app: Flask) -> bool:
         reference = self._references.get(id(app))

@@ -79,6 +79,7 @@ def query_log(url: str, rate: float) -> Iterator[None]:
         builtin_policy().analytics,
         worker,
         MeterProvider().get_meter("bench"),
+        lambda: "bench",
     )
     queries.claim()
     queries.log.tick()  # which learns the secret

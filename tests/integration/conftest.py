@@ -198,13 +198,13 @@ def memcached(installed):
 
 @pytest.fixture
 def record():
-    """`record(database, *moments, keys=1)`: a query at each moment, written as the query log does."""
+    """`record(database, *moments, keys=1, service="shop")`: a query at each moment, as the log writes it."""
     job = QueryTemplate(
         11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
     )
 
-    def write(url, *moments, keys=1):
-        """An execution at each moment, its key one of so many."""
+    def write(url, *moments, keys=1, service="shop"):
+        """An execution at each moment, its key one of so many; empty: recorded before there were services."""
         rows = [
             QueryRow(
                 ts=at.timestamp(),
@@ -227,7 +227,7 @@ def record():
         ]
         totals = [TemplateTotal(int(at.timestamp()) // 60 * 60, job, "shop", 1, 0, 0) for at in moments]
         with closing(Database(url)) as database:
-            PostgresQueryWriter(database, time.time).write(
+            PostgresQueryWriter(database, time.time, lambda: service).write(
                 QueryBatch(uuid4(), "one", tuple(rows), tuple(totals), (), ())
             )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
+from pathlib import Path
 
 import flask
 import pytest
@@ -17,6 +20,7 @@ from otel_ratelimit.postgres import Database
 READ, ADMIN = "read-token-0123456789", "admin-token-0123456789"
 POLICY = 'version = 1\n[tiers]\ndefault = "3/minute"\n[analytics]\nclient_addresses = "{addresses}"\n'
 VIOLATIONS = "SELECT endpoint, client, user_id, user_agent, n::int FROM otel_ratelimit.rate_limit_analytics"
+LOG_PAGE = (Path(__file__).parents[2] / "docs/reference/logs.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -194,11 +198,33 @@ def test_the_application_can_record_a_refusal_of_its_own(app, limited, rows):
 
 def test_where_analytics_are_off_nothing_is_recorded_and_without_limits_it_is_an_error(app, limited):
     own = {"endpoint": "/a", "client": "c", "limit_text": "1 per 1 day", "limit_value": 1}
-    with pytest.raises(RuntimeError, match="no application with rate limits"):
-        log_rate_limit_violation(**own, limit_seconds=86_400, current_count=1)
+    for context, said in (
+        (contextlib.nullcontext(), "no application here; call this within a request or"),
+        (flask.Flask("bare").app_context(), "bare has no rate limits, so nothing is recorded; start it with"),
+    ):
+        with context, pytest.raises(RuntimeError, match=said):
+            log_rate_limit_violation(**own, limit_seconds=86_400, current_count=1)
     limited(database_url=None)
     with app.app_context():
         assert log_rate_limit_violation(**own, limit_seconds=86_400, current_count=1) is False
+
+
+@pytest.mark.parametrize("has_database", [True, False])
+def test_what_the_start_says_is_said_by_loggers_that_are_documented(app, limited, caplog, has_database):
+    caplog.set_level(logging.INFO)
+    rate_limit = limited(**({} if has_database else {"database_url": None}))
+    get(app.test_client(), "/a")
+    rate_limit.close()
+    rows = re.finditer(r"^\| `(otel_ratelimit\.[a-z_.]+)` \| (?:INFO|WARNING)", LOG_PAGE, re.MULTILINE)
+    documented = {row[1] for row in rows}
+    ours = [record for record in caplog.records if record.name.startswith("otel_ratelimit.")]
+    assert {record.name for record in ours if record.levelno == logging.INFO} <= documented
+    started = [record.getMessage() for record in ours if record.name == "otel_ratelimit.wiring"]
+    state = "on: refusals and requests are recorded in the database of " if has_database else "off: "
+    [said] = [message for message in started if message.startswith("analytics are ")]
+    assert said.startswith(f"analytics are {state}OTEL_RATELIMIT_DATABASE_URL")
+    assert "postgresql" not in said
+    assert any("sampling 100 % of distinct queries" in message for message in started) is has_database
 
 
 def test_a_database_url_that_makes_no_sense_leaves_the_limits(app, limited, caplog):

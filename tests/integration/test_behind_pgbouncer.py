@@ -15,11 +15,13 @@ from flask import Flask
 from psycopg2 import extensions
 
 from otel_ratelimit import RateLimit
+from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.analytics import get_violations_by_endpoint
 from otel_ratelimit.capture import remove
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.maintenance import LOCK, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, upgrade
 from otel_ratelimit.queries import detect_duplicates
@@ -208,6 +210,13 @@ def maintain_at(url):
         maintain(opened, now=datetime.now(UTC), retention=timedelta(days=30))
 
 
+def read_a_day(url):
+    """As `report show --so-far` does, which takes no lock before."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    with postgres_day(url, Period(start, start + timedelta(days=1))):
+        pass
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -216,8 +225,9 @@ def maintain_at(url):
         downgrade,
         maintain_at,
         lambda url: generate_daily_cache_report(date(2026, 1, 1), database_url=url),
+        read_a_day,
     ],
-    ids=["upgrade", "current", "downgrade", "maintain", "report"],
+    ids=["upgrade", "current", "downgrade", "maintain", "report", "a day's queries"],
 )
 def test_where_single_statements_are_pooled_that_is_said_with_what_to_do(pooled, database, work):
     with pytest.raises(DatabaseError, match=r"pools statements.*pool_mode = transaction.*directly"):

@@ -392,6 +392,25 @@ def test_repeats_are_summed_and_lead_to_the_worst_request(ask):
     assert (row["In each"], row["In the worst"], row["Trace"]) == (pytest.approx(70 / 3), 40, "b" * 32)
 
 
+@pytest.mark.parametrize(
+    ("jobs", "services"),
+    [
+        ({}, ["jobs", "not known", "shop"]),
+        ({"job": ["jobs"]}, ["jobs"]),
+        ({"job": ["payments/jobs", "shop"]}, ["jobs", "shop"]),
+        ({"job": ["other"]}, []),
+    ],
+)
+def test_repeats_of_two_services_are_told_apart(ask, opened, jobs, services):
+    for service in ("shop", "jobs", ""):
+        found = (RequestRepeats(int(NOON.timestamp()), "/api/jobs", JOBS, 2, 60, 40, "b" * 32),)
+        writer = PostgresQueryWriter(opened, NOON.timestamp, lambda service=service: service)
+        writer.write(QueryBatch(uuid4(), "one", (), (), (), found))
+    rows = ask("Repeated in one request", "query-cache-advisor.json", **jobs)
+    assert sorted(row["Service"] for row in rows) == services
+    assert all(row["Requests"] == 2 for row in rows)
+
+
 @pytest.mark.usefixtures("seeded")
 def test_the_advice_is_that_of_the_last_report(ask, cache_report):
     report = cache_report(DAY, value_of_saved_ms=0.001)

@@ -23,7 +23,7 @@ VARIABLE = "OTEL_RATELIMIT_DATABASE_URL"
 def run(tmp_path, monkeypatch):
     """Run `otel-ratelimit db` in an empty folder, with no variables but those given."""
     monkeypatch.chdir(tmp_path)
-    for name in (VARIABLE, "OTEL_RATELIMIT_POLICY"):
+    for name in (VARIABLE, "OTEL_RATELIMIT_POLICY", "OTEL_SERVICE_NAME"):
         monkeypatch.delenv(name, raising=False)
 
     def invoke(*arguments, answer=None, **variables):
@@ -36,6 +36,7 @@ STEPS = [
     *("0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"),
     "0006_retention",
     "0007_query_hashes",
+    "0008_query_services",
 ]
 
 
@@ -155,7 +156,7 @@ def test_maintenance_by_hand_respects_what_each_service_keeps(run, clocked):
         clocked.fill([now - timedelta(days=6), now - timedelta(days=7, hours=1)], service)
         clocked.maintain(now, service=service, retention=timedelta(days=retention), announce=True)
     assert clocked.left("rate_limit_usage") == 3
-    nobody = json.loads(run("maintain", "--json", "--retention", "5d", "--database-url", clocked.url).stdout)
+    nobody = json.loads(run("maintain", "--json", "--database-url", clocked.url).stdout)
     assert (nobody["service"], clocked.left("rate_limit_usage")) == (None, 3)
     assert nobody["services"] == {"long": 90 * 86_400.0, "short": 7 * 86_400.0}
     both = {"OTEL_SERVICE_NAME": "short"}
@@ -164,7 +165,38 @@ def test_maintenance_by_hand_respects_what_each_service_keeps(run, clocked):
     by_hand = ("--retention", "5d", "--service", "short", "--database-url", clocked.url)
     assert run("maintain", *by_hand).exit_code == 0
     assert (clocked.left("rate_limit_usage", "short"), clocked.left("rate_limit_usage", "long")) == (0, 2)
-    assert clocked.left("query_totals") == 4
+    assert (clocked.left("query_totals", "short"), clocked.left("query_totals", "long")) == (0, 2)
+
+
+def test_a_retention_for_nobody_is_refused_and_deletes_nothing(run, clocked):
+    """As wrong use, in one sentence: several services and none named, or one that nothing is known of."""
+    now = datetime.now(UTC)
+    clocked.set_clock(now)
+    at = "--database-url", clocked.url
+    assert run("maintain", "--retention", "5d", *at).exit_code == 0, "nothing is recorded yet"
+    clocked.fill([now - timedelta(days=6)], "old")
+    lone = json.loads(run("maintain", "--retention", "9d", "--json", *at).stdout)
+    assert (lone["service"], lone["services"]) == ("old", {"old": 9 * 86_400.0}), "recorded, not announced"
+    clocked.maintain(now, service="shop", retention=timedelta(days=7), announce=True)
+    for arguments, variables, said in (
+        (
+            ("--retention", "5d"),
+            {},
+            "2 services are recorded here: old, shop; a retention is",
+        ),
+        (("--retention", "5d", "--service", "nix"), {}, "of a service 'nix'; recorded are old, shop"),
+        (("--retention", "5d"), {"OTEL_SERVICE_NAME": "nix"}, "of a service 'nix'; recorded are old, shop"),
+        (("--service", "nix"), {}, "of a service 'nix'; recorded are old, shop"),
+        (("--retention", "5d", "--service", ""), {"OTEL_SERVICE_NAME": "shop"}, "of a service ''"),
+        (("--retention", "5d", "--service", "*"), {}, "of a service '*'"),
+    ):
+        refused = run("maintain", *arguments, *at, **variables)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert said in refused.stderr
+        assert "Usage" not in refused.stderr
+    assert clocked.left("rate_limit_usage") == 1
+    both = run("maintain", "--retention", "5d", *at, OTEL_SERVICE_NAME="old")
+    assert (both.exit_code, clocked.left("rate_limit_usage")) == (0, 0)
 
 
 def test_maintenance_says_which_table_is_missing_and_has_status_1(run, database):

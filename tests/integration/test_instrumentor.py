@@ -51,6 +51,23 @@ def statuses(app, times):
     return [client.get("/a").status_code for _ in range(times)]
 
 
+@pytest.mark.parametrize("name", ["LOG_LEVEL", "SHADOW"])
+def test_a_variable_that_is_not_valid_is_said_once_when_an_application_is_made(
+    provider, tmp_path, monkeypatch, caplog, name
+):
+    """A server prints that error itself; a log line before would say the same."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(f"OTEL_RATELIMIT_{name}", "loud")
+    instrumentor = RateLimitInstrumentor()
+    instrumentor.instrument(meter_provider=provider, skip_dep_check=True)
+    try:
+        with pytest.raises(SettingsError, match=f"OTEL_RATELIMIT_{name}: 'loud'"):
+            make_app()
+    finally:
+        instrumentor.uninstrument()
+    assert caplog.text == ""
+
+
 def test_an_application_made_afterwards_is_limited(instrumented):
     assert statuses(make_app(), 3) == [200, 200, 429]
 

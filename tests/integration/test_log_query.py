@@ -12,6 +12,7 @@ import flask
 import psycopg2
 import pytest
 from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from psycopg2 import sql
 
@@ -83,6 +84,21 @@ def test_a_query_of_another_driver_is_recorded_by_hand_with_its_route(app, limit
     assert keys[0] == keys[1] != keys[2]
 
 
+@pytest.mark.parametrize("named", ["", "jobs-api"])
+def test_queries_have_the_name_of_the_service_that_requests_have(app, limited, rows, monkeypatch, named):
+    provider = TracerProvider()
+    monkeypatch.setattr("otel_ratelimit.telemetry.recorder.get_tracer_provider", lambda: provider)
+    app.add_url_rule("/jobs", "jobs", lambda: str(log_query("SELECT 1 FROM jobs", duration_seconds=0.1)))
+    rate_limit = limited()
+    assert app.test_client().get("/jobs").text == "True"
+    # What starts OpenTelemetry may come after the application.
+    provider = TracerProvider(resource=Resource({"service.name": named} if named else {}))
+    rate_limit.close()
+    for table in ("rate_limit_usage", "query_logs", "query_totals"):
+        found = rows(f"SELECT DISTINCT service FROM otel_ratelimit.{table}")
+        assert found == [(named or app.import_name,)], table
+
+
 def test_what_makes_an_execution_another_one_is_hashed_and_nothing_else(app, limited, rows):
     rate_limit = limited()
     same = {"parameters": {"a": 1, "b": "x"}, "duration_seconds": 0.1}
@@ -146,6 +162,31 @@ def test_what_makes_no_sense_is_refused_at_once_and_the_rest_is_recorded(app, li
         log_query(b"SELECT 4", duration_seconds=1, parameters=None)
     rate_limit.close()
     assert [row[0] for row in rows(LOGGED)] == ["select ?"] * 3
+
+
+def test_a_query_that_is_recorded_later_is_counted_when_it_began(app, limited, rows):
+    rate_limit = limited()
+    began = time.time() - 6 * 3_600
+    with app.app_context():
+        for ago, status in ((0, "ok"), (0, "57014"), (86_400, "ok")):
+            assert log_query(
+                "UPDATE jobs SET title = 'a'", duration_seconds=0.02, started_at=began - ago, status=status
+            )
+        assert log_query("UPDATE jobs SET title = 'b'", duration_seconds=0.02)
+    assert rate_limit.queries.log.flush()
+
+    def minute(at):
+        return datetime.fromtimestamp(at // 60 * 60, UTC)
+
+    found = rows("SELECT minute, n, failed FROM otel_ratelimit.query_totals ORDER BY minute")
+    assert found[:2] == [(minute(began - 86_400), 1, 0), (minute(began), 2, 1)]
+    assert [(n, failed) for _, n, failed in found[2:]] == [(1, 0)]
+    assert rows(
+        "SELECT count(*) FROM otel_ratelimit.query_logs AS l WHERE NOT EXISTS"
+        " (SELECT FROM otel_ratelimit.query_totals AS t WHERE t.minute = date_trunc('minute', l.ts))"
+    ) == [(0,)]
+    written = rows("SELECT minute, n::int FROM otel_ratelimit.table_writes ORDER BY minute")
+    assert written[:2] == [(minute(began - 86_400), 1), (minute(began), 1)]
 
 
 def run(url, statement):

@@ -195,7 +195,7 @@ def test_rows_written_while_a_day_is_moved_are_neither_lost_nor_refused(database
             connection.autocommit = True
             while not stop.is_set():
                 try:
-                    cursor.execute(QUERY, {"times": [NOW, NOW + timedelta(days=1)]})
+                    cursor.execute(QUERY, {"times": [NOW, NOW + timedelta(days=1)], "service": "shop"})
                 except psycopg2.Error as error:
                     failed.append(error)
                     return

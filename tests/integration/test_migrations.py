@@ -32,6 +32,7 @@ STEPS = [
     *("0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"),
     "0006_retention",
     "0007_query_hashes",
+    "0008_query_services",
 ]
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 

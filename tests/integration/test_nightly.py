@@ -268,6 +268,69 @@ def test_on_the_first_day_nothing_is_due_and_today_can_be_looked_at(database, jo
     assert kept(database) == {}
 
 
+def test_hours_before_recording_began_are_none_of_an_idle_database(database, job, record):
+    began = datetime(2026, 3, 29, 14, 16, tzinfo=UTC)
+    record(database, *hourly(began + timedelta(seconds=37), 9, timedelta(seconds=30)))
+
+    told = []
+    [first] = job(database, now=NOW, tell=told.append).run().made
+    so_far = job(database, now=datetime(2026, 3, 29, 14, 26, tzinfo=UTC)).so_far()
+
+    for made, scale, seconds in ((first, "part", 9 * 3_600 + 44 * 60), (so_far, "so_far", 600)):
+        assert (made.recording_began, made.analysis.period_start) == (began, began)
+        assert (made.scale, made.covered_seconds) == (scale, seconds)
+    assert (first.analysis.period_end, first.analysis.all_executions) == (local_day(LAST, UTC).end, 1_080)
+    assert f"report of {LAST} kept; it is of 1,080 queries" in told
+    # 19 queries of 20 ms in ten minutes, and not in fourteen hours.
+    assert "busy with queries for 0.06 % of the time" in so_far.reason
+    assert query(database, "SELECT period_start FROM otel_ratelimit.cache_analysis_latest") == [(began,)]
+
+
+def test_recording_begins_with_the_first_row_of_a_query_that_was_counted_a_little_later(
+    database, job, record
+):
+    began = datetime(2026, 3, 29, 14, 15, 58, tzinfo=UTC)
+    record(database, began)
+    query(database, "UPDATE otel_ratelimit.query_totals SET minute = '2026-03-29 14:16:00+00'")
+
+    [made] = job(database).run().made
+
+    assert (made.analysis.sample.rows, made.analysis.all_executions) == (1, 1)
+    assert made.recording_began == began.replace(second=0)
+
+
+@pytest.mark.parametrize("ago", [timedelta(minutes=1), timedelta(hours=10), timedelta(days=20)])
+def test_a_quiet_night_counts_where_recording_had_begun_before_it(database, job, record, ago):
+    midnight = datetime(2026, 3, 29, tzinfo=UTC)
+    record(database, midnight - ago, *hourly(midnight + timedelta(hours=14), 9))
+
+    [made] = job(database).run().made
+
+    assert (made.scale, made.recording_began, made.covered_seconds) == ("day", None, 86_400)
+    assert made.analysis.period_start == midnight
+
+
+def test_a_day_in_whose_last_minute_recording_began_is_a_minute_long(database, job, record):
+    record(database, datetime(2026, 3, 29, 23, 59, 59, tzinfo=UTC))
+
+    [made] = job(database).run().made
+
+    assert (made.scale, made.covered_seconds) == ("part", 60)
+
+
+def test_the_day_on_which_recording_began_is_one_of_its_time_zone(database, job, record):
+    # 0:30 of the 29th in Berlin.
+    began = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)
+    record(database, began)
+    berlin = REPORT + 'time_zone = "Europe/Berlin"'
+
+    [made] = job(database, berlin, now=datetime(2026, 3, 30, tzinfo=UTC)).run().made
+
+    # Of 23 hours, the first half was not recorded.
+    assert (made.scale, made.covered_seconds) == ("part", 22.5 * 3_600)
+    assert made.recording_began.isoformat() == "2026-03-29T00:30:00+01:00"
+
+
 def test_a_report_that_found_nothing_is_made_anew_when_something_has_arrived(database, job, record):
     record(database, datetime(2026, 3, 27, 12, tzinfo=UTC))
     job(database).catch_up()

@@ -61,6 +61,7 @@ def log(database):
         builtin_policy().analytics,
         BackgroundWorker(),
         MeterProvider().get_meter("test"),
+        lambda: "counted",
     )
     queries.claim()
     queries.log.tick()

@@ -56,7 +56,7 @@ def opened(each_database):
 
 @pytest.fixture
 def writer(opened):
-    return PostgresQueryWriter(opened, lambda: NOON)
+    return PostgresQueryWriter(opened, lambda: NOON, lambda: "jobs-api")
 
 
 def batch(rows=(), totals=(), writes=(), repeats=()):
@@ -68,19 +68,19 @@ def test_every_column_is_what_was_recorded(opened, writer):
     [row] = opened.rows(
         "SELECT extract(epoch FROM ts)::float8, template_hash, key_hash, n, sample_rate, tier, duration_us,"
         " rows, result_bytes, endpoint, trace_id, database, op, tables, is_write, in_txn, volatile, status,"
-        " buckets, process FROM otel_ratelimit.query_logs"
+        " buckets, process, service FROM otel_ratelimit.query_logs"
     )
     assert (*row[:2], bytes(row[2]), *row[3:]) == (
         *(NOON + 0.25, SELECT.hash, bytes(range(16)), 3, 0.5, "cold", 1_234, 5, 678),
         *("/jobs/<int:id>", "0" * 31 + "1", "shop", "select", ["jobs", "owners"], False, True, True, "ok"),
-        *([2, 0, 1], "host:7"),
+        *([2, 0, 1], "host:7", "jobs-api"),
     )
     noon = datetime.fromtimestamp(NOON, UTC)
     for table, expected in (
         ("query_templates", (SELECT.hash, SELECT.text, "select", ["jobs", "owners"], noon, noon)),
-        ("query_totals", (noon, SELECT.hash, "shop", 10, 1, 2)),
-        ("table_writes", (noon, "shop", "jobs", "update", 4)),
-        ("query_repeats", (noon, "/list", SELECT.hash, 2, 15, 9, "f" * 32)),
+        ("query_totals", (noon, SELECT.hash, "shop", 10, 1, 2, "jobs-api")),
+        ("table_writes", (noon, "shop", "jobs", "update", 4, "jobs-api")),
+        ("query_repeats", (noon, "/list", SELECT.hash, 2, 15, 9, "f" * 32, "jobs-api")),
     ):
         assert opened.rows(f"SELECT * FROM otel_ratelimit.{table}") == [expected], table
 
@@ -251,7 +251,14 @@ def test_a_period_reads_its_own_partitions_only(opened):
             f"CREATE TABLE otel_ratelimit.query_logs_202606{day} PARTITION OF otel_ratelimit.query_logs"
             f" FOR VALUES FROM ('2026-06-{day} 00:00+00') TO ('2026-06-{int(day) + 1} 00:00+00')"
         )
-    asked = {"start": DAY.start, "end": DAY.end, "endpoint": None, "seconds": 60, "limit": 10}
+    asked = {
+        "start": DAY.start,
+        "end": DAY.end,
+        "endpoint": None,
+        "service": None,
+        "seconds": 60,
+        "limit": 10,
+    }
     statement = PostgresQueries(opened)._sql["repeats_in_time"]
     plan = "\n".join(line for (line,) in opened.rows(f"EXPLAIN {statement}", asked))
     assert "query_logs_20260615" in plan

@@ -66,6 +66,9 @@ def test_a_day_is_reported_on_and_shown(run, database, tmp_path, recorded):
     nothing = run("report", "show", **named)
     assert (nothing.exit_code, nothing.stdout) == (1, "")
     assert "there is no report; `otel-ratelimit report run` makes one" in nothing.stderr
+    of_then = run("report", "show", "--date", "2026-01-31", **named)
+    said = "there is no report of 2026-01-31; `otel-ratelimit report run --date 2026-01-31` makes one"
+    assert (of_then.exit_code, of_then.stderr.splitlines()[-1]) == (1, said)
     recorded(database, days_ago=1)
 
     made = run("report", "run", **named)
@@ -148,8 +151,10 @@ def test_on_the_first_day_there_is_only_so_far(run, database, recorded):
 def test_which_policy_is_used_is_said(run, database, tmp_path, recorded):
     recorded(database, days_ago=1)
     named = {VARIABLE: database}
-    said = "no policy file, so the built-in prices; days of UTC; no e-mail: nobody is in [report] to"
+    said = "no policy file, so the built-in prices; days of UTC; no e-mail: [report] to is empty"
     assert run("report", "run", **named).stderr.splitlines()[0] == said
+    so_far = run("report", "show", "--so-far", **named).stderr.splitlines()[0]
+    assert so_far == "no policy file, so the built-in prices; days of UTC"
     (tmp_path / "ratelimit.toml").write_text("version = 1\n[report]\nto = ['team@example.com']\n")
     said = "policy: ratelimit.toml; days of UTC; no e-mail: OTEL_RATELIMIT_SMTP_URL is not set"
     assert run("report", "run", **named).stderr.splitlines()[0].replace(f"{tmp_path}/", "") == said
@@ -161,7 +166,7 @@ def test_which_policy_is_used_is_said(run, database, tmp_path, recorded):
         (("run", "--date", "2026-02-30"), "2026-02-30"),
         (("run", "--date", "yesterday"), "'yesterday' is not a day; write for instance 2026-01-31"),
         (("show", "--so-far", "--date", "2026-01-01"), "give one of them"),
-        (("run", "--mail"), "--mail cannot be: nobody is in [report] to"),
+        (("run", "--mail"), "--mail cannot be: [report] to is empty"),
         (("run", "--date", "2999-01-01"), "2999-01-01 has not ended yet in UTC; the last full day is"),
         (("run", "--date", "2026-01-01", "--backfill"), "give one of them"),
         (("show", "--json", "--html", "x.html"), "give one of them"),
@@ -174,13 +179,22 @@ def test_wrong_use_says_what_would_be_right(run, database, arguments, said):
     assert said in found.stderr
 
 
+def test_a_day_that_has_not_ended_is_refused_without_the_usage(run, database):
+    found = run("report", "run", "--date", "9999-01-01", **{VARIABLE: database})
+    assert found.exit_code == 2
+    assert "Error: 9999-01-01 has not ended yet in UTC; the last full day is " in found.stderr
+    assert "Usage" not in found.stderr
+
+
 def test_a_database_that_cannot_be_used_is_one_sentence(run, empty_database):
     for arguments in (("run",), ("run", "--backfill"), ("show",)):
         found = run("report", *arguments, **{VARIABLE: empty_database})
         assert found.exit_code == 1
+        assert "the database is missing tables that this version needs" in found.stderr
         assert "otel-ratelimit db upgrade" in found.stderr
         away = run("report", *arguments, **{VARIABLE: "postgresql://127.0.0.1:1/x"})
         assert (away.exit_code, away.stderr.count("Error: cannot connect")) == (1, 1)
+        assert "refused; check host and port" in away.stderr
     assert run("report", "run").exit_code == 2
 
 

@@ -23,6 +23,7 @@ from otel_ratelimit.reports import (
     Price,
     calculate_redis_cost_benefit,
     generate_daily_cache_report,
+    recorded_day,
 )
 
 JOB = QueryTemplate(11, "SELECT * FROM jobs", "select", ("jobs",), is_write=False, volatile=False)
@@ -128,6 +129,31 @@ def test_a_report_that_would_say_less_is_not_made(named):
     with pytest.raises(ValueError, match="part of the queries of 2026-03-28 has been deleted"):
         generate_daily_cache_report(DAY)
     assert stored(named).report == report
+
+
+def test_a_recorded_day_begins_where_recording_did(named):
+    noon = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    midnight = datetime(2026, 3, 29, tzinfo=UTC)
+    count(named, noon, 3)
+    with recorded_day(DAY) as first:
+        assert tuple(first.period) == (noon, midnight)
+        assert [counted.n for counted in first.counts.values()] == [3]
+    # A service that is known of from before had a quiet morning.
+    count(named, noon - timedelta(days=1), 1)
+    with recorded_day(DAY) as quiet:
+        assert tuple(quiet.period) == (noon - timedelta(hours=12), midnight)
+
+
+def test_of_a_day_of_which_nothing_is_known_both_functions_say_the_same(named):
+    def read(day):
+        with recorded_day(day) as found:
+            return found
+
+    for since in ("", "; the first is of 2026-03-28 12:00"):
+        for ask in (generate_daily_cache_report, read):
+            with pytest.raises(ValueError, match=f"^no query of 2026-03-27 is known{since}$"):
+                ask("2026-03-27")
+        count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 3)
 
 
 def test_costs_can_be_reckoned_for_any_needs():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
+from pathlib import Path
 from types import MappingProxyType
 
 import flask
@@ -218,3 +219,18 @@ def test_a_refusal_is_the_same_whatever_the_view_returns():
     assert (first.status_code, second.status_code) == (200, 429)
     assert first.headers["WWW-Authenticate"] == "Basic"
     assert second.headers.getlist("Retry-After") == ["60"]
+
+
+def test_the_readme_shows_the_headers_that_a_client_gets():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("HTTP/1.1 429 TOO MANY REQUESTS\n")[2].partition("\n\n")[0]
+    shown = {line.partition(":")[0].lower() for line in block.splitlines()}
+    app = flask.Flask("shop")
+    app.add_url_rule("/", "index", lambda: "ok")
+    RateLimit(app, policy=parse_policy('version = 1\n[tiers]\ndefault = "1/minute; 50/hour"\n', "test"))
+    passed, refused = (app.test_client().get("/") for _ in range(2))
+    assert (passed.status_code, refused.status_code) == (200, 429)
+    assert shown == OURS | {"retry-after", "content-type"}
+    assert shown <= {name.lower() for name, _ in refused.headers}
+    assert {name.lower() for name, _ in passed.headers} >= OURS
+    assert "Retry-After" not in passed.headers

@@ -17,6 +17,7 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 MONTH = timedelta(days=30)
 SHARED = [table for table in AGED if table not in HAVE_SERVICE]
+QUERIES = [table for table in HAVE_SERVICE if not table.startswith("rate_limit")]
 
 
 def partitions(clocked):
@@ -81,7 +82,7 @@ def test_the_log_says_both_times_and_how_to_go_on_once_and_when_it_is_over(clock
     [said] = [record.getMessage() for record in caplog.records]
     assert said.startswith("no old rows are deleted")
     assert "host says 2026-07-25 10:30 UTC and that of the database 2026-06-15 10:30 UTC" in said
-    assert "40 days, 0:00:00 apart" in said
+    assert "40 days apart" in said
     assert "otel-ratelimit db maintain --delete-anyway" in said
     host.now += DAY
     process.run()
@@ -119,7 +120,7 @@ def test_a_machine_whose_clock_jumps_ahead_and_back_loses_nothing(clocked, host,
     caplog.clear()
     process.run()
     assert clocked.all_left() == before
-    assert f"is {ahead.days + 1} days, 3:00:00 behind what it was at the last maintenance" in caplog.text
+    assert f"is {ahead.days + 1} days 3 hours behind what it was at the last maintenance" in caplog.text
     caplog.clear()
     process.run()
     assert caplog.messages == []
@@ -137,7 +138,7 @@ def test_a_restored_backup_is_emptied_after_a_week_of_notices_and_not_before(clo
         assert set(clocked.all_left().values()) == {2}
     assert len(caplog.messages) == 7
     assert all("rows since 2026-04-16 10:30 UTC" in said for said in caplog.messages)
-    assert "In force: shop 30 days, 0:00:00" in caplog.messages[0]
+    assert "In force: shop 30 days. They" in caplog.messages[0]
     assert "(this is day 7)" in caplog.messages[6]
     for hours in range(7 * 24, 8 * 24, 6):
         at = NOW + hours * HOUR
@@ -220,6 +221,108 @@ def test_the_shorter_retention_of_one_service_leaves_the_rows_of_another(clocked
     assert report.retention_seconds == {"long": 30 * 86_400.0, "short": 7 * 86_400.0}
 
 
+def marks(clocked, service):
+    return clocked.run(
+        "SELECT queries_deleted_before FROM otel_ratelimit.service_retention"
+        " WHERE service = %(service)s ORDER BY retention",
+        service=service,
+    )
+
+
+def test_queries_go_by_their_service_from_partitions_and_from_the_default_one(clocked):
+    for age in (31, 29, 8, 7, 6):
+        clocked.maintain(NOW - age * DAY, retention=10 * MONTH)
+    at = [
+        NOW - age * DAY + minutes * timedelta(minutes=1) for age in (29, 8, 7, 6) for minutes in (-20, -1, 1)
+    ]
+    at.append(NOW - 20 * DAY)  # a day without a partition
+    for service in ("long", "short", ""):
+        clocked.fill(at, service=service)
+    announce(clocked, "long", MONTH, delete_anyway=True)
+    report = announce(clocked, "short", 7 * DAY, delete_anyway=True)
+    for table in QUERIES:
+        assert [clocked.left(table, service) for service in ("long", "short", "")] == [13, 4, 13]
+        assert report.rows_deleted[table] == 9
+    assert marks(clocked, "short") == [(NOW - 7 * DAY,)]
+    assert clocked.run("SELECT min(ts) FROM otel_ratelimit.query_logs WHERE service = 'short'") == [
+        (NOW - 7 * DAY + timedelta(minutes=1),)
+    ]
+
+
+def test_rows_without_a_service_age_by_the_longest_whatever_a_nameless_process_says(clocked):
+    clocked.fill([NOW - 8 * DAY], service="")
+    announce(clocked, "long", MONTH)
+    announce(clocked, "", 7 * DAY, delete_anyway=True)
+    assert {clocked.left(table) for table in QUERIES} == {1}
+
+
+def test_queries_that_age_hour_by_hour_go_by_their_service_without_notice(clocked):
+    announce(clocked, "long", MONTH)
+    for hours in range(0, 5 * 24, 4):
+        at = NOW + hours * HOUR
+        for service in ("long", "short"):
+            clocked.fill([at], service=service)
+        assert not announce(clocked, "short", 2 * DAY, at).hold
+        announce(clocked, "long", MONTH, at)
+        for table in QUERIES:
+            # A row is too old when it is more than so old.
+            assert clocked.left(table, "short") == min(hours // 4, 12) + 1
+            assert clocked.left(table, "long") == hours // 4 + 1
+
+
+def test_queries_of_a_service_that_are_overdue_are_held_like_all_rows(clocked):
+    announce(clocked, "long", MONTH)
+    for insert in (AGED[table] for table in QUERIES):
+        clocked.run(insert, times=[NOW - 12 * DAY], service="short")
+    report = announce(clocked, "short", 7 * DAY)
+    assert report.hold.kind == "overdue"
+    assert "rows since 2026-06-03 10:30 UTC (query_logs, query_repeats, query_totals, table_writes)" in (
+        report.hold.sentence
+    )
+    assert not announce(clocked, "short", 7 * DAY, delete_anyway=True).hold
+    assert {clocked.left(table) for table in QUERIES} == {0}
+
+
+def test_a_retention_that_is_shortened_later_is_looked_for_from_the_beginning(clocked):
+    announce(clocked, "long", MONTH)
+    clocked.fill([NOW - 6 * DAY, NOW - 4 * DAY], service="short")
+    announce(clocked, "short", 7 * DAY)
+    assert marks(clocked, "short") == [(NOW - 7 * DAY,)]
+    clocked.maintain(service="short", retention=5 * DAY, override=True, delete_anyway=True)
+    assert {clocked.left(table, "short") for table in QUERIES} == {1}
+    clocked.run("DELETE FROM otel_ratelimit.service_retention WHERE service = 'short'")
+    announce(clocked, "short", 3 * DAY, delete_anyway=True)
+    assert {clocked.left(table, "short") for table in QUERIES} == {0}
+
+
+def test_a_clock_that_was_ahead_when_an_operator_deleted_leaves_no_queries_behind(clocked):
+    announce(clocked, "long", 10 * MONTH)
+    announce(clocked, "short", 7 * DAY, NOW + 40 * DAY, delete_anyway=True)
+    clocked.fill([NOW], service="short")
+    announce(clocked, "short", 7 * DAY, NOW + 8 * DAY, delete_anyway=True)
+    assert {clocked.left(table, "short") for table in QUERIES} == {0}
+    assert marks(clocked, "short") == [(NOW + DAY,)]
+
+
+def test_a_table_that_cannot_be_looked_through_is_looked_through_when_it_can_be(clocked):
+    announce(clocked, "long", MONTH)
+    clocked.fill([NOW - 8 * DAY], service="short")
+    clocked.run("ALTER TABLE otel_ratelimit.query_repeats RENAME TO away")
+    [failure] = announce(clocked, "short", 7 * DAY).failures
+    assert failure.startswith("query_repeats: ")
+    assert [clocked.left(table) for table in QUERIES if table != "query_repeats"] == [0, 0, 0]
+    assert marks(clocked, "short") == [(None,)]
+    clocked.run("ALTER TABLE otel_ratelimit.away RENAME TO query_repeats")
+    announce(clocked, "short", 7 * DAY)
+    assert clocked.left("query_repeats") == 0
+
+
+def test_a_service_that_keeps_its_queries_as_long_as_any_is_looked_for_by_itself_nowhere(clocked):
+    announce(clocked, "one", MONTH)
+    announce(clocked, "another", MONTH)
+    assert marks(clocked, "one") == marks(clocked, "another") == [(None,)]
+
+
 def test_rows_of_a_service_that_nobody_runs_age_by_the_longest(clocked):
     clocked.fill([NOW - 8 * DAY, NOW - 30 * DAY - HOUR], service="gone")
     announce(clocked, "short", 7 * DAY)
@@ -278,7 +381,8 @@ def test_a_retention_without_sense_of_one_service_stops_no_other(clocked):
     clocked.fill([NOW - 31 * DAY, NOW])
     announce(clocked, "shop", MONTH)
     assert clocked.left("rate_limit_usage") == 1
-    assert clocked.left("query_totals") == 2
+    assert clocked.left("query_totals") == 1
+    assert clocked.left("query_templates") == 2
 
 
 @pytest.mark.parametrize("table", [*AGED, "ingested_batches", "query_logs_default"])

@@ -103,6 +103,11 @@ def restore_queries(clocked):
     clocked.run(QUERY, times=[NOW - 35 * DAY])
 
 
+def restore_queries_of_a_service_that_keeps_them_for_less_long(clocked):
+    clocked.run("UPDATE otel_ratelimit.service_retention SET queries_deleted_before = NULL")
+    clocked.run(AGED["query_totals"], times=[NOW - 35 * DAY], service="b")
+
+
 def restore_templates(clocked):
     clocked.run(AGED["query_templates"], times=[NOW - 35 * DAY])
 
@@ -127,6 +132,7 @@ def cut_the_retention_of_another_service(clocked):
         restore_rows_of_another_service,
         restore_rows_of_a_service_that_nobody_runs,
         restore_queries,
+        restore_queries_of_a_service_that_keeps_them_for_less_long,
         restore_templates,
         restore_a_partition,
         cut_the_retention_of_another_service,

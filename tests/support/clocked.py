@@ -19,7 +19,7 @@ IN_CLOCK = "-c search_path=clock,pg_catalog"
 QUERY = """
 INSERT INTO otel_ratelimit.query_logs
 SELECT ts, 1, '\\x00112233445566778899aabbccddeeff', 1, 1.0, 'cold', 900, 1, 40, '/', NULL, 'shop', 'select',
-    '{jobs}', false, false, false, 'ok', NULL, 'one'
+    '{jobs}', false, false, false, 'ok', NULL, 'one', %(service)s
 FROM unnest(%(times)s::timestamptz[]) AS ts
 """
 VIOLATION = """
@@ -37,7 +37,7 @@ FROM unnest(%(times)s::timestamptz[]) AS ts
 """
 WRITE = """
 INSERT INTO otel_ratelimit.table_writes
-SELECT ts, 'shop', 'jobs', 'insert', 1 FROM unnest(%(times)s::timestamptz[]) AS ts
+SELECT ts, 'shop', 'jobs', 'insert', 1, %(service)s FROM unnest(%(times)s::timestamptz[]) AS ts
 """
 TEMPLATE = """
 INSERT INTO otel_ratelimit.query_templates
@@ -46,11 +46,11 @@ FROM unnest(%(times)s::timestamptz[]) AS ts
 """
 TOTAL = """
 INSERT INTO otel_ratelimit.query_totals
-SELECT ts, 1, 'shop', 5, 0, 0 FROM unnest(%(times)s::timestamptz[]) AS ts
+SELECT ts, 1, 'shop', 5, 0, 0, %(service)s FROM unnest(%(times)s::timestamptz[]) AS ts
 """
 REPEATS = """
 INSERT INTO otel_ratelimit.query_repeats
-SELECT ts, '/', 1, 1, 5, 5, NULL FROM unnest(%(times)s::timestamptz[]) AS ts
+SELECT ts, '/', 1, 1, 5, 5, NULL, %(service)s FROM unnest(%(times)s::timestamptz[]) AS ts
 """
 BATCH = """
 INSERT INTO otel_ratelimit.ingested_batches
@@ -66,7 +66,10 @@ AGED = {
     "query_logs": QUERY,
 }
 """What inserts rows of these times, by table."""
-HAVE_SERVICE = ("rate_limit_analytics", "rate_limit_usage")
+HAVE_SERVICE = (
+    *("rate_limit_analytics", "rate_limit_usage"),
+    *("query_logs", "query_totals", "query_repeats", "table_writes"),
+)
 
 
 class Clocked:

@@ -254,6 +254,32 @@ def test_units_say_that_only_a_part_of_the_day_was_analysed(cache_report, ask):
     assert units == ["queries so far", "ms so far", "ms so far", "bytes", "USD a month"]
 
 
+def test_units_say_that_recording_began_on_that_day(cache_report, ask):
+    report = cache_report(YESTERDAY).model_copy(update={"scale": "part"})
+
+    body = ask(Reports(report)).json
+
+    assert body["latest"]["scale"] == "part"
+    assert body["charts"]["top_queries"]["unit"] == "ms in that time"
+
+
+@pytest.mark.parametrize("assumed", [{}, {"lookup_ms": 10.0}])
+def test_bars_name_the_database_where_one_text_is_of_several(cache_report, ask, assumed):
+    report = cache_report(YESTERDAY, **assumed)
+    listed = "most_repeated" if assumed else "most_worth"
+    [template] = getattr(report.analysis, listed)[:1]
+    both = (template, template.model_copy(update={"database": "archive"}))
+    analysis = report.analysis.model_copy(update={listed: both})
+
+    labels = ask(Reports(report.model_copy(update={"analysis": analysis}))).json["charts"]["top_queries"][
+        "labels"
+    ]
+
+    assert [label.partition(": ")[0] for label in labels] == [template.database, "archive"]
+    [alone] = ask(Reports(report)).json["charts"]["top_queries"]["labels"][:1]
+    assert alone.startswith(template.template[:20])
+
+
 def test_a_report_of_an_earlier_version_has_no_table_and_no_obstacles(cache_report, ask):
     report = cache_report(YESTERDAY, lookup_ms=10.0)
     kept = json.loads(report.model_dump_json())

@@ -16,7 +16,9 @@ from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.columns import Template
 from otel_ratelimit.analysis.cache.estimate import Estimates
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
+from otel_ratelimit.analysis.cache.own_peak import Peaks
 from otel_ratelimit.analysis.cache.tally import LiveEntries
+from otel_ratelimit.analysis.cache.trace import TraceSample
 from otel_ratelimit.analysis.cache.wording import apart, milliseconds
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.query_records import QueryRow, QueryTemplate, TableWrite
@@ -159,7 +161,7 @@ def test_what_a_plan_says_of_itself_agrees_with_its_figures(templates, value, va
     adviser = Adviser(
         [Template(at, "shop", str(at), "select", ("t",), 0.0) for at in range(len(templates))],
         found,
-        LiveEntries(TTLS, 86_400, 1.0),
+        Peaks(LiveEntries(TTLS, 86_400, 1.0), TraceSample(0, np.copy, np.zeros(0)).trace(), Assumptions()),
         np.zeros(len(templates), dtype=np.int64),
         Assumptions(value_of_saved_ms=value, value_of_database_second=value_of_second),
         TTLS,

@@ -17,7 +17,9 @@ from otel_ratelimit.analysis.cache.assumptions import Assumptions
 from otel_ratelimit.analysis.cache.columns import Template
 from otel_ratelimit.analysis.cache.estimate import Estimates
 from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
+from otel_ratelimit.analysis.cache.own_peak import Peaks
 from otel_ratelimit.analysis.cache.tally import LiveEntries
+from otel_ratelimit.analysis.cache.trace import TraceSample
 from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.query_records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
 
@@ -221,7 +223,7 @@ def an_adviser(found, written=0, assumed=None):
     return Adviser(
         [Template(11, "shop", JOB.text, "select", ("jobs",), 0.0)],
         found,
-        LiveEntries(TTLS, 86_400, 1.0),
+        Peaks(LiveEntries(TTLS, 86_400, 1.0), TraceSample(0, np.copy, np.zeros(0)).trace(), Assumptions()),
         np.array([written]),
         assumed or Assumptions(),
         TTLS,

@@ -259,6 +259,45 @@ def test_how_a_table_is_written_is_read():
     assert hash_query("DROP TABLE a").written == (("a", "drop"),)
 
 
+WRITING = [
+    "WITH a AS (WITH b AS (SELECT 1) DELETE FROM jobs WHERE id = 1 RETURNING id) SELECT * FROM a",
+    "COPY (WITH a AS (SELECT 1) DELETE FROM jobs RETURNING id) TO STDOUT",
+    "EXPLAIN ANALYSE DELETE FROM jobs",
+    "EXPLAIN ANALYZE SELECT nextval('s')",
+    "EXPLAIN (ANALYZE) CREATE TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE EXECUTE p",
+    "DECLARE c CURSOR FOR SELECT a FROM t FOR UPDATE",
+    "SELECT \"nextval\"('s')",
+    "SELECT pg_logical_emit_message(true, 'a', 'b')",
+    "SELECT dblink('a', 'b')",
+    "SELECT a INTO newt FROM jobs",
+]
+NOT_WRITING = [
+    "EXPLAIN DELETE FROM jobs",
+    "EXPLAIN (COSTS off) SELECT 1",
+    "COPY jobs TO STDOUT",
+    "SELECT nextval",
+]
+NO_TABLE_WRITTEN = [
+    "PREPARE p AS SELECT id FROM jobs",
+    "CREATE VIEW v AS SELECT id FROM jobs",
+    "LOCK TABLE jobs",
+    "COMMENT ON TABLE jobs IS 'x'",
+    "EXPLAIN DELETE FROM jobs",
+    "COPY jobs TO STDOUT",
+]
+
+
+def test_what_may_change_data_is_a_write_and_nothing_else():
+    assert [text for text in WRITING if not hash_query(text).is_write] == []
+    assert [text for text in NOT_WRITING if hash_query(text).is_write] == []
+
+
+def test_a_table_that_is_only_named_is_not_written():
+    assert [text for text in NO_TABLE_WRITTEN if hash_query(text).written] == []
+    assert hash_query("CREATE TABLE copy AS SELECT * FROM jobs").written == (("copy", "create"),)
+
+
 SECRET = "sekrit"
 HIDING = [
     "SELECT E'a'\n'b\\' sekrit'",

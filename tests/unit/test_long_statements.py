@@ -95,8 +95,40 @@ def test_an_upsert_of_many_rows_is_no_plain_insert(row, tail):
     assert len({hash_query(insert(2_000).removesuffix(tail) + other).hash for other in CONFLICTS}) == 4
 
 
-def test_rows_that_differ_are_read_up_to_a_limit_and_what_may_write_is_searched_for_behind_it():
-    unlike = " OR ".join(f"(a = {n} AND b = 'x')" for n in range(8_000))
+MANY = range(6_000)
+CHAINS = {
+    "OR": " OR ".join(f"id = {n}" for n in MANY),
+    "OR of AND": " OR ".join(f"(id = {n} AND name = 'x{n}')" for n in MANY),
+    "OR of BETWEEN": " OR ".join(f"id BETWEEN {n} AND {n + 1}" for n in MANY),
+    "AND": " AND ".join(f"id <> {n}" for n in MANY),
+    "CASE": "CASE id " + " ".join(f"WHEN {n} THEN 'v{n}'" for n in MANY) + " END = 'v1'",
+    "CASE of conditions": "CASE "
+    + " ".join(f"WHEN (t.id = {n}) THEN {n}" for n in MANY)
+    + " ELSE NULL END = 1",
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_what_stands_behind_a_long_chain_counts(chain):
+    ends = ["", " LIMIT 1", " FOR UPDATE", " FOR UPDATE OF t", " UNION SELECT 1", " GROUP BY id"]
+    more = [f"SELECT id FROM t WHERE ({chain}) AND {other} = 5" for other in ("owner", "tenant")]
+    found = [hash_query(text) for text in (*[f"SELECT id FROM t WHERE {chain}{end}" for end in ends], *more)]
+    assert len({each.hash for each in found}) == len(found)
+    assert [each.is_write for each in found] == [False, False, True, True, False, False, False, False]
+
+
+def test_what_a_long_statement_with_a_chain_writes_is_read():
+    found = hash_query(f"WITH x AS (SELECT id FROM other WHERE {CHAINS['OR']}) UPDATE jobs SET a = 1 FROM x")
+    assert (found.operation, found.written) == ("update", (("jobs", "update"),))
+    updates = [
+        f"UPDATE jobs SET a = CASE id {' '.join(f'WHEN {n} THEN 1' for n in MANY)} END{end}"
+        for end in (" WHERE tenant = 1", ", b = now() WHERE kind = 'x'")
+    ]
+    assert hash_query(updates[0]) != hash_query(updates[1])
+
+
+def test_what_is_no_list_is_read_up_to_a_limit_and_what_may_write_is_searched_for_behind_it():
+    unlike = " OR ".join(f"(a{n} = {n} AND b = 'x')" for n in range(8_000))
     plain = hash_query(f"SELECT a FROM t WHERE {unlike} LIMIT 1")
     assert plain.text.endswith("…")
     assert not plain.is_write

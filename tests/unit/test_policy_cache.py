@@ -314,7 +314,7 @@ def test_what_is_no_size_is_refused(key, value):
     lines = NODE.replace('"4 GB"', value) if key == "memory" else f"{BY_USE}least_memory = {value}"
     found = price_problem(lines)
     assert f"cache.prices[0].{key}: " in found
-    assert " is not a size; write " in found
+    assert ("must be at least one byte; write " if value == "0" else " is not a size; write ") in found
 
 
 @pytest.mark.parametrize("kind", ["instances", "Serverless", ""])

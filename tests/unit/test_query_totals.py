@@ -169,3 +169,52 @@ def test_a_handler_of_a_signal_that_comes_within_does_not_wait_for_itself():
         totals.dropped("SELECT 1", "shop")
     [total] = totals.drain(60.0, hash_query)
     assert (total.n, total.failed, total.dropped) == (0, 1, 1)
+
+
+TEXT = "SELECT x FROM a"
+
+
+def by_minute(found):
+    return sorted((total.minute, total.n, total.failed) for total in found)
+
+
+def test_what_began_earlier_counts_in_its_minute_and_once(totals):
+    for _ in range(3):
+        totals.count(TEXT, "shop")
+    for started in (61.0, 119.9, 7_200.0):
+        totals.began(TEXT, "shop", started, has_failed=started == 61.0)
+        totals.count(TEXT, "shop")
+    totals.failed(TEXT, "shop")
+
+    assert by_minute(totals.drain(20_000.0, hash_query)) == [(60, 2, 1), (7_200, 1, 0), (19_980, 3, 0)]
+    totals.count(TEXT, "shop")
+    assert by_minute(totals.drain(20_060.0, hash_query)) == [(20_040, 1, 0)]
+
+
+def test_what_is_told_of_before_a_drain_and_counted_after_it_keeps_its_minute(totals):
+    totals.began(TEXT, "shop", 61.0, has_failed=False)
+    assert totals.drain(20_000.0, hash_query) == []
+    totals.count(TEXT, "shop")
+    assert by_minute(totals.drain(20_001.0, hash_query)) == [(60, 1, 0)]
+
+
+def test_what_is_never_counted_takes_nothing_of_what_comes_later(totals):
+    totals.began(TEXT, "shop", 61.0, has_failed=True)
+    for now in (20_000.0, 20_001.0):
+        assert totals.drain(now, hash_query) == []
+    totals.count(TEXT, "shop")
+    assert by_minute(totals.drain(20_002.0, hash_query)) == [(19_980, 1, 0)]
+
+
+def test_minutes_that_find_no_room_count_now_and_none_is_lost(totals, monkeypatch):
+    monkeypatch.setattr(module, "MOST_NEW", 5)
+    for minute in range(5):
+        totals.began(TEXT, "shop", 60.0 * minute, has_failed=False)
+        totals.count(TEXT, "shop")
+    totals.began(TEXT, "shop", 600.0, has_failed=False)
+    totals.count(TEXT, "shop")
+
+    found = totals.drain(20_000.0, hash_query)
+
+    assert sum(total.n for total in found) == 6
+    assert {total.minute for total in found} == {0, 60, 120, 180, 240, 19_980}

@@ -30,12 +30,12 @@ OF_A_DAY = re.compile(
 A_DAY = re.compile(r"\ba day\b|on that day|of that day", re.IGNORECASE)
 
 
-def report(covered, *, milliseconds=30, executions=20, value=0.0):
+def report(covered, *, milliseconds=30, executions=20, value=0.0, after=timedelta(0)):
     """One question, every 30 seconds."""
     template = QueryTemplate(1, "SELECT * FROM jobs", "select", ("jobs",), is_write=False, volatile=False)
     rows = [
         QueryRow(
-            ts=START.timestamp() + 29 * at,
+            ts=(START + after).timestamp() + 29 * at,
             template=template,
             key=bytes(16),
             n=1,
@@ -54,7 +54,7 @@ def report(covered, *, milliseconds=30, executions=20, value=0.0):
         for at in range(executions)
     ]
     assumed = Assumptions(value_of_saved_ms=value)
-    day = QueryRowsDay(Period(START, START + covered), rows)
+    day = QueryRowsDay(Period(START + after, START + after + covered), rows)
     supposed = Supposed(
         currency="USD",
         value_of_saved_ms=value,
@@ -133,10 +133,33 @@ def test_json_says_of_how_long_it_is(covered, scale):
     assert (told["scale"], told["covered_seconds"]) == (scale, covered.total_seconds())
 
 
+@pytest.mark.parametrize("way", SHOWN)
+@pytest.mark.parametrize("kind", REPORTS)
+def test_a_day_on_which_recording_began_is_called_neither_a_day_nor_so_far(way, kind):
+    afternoon = timedelta(hours=14, minutes=16)
+    text = said(SHOWN[way](report(DAY - afternoon, after=afternoon, **REPORTS[kind]), []))
+
+    assert A_DAY.findall(OF_A_DAY.sub("", text)) == []
+    assert "so far" not in text.lower()
+    assert "28 March 2026: 9 h 44 min of it, since recording began at 14:16" in text
+    assert "Recording began at 14:16: all sums are of 9 h 44 min and not of a day" in text
+    assert "goes on like the 9 h 44 min since recording began" in text
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_what_has_passed_since_recording_began_says_both(way):
+    text = said(SHOWN[way](report(MINUTES, after=timedelta(hours=14)), []))
+
+    assert "28 March 2026, so far: 10 min of it, since recording began at 14:00" in text
+    assert "560 ms so far" in text
+    # 600 ms of the ten minutes, and not of fourteen hours.
+    assert "busy with queries for 0.10 % of the time, less than 1 %" in text
+
+
 def test_a_report_of_an_earlier_version_is_of_a_day():
     made = report(DAY)
     kept = json.loads(made.model_dump_json())
-    for new in ("scale", "covered_seconds", "comparison"):
+    for new in ("scale", "covered_seconds", "recording_began", "comparison"):
         del kept[new]
     older = type(made).model_validate(kept)
     shown = said(terminal(older, []))
@@ -185,3 +208,79 @@ def test_where_nothing_is_worth_it_what_repeats_most_says_why_not(way):
     assert "repeated most, and why not to cache it" in text.lower()
     assert f"Not worth caching: {template.not_worth}." in text
     assert made.reason == "no query is worth caching: the cache would hardly answer sooner than the database"
+
+
+def databases(*names, milliseconds=(30, 40)):
+    """One text, in each of these databases."""
+    made = report(DAY)
+    [template] = made.analysis.most_worth
+    each = tuple(
+        template.model_copy(update={"database": name, "mean_duration_ms": took})
+        for name, took in zip(names, milliseconds, strict=True)
+    )
+    analysis = made.analysis.model_copy(update={"most_worth": each, "most_repeated": each})
+    return made.model_copy(update={"analysis": analysis})
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_the_database_is_named_where_one_text_is_of_several(way):
+    text = said(SHOWN[way](databases("shop", "app\x1b[31m"), []))
+    # Among those to cache first, and among those repeated most.
+    for name in ("shop", "app\N{REPLACEMENT CHARACTER}[31m"):
+        assert len(re.findall(f"[Dd]atabase {re.escape(name)}", text)) >= 2
+
+    one = said(SHOWN[way](databases("shop", "shop"), []))
+    assert "atabase shop" not in one
+    assert "a database without a name" in said(SHOWN[way](databases("shop", ""), []))
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ((84_000, 7_800, -76_200), ["84.0 s", "7.8 s", "-76.2 s"]),
+        ((46_000, 71_800, 72_400, 75_100), ["46.0 s", "71.8 s", "72.4 s", "75.1 s"]),
+        ((559.5, 0.8, 0.0), ["560 ms", "0.8 ms", "0 ms"]),
+        ((9_999, 20), ["9,999 ms", "20.0 ms"]),
+        ((14_760_000, 1, 0.0, -1), ["246 min", "<0.1 min", "0 min", "0.0 min"]),
+        ((0.0, 0.0), ["0 ms", "0 ms"]),
+        ((float("nan"), 20_000), ["not known", "20.0 s"]),
+        ((), []),
+    ],
+)
+def test_what_is_compared_is_in_one_unit(values, shown):
+    assert figures.durations(values) == shown
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_the_columns_of_a_table_have_one_unit_each(way):
+    # 0.8 s of 16 s are left: once in milliseconds, once in seconds.
+    text = said(SHOWN[way](report(DAY, milliseconds=800), []))
+    [row] = re.findall(r"Time that queries take a day ([-+0-9., a-z]*?)(?= [A-Z])", text)
+    assert len(set(re.findall(r"(ms|s|min|h)\b", row))) == 1
+
+
+@pytest.mark.parametrize(
+    ("writes", "invalidate", "said_in_it"),
+    [(0, False, "none seen"), (3, False, "may be ignored"), (3, True, "must drop it")],
+)
+def test_writes_are_called_the_same_in_the_terminal_and_on_the_page(writes, invalidate, said_in_it):
+    made = report(DAY)
+    [template] = made.analysis.most_worth
+    advice = template.advice.model_copy(update={"invalidate": invalidate})
+    template = template.model_copy(update={"writes": writes, "advice": advice})
+    made = made.model_copy(update={"analysis": made.analysis.model_copy(update={"most_worth": (template,)})})
+
+    assert said_in_it in said(terminal(made, []))
+    assert said_in_it in said(page(made, []))
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_what_was_dropped_and_what_was_sampled_do_not_contradict_each_other(way):
+    made = report(DAY)
+    sample = made.analysis.sample.model_copy(update={"dropped": 15})
+    made = made.model_copy(update={"analysis": made.analysis.model_copy(update={"sample": sample})})
+    text = said(SHOWN[way](made, []))
+
+    assert "Executions dropped 15 75.0 % of those counted" in text
+    assert "Lowest sample rate 100 %" in text
+    assert "dropped 15" not in said(SHOWN[way](report(DAY), []))

@@ -28,13 +28,48 @@ def report(cache_report):
 def test_several_are_named_with_the_key_figures(report):
     first = key_facts(report("jobs", "shop"))[0]
     assert (first.name, first.value) == ("Services", "2 together")
-    assert first.note.startswith("jobs, shop; their queries are recorded without the service")
+    assert first.note.startswith("jobs, shop; one cache would serve all of them")
     for shown in (
         mail_text(report("jobs", "shop"), ()),
         mail_html(report("jobs", "shop"), ()),
         page(report("jobs", "shop"), ()),
     ):
         assert "jobs, shop" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("services", "without", "facts"),
+    [
+        (("jobs",), 0, [("Service", "jobs", "only its queries count, and writes of all")]),
+        (
+            ("jobs", "shop"),
+            1,
+            [
+                (
+                    "Service",
+                    "jobs",
+                    "only its queries count, and writes of all; others in this database: shop",
+                ),
+                (
+                    "Left out",
+                    "1 execution",
+                    "of which no service is known, because an earlier version recorded them",
+                ),
+            ],
+        ),
+    ],
+)
+def test_a_report_of_one_service_says_so_and_what_it_cannot_know(report, services, without, facts):
+    narrowed = report(*services).model_copy(update={"service": "jobs", "without_service": without})
+    shown = [(fact.name, fact.value, fact.note) for fact in key_facts(narrowed)]
+    assert shown[: len(facts)] == facts
+    assert "Left out" not in {name for name, *_ in shown[len(facts) :]}
+    assert "Service" in page(narrowed, ())
+
+
+def test_executions_without_a_service_are_in_the_report_of_all(report):
+    of_all = report("jobs").model_copy(update={"without_service": 9})
+    assert "Left out" not in {fact.name for fact in key_facts(of_all)}
 
 
 def test_one_is_named_and_none_is_not(report):
@@ -62,7 +97,7 @@ def test_what_a_run_says_names_them(report, capsys):
 def test_they_are_kept_with_the_report_and_may_be_missing_in_earlier_ones(report):
     kept = report("jobs", "shop").model_dump(mode="json")
     assert DailyCacheReport.model_validate(kept).services == ("jobs", "shop")
-    del kept["services"]
+    del kept["services"], kept["service"], kept["without_service"]
     assert DailyCacheReport.model_validate(kept).services == ()
 
 

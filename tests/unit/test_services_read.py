@@ -8,15 +8,18 @@ from otel_ratelimit.analysis.periods import period
 from otel_ratelimit.analysis.services import (
     ALL_SERVICES,
     MAX_NAMED,
+    QueriesWithoutServiceWarning,
     ServicesRead,
-    SeveralServicesError,
+    SeveralServicesWarning,
     UnknownServiceError,
-    all_or_only,
     named,
+    queries_read,
     services_read,
+    warnings_of,
 )
 
 DAY = period("2026-01-31", "2026-01-31")
+LEFT_OUT = "left out because an earlier version recorded them without a service"
 
 
 class Recorded:
@@ -93,9 +96,73 @@ def test_very_many_are_counted():
     assert len(ServicesRead(None, tuple(names)).sentence("--service")) < 120
 
 
-@pytest.mark.parametrize("asked", [None, ALL_SERVICES, "a"])
-def test_what_has_no_service_can_be_asked_for_all_or_for_the_only_one(asked):
-    all_or_only(ServicesRead(None, ("a",)), asked)
-    if asked == "a":
-        with pytest.raises(SeveralServicesError, match="a, b"):
-            all_or_only(ServicesRead("a", ("a", "b")), asked)
+class Queries(Recorded):
+    """Services whose queries are recorded, and executions without a service."""
+
+    def __init__(self, *today, without=0, before=()):
+        super().__init__(*today, before=before)
+        self.without = without
+
+    def without_service(self, asked):
+        assert asked == DAY
+        return self.without
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "own", "service"),
+    [
+        (Queries(), None, "", None),
+        (Queries(), None, "a", None),
+        (Queries("a"), None, "", None),
+        (Queries("a", without=7), None, "a", None),
+        (Queries("a", without=7), "a", "", "a"),
+        (Queries("a", without=7), ALL_SERVICES, "a", None),
+        (Queries("a", "b"), None, "", None),
+        (Queries("a", "b"), None, "b", "b"),
+        (Queries("a", "b", without=7), None, "b", "b"),
+        (Queries("a", "b"), "a", "b", "a"),
+        (Queries("a", before=["c"]), "c", "", "c"),
+    ],
+)
+def test_queries_are_chosen_likewise_and_all_count_where_only_one_service_is_known(
+    recorded, asked, own, service
+):
+    found = queries_read(recorded, DAY, asked, own)
+    assert (found.service, list(found.services)) == (service, recorded.today)
+    assert found.is_mixed == (service is None and len(recorded.today) > 1)
+    assert (found.without_service, found.left_out) == (recorded.without, recorded.without if service else 0)
+
+
+def test_queries_of_a_service_that_never_ran_any_are_an_error():
+    with pytest.raises(UnknownServiceError, match="recorded are a, b"):
+        queries_read(Queries("a", before=["b"]), DAY, "x")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "said"),
+    [
+        (Queries("a"), None, []),
+        (Queries("a", without=7), None, []),
+        (Queries("a", "b"), "a", []),
+        (Queries("a", "b"), ALL_SERVICES, []),
+        (Queries("a", "b", without=7), ALL_SERVICES, []),
+        (
+            Queries("a", "b", without=7),
+            None,
+            [(SeveralServicesWarning, '2 services together: a, b; narrow with service=NAME, or give "*"')],
+        ),
+        (
+            Queries("a", without=1),
+            "a",
+            [(QueriesWithoutServiceWarning, f"{LEFT_OUT}: 1 execution of this time")],
+        ),
+        (
+            Queries("a", "b", without=1_200),
+            "a",
+            [(QueriesWithoutServiceWarning, f"{LEFT_OUT}: 1,200 executions of this time")],
+        ),
+    ],
+)
+def test_what_is_said_beside_an_answer_of_queries(recorded, asked, said):
+    found = warnings_of(queries_read(recorded, DAY, asked), asked)
+    assert [(type(each), str(each)) for each in found] == said

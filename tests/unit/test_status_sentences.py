@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from otel_ratelimit.cli.status import _print_analytics
-from otel_ratelimit.web.api.models import AnalyticsAnswer
+from otel_ratelimit.cli.status import _print_analytics, _print_metrics
+from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer
 
 WOULD = "limits refused, or in shadow would have refused"
+ALSO = ", those from log_rate_limit_violation included"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
@@ -55,7 +56,7 @@ def answer(requests, limited, refused, violations, **given):
     ("figures", "said"),
     [
         ((0, 0, 0, 0), "no requests, no violations"),
-        ((0, 0, 0, 1), "no requests, 1 violation"),
+        ((0, 0, 0, 1), f"no requests, 1 violation{ALSO}"),
         ((1, 0, 0, 0), "1 request, no limit asked about; no violations"),
         (
             (1, 1, 1, 1),
@@ -68,6 +69,43 @@ def answer(requests, limited, refused, violations, **given):
 def test_requests_and_refusals_are_one_sentence(capsys, figures, said):
     _print_analytics(answer(*figures))
     assert capsys.readouterr().out == f"\nIn 24h: {said}.\n"
+
+
+def test_violations_that_no_limit_of_ours_refused_are_explained(capsys):
+    _print_analytics(answer(9, 8, 2, 4))
+    assert capsys.readouterr().out.endswith(f"2 of 8 requests (25 %); 4 violations{ALSO}.\n")
+
+
+@pytest.mark.parametrize(
+    ("removed", "runs", "said"),
+    [
+        (1, 1, "1 counter removed in 1 run"),
+        (0, 1, "no counters removed in 1 run"),
+        (91_234, 12, "91,234 counters removed in 12 runs"),
+        (0, 0, "has not run yet"),
+    ],
+)
+def test_one_counter_is_one_counter(capsys, removed, runs, said):
+    cleanup = {
+        "runs": runs,
+        "removed_keys": removed,
+        "freed_bytes": 0,
+        "last_at": None,
+        "last_duration_seconds": 0.0,
+        "longest_pause_seconds": 0.0,
+    }
+    found = {
+        "at": NOW,
+        "process_id": 7,
+        "storage": {"name": "bounded-memory", "healthy": True, "tells_contents": False},
+        "memory": None,
+        "keys": None,
+        "cleanup": cleanup,
+        "recorder": None,
+    }
+    _print_metrics(MetricsAnswer.model_validate(found))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert f"cleanup   {said}" in lines
 
 
 def test_a_route_without_limits_has_no_share(capsys):

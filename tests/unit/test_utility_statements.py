@@ -32,10 +32,11 @@ NAMED = {
     "CLOSE {}": "close ?",
     "PREPARE {} (int) AS SELECT a FROM t WHERE b = $1": "prepare ? (int) as select a from t where b = ?",
     "EXECUTE {}": "execute ?",
-    "EXECUTE {} (1, 'a')": "execute ? (?, ?)",
+    "EXECUTE {} (1, 'a')": "execute ? (?)",
     "EXPLAIN EXECUTE {} (1)": "explain execute ? (?)",
     "EXPLAIN (ANALYZE, COSTS off) EXECUTE {} (1)": "explain(analyze, costs off) execute ? (?)",
     "CREATE TABLE a AS EXECUTE {} (1)": "create table a as execute ? (?)",
+    "EXECUTE {} (bare, 'a')": "execute ? (?)",
     "DEALLOCATE {}": "deallocate ?",
     "DEALLOCATE PREPARE {}": "deallocate prepare ?",
     "LISTEN {}": "listen ?",
@@ -115,8 +116,25 @@ GENERATED = [
     ("t_550e8400_e29b_41d4_a716_446655440000", "t_650e8400_e29b_41d4_a716_446655440001"),
 ]
 USING = "SELECT {0}.a FROM {0} JOIN t ON t.id = {0}.id"
+WHEREVER = (
+    *("SELECT a FROM jobs j, {} t", "DROP TABLE a, {}", "TRUNCATE a, {}", "LOCK {}", "ANALYZE VERBOSE {}"),
+    *("MERGE INTO a USING {} ON a.id = 1 WHEN MATCHED THEN DELETE", "DELETE FROM a USING {} WHERE a.id = 1"),
+    *("SELECT 1 FROM ({} CROSS JOIN b)", "VACUUM (ANALYZE) {}", "SELECT a FROM pg_temp.{}", "CLUSTER {}"),
+    *(
+        "CREATE TABLE x (LIKE {})",
+        "CREATE INDEX ON {} (a)",
+        "ALTER TABLE {} RENAME TO x",
+        "COPY {} FROM STDIN",
+    ),
+)
 APART = [("t1", "t2"), ("utf8_a", "utf8_b"), ("logs_2025", "logs_2026"), ("temperature_1", "temperature_2")]
-APART += [("int2tmp", "int4tmp"), ("h3_7", "h3_8"), ("facade", "decade")]
+APART += [("int2tmp", "int4tmp"), ("h3_7", "h3_8"), ("facade", "decade"), ("decade2010", "decade2020")]
+
+
+@pytest.mark.parametrize("text", WHEREVER)
+def test_temporary_tables_are_one_wherever_they_are_named(text):
+    assert hash_query(text.format("tmp_17")) == hash_query(text.format("tmp_18"))
+    assert hash_query(text.format("tmp_17")) != hash_query(text.format("jobs"))
 
 
 @pytest.mark.parametrize(("one", "other"), GENERATED)
@@ -137,7 +155,12 @@ def test_tables_of_their_own_stay_apart(one, other):
 
 
 def test_columns_that_look_temporary_stay_apart():
-    assert hash_query("SELECT temp_1 FROM t") != hash_query("SELECT temp_2 FROM t")
+    for one, other in [
+        ("temp_1", "temp_2"),
+        ("decade2010", "decade2020"),
+        ("metric_100001", "metric_100002"),
+    ]:
+        assert hash_query(f"SELECT {one} FROM t") != hash_query(f"SELECT {other} FROM t")
 
 
 # What SET sets.
@@ -162,6 +185,13 @@ SETTING = {
     "SET LOCAL TIME ZONE {}": "set local time zone ?",
     "SET NAMES {}": "set names ?",
     "SET SCHEMA {}": "set schema ?",
+    "SET transaction.v = {}": "set transaction.v = ?",
+    "SET LOCAL constraints.v TO {}": "set local constraints.v to ?",
+    "SET characteristics.v = {}": "set characteristics.v = ?",
+    "SET role.x = {}": "set role.x = ?",
+    "SET session.x = {}": "set session.x = ?",
+    "ALTER ROLE r SET ROLE {}": "alter role r set role ?",
+    "ALTER ROLE r SET SESSION AUTHORIZATION {}": "alter role r set session authorization ?",
     "ALTER ROLE r SET x TO {}": "alter role r set x to ?",
     "ALTER ROLE ALL IN DATABASE d SET x = {}": "alter role all in database d set x = ?",
     "ALTER USER r SET a.b TO {0}, {0}": "alter user r set a.b to ?",

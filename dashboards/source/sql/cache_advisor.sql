@@ -165,7 +165,9 @@ FROM
 ORDER BY 2 DESC
 
 -- name: repeats
+-- Rows of a version that did not record the service are shown where all Jobs are chosen.
 SELECT
+    CASE repeats.service WHEN '' THEN 'not known' ELSE repeats.service END AS "Service",
     repeats.endpoint AS "Route",
     coalesce(templates.template, 'not known yet') AS "Query",
     sum(repeats.requests)::bigint AS "Requests",
@@ -174,7 +176,13 @@ SELECT
     coalesce((array_agg(repeats.trace_id ORDER BY repeats.most DESC))[1], '') AS "Trace"
 FROM otel_ratelimit.query_repeats AS repeats
 LEFT JOIN otel_ratelimit.query_templates AS templates USING (template_hash)
-WHERE $__timeFilter(repeats.minute) AND repeats.endpoint ~ $match$^(?:${route:regex})\Z$match$
-GROUP BY repeats.endpoint, template_hash, templates.template
-ORDER BY sum(repeats.executions) DESC, repeats.endpoint
+WHERE $__timeFilter(repeats.minute)
+    AND (
+        repeats.service ~ $match$^(?:${job:regex})\Z$match$
+        OR repeats.service ~ regexp_replace($match$^(?:${job:regex})\Z$match$, '([:(|])[^|()]*\\?/', '\1', 'g')
+        OR (repeats.service = '' AND $match$${job:regex}$match$ = '.+')
+    )
+    AND repeats.endpoint ~ $match$^(?:${route:regex})\Z$match$
+GROUP BY repeats.service, repeats.endpoint, template_hash, templates.template
+ORDER BY sum(repeats.executions) DESC, repeats.service, repeats.endpoint
 LIMIT 10

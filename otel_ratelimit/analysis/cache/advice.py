@@ -18,9 +18,8 @@ from otel_ratelimit.analysis.cache.choice import shortest
 from otel_ratelimit.analysis.cache.columns import Bools, Floats, Ints, Template
 from otel_ratelimit.analysis.cache.estimate import Estimates, half_width
 from otel_ratelimit.analysis.cache.obstacles import Obstacles
-from otel_ratelimit.analysis.cache.peak import peak
+from otel_ratelimit.analysis.cache.own_peak import Peaks
 from otel_ratelimit.analysis.cache.result import Advice, AtTtl, HeldBack, ObstacleName, TemplateResult
-from otel_ratelimit.analysis.cache.tally import LiveEntries
 from otel_ratelimit.analysis.cache.why_not import Sentences
 from otel_ratelimit.analysis.cache.wording import counted, milliseconds
 from otel_ratelimit.analysis.cache.worth import most, saved_ms, worth
@@ -43,7 +42,7 @@ class Adviser:
     Args:
         templates: of the day.
         found: what was estimated of them.
-        live: what the cache holds if it holds everything.
+        peaks: entries and bytes when these are the most.
         writes: to their tables, by template.
         assumptions: of the cache.
         ttls: seconds.
@@ -53,7 +52,7 @@ class Adviser:
         self,
         templates: Sequence[Template],
         found: Estimates,
-        live: LiveEntries,
+        peaks: Peaks,
         writes: Ints,
         assumptions: Assumptions,
         ttls: Sequence[int],
@@ -63,7 +62,7 @@ class Adviser:
         self._writes = writes
         self._assumptions = assumptions
         self._ttls = ttls
-        self._peaks = [peak(live, place, assumptions) for place in range(len(ttls))]
+        self._peaks = peaks
         self._stale_share = _share(found.stale, found.hits)
         # Each write drops one entry of each template at most, and so causes one miss at most.
         lost = np.minimum(found.hits - found.dropped_hits, writes[:, None])
@@ -233,10 +232,10 @@ class Adviser:
         width = float(half_width(variance, executions))
         served = float(found.hits[chosen, place].sum()) or 1.0
         still = ~invalidate[chosen]
-        keys, size = self._peaks[place]
-        part = float(found.byte_seconds[chosen, place].sum()) / (
+        share = float(found.byte_seconds[chosen, place].sum()) / (
             float(found.byte_seconds[:, place].sum()) or 1.0
         )
+        keys, size = self._peaks.of(place, chosen, keys=float(found.unique[chosen].sum()), share=share)
         return AtTtl(
             ttl_seconds=self._ttls[place],
             asked=executions,
@@ -248,8 +247,8 @@ class Adviser:
             hit_ratio_dropped_by_row=float(self._hits_by_row[chosen, place].sum()) / of,
             stale_by_table=float((found.stale[chosen, place] * still).sum()) / served,
             stale_by_row=float((self._stale_by_row[chosen, place] * still).sum()) / served,
-            peak_keys=keys * part,
-            peak_bytes=size * part,
+            peak_keys=keys,
+            peak_bytes=size,
             latency_saved_ms=float(saved.sum()),
             database_saved_ms=float(hit_us.sum()) / _US,
         )

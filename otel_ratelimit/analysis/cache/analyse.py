@@ -23,6 +23,7 @@ from otel_ratelimit.analysis.cache.estimate import estimate
 from otel_ratelimit.analysis.cache.grid import TTL_SECONDS
 from otel_ratelimit.analysis.cache.hot import HotPlayback
 from otel_ratelimit.analysis.cache.memory import entry_bytes
+from otel_ratelimit.analysis.cache.own_peak import Peaks
 from otel_ratelimit.analysis.cache.playing import Playing
 from otel_ratelimit.analysis.cache.result import CacheAnalysis, NotCacheable, Sample, TemplateResult
 from otel_ratelimit.analysis.cache.sampled import Sampled
@@ -89,13 +90,13 @@ class _Analysis:
         by_reason = self._sorted.calibrated(self._day.counts)
         found = estimate(self._hot, self._cold, by_reason[:, Reason.CACHEABLE])
         self._hot_live.add(self._cold_live, found.cold_factor)
-        adviser = Adviser(
-            self._templates, found, self._hot_live, self._written.total(), self._assumptions, self._ttls
-        )
+        trace = self._trace.trace()
+        peaks = Peaks(self._hot_live, trace, self._assumptions)
+        adviser = Adviser(self._templates, found, peaks, self._written.total(), self._assumptions, self._ttls)
         by_ttl = adviser.all_together()
         planned = adviser.plan()
         self._report("trying the cache with less memory")
-        surface = hit_ratio_surface(self._trace.trace(), by_ttl, self._assumptions)
+        surface = hit_ratio_surface(trace, by_ttl, self._assumptions)
         executions, unique = float(found.executions.sum()), float(found.unique.sum())
         return CacheAnalysis(
             period_start=self._day.period.start,

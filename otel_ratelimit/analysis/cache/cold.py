@@ -23,7 +23,7 @@ from otel_ratelimit.analysis.cache.sampled import in_half
 from otel_ratelimit.analysis.cache.tally import LiveEntries, Tally
 from otel_ratelimit.analysis.cache.writes import WrittenTables
 
-_KEY_SHIFT = 38
+KEY_SHIFT = 38
 """Microseconds of three days: executions of different keys are further apart than any TTL."""
 
 
@@ -63,6 +63,8 @@ class ColdPlayback:
         by_key = np.bincount(piece.rank, executions, piece.keys)
         kept = weight * (1.0 - 1.0 / weight)
         tally.nn += np.bincount(piece.key_template, (1.0 - 1.0 / weight) * by_key**2, templates)
+        first = (piece.first_at - self._start_us) // MICROSECONDS
+        self._live.met(first, np.full(piece.keys, weight))
         size = self._entry_bytes(_sizes(rows, piece, self._mean_bytes))
         writes = _WritesSeen(rows, piece, self._written, self._is_written)
         for place, ttl in enumerate(self._ttls):
@@ -122,7 +124,9 @@ class _Piece:
         first = np.flatnonzero(new)
         self.keys = len(first)
         self.key_template: Ints = rows.template[first]
-        self.when: Ints = (self.rank << _KEY_SHIFT) + (rows.at - start_us)
+        self.first_at: Ints = rows.at[first]
+        """When each key came first."""
+        self.when: Ints = (self.rank << KEY_SHIFT) + (rows.at - start_us)
         """Rising over all rows."""
 
 

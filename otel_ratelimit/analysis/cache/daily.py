@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
@@ -12,9 +12,16 @@ from otel_ratelimit.analysis.cache.cost import CostBenefit, Needs, Price, calcul
 from otel_ratelimit.analysis.cache.needs import needs_of
 from otel_ratelimit.analysis.cache.result import CacheAnalysis, ObstacleName, Result
 from otel_ratelimit.analysis.days import local_day
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.analysis.services import OF_ALL_QUERIES, QueriesRead
 
-Scale: TypeAlias = Literal["day", "so_far"]
-"""What sums are of: a whole day, or the part of it that has passed."""
+Scale: TypeAlias = Literal["day", "so_far", "part"]
+"""What sums are of: a whole day, what of today has passed, or a day from when recording began to its end."""
+_THEN: Final[dict[Scale, tuple[str, str]]] = {
+    "day": ("of that day", "on that day"),
+    "so_far": ("so far", "so far"),
+    "part": ("of that time", "in that time"),
+}
 _HELD_BACK: Final[dict[ObstacleName, str]] = {
     "writes": "the tables are written too often",
     "memory_price": "the memory costs more than it brings",
@@ -57,10 +64,16 @@ class DailyCacheReport(Result):
     cost: CostBenefit
     """Of 24 hours and of a month at the rate of what was analysed, as the names say."""
     services: tuple[str, ...] = ()
-    """All that recorded requests on that day, by name; the queries are of all of them. Empty: not known."""
+    """All whose queries were recorded on that day, by name. Empty: not known."""
+    service: str | None = None
+    """The only one whose queries the report is of; None: it is of all of them together."""
+    without_service: int = 0
+    """Executions that an earlier version recorded without a service; no service's report has them."""
     scale: Scale = "day"
     covered_seconds: float | None = None
     """Time that was analysed; of a day 23 or 25 hours where clocks are changed. None in older reports."""
+    recording_began: datetime | None = None
+    """When it did, in the report's time zone; None where that was before the day, and in older reports."""
     comparison: Comparison | None = None
     """None where no query was one that a cache could answer, and in older reports."""
 
@@ -106,7 +119,7 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
     zone: tzinfo,
     supposed: Supposed,
     prices: Sequence[Price],
-    services: Sequence[str] = (),
+    whose: QueriesRead = OF_ALL_QUERIES,
 ) -> DailyCacheReport:
     """The report of an analysed day.
 
@@ -116,9 +129,11 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
         zone: in which it is that day.
         supposed: of the cache, and of what it is worth.
         prices: to choose the cheapest of.
-        services: whose queries they are.
+        whose: queries they are.
     """
-    scale: Scale = "so_far" if analysis.period_end < local_day(day, zone).end else "day"
+    whole = local_day(day, zone)
+    began = analysis.period_start.astimezone(zone) if analysis.period_start > whole.start else None
+    scale = _scale(analysis, whole)
     return DailyCacheReport(
         analysis_date=day,
         time_zone=str(zone),
@@ -127,14 +142,23 @@ def conclude(  # noqa: PLR0913 - what a report is made of, by name
         cost=_weighed(analysis, supposed, prices, scale),
         scale=scale,
         covered_seconds=(analysis.period_end - analysis.period_start).total_seconds(),
+        recording_began=began,
         comparison=compared(
             analysis,
             supposed.store_ms,
             partial(_with_prices, supposed=supposed, prices=prices),
             has_value=supposed.has_value,
         ),
-        services=tuple(services),
+        services=whose.services,
+        service=whose.service,
+        without_service=whose.without_service,
     )
+
+
+def _scale(analysis: CacheAnalysis, whole: Period) -> Scale:
+    if analysis.period_end < whole.end:
+        return "so_far"
+    return "part" if analysis.period_start > whole.start else "day"
 
 
 def _weighed(
@@ -168,7 +192,7 @@ def _with_prices(needs: Needs, supposed: Supposed, prices: Sequence[Price]) -> C
 
 
 def _nothing_to_cache(analysis: CacheAnalysis, scale: Scale) -> str:
-    of_then, then = ("of that day", "on that day") if scale == "day" else ("so far", "so far")
+    of_then, then = _THEN[scale]
     if not analysis.all_executions:
         return f"there was no query {then}"
     if not analysis.executions:

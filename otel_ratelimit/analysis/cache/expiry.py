@@ -15,7 +15,8 @@ The second kind of cycle, between commands, is no help: it compares the share of
 the ten of ten per cent, and so runs only where the first one ran out of time, a quarter of the engine's.
 
 Held against running engines by `loadtest/expired.py`. Where most keys are asked for again soon after they
-have expired, fewer are left to the sweep than this says.
+have expired, fewer are left to the sweep than this says: `peak` caps it, since there are never more entries
+than keys.
 """
 
 from __future__ import annotations

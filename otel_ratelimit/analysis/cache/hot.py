@@ -267,6 +267,7 @@ class _Caches:
         writes = None if written is None else self._writes_met(cells, course, written)
         certain, sampled = self._weights(entry)
         size, half = known.entry_bytes[entry >> 1], in_half(known.key[entry >> 1])
+        self._meet(course, certain, sampled, is_new=counted.executions[entry] <= 0.0)
         counted.executions[entry] += course.by_entry(course.n)
         for place, ttl in enumerate(self._ttls):
             begin = course.runs(ttl)
@@ -288,6 +289,12 @@ class _Caches:
                 self._meet_writes(place, ttl, entry, miss, writes)
         if writes is not None:
             counted.writes_seen[entry] = writes.seen
+
+    def _meet(self, course: Course, certain: Floats, sampled: Floats, *, is_new: Bools) -> None:
+        second = course.second[course.first][is_new]
+        self._live.met(second, certain[is_new])
+        if not self._sampled.is_everything:
+            self._cold_live.met(second, sampled[is_new])
 
     def _writes_met(self, cells: _Cells, course: Course, written: WrittenTables) -> WritesMet:
         known = self._known

@@ -33,7 +33,7 @@ def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, fl
         assumed: of the engine.
     """
     keys, size, half_size = live.series(place)
-    more = 1.0 + _expired(keys, live.ttls[place], assumed.engine)
+    more = 1.0 + _expired(keys, live.different(), live.ttls[place], assumed.engine)
     counted = np.rint(np.maximum(keys * more, 0.0)).astype(np.int64)
     tables = table_bytes(assumed.engine, counted, allocator=assumed.allocator)
     whole, one = size * more + tables, half_size * more + tables
@@ -46,8 +46,24 @@ def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, fl
     return float(keys[at] * more[at] * most / whole[at]), float(most)
 
 
-def _expired(keys: Floats, ttl: int, engine: Engine) -> Floats:
-    """Entries that have expired and are still there, as a multiple of those that live."""
+def peaks(live: LiveEntries, assumed: Assumptions) -> list[tuple[float, float]]:
+    """The same for each time to live; a longer one never takes less.
+
+    With a longer one the same keys are there, and longer. When they are filled changes with it, so that more
+    of them may by chance be there at once with a shorter one; that is no saving to count on.
+    """
+    found: list[tuple[float, float]] = []
+    for place in range(len(live.ttls)):
+        one = peak(live, place, assumed)
+        found.append(max(one, found[-1], key=lambda each: each[1]) if found else one)
+    return found
+
+
+def _expired(keys: Floats, different: Floats, ttl: int, engine: Engine) -> Floats:
+    """Entries that have expired and are still there, as a multiple of those that live.
+
+    One whose key is filled again is overwritten, so that with those that live they are never more than keys.
+    """
     live = np.maximum(keys, 0.0)
     filled = np.zeros(-(-len(live) // ttl) * ttl)
     filled[: len(live)] = np.diff(live, prepend=0.0)
@@ -55,4 +71,5 @@ def _expired(keys: Floats, ttl: int, engine: Engine) -> Floats:
     filled = np.maximum(np.cumsum(filled.reshape(-1, ttl), axis=0).reshape(-1), 0.0)
     expiring = np.zeros_like(live)
     expiring[ttl:] = filled[: max(len(live) - ttl, 0)]
-    return uncollected(engine, live, expiring) / np.maximum(live, 1.0)
+    left = np.minimum(uncollected(engine, live, expiring), np.maximum(different - live, 0.0))
+    return left / np.maximum(live, 1.0)

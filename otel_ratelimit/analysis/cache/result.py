@@ -40,7 +40,7 @@ class AtTtl(Result):
     stale_by_row: float
     """The same if a write concerned one key of each template, any as likely as the others."""
     peak_keys: float
-    """Entries at the time of day with the most bytes."""
+    """Entries at the time of day at which those that went through it take the most bytes."""
     peak_bytes: float
     """Memory of the engine for them then; hash tables, and what has expired and is still there, included."""
     latency_saved_ms: float
@@ -85,7 +85,6 @@ class TemplateResult(Result):
     obstacles: tuple[ObstacleName, ...] = ()
     """The fewest that, gone together, would make it pay, the first to name first; empty where it does."""
     by_ttl: tuple[AtTtl, ...]
-    """Its bytes and keys are those at the peak of all templates together."""
 
 
 class NotCacheable(Result):

@@ -69,9 +69,20 @@ class LiveEntries:
     def __init__(self, ttls: Sequence[int], seconds: int, rate: float = 1.0) -> None:
         self.ttls = ttls
         """Seconds each."""
-        self._seconds = seconds
+        self.seconds = seconds
+        """Of the day."""
         self.rate = rate
         self._keys, self._bytes, self._half_bytes = (np.zeros((len(ttls), seconds + 1)) for _ in range(3))
+        self._met = np.zeros(seconds + 1)
+
+    def met(self, second: Ints, keys: Floats) -> None:
+        """Keys came for the first time: which does not depend on the time to live.
+
+        Args:
+            second: of the day, of each.
+            keys: how many each stands for.
+        """
+        self._met += np.bincount(second, keys, len(self._met))
 
     def filled(self, ttl: int, second: Ints, keys: Floats, size: Floats, half: Floats | None = None) -> None:
         """Entries came into the cache.
@@ -89,7 +100,7 @@ class LiveEntries:
         length = int(second.max()) - begin + 1
         gone = begin + self.ttls[ttl]
         # Who would live beyond the day is gone at its end.
-        in_time = min(max(self._seconds - gone, 0), length)
+        in_time = min(max(self.seconds - gone, 0), length)
         whole = keys * size
         for series, weight in (
             *((self._keys[ttl], keys), (self._bytes[ttl], whole)),
@@ -105,6 +116,11 @@ class LiveEntries:
         self._keys += factor * other._keys
         self._bytes += factor * other._bytes
         self._half_bytes += factor * other._half_bytes
+        self._met += factor * other._met
+
+    def different(self) -> Floats:
+        """Keys that have come, at the end of each second: there are never more entries than these."""
+        return np.cumsum(self._met)[:-1]
 
     def series(self, ttl: int) -> Live:
         """At the end of each second."""

@@ -27,6 +27,7 @@ MOST_EVENTS: Final = 150_000
 """Of hot and of cold keys each."""
 _COARSEST_SECONDS: Final = 64
 _SPACE: Final = 2.0**64
+_UNKNOWN: Final = np.zeros(0, dtype=np.int64)
 
 
 class Trace(NamedTuple):
@@ -42,6 +43,8 @@ class Trace(NamedTuple):
     """By key: how many keys it stands for; 1 for those that were kept for certain."""
     size: Floats
     """By key: bytes of its entry, without its part of the hash tables."""
+    template: Ints = _UNKNOWN
+    """By key: place of its template; empty where nobody asks."""
 
 
 class TraceSample:
@@ -112,7 +115,7 @@ class TraceSample:
         measured = np.flatnonzero(both.result_bytes != UNKNOWN)
         size[key[measured]] = both.result_bytes[measured]
         size = np.where(size < 0, self._mean_bytes[both.template[first]], size)
-        return Trace(both.at, key, both.n, both.weight[first], self._entry_bytes(size))
+        return Trace(both.at, key, both.n, both.weight[first], self._entry_bytes(size), both.template[first])
 
 
 class _Events(NamedTuple):

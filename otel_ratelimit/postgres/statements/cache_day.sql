@@ -30,20 +30,21 @@ FROM (
                 FILTER (WHERE result_bytes IS NOT NULL), 0) AS mean_bytes,
         min(sample_rate) FILTER (WHERE tier = 'cold') AS lowest_rate
     FROM otel_ratelimit.query_logs
-    WHERE ts >= %(start)s AND ts < %(end)s
+    WHERE ts >= %(start)s AND ts < %(end)s AND (%(service)s::text IS NULL OR service = %(service)s)
     GROUP BY template_hash, database
 ) AS l
 FULL JOIN (
     SELECT
         template_hash, database, sum(n)::bigint AS n, sum(failed)::bigint AS failed, sum(dropped)::bigint AS dropped
     FROM otel_ratelimit.query_totals
-    WHERE minute >= %(start)s AND minute < %(end)s
+    WHERE minute >= %(start)s AND minute < %(end)s AND (%(service)s::text IS NULL OR service = %(service)s)
     GROUP BY template_hash, database
 ) AS c USING (template_hash, database)
 LEFT JOIN otel_ratelimit.query_templates AS t ON t.template_hash = coalesce(l.template_hash, c.template_hash)
 ORDER BY 1, 2
 
 -- name: writes
+-- Of all services: what is cached for one is as stale where another has written the table.
 SELECT database, table_name, extract(epoch FROM minute)::bigint, sum(n)::bigint
 FROM otel_ratelimit.table_writes
 WHERE minute >= %(start)s AND minute < %(end)s
@@ -54,7 +55,9 @@ ORDER BY database, table_name, minute
 -- Rows of keys that were never hot, by key and time; no column is ever null, so that all rows are of one length.
 COPY (
     WITH hot AS MATERIALIZED (
-        SELECT DISTINCT key_hash FROM otel_ratelimit.query_logs WHERE ts >= %(start)s AND ts < %(end)s AND tier = 'hot'
+        SELECT DISTINCT key_hash FROM otel_ratelimit.query_logs
+        WHERE ts >= %(start)s AND ts < %(end)s AND tier = 'hot'
+            AND (%(service)s::text IS NULL OR service = %(service)s)
     )
     SELECT
         l.key_hash, l.ts, l.template_hash, array_position(%(databases)s::text[], l.database)::integer,
@@ -65,6 +68,7 @@ COPY (
             + CASE l.status WHEN 'ok' THEN 0 ELSE 16 END)::integer
     FROM otel_ratelimit.query_logs AS l
     WHERE l.ts >= %(start)s AND l.ts < %(end)s AND NOT EXISTS (SELECT FROM hot WHERE hot.key_hash = l.key_hash)
+        AND (%(service)s::text IS NULL OR l.service = %(service)s)
     ORDER BY l.key_hash, l.ts
 ) TO STDOUT (FORMAT binary)
 
@@ -72,7 +76,9 @@ COPY (
 -- All rows of the other keys, by time. Of a row that stands for several, ts is the beginning of a second.
 COPY (
     WITH hot AS MATERIALIZED (
-        SELECT DISTINCT key_hash FROM otel_ratelimit.query_logs WHERE ts >= %(start)s AND ts < %(end)s AND tier = 'hot'
+        SELECT DISTINCT key_hash FROM otel_ratelimit.query_logs
+        WHERE ts >= %(start)s AND ts < %(end)s AND tier = 'hot'
+            AND (%(service)s::text IS NULL OR service = %(service)s)
     )
     SELECT
         l.key_hash, l.ts, l.template_hash, array_position(%(databases)s::text[], l.database)::integer,
@@ -84,5 +90,6 @@ COPY (
         coalesce(nullif(l.buckets, '{}'), ARRAY[least(l.n, 2147483647)::integer])
     FROM otel_ratelimit.query_logs AS l
     WHERE l.ts >= %(start)s AND l.ts < %(end)s AND EXISTS (SELECT FROM hot WHERE hot.key_hash = l.key_hash)
+        AND (%(service)s::text IS NULL OR l.service = %(service)s)
     ORDER BY l.ts
 ) TO STDOUT (FORMAT binary)

@@ -59,5 +59,15 @@ WHERE details #>> '{analysis,all_executions}' IS DISTINCT FROM '0'
 -- When the first query was that is still known of.
 SELECT min(minute) FROM otel_ratelimit.query_totals
 
+-- name: recording_began
+-- The minute of the first query that is still known of. Executions are counted when they are over: the log may know
+-- of the same ones from a little before.
+WITH counted AS MATERIALIZED (SELECT min(minute) AS first FROM otel_ratelimit.query_totals)
+SELECT least(first, (
+    SELECT date_trunc('minute', min(ts)) FROM otel_ratelimit.query_logs
+    WHERE ts >= (SELECT first FROM counted) - interval '10 minutes' AND ts < (SELECT first FROM counted)
+))
+FROM counted
+
 -- name: mailed
 UPDATE otel_ratelimit.cache_analysis_daily SET mailed_at = now() WHERE analysis_date = %(day)s

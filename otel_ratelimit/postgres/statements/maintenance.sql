@@ -128,3 +128,19 @@ DELETE FROM otel_ratelimit.ingested_batches WHERE id = ANY (ARRAY(
     SELECT id FROM otel_ratelimit.ingested_batches
     WHERE ingested_at < %(before)s ORDER BY ingested_at LIMIT %(chunk)s
 ))
+
+-- name: delete_table_writes_of_service
+DELETE FROM otel_ratelimit.table_writes
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: delete_query_totals_of_service
+DELETE FROM otel_ratelimit.query_totals
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: delete_query_repeats_of_service
+DELETE FROM otel_ratelimit.query_repeats
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: delete_query_logs_of_service
+DELETE FROM otel_ratelimit.query_logs
+WHERE ts >= %(since)s AND ts < %(before)s AND service = %(service)s

@@ -16,12 +16,12 @@ templates AS (
 logs AS (
     INSERT INTO otel_ratelimit.query_logs (
         ts, template_hash, key_hash, n, sample_rate, tier, duration_us, rows, result_bytes, endpoint, trace_id,
-        database, op, tables, is_write, in_txn, volatile, status, buckets, process
+        database, op, tables, is_write, in_txn, volatile, status, buckets, process, service
     )
     SELECT
         to_timestamp({at r.ts}), r.template, decode(r.key, 'hex'), r.n, r.sample_rate, r.tier, r.duration_us, r.rows,
         r.result_bytes, r.endpoint, r.trace_id, r.database, t.operation, t.tables, t.is_write, r.in_txn, t.volatile,
-        r.status, r.buckets, %(process)s
+        r.status, r.buckets, %(process)s, %(service)s
     FROM batch, sent, jsonb_to_recordset(%(rows)s::jsonb) AS r (
         ts double precision, template bigint, key text, n bigint, sample_rate double precision, tier text,
         duration_us bigint, rows bigint, result_bytes bigint, endpoint text, trace_id text, database text,
@@ -34,8 +34,8 @@ logs AS (
 
 -- name: write_query_totals
 totals AS (
-    INSERT INTO otel_ratelimit.query_totals (minute, template_hash, database, n, failed, dropped)
-    SELECT to_timestamp({at c.minute}), c.template, c.database, c.n, c.failed, c.dropped
+    INSERT INTO otel_ratelimit.query_totals (minute, template_hash, database, n, failed, dropped, service)
+    SELECT to_timestamp({at c.minute}), c.template, c.database, c.n, c.failed, c.dropped, %(service)s
     FROM batch, sent, jsonb_to_recordset(%(totals)s::jsonb) AS c (
         minute double precision, template bigint, database text, n bigint, failed bigint, dropped bigint
     )
@@ -43,8 +43,8 @@ totals AS (
 
 -- name: write_table_writes
 writes AS (
-    INSERT INTO otel_ratelimit.table_writes (minute, database, table_name, op, n)
-    SELECT to_timestamp({at w.minute}), w.database, w.table_name, w.op, w.n
+    INSERT INTO otel_ratelimit.table_writes (minute, database, table_name, op, n, service)
+    SELECT to_timestamp({at w.minute}), w.database, w.table_name, w.op, w.n, %(service)s
     FROM batch, sent, jsonb_to_recordset(%(writes)s::jsonb) AS w (
         minute double precision, database text, table_name text, op text, n bigint
     )
@@ -52,13 +52,24 @@ writes AS (
 
 -- name: write_query_repeats
 repeats AS (
-    INSERT INTO otel_ratelimit.query_repeats (minute, endpoint, template_hash, requests, executions, most, trace_id)
-    SELECT to_timestamp({at p.minute}), p.endpoint, p.template, p.requests, p.executions, p.most, p.trace_id
+    INSERT INTO otel_ratelimit.query_repeats (
+        minute, endpoint, template_hash, requests, executions, most, trace_id, service
+    )
+    SELECT
+        to_timestamp({at p.minute}), p.endpoint, p.template, p.requests, p.executions, p.most, p.trace_id, %(service)s
     FROM batch, sent, jsonb_to_recordset(%(repeats)s::jsonb) AS p (
         minute double precision, endpoint text, template bigint, requests bigint, executions bigint, most bigint,
         trace_id text
     )
 )
+
+-- name: services
+-- Who ran any query in a period, and how many executions; with null in place of its ends, at all. Empty are those that
+-- a version recorded which did not know the service.
+SELECT service, sum(n)::bigint FROM otel_ratelimit.query_totals
+WHERE minute >= coalesce(%(start)s::timestamptz, '-infinity') AND minute < coalesce(%(end)s::timestamptz, 'infinity')
+GROUP BY service
+ORDER BY service
 
 -- name: repeats_in_requests
 -- N+1 patterns of a period, the worst first.
@@ -67,7 +78,9 @@ SELECT
     max(p.most), (array_agg(p.trace_id ORDER BY p.most DESC))[1]
 FROM otel_ratelimit.query_repeats AS p
 LEFT JOIN otel_ratelimit.query_templates AS t USING (template_hash)
-WHERE p.minute >= %(start)s AND p.minute < %(end)s AND (%(endpoint)s::text[] IS NULL OR p.endpoint = ANY(%(endpoint)s::text[]))
+WHERE p.minute >= %(start)s AND p.minute < %(end)s
+    AND (%(endpoint)s::text[] IS NULL OR p.endpoint = ANY(%(endpoint)s::text[]))
+    AND (%(service)s::text IS NULL OR p.service = %(service)s)
 GROUP BY p.endpoint, t.template, p.template_hash
 ORDER BY sum(p.executions) - sum(p.requests) DESC, p.endpoint, p.template_hash
 LIMIT %(limit)s
@@ -83,7 +96,9 @@ WITH executions AS (
         UNION ALL
         SELECT (place - 1)::integer, n FROM unnest(l.buckets) WITH ORDINALITY AS u (n, place) WHERE n > 0
     ) AS b (second, n)
-    WHERE l.ts >= %(start)s AND l.ts < %(end)s AND (%(endpoint)s::text[] IS NULL OR l.endpoint = ANY(%(endpoint)s::text[]))
+    WHERE l.ts >= %(start)s AND l.ts < %(end)s
+        AND (%(endpoint)s::text[] IS NULL OR l.endpoint = ANY(%(endpoint)s::text[]))
+        AND (%(service)s::text IS NULL OR l.service = %(service)s)
         AND l.op IN ('select', 'values', 'table') AND NOT l.is_write AND NOT l.volatile AND NOT l.in_txn AND l.status = 'ok'
 ),
 apart AS (

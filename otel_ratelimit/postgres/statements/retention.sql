@@ -9,7 +9,15 @@ UPDATE otel_ratelimit.service_retention SET seen_at = clock_timestamp()
 WHERE service = %(service)s AND seen_at > clock_timestamp()
 
 -- name: retentions
-SELECT service, max(retention) FROM otel_ratelimit.service_retention GROUP BY service ORDER BY service
+SELECT
+    service, max(retention),
+    CASE WHEN count(queries_deleted_before) = count(*) THEN min(queries_deleted_before) END
+FROM otel_ratelimit.service_retention
+GROUP BY service
+ORDER BY service
+
+-- name: queries_deleted
+UPDATE otel_ratelimit.service_retention SET queries_deleted_before = %(before)s WHERE service = %(service)s
 
 -- name: forget
 -- Services whose rows have all gone, and retentions that only an earlier deployment of a service had. Only where old
@@ -59,22 +67,39 @@ WHERE r.minute < %(latest)s AND r.minute < coalesce(kept.before, %(before)s)
 GROUP BY r.service
 
 -- name: amount_table_writes
-SELECT '', count(*) FROM otel_ratelimit.table_writes WHERE minute < %(before)s
+SELECT r.service, count(*)
+FROM otel_ratelimit.table_writes AS r
+LEFT JOIN unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before) USING (service)
+WHERE r.minute < %(latest)s AND r.minute < coalesce(kept.before, %(before)s)
+GROUP BY r.service
 
 -- name: amount_query_totals
-SELECT '', count(*) FROM otel_ratelimit.query_totals WHERE minute < %(before)s
+SELECT r.service, count(*)
+FROM otel_ratelimit.query_totals AS r
+LEFT JOIN unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before) USING (service)
+WHERE r.minute < %(latest)s AND r.minute < coalesce(kept.before, %(before)s)
+GROUP BY r.service
 
 -- name: amount_query_repeats
-SELECT '', count(*) FROM otel_ratelimit.query_repeats WHERE minute < %(before)s
+SELECT r.service, count(*)
+FROM otel_ratelimit.query_repeats AS r
+LEFT JOIN unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before) USING (service)
+WHERE r.minute < %(latest)s AND r.minute < coalesce(kept.before, %(before)s)
+GROUP BY r.service
 
 -- name: amount_query_logs
-SELECT '', count(*) FROM otel_ratelimit.query_logs_default WHERE ts < %(before)s
+-- Of days without a partition; the others are weighed.
+SELECT r.service, count(*)
+FROM otel_ratelimit.query_logs_default AS r
+LEFT JOIN unnest(%(services)s::text[], %(cutoffs)s::timestamptz[]) AS kept (service, before) USING (service)
+WHERE r.ts < %(latest)s AND r.ts < coalesce(kept.before, %(before)s)
+GROUP BY r.service
 
 -- name: amount_query_templates
 SELECT '', count(*) FROM otel_ratelimit.query_templates WHERE last_seen < %(before)s
 
 -- name: amount_partitions
--- Bytes rather than rows, which are too many to count: a table grows where rows are put into it.
+-- Bytes rather than rows, which are too many to count: a table grows where rows are put into it. Of all services.
 SELECT '', coalesce(sum(pg_relation_size(to_regclass('otel_ratelimit.' || name))), 0)::bigint
 FROM unnest(%(partitions)s::text[]) AS name
 
@@ -120,3 +145,38 @@ SELECT min(ts) FROM otel_ratelimit.query_logs_default WHERE ts < %(before)s
 
 -- name: oldest_query_templates
 SELECT min(last_seen) FROM otel_ratelimit.query_templates WHERE last_seen < %(before)s
+
+-- name: oldest_table_writes_of_service
+SELECT min(minute) FROM otel_ratelimit.table_writes
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: oldest_query_totals_of_service
+SELECT min(minute) FROM otel_ratelimit.query_totals
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: oldest_query_repeats_of_service
+SELECT min(minute) FROM otel_ratelimit.query_repeats
+WHERE minute >= %(since)s AND minute < %(before)s AND service = %(service)s
+
+-- name: oldest_query_logs_of_service
+SELECT min(ts) FROM otel_ratelimit.query_logs
+WHERE ts >= %(since)s AND ts < %(before)s AND service = %(service)s
+
+-- name: next_table_writes
+SELECT min(minute) FROM otel_ratelimit.table_writes WHERE minute >= %(since)s AND minute < %(before)s
+
+-- name: next_query_totals
+SELECT min(minute) FROM otel_ratelimit.query_totals WHERE minute >= %(since)s AND minute < %(before)s
+
+-- name: next_query_repeats
+SELECT min(minute) FROM otel_ratelimit.query_repeats WHERE minute >= %(since)s AND minute < %(before)s
+
+-- name: next_query_logs
+-- A day with a partition counts as one with rows: only reading it all would tell.
+SELECT min(at) FROM (
+    SELECT greatest(day, %(since)s) AS at FROM unnest(%(days)s::timestamptz[]) AS day
+    WHERE day + interval '24 hours' > %(since)s AND day < %(before)s
+    UNION ALL
+    SELECT min(ts) FROM otel_ratelimit.query_logs_default WHERE ts >= %(since)s AND ts < %(before)s
+) AS rows
+WHERE at < %(before)s

@@ -222,9 +222,8 @@ def _problem_of(error: Exception, services: ApiServices | None) -> ProblemError:
         _log.warning("the rate-limit API cannot read analytics: %s", error)
         detail = "The analytics database cannot be used at the moment; the application's log says why."
         if isinstance(error, SchemaMissingError):
-            detail = (
-                "The analytics database has not the tables of this version: run `otel-ratelimit db upgrade`."
-            )
+            what = "The analytics database is missing tables that this version needs"
+            detail = f"{what}: run `otel-ratelimit db upgrade`."
         if isinstance(error, DatabaseTimeoutError):
             detail = "The analytics database took too long; ask for a shorter date_range, or one endpoint."
         return unavailable(detail, DATABASE_RETRY_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -42,7 +43,7 @@ from otel_ratelimit.web.api.services import ApiServices
 BENEFIT: Final = "monthly benefit"
 MOST_LABEL_CHARACTERS: Final = 60
 _NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
-_PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far"}
+_PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far", "part": "in that time"}
 _NO_QUERY: Final = TopQueriesAnswer(unit="", labels=[], values=[], worthwhile=[], reasons=[])
 
 
@@ -183,7 +184,7 @@ def _top_queries(report: DailyCacheReport) -> TopQueriesAnswer:
     if worth:
         return TopQueriesAnswer(
             unit=f"ms {_PER[report.scale]}",
-            labels=[_label(template.template) for template, _ in worth],
+            labels=_labels([template for template, _ in worth]),
             values=[advice.at.latency_saved_ms for _, advice in worth],
             worthwhile=[True for _ in worth],
             reasons=[advice.reason for _, advice in worth],
@@ -193,11 +194,20 @@ def _top_queries(report: DailyCacheReport) -> TopQueriesAnswer:
         return _NO_QUERY
     return TopQueriesAnswer(
         unit=f"repeats {_PER[report.scale]}",
-        labels=[_label(template.template) for template in repeated],
+        labels=_labels(repeated),
         values=[template.duplicates for template in repeated],
         worthwhile=[False for _ in repeated],
         reasons=[template.not_worth for template in repeated],
     )
+
+
+def _labels(templates: Sequence[TemplateResult]) -> list[str]:
+    """Each with its database, where one text is of several."""
+    texts = Counter(template.template for template in templates)
+    return [
+        _label(f"{each.database}: {each.template}" if texts[each.template] > 1 else each.template)
+        for each in templates
+    ]
 
 
 def _label(query: str) -> str:

@@ -225,7 +225,10 @@ class SupposedAnswer(Answer):
 
 
 class WholeDayAnswer(Answer):
-    """From midnight to midnight in the report's time zone: 23 or 25 hours where clocks are changed."""
+    """From midnight to midnight in the report's time zone: 23 or 25 hours where clocks are changed.
+
+    Less on the day on which recording began: from then on.
+    """
 
     start: Moment
     end: Moment
@@ -238,14 +241,17 @@ class ReportAnswer(Answer):
     time_zone: str = Field(description="In which it is that day.", examples=["Europe/Berlin"])
     period: WholeDayAnswer
     scale: Scale = Field(
-        description="What sums are of: `day`, or `so_far` where a part of it was analysed, as in the demo."
+        description=(
+            "What sums are of: `day`; `so_far` of a day that has not ended, as in the demo; `part` of a day"
+            " on which recording began, from then to its end."
+        )
     )
     covered_seconds: Amount = Field(description="Length of `period`.")
     made_at: Moment
     services: list[str] = Field(
         description=(
-            "All services that recorded requests on that day, by name; queries are recorded without the"
-            " service, so that the report is of all of them. Empty where not known."
+            "All services whose queries were recorded on that day, by name; the report is of all of them, as"
+            " one cache may serve all. Empty where not known."
         ),
         examples=[["jobs-api", "shop"]],
     )

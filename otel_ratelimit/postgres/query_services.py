@@ -1,0 +1,52 @@
+"""Which services ran the queries that are recorded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.statements import statements
+
+_NONE: Final = ""
+"""In place of a service, in rows of a version that did not record it."""
+
+
+class PostgresQueryServices:
+    """A `QueryServiceReader` over `query_totals`; a period is counted once.
+
+    Queries that were recorded without their service may be of whichever service answered requests meanwhile,
+    so that those are named with the others.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._requests = PostgresAnalytics(database)
+        self._sql = statements("queries")["services"]
+        self._counted: dict[Period | None, dict[str, int]] = {}
+
+    def services(self, period: Period | None = None) -> list[str]:
+        """Whose queries are recorded in the period, or at all; by name.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
+        found = {name for name in self._executions(period) if name != _NONE}
+        if self._executions(period).get(_NONE):
+            found.update(name for name in self._requests.services(period) if name != _NONE)
+        return sorted(found)
+
+    def without_service(self, period: Period) -> int:
+        """Executions of the period that were recorded without their service.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
+        return self._executions(period).get(_NONE, 0)
+
+    def _executions(self, period: Period | None) -> dict[str, int]:
+        if period not in self._counted:
+            start, end = period if period is not None else (None, None)
+            self._counted[period] = dict(self._database.rows(self._sql, {"start": start, "end": end}))
+        return self._counted[period]
