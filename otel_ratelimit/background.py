@@ -8,6 +8,7 @@ Below gevent and eventlet the thread is a greenlet; `core.waiting` says what tha
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.core.deadline import seconds_left
 from otel_ratelimit.core.lifecycle import at_exit
-from otel_ratelimit.core.waiting import Bell
+from otel_ratelimit.core.waiting import Bell, in_greenlet
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,14 @@ class _Task:
     interval: float
     run: Callable[[], object]
     due: float
+
+
+class _Thread(threading.Thread):
+    def _delete(self) -> None:
+        # `threading` calls it at the end of a thread. A forked child has forgotten the parent's threads,
+        # also one that is a greenlet and ends there.
+        with contextlib.suppress(KeyError):
+            super()._delete()  # type: ignore[misc]
 
 
 class BackgroundWorker:
@@ -49,6 +58,7 @@ class BackgroundWorker:
         self._bell: Bell | None = None
         self._thread: threading.Thread | None = None
         self._is_starting = False
+        self._survives_fork = False
         self._process = os.getpid()
         self._closed = False
         _survive_fork(self)
@@ -92,7 +102,7 @@ class BackgroundWorker:
             if self._is_starting or self.alive:
                 return
             self._is_starting = True
-            thread = self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+            thread = self._thread = _Thread(target=self._loop, name=self._name, daemon=True)
             if self._bell is None:
                 self._bell = Bell()
         try:
@@ -118,10 +128,14 @@ class BackgroundWorker:
             self._bell.close()
 
     def _loop(self) -> None:
-        bell = self._bell
+        bell, process = self._bell, os.getpid()
+        self._survives_fork = in_greenlet()
         while bell is not None:
             if not self._woken:
                 bell.wait(self._seconds_to_next())
+            if process != os.getpid():
+                bell.close()  # a greenlet that lives on in a forked child, which has a loop of its own
+                return
             if self._closed:
                 return
             for task in self._due(self._take_woken()):
@@ -161,9 +175,10 @@ class BackgroundWorker:
         self._thread = None
         self._is_starting = False
         self._woken.clear()
-        if self._bell is not None:
-            self._bell.close()
-            self._bell = None
+        bell, self._bell = self._bell, None
+        # A greenlet lives on, and waits for it: the number must not become that of another file meanwhile.
+        if bell is not None and not self._survives_fork:
+            bell.close()
 
 
 def _survive_fork(worker: BackgroundWorker) -> None:

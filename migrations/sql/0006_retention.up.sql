@@ -17,7 +17,10 @@ CREATE TABLE otel_ratelimit.maintenance_state (
     id             boolean     PRIMARY KEY DEFAULT true CHECK (id),
     last_run_at    timestamptz NOT NULL,
     notices        integer     NOT NULL DEFAULT 0 CHECK (notices >= 0),
-    last_notice_at timestamptz
+    last_notice_at timestamptz,
+    overdue_since  timestamptz,
+    overdue_at     timestamptz,
+    overdue        jsonb       NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE otel_ratelimit.maintenance_state IS
     'How the deletion of old rows stands; one row, none before the first run.';
@@ -26,6 +29,11 @@ COMMENT ON COLUMN otel_ratelimit.maintenance_state.last_run_at IS
 COMMENT ON COLUMN otel_ratelimit.maintenance_state.notices IS
     'How often it was said that rows are overdue and nothing is deleted yet; at most once a day.';
 COMMENT ON COLUMN otel_ratelimit.maintenance_state.last_notice_at IS 'When it was said last.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.overdue_since IS 'When it was said first.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.overdue_at IS
+    'The notices are for rows that are too old at this moment. It goes on with the clock, but not where that leaps.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.overdue IS
+    'How much was too old when it was said first: table to service to rows (bytes of partitions). Where it is more later, notices start again.';
 
 CREATE INDEX rate_limit_analytics_service ON otel_ratelimit.rate_limit_analytics (service, occurred_at);
 CREATE INDEX rate_limit_usage_service ON otel_ratelimit.rate_limit_usage (service, minute);

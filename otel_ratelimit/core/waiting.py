@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -30,12 +31,19 @@ def ready(descriptor: int, seconds: float, *, to_write: bool = False) -> bool:
     return any(select.select(readers, writers, [], seconds))
 
 
+def in_greenlet() -> bool:
+    """Whether this runs in a greenlet of gevent's or eventlet's, which lives on in a forked child."""
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and greenlet.getcurrent().parent is not None
+
+
 class Bell:
     """Wakes the one thread that waits for it. May be rung in a signal handler, and from any thread."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._is_rung = self._is_closed = False
+        self._process = os.getpid()
 
     def ring(self) -> None:
         """Wake the waiting thread, or let the next wait end at once."""
@@ -47,7 +55,8 @@ class Bell:
 
     def wait(self, seconds: float) -> None:
         """Wait until it is rung, for at most `seconds`."""
-        if ready(self._reader, seconds):
+        # A greenlet that comes back in a forked child would take the parent's byte.
+        if ready(self._reader, seconds) and self._process == os.getpid():
             with contextlib.suppress(BlockingIOError):
                 os.read(self._reader, 64)
         self._is_rung = False

@@ -1,14 +1,15 @@
 """`OTEL_RATELIMIT_DATABASE_URL=embedded:/a/folder`: a database for development that starts when it is needed.
 
 Several processes may name the same folder. The one that holds its lock runs the server, for as long as it
-lives; the others connect to it, and the next that finds it gone takes its place.
+lives; the others connect to it as soon as it has the tables, and the next that finds it gone takes its place.
 """
 
 from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -24,6 +25,8 @@ from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, Remed
 SCHEME: Final = "embedded:"
 DEFAULT_FOLDER: Final = ".otel-ratelimit"
 """In the working directory."""
+_PREPARING: Final = "preparing"
+"""A file that is locked while a server starts and its tables are made."""
 _ANSWER_SECONDS: Final = 2.0
 _START_SECONDS: Final = 2.0
 """With less time than this a caller does not start a server: it would not be ready, and was not asked for."""
@@ -68,7 +71,7 @@ class EmbeddedDatabase:
 
     def _url(self, url: str) -> str:
         deadline = time.monotonic() + seconds_left(START_TIMEOUT_SECONDS)
-        while not _answers(url):
+        while not (_answers(url) and self._is_prepared()):
             if seconds_left() < _START_SECONDS:
                 raise DatabaseUnreachableError(f"the database in {self._folder} does not answer in time")
             if self._take_lock():
@@ -120,12 +123,37 @@ class EmbeddedDatabase:
         if self._server is not None:
             self._server.stop()
         server = EmbeddedPostgres(self._folder / "data", self._folder, environ=self._environ)
-        try:
-            server.start()
-            self._prepare(server.dsn())
-        except RemediableError as error:
-            raise DatabaseError(str(error)) from error
+        with self._preparing():
+            try:
+                server.start()
+                self._prepare(server.dsn())
+            except BaseException as error:
+                server.stop()  # one without the tables would be taken for one that has them
+                if isinstance(error, RemediableError):
+                    raise DatabaseError(str(error)) from error
+                raise
         self._server = server
+
+    @contextmanager
+    def _preparing(self) -> Iterator[None]:
+        """Let other processes wait, from before the server takes connections until it has the tables."""
+        with (self._folder / _PREPARING).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile has the file open
+
+    def _is_prepared(self) -> bool:
+        """Whether the process that has started the server, which answers, has made the tables."""
+        try:
+            with (self._folder / _PREPARING).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # nobody has made it
+        return True
 
 
 def _answers(url: str) -> bool:

@@ -14,7 +14,7 @@ PostgreSQL's documentation, "Table Partitioning": ATTACH PARTITION locks less th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -23,13 +23,15 @@ from typing import Final, TypeVar
 from psycopg2 import sql
 
 from otel_ratelimit.analysis.sentences import counted
-from otel_ratelimit.errors import DatabaseBusyError, DatabaseError
+from otel_ratelimit.errors import DatabaseBusyError, DatabaseError, SchemaMissingError
 from otel_ratelimit.postgres import retention as too_old
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
+from otel_ratelimit.postgres.dropped_tables import DroppedTables
 from otel_ratelimit.postgres.locks import alone
+from otel_ratelimit.postgres.overdue import OverdueRows
 from otel_ratelimit.postgres.query_retention import TABLES as QUERY_TABLES
 from otel_ratelimit.postgres.query_retention import QueriesByService
-from otel_ratelimit.postgres.retention import Hold, OldQueries, Retentions, State, Wish
+from otel_ratelimit.postgres.retention import Hold, Notices, OldQueries, Retentions, State, Wish
 from otel_ratelimit.postgres.statements import statements
 
 T = TypeVar("T")
@@ -44,6 +46,8 @@ PATIENCE_SECONDS: Final = 60.0
 """How long one transaction may take."""
 _PREFIX: Final = "query_logs_"
 _DEFAULT: Final = "query_logs_default"
+_RETENTIONS: Final = "service_retention"
+_STATE: Final = "maintenance_state"
 _AGED: Final = (
     "rate_limit_analytics",
     "rate_limit_usage",
@@ -145,36 +149,45 @@ class _Run:
         self._report = report
         self._sql = statements("maintenance")
         self._sql_too_old = statements("retention")
+        self._dropped = DroppedTables(self._transaction)
         self._by_service = QueriesByService(self._transaction, report, ())
         self._postponed: list[str] = []
         self._failures: dict[str, dict[str, None]] = {}
 
     def announce(self, wish: Wish) -> None:
-        with self._transaction() as transaction:
+        # A table that is missing stops the run, or is said by it.
+        with suppress(SchemaMissingError), self._transaction() as transaction:
             too_old.announce(transaction, wish)
 
     def all(self, host: datetime, wish: Wish, days_ahead: int, *, delete_anyway: bool) -> MaintenanceReport:
         with self._transaction() as transaction:
             now: datetime = transaction.run(self._sql["clock"]).rows[0][0].astimezone(UTC)
-            kept = too_old.retentions(transaction, wish)
-            state = too_old.state(transaction)
+        known = self._read(_RETENTIONS, partial(too_old.retentions, wish=wish))
+        kept = known or Retentions({}, wish.retention)
+        found = self._read(_STATE, too_old.state)
+        state = found or State()
         there = self._partitions()
         self._by_service = QueriesByService(self._transaction, self._report, [_start(day) for day in there])
         cutoff = now - kept.longest
-        hold = Hold()
-        if not delete_anyway:
-            hold = too_old.clocks_apart(host, now) or self._overdue(now, kept, there, state)
+        hold, until = Hold(), now
+        unknown = [table for table, read in ((_RETENTIONS, known), (_STATE, found)) if read is None]
+        if known is None or (unknown and not delete_anyway):
+            hold = self._dropped_hold(unknown)
+        elif not delete_anyway:
+            hold = too_old.clocks_apart(host, now)
+            if not hold:
+                hold, until = self._overdue(now, kept, there, state)
         dropped: list[date] = []
         deleted: dict[str, int] = {}
         if not hold:
             # Before rows are moved: those that are too old need not be.
-            dropped = [day for day in there if _end(day) <= cutoff and self._drop(day)]
-            deleted = self._delete_old(now, kept)
+            dropped = [day for day in there if _end(day) <= until - kept.longest and self._drop(day)]
+            deleted = self._delete_old(until, kept)
         wanted = {now.date() + timedelta(days=ahead) for ahead in range(days_ahead + 1)}
         last = now.date() + timedelta(days=days_ahead)
         none: set[date] = set()
-        found = self._try(_DEFAULT, partial(self._days_without_partition, cutoff, last), none)
-        moved = {day: self._create(day) for day in sorted((wanted | found) - set(there))}
+        waiting = self._try(_DEFAULT, partial(self._days_without_partition, cutoff, last), none)
+        moved = {day: self._create(day) for day in sorted((wanted | waiting) - set(there))}
         return MaintenanceReport(
             partitions_created=tuple(_name(day) for day, rows in moved.items() if rows is not None),
             partitions_dropped=tuple(map(_name, dropped)),
@@ -187,15 +200,42 @@ class _Run:
             clock_set_back=state.set_back(now),
         )
 
-    def _overdue(self, now: datetime, kept: Retentions, there: list[date], state: State) -> Hold:
-        """Whether rows are too old in a way that is not usual."""
+    def _read(self, table: str, read: Callable[[Transaction], T]) -> T | None:
+        """What `table` says of deletion; None where it was dropped, which is noted."""
+        try:
+            with self._transaction() as transaction:
+                return read(transaction)
+        except SchemaMissingError as error:
+            if not self._dropped.has(table):
+                raise
+            self._note(table, error)
+            return None
+
+    def _dropped_hold(self, unknown: list[str]) -> Hold:
+        if _RETENTIONS in unknown:
+            # When it is there again, it does not hold what services have said before.
+            self._try(_STATE, partial(self._run, "not_looked_through"), None)
+        return too_old.dropped(unknown)
+
+    def _overdue(
+        self, now: datetime, kept: Retentions, there: list[date], state: State
+    ) -> tuple[Hold, datetime]:
+        """Whether rows are too old in a way that is not usual; else, up to which moment old rows go."""
         oldest = self._oldest_before(now - too_old.OVERDUE, kept, there)
         if not oldest and state.is_unusual(now):
             oldest = self._oldest_before(now, kept, there)
         if not oldest:
-            return Hold()
+            return Hold(), now
+        notices, rows = state.at(now), OverdueRows(self._transaction, self._try, kept, there)
+        if notices.is_due(now):
+            overdue = rows.amounts(notices.since)
+            if notices.count and too_old.is_more(notices.overdue, overdue):
+                notices, overdue = Notices(now, now), rows.amounts(now)
+            if notices.have_ended(now):
+                return Hold(), notices.until
+            notices = notices.given(now, overdue)
         with self._transaction() as transaction:
-            return too_old.overdue_hold(transaction, now, oldest, kept)
+            return too_old.overdue_hold(transaction, now, oldest, kept, notices), now
 
     def _oldest_before(self, moment: datetime, kept: Retentions, there: list[date]) -> dict[str, datetime]:
         """Of the tables that have rows too old at `moment`, the oldest."""
@@ -225,16 +265,19 @@ class _Run:
         deleted[table] = self._try(table, partial(self._delete, table, batches), 0)
         for old in kept.old_queries(now):
             self._delete_of_service(old, deleted)
-        with self._transaction() as transaction:
-            margins = {
-                "now": now,
-                "longest": too_old.LONGEST,
-                "margin": too_old.FORGET_MARGIN,
-                "superseded": too_old.SUPERSEDED,
-            }
-            transaction.run(self._sql_too_old["forget"], margins)
-            transaction.run(self._sql_too_old["looked_through"], margins)
+        margins = {
+            "now": now,
+            "longest": too_old.LONGEST,
+            "margin": too_old.FORGET_MARGIN,
+            "superseded": too_old.SUPERSEDED,
+        }
+        self._try(_RETENTIONS, partial(self._run, "forget", margins), None)
+        self._try(_STATE, partial(self._run, "looked_through", margins), None)
         return deleted
+
+    def _run(self, statement: str, parameters: Mapping[str, object] | None = None) -> None:
+        with self._transaction() as transaction:
+            transaction.run(self._sql_too_old[statement], parameters)
 
     def _delete_of_service(self, old: OldQueries, deleted: dict[str, int]) -> None:
         found = {
@@ -321,8 +364,14 @@ class _Run:
         except DatabaseError as error:
             if not self._session.is_open:
                 raise
-            self._failures.setdefault(str(error), {})[what] = None
+            self._note(what, error)
             return default
+
+    def _note(self, what: str, error: DatabaseError) -> None:
+        said = str(error)
+        if isinstance(error, SchemaMissingError) and self._dropped.has(what):
+            said = self._dropped.remedy(what)
+        self._failures.setdefault(said, {})[what] = None
 
     def _postpone(self, day: date) -> None:
         """Leave `day`, and all after it, to the next time: whoever tries again makes writers wait again."""

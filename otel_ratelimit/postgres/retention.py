@@ -7,15 +7,19 @@ What is deleted cannot be had back, so deletion waits where it would be a mistak
 
     the clocks of this host and of the database disagree    until they agree
     rows have been overdue for days, or nothing ran         until it was said on seven days, see `NOTICES`
+    a table that says how deletion stands was dropped       until it is there again
 
-Maintenance runs every hour, so either means that a clock has jumped, a backup was restored, the application
-was stopped for days, or a retention was shortened, perhaps by mistake.
+Maintenance runs every hour, so the second means that a clock has jumped, a backup was restored, the
+application was stopped for days, or a retention was shortened, perhaps by mistake. Notices are for what was
+overdue when the first of them was given. Where more of that is found later, they start again; where the clock
+leaps meanwhile, what is old only since then gets notices of its own.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -42,7 +46,9 @@ LONGEST: Final = timedelta(days=36_500)
 
 GO_ON: Final = "otel-ratelimit db maintain --delete-anyway"
 
-Held: TypeAlias = Literal["", "clocks", "overdue"]
+Held: TypeAlias = Literal["", "clocks", "overdue", "dropped"]
+Amounts: TypeAlias = Mapping[str, Mapping[str, int] | None]
+"""Table to service to how much of it is too old; None for a table that could not be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,8 @@ class Hold:
 def announce(transaction: Transaction, wish: Wish) -> None:
     """Let the other processes know how long the rows of this one's service are kept."""
     parameters = {"service": wish.service, "retention": wish.retention}
+    if wish.service is not None:
+        transaction.run(statements("retention")["seen_in_the_future"], parameters)
     transaction.run(statements("retention")["announce"], parameters)
 
 
@@ -152,6 +160,15 @@ def clocks_apart(host: datetime, database: datetime) -> Hold:
     )
 
 
+def dropped(tables: list[str]) -> Hold:
+    """A hold where these tables, which say how deletion stands, are not there any more."""
+    named = " and ".join(f"otel_ratelimit.{table}" for table in tables)
+    return Hold(
+        "dropped",
+        f"without {named} nobody knows what may be deleted; restore what was dropped, and it goes on",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What earlier runs have left."""
@@ -160,6 +177,12 @@ class State:
     """By the database's clock."""
     notices: int = 0
     last_notice_at: datetime | None = None
+    overdue_since: datetime | None = None
+    """When the first of the notices was given."""
+    overdue_at: datetime | None = None
+    """They are for rows that are too old at this moment."""
+    overdue: Amounts = field(default_factory=dict)
+    """How much was too old when the first was given."""
 
     def set_back(self, now: datetime) -> timedelta:
         """As far the database's clock is behind what it was at the last run; zero where it is not."""
@@ -168,10 +191,63 @@ class State:
         return self.last_run_at - now
 
     def is_unusual(self, now: datetime) -> bool:
-        """Whether rows that are old by now may not be: nothing ran for days, or a notice was given."""
+        """Whether rows that are old by now may not be.
+
+        Nothing ran for days, or nobody knows when something ran last, or a notice was given.
+        """
         if self.set_back(now):
             return False  # the clock was wrong before; what was said then is over
-        return self.notices > 0 or (self.last_run_at is not None and now - self.last_run_at > OVERDUE)
+        return self.notices > 0 or self.last_run_at is None or now - self.last_run_at > OVERDUE
+
+    def at(self, now: datetime) -> Notices:
+        """The notices that count at `now`."""
+        if not self.notices or self.set_back(now) or self.overdue_since is None or self.overdue_at is None:
+            return Notices(now, now)
+        passed = now - (self.last_run_at or now)
+        # By as much as the clock leaps, rows have not become older.
+        until = self.overdue_at + passed if passed <= OVERDUE else self.overdue_at
+        since, until = self.overdue_since, max(until, self.overdue_since)
+        return Notices(since, until, self.notices, self.last_notice_at, self.overdue)
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """How often it was said that rows are overdue, and which."""
+
+    since: datetime
+    """When it was said first."""
+    until: datetime
+    """Rows that are too old at this moment are meant."""
+    count: int = 0
+    last_at: datetime | None = None
+    overdue: Amounts = field(default_factory=dict)
+    """How much was too old at `since`."""
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is to be said again, or was said often enough."""
+        return not self.count or self.last_at is None or abs(now - self.last_at) >= NOTICE_EVERY
+
+    def have_ended(self, now: datetime) -> bool:
+        """Whether it was said often enough."""
+        return self.count >= NOTICES and self.is_due(now)
+
+    def given(self, now: datetime, overdue: Amounts) -> Notices:
+        """With one more."""
+        return replace(
+            self, count=self.count + 1, last_at=now, overdue=self.overdue if self.count else overdue
+        )
+
+
+def is_more(before: Amounts, now: Amounts) -> bool:
+    """Whether more is too old than before, or it is not known any more."""
+    for table, services in now.items():
+        known = before.get(table)
+        if services is None:
+            if known is not None:
+                return True
+        elif any(amount > (known or {}).get(service, 0) for service, amount in services.items()):
+            return True
+    return False
 
 
 def state(transaction: Transaction) -> State:
@@ -181,33 +257,38 @@ def state(transaction: Transaction) -> State:
 
 
 def overdue_hold(
-    transaction: Transaction, now: datetime, oldest: Mapping[str, datetime], kept: Retentions
+    transaction: Transaction,
+    now: datetime,
+    oldest: Mapping[str, datetime],
+    kept: Retentions,
+    notices: Notices,
 ) -> Hold:
-    """A hold unless it was said often enough that these rows are overdue; counts that it is said.
+    """A hold because of overdue rows; keeps that it was said.
 
     Args:
         transaction: in which the count is kept.
         now: by the database's clock.
         oldest: of the tables that have overdue rows, the oldest.
         kept: the retentions in force.
+        notices: given, this one included.
     """
-    before = state(transaction)
-    last = before.last_notice_at
-    notices = 0 if before.set_back(now) else before.notices
-    is_new_day = notices == 0 or last is None or abs(now - last) >= NOTICE_EVERY
-    if is_new_day and notices >= NOTICES:
-        return Hold()
-    if is_new_day:
-        notices, last = notices + 1, now
-    transaction.run(statements("retention")["held"], {"now": now, "notices": notices, "last": last})
+    given = {
+        "now": now,
+        "notices": notices.count,
+        "last": notices.last_at,
+        "since": notices.since,
+        "at": notices.until,
+        "overdue": json.dumps(notices.overdue),
+    }
+    transaction.run(statements("retention")["held"], given)
     return Hold(
         "overdue",
         f"rows since {_moment(min(oldest.values()))} ({', '.join(sorted(oldest))}) should have been deleted"
         " before, or nothing ran for days: a clock may have jumped, a backup may have been restored, or a"
         f" retention may be shorter by mistake. In force: {kept}. They are deleted after {NOTICES} days on"
-        f" which this was said (this is day {notices}), or now by `{GO_ON}`; to keep them, raise [analytics]"
-        " retention",
-        notices,
+        f" which this was said (this is day {notices.count}), or now by `{GO_ON}`; to keep them, raise"
+        " [analytics] retention",
+        notices.count,
     )
 
 

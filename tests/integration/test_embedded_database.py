@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from components import wheel_postgres
 
+from otel_ratelimit.core.deadline import within
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.migrate import upgrade
 
@@ -95,6 +98,56 @@ def test_when_its_process_is_killed_another_takes_over_and_the_data_are_there(ur
     finally:
         database.close()
         embedded.close()
+
+
+def ask_in_vain(embedded):
+    with within(1.0), pytest.raises(DatabaseUnreachableError, match="does not answer in time"):
+        embedded.url()
+
+
+def test_while_the_tables_are_made_the_other_processes_wait(url):
+    may_go_on, answers = threading.Event(), threading.Event()
+
+    def prepare(server):
+        answers.set()
+        assert may_go_on.wait(60)
+        upgrade(server)
+
+    first, second = (EmbeddedDatabase(url, then, os.environ) for then in (prepare, upgrade))
+    with ThreadPoolExecutor() as pool:
+        try:
+            started, waiting = pool.submit(first.url), None
+            assert answers.wait(60)
+            ask_in_vain(second)
+            waiting = pool.submit(second.url)
+            may_go_on.set()
+            database = Database(waiting.result(60))
+            assert database.rows("SELECT count(*) FROM otel_ratelimit.rate_limit_usage") == [(0,)]
+            database.close()
+            assert started.result() == waiting.result() == second.url()
+        finally:
+            may_go_on.set()
+            first.close()
+
+
+def test_where_the_tables_could_not_be_made_it_is_tried_again(url):
+    tried = []
+
+    def prepare(server):
+        tried.append(server)
+        if len(tried) == 1:
+            raise DatabaseError("no room on the disk")
+        upgrade(server)
+
+    first, second = (EmbeddedDatabase(url, prepare, os.environ) for _ in range(2))
+    try:
+        with pytest.raises(DatabaseError, match="no room"):
+            first.url()
+        ask_in_vain(second)
+        assert first.url() == second.url()
+        assert len(tried) == 2
+    finally:
+        first.close()
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):

@@ -90,6 +90,7 @@ def test_a_row_from_the_far_future_stays_where_it_is_until_its_day_comes(maintai
 
 
 def test_what_is_older_than_retention_goes_and_the_rest_stays(analytics, run):
+    maintain(analytics, now=NOW, retention=MONTH, days_ahead=0)
     cutoff = NOW - MONTH
     times = [cutoff - timedelta(days=1), cutoff - timedelta(seconds=1), cutoff, NOW]
     for insert in (VIOLATION, USAGE, WRITE, TOTAL, REPEATS, TEMPLATE, QUERY):
@@ -141,6 +142,7 @@ def test_partitions_that_are_not_ours_are_left_alone(analytics, run):
 
 def test_old_rows_are_deleted_in_small_transactions(analytics, run, monkeypatch):
     monkeypatch.setattr(maintenance, "CHUNK_ROWS", 10)
+    maintain(analytics, now=NOW, retention=MONTH)
     run(VIOLATION, times=[NOW - timedelta(days=31)] * 35 + [NOW])
     said = []
     report = maintain(analytics, now=NOW, retention=MONTH, report=said.append)

@@ -116,3 +116,75 @@ def test_whenever_the_library_is_patched_limits_hold_and_rows_are_written(databa
     finally:
         reader.close()
     assert dict(rows) == {"allowed": 4, "blocked": 2}
+
+
+FORK = """
+import os, sys
+kind, moment = sys.argv[1:]
+if kind == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+else:
+    import eventlet
+    eventlet.monkey_patch()
+import threading, time
+from otel_ratelimit.background import BackgroundWorker
+
+runs = []
+
+def until(condition):
+    ended = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < ended, "a task does not run"
+        time.sleep(0.01)
+
+def task():
+    runs.append(os.getpid())
+    if moment == "within-a-task":
+        time.sleep(0.02)
+
+def forked(generation):
+    worker.every(3600, "woken", lambda: runs.append("woken"))
+    if moment != "before-the-thread":
+        until(lambda: runs)
+    child = os.fork()
+    if child:
+        # Its loop must not take what wakes the parent's.
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            runs.clear()
+            worker.wake("woken")
+            until(lambda: "woken" in runs)
+            time.sleep(0.01)
+        return
+    runs.clear()
+    worker.ensure_started()
+    until(lambda: len(runs) > 20)
+    worker.wake("woken")
+    until(lambda: "woken" in runs)
+    assert set(runs) == {os.getpid(), "woken"}
+    if generation == 1:
+        forked(2)
+    print("child", generation, len(os.listdir("/proc/self/fd")), flush=True)
+    os._exit(0)
+
+worker = BackgroundWorker()
+worker.every(0.01, "task", task, start=moment != "before-the-thread")
+forked(1)
+"""
+
+
+@pytest.mark.parametrize("moment", quick_first(["while-it-waits", "within-a-task", "before-the-thread"]))
+@pytest.mark.parametrize("kind", ["gevent", "eventlet"])
+def test_a_child_of_a_fork_has_one_loop_and_ends_that_of_its_parent_in_silence(kind, moment):
+    if importlib.util.find_spec(kind) is None:
+        pytest.skip(f"{kind} is not installed: pip install {kind}")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK, kind, moment],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    found = [line.split() for line in done.stdout.splitlines()]
+    assert [line[:2] for line in found] == [["child", "2"], ["child", "1"]]

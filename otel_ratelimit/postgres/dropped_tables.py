@@ -1,0 +1,60 @@
+"""Tables that somebody has dropped: a migration, which was done, does not make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Final
+
+from otel_ratelimit.errors import SchemaMissingError
+from otel_ratelimit.postgres.connection import Transaction
+from otel_ratelimit.postgres.statements import statements
+
+_MADE_BY: Final = {
+    "ingested_batches": "0001",
+    "rate_limit_analytics": "0001",
+    "rate_limit_usage": "0001",
+    "query_logs": "0002",
+    "query_templates": "0002",
+    "table_writes": "0002",
+    "query_totals": "0004",
+    "query_repeats": "0004",
+    "maintenance_state": "0006",
+    "service_retention": "0006",
+}
+"""Table to the beginning of the name of its migration."""
+
+
+class DroppedTables:
+    """Those of a database.
+
+    Args:
+        transaction: makes one, in which to look.
+    """
+
+    def __init__(self, transaction: Callable[[], AbstractContextManager[Transaction]]) -> None:
+        self._transaction = transaction
+        self._found: frozenset[str] | None = None
+
+    def has(self, table: str) -> bool:
+        """Whether a migration has made this table and somebody has dropped it.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
+        if self._found is None:
+            asked = {"tables": list(_MADE_BY), "steps": list(_MADE_BY.values())}
+            self._found = frozenset()
+            # Without a table of versions nobody knows what was made; the caller has the server's message.
+            with suppress(SchemaMissingError), self._transaction() as transaction:
+                rows = transaction.run(statements("batches")["dropped_tables"], asked).rows
+                self._found = frozenset(str(name) for (name,) in rows)
+        return table in self._found
+
+    @staticmethod
+    def remedy(table: str) -> str:
+        """What is to be done about it."""
+        return (
+            f"the table otel_ratelimit.{table} was dropped; restore it with its indexes and grants as"
+            " docs/schema.md has it"
+        )
