@@ -30,6 +30,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 from flask import has_request_context
 
@@ -50,6 +51,7 @@ from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.application_here import application_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.recorder import reported
 from otel_ratelimit.records import Violation
 from otel_ratelimit.storage.key_namespace import service_of
 from otel_ratelimit.telemetry import current_trace_id, service_name
@@ -78,14 +80,14 @@ Moment = date | datetime | str
 def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     *,
     endpoint: str,
-    client: str,
+    client: str | None,
     limit_text: str,
     limit_value: int,
     limit_seconds: int,
     current_count: int,
     method: str = "GET",
     tier: str = "application",
-    user_id: str | None = None,
+    user_id: str | int | UUID | None = None,
     shadow: bool = False,
     occurred_at: float | None = None,
 ) -> bool:
@@ -98,14 +100,14 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     Args:
         endpoint: a route template (`/api/jobs/<int:id>`), not a path; or the name of a Flask endpoint,
             whose template is recorded then; or any other name.
-        client: the address.
+        client: the address; None is `unknown`.
         limit_text: as `limits` prints it: `10 per 1 minute`.
         limit_value: its amount, units.
         limit_seconds: its window.
         current_count: units used.
         method: of the request.
         tier: any name for what the limit belongs to.
-        user_id: if one is known.
+        user_id: if one is known: text, a number or a UUID.
         shadow: whether the request was let through all the same.
         occurred_at: Unix time, seconds; now if not given.
 
@@ -114,6 +116,8 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
 
     Raises:
         RuntimeError: outside of an application that has its rate limits.
+        TypeError: an argument is of a kind that cannot be recorded; nothing is.
+        ValueError: a number is out of range; nothing is recorded.
     """
     app = application_here()
     rate_limit = None if app is None else rate_limit_of(app)
@@ -121,22 +125,22 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
         raise RuntimeError(
             "no application with rate limits here; call this within a request or `with app.app_context()`"
         )
-    at = time.time() if occurred_at is None else occurred_at
+    at = reported.time_of("occurred_at", time.time() if occurred_at is None else occurred_at)
     violation = Violation(
         occurred_at=at,
         last_at=at,
-        endpoint=route_template(app, endpoint),
-        method=method,
-        client=client,
-        user_id=user_id,
-        tier=tier,
-        limit_text=limit_text,
-        limit_value=limit_value,
-        limit_seconds=limit_seconds,
-        current_count=current_count,
+        endpoint=route_template(app, reported.text_of("endpoint", endpoint)),
+        method=reported.text_of("method", method),
+        client=reported.client_of(client),
+        user_id=reported.user_of(user_id),
+        tier=reported.text_of("tier", tier),
+        limit_text=reported.text_of("limit_text", limit_text),
+        limit_value=reported.count_of("limit_value", limit_value),
+        limit_seconds=reported.count_of("limit_seconds", limit_seconds),
+        current_count=reported.count_of("current_count", current_count),
         user_agent=current_user_agent() if has_request_context() else None,
         trace_id=current_trace_id(),
-        shadow=shadow,
+        shadow=reported.flag_of("shadow", shadow),
     )
     if rate_limit.refusal_log is not None:
         rate_limit.refusal_log.violated(violation)
