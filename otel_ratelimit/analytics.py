@@ -29,6 +29,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 from flask import has_request_context
 
@@ -49,6 +50,7 @@ from otel_ratelimit.analytics_wiring import named_database
 from otel_ratelimit.application_here import application_here, recording_here, service_here
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
+from otel_ratelimit.recorder import reported
 from otel_ratelimit.records import Violation
 from otel_ratelimit.telemetry import current_trace_id
 from otel_ratelimit.web.route_names import route_template, routes_named
@@ -76,14 +78,14 @@ Moment = date | datetime | str
 def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     *,
     endpoint: str,
-    client: str,
+    client: str | None,
     limit_text: str,
     limit_value: int,
     limit_seconds: int,
     current_count: int,
     method: str = "GET",
     tier: str = "application",
-    user_id: str | None = None,
+    user_id: str | int | UUID | None = None,
     shadow: bool = False,
     occurred_at: float | None = None,
 ) -> bool:
@@ -96,14 +98,14 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     Args:
         endpoint: a route template (`/api/jobs/<int:id>`), not a path; or the name of a Flask endpoint,
             whose template is recorded then; or any other name.
-        client: the address.
+        client: the address; None is `unknown`.
         limit_text: as `limits` prints it: `10 per 1 minute`.
         limit_value: its amount, units.
         limit_seconds: its window.
         current_count: units used.
         method: of the request.
         tier: any name for what the limit belongs to.
-        user_id: if one is known.
+        user_id: if one is known: text, a number or a UUID.
         shadow: whether the request was let through all the same.
         occurred_at: Unix time, seconds; now if not given.
 
@@ -112,24 +114,26 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
 
     Raises:
         RuntimeError: outside of an application, or of one that has no rate limits.
+        TypeError: an argument is of a kind that cannot be recorded; nothing is.
+        ValueError: a number is out of range; nothing is recorded.
     """
     app, rate_limit = recording_here(rate_limit_of)
-    at = time.time() if occurred_at is None else occurred_at
+    at = reported.time_of("occurred_at", time.time() if occurred_at is None else occurred_at)
     violation = Violation(
         occurred_at=at,
         last_at=at,
-        endpoint=route_template(app, endpoint),
-        method=method,
-        client=client,
-        user_id=user_id,
-        tier=tier,
-        limit_text=limit_text,
-        limit_value=limit_value,
-        limit_seconds=limit_seconds,
-        current_count=current_count,
+        endpoint=route_template(app, reported.text_of("endpoint", endpoint)),
+        method=reported.text_of("method", method),
+        client=reported.client_of(client),
+        user_id=reported.user_of(user_id),
+        tier=reported.text_of("tier", tier),
+        limit_text=reported.text_of("limit_text", limit_text),
+        limit_value=reported.count_of("limit_value", limit_value),
+        limit_seconds=reported.count_of("limit_seconds", limit_seconds),
+        current_count=reported.count_of("current_count", current_count),
         user_agent=current_user_agent() if has_request_context() else None,
         trace_id=current_trace_id(),
-        shadow=shadow,
+        shadow=reported.flag_of("shadow", shadow),
     )
     if rate_limit.refusal_log is not None:
         rate_limit.refusal_log.violated(violation)

@@ -17,7 +17,7 @@ from opentelemetry.metrics import Meter
 
 from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.core.lifecycle import at_exit
-from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.core.secret import Secret, SecretKey
 from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.errors import ConfigurationError, DatabaseError, Problem
 from otel_ratelimit.events import Clock, Decision, Outcome
@@ -88,9 +88,8 @@ class Analytics:
             return service_name(service())
 
         self.service = recorded_as
-        writer = PostgresBatchWriter(
-            self._writing, recorded_as, policy.client_addresses, hash_key.reveal().encode(), clock
-        )
+        key = SecretKey(hash_key.reveal().encode())
+        writer = PostgresBatchWriter(self._writing, recorded_as, policy.client_addresses, key, clock)
         self.recorder = Recorder(
             writer,
             RecorderTelemetry(meter),

@@ -2,14 +2,16 @@
 
 A batch that could not be written is kept and comes first when the database is back: it may have arrived
 although the answer was lost, and its id lets the database know. One that the database refuses for what is in
-it would be refused again, and all that comes after it would wait; so it is given up, and said.
+it would be refused again, and all that comes after it would wait; so it is taken apart, by halves, until the
+rows are found that are refused. Those alone are given up, and said.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Final, Generic, Protocol, TypeVar
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.core.deadline import is_over
@@ -31,6 +33,9 @@ B_contra = TypeVar("B_contra", contravariant=True)
 RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 MOST_MISTAKES: Final = 3
 """As often a batch is tried that something else than the database stops."""
+MAX_SPLITS: Final = 256
+"""As often one batch is taken apart; a part that is refused after that is given up whole. Nine are enough to
+find the one bad row of 500."""
 _NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, SchemaMissingError, NoTimeLeftError)
 """Errors after which it is known that nothing was written."""
 
@@ -49,13 +54,14 @@ class Delivery(Generic[B]):
         writer: where they go.
         what: is written, for the log: `analytics`.
         written: told of each that was.
-        refused: told of each that was given up, and why.
+        refused: told of what was given up of a batch, and why.
+        split: two parts of a batch, with ids of their own; none for a single row. Without it a batch that is
+            refused is given up whole.
         part_written: told of each of which a part is lost, and the tables that the part belongs to.
         monotonic: instead of `time.monotonic`.
 
     Attributes:
-        unwritten: the batch that is still to be written.
-        may_be_written: whether it may have been all the same.
+        may_be_written: whether the first of `unwritten` may have been written all the same.
         failing: why the last attempt failed; empty when it did not.
     """
 
@@ -65,8 +71,9 @@ class Delivery(Generic[B]):
         what: str,
         *,
         written: Callable[[B], None],
-        refused: Callable[[B, str], None],
+        refused: Callable[[Sequence[B], str], None],
         part_written: Callable[[B, frozenset[str]], None],
+        split: Callable[[B], Sequence[B]] = lambda _: (),
         monotonic: Callable[[], float] = monotonic_time,
     ) -> None:
         self._writer = writer
@@ -74,14 +81,23 @@ class Delivery(Generic[B]):
         self._written = written
         self._refused = refused
         self._part_written = part_written
+        self._split = split
         self._monotonic = monotonic
         self._retry_at = 0.0
         self._failures = 0
         self._mistakes = 0
         self._is_failure_said = False
-        self.unwritten: B | None = None
+        self._parts: deque[B] = deque()
+        self._splits = 0
+        self._given_up: list[B] = []
+        self._reason = ""
         self.may_be_written = False
         self.failing = ""
+
+    @property
+    def unwritten(self) -> tuple[B, ...]:
+        """What is still to be written: a batch, or parts of one."""
+        return tuple(self._parts)
 
     @property
     def is_due(self) -> bool:
@@ -91,22 +107,34 @@ class Delivery(Generic[B]):
     def send(self, batch: B) -> bool:
         """Write `batch`; whether it is off our hands. Only after `try_again` has said so."""
         # Set before it is tried: whatever happens, it is not lost.
-        self.unwritten, self.may_be_written = batch, False
+        self._parts.append(batch)
+        self.may_be_written, self._splits = False, 0
         return self.try_again()
 
     def try_again(self) -> bool:
         """Write what is left from the last time; whether nothing is."""
-        batch = self.unwritten
-        if batch is None:
-            return True
         try:
-            self._writer.write(batch)
+            while self._parts:
+                if not self._write(self._parts[0]):
+                    return False
+        finally:
+            self._say_given_up()
+        return True
+
+    def forget(self) -> None:
+        """Drop what is left: it is somebody else's to write."""
+        self._parts.clear()
+        self._succeed()
+
+    def _write(self, part: B) -> bool:
+        """Write the first of what is left; whether that is off our hands."""
+        try:
+            self._writer.write(part)
         except DataRefusedError as error:
-            self._refused(batch, str(error))
-            self._succeed()
+            self._take_apart(part, str(error))
         except PartWrittenError as error:
-            self._part_written(batch, error.tables)
-            self._succeed()
+            self._part_written(part, error.tables)
+            self._done()
         except DatabaseError as error:
             self.may_be_written |= not isinstance(error, _NOT_DONE)
             self._fail(error)
@@ -116,21 +144,41 @@ class Delivery(Generic[B]):
             self._mistakes += 1
             if self._mistakes < MOST_MISTAKES:
                 raise
-            self._refused(batch, f"it cannot be put in words ({type(error).__name__})")
-            self._succeed()
+            self._give_up(part, f"it cannot be put in words ({type(error).__name__})")
         else:
             if self._is_failure_said:
                 _log.warning("%s are written again; nothing was lost", self._what)
-            self._written(batch)
-            self._succeed()
+            self._written(part)
+            self._done()
         return True
 
-    def forget(self) -> None:
-        """Drop what is left: it is somebody else's to write."""
+    def _take_apart(self, part: B, reason: str) -> None:
+        """Nothing of `part` was written, because of at least one of its rows: find out which."""
+        halves = self._split(part) if self._splits < MAX_SPLITS else ()
+        if not halves:
+            self._give_up(part, reason)
+            return
+        self._splits += 1
+        self._done()
+        self._parts.extendleft(reversed(halves))
+
+    def _give_up(self, part: B, reason: str) -> None:
+        self._reason = self._reason or reason
+        self._given_up.append(part)
+        self._done()
+
+    def _say_given_up(self) -> None:
+        if self._given_up:
+            given_up, self._given_up = self._given_up, []
+            reason, self._reason = self._reason, ""
+            self._refused(given_up, reason)
+
+    def _done(self) -> None:
+        self._parts.popleft()
         self._succeed()
 
     def _succeed(self) -> None:
-        self.unwritten, self.may_be_written = None, False
+        self.may_be_written = False
         self.failing, self._failures, self._retry_at, self._mistakes = "", 0, 0.0, 0
         self._is_failure_said = False
 
@@ -146,3 +194,20 @@ class Delivery(Generic[B]):
         if not self._is_failure_said:
             self._is_failure_said = True
             _log.warning("%s cannot be written and are kept in memory: %s", self._what, error)
+
+
+def halves(**tables: tuple[Any, ...]) -> tuple[dict[str, tuple[Any, ...]], ...]:
+    """Two parts of rows by table: the first table and the others, or both halves of the only one.
+
+    Returns:
+        Nothing for a single row.
+    """
+    filled = {name: rows for name, rows in tables.items() if rows}
+    if not filled:
+        return ()
+    first, rows = next(iter(filled.items()))
+    if len(filled) > 1:
+        del filled[first]
+        return {first: rows}, filled
+    middle = len(rows) // 2
+    return ({first: rows[:middle]}, {first: rows[middle:]}) if middle else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.logs import FLUSH_SECONDS, RefusalLog, ShownAddresses
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
@@ -17,7 +18,8 @@ def open_refusal_log(
 ) -> RefusalLog:
     """What writes refused requests to the log; `database` is where analytics are kept, if they are."""
     shared_key = partial(shared_secret, database) if database is not None else None
-    addresses = ShownAddresses(policy.client_addresses, settings.hash_key.reveal().encode(), shared_key)
+    hash_key = SecretKey(settings.hash_key.reveal().encode())
+    addresses = ShownAddresses(policy.client_addresses, hash_key, shared_key)
     refusal_log = RefusalLog(addresses)
     worker.every(FLUSH_SECONDS, "refusal log", refusal_log.tick, start=False)
     return refusal_log

@@ -59,6 +59,7 @@ REPORT_DATE: Final = "otel_ratelimit.report.date"
 # Attributes of log lines
 REFUSED_REQUESTS: Final = "otel_ratelimit.refused.requests"
 REFUSED_CLIENTS: Final = "otel_ratelimit.refused.clients"
+REFUSED_LIMITS: Final = "otel_ratelimit.refused.limits"
 CLIENT_ADDRESS: Final = "client.address"
 """Whole, masked or hashed, as `[analytics] client_addresses` says; in the log only."""
 USER: Final = "user.id"

@@ -16,6 +16,8 @@ from otel_ratelimit.events import Outcome
 
 OTHER_CLIENTS: Final = "<other>"
 """`Violation.client` of those beyond what one process tells apart in a flush interval."""
+OTHER_LIMITS: Final = "<other>"
+"""Endpoint, method, tier and limit of violations beyond what is told apart by these."""
 REFUSED_PERCENT: Final = 101
 """The share of a limit used that stands for: this limit refused the request."""
 

@@ -27,7 +27,7 @@ from otel_ratelimit.background import BackgroundWorker
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.lifecycle import EXIT_SECONDS, at_exit, share_of_the_rest
-from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.core.secret import HiddenEnvironment, HiddenValues, Secret, SecretKey
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.deployment import warn_of_prometheus, warn_of_separate_counts, warn_of_uwsgi
 from otel_ratelimit.errors import Problem, SettingsError
@@ -167,12 +167,11 @@ class RateLimit:
         environ: Mapping[str, str] | None = None,
         clock: Clock = unix_time,
     ) -> None:
-        self._environ = os.environ if environ is None else environ
-        given = None if isinstance(policy, Policy) else policy
-        self.settings = settings_from(
-            self._environ,
+        is_of_process = environ is None
+        self._environ = HiddenEnvironment(os.environ if environ is None else environ)
+        given = HiddenValues(
             {
-                "policy": given,
+                "policy": None if isinstance(policy, Policy) else policy,
                 "storage_uri": storage_uri,
                 "storage_options": storage_options,
                 "key_prefix": key_prefix,
@@ -191,15 +190,17 @@ class RateLimit:
                 "smtp_url": smtp_url,
                 "enabled": enabled,
                 "required": required,
-            },
+            }
         )
+        # A traceback with the variables of each frame must not show them.
+        del environ, storage_uri, storage_options, hash_key, database_url, api_token, admin_token, smtp_url
+        self.settings = settings_from(self._environ, given)
         # An application holds its hooks, and they hold it; from here neither is kept alive.
-        self._apps = AppSet()
-        self._awaited = AppSet()
-        self._unattached = AppSet()
+        self._apps, self._awaited, self._unattached = AppSet(), AppSet(), AppSet()
         self._attaching = LateLock()
         self._clock = clock
         self.closed = False
+        self._all_was_written = True
         if not self.settings.enabled:
             self._inert_limiter = Limiter(get_remote_address, enabled=False)
             return
@@ -220,7 +221,7 @@ class RateLimit:
         self._buckets = HistogramBuckets(meter_provider, self._environ)
         self._buckets.keep()
         # A provider that is there for the whole process says nothing of another environment than its own.
-        everywhere = (get_meter_provider(), get_tracer_provider()) if environ is None else ()
+        everywhere = (get_meter_provider(), get_tracer_provider()) if is_of_process else ()
         providers = (meter_provider,) if meter_provider is not None else everywhere
         self._service = service_of(self._environ, providers)
         self._key_prefix = key_prefix_of(self.settings.key_prefix, self._service)
@@ -414,21 +415,22 @@ class RateLimit:
             timeout: how long to wait for the database, seconds.
 
         Returns:
-            Whether all was written; what was not is counted as dropped, and said.
+            Whether all was written, by this call or the one that closed it; what was not is counted as
+            dropped, and said.
         """
         if not self.settings.enabled or self.closed:
-            return True
+            return self._all_was_written
         for app in [*self._apps, *self._awaited]:
             self.detach(app)
         if self._reloader is not None:
             self._reloader.close()
-        is_written = self._stop_recording(timeout)
+        self._all_was_written = self._stop_recording(timeout)
         self._decision_telemetry.flush()
         self._policy_telemetry.retire()
         self._storage.telemetry.retire()
         self._log_output.close()
         self.closed = True
-        return is_written
+        return self._all_was_written
 
     def _stop_recording(self, timeout: float) -> bool:
         is_written = True
@@ -504,11 +506,11 @@ class RateLimit:
         path = self.settings.policy_file()
         return PolicyFile(path) if path is not None else None
 
-    def _choose_hash_key(self) -> bytes:
+    def _choose_hash_key(self) -> SecretKey:
         """The secret of client keys: the one set, else a random one where no other process counts along."""
         if self.settings.hash_key:
-            return self.settings.hash_key.reveal().encode()
-        return secrets.token_bytes(32) if self._storage.local else b""
+            return SecretKey(self.settings.hash_key.reveal().encode())
+        return SecretKey(secrets.token_bytes(32) if self._storage.local else b"")
 
     def _open_storage(self, meter: Meter) -> OpenedStorage:
         uri, given, memory = self.settings.storage_uri, self.settings.storage_options, self._policy.memory

@@ -109,6 +109,81 @@ class HiddenValues(Mapping[str, V_co], Generic[V_co]):
         raise _not_serialisable()
 
 
+class HiddenEnvironment(HiddenValues[str]):
+    """An environment, as it is whenever it is asked, that shows no values: any of them may be a password.
+
+    Args:
+        environ: looked into whenever a value is asked for; no copy.
+    """
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__({})
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        return self._environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environ)
+
+    def __len__(self) -> int:
+        return len(self._environ)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({HIDDEN})"
+
+
+class SecretKey:
+    """The key of keyed hashes; like a `Secret`, it shows itself as `***` and cannot be pickled.
+
+    Args:
+        value: the key; empty where there is none.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes = b"") -> None:
+        self._value = value
+
+    @classmethod
+    def of(cls, value: bytes | SecretKey) -> SecretKey:
+        """`value` as a key, if it is not one already."""
+        return value if isinstance(value, SecretKey) else cls(value)
+
+    def reveal(self) -> bytes:
+        """The key itself."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        """As the keys are, to a key or to bytes; in a time that does not depend on where they differ."""
+        if isinstance(other, SecretKey):
+            other = other._value
+        return hmac.compare_digest(self._value, other) if isinstance(other, bytes) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return f"SecretKey({HIDDEN if self._value else ''})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __getstate__(self) -> NoReturn:
+        raise _not_serialisable()
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise _not_serialisable()
+
+
 class Redactor:
     """Takes secrets out of what others say, such as a server that repeats what it was sent.
 

@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from otel_ratelimit.core.deadline import seconds_left
-from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.core.secret import HiddenEnvironment, Secret
 from otel_ratelimit.core.waiting import LateLock, ready
 from otel_ratelimit.embedded.server import START_TIMEOUT_SECONDS, EmbeddedPostgres, socket_dsn
 from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, RemediableError
@@ -51,7 +51,7 @@ class EmbeddedDatabase:
     ) -> None:
         self._folder = Path(Secret.of(url).reveal().removeprefix(SCHEME) or DEFAULT_FOLDER).absolute()
         self._prepare = prepare
-        self._environ = environ
+        self._environ = HiddenEnvironment(environ)
         self._starting = LateLock()
         self._server: EmbeddedPostgres | None = None
         self._lock: IO[bytes] | None = None

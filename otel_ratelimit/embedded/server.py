@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import psycopg2
 
+from otel_ratelimit.core.secret import HiddenValues
 from otel_ratelimit.embedded.processes import Launch, LeashedProcess, Unprivileged
 from otel_ratelimit.errors import RemediableError
 
@@ -87,7 +88,9 @@ class EmbeddedPostgres:
     ) -> None:
         self._data = data
         self._scratch = scratch
-        self._environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
+        self._environ = HiddenValues(
+            {name: value for name, value in environ.items() if not name.startswith("PG")}
+        )
         self._settings = dict(settings or {})
         self._binaries = binaries
         self._sockets = scratch / "socket"

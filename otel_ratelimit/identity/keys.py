@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final, Protocol
 
+from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS, ClientKey, Identity, KeyKind, KeySpec
 from otel_ratelimit.identity.addresses import client_address, client_network
 from otel_ratelimit.identity.answers import WANTED, UnusableAnswerError, client_text
@@ -77,7 +78,7 @@ class Identifier:
         self,
         trusted: TrustedProxies,
         ipv6_prefix: int = 64,
-        hash_key: bytes = b"",
+        hash_key: bytes | SecretKey = b"",
         cache_size: int = 4096,
         user_from: str = "auto",
     ) -> None:
@@ -86,11 +87,8 @@ class Identifier:
         self._user_from = user_from
         self._reported: set[tuple[str, str]] = set()
         self._ipv6_prefix = ipv6_prefix
-        self._hash_key = (
-            hash_key
-            if len(hash_key) <= _HASH_KEY_MOST_BYTES
-            else hashlib.blake2b(hash_key, digest_size=_HASH_KEY_MOST_BYTES).digest()
-        )
+        # Begun once and copied for each hash; and no variable holds the key, which others could show.
+        self._begun = {size: _keyed(SecretKey.of(hash_key), size) for size in (_NETWORK_BYTES, _CLIENT_BYTES)}
         self._warnings = ProxyWarnings(trusted)
         self._header, self._other_header = self._warnings.header, self._warnings.other
         # A header with one address has nothing to the left of it to compare with.
@@ -170,7 +168,7 @@ class Identifier:
         return chosen
 
     def _digest(self, parts: list[str], size: int = _CLIENT_BYTES) -> str:
-        state = hashlib.blake2b(key=self._hash_key, digest_size=size)
+        state = self._begun[size].copy()
         for part in parts:
             encoded = part.encode("utf-8", "surrogatepass")
             state.update(len(encoded).to_bytes(8, "big"))
@@ -236,3 +234,10 @@ class Identifier:
         self._reported.add(fault)
         sentence = "%s %s: the client's address is counted instead. Let it return %s"
         _log.warning(sentence, setting, what, WANTED)
+
+
+def _keyed(key: SecretKey, size: int) -> hashlib.blake2b:
+    """A hash of `size` bytes, begun with `key`; one that is too long for it is hashed first."""
+    if len(key.reveal()) > _HASH_KEY_MOST_BYTES:
+        key = SecretKey(hashlib.blake2b(key.reveal(), digest_size=_HASH_KEY_MOST_BYTES).digest())
+    return hashlib.blake2b(key=key.reveal(), digest_size=size)

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.identity.privacy import AddressStyle, address_keeper
 
@@ -26,11 +27,14 @@ class ShownAddresses:
     """
 
     def __init__(
-        self, style: AddressStyle, hash_key: bytes = b"", shared_key: Callable[[], bytes] | None = None
+        self,
+        style: AddressStyle,
+        hash_key: bytes | SecretKey = b"",
+        shared_key: Callable[[], bytes] | None = None,
     ) -> None:
         self._style = style
         # An unkeyed hash can be guessed, so a process without a secret makes one.
-        self._key = hash_key or secrets.token_bytes(_KEY_BYTES)
+        self._key = SecretKey.of(hash_key or secrets.token_bytes(_KEY_BYTES))
         self._shared_key = None if hash_key or style != "hashed" else shared_key
 
     def keeper(self, *, may_wait: bool = True) -> Callable[[str], str]:
@@ -41,7 +45,7 @@ class ShownAddresses:
         """
         if self._shared_key is not None and may_wait:
             try:
-                self._key = self._shared_key()
+                self._key = SecretKey(self._shared_key())
             except DatabaseError as error:
                 _log.debug("the key of hashed addresses cannot be read from the database: %s", error)
         return address_keeper(self._style, self._key)

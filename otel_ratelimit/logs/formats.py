@@ -22,6 +22,7 @@ FIELDS: Final[Mapping[str, str]] = {
     names.CLIENT_ADDRESS: "client",
     names.USER: "user",
     names.REFUSED_CLIENTS: "clients",
+    names.REFUSED_LIMITS: "limits",
     names.STORAGE_SIZE: "bytes",
     names.STORAGE_CAPACITY: "capacity_bytes",
     names.STORAGE_USED_PERCENT: "percent",

@@ -6,8 +6,9 @@
                RefusalLines ─► logger               the background thread
 
 Memory is bounded whatever clients send: beyond `MAX_PENDING` clients between two looks only the sums by
-limit are kept, and about how many clients there were. Counts are exact throughout: all lines of a process
-together count each of its refusals once.
+limit are kept, and about how many clients there were; beyond `MAX_LIMITS` limits and endpoints, which may be
+paths where the application names them, one sum of all others. Counts are exact throughout: all lines of a
+process together count each of its refusals once.
 """
 
 from __future__ import annotations
@@ -31,7 +32,15 @@ from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.events import Decision, Outcome
 from otel_ratelimit.logs.addresses import ShownAddresses
 from otel_ratelimit.logs.distinct import DistinctCount
-from otel_ratelimit.logs.refusal_lines import DueLine, LineKey, Refusal, RefusalLines
+from otel_ratelimit.logs.refusal_lines import (
+    MAX_LIMITS,
+    DueLine,
+    LineKey,
+    Refusal,
+    RefusalLines,
+    limit_name,
+    of_all_limits,
+)
 from otel_ratelimit.records import Violation
 
 LOGGER: Final = "otel_ratelimit.refusals"
@@ -42,7 +51,9 @@ MAX_PENDING: Final = 1_000
 CLOSE_SECONDS: Final = 5.0
 """How long the end of the process waits for lines that are being written."""
 _MAX_SHOWN: Final = 128
-"""Characters of a text that the application or a client chose."""
+"""Characters of a text that a client chose."""
+_MAX_NAME: Final = 512
+"""Characters of a text that the application chose, such as a route: as many as the tables keep."""
 _UNKNOWN: Final = "unknown"
 
 _log = logging.getLogger(LOGGER)
@@ -54,15 +65,26 @@ _Key = tuple[str, str, str, bool]
 class _Pending:
     """Refusals since the last look: of one client and limit, or of many clients and one limit."""
 
-    __slots__ = ("clients", "count", "is_traced", "refusal", "span")
+    __slots__ = ("clients", "count", "is_traced", "limits", "refusal", "span")
 
-    def __init__(self, refusal: Refusal, clients: DistinctCount | None = None) -> None:
+    def __init__(
+        self, refusal: Refusal, clients: DistinctCount | None = None, limits: DistinctCount | None = None
+    ) -> None:
         self.refusal = refusal
         self.count = 0
         self.span: SpanContext | None = None
         self.is_traced = False
         """Whether `span` belongs to a trace that is exported; then no other is looked for."""
         self.clients = clients
+        self.limits = limits
+
+    def note(self, key: _Key) -> None:
+        """Count the client, and the limit where there are many."""
+        client, scope, limit, _ = key
+        if self.clients is not None:
+            self.clients.add(client)
+        if self.limits is not None:
+            self.limits.add(limit_name(scope, limit))
 
 
 class RefusalLog:
@@ -150,8 +172,10 @@ class RefusalLog:
         if len(self._pending) < self._max_pending:
             return None
         others = self._others.get(("", *key[1:]))
-        if others is not None and others.clients is not None:
-            others.clients.add(key[0])
+        if others is None and len(self._others) >= MAX_LIMITS:
+            others = self._others.get(_all_limits(key))
+        if others is not None:
+            others.note(key)
         return others
 
     def _open(self, key: _Key, refusal: Refusal) -> _Pending:
@@ -159,26 +183,46 @@ class RefusalLog:
         if len(self._pending) < self._max_pending:
             opened = self._pending[key] = _Pending(refusal)
             return opened
-        clients = DistinctCount()
-        clients.add(key[0])
-        opened = self._others[("", *key[1:])] = _Pending(refusal, clients)
+        if len(self._others) < MAX_LIMITS:
+            opened = self._others[("", *key[1:])] = _Pending(refusal, DistinctCount())
+        else:
+            of_all = _Pending(of_all_limits(refusal.shadow), DistinctCount(), DistinctCount())
+            opened = self._others[_all_limits(key)] = of_all
+        opened.note(key)
         return opened
 
     def _collect(self, *, may_wait: bool) -> None:
         """Move to the lines what was counted since the last look."""
+        # Before anything is taken: what asks a database may fail.
+        keep = self._addresses.keeper(may_wait=may_wait) if self._pending else str
         with self._lock:
             pending, self._pending = self._pending, {}
             others, self._others = self._others, {}
-        if pending:
-            keep = self._addresses.keeper(may_wait=may_wait)
-            for (_, scope, limit, shadow), each in pending.items():
-                refusal = each.refusal
-                client, user = _printable(keep(refusal.client)), refusal.user and _printable(refusal.user)
-                shown = refusal._replace(client=client, user=user)
-                self._lines.add(LineKey(client, user, scope, limit, shadow), shown, each.count, each.span)
+        for (_, scope, limit, shadow), each in pending.items():
+            shown = _shown(each.refusal, keep)
+            key = LineKey(shown.client, shown.user, scope, limit, shadow)
+            self._lines.add(key, shown, each.count, each.span)
         for (_, scope, limit, shadow), each in others.items():
-            key = LineKey("", None, scope, limit, shadow)
-            self._lines.add_others(key, each.refusal, each.count, each.span, each.clients or DistinctCount())
+            key, shown = LineKey("", None, scope, limit, shadow), _shown(each.refusal, lambda _: "")
+            clients = each.clients or DistinctCount()
+            self._lines.add_others(key, shown, each.count, each.span, clients, each.limits)
+
+
+def _all_limits(key: _Key) -> _Key:
+    return ("", "", "", key[3])
+
+
+def _shown(refusal: Refusal, keep: Callable[[str], str]) -> Refusal:
+    """What a line may say: whatever the application named, it stays in one line."""
+    return Refusal(
+        client=_printable(keep(refusal.client)),
+        user=refusal.user and _printable(refusal.user),
+        method=_printable(refusal.method),
+        route=_printable(refusal.route, _MAX_NAME),
+        limit=_printable(refusal.limit, _MAX_NAME),
+        tier=_printable(refusal.tier, _MAX_NAME),
+        shadow=refusal.shadow,
+    )
 
 
 def _refusal_of(decision: Decision) -> Refusal:
@@ -208,14 +252,11 @@ def _write(lines: Iterable[DueLine]) -> None:
         with _as_part_of(line.span):
             _log.log(
                 logging.INFO if line.refusal.shadow else logging.WARNING,
-                "%s %s of %s: %s %s, limit %s, tier %s%s",
+                "%s %s of %s: %s%s",
                 "would have refused (shadow)" if line.refusal.shadow else "refused",
                 "1 request" if line.count == 1 else f"{line.count} requests",
                 _who(line),
-                line.refusal.method,
-                line.refusal.route,
-                line.refusal.limit,
-                line.refusal.tier,
+                _which(line),
                 f", trace {line.span.trace_id:032x}" if line.span is not None else "",
                 extra=_attributes(line),
             )
@@ -239,16 +280,33 @@ def _who(line: DueLine) -> str:
     return f"client {refusal.client}" + (f" (user {refusal.user})" if refusal.user else "")
 
 
+def _which(line: DueLine) -> str:
+    refusal = line.refusal
+    if _is_of_all(refusal):
+        several = "limit or endpoint" if line.limits == 1 else "limits or endpoints"
+        return f"about {line.limits} other {several}"
+    return f"{refusal.method} {refusal.route}, limit {refusal.limit}, tier {refusal.tier}"
+
+
+def _is_of_all(refusal: Refusal) -> bool:
+    return refusal == of_all_limits(refusal.shadow)
+
+
 def _attributes(line: DueLine) -> dict[str, object]:
     refusal = line.refusal
     attributes: dict[str, object] = {
-        names.HTTP_ROUTE: refusal.route,
-        names.HTTP_REQUEST_METHOD: refusal.method,
-        names.TIER: refusal.tier,
-        names.LIMIT: refusal.limit,
         names.DECISION: (Outcome.SHADOW_BLOCKED if refusal.shadow else Outcome.BLOCKED).value,
         names.REFUSED_REQUESTS: line.count,
     }
+    if _is_of_all(refusal):
+        attributes[names.REFUSED_LIMITS] = line.limits
+    else:
+        attributes |= {
+            names.HTTP_ROUTE: refusal.route,
+            names.HTTP_REQUEST_METHOD: refusal.method,
+            names.TIER: refusal.tier,
+            names.LIMIT: refusal.limit,
+        }
     if refusal.client:
         attributes[names.CLIENT_ADDRESS] = refusal.client
     else:
@@ -258,9 +316,9 @@ def _attributes(line: DueLine) -> dict[str, object]:
     return attributes
 
 
-def _printable(text: str) -> str:
+def _printable(text: str, most_characters: int = _MAX_SHOWN) -> str:
     """`text` in one line, so that no client can write lines into the log."""
-    shown = text[:_MAX_SHOWN]
+    shown = text[:most_characters]
     return shown if shown.isprintable() else shown.encode("unicode_escape").decode()
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.identity.privacy import AddressStyle, address_keeper
 from otel_ratelimit.postgres.batches import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.secrets import shared_secret
-from otel_ratelimit.postgres.text import storable
+from otel_ratelimit.postgres.text import json_rows, storable
 from otel_ratelimit.records import Batch, UsageRow, Violation
 
 _log = logging.getLogger(__name__)
@@ -46,14 +46,14 @@ class PostgresBatchWriter:
         database: Database,
         service: Callable[[], str],
         addresses: AddressStyle = "whole",
-        hash_key: bytes = b"",
+        hash_key: bytes | SecretKey = b"",
         host_clock: Callable[[], float] = unix_time,
     ) -> None:
         self._database = database
         self._service = service
         self._addresses = addresses
-        self._hash_key = hash_key
-        self._secret: bytes | None = None
+        self._hash_key = SecretKey.of(hash_key)
+        self._secret: SecretKey | None = None
         self._tables = BatchTables(database, "recorder", _PARTS, what="analytics", host_clock=host_clock)
 
     def write(self, batch: Batch) -> None:
@@ -68,7 +68,7 @@ class PostgresBatchWriter:
             return
         for _ in range(_MOST_SECRETS):
             if self._secret is None:
-                self._secret = shared_secret(self._database)
+                self._secret = SecretKey(shared_secret(self._database))
             if self._write(batch, address_keeper(self._addresses, self._secret), self._secret):
                 return
             # Nothing was written under it: other processes have another by now.
@@ -81,18 +81,18 @@ class PostgresBatchWriter:
         self._tables.close()
         self._database.close()
 
-    def _write(self, batch: Batch, keep: Callable[[str], str], secret: bytes | None) -> bool:
+    def _write(self, batch: Batch, keep: Callable[[str], str], secret: SecretKey | None) -> bool:
         parameters = {
             "id": str(batch.id),
             "service": storable(self._service()),
-            "violations": _json(_violation(violation, keep) for violation in batch.violations),
-            "usage": _json(_usage(row) for row in batch.usage),
+            "violations": json_rows(_violation(violation, keep) for violation in batch.violations),
+            "usage": json_rows(_usage(row) for row in batch.usage),
         }
         amounts = {
             "rate_limit_analytics": batch.recorded,
             "rate_limit_usage": sum(row.requests for row in batch.usage),
         }
-        return self._tables.write(parameters, amounts, secret)
+        return self._tables.write(parameters, amounts, None if secret is None else secret.reveal())
 
 
 def _violation(violation: Violation, keep: Callable[[str], str]) -> dict[str, Any]:
@@ -131,10 +131,6 @@ def _usage(row: UsageRow) -> dict[str, Any]:
         "utilization_n": [row.utilization[percent] for percent in percents],
         "clients_n": [row.clients.get(percent, 0) for percent in percents],
     }
-
-
-def _json(rows: Iterable[dict[str, Any]]) -> str:
-    return json.dumps(list(rows), separators=(",", ":"))
 
 
 def _optional(text: str | None) -> str | None:

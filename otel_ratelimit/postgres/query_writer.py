@@ -6,14 +6,13 @@ for with a deadline, nor together with the batch's id in one round trip. So rows
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from otel_ratelimit.clock import unix_time
 from otel_ratelimit.postgres.batches import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.text import storable
+from otel_ratelimit.postgres.text import json_rows, storable
 from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate
 
 _MOST: Final = 2**63 - 1
@@ -65,9 +64,9 @@ class PostgresQueryWriter:
             "now": self._clock(),
             "process": storable(batch.process),
             "service": storable(self._service()),
-            "templates": _json(map(_template, templates.values())),
-            "rows": _json(map(_row, batch.rows)),
-            "totals": _json(
+            "templates": json_rows(map(_template, templates.values())),
+            "rows": json_rows(map(_row, batch.rows)),
+            "totals": json_rows(
                 {
                     "minute": total.minute,
                     "template": total.template.hash,
@@ -78,7 +77,7 @@ class PostgresQueryWriter:
                 }
                 for total in batch.totals
             ),
-            "writes": _json(
+            "writes": json_rows(
                 {
                     "minute": write.minute,
                     "database": storable(write.database),
@@ -88,7 +87,7 @@ class PostgresQueryWriter:
                 }
                 for write in batch.writes
             ),
-            "repeats": _json(
+            "repeats": json_rows(
                 {
                     "minute": found.minute,
                     "endpoint": storable(found.endpoint),
@@ -149,7 +148,3 @@ def _row(row: QueryRow) -> dict[str, Any]:
 def _count(number: int) -> int:
     """What a column can hold: a clock set back must not make a whole batch be refused."""
     return min(max(number, 0), _MOST)
-
-
-def _json(rows: Iterable[dict[str, Any]]) -> str:
-    return json.dumps(list(rows), separators=(",", ":"))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from typing import Final
+
+from otel_ratelimit.errors import DataRefusedError
 
 _MOST_CHARACTERS: Final = 512
 """Of a text that a client or the application chose."""
@@ -19,3 +23,16 @@ def storable_names(names: str | tuple[str, ...] | None) -> list[str] | None:
     if names is None:
         return None
     return [storable(name) for name in ((names,) if isinstance(names, str) else names)]
+
+
+def json_rows(rows: Iterable[Mapping[str, object]]) -> str:
+    """`rows`, which may be made as they are asked for, as a statement takes them.
+
+    Raises:
+        DataRefusedError: one of them holds what has no place in a column; the message quotes no value.
+    """
+    try:
+        return json.dumps(list(rows), separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        # The class alone: a message may quote the value, and so may what caused it.
+        raise DataRefusedError(f"a row cannot be serialised ({type(error).__name__})") from None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from otel_ratelimit.core.secret import SecretKey
+
 KEY_BYTES: Final = 16
 _MOST_CONTEXTS: Final = 1024
 _SECRET_BYTES: Final = hashlib.blake2b.MAX_KEY_SIZE
@@ -28,8 +30,8 @@ class ExecutionKeys:
     __slots__ = ("_given", "_secret", "begun")
 
     def __init__(self, secret: bytes) -> None:
-        self._given = secret
-        self._secret = secret if len(secret) <= _SECRET_BYTES else hashlib.blake2b(secret).digest()
+        self._given = SecretKey(secret)
+        self._secret = SecretKey(secret if len(secret) <= _SECRET_BYTES else hashlib.blake2b(secret).digest())
         self.begun: dict[bytes, hashlib.blake2b] = {}
 
     def has(self, secret: bytes) -> bool:
@@ -44,7 +46,7 @@ class ExecutionKeys:
 
     def begin(self, context: bytes) -> hashlib.blake2b:
         """The hash of `context`, put into `begun`."""
-        state = hashlib.blake2b(key=self._secret, digest_size=KEY_BYTES)
+        state = hashlib.blake2b(key=self._secret.reveal(), digest_size=KEY_BYTES)
         # With its length, so that no other context and text are the same bytes.
         state.update(len(context).to_bytes(8, "big") + context)
         if len(self.begun) >= _MOST_CONTEXTS:

@@ -15,14 +15,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.clock import monotonic_time, unix_time
 from otel_ratelimit.core.deadline import is_over, within
 from otel_ratelimit.core.waiting import LateLock
-from otel_ratelimit.delivery import Delivery
+from otel_ratelimit.delivery import Delivery, halves
 from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.query_records import (
     QueryBatch,
@@ -142,11 +142,13 @@ class QueryLog:
             "query logs",
             written=self._written,
             refused=self._refused,
+            split=self._split,
             part_written=self._part_written,
             monotonic=monotonic,
         )
         self._next_flush = monotonic() + flush_interval
         self._is_closed = False
+        self._was_whole = True
         self._begin_anew()
 
     @property
@@ -189,18 +191,18 @@ class QueryLog:
             return self._flush_in_time()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """Write what is left, in `timeout` seconds at most; whether all was written.
+        """Write what is left, in `timeout` seconds at most; whether all was written, also at a call before.
 
         What cannot be written is counted as dropped, and said.
         """
         if self._is_closed:
-            return self._is_empty
+            return self._was_whole and self._is_empty
         with within(timeout):
-            is_written = self._flush_in_time()
+            self._was_whole = self._flush_in_time()
         self._is_closed = True
         self._give_up()
         self._writer.close()
-        return is_written
+        return self._was_whole
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
@@ -225,7 +227,7 @@ class QueryLog:
     def _is_empty(self) -> bool:
         intake = self.intake
         waits = intake.queue or intake.unkeyed or self._rows or self._hot or self._pending or self._patterns
-        return self._delivery.unwritten is None and not waits
+        return not (self._delivery.unwritten or waits)
 
     def _flush_in_time(self) -> bool:
         """Another thread may hold the lock while it waits for the database."""
@@ -378,23 +380,36 @@ class QueryLog:
             self._count_dropped(row)
         self._tell()
 
-    def _refused(self, batch: QueryBatch, reason: str) -> None:
-        self._dropped += _executions(batch.rows)
-        if batch.rows:  # one of which it is about, most likely: the totals are tried without them
-            self._pending.add(batch.totals)
-            for row in batch.rows:
-                self._count_dropped(row)
+    def _refused(self, batches: Sequence[QueryBatch], reason: str) -> None:
+        rows = [row for batch in batches for row in batch.rows]
+        self._dropped += _executions(rows)
+        for batch in batches:
+            if batch.rows:  # of which it is about one, most likely: the totals are tried without them
+                self._pending.add(batch.totals)
+        for row in rows:
+            self._count_dropped(row)
         _log.error(
             "%d executions are given up, because the database will not have them: %s",
-            _executions(batch.rows),
+            _executions(rows),
             reason,
         )
 
+    def _split(self, batch: QueryBatch) -> list[QueryBatch]:
+        found = halves(rows=batch.rows, totals=batch.totals, writes=batch.writes, repeats=batch.repeats)
+        return [
+            QueryBatch(
+                self._new_id(),
+                batch.process,
+                *(half.get(table, ()) for table in ("rows", "totals", "writes", "repeats")),
+            )
+            for half in found
+        ]
+
     def _give_up(self) -> None:
         unwritten = self._delivery.unwritten
-        lost = _executions(self._rows) + (_executions(unwritten.rows) if unwritten is not None else 0)
+        lost = _executions(self._rows) + sum(_executions(batch.rows) for batch in unwritten)
         lost += len(self.intake.queue) + len(self.intake.unkeyed)
-        if lost or unwritten is not None:
+        if lost or unwritten:
             self._dropped += lost
             _log.error(
                 "%d executions in the query log could not be written before the end, or it is not known: %s",

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.waiting import LateLock
-from otel_ratelimit.delivery import Delivery
+from otel_ratelimit.delivery import Delivery, halves
 from otel_ratelimit.events import Decision, Outcome
 from otel_ratelimit.recorder.usage import UsageBuffer
 from otel_ratelimit.recorder.violations import USER_AGENT_CHARACTERS, ViolationBuffer
@@ -99,6 +99,7 @@ class Recorder:
             "analytics",
             written=self._written,
             refused=self._refused,
+            split=self._split,
             part_written=self._part_written,
             monotonic=monotonic,
         )
@@ -106,19 +107,18 @@ class Recorder:
         self._next_flush = monotonic() + flush_interval
         self._recorded = 0
         self._dropped = 0
+        self._was_whole = True
 
     @property
     def state(self) -> RecorderState:
         """How it stands now."""
-        unwritten = self._delivery.unwritten
-        pending = self._violations.pending + (unwritten.recorded if unwritten is not None else 0)
+        pending = self._violations.pending + sum(batch.recorded for batch in self._delivery.unwritten)
         return RecorderState(self._recorded, self._dropped, pending, self._delivery.failing)
 
     @property
     def waiting(self) -> int:
         """Rows of violations that wait; from `MOST_TOLD_APART` on clients are no longer told apart."""
-        unwritten = self._delivery.unwritten
-        return self._violations.rows + (len(unwritten.violations) if unwritten is not None else 0)
+        return self._violations.rows + sum(len(batch.violations) for batch in self._delivery.unwritten)
 
     def decided(self, decision: Decision, user_agent: str | None, trace_id: str | None) -> None:
         """Take note of a decision; quick, and without I/O.
@@ -143,7 +143,7 @@ class Recorder:
         if not self._delivery.is_due:
             return
         interval_over = self._monotonic() >= self._next_flush
-        if interval_over or self._is_full or self._delivery.unwritten is not None:
+        if interval_over or self._is_full or self._delivery.unwritten:
             with self._writing:
                 self._flush(everything=interval_over)
 
@@ -156,18 +156,18 @@ class Recorder:
             return self._flush_in_time()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """Write what is left, in `timeout` seconds at most; whether all was written.
+        """Write what is left, in `timeout` seconds at most; whether all was written, also at a call before.
 
         What cannot be written is counted as dropped.
         """
         with within(timeout):
-            is_written = self._flush_in_time()
+            self._was_whole &= self._flush_in_time()
         self._give_up()
         self._violations.clear()
         self._usage.clear()
         self._delivery.forget()
         self._writer.close()
-        return is_written
+        return self._was_whole
 
     def reset_after_fork(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
@@ -177,6 +177,7 @@ class Recorder:
         self._delivery.forget()
         self._is_full = False
         self._recorded = self._dropped = 0
+        self._was_whole = True
 
     def _flush_in_time(self) -> bool:
         """Another thread may hold the lock while it waits for the database."""
@@ -189,12 +190,12 @@ class Recorder:
 
     def _give_up(self) -> None:
         """Count as dropped, and say, what is left at the end."""
-        left = Batch(self._new_id(), self._violations.take(everything=True), self._usage.take())
+        buffered = Batch(self._new_id(), self._violations.take(everything=True), self._usage.take())
         unwritten, failing = self._delivery.unwritten, self._delivery.failing
-        if unwritten is not None and not self._delivery.may_be_written:
-            left = Batch(left.id, left.violations + unwritten.violations, left.usage + unwritten.usage)
-        elif unwritten is not None:
-            self._lost(unwritten, "it is not known whether %s were written before the end: %s", failing)
+        if self._delivery.may_be_written:
+            self._lost(unwritten[0], "it is not known whether %s were written before the end: %s", failing)
+            unwritten = unwritten[1:]
+        left = self._together((buffered, *unwritten))
         if left.violations or left.usage:
             self._lost(left, "%s could not be written before the end: %s", failing)
 
@@ -230,8 +231,19 @@ class Recorder:
             self._dropped += batch.recorded
             self._listener.dropped(batch.recorded)
 
-    def _refused(self, batch: Batch, reason: str) -> None:
-        self._lost(batch, "%s are given up, because the database will not have them: %s", reason)
+    def _refused(self, batches: Sequence[Batch], reason: str) -> None:
+        sentence = "%s are given up, because the database will not have them: %s"
+        self._lost(self._together(batches), sentence, reason)
+
+    def _split(self, batch: Batch) -> list[Batch]:
+        return [
+            Batch(self._new_id(), half.get("violations", ()), half.get("usage", ()))
+            for half in halves(violations=batch.violations, usage=batch.usage)
+        ]
+
+    def _together(self, batches: Sequence[Batch]) -> Batch:
+        violations = tuple(row for batch in batches for row in batch.violations)
+        return Batch(self._new_id(), violations, tuple(row for batch in batches for row in batch.usage))
 
 
 def _violation(decision: Decision, user_agent: str | None, trace_id: str | None) -> Violation:

@@ -6,7 +6,8 @@ end of the flush interval. So a client that is refused ten thousand times a seco
 minute.
 
 What is told apart has bounds. Beyond the first, clients are no longer told apart (`<other>`); beyond the
-second, minutes are not either. Sums are exact throughout.
+second, minutes are not either; beyond the third, endpoints and limits are not: an application may name a path
+where a route is meant. Sums are exact throughout.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import threading
 from dataclasses import replace
 from typing import Final
 
-from otel_ratelimit.records import OTHER_CLIENTS, Violation
+from otel_ratelimit.records import OTHER_CLIENTS, OTHER_LIMITS, Violation
 
 MOST_TOLD_APART: Final = 5_000
 """Clients, endpoints and limits of a flush interval; about 3 MB."""
 MOST_ROWS: Final = 2 * MOST_TOLD_APART
+MOST_LIMITS: Final = 1_000
+"""Endpoints and limits that are told apart beyond `MOST_ROWS`."""
 USER_AGENT_CHARACTERS: Final = 256
 
 _Key = tuple[int, str, str, str, str | None, str, str, bool]
@@ -44,14 +47,20 @@ class ViolationBuffer:
         batch_size: from how many new rows on `add` says that a batch is full.
         most_told_apart: beyond it clients are summed up as `<other>`.
         most_rows: beyond it minutes are not told apart.
+        most_limits: so many rows later endpoints and limits are not either.
     """
 
     def __init__(
-        self, batch_size: int, most_told_apart: int = MOST_TOLD_APART, most_rows: int = MOST_ROWS
+        self,
+        batch_size: int,
+        most_told_apart: int = MOST_TOLD_APART,
+        most_rows: int = MOST_ROWS,
+        most_limits: int = MOST_LIMITS,
     ) -> None:
         self._batch_size = batch_size
         self._most_told_apart = most_told_apart
         self._most_rows = most_rows
+        self._most_keys = most_rows + most_limits
         self._lock = threading.Lock()
         self._sums: dict[_Key, _Sum] = {}
         self._new: list[_Sum] = []
@@ -107,6 +116,11 @@ class ViolationBuffer:
             key = (self._latest_minute, endpoint, method, OTHER_CLIENTS, None, tier, limit_text, shadow)
             violation = replace(violation, client=OTHER_CLIENTS, user_id=None, user_agent=None)
             found = self._sums.get(key)
+            if found is None and len(self._sums) >= self._most_keys:
+                other = OTHER_LIMITS
+                key = (self._latest_minute, other, other, OTHER_CLIENTS, None, other, other, shadow)
+                violation = _of_other_limits(violation)
+                found = self._sums.get(key)
             if found is not None:
                 return found
         else:
@@ -114,6 +128,19 @@ class ViolationBuffer:
         opened = self._sums[key] = _Sum(violation)
         self._new.append(opened)
         return opened
+
+
+def _of_other_limits(violation: Violation) -> Violation:
+    return replace(
+        violation,
+        endpoint=OTHER_LIMITS,
+        method=OTHER_LIMITS,
+        tier=OTHER_LIMITS,
+        limit_text=OTHER_LIMITS,
+        limit_value=0,
+        limit_seconds=0,
+        trace_id=None,
+    )
 
 
 def _handed_out(summed: _Sum) -> Violation:

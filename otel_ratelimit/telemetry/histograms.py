@@ -24,6 +24,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_ratelimit import names
+from otel_ratelimit.core.secret import HiddenEnvironment
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class HistogramBuckets:
 
     def __init__(self, provider: MeterProvider | None, environ: Mapping[str, str]) -> None:
         self._provider = provider
-        self._environ = environ
+        self._environ = HiddenEnvironment(environ)
         self._has_warned = False
 
     def keep(self) -> None:

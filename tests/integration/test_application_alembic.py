@@ -9,11 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from alembic import command
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from psycopg2 import extensions
 
-from otel_ratelimit.alembic import include_name, include_name_and
+from otel_ratelimit.alembic import TABLES, include_name, include_name_and
 from otel_ratelimit.postgres.migrate import current, downgrade, upgrade
 
 OWN = """
@@ -107,6 +110,65 @@ def test_the_applications_own_hook_is_asked_as_well_but_not_about_our_tables(pro
     )
     config = project(shared, f"{SCHEMAS}, include_name=include_name_and(mine)", imports)
     assert proposed(config) == OWN_DROPS - {"shop.of_another_team"}
+
+
+@pytest.mark.parametrize("path", ["otel_ratelimit,public", "public,otel_ratelimit", "otel_ratelimit"])
+@pytest.mark.parametrize(
+    "options", [OURS, "include_name=include_name"], ids=["all schemas", "default schema"]
+)
+def test_asked_it_leaves_ours_alone_also_where_they_are_in_the_default_schema(
+    project, database, options, path, monkeypatch
+):
+    run(
+        database,
+        "CREATE TABLE otel_ratelimit.gone (id int); CREATE TABLE otel_ratelimit.query_logs_of_mine (id int)",
+    )
+    monkeypatch.setenv("PGOPTIONS", f"-c search_path={path}")
+    assert proposed(project(database, options, IMPORT)) == {"gone", "query_logs_of_mine"}
+
+
+ROLE = """
+from sqlalchemy import event
+@event.listens_for(engine, "connect")
+def become(connection, _):
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE otel_ratelimit")
+    connection.commit()
+with engine.connect()"""
+
+
+def test_likewise_where_the_role_is_named_as_our_schema(project, database):
+    run(database, "CREATE TABLE otel_ratelimit.gone (id int); CREATE ROLE otel_ratelimit SUPERUSER")
+    try:
+        config = project(database, OURS, IMPORT)
+        env = Path(config.get_main_option("script_location")) / "env.py"
+        env.write_text(env.read_text().replace("with engine.connect()", ROLE.strip(), 1))
+        assert proposed(config) == {"gone"}
+    finally:
+        run(database, "DROP OWNED BY otel_ratelimit; DROP ROLE otel_ratelimit")
+
+
+def test_a_table_of_the_application_that_is_named_like_ours_is_compared_in_its_own_schema(project, database):
+    run(database, "CREATE TABLE query_logs (id int); CREATE TABLE query_logs_20260101 (id int)")
+    assert proposed(project(database, OURS, IMPORT)) == {"query_logs", "query_logs_20260101"}
+
+
+def test_outside_of_an_env_py_no_table_of_ours_is_dropped_either(database, monkeypatch):
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=otel_ratelimit,public")
+    with sqlalchemy.create_engine(sqlalchemy_url(database)).connect() as connection:
+        options = {"include_schemas": True, "include_name": include_name}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, sqlalchemy.MetaData()) == []
+
+
+def test_every_table_and_view_of_ours_is_known(database):
+    named = run(
+        database,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'otel_ratelimit'::regnamespace AND relkind IN"
+        " ('r', 'p', 'v', 'm')",
+    )
+    found = {name for (name,) in named if not re.fullmatch(r"query_logs_\d{8}", name)}
+    assert found == TABLES
 
 
 def test_without_our_tables_the_hook_changes_nothing(project, empty_database):

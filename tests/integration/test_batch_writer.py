@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import pytest
 
+from otel_ratelimit.delivery import Delivery, halves
 from otel_ratelimit.errors import DatabaseError
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.events import Decision, KeySpec, Outcome, RoutePlan
 from otel_ratelimit.identity.privacy import address_keeper, mask_address
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.recorder import Recorder
 from otel_ratelimit.records import Batch, UsageRow, Violation
 
 VIOLATION = Violation(
@@ -203,19 +205,135 @@ def test_all_processes_hash_with_the_one_secret_of_the_database(opened, rows, ea
         ("192.0.2.77", "192.0.2.0/24"),
         ("2001:db8:1:2:3::4", "2001:db8:1::/48"),
         ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("192.0.2.77:5123", "192.0.2.0/24"),
         ("unknown", "unknown"),
         ("<other>", "<other>"),
+        ("203.0.113.77, 10.0.0.1", "<hidden>"),
+        ("for=203.0.113.77", "<hidden>"),
+        ("203.0.113.77/32", "<hidden>"),
+        ("203.0.113.077", "<hidden>"),
+        ("0xcb.0.0x71.77", "<hidden>"),
+        ("unknown 203.0.113.77", "<hidden>"),
+        ("alice@203.0.113.77", "<hidden>"),
+        ("\ud800", "<hidden>"),
     ],
 )
-def test_a_mask_leaves_the_network_and_what_is_no_address(address, masked):
+def test_a_mask_leaves_the_network_and_our_own_words_and_no_more(address, masked):
     assert mask_address(address) == masked
 
 
-def test_hashes_differ_by_address_and_key_and_leave_what_is_no_address():
+def test_hashes_differ_by_address_and_key_and_leave_our_own_words():
     one, other = address_keeper("hashed", b"a" * 32), address_keeper("hashed", b"b" * 32)
     assert one("192.0.2.7") == one("192.0.2.7")
     assert len({one("192.0.2.7"), one("192.0.2.8"), other("192.0.2.7")}) == 3
-    assert one("<other>") == "<other>"
+    assert (one("<other>"), one("unknown")) == ("<other>", "unknown")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["203.0.113.77, 10.0.0.1", "for=203.0.113.77", "203.0.113.77/32", "\ud800", "<other> 203.0.113.77"],
+)
+def test_what_is_not_exactly_an_address_is_hashed_as_well(text):
+    assert re.fullmatch("[0-9a-f]{32}", address_keeper("hashed", b"a" * 32)(text))
+
+
+def test_one_address_has_one_hash_however_it_is_spelt():
+    keep = address_keeper("hashed", b"a" * 32)
+    for spelt in ("192.0.2.7:5123", " 192.0.2.7 ", "::ffff:192.0.2.7"):
+        assert keep(spelt) == keep("192.0.2.7")
+    assert keep("[2001:DB8::1]:80") == keep("2001:db8::1%eth0") == keep("2001:db8::1")
+
+
+BAD_ROWS = {
+    "beyond bigint": {"limit_value": 2**63},
+    "beyond the calendar": {"occurred_at": 1e18, "last_at": 1e18},
+    "before the calendar": {"occurred_at": -1e13},
+    "not a number": {"limit_value": float("nan")},
+    "no client": {"client": None},
+    "no text": {"user_id": 42},
+    "not serialisable": {"limit_value": object()},
+    "a null": {"shadow": None},
+}
+
+
+class Losses:
+    def __init__(self):
+        self.written, self.lost = 0, 0
+
+    def recorded(self, violations):
+        self.written += violations
+
+    def dropped(self, violations):
+        self.lost += violations
+
+
+@pytest.fixture
+def recorder(opened):
+    losses = Losses()
+    found = Recorder(writer(opened), losses, lambda: None, batch_size=10_000, flush_interval=60.0)
+    found.losses = losses
+    return found
+
+
+@pytest.mark.parametrize(("place", "bad"), list(enumerate(BAD_ROWS.values())), ids=BAD_ROWS)
+def test_a_row_that_cannot_be_written_takes_no_other_with_it(recorder, rows, caplog, place, bad):
+    for n in range(9):
+        odd = bad if n == place else {}
+        recorder.violated(replace(VIOLATION, n=1, **{"client": f"192.0.2.{n}", **odd}))
+    recorder.decided(exempt_decision(), None, None)
+    assert recorder.flush()
+    assert rows("sum(n)::int, count(DISTINCT client)::int") == [(8, 8)]
+    assert rows("sum(requests)::int", "rate_limit_usage") == [(1,)]
+    assert recorder.losses.written == 8
+    assert caplog.text.count("given up") == 1
+    assert "the usage of 0 requests are given up" in caplog.text
+    assert recorder.state.pending == 0
+
+
+def test_of_a_hundred_rows_twenty_bad_ones_are_given_up_with_one_line(recorder, rows, caplog):
+    for n in range(100):
+        odd = {"limit_value": 2**63} if n % 5 == 0 else {}
+        recorder.violated(replace(VIOLATION, n=2, client=f"192.0.2.{n}", **odd))
+    assert recorder.flush()
+    assert rows("sum(n)::int, count(*)::int") == [(160, 80)]
+    assert (recorder.losses.written, recorder.losses.lost) == (160, 40)
+    [said] = [record.getMessage() for record in caplog.records if "given up" in record.getMessage()]
+    assert said.startswith("40 violations and the usage of 0 requests are given up")
+    assert said.endswith("out of range for type bigint")
+
+
+def test_a_bad_row_of_usage_takes_neither_usage_nor_violations_with_it(opened, rows):
+    good, bad = [USAGE, replace(USAGE, endpoint="/b")], replace(USAGE, endpoint="/c", requests=-1)
+    delivery, given_up = delivery_to(opened)
+    assert delivery.send(Batch(uuid4(), (VIOLATION,), (*good, bad)))
+    assert rows("sum(n)::int") == [(7,)]
+    assert sorted(rows("endpoint", "rate_limit_usage")) == [("/api/jobs/<int:id>",), ("/b",)]
+    assert [batch.usage for batches in given_up for batch in batches] == [(bad,)]
+
+
+def delivery_to(opened):
+    given_up = []
+
+    def split(batch):
+        return [
+            Batch(uuid4(), half.get("violations", ()), half.get("usage", ()))
+            for half in halves(violations=batch.violations, usage=batch.usage)
+        ]
+
+    delivery = Delivery(
+        writer(opened),
+        "analytics",
+        written=lambda _: None,
+        refused=lambda batches, _: given_up.append(batches),
+        part_written=lambda *_: None,
+        split=split,
+    )
+    return delivery, given_up
+
+
+def exempt_decision():
+    plan = RoutePlan("a", "GET", "/a", "default", True, KeySpec("ip"), (), 1, "closed", "")
+    return Decision(Outcome.EXEMPT, plan, (), (), None, -1, 600.0, 0.001)
 
 
 def test_the_secret_is_not_for_readers_of_dashboards(opened, rows):

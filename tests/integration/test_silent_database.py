@@ -196,6 +196,23 @@ def test_to_close_keeps_its_time_and_says_that_not_all_was_written(silent, limit
         assert rate_limit.close(timeout=1.0) is False
     assert "1 executions in the query log could not be written before the end" in caplog.text
     assert "1 violations and the usage of 0 requests" in caplog.text
+    for timeout in (0.2, 0.0, 5.0):
+        assert rate_limit.close(timeout=timeout) is False
+
+
+def test_to_close_again_what_was_all_written_says_so(limited, database):
+    rate_limit = limited(database)
+    violate(rate_limit)
+    assert rate_limit.close() is True
+    assert rate_limit.close() is True
+
+
+def test_to_close_after_the_end_of_the_process_began_says_that_not_all_was_written(silent, limited):
+    rate_limit = limited(silent.url)
+    violate(rate_limit)
+    with within(0.3):
+        rate_limit.analytics.close()
+    assert rate_limit.close(timeout=0.3) is False
 
 
 def test_to_close_while_the_background_thread_waits_for_the_database_keeps_its_time(silent, limited):

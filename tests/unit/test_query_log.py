@@ -393,6 +393,35 @@ def test_rows_the_database_will_never_take_are_given_up_and_said(make, tables, l
     assert (sum(total.n for total in totals), sum(total.dropped for total in totals)) == (4, 3)
 
 
+def test_a_row_the_database_will_never_take_takes_no_other_with_it(make, tables, listener, caplog):
+    log = make()
+    write, bad = tables.write, []
+
+    def picky(batch):
+        bad[:] = bad or [next(row.key for row in batch.rows)]
+        if any(row.key in bad for row in batch.rows):
+            raise DataRefusedError("out of range")
+        write(batch)
+
+    tables.write = picky
+    run(log, range(9))
+    assert log.flush()
+    assert len(tables.rows) == 8
+    assert caplog.text.count("1 executions are given up") == 1
+    assert (listener.counts["recorded"], listener.counts["dropped"]) == (8, 1)
+    totals = [total for batch in tables.batches for total in batch.totals]
+    assert (sum(total.n for total in totals), sum(total.dropped for total in totals)) == (9, 1)
+
+
+def test_to_close_again_says_whether_all_was_written(make, tables):
+    log = make()
+    run(log, range(3))
+    tables.failure = DatabaseUnreachableError("down")
+    assert not log.close()
+    tables.failure = None
+    assert not log.close()
+
+
 def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_the_rest(
     make, tables, listener, caplog
 ):

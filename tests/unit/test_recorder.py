@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from otel_ratelimit.delivery import MAX_SPLITS
 from otel_ratelimit.errors import (
     DatabaseError,
     DatabaseTimeoutError,
@@ -288,3 +289,103 @@ def test_a_bug_in_the_writer_loses_nothing_either(recorder, table, now):
     table.write = write
     recorder.tick()
     assert table.violations == 3
+
+
+class Picky(Table):
+    """Refuses every batch with a row of `bad` clients in it, and counts how often it was asked."""
+
+    def __init__(self, *bad):
+        super().__init__()
+        self.bad = set(bad)
+        self.down = False
+
+    def write(self, batch):
+        if self.down:
+            self.asked += 1
+            raise DatabaseUnreachableError("down")
+        self.failure = None
+        if self.bad.intersection(violation.client for violation in batch.violations):
+            self.failure = DataRefusedError("out of range")
+        super().write(batch)
+
+    @property
+    def clients(self):
+        return {row.client for batch in self.batches.values() for row in batch.violations}
+
+
+def recorder_to(table, listener, now):
+    return Recorder(table, listener, lambda: None, batch_size=20_000, flush_interval=60.0, monotonic=now)
+
+
+def test_to_find_the_bad_rows_has_a_bound(listener, now):
+    everyone = [f"c{n}" for n in range(5_000)]
+    table = Picky(*everyone)
+    recorder = recorder_to(table, listener, now)
+    violate(recorder, *everyone)
+    assert recorder.flush()
+    assert (table.violations, listener.lost) == (0, 5_000)
+    assert table.asked <= 2 * MAX_SPLITS + 1
+    assert recorder.state.pending == 0
+
+
+def test_an_outage_while_bad_rows_are_looked_for_loses_no_good_one(listener, now, caplog):
+    table = Picky("c3")
+    recorder = recorder_to(table, listener, now)
+    violate(recorder, *(f"c{n}" for n in range(8)))
+    write, calls = table.write, []
+
+    def write_until_the_outage(batch):
+        calls.append(batch)
+        table.down = len(calls) > 3
+        write(batch)
+
+    table.write = write_until_the_outage
+    assert not recorder.flush()
+    assert recorder.state.pending == 8 - table.violations - listener.lost
+    table.write, table.down = write, False
+    now.seconds += 60.0
+    recorder.tick()
+    assert table.clients == {f"c{n}" for n in range(8) if n != 3}
+    assert (listener.written, listener.lost, recorder.state.pending) == (7, 1, 0)
+    assert caplog.text.count("1 violations and the usage of 0 requests are given up") == 1
+
+
+def test_parts_that_are_left_at_the_end_are_counted_as_dropped(listener, now, caplog):
+    table = Picky("c3")
+    recorder = recorder_to(table, listener, now)
+    violate(recorder, *(f"c{n}" for n in range(8)))
+    write = table.write
+
+    def refuse_once(batch):
+        try:
+            write(batch)
+        finally:
+            table.down = True
+
+    table.write = refuse_once
+    assert not recorder.close()
+    assert (listener.written, listener.lost) == (0, 8)
+    assert "8 violations and the usage of 0 requests could not be written before the end: down" in caplog.text
+
+
+def test_each_part_is_written_once_under_an_id_of_its_own(listener, now):
+    table = Picky("c1")
+    recorder = recorder_to(table, listener, now)
+    violate(recorder, "c0", "c1", "c2", "c3")
+    recorder.flush()
+    rows = [row.client for batch in table.batches.values() for row in batch.violations]
+    assert sorted(rows) == ["c0", "c2", "c3"]
+
+
+def test_to_close_again_says_that_not_all_was_written(recorder, table):
+    table.failure = DatabaseUnreachableError("down")
+    violate(recorder, "a")
+    assert not recorder.close()
+    table.failure = None
+    assert not recorder.close()
+
+
+def test_to_close_again_says_that_all_was_written(recorder):
+    violate(recorder, "a")
+    assert recorder.close()
+    assert recorder.close()

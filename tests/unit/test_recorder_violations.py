@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.recorder import ViolationBuffer
-from otel_ratelimit.records import OTHER_CLIENTS, Violation
+from otel_ratelimit.records import OTHER_CLIENTS, OTHER_LIMITS, Violation
 
 FIRST = Violation(
     occurred_at=600.0,
@@ -145,3 +145,17 @@ def test_threads_lose_nothing():
         taken.extend(buffer.take(everything=True))
     taken.extend(buffer.take(everything=True))
     assert sum(row.n for row in taken) == 16_000
+
+
+def test_endpoints_have_a_bound_too_and_sums_stay_exact():
+    buffer = ViolationBuffer(batch_size=10, most_told_apart=5, most_rows=10, most_limits=5)
+    for n in range(1_000):
+        buffer.add(at(600.0 + n, client=f"c{n}", endpoint=f"/job/{n}", shadow=n % 2 == 0))
+    assert buffer.rows <= 10 + 5 + 2
+    rows = buffer.take(everything=True)
+    assert sum(row.n for row in rows) == 1_000
+    others = [row for row in rows if row.endpoint == OTHER_LIMITS]
+    assert {row.shadow: (row.client, row.limit_value, row.n >= 490) for row in others} == {
+        True: (OTHER_CLIENTS, 0, True),
+        False: (OTHER_CLIENTS, 0, True),
+    }

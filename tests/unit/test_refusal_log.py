@@ -23,7 +23,7 @@ from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.identity.privacy import hash_address
 from otel_ratelimit.logs import RefusalLog, ShownAddresses, distinct
 from otel_ratelimit.logs.distinct import DistinctCount
-from otel_ratelimit.logs.refusal_lines import RefusalLines
+from otel_ratelimit.logs.refusal_lines import MAX_LIMITS, RefusalLines
 from otel_ratelimit.records import Violation
 
 LOGGER = "otel_ratelimit.refusals"
@@ -441,3 +441,74 @@ def test_each_refusal_is_in_one_line_also_after_a_fork_and_at_the_end_of_a_proce
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
     lines = sorted(tuple(map(ast.literal_eval, line.split())) for line in done.stdout.splitlines())
     assert lines == [(False, 3), (True, 5), (True, 7)]
+
+
+# Many limits and endpoints, where the application names paths
+
+
+def test_twenty_thousand_endpoints_make_two_hundred_lines_and_one_for_all_others(make_log, caplog):
+    log = make_log()
+    for n in range(20_000):
+        log.violated(violation_at(f"/job/{n}", client=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"))
+    assert len(log._pending) + len(log._others) <= 1_000 + MAX_LIMITS + 2
+    log.tick()
+    assert sum(counts(caplog)) == 20_000
+    assert len(written(caplog)) == 100 + MAX_LIMITS + 1
+    last = written(caplog)[-1]
+    found = re.fullmatch(
+        r"refused 1[89]\d{3} requests of about (\d+) other clients: about (\d+) other limits or endpoints",
+        last.getMessage(),
+    )
+    assert all(int(estimate) == pytest.approx(19_500, rel=0.1) for estimate in found.groups())
+    assert vars(last)[names.REFUSED_LIMITS] == int(found[2])
+    assert names.HTTP_ROUTE not in vars(last)
+
+
+def test_thirty_looks_at_new_endpoints_keep_no_more_than_one(make_log, clock):
+    log = make_log(max_pending=10, max_clients=5)
+    for look in range(30):
+        for n in range(150):
+            log.violated(violation_at(f"/job/{look}/{n}"))
+        clock.now += 0.1
+        log.tick()
+    assert len(log._lines._others) <= MAX_LIMITS + 2
+    assert len(log._lines._lines) <= 5
+
+
+def test_one_limit_more_than_are_told_apart_and_shadow_are_counted_exactly(make_log, caplog):
+    log = make_log(max_pending=1, max_clients=1)
+    for n in range(MAX_LIMITS + 2):
+        log.violated(violation_at(f"/job/{n}"))
+    for n in range(3):
+        log.violated(violation_at(f"/job/{MAX_LIMITS + 9}", shadow=True, client=f"10.0.0.{n}"))
+    log.tick()
+    assert sum(counts(caplog)) == MAX_LIMITS + 2 + 3
+    messages = [record.getMessage() for record in written(caplog)]
+    assert "refused 1 request of about 1 other client: about 1 other limit or endpoint" in messages
+    assert (
+        "would have refused (shadow) 3 requests of about 3 other clients: about 1 other limit or endpoint"
+        in messages
+    )
+
+
+def test_nothing_is_lost_where_the_addresses_cannot_be_shown_for_once(make_log, caplog):
+    failing = [RuntimeError("not now")]
+
+    def shared():
+        if failing:
+            raise failing.pop()
+        return b"of the database"
+
+    log = make_log("hashed", shared=shared)
+    log(refused())
+    log(refused())
+    with pytest.raises(RuntimeError):
+        log.tick()
+    log.tick()
+    assert counts(caplog) == [2]
+
+
+def violation_at(endpoint, *, client="192.0.2.7", shadow=False):
+    return Violation(
+        1.0, 1.0, endpoint, "GET", client, None, "application", "5 per 1 minute", 5, 60, 6, None, None, shadow
+    )
