@@ -50,10 +50,7 @@ def hash_query(sql: Any) -> QueryTemplate:
 def template_of(text: str) -> QueryTemplate:
     """As `hash_query`, of a text."""
     found, rest = read(text)
-    statement = without_names(found)
-    words = words_of(statement)
-    operation = _operation(words)
-    statement = without_generated(statement, operation, tables(statement, operation)[0])
+    statement, operation = without_made_up(found)
     words = words_of(statement)
     normal = normalise(statement, is_cut=rest is not None)
     named, written = tables(statement, operation)
@@ -72,6 +69,13 @@ def template_of(text: str) -> QueryTemplate:
         is_write=bool(written) or not unread.isdisjoint(_WRITES) or _is_write(words, operation),
         volatile=not unread.isdisjoint(_VOLATILE) or _is_volatile(statement, words),
     )
+
+
+def without_made_up(statement: Sequence[Token]) -> tuple[list[Token], str]:
+    """`statement` without names and settings that are made up for one run, and its operation."""
+    left = without_names(statement)
+    operation = _operation(words_of(left))
+    return without_generated(left, operation, tables(left, operation)[0]), operation
 
 
 def _operation(words: Sequence[str]) -> str:

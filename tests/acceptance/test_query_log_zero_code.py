@@ -231,7 +231,7 @@ def test_nothing_secret_is_stored_exported_or_logged(serve, rows, database, jobs
     stored = "".join(
         str(rows(database, f'SELECT t::text FROM otel_ratelimit."{table}" AS t')) for (table,) in tables
     )
-    assert "otel_ratelimit.queries_wiring queries through psycopg2 are recorded" in server.log
+    assert "queries through psycopg2 are recorded, sampling 100 % of distinct queries" in server.log
     # OpenTelemetry's own instrumentation exports statements as the application wrote them, and their errors.
     statements = {"db.statement", "db.query.text"}
     exported = "".join(
