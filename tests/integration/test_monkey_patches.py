@@ -162,7 +162,7 @@ def forked(generation):
     worker.wake("woken")
     until(lambda: "woken" in runs)
     assert set(runs) == {os.getpid(), "woken"}
-    if generation == 1:
+    if generation == 1 and kind == "gevent":
         forked(2)
     print("child", generation, len(os.listdir("/proc/self/fd")), flush=True)
     os._exit(0)
@@ -187,4 +187,6 @@ def test_a_child_of_a_fork_has_one_loop_and_ends_that_of_its_parent_in_silence(k
     )
     assert (done.stderr, done.returncode) == ("", 0)
     found = [line.split() for line in done.stdout.splitlines()]
-    assert [line[:2] for line in found] == [["child", "2"], ["child", "1"]]
+    # Below eventlet a child shares its parent's epoll until it calls `eventlet.hubs.use_hub()`.
+    generations = ["2", "1"] if kind == "gevent" else ["1"]
+    assert [line[:2] for line in found] == [["child", generation] for generation in generations]

@@ -14,6 +14,7 @@ READS = re.compile(
 )
 WRITES = re.compile(r"\b(?:DELETE|INSERT|UPDATE)\b")
 OF_ALL = {
+    "cache_reports.sql recording_began": "since when anything was recorded in this database",
     "retention.sql oldest_rate_limit_analytics": "whether anything at all is overdue: before any is deleted",
     "retention.sql oldest_rate_limit_usage": "the same, of another table",
     "plugin_health.sql written_last": "how old the last row of each table is, whoever wrote it",
