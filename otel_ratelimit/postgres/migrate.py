@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg2 import errors, extensions
+from psycopg2 import InterfaceError, OperationalError, errors, extensions
 
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.errors import DatabaseError
@@ -240,6 +240,11 @@ def _locked(url: str | Secret, report: Callable[[str], None]) -> Iterator[extens
             cursor.execute(statements("migrate")["wait_for_lock"], {"lock": LOCK})
         with session(url) as connection:
             yield connection
+        try:
+            # A connection that is closed within a transaction a pooler closes as well, and the lock goes later.
+            cursor.execute("COMMIT")
+        except (InterfaceError, OperationalError):
+            report("the connection that held the lock broke while the work was done")
 
 
 @contextmanager
