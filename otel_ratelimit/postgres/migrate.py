@@ -241,7 +241,7 @@ def _locked(url: str | Secret, report: Callable[[str], None]) -> Iterator[extens
         with session(url) as connection:
             yield connection
         try:
-            # A connection that is closed within a transaction a pooler closes as well, and the lock goes late.
+            # A pooler closes what is closed within a transaction, and then the lock goes late.
             cursor.execute("COMMIT")
         except (InterfaceError, OperationalError):
             report("the connection that held the lock broke while the work was done")
