@@ -27,7 +27,7 @@ demo: $(READY) ## a real API on a real PostgreSQL, being rate limited
 	@$(BIN)/otel-ratelimit demo $(ARGS)
 
 stack: $(READY) collector ## the demo with collector, Prometheus and Alertmanager, without Docker
-	@$(BIN)/python -m otel_ratelimit.stack $(ARGS)
+	@$(BIN)/python -m otel_ratelimit.demo.stack $(ARGS)
 
 collector: ## the OpenTelemetry Collector for it, built once (needs Go)
 	@collector/build.sh

@@ -4,7 +4,7 @@
 #     build.sh [--where]     --where: only print where it is or would be
 #
 # The result stays in ${XDG_CACHE_HOME:-~/.cache}/otel-ratelimit/collector/<hash of builder.yaml>/.
-# The same path is computed in otel_ratelimit/stack/collector.py.
+# The same path is computed in otel_ratelimit/demo/stack/collector.py.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

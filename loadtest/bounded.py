@@ -10,19 +10,19 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from memory_day import QueryRowsDay
 from options import engine_options, engines, workload_options, workloads
 from replay import SECRET, Measured, assumptions, measured, pool
 from sampled import START, sampled_day
 from workloads import SECONDS, Floats
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.columns import WRITE, Executions, HotExecutions
-from otel_ratelimit.analysis.cache.memory import entry_bytes
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.cache.result import AtTtl
-from otel_ratelimit.analysis.cache.surface import hit_ratio_with_memory
-from otel_ratelimit.analysis.cache.trace import Trace, TraceSample
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.columns import WRITE, Executions, HotExecutions
+from otel_ratelimit.cache_advice.entry_memory import entry_bytes
+from otel_ratelimit.cache_advice.result import AtTtl
+from otel_ratelimit.cache_advice.surface import hit_ratio_with_memory
+from otel_ratelimit.cache_advice.trace import Trace, TraceSample
 
 TTL = 600
 SHARES = (0.2, 0.5)

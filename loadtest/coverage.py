@@ -14,8 +14,8 @@ from options import workload_options, workloads
 from sampled import sampled_day
 from workloads import SECONDS, Floats, Workload
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.result import AtTtl
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.result import AtTtl
 
 TTLS = (60, 600)
 

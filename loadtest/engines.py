@@ -24,8 +24,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from otel_ratelimit.analysis.cache.memory import Allocator, Engine, allocator_of
-from otel_ratelimit.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.cache_advice.entry_memory import Allocator, Engine, allocator_of
+from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
 
 ENGINES: Final[tuple[Engine, ...]] = ("redis", "valkey")
 

@@ -41,22 +41,22 @@ from engines import ENGINES, running_engine
 from opentelemetry.sdk.metrics import MeterProvider
 from shop import Read, drawn, fill
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.memory import Engine
-from otel_ratelimit.analysis.cache.result import AtTtl
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.capture import Relay, prepare
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.entry_memory import Engine
+from otel_ratelimit.cache_advice.result import AtTtl
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
-from otel_ratelimit.queries_wiring import Queries
-from otel_ratelimit.querylog.execution import Asker, QueryObserver
-from otel_ratelimit.settings import Settings
+from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
+from otel_ratelimit.queries.execution import Asker, QueryObserver
+from otel_ratelimit.runtime.queries import Queries
 
 TTLS: Final = (10, 60)
 RATES: Final = (1.0, 0.1)

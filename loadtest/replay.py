@@ -25,10 +25,10 @@ from pipelined import Pipelined, command
 from sampled import sampled_day
 from workloads import SECONDS, Floats, Workload
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.memory import Engine
-from otel_ratelimit.analysis.cache.result import AtTtl
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.entry_memory import Engine
+from otel_ratelimit.cache_advice.result import AtTtl
 
 TTLS = (60, 600)
 BATCH = 256

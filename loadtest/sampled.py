@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+from memory_day import QueryRowsDay
 
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.fingerprint import TemplateCache
-from otel_ratelimit.query_records import QueryBatch
-from otel_ratelimit.querylog.execution import Asked
-from otel_ratelimit.querylog.log import QueryLog
-from otel_ratelimit.querylog.sampling import QuerySampler
-from otel_ratelimit.querylog.totals import Totals
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.queries.execution import Asked
+from otel_ratelimit.queries.fingerprint import TemplateCache
+from otel_ratelimit.queries.query_log import QueryLog
+from otel_ratelimit.queries.records import QueryBatch
+from otel_ratelimit.queries.sampling import QuerySampler
+from otel_ratelimit.queries.totals import Totals
 
 from workloads import Workload  # isort: skip
 

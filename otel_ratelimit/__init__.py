@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otel_ratelimit._version import __version__
-from otel_ratelimit.errors import ConfigurationError, PolicyError, RateLimitError, SettingsError
-from otel_ratelimit.events import Decision, DecisionSink, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionSink, Outcome
+from otel_ratelimit.core.errors import ConfigurationError, PolicyError, RateLimitError, SettingsError
+from otel_ratelimit.core.version import __version__
 
 if TYPE_CHECKING:
+    from otel_ratelimit.runtime.rate_limit import RateLimit
     from otel_ratelimit.web.refusals import LimitsUnavailableError, QuotaExceededError
-    from otel_ratelimit.wiring import RateLimit
 
 __all__ = [
     "ConfigurationError",
@@ -37,11 +37,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Late, because the core is used without Flask and OpenTelemetry too.
     if name == "RateLimit":
-        from otel_ratelimit.wiring import RateLimit  # noqa: PLC0415 - see above
+        from otel_ratelimit.runtime.rate_limit import RateLimit
 
         return RateLimit
     if name in {"LimitsUnavailableError", "QuotaExceededError"}:
-        from otel_ratelimit.web import refusals  # noqa: PLC0415 - see above
+        from otel_ratelimit.web import refusals
 
         return getattr(refusals, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,11 +26,11 @@ from flask.testing import FlaskClient
 from limits.storage import MemcachedStorage, RedisStorage, memory
 from werkzeug.test import TestResponse
 
-from otel_ratelimit import clock
-from otel_ratelimit.events import Decision, Outcome
+from otel_ratelimit.core import clock
+from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.runtime.rate_limit import rate_limits_in_use
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.extension import current_decision
-from otel_ratelimit.wiring import rate_limits_in_use
 
 MAX_EXHAUST: Final = 100_000
 """Requests after which `exhaust` no longer believes in a limit."""

@@ -42,7 +42,7 @@ from folders import quick_folder
 from hypothesis import HealthCheck, settings
 
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
+from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 
 TEMPORARY = quick_folder()
 LOADTEST = Path(__file__).parents[1] / "loadtest"
@@ -230,7 +230,7 @@ def migrated_template() -> Callable[[EmbeddedPostgres], str]:
     done: set[EmbeddedPostgres] = set()
 
     def template(server: EmbeddedPostgres) -> str:
-        from otel_ratelimit.postgres.migrate import upgrade  # noqa: PLC0415  # only who needs tables needs it
+        from otel_ratelimit.postgres.migrate import upgrade  # only who needs tables needs it
 
         if server not in done:
             execute(server.dsn(), "CREATE DATABASE migrated TEMPLATE template0")
@@ -354,13 +354,16 @@ def cache_report() -> Callable[..., Any]:
 
     Each is made once. Of a busy day: a query that is asked 600 times and repeats, one that does not, writes.
     """
-    from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential  # noqa: PLC0415  # only who needs reports needs numpy
-    from otel_ratelimit.analysis.cache.assumptions import Assumptions  # noqa: PLC0415
-    from otel_ratelimit.analysis.cache.cost import PRICES  # noqa: PLC0415  # as above
-    from otel_ratelimit.analysis.cache.daily import Supposed, conclude  # noqa: PLC0415  # as above
-    from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay  # noqa: PLC0415  # as above
-    from otel_ratelimit.analysis.days import local_day  # noqa: PLC0415  # as above
-    from otel_ratelimit.query_records import QueryRow, QueryTemplate  # noqa: PLC0415  # as above
+    from memory_day import QueryRowsDay  # as above
+
+    from otel_ratelimit.cache_advice.analyse import (
+        analyze_cache_potential,  # only who needs reports needs numpy
+    )
+    from otel_ratelimit.cache_advice.assumptions import Assumptions
+    from otel_ratelimit.cache_advice.daily_report import Supposed, conclude  # as above
+    from otel_ratelimit.cache_advice.prices import PRICES  # as above
+    from otel_ratelimit.core.days import local_day  # as above
+    from otel_ratelimit.queries.records import QueryRow, QueryTemplate  # as above
 
     supposed = {
         "currency": "USD",

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "dashboards"
+FOLDER = Path(__file__).parents[1] / "dashboards" / "generated"
 FILES = tuple(sorted(path.name for path in FOLDER.glob("*.json")))
 PROMETHEUS, POSTGRES = "prometheus", "grafana-postgresql-datasource"
 

@@ -1,8 +1,8 @@
-"""The four Grafana dashboards as code: `python -m dashboards.source` writes their JSON beside this folder.
+"""The four Grafana dashboards as code; `python -m dashboards.source` writes `dashboards/generated`.
 
-Metrics are named by the constants of `otel_ratelimit.names`, so that a renamed one breaks the generator and
-not a panel at night; figures from which something is red are those of `otel_ratelimit.thresholds`, which the
-alert rules share. What is shown where:
+Metrics are named by the constants of `otel_ratelimit.core.names`, so that a renamed one breaks the generator
+and not a panel at night. Thresholds are those of `otel_ratelimit.core.thresholds`, which alert rules share.
+Which module has what:
 
     overview        is anyone hurt, is the limiter healthy
     endpoints       decisions, room that is left, who is limited

@@ -10,7 +10,7 @@ from dashboards.source import promql
 from dashboards.source.foreign import TARGET_INFO
 from dashboards.source.instruments import label
 from dashboards.source.variables import PROMETHEUS
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 _NEW_FOR: Final = "2m"
 """How long something is shown as new; longer than the pauses between exports."""

@@ -24,7 +24,7 @@ from dashboards.source.panels import (
     steps,
 )
 from dashboards.source.postgres import Format
-from otel_ratelimit import names, thresholds
+from otel_ratelimit.core import names, thresholds
 
 UID: Final = links.CACHE
 DESCRIPTION: Final = (
@@ -38,7 +38,7 @@ _HISTORY: Final = "30d"
 _FILE: Final = "cache_advisor"
 _NO_REPORT: Final = "no report"
 _LEAST_LOAD_REDUCTION: Final = 0.1
-"""As `otel_ratelimit.analysis.cache.cost`, which is not imported: that would take numpy."""
+"""As `otel_ratelimit.cache_advice.prices`, which is not imported: that would take numpy."""
 
 
 def rows() -> list[Row]:

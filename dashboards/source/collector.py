@@ -14,7 +14,7 @@ from dashboards.source.asked import Prom, at_end
 from dashboards.source.foreign import TARGET_INFO
 from dashboards.source.layout import Row, line, row
 from dashboards.source.panels import GREEN, NEUTRAL, ORANGE, RED, SOME, course, figure, steps
-from otel_ratelimit import thresholds
+from otel_ratelimit.core import thresholds
 
 _SIZE: Final = promql.foreign("otelcol_exporter_queue_size")
 _CAPACITY: Final = promql.foreign("otelcol_exporter_queue_capacity")

@@ -13,7 +13,7 @@ from dashboards.source.asked import Prom, Sql, at_end, by_quantile
 from dashboards.source.layout import Row, line, row
 from dashboards.source.panels import GREEN, ORANGE, RED, bars, course, density, steps
 from dashboards.source.postgres import Format
-from otel_ratelimit import names, thresholds
+from otel_ratelimit.core import names, thresholds
 
 UID: Final = links.ENDPOINTS
 DESCRIPTION: Final = "What was decided of requests, how much room each limit leaves, and who is limited."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 ENVIRONMENT: Final = "deployment_environment_name"
 """Of the resource; the collector copies it to every point."""

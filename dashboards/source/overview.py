@@ -23,8 +23,8 @@ from dashboards.source.panels import (
     steps,
     words,
 )
-from otel_ratelimit import names, thresholds
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.core import names, thresholds
+from otel_ratelimit.core.decision import Outcome
 
 UID: Final = links.OVERVIEW
 DESCRIPTION: Final = "Is anyone hurt by the rate limits, and is the limiter itself healthy?"

@@ -13,8 +13,8 @@ from dashboards.source.cache_advisor import queries_by_outcome
 from dashboards.source.instruments import label
 from dashboards.source.layout import Row, line, row
 from dashboards.source.panels import GREEN, ORANGE, RED, course, dashed, dial, fixed, steps
-from otel_ratelimit import names, thresholds
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.core import names, thresholds
+from otel_ratelimit.core.decision import Outcome
 
 UID: Final = links.HEALTH
 DESCRIPTION: Final = "Memory, counter store, queues to the database, policy, and the collector behind them."

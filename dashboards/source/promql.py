@@ -11,7 +11,7 @@ from typing import Final
 
 from dashboards.source.foreign import FOREIGN_METRICS
 from dashboards.source.instruments import ENVIRONMENT, INSTRUMENTS, Kind, label, prometheus_name
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 OF_ENVIRONMENT: Final = f'{ENVIRONMENT}=~"$environment"'
 OF_SERVICES: Final = f'{OF_ENVIRONMENT},job=~"$job"'

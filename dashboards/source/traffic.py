@@ -14,8 +14,8 @@ from dashboards.source.asked import Prom, Sql
 from dashboards.source.links import trace_url
 from dashboards.source.panels import GREEN, ORANGE, RED, course
 from dashboards.source.tables import Column, rows
-from otel_ratelimit import names
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.core import names
+from otel_ratelimit.core.decision import Outcome
 
 DECISION_COLORS: Final[Mapping[str, str]] = {
     Outcome.ALLOWED: GREEN,

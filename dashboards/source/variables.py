@@ -21,7 +21,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from dashboards.source import postgres, promql
 from dashboards.source.instruments import ENVIRONMENT, INSTRUMENTS, label, prometheus_name
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 PROMETHEUS: Final = DataSourceRef(type_val="prometheus", uid="${prometheus_datasource}")
 POSTGRES: Final = DataSourceRef(type_val=postgres.PLUGIN, uid="${postgres_datasource}")

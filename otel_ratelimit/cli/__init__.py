@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from otel_ratelimit._version import __version__
 from otel_ratelimit.cli.db import db
 from otel_ratelimit.cli.doctor import doctor
 from otel_ratelimit.cli.output import escape_what_cannot_be_written, log_warnings_only
@@ -14,6 +13,7 @@ from otel_ratelimit.cli.routes import routes
 from otel_ratelimit.cli.scheduler import scheduler
 from otel_ratelimit.cli.status import status
 from otel_ratelimit.cli.suggest import suggest
+from otel_ratelimit.core.version import __version__
 from otel_ratelimit.demo.command import demo
 
 

@@ -14,8 +14,8 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.errors import RemediableError
 from otel_ratelimit.web.api import URL_PREFIX
 from otel_ratelimit.web.api.problems import ProblemAnswer
 

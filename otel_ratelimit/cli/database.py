@@ -10,10 +10,10 @@ from typing import Final
 import click
 
 from otel_ratelimit.cli.output import Refusal, fail
+from otel_ratelimit.core.errors import ConfigurationError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
-from otel_ratelimit.errors import ConfigurationError
-from otel_ratelimit.settings import settings_from
+from otel_ratelimit.core.settings import settings_from
+from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embedded
 
 VARIABLE: Final = "OTEL_RATELIMIT_DATABASE_URL"
 EXAMPLE: Final = "postgresql://user:password@host:5432/database"

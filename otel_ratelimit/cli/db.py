@@ -11,17 +11,17 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from otel_ratelimit.analysis.services import SeveralServicesError, UnknownServiceError
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.core.errors import DatabaseError
+from otel_ratelimit.core.services import SeveralServicesError, UnknownServiceError
 from otel_ratelimit.policy.quantities import parse_duration
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, announced_services, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
-from otel_ratelimit.rendering.figures import printable
+from otel_ratelimit.reports.rendering.figures import printable
 
 CONNECT_SECONDS = 10.0
 

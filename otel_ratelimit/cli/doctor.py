@@ -12,20 +12,20 @@ from typing import Final, Literal, TypeAlias, cast
 import click
 from limits.storage import RedisStorage, Storage, storage_from_string
 
-from otel_ratelimit import neighbours
 from otel_ratelimit.cli.database import chosen_database
 from otel_ratelimit.cli.output import CHECK_FAILED, print_json, print_table
-from otel_ratelimit.errors import (
+from otel_ratelimit.core.errors import (
     ConfigurationError,
     DatabaseError,
     Problem,
     RemediableError,
     SettingsError,
 )
-from otel_ratelimit.identity import HEADER_WITHOUT_TRUST, TrustedProxies
+from otel_ratelimit.core.settings import PREFIX, Settings, settings_from, unknown_variables
 from otel_ratelimit.policy import load_policy
+from otel_ratelimit.policy.identity import HEADER_WITHOUT_TRUST, TrustedProxies
 from otel_ratelimit.postgres.migrate import current
-from otel_ratelimit.settings import PREFIX, Settings, settings_from, unknown_variables
+from otel_ratelimit.runtime import neighbours
 from otel_ratelimit.storage import storage_options, validate_uri
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otel_ratelimit.errors import ConfigurationError
-from otel_ratelimit.logs.output import ROOT
+from otel_ratelimit.core.errors import ConfigurationError
+from otel_ratelimit.telemetry.logs.output import ROOT
 
 CHECK_FAILED = 1
 WRONG_USE = 2

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 from otel_ratelimit.cli.output import fail
-from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.core.errors import ConfigurationError
+from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
-from otel_ratelimit.settings import settings_from
 
 
 def policy_file(given: Path | None = None) -> Path | None:

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
-from otel_ratelimit.analysis.services import ALL_SERVICES
+from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job, why_not_mailed
 from otel_ratelimit.cli.report_outcome import outcome_json, say
-from otel_ratelimit.errors import DatabaseError, RemediableError
+from otel_ratelimit.core.errors import DatabaseError, RemediableError
+from otel_ratelimit.core.services import ALL_SERVICES
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
-from otel_ratelimit.rendering.report_page import page
-from otel_ratelimit.rendering.report_tables import print_report
+from otel_ratelimit.reports.rendering.report_page import page
+from otel_ratelimit.reports.rendering.report_tables import print_report
 
 if TYPE_CHECKING:
-    from otel_ratelimit.nightly.job import MailWhen
+    from otel_ratelimit.reports.job import MailWhen
 
 STATEMENT_SECONDS: Final = 30.0
 _MAIL: Final[dict[bool | None, MailWhen]] = {None: "once", True: "always", False: "never"}

@@ -13,22 +13,22 @@ import click
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from otel_ratelimit import names
 from otel_ratelimit.cli.database import chosen_database
 from otel_ratelimit.cli.output import CHECK_FAILED, fail
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
-from otel_ratelimit.errors import ConfigurationError, RemediableError
+from otel_ratelimit.core import names
+from otel_ratelimit.core.errors import ConfigurationError, RemediableError
+from otel_ratelimit.core.settings import settings_from
+from otel_ratelimit.core.smtp_url import SmtpServer
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.server_clock import DatabaseClock
-from otel_ratelimit.settings import settings_from
-from otel_ratelimit.smtp_url import SmtpServer
 from otel_ratelimit.storage.key_namespace import service_of
 from otel_ratelimit.telemetry import service_name
 from otel_ratelimit.telemetry.reports import report_telemetry
 
 if TYPE_CHECKING:
-    from otel_ratelimit.nightly.job import ReportJob
+    from otel_ratelimit.reports.job import ReportJob
 
 _NEEDED: Final = ("numpy", "apscheduler")
 
@@ -77,8 +77,8 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
             'pip install "otel-ratelimit[report]"',
         )
     # Late, because these need what the extra brings.
-    from otel_ratelimit.nightly.job import ReportJob  # noqa: PLC0415 - see above
-    from otel_ratelimit.nightly.mailing import mailing_of  # noqa: PLC0415 - see above
+    from otel_ratelimit.reports.job import ReportJob
+    from otel_ratelimit.reports.mailing import mailing_of
 
     source = service_name(service_of(os.environ).name)
     with chosen_database(database_url) as url, closing(Database(url)) as clocked:

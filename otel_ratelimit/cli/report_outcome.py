@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport
-from otel_ratelimit.analysis.services import named
-from otel_ratelimit.rendering import figures
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
+from otel_ratelimit.core.services import named
+from otel_ratelimit.reports.rendering import figures
 
 if TYPE_CHECKING:
-    from otel_ratelimit.nightly.job import Outcome
+    from otel_ratelimit.reports.job import Outcome
 
 
 def say(outcome: Outcome) -> None:

@@ -12,11 +12,11 @@ from flask.cli import NoAppException, ScriptInfo
 from flask_limiter import Limiter
 
 from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, Refusal, fail, print_json, print_table
-from otel_ratelimit.errors import ConfigurationError
+from otel_ratelimit.core.errors import ConfigurationError
 from otel_ratelimit.policy import DEFAULT_SOURCE
+from otel_ratelimit.runtime.rate_limit import RateLimit, rate_limit_of
 from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
 from otel_ratelimit.web.plans import OWN_ENDPOINTS, PlannedRoute, RoutePlans
-from otel_ratelimit.wiring import RateLimit, rate_limit_of
 
 PROTECTED = "protected"
 SHADOW = "shadow"

@@ -15,11 +15,11 @@ import click
 
 from otel_ratelimit.cli.database import database_url_option
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job
-from otel_ratelimit.errors import DatabaseError, RemediableError
+from otel_ratelimit.core.errors import DatabaseError, RemediableError
 
 if TYPE_CHECKING:
-    from otel_ratelimit.nightly.job import ReportJob
-    from otel_ratelimit.nightly.schedule import Schedule
+    from otel_ratelimit.reports.job import ReportJob
+    from otel_ratelimit.reports.schedule import Schedule
 
 
 @click.command()
@@ -34,7 +34,7 @@ def scheduler(policy_path: Path | None, database_url: str | None) -> None:
     policy = chosen_policy(policy_path)
     try:
         with report_job(policy, database_url, _tell) as job:
-            from otel_ratelimit.nightly.schedule import Schedule  # noqa: PLC0415 - needs what the extra brings
+            from otel_ratelimit.reports.schedule import Schedule
 
             schedule = Schedule(
                 lambda: _caught_up(job), policy.report.starts_at, policy.report.zone, tell=_tell

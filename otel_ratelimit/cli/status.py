@@ -11,13 +11,13 @@ from typing import Final
 
 import click
 
-from otel_ratelimit.analysis.sentences import counted, part_of, percent
-from otel_ratelimit.analysis.services import ServicesRead
 from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.cli.output import Refusal, fail, print_json, print_table
+from otel_ratelimit.core.errors import ConfigurationError, RemediableError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.errors import ConfigurationError, RemediableError
-from otel_ratelimit.settings import settings_from
+from otel_ratelimit.core.sentences import counted, part_of, percent
+from otel_ratelimit.core.services import ServicesRead
+from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.web.api.models import AnalyticsAnswer, HitRateAnswer, MetricsAnswer
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"

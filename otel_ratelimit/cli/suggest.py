@@ -11,17 +11,9 @@ from typing import Any
 
 import click
 
-from otel_ratelimit.analysis.periods import parse_date_range
-from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE, Candidate
-from otel_ratelimit.analysis.rows import Excess, LimitUse, Period, Scope
-from otel_ratelimit.analysis.sentences import counted
-from otel_ratelimit.analysis.services import (
-    ServicesRead,
-    SeveralServicesError,
-    UnknownServiceError,
-    services_read,
-)
-from otel_ratelimit.analysis.suggest import suggest as suggest_limits
+from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE, Candidate
+from otel_ratelimit.analytics.rows import Excess, LimitUse, Scope
+from otel_ratelimit.analytics.suggested_tiers import suggest as suggest_limits
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, fail, print_json
 from otel_ratelimit.cli.policy_file import policy_file, policy_of
@@ -33,7 +25,15 @@ from otel_ratelimit.cli.suggested_policy import (
     shown,
     suggested_policy,
 )
-from otel_ratelimit.errors import ConfigurationError, DatabaseError
+from otel_ratelimit.core.errors import ConfigurationError, DatabaseError
+from otel_ratelimit.core.periods import Period, parse_date_range
+from otel_ratelimit.core.sentences import counted
+from otel_ratelimit.core.services import (
+    ServicesRead,
+    SeveralServicesError,
+    UnknownServiceError,
+    services_read,
+)
 from otel_ratelimit.policy import Policy, parse_policy
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database

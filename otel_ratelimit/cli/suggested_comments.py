@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
 
-from otel_ratelimit.analysis.recommend import EVIDENCE_NEEDED
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.analysis.sentences import between, counted, part_of, per_window, percent
-from otel_ratelimit.analysis.suggest import Seen, Undecided, WhyUndecided
+from otel_ratelimit.analytics.recommended_limits import EVIDENCE_NEEDED
+from otel_ratelimit.analytics.suggested_tiers import Seen, Undecided, WhyUndecided
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.core.sentences import between, counted, part_of, per_window, percent
 
 MAX_LISTED: Final = 5
 """So many routes with the same reason are named."""

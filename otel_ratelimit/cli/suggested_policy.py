@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.analysis.suggest import Amounts, Seen, SuggestedRoute, Suggestion, Undecided
+from otel_ratelimit.analytics.suggested_tiers import Amounts, Seen, SuggestedRoute, Suggestion, Undecided
 from otel_ratelimit.cli import suggested_comments as comments
 from otel_ratelimit.cli.suggested_comments import LostRule
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_limits

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.clock import monotonic_time
 
 _ends: Final[ContextVar[float]] = ContextVar("otel_ratelimit_deadline", default=math.inf)
 """On the clock of `monotonic_time`."""

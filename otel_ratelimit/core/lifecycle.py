@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
-from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import seconds_left, within
 
 EXIT_SECONDS: Final = 5.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.nightly.analysed import analysed
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import Cache
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
+from otel_ratelimit.reports.analysed import analysed
 
 
 def report_on(database_url: str, since: datetime, cache: Cache) -> DailyCacheReport:

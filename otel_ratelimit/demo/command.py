@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.demo.errors import WRONG_USE, DemoError, ExtraMissingError
-from otel_ratelimit.errors import RemediableError
 
 _INTERRUPTED = 130
 """As shells say it: 128 and the number of SIGINT."""
@@ -61,7 +61,7 @@ def demo(  # noqa: PLR0913 - one for each option
     try:
         _look_for_what_is_needed()
         # Late, because these need what the extra brings.
-        from otel_ratelimit.demo.runner import Options, run  # noqa: PLC0415 - see above
+        from otel_ratelimit.demo.runner import Options, run
 
         is_told = run(
             Options(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_ratelimit.errors import RemediableError
+from otel_ratelimit.core.errors import RemediableError
 
 WRONG_USE: Final = RemediableError.WRONG_USE
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from otel_ratelimit import names
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
+from otel_ratelimit.core import names
+from otel_ratelimit.core.decision import Outcome
 from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import ClientReport, Refusal, Tally
 from otel_ratelimit.demo.queries import QueriesFound
 from otel_ratelimit.demo.telemetry import Point, Span, Telemetry
-from otel_ratelimit.events import Outcome
 
 REQUEST_DURATION: Final = "http.server.request.duration"
 """Of the OpenTelemetry Flask instrumentation."""

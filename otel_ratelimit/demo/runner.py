@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
 from otel_ratelimit.demo.answers import ask
 from otel_ratelimit.demo.cache import report_on
@@ -37,9 +37,9 @@ from otel_ratelimit.demo.server import (
 from otel_ratelimit.demo.stopping import Stopped, signals_stop
 from otel_ratelimit.demo.telemetry import Telemetry
 from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
-from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
-from otel_ratelimit.embedded.processes import Launch, LeashedProcess
 from otel_ratelimit.policy import load_policy
+from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
+from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
 from otel_ratelimit.postgres.migrate import upgrade
 
 DATABASE: Final = "jobs"

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from otel_ratelimit._version import __version__
+from otel_ratelimit.core.version import __version__
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
 
 FOLDER: Final = Path(__file__).parent
 POLICY: Final = FOLDER / "ratelimit.toml"

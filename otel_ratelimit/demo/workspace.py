@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from otel_ratelimit.demo.errors import WRONG_USE, DemoError
-from otel_ratelimit.embedded.leftovers import stop_leftover_postgres
+from otel_ratelimit.postgres.embedded.stale_server import stop_leftover_postgres
 
 PREFIX = "otel-ratelimit-demo-"
 _LOCK = "lock"

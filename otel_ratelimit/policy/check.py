@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from limits import RateLimitItem
 
-from otel_ratelimit.events import Strategy
+from otel_ratelimit.core.decision import Strategy
 from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from otel_ratelimit.errors import PolicyError, Problem
+from otel_ratelimit.core.errors import PolicyError, Problem
 from otel_ratelimit.policy.cache import Cache, CachePrice
 from otel_ratelimit.policy.check import check
 from otel_ratelimit.policy.locate import Lines

@@ -25,21 +25,21 @@ from pydantic import (
     model_validator,
 )
 
-from otel_ratelimit.events import HeaderStyle, KeySpec, OnError, Strategy
-from otel_ratelimit.ipv4_in_ipv6 import ipv4_of
-from otel_ratelimit.policy.cache import Cache
-from otel_ratelimit.policy.match import Pattern
-from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
-from otel_ratelimit.policy.table import Duration, Size, Table, read_size
-from otel_ratelimit.policy.wrong import Wrong, shown
-from otel_ratelimit.thresholds import (
+from otel_ratelimit.core.decision import HeaderStyle, KeySpec, OnError, Strategy
+from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
+from otel_ratelimit.core.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
     IPV6_PREFIX_BITS,
     MEMORY_CAPACITY_BYTES,
     MEMORY_CRITICAL_BYTES,
     MEMORY_WARNING_BYTES,
 )
+from otel_ratelimit.policy.cache import Cache
+from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
+from otel_ratelimit.policy.table import Duration, Size, Table, read_size
+from otel_ratelimit.policy.wrong import Wrong, shown
 
 BUILT_IN_TIERS: Final[Mapping[str, str]] = {
     "expensive": "10/minute; 50/hour",

@@ -12,13 +12,13 @@ from typing import Final
 
 from limits import RateLimitItem
 
-from otel_ratelimit.events import ClientOverride, Identity, KeySpec, RoutePlan, Strategy, Window
-from otel_ratelimit.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
+from otel_ratelimit.core.decision import ClientOverride, Identity, KeySpec, RoutePlan, Strategy, Window
+from otel_ratelimit.core.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
+from otel_ratelimit.core.thresholds import API_LIMITS
 from otel_ratelimit.policy.match import METHODS, Pattern
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.scope import Scopes, escape, escape_endpoint
-from otel_ratelimit.thresholds import API_LIMITS
 
 DEFAULT_SOURCE: Final = "default_tier"
 """`RoutePlan.source` of a route that no rule names."""

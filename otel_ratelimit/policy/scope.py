@@ -16,7 +16,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from otel_ratelimit.names import OTHER_METHOD
+from otel_ratelimit.core.names import OTHER_METHOD
 from otel_ratelimit.policy.match import METHODS, Pattern, canonical_path
 from otel_ratelimit.policy.model import RouteRule
 

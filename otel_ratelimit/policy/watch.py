@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from otel_ratelimit.errors import PolicyError, Problem
+from otel_ratelimit.core.errors import PolicyError, Problem
 from otel_ratelimit.policy.load import parse_policy, read_policy
 from otel_ratelimit.policy.model import Policy
 from otel_ratelimit.policy.resolve import policy_hash

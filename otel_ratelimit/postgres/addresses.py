@@ -12,9 +12,9 @@ import ipaddress
 from collections.abc import Mapping
 
 from otel_ratelimit.core.deadline import seconds_left
+from otel_ratelimit.core.dns import addresses_of
 from otel_ratelimit.core.secret import HiddenValues
 from otel_ratelimit.postgres.refusals import no_connection
-from otel_ratelimit.resolver import addresses_of
 
 
 def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds: float) -> HiddenValues[str]:

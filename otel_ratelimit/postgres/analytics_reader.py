@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from otel_ratelimit.analysis.rows import (
+from otel_ratelimit.analytics.rows import (
     EVERYTHING,
     Excess,
     GroupBy,
     GroupName,
     LimitUse,
-    Period,
     RequestTotal,
     Scope,
     ViolationGroup,
     ViolationPage,
     group_named,
 )
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.names import OTHER_CLIENTS
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database, Row
 from otel_ratelimit.postgres.statements import statements
 from otel_ratelimit.postgres.text import storable, storable_names
-from otel_ratelimit.records import OTHER_CLIENTS
 
 
 class PostgresAnalytics:

@@ -6,15 +6,15 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from otel_ratelimit.clock import unix_time
+from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
+from otel_ratelimit.core.clock import unix_time
+from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import SecretKey
-from otel_ratelimit.errors import DatabaseError
-from otel_ratelimit.identity.privacy import AddressStyle, address_keeper
+from otel_ratelimit.policy.identity.privacy import AddressStyle, address_keeper
 from otel_ratelimit.postgres.batches import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.secrets import shared_secret
 from otel_ratelimit.postgres.text import json_rows, storable
-from otel_ratelimit.records import Batch, UsageRow, Violation
 
 _log = logging.getLogger(__name__)
 

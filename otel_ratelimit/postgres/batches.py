@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from otel_ratelimit.clock import monotonic_time, unix_time
-from otel_ratelimit.errors import PartWrittenError, SchemaMissingError
+from otel_ratelimit.core.clock import monotonic_time, unix_time
+from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.server_clock import TOLERANCE, ClockWarning
 from otel_ratelimit.postgres.statements import statements

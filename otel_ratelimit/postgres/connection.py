@@ -21,11 +21,11 @@ from typing import Any, Final, NamedTuple
 import psycopg2
 from psycopg2 import extensions, sql
 
-from otel_ratelimit.clock import monotonic_time
+from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import is_over, seconds_left, within
+from otel_ratelimit.core.errors import DatabaseError, DatabaseTimeoutError, NoTimeLeftError
 from otel_ratelimit.core.secret import HiddenValues, Secret
 from otel_ratelimit.core.waiting import ready
-from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, NoTimeLeftError
 from otel_ratelimit.postgres.addresses import with_addresses
 from otel_ratelimit.postgres.refusals import no_connection, translated
 

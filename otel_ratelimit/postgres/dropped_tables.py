@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import Final
 
-from otel_ratelimit.errors import SchemaMissingError
+from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.postgres.connection import Transaction
 from otel_ratelimit.postgres.statements import statements
 

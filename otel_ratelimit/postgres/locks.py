@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.postgres.connection import Database, Session
 from otel_ratelimit.postgres.refusals import beginning
 from otel_ratelimit.postgres.statements import statements

@@ -22,8 +22,8 @@ from typing import Final, TypeVar
 
 from psycopg2 import sql
 
-from otel_ratelimit.analysis.sentences import counted
-from otel_ratelimit.errors import DatabaseBusyError, DatabaseError, SchemaMissingError
+from otel_ratelimit.core.errors import DatabaseBusyError, DatabaseError, SchemaMissingError
+from otel_ratelimit.core.sentences import counted
 from otel_ratelimit.postgres import retention as too_old
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
 from otel_ratelimit.postgres.dropped_tables import DroppedTables

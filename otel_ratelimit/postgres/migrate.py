@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg2 import InterfaceError, OperationalError, errors, extensions
 
+from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.postgres.session import session
 from otel_ratelimit.postgres.statements import statements
 
@@ -199,8 +199,8 @@ class Steps:
     """The steps there are, the first first."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        from alembic.config import Config  # noqa: PLC0415  # only whoever migrates needs Alembic
-        from alembic.script import ScriptDirectory  # noqa: PLC0415  # as above
+        from alembic.config import Config  # only whoever migrates needs Alembic
+        from alembic.script import ScriptDirectory  # as above
 
         self.folder = folder or find_migrations()
         config = Config()
@@ -309,11 +309,11 @@ def _run_alembic(
     That puts its state where all of a process find it (`alembic.context`, `alembic.op`), and takes it away
     afterwards: an `env.py` that loads an application whose tables are made here would lose its own.
     """
-    from alembic.migration import MigrationContext  # noqa: PLC0415  # only whoever migrates needs Alembic
-    from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  # as above
-    from sqlalchemy import create_engine, event  # noqa: PLC0415  # as above
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # as above
-    from sqlalchemy.pool import StaticPool  # noqa: PLC0415  # as above
+    from alembic.migration import MigrationContext  # only whoever migrates needs Alembic
+    from opentelemetry.instrumentation.utils import suppress_instrumentation  # as above
+    from sqlalchemy import create_engine, event  # as above
+    from sqlalchemy.exc import DBAPIError  # as above
+    from sqlalchemy.pool import StaticPool  # as above
 
     def be_brief(transaction: Any) -> None:
         transaction.exec_driver_sql(statements("migrate")["be_brief"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.statements import statements

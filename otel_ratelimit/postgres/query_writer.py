@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.postgres.batches import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.text import json_rows, storable
-from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate
+from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate
 
 _MOST: Final = 2**63 - 1
 _MOST_TEMPLATE_CHARACTERS: Final = 10_000

@@ -10,7 +10,7 @@ from typing import Final
 import psycopg2
 from psycopg2 import errorcodes, errors, extensions
 
-from otel_ratelimit.errors import (
+from otel_ratelimit.core.errors import (
     DatabaseBusyError,
     DatabaseError,
     DatabaseTimeoutError,

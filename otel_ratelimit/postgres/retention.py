@@ -23,8 +23,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from otel_ratelimit.analysis.sentences import length_of_time
-from otel_ratelimit.analysis.services import MAX_NAMED, UNNAMED
+from otel_ratelimit.core.sentences import length_of_time
+from otel_ratelimit.core.services import MAX_NAMED, UNNAMED
 from otel_ratelimit.postgres.connection import Transaction
 from otel_ratelimit.postgres.server_clock import TOLERANCE, apart
 from otel_ratelimit.postgres.statements import statements

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from psycopg2 import extensions
 
+from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.errors import DatabaseError
 from otel_ratelimit.postgres.session import session
 from otel_ratelimit.postgres.statements import statements
 

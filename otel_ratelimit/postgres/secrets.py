@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.statements import statements
 

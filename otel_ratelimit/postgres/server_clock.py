@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from otel_ratelimit.analysis.sentences import length_of_time
-from otel_ratelimit.clock import unix_time
+from otel_ratelimit.core.clock import unix_time
+from otel_ratelimit.core.sentences import length_of_time
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.statements import statements
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from otel_ratelimit.errors import DataRefusedError
+from otel_ratelimit.core.errors import DataRefusedError
 
 _MOST_CHARACTERS: Final = 512
 """Of a text that a client or the application chose."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
 from otel_ratelimit.postgres.retention import Hold

@@ -23,7 +23,7 @@ from typing import Final
 from opentelemetry.instrumentation.distro import BaseDistro, DefaultDistro  # type: ignore[attr-defined]  # in __all__
 from opentelemetry.util._importlib_metadata import entry_points
 
-from otel_ratelimit.settings import is_required
+from otel_ratelimit.core.settings import is_required
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def pre_instrument() -> None:
     """Put limits in place; does nothing where that is done already, or switched off."""
     try:
         # Imported late: where this fails, the instrumentors of others must run all the same.
-        from otel_ratelimit.instrumentor import RateLimitInstrumentor  # noqa: PLC0415 - see above
+        from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 
         instrumentor = RateLimitInstrumentor()
         if is_disabled(os.environ):

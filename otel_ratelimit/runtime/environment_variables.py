@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from otel_ratelimit.settings import public_variable_names
+from otel_ratelimit.core.settings import public_variable_names
 
 globals().update({name: name for name in public_variable_names()})
 

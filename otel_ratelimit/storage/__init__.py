@@ -1,8 +1,8 @@
 """Where counters live: in this process, or in a store that several processes share."""
 
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.core.storage_uri import redact_uri
+from otel_ratelimit.storage.circuit_breaker import GuardedStore
 from otel_ratelimit.storage.client_options import storage_options
-from otel_ratelimit.storage.guard import GuardedStore
 from otel_ratelimit.storage.health import (
     KeyDistribution,
     MemoryHealth,
@@ -12,8 +12,8 @@ from otel_ratelimit.storage.health import (
     get_key_distribution,
     get_storage_size,
 )
+from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.open import counter_store, refused_uri, validate_uri
-from otel_ratelimit.storage_uri import redact_uri
 
 __all__ = [
     "BoundedMemoryStorage",

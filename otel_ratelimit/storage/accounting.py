@@ -11,8 +11,8 @@ import sys
 from array import array
 from typing import Final
 
-from otel_ratelimit.errors import Problem, SettingsError
-from otel_ratelimit.thresholds import MEGABYTE
+from otel_ratelimit.core.errors import Problem, SettingsError
+from otel_ratelimit.core.thresholds import MEGABYTE
 
 _BLOCK: Final = 16
 

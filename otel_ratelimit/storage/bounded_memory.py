@@ -1,290 +1,358 @@
-"""`bounded-memory://`: the bounded counter store as a storage of the `limits` library.
+"""The bounded counter store: all windows of a request in one step, within a fixed amount of memory.
 
-Importing this module registers the scheme, so that Flask-Limiter and `limits` find it by its URI:
+How it works, from the outside in:
 
-    limits.storage.storage_from_string("bounded-memory://?capacity=50MB&cleanup_interval=60")
-
-Two faces of one store: what `limits`' strategies call is here; what decides a request for all its
-windows in one step (`events.CounterStore`) is `BoundedMemoryStorage.counters`. The latter is an object of
-its own because both interfaces have a method `clear`, with different arguments.
-
-The methods answer as those of `limits.storage.MemoryStorage`, without its races. An `amount` of 0
-counts nothing and opens no counter; a negative one gives units of a fixed window back, never below 0,
-and counts nothing elsewhere.
+* A counter belongs to a table (one per `Window.prefix`, see `tables`) and is found by an integer made of the
+  client's key (see `keys`). Its value is one small immutable object (see `windows`).
+* One lock guards everything and is held for microseconds: for one request, or for one bounded step
+  of the sweeper.
+* A ledger (see `accounting`) knows at any moment what all of this weighs. When there is no room for
+  a new key, what has expired is reclaimed on the spot, a bounded piece at a time. If that does
+  not help, the key is counted in an overflow bucket that it shares with others of its network. A live
+  counter is never forgotten: else an attacker could flood his own record out.
+* No network may hold more than there is room left, so that one alone cannot fill the store.
+* The sweeper (see `sweeper`) removes what has expired, a piece at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import unwrap
-from typing import Final
-from urllib.parse import parse_qsl, urlparse
+import os
+import secrets
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from limits.errors import StorageError
-from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
-
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.clock import unix_time
-from otel_ratelimit.errors import Problem, SettingsError, StorageUnavailableError
-from otel_ratelimit.events import CleanupReport, Clock, StorageSnapshot, Strategy
-from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
-from otel_ratelimit.storage.counters import SCHEME, Ask, BoundedCounters
-from otel_ratelimit.storage.keys import PLAIN_TEXT_MAX, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
+from otel_ratelimit.core.clock import unix_time
+from otel_ratelimit.core.decision import Clock, StorageSnapshot, Strategy, Taken, Window
+from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.storage.accounting import Ledger
+from otel_ratelimit.storage.keys import (
+    CLIENT_KEYS,
+    KIND_NAMES,
+    KINDS,
+    OTHER_KIND_NAME,
+    KeyForm,
+    Keys,
+    network_of,
+)
 from otel_ratelimit.storage.overflow import Overflow
-from otel_ratelimit.storage.sweeper import Sweeper
-from otel_ratelimit.storage.tables import Table
-from otel_ratelimit.storage.windows import Value, moving_counts, sliding_counts
-from otel_ratelimit.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
+from otel_ratelimit.storage.sharded_table import Books, Table
+from otel_ratelimit.storage.windows import RULES, UNIT_BYTES, Value, units_held
 
-LIMITS_ENDPOINT: Final = "(flask-limiter)"
-"""Under which counters are reported that came through the interface of `limits`."""
+SCHEME: Final = "bounded-memory"
+_RECLAIM_EVERY_SECONDS: Final = 1.0
+"""A full store is searched for expired counters once in this time at most, a shard per new key."""
+_FORK_WAIT_SECONDS: Final = 1.0
 
-# Names in the form of a `Window.prefix`, with an empty namespace, which no policy has. Fixed windows of all
-# lengths share a table, since `get` is not told the length; of the others there is one table per length.
-_NAMES: Final = {strategy: f"|{LIMITS_ENDPOINT}||{strategy}|" for strategy in Strategy}
-_FIXED: Final = _NAMES[Strategy.FIXED_WINDOW]
-_MOVING: Final = _NAMES[Strategy.MOVING_WINDOW]
-_SLIDING: Final = _NAMES[Strategy.SLIDING_WINDOW_COUNTER]
-
-_ONE: Final = 1j
-"""What a hit adds to the value of a fixed window; see `windows`."""
+_new: Final = tuple.__new__
+"""Builds a NamedTuple in half the time of calling its class."""
 
 
-class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
-    """Counters in this process's memory, within a fixed capacity.
+Seat: TypeAlias = tuple[Table | Overflow, dict[Any, Value], Any, Value | None, float]
+"""Where one window of one request is counted: holder, its cells, the key in them, the value there, and
+how long to wait until the cost fits (0.0 when it fits)."""
+
+
+class Ask(NamedTuple):
+    """What one counter is asked for."""
+
+    amount: int
+    seconds: int
+    cost: int
+    now: float
+
+
+class _Plan(NamedTuple):
+    """What a request would do, before it does it."""
+
+    seats: list[tuple[Window, Seat]]
+    allowed: bool
+    """Whether every enforced window has room."""
+    shadows: bool
+    """Whether every shadow window has."""
+    crowded: list[str]
+    """Prefixes of the windows that are counted in an overflow bucket."""
+
+
+class BoundedCounters:
+    """`events.CounterStore` in this process's memory, never above `capacity_bytes`.
+
+    Windows of one call that have the same prefix are one counter, which is drained once.
 
     Args:
-        uri: `bounded-memory://`, with options as its query.
-        wrap_exceptions: raise `limits.errors.StorageError` instead of our own errors.
-        capacity: what the counters may take at most: bytes, or text such as `50MB`.
-        cleanup_interval: seconds between two removals of what is expired.
-        clock: Unix time, for the methods of `limits`, which bring none.
-        worker: runs the cleanup; without one the store starts its own at the first hit.
-
-    Raises:
-        SettingsError: an option is unknown or not valid.
+        capacity_bytes: what the counters may take, all included.
+        clock: for calls that bring no time of their own.
     """
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
-
-    def __init__(  # noqa: PLR0913 - each is an option on its own
-        self,
-        uri: str | None = None,
-        wrap_exceptions: bool = False,
-        *,
-        capacity: str | float | None = None,
-        cleanup_interval: str | float | None = None,
-        clock: Clock = unix_time,
-        worker: BackgroundWorker | None = None,
-        **unknown: float | str | bool,
-    ) -> None:
-        super().__init__(uri, wrap_exceptions=wrap_exceptions)
-        given = _options(uri, unknown)
-        capacity = given.get("capacity", MEMORY_CAPACITY_BYTES) if capacity is None else capacity
-        if cleanup_interval is None:
-            cleanup_interval = given.get("cleanup_interval", CLEANUP_INTERVAL_SECONDS)
-        where = f"storage {SCHEME}: "
-        self.counters = BoundedCounters(parse_capacity(capacity, f"{where}capacity"), clock)
-        """The same store as an `events.CounterStore`."""
-        self._lock = self.counters.lock
-        self._clock = clock
-        self._tables = self.counters.by_prefix
-        self._of_text = self.counters.keys.of_text
-        self.sweeper = Sweeper(
-            self.counters, parse_interval(cleanup_interval, f"{where}cleanup_interval"), worker
-        )
+    def __init__(self, capacity_bytes: int, clock: Clock = unix_time) -> None:
+        self.clock = clock
+        self.ledger = Ledger(capacity_bytes)
+        self.keys = Keys(secrets.token_bytes(32))
+        self.lock = threading.Lock()
+        self.overflows = 0
+        self.on_use: Callable[[], object] | None = None
+        """Called by the next request, and only by that; see `call_on_use`."""
+        self._call_on_use: Callable[[], object] | None = None
+        self.by_prefix: dict[str, Table] = {}
+        """Tables by name."""
+        self._books = Books(self.ledger, [0] * KINDS)
+        self._overflow_listeners: list[Callable[[str], object]] = []
+        self._reclaiming: Iterator[tuple[Table, int]] = iter(())
+        self._reclaim_after = float("-inf")
+        _survive_fork(self)
 
     @property
-    def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        """What a storage of this kind may raise."""
-        return StorageUnavailableError
+    def name(self) -> str:
+        """The URI's scheme."""
+        return SCHEME
 
-    # --- for people and dashboards ---
+    # --- CounterStore ---
 
-    @property
-    def storage(self) -> str:
-        """What holds the counters, in words: Flask-Limiter's `config` command prints it of any storage."""
-        snapshot = self.counters.snapshot()
-        return f"{snapshot.keys} counters, {snapshot.size_bytes} B"
+    def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
+        """Count `cost` for `client` in all windows or in none; see `events.CounterStore`."""
+        if cost < 0:
+            raise ValueError(f"cost is {cost}; it must be 0 or more")
+        if self.on_use is not None:
+            self.used()
+        key = self.keys.of_client(client)
+        states = []
+        with self.lock:
+            plan = self._plan(windows, key, client, cost, now)
+            if plan.crowded and self.reclaim(now):
+                plan = self._plan(windows, key, client, cost, now)
+            seats, allowed, shadows, crowded = plan
+            drained = allowed and cost > 0
+            for window, (holder, cells, at, value, wait) in seats:
+                if drained and (shadows or not window.shadow):
+                    new = holder.add(value, window.seconds, cost, now)
+                    if value is None or holder.elastic:
+                        holder.put(at, new, client)
+                    else:
+                        cells[at] = new
+                    states.append(holder.state(new, window.amount, window.seconds, now, wait))
+                else:
+                    states.append(holder.state(value, window.amount, window.seconds, now, wait))
+        if crowded:
+            self.overflowed(crowded)
+        return _new(Taken, (allowed, tuple(states)))
+
+    def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
+        """What `take` would answer now; see `events.CounterStore`."""
+        key = self.keys.of_client(client)
+        with self.lock:
+            plan = self._plan(windows, key, client, cost, now)
+            states = tuple(
+                holder.state(value, window.amount, window.seconds, now, wait)
+                for window, (holder, _, _, value, wait) in plan.seats
+            )
+        return Taken(plan.allowed, states)
+
+    def clear(self, windows: Sequence[Window], client: str) -> int:
+        """Forget `client`'s counters in `windows`. Overflow buckets stay: they are others' too."""
+        key = self.keys.of_client(client)
+        with self.lock:
+            tables = {window.prefix: self.by_prefix.get(window.prefix) for window in windows}
+            return sum(table.remove(key) for table in tables.values() if table is not None)
+
+    # --- one counter; the lock must be held ---
+
+    def table(self, name: str, strategy: Strategy, seconds: int, form: KeyForm = CLIENT_KEYS) -> Table:
+        """The table of that name, opened if need be.
+
+        Raises:
+            StorageUnavailableError: the store is so full that not even an empty table has room.
+        """
+        table = self.by_prefix.get(name)
+        if table is None:
+            if not self.ledger.may_open():
+                raise StorageUnavailableError("full")
+            table = Table(name, RULES[strategy], form, seconds, self._books)
+            self.by_prefix[name] = table
+        return table
+
+    def seat(self, table: Table, key: int | str, text: str, ask: Ask, pending: int = 0) -> Seat:
+        """Where to count what is asked; `pending` bytes are spoken for by seats not yet taken.
+
+        `text` is what `key` was made of.
+        """
+        amount, seconds, cost, now = ask
+        cells = table.shards[table.form.spot(key, table.mask)]
+        value = cells.get(key)
+        growth = cost * UNIT_BYTES if table.elastic else 0
+        ledger = self.ledger
+        if value is None:
+            room = ledger.key_mark - ledger.used + ledger.apart - pending - table.growth - growth
+            # Else no network can hold more than there is room.
+            if room < ledger.used and ledger.crowded(network := network_of(text) or table.network(key), room):
+                overflow = table.overflow
+                bucket = overflow.bucket(network, table.form.limit(text))
+                value = overflow.cells.get(bucket)
+                wait = overflow.wait(value, amount, seconds, cost, now)
+                return overflow, overflow.cells, bucket, value, wait
+        elif growth:
+            room = ledger.growth_mark - ledger.used + ledger.apart - pending - growth
+            if room < ledger.used and ledger.crowded(table.network_of(key), room):
+                amount = min(amount, units_held(value))
+        return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
+
+    def admit(self, table: Table, key: int | str, text: str, ask: Ask) -> Seat:
+        """As `seat`, after making room if there is none."""
+        seat = self.seat(table, key, text, ask)
+        if seat[0] is not table and self.reclaim(ask.now):
+            seat = self.seat(table, key, text, ask)
+        return seat
+
+    def _plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> _Plan:
+        seats: list[tuple[Window, Seat]] = []
+        crowded: list[str] = []
+        allowed = shadows = True
+        pending = 0
+        tables = self.by_prefix
+        for window in windows:
+            table = tables.get(window.prefix)
+            if table is None:
+                table = self.table(window.prefix, window.strategy, window.seconds)
+            cells = table.shards[key & table.mask]
+            value = cells.get(key)
+            if value is None or table.elastic:
+                ask = Ask(window.amount, window.seconds, cost, now)
+                seat = self.seat(table, key, client, ask, pending)
+                if seat[0] is table:
+                    pending += table.growth + cost * UNIT_BYTES
+                else:
+                    crowded.append(window.prefix)
+            else:  # as `seat` would, without the call
+                wait = table.wait(value, window.amount, window.seconds, cost, now)
+                seat = (table, cells, key, value, wait)
+            seats.append((window, seat))
+            if seat[4]:
+                if window.shadow:
+                    shadows = False
+                else:
+                    allowed = False
+        return _new(_Plan, (seats, allowed, shadows, crowded))
+
+    # --- upkeep ---
+
+    def call_on_use(self, start: Callable[[], object]) -> None:
+        """Call `start` at the next request of this process, and at the first of each forked child."""
+        self.on_use = self._call_on_use = start
+
+    def used(self) -> None:
+        """Tell whoever asked that the store is in use."""
+        on_use, self.on_use = self.on_use, None
+        if on_use is not None:
+            on_use()
+
+    def overflowed(self, names: Sequence[str]) -> None:
+        """Note that a hit was counted in the overflow bucket of each of these limits."""
+        with self.lock:
+            self.overflows += len(names)
+        for name in names:
+            for listener in self._overflow_listeners:
+                listener(name)
+
+    def on_overflow(self, listener: Callable[[str], object]) -> None:
+        """Call `listener` with the prefix (or limit) whenever a hit goes to an overflow bucket.
+
+        It is called on the request's thread, outside the lock, and must be quick.
+        """
+        self._overflow_listeners.append(listener)
+
+    def tables(self) -> list[Table]:
+        """All tables there are now."""
+        with self.lock:
+            return list(self.by_prefix.values())
+
+    def reclaim(self, now: float) -> int:
+        """Look for expired counters in one shard more; the lock must be held.
+
+        A flood of new keys against a full store costs a look at each shard once a second, no more.
+        """
+        step = next(self._reclaiming, None)
+        if step is None:
+            if not abs(now - self._reclaim_after) >= _RECLAIM_EVERY_SECONDS:
+                return 0
+            self._reclaim_after = now
+            self._reclaiming = iter([(t, i) for t in self.by_prefix.values() for i in t.depths])
+            step = next(self._reclaiming, None)
+        return step[0].sweep(step[1], now).removed if step else 0
+
+    def tidy(self, table: Table, now: float, overdue: Callable[[], bool]) -> bool:
+        """Give back what `table` takes for nothing, or close it if nothing is counted there.
+
+        A policy that was replaced leaves such tables. False if it was `overdue` before the end. The lock
+        must be held.
+        """
+        if self.by_prefix.get(table.name) is not table:
+            return True
+        if not table.overflow.sweep(table.seconds, now, overdue):
+            return False
+        table.shrink()
+        if table.unused:
+            table.close()
+            del self.by_prefix[table.name]
+        return True
+
+    def reset(self) -> int:
+        """Forget everything; returns how many counters that were."""
+        with self.lock:
+            removed = sum(table.keys for table in self.by_prefix.values())
+            old = dict(self.by_prefix)
+            self.by_prefix.clear()
+            self._books.kinds[:] = [0] * KINDS
+            self._reclaiming = iter(())
+            self.ledger.clear()
+        del old  # outside the lock: freeing much takes a while
+        return removed
 
     def snapshot(self) -> StorageSnapshot:
         """What the store holds now."""
-        return self.counters.snapshot()
-
-    def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
-        """Call `listener` after each cleanup, on the background thread."""
-        self.sweeper.on_cleanup(listener)
-
-    def on_overflow(self, listener: Callable[[str], object]) -> None:
-        """Call `listener` for each hit that is counted in an overflow bucket; see `BoundedCounters`."""
-        self.counters.on_overflow(listener)
-
-    # --- all strategies ---
-
-    def check(self) -> bool:
-        """Whether the store can be used: always."""
-        return True
-
-    def reset(self) -> int | None:
-        """Forget all counters, those of `counters` included; returns how many there were."""
-        return self.counters.reset()
-
-    def clear(self, key: str) -> None:
-        """Forget the fixed and moving windows of `key`."""
-        at = self._of_text(key)
-        with self._lock:
-            for name, table in self._tables.items():
-                if name == _FIXED or name.startswith(_MOVING):
-                    table.remove(at)
-
-    # --- fixed window ---
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Add `amount` to the counter `key`, which lives for `expiry` seconds from its first hit."""
-        at = key if len(key) <= PLAIN_TEXT_MAX and key.isascii() else self._of_text(key)
-        with self._lock:
-            now = self._clock()
-            table = self._tables.get(_FIXED)
-            if table is not None:
-                cells = table.shards[hash(at) >> TEXT_SPOT_SHIFT & table.mask]
-                value = cells.get(at)
-                if value is not None and value.real > now and amount == 1:
-                    cells[at] = value = value + _ONE
-                    return int(value.imag)
-            used, crowded = self._incr(key, at, expiry, amount, now)
-        self._noted(crowded)
-        return used
-
-    def get(self, key: str) -> int:
-        """What the counter `key` stands at."""
-        value = self._fixed(key)
-        return int(value.imag) if value is not None else 0
-
-    def get_expiry(self, key: str) -> float:
-        """When the counter `key` begins anew; now, if nothing is counted."""
-        value = self._fixed(key)
-        return value.real if value is not None else self._clock()
-
-    def _incr(self, key: str, at: str, expiry: int, amount: int, now: float) -> tuple[int, list[str]]:
-        table = self._table(_FIXED, Strategy.FIXED_WINDOW, expiry)
-        holder, _, place, value, _ = self.counters.admit(table, at, key, Ask(0, expiry, 0, now))
-        used = holder.state(value, 0, expiry, now, 0.0).used if value is not None else 0
-        added = max(amount, -used)
-        if added:
-            holder.put(place, holder.add(value, expiry, added, now))
-        return used + added, [limit_of(key)] if isinstance(holder, Overflow) else []
-
-    def _fixed(self, key: str) -> complex | None:
-        """The live value that counts for `key`: its own, or its limit's overflow bucket in a full store."""
-        at = self._of_text(key)
-        with self._lock:
-            now = self._clock()
-            table = self._tables.get(_FIXED)
-            if table is None:
-                return None
-            value: complex | None = table.get(at)
-            if value is None:
-                value = self.counters.seat(table, at, key, Ask(0, 0, 0, now))[3]
-        return value if value is not None and value.real > now else None
-
-    # --- moving window ---
-
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Take `amount` units of `key` unless that makes more than `limit` in `expiry` seconds."""
-        return self._acquire(Strategy.MOVING_WINDOW, key, limit, expiry, amount)
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the oldest unit in the window was taken, and how many units there are."""
-        holder, value, now = self._look(Strategy.MOVING_WINDOW, key, limit, expiry)
-        if isinstance(holder, Overflow):
-            return now, holder.state(value, limit, expiry, now, 0.0).used
-        oldest, used = moving_counts(value, now)
-        return (oldest - expiry, used) if used else (now, 0)
-
-    # --- sliding-window counter ---
-
-    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Take `amount` units of `key` unless the weighted count gets above `limit`."""
-        return self._acquire(Strategy.SLIDING_WINDOW_COUNTER, key, limit, expiry, amount)
-
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Previous count and for how long it weighs, current count and for how long it lives."""
-        _, value, now = self._look(Strategy.SLIDING_WINDOW_COUNTER, key, 0, expiry)
-        return sliding_counts(value, expiry, now)
-
-    def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget the sliding window of `key`."""
-        at = self._of_text(key)
-        with self._lock:
-            table = self._tables.get(f"{_SLIDING}{expiry}")
-            if table is not None:
-                table.remove(at)
-
-    # --- shared ---
-
-    def _table(self, name: str, strategy: Strategy, expiry: int) -> Table:
-        try:
-            table = self.counters.table(name, strategy, expiry, TEXT_KEYS)
-        except StorageUnavailableError as error:
-            if self.wrap_exceptions:
-                raise StorageError(error) from error
-            raise
-        table.seconds = max(table.seconds, expiry)
-        return table
-
-    def _noted(self, crowded: list[str]) -> None:
-        """After a hit that was not on a live counter."""
-        counters = self.counters
-        if counters.on_use is not None:
-            counters.used()
-        if crowded:
-            counters.overflowed(crowded)
-
-    def _acquire(self, strategy: Strategy, key: str, limit: int, expiry: int, amount: int) -> bool:
-        cost = max(amount, 0)
-        at = self._of_text(key)
-        with self._lock:
-            now = self._clock()
-            table = self._table(f"{_NAMES[strategy]}{expiry}", strategy, expiry)
-            ask = Ask(limit, expiry, cost, now)
-            holder, _, place, value, wait = self.counters.admit(table, at, key, ask)
-            if cost and not wait:
-                holder.put(place, holder.add(value, expiry, cost, now))
-        if value is None or isinstance(holder, Overflow):
-            self._noted([limit_of(key)] if isinstance(holder, Overflow) else [])
-        return not wait
-
-    def _look(
-        self, strategy: Strategy, key: str, limit: int, expiry: int
-    ) -> tuple[Table | Overflow, Value | None, float]:
-        counters = self.counters
-        at = self._of_text(key)
-        with self._lock:
-            now = self._clock()
-            table = self._table(f"{_NAMES[strategy]}{expiry}", strategy, expiry)
-            holder, _, _, value, _ = counters.seat(table, at, key, Ask(limit, expiry, 0, now))
-        return holder, value, now
-
-
-def _options(uri: str | None, unknown: dict[str, float | str | bool]) -> dict[str, str]:
-    """The options in the query of `uri`, all of them known."""
-    parsed = urlparse(uri or "")
-    given = dict(parse_qsl(parsed.query, keep_blank_values=True))
-    known = ("capacity", "cleanup_interval")
-    problems = [
-        Problem(f"storage {SCHEME}", f"unknown option {name!r}", f"known are {' and '.join(known)}")
-        for name in [*given, *unknown]
-        if name not in known
-    ]
-    if parsed.netloc or parsed.path.strip("/"):
-        problems.append(
-            Problem(f"storage {SCHEME}", f"{uri!r} names a place", f"write {SCHEME}://?capacity=50MB")
+        by_endpoint: Counter[str] = Counter()
+        tables = self.tables()
+        for table in tables:
+            by_endpoint[table.endpoint] += table.keys
+        kinds = {KIND_NAMES.get(kind, OTHER_KIND_NAME): 0 for kind in range(KINDS)}
+        for kind, keys in enumerate(self._books.kinds):
+            kinds[KIND_NAMES.get(kind, OTHER_KIND_NAME)] += keys
+        return StorageSnapshot(
+            name=SCHEME,
+            size_bytes=self.ledger.used,
+            capacity_bytes=self.ledger.capacity,
+            keys=sum(table.keys for table in tables),
+            overflows=self.overflows,
+            by_endpoint={endpoint: keys for endpoint, keys in by_endpoint.items() if keys},
+            by_client_kind={kind: keys for kind, keys in kinds.items() if keys},
         )
-    if problems:
-        raise SettingsError(problems)
-    return given
+
+    # --- fork ---
+
+    def before_fork(self) -> None:
+        """Have no other thread in the middle of a change when the process is copied."""
+        self.lock.acquire(timeout=_FORK_WAIT_SECONDS)
+
+    def after_fork(self) -> None:
+        """Go on as before."""
+        if self.lock.locked():
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Go on, with the upkeep started anew when there is use of it."""
+        self.after_fork()
+        self.on_use = self._call_on_use
 
 
-# The base class wraps every method, lest an error escape untranslated. `incr`, the hottest of them, spends a
-# seventh of its time on that; `_table` translates the only error it can meet.
-BoundedMemoryStorage.incr = unwrap(BoundedMemoryStorage.incr)  # type: ignore[method-assign]
+def _survive_fork(counters: BoundedCounters) -> None:
+    reference = weakref.ref(counters)
+
+    def run(hook: Callable[[BoundedCounters], None]) -> None:
+        if (alive := reference()) is not None:
+            hook(alive)
+
+    os.register_at_fork(
+        before=lambda: run(BoundedCounters.before_fork),
+        after_in_parent=lambda: run(BoundedCounters.after_fork),
+        after_in_child=lambda: run(BoundedCounters.after_fork_in_child),
+    )

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from otel_ratelimit.events import KIND_LETTERS
-from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.core.decision import KIND_LETTERS
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.keys import KINDS, kind_of
 
 NO_USER: Final = ""

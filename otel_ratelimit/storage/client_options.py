@@ -18,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 from limits.storage import RedisStorage, Storage
 
+from otel_ratelimit.core.errors import Problem
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.errors import Problem
+from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.storage.tls_storages import TlsSentinelStorage
-from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_OPTIONS"
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from otel_ratelimit import names
-from otel_ratelimit.events import CleanupReport, StorageSnapshot
+from otel_ratelimit.core import names
+from otel_ratelimit.core.decision import CleanupReport, StorageSnapshot
+from otel_ratelimit.core.thresholds import MEGABYTE, MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
 from otel_ratelimit.storage.accounting import full_bytes
 from otel_ratelimit.storage.default_store import default_store
-from otel_ratelimit.thresholds import MEGABYTE, MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from otel_ratelimit.events import KIND_LETTERS, NETWORK_DIGITS, ClientKey
+from otel_ratelimit.core.decision import KIND_LETTERS, NETWORK_DIGITS, ClientKey
 from otel_ratelimit.storage.accounting import OVERFLOW_BYTES, OVERFLOW_TEXT_BYTES, rounded
 
 KINDS: Final = 32

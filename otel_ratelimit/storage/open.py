@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 
 from limits.storage import RedisStorage, Storage
 
+from otel_ratelimit.core.decision import Clock, CounterStore
+from otel_ratelimit.core.errors import Problem
 from otel_ratelimit.core.secret import Redactor, Secret
-from otel_ratelimit.errors import Problem
-from otel_ratelimit.events import Clock, CounterStore
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
-from otel_ratelimit.storage.counters import SCHEME
+from otel_ratelimit.core.storage_uri import redact_uri, secrets_in
+from otel_ratelimit.storage.bounded_memory import SCHEME
+from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.redis import RedisCounters
 from otel_ratelimit.storage.remote import SequentialCounters
 from otel_ratelimit.storage.tls_storages import TlsClusterStorage, TlsSentinelStorage
-from otel_ratelimit.storage_uri import redact_uri, secrets_in
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_URI"
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from limits.storage import RedisStorage
 
-from otel_ratelimit.events import Taken, Window, WindowState
+from otel_ratelimit.core.decision import Taken, Window, WindowState
 
 _SCRIPT: Final = "take.lua"
 _PER_WINDOW: Final = 3

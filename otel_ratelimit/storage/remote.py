@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from limits.storage import MemcachedStorage, MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
-from otel_ratelimit.errors import ConfigurationError, Problem
-from otel_ratelimit.events import Clock, Strategy, Taken, Window, WindowState
+from otel_ratelimit.core.decision import Clock, Strategy, Taken, Window, WindowState
+from otel_ratelimit.core.errors import ConfigurationError, Problem
 
 _KEY_MOST_CHARACTERS: Final = 200
 """memcached takes 250, and `limits` appends to some keys."""

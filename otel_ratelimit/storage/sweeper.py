@@ -13,11 +13,11 @@ import weakref
 from collections.abc import Callable
 from typing import Final, Self
 
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.events import CleanupReport
-from otel_ratelimit.storage.counters import BoundedCounters
-from otel_ratelimit.storage.tables import Table
-from otel_ratelimit.thresholds import SWEEP_PAUSE_MAX_SECONDS
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.decision import CleanupReport
+from otel_ratelimit.core.thresholds import SWEEP_PAUSE_MAX_SECONDS
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.sharded_table import Table
 
 _log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from typing import Any, Final
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import get_current_span
 
-from otel_ratelimit import names
-from otel_ratelimit.clock import unix_time
-from otel_ratelimit.events import Clock, Decision, Outcome
+from otel_ratelimit.core import names
+from otel_ratelimit.core.clock import unix_time
+from otel_ratelimit.core.decision import Clock, Decision, Outcome
 from otel_ratelimit.telemetry.gauges import Gauge, observe
 from otel_ratelimit.telemetry.limited_clients import LimitedClients
 

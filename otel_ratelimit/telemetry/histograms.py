@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.core.secret import HiddenEnvironment
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from otel_ratelimit.events import Clock
+from otel_ratelimit.core.decision import Clock
 from otel_ratelimit.telemetry.gauges import Reading
 
 PAUSE_SECONDS: Final = 60.0

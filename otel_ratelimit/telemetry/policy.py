@@ -7,7 +7,7 @@ from typing import Final
 
 from opentelemetry.metrics import Meter
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
 
 RELOAD_OUTCOMES: Final = ("reloaded", "unchanged", "refused")

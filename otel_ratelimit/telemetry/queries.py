@@ -15,10 +15,10 @@ from opentelemetry.metrics import Meter
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from otel_ratelimit import names
-from otel_ratelimit.query_records import RequestRepeats
-from otel_ratelimit.querylog.log import QueryCounts, QueryLog
-from otel_ratelimit.querylog.requests import PATTERN_EXECUTIONS, RequestQueries
+from otel_ratelimit.core import names
+from otel_ratelimit.queries.query_log import QueryCounts, QueryLog
+from otel_ratelimit.queries.records import RequestRepeats
+from otel_ratelimit.queries.requests import PATTERN_EXECUTIONS, RequestQueries
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import format_trace_id, get_current_span, get_tracer_provider
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 
 class RecorderTelemetry:

@@ -11,7 +11,7 @@ from datetime import date
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import Tracer
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
 
 LAST_SUCCESS = Gauge(

@@ -20,8 +20,7 @@ from flask.globals import request_ctx
 from flask_limiter import Limiter, RequestLimit
 from werkzeug.exceptions import HTTPException
 
-from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import (
+from otel_ratelimit.core.decision import (
     REFUSING,
     Clock,
     CounterStore,
@@ -31,9 +30,10 @@ from otel_ratelimit.events import (
     Outcome,
     RoutePlan,
 )
-from otel_ratelimit.identity import Identifier
-from otel_ratelimit.limiter import decide, exempted
-from otel_ratelimit.names import OTHER_METHOD
+from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.names import OTHER_METHOD
+from otel_ratelimit.policy.decide import decide, exempted
+from otel_ratelimit.policy.identity import Identifier
 from otel_ratelimit.web.declared_limits import stands_in
 from otel_ratelimit.web.flask_limiter_bridge import (
     UNDECIDED,

@@ -22,10 +22,10 @@ from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RequestLim
 from limits import RateLimitItem, WindowStats
 from limits import parse as parse_limit
 
+from otel_ratelimit.core.decision import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
+from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.names import APPLICATION_TIER
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
-from otel_ratelimit.names import APPLICATION_TIER
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.storage.server_errors import is_of_client
 from otel_ratelimit.web.cors import is_preflight

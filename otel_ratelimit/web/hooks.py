@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from flask import Flask, Response
 
-from otel_ratelimit.errors import StorageUnavailableError
+from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.web.extension import RequestHooks
 from otel_ratelimit.web.first_request import (
     Environ,

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import flask
 
-from otel_ratelimit.names import UNMATCHED_ROUTE
-from otel_ratelimit.querylog.requests import RequestQueries
+from otel_ratelimit.core.names import UNMATCHED_ROUTE
+from otel_ratelimit.queries.requests import RequestQueries
 from otel_ratelimit.web.extension import DECISION_KEY
 
 _QUERIES_KEY: Final = "otel_ratelimit.queries"

@@ -19,7 +19,7 @@ from limits import RateLimitItem
 from limits import parse as parse_limit
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
-from otel_ratelimit.events import Decision
+from otel_ratelimit.core.decision import Decision
 from otel_ratelimit.web.cors import add_cors_headers
 from otel_ratelimit.web.plans import OWN_ENDPOINTS
 from otel_ratelimit.web.response_headers import retry_after_seconds, usable_headers

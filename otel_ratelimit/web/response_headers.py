@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from flask import Response
 from werkzeug.datastructures import Headers
 
-from otel_ratelimit.events import Decision, HeaderStyle, Outcome, Window
+from otel_ratelimit.core.decision import Decision, HeaderStyle, Outcome, Window
 
 _log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from components import MissingError
 
 from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.demo.receiver import Receiver
+from otel_ratelimit.demo.stack.collector import built_program, configuration_folder
+from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.telemetry import Telemetry
-from otel_ratelimit.stack.collector import built_program, configuration_folder
-from otel_ratelimit.stack.errors import StackError
 
 APP = """
 import flask

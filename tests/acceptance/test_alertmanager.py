@@ -19,11 +19,11 @@ from alert_rules import ALERTS, ROOT
 
 from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.demo.server import clean_environment
-from otel_ratelimit.stack.alertmanager import alertmanager
-from otel_ratelimit.stack.collector import configuration_folder
-from otel_ratelimit.stack.processes import RunningProgram
-from otel_ratelimit.stack.prometheus import hurried
-from otel_ratelimit.stack.web import ask
+from otel_ratelimit.demo.stack.alertmanager import alertmanager
+from otel_ratelimit.demo.stack.collector import configuration_folder
+from otel_ratelimit.demo.stack.processes import RunningProgram
+from otel_ratelimit.demo.stack.prometheus import hurried
+from otel_ratelimit.demo.stack.web import ask
 
 SHIPPED = configuration_folder() / "alertmanager" / "alertmanager.yml"
 HOW_TO = (ROOT / "docs/how-to/alerts.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.migrate import upgrade
 

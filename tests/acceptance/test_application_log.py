@@ -12,7 +12,7 @@ import pytest
 from components import MissingError
 from variants import quick_first
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 BINARIES = Path(sys.executable).parent
 POLICY = """
@@ -91,7 +91,7 @@ def test_as_shipped_it_says_who_was_refused_and_how_the_memory_stands(serve, pre
     [of_thing] = {line.partition("127.0.0.0/24: ")[2].partition(", trace")[0] for line in ours(server)} - {""}
     assert of_thing == "GET /thing, limit 5 per 1 minute, tier default"
     assert re.search(
-        r"\[INFO\] otel_ratelimit\.wiring: rate limits are enforced: policy .*ratelimit\.toml", server.log
+        r"\[INFO\] otel_ratelimit\.start: rate limits are enforced: policy .*ratelimit\.toml", server.log
     )
     assert re.search(
         r"\[INFO\] otel_ratelimit\.storage\.health: counter store: counters take \d+ bytes of", server.log

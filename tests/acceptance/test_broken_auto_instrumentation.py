@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from variants import quick_first
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 POLICY = """
 version = 1

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 from components import MissingError
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.migrate import upgrade
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from components import MissingError
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.postgres import Database
 
 pytestmark = pytest.mark.full

@@ -24,12 +24,12 @@ from promql_facts import selectors
 
 from otel_ratelimit.demo.clients import ClientReport
 from otel_ratelimit.demo.server import POLICY, clean_environment
+from otel_ratelimit.demo.stack.alertmanager import held_alerts
+from otel_ratelimit.demo.stack.collector import configuration_folder
+from otel_ratelimit.demo.stack.ports import any_ports
+from otel_ratelimit.demo.stack.stack import Settings, Stack, silently
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.stack.alertmanager import held_alerts
-from otel_ratelimit.stack.collector import configuration_folder
-from otel_ratelimit.stack.ports import any_ports
-from otel_ratelimit.stack.stack import Settings, Stack, silently
 
 HURRY = 10
 REQUESTS = "sum(otel_ratelimit_requests_total)"

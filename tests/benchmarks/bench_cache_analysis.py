@@ -32,12 +32,12 @@ from typing import Any
 
 import psycopg2
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import EmbeddedPostgres
-from otel_ratelimit.embedded.server import THROW_AWAY
 from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.embedded import EmbeddedPostgres
+from otel_ratelimit.postgres.embedded.server import THROW_AWAY
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.postgres.statements import statements
 

@@ -29,16 +29,16 @@ from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.capture import prepare, remove
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import EmbeddedPostgres
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
-from otel_ratelimit.queries_wiring import Queries
-from otel_ratelimit.querylog.keys import ExecutionKeys
-from otel_ratelimit.settings import Settings
+from otel_ratelimit.queries.capture_psycopg2 import prepare, remove
+from otel_ratelimit.queries.execution_key import ExecutionKeys
+from otel_ratelimit.runtime.queries import Queries
 
 PROMISED_US = {"sampled out": 5.0, "recorded": 15.0}
 QUERY = "SELECT id, name, state, owner FROM jobs WHERE id = %s"

@@ -27,11 +27,11 @@ from uuid import UUID
 import psycopg2
 
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate
+from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate
 
 DAYS: Final = 10
 BATCH_ROWS: Final = 1_000

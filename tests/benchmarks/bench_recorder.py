@@ -27,11 +27,9 @@ import psutil
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_ratelimit.analytics_wiring import Analytics
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import EmbeddedPostgres
-from otel_ratelimit.events import (
+from otel_ratelimit.analytics.records import Batch, Violation
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.decision import (
     Decision,
     Identity,
     KeySpec,
@@ -41,10 +39,12 @@ from otel_ratelimit.events import (
     Window,
     WindowState,
 )
+from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
-from otel_ratelimit.records import Batch, Violation
+from otel_ratelimit.runtime.analytics import Analytics
 
 PROMISED_RECORD_US = 20.0
 PROMISED_INSERT_MS = 5.0

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from differences import COARSER, FINER, KEYWORDS, WORD, Executed, Statement, renamed_in
 
-from otel_ratelimit.fingerprint import hash_query, split_statements
-from otel_ratelimit.fingerprint.lexer import Kind, Token, tokens
+from otel_ratelimit.queries.fingerprint import hash_query, split_statements
+from otel_ratelimit.queries.fingerprint.lexer import Kind, Token, tokens
 
 OPTIMISED = frozenset({"select", "insert", "update", "delete", "merge", "values", "table"})
 """Statements with a parse tree; of the others PostgreSQL 15 only hashes the text."""

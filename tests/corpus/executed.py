@@ -18,7 +18,7 @@ from pathlib import Path
 
 from differences import Executed
 
-from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
+from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 
 LOGGED = re.compile(r"duration: [\d.]+ ms  statement: (.*)", re.DOTALL)
 DATABASE, SESSION, MESSAGE, QUERY_ID = 2, 3, 13, 25

@@ -19,7 +19,7 @@ from components import program as installed_program
 from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
+from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate, TemplateTotal
 
 
 class Server:

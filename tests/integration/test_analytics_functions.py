@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.analysis.periods import period
 from otel_ratelimit.analytics import (
     calculate_breathing_room,
     calculate_hit_rate_by_endpoint,
@@ -20,9 +19,9 @@ from otel_ratelimit.analytics import (
     log_rate_limit_violation,
     recommend_limits,
 )
+from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.cli.suggest import suggest
-from otel_ratelimit.errors import ConfigurationError, DatabaseError, SchemaMissingError
-from otel_ratelimit.events import (
+from otel_ratelimit.core.decision import (
     Decision,
     Identity,
     KeySpec,
@@ -32,11 +31,12 @@ from otel_ratelimit.events import (
     Window,
     WindowState,
 )
+from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, SchemaMissingError
+from otel_ratelimit.core.periods import period
 from otel_ratelimit.policy import PolicyResolver, parse_policy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.queries import detect_duplicates
-from otel_ratelimit.recorder import Recorder
 
 DAY = "2026-01-31"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

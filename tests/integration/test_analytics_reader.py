@@ -10,13 +10,15 @@ from uuid import uuid4
 import pytest
 from variants import quick_first
 
-from otel_ratelimit.analysis.rows import Excess, LimitUse, Period, RequestTotal, Scope
-from otel_ratelimit.errors import SchemaMissingError
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
+from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal, Scope
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.errors import SchemaMissingError
+from otel_ratelimit.core.names import OTHER_CLIENTS
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.records import OTHER_CLIENTS, Batch, UsageRow, Violation
 
 DAY = datetime(2026, 1, 10, tzinfo=UTC)
 JANUARY = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))

@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.analysis.cache.cost import PRICES, Price
+from otel_ratelimit.cache_advice.prices import PRICES, Price
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.web.api import URL_PREFIX

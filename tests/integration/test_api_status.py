@@ -9,7 +9,7 @@ import flask
 import pytest
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.errors import StorageUnavailableError
+from otel_ratelimit.core.errors import StorageUnavailableError
 
 READ, ADMIN = "read-token-of-someone", "token-of-the-administrator"
 POLICY = """

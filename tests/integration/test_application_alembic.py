@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from psycopg2 import extensions
 
-from otel_ratelimit.alembic import TABLES, include_name, include_name_and
+from otel_ratelimit.postgres.alembic import TABLES, include_name, include_name_and
 from otel_ratelimit.postgres.migrate import current, downgrade, upgrade
 
 OWN = """
@@ -41,7 +41,7 @@ with engine.connect() as connection:
 """
 SCHEMAS = "include_schemas=True"
 OURS = f"{SCHEMAS}, include_name=include_name"
-IMPORT = "from otel_ratelimit.alembic import include_name"
+IMPORT = "from otel_ratelimit.postgres.alembic import include_name"
 OWN_DROPS = {"gone", "shop.query_logs", "shop.of_another_team"}
 
 
@@ -103,7 +103,7 @@ def test_asked_it_leaves_ours_alone_and_proposes_the_applications_own_drops(proj
 
 def test_the_applications_own_hook_is_asked_as_well_but_not_about_our_tables(project, shared):
     imports = (
-        "from otel_ratelimit.alembic import include_name_and\n"
+        "from otel_ratelimit.postgres.alembic import include_name_and\n"
         "def mine(name, type_, parent_names):\n"
         "    assert 'otel_ratelimit' not in (name, parent_names.get('schema_name'))\n"
         "    return name != 'of_another_team'"
@@ -229,7 +229,7 @@ def test_an_env_py_may_load_an_application_that_makes_our_tables_meanwhile(proje
 FLASK_MIGRATE = """
 import sys, flask, flask_migrate
 from flask_sqlalchemy import SQLAlchemy
-from otel_ratelimit.alembic import include_name
+from otel_ratelimit.postgres.alembic import include_name
 
 app = flask.Flask("shop")
 app.config["SQLALCHEMY_DATABASE_URI"] = sys.argv[1]

@@ -14,9 +14,9 @@ import pytest
 from recorded import CLIENT, decisions, queries
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.errors import PartWrittenError, SchemaMissingError
-from otel_ratelimit.identity.privacy import address_keeper
+from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.policy.identity.privacy import address_keeper
 from otel_ratelimit.postgres import Database, PostgresBatchWriter, batches
 from otel_ratelimit.postgres.migrate import downgrade
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter

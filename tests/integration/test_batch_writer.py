@@ -10,14 +10,14 @@ from uuid import uuid4
 
 import pytest
 
-from otel_ratelimit.delivery import Delivery, halves
-from otel_ratelimit.errors import DatabaseError
-from otel_ratelimit.events import Decision, KeySpec, Outcome, RoutePlan
-from otel_ratelimit.identity.privacy import address_keeper, mask_address
+from otel_ratelimit.analytics.recorder import Recorder
+from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
+from otel_ratelimit.core.decision import Decision, KeySpec, Outcome, RoutePlan
+from otel_ratelimit.core.delivery import Delivery, halves
+from otel_ratelimit.core.errors import DatabaseError
+from otel_ratelimit.policy.identity.privacy import address_keeper, mask_address
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.recorder import Recorder
-from otel_ratelimit.records import Batch, UsageRow, Violation
 
 VIOLATION = Violation(
     occurred_at=1_700_000_000.25,

@@ -15,16 +15,16 @@ from flask import Flask
 from psycopg2 import extensions
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.analysis.rows import Period
 from otel_ratelimit.analytics import get_violations_by_endpoint
-from otel_ratelimit.capture import remove
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.core.errors import DatabaseError
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.maintenance import LOCK, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, upgrade
 from otel_ratelimit.queries import detect_duplicates
+from otel_ratelimit.queries.capture_psycopg2 import remove
 from otel_ratelimit.reports import generate_daily_cache_report
 
 pytestmark = pytest.mark.full
@@ -152,7 +152,7 @@ def test_it_migrates_and_leaves_nothing_behind_on_the_poolers_connections(pooled
 
 
 def upgrade_steps():
-    from otel_ratelimit.postgres.migrate import Steps  # noqa: PLC0415 - of Alembic
+    from otel_ratelimit.postgres.migrate import Steps
 
     return Steps().names
 

@@ -11,8 +11,8 @@ import gc, json, sys, tracemalloc
 
 import psutil
 
-from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 
 face, strategy, capacity, tool, *checkpoints = sys.argv[1:]
 checkpoints = [int(checkpoint) for checkpoint in checkpoints]

@@ -14,8 +14,8 @@ from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import STRATEGIES
 
-from otel_ratelimit.errors import SettingsError, StorageUnavailableError
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.core.errors import SettingsError, StorageUnavailableError
+from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 
 EVERY_STRATEGY = pytest.mark.parametrize("name", sorted(STRATEGIES))
 START = 1_700_000_000.1

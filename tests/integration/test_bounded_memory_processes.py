@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from flask_limiter import Limiter
 
-from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 
 MINUTE = Window("a|ep|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
 CLIENT = "i" + 32 * "a"
@@ -104,7 +104,7 @@ def test_children_forked_while_other_threads_hit_the_store_are_neither_stuck_nor
 def test_a_process_that_used_the_store_ends_at_once_and_in_silence():
     program = """
 from limits.storage import storage_from_string
-import otel_ratelimit.storage.bounded_memory
+import otel_ratelimit.storage.limits_adapter
 storage = storage_from_string("bounded-memory://?cleanup_interval=0.001")
 for n in range(1000):
     storage.incr(f"key {n}", 60)

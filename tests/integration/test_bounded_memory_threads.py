@@ -9,8 +9,8 @@ from limits import RateLimitItemPerDay, RateLimitItemPerSecond
 from limits.strategies import STRATEGIES
 from variants import quick_first
 
-from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 
 THREADS = 16
 CLIENT = "i" + 32 * "a"

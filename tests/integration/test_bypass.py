@@ -352,7 +352,7 @@ def empty_key():
 
 @pytest.mark.parametrize("function", ["failing_key", "empty_key", "not_there"])
 def test_a_key_function_that_fails_or_answers_nothing_falls_back_to_the_address(function, monkeypatch):
-    import sys  # noqa: PLC0415 - the policy names this very module
+    import sys
 
     monkeypatch.setitem(sys.modules, "bypass_keys", sys.modules[__name__])
     app = make_app()
@@ -415,7 +415,7 @@ def test_stock_can_be_passed_by_a_key_function_that_answers_an_object(answer):
 def test_an_answer_that_cannot_stand_for_a_client_is_not_a_new_client_each_time(
     setting, answer, monkeypatch, caplog
 ):
-    import sys  # noqa: PLC0415 - the policy names this very module
+    import sys
 
     monkeypatch.setitem(sys.modules, "bypass_keys", sys.modules[__name__])
     monkeypatch.setattr(sys.modules[__name__], "strange", answer, raising=False)
@@ -601,7 +601,7 @@ def test_stock_leaves_a_malformed_limit_unenforced():
 
 
 def test_a_malformed_limit_is_refused_at_start():
-    from otel_ratelimit.errors import PolicyError  # noqa: PLC0415 - beside its use
+    from otel_ratelimit.core.errors import PolicyError
 
     with pytest.raises(PolicyError, match="five per minuet"):
         protect(make_app(), '[[routes]]\nmatch = "/thing"\nlimits = "five per minuet"\n')

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from memory_day import QueryRowsDay
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.core.errors import DatabaseError
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryRow, QueryTemplate, TableWrite, TemplateTotal
+from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate, TableWrite, TemplateTotal
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 DAY = Period(START, START + timedelta(days=1))

@@ -8,9 +8,9 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from otel_ratelimit.analysis.cache.eviction import simulated_hit_ratio
-from otel_ratelimit.analysis.cache.memory import entry_bytes, table_bytes
-from otel_ratelimit.analysis.cache.trace import Trace
+from otel_ratelimit.cache_advice.entry_memory import entry_bytes, table_bytes
+from otel_ratelimit.cache_advice.eviction import simulated_hit_ratio
+from otel_ratelimit.cache_advice.trace import Trace
 
 REQUESTS = 40_000
 KEYS = 6_000

@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.capture import remove
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.queries.capture_psycopg2 import remove
 
 LOADTEST = Path(__file__).parents[2] / "loadtest"
 REPORT_SECONDS, PAGE_SECONDS = 0.05, 0.008

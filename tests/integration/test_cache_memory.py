@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from components import MissingError
 
-from otel_ratelimit.analysis.cache.memory import entry_bytes, table_bytes
+from otel_ratelimit.cache_advice.entry_memory import entry_bytes, table_bytes
 
 VALUES = (10, 44, 45, 60, 100, 250, 500, 1000, 2000, 20_000)
 NUMBERS = (1000, 1024, 1025, 7167, 7169, 16_384, 16_385, 57_343, 57_345, 65_536, 65_537, 100_000)

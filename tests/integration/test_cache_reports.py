@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from otel_ratelimit.analysis.cache.cost import Price
-from otel_ratelimit.analysis.cache.history import DayInBrief
-from otel_ratelimit.errors import DatabaseError, SchemaMissingError
+from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.prices import Price
+from otel_ratelimit.core.errors import DatabaseError, SchemaMissingError
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryTemplate, TemplateTotal
+from otel_ratelimit.queries.records import QueryBatch, QueryTemplate, TemplateTotal
 
 DAY = date(2026, 1, 9)
 NEXT = DAY + timedelta(days=1)

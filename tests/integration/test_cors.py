@@ -47,7 +47,7 @@ def with_cross_origin_on_a_class(app):
 
 
 def with_cross_origin_below_another_decorator(app):
-    import functools  # noqa: PLC0415 - of this variation only
+    import functools
 
     def noted(view):
         @functools.wraps(view)

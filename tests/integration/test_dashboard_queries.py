@@ -14,12 +14,12 @@ import psycopg2
 import pytest
 
 from otel_ratelimit.analytics import calculate_breathing_room
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
+from otel_ratelimit.core.decision import Outcome
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryTemplate, RequestRepeats, TemplateTotal
-from otel_ratelimit.records import Batch, UsageRow, Violation
+from otel_ratelimit.queries.records import QueryBatch, QueryTemplate, RequestRepeats, TemplateTotal
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/analytics.md"
 DAY = date(2026, 1, 9)

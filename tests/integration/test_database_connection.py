@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from psycopg2.extensions import parse_dsn
 from psycopg2.extras import wait_select
 
-from otel_ratelimit.errors import (
+from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,

@@ -20,7 +20,7 @@ from otel_ratelimit.demo.jobs_app.career_page import postings
 from otel_ratelimit.demo.jobs_app.database import database
 from otel_ratelimit.demo.jobs_app.matching import Vocabulary, score
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.embedded import THROW_AWAY, EmbeddedPostgres
+from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 
 SOURCE = Path(seed.__file__).parent
 

@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from processes import runs
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.demo.clients import ClientReport, Recorder, Refusal
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.jobs_app.app import create_app
@@ -37,13 +37,13 @@ from otel_ratelimit.demo.receiver import Receiver
 from otel_ratelimit.demo.server import POLICY, Server, Serving, clean_environment
 from otel_ratelimit.demo.telemetry import Histogram, Point, Telemetry
 from otel_ratelimit.demo.workspace import PREFIX, clear_leftovers, locked, workspace
-from otel_ratelimit.embedded import (
+from otel_ratelimit.policy import PolicyResolver, load_policy
+from otel_ratelimit.postgres.embedded import (
     THROW_AWAY,
     EmbeddedPostgres,
     PostgresError,
 )
-from otel_ratelimit.embedded.processes import Launch, LeashedProcess
-from otel_ratelimit.policy import PolicyResolver, load_policy
+from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
 
 TEMPORARY = Path("/tmp")
 """Short, because a socket's address is; and every user may enter it."""
@@ -96,7 +96,7 @@ def test_a_process_that_does_not_stop_is_killed_with_its_children(tmp_path):
 def test_a_process_ends_when_its_starter_is_killed(tmp_path):
     starter = (
         "import os, sys, time\nfrom pathlib import Path\n"
-        "from otel_ratelimit.embedded.processes import Launch, LeashedProcess\n"
+        "from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess\n"
         "here = Path(sys.argv[1])\n"
         "code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
         "kept = LeashedProcess(Launch([sys.executable, '-c', code], here / 'log', os.environ, here))\n"
@@ -210,7 +210,7 @@ def test_what_a_killed_run_left_is_cleared_up(binaries):
         parent.chmod(0o711)
         starter = (
             "import os, sys, time\nfrom pathlib import Path\n"
-            "from otel_ratelimit.embedded import EmbeddedPostgres\n"
+            "from otel_ratelimit.postgres.embedded import EmbeddedPostgres\n"
             "from otel_ratelimit.demo.workspace import workspace\n"
             "with workspace(Path(sys.argv[1])) as scratch:\n"
             "    postgres = EmbeddedPostgres(scratch / 'data', scratch, environ=os.environ)\n"

@@ -28,8 +28,8 @@ from aiosmtpd.controller import Controller
 
 from otel_ratelimit import RateLimit
 from otel_ratelimit.cli import main
+from otel_ratelimit.core.settings import variable_names
 from otel_ratelimit.policy import load_policy
-from otel_ratelimit.settings import variable_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -17,14 +17,14 @@ import pytest
 from components import wheel_postgres
 
 from otel_ratelimit.core.deadline import within
-from otel_ratelimit.embedded.database import EmbeddedDatabase, is_embedded
-from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError
+from otel_ratelimit.core.errors import DatabaseError, DatabaseUnreachableError
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.postgres.migrate import upgrade
 
 OTHER_PROCESS = """
 import os, sys
-from otel_ratelimit.embedded.database import EmbeddedDatabase
+from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.migrate import upgrade
 

@@ -10,7 +10,7 @@ from flask_limiter.util import get_remote_address
 from werkzeug.exceptions import HTTPException, ServiceUnavailable, TooManyRequests
 
 from otel_ratelimit import LimitsUnavailableError, Outcome, QuotaExceededError, RateLimit
-from otel_ratelimit.errors import StorageUnavailableError
+from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.policy import parse_policy
 
 POLICY = 'version = 1\n[tiers]\ndefault = "2/minute; 100/hour"\n'

@@ -147,7 +147,7 @@ def test_the_storage_can_be_reset_through_the_limiter(app, limiter):
 
 @pytest.mark.parametrize("arguments", [["config"], ["limits"], ["clear", "--key", "127.0.0.1", "-y"]])
 def test_the_flask_limiter_commands_work(app, limiter, arguments):
-    from flask_limiter.commands import cli  # noqa: PLC0415 - beside its use
+    from flask_limiter.commands import cli
 
     app.add_url_rule("/a", "a", limiter.limit("1/minute")(lambda: "ok"))
     app.test_client().get("/a")

@@ -16,8 +16,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.instrumentor import RateLimitInstrumentor
 from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 
 POLICY = 'version = 1\n[tiers]\ndefault = "2/minute"\n'
 TOKEN = "a-token-of-this-test"

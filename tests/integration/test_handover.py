@@ -7,8 +7,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.instrumentor import RateLimitInstrumentor
 from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 
 POLICY = parse_policy('version = 1\n[tiers]\ndefault = "1/minute"\n', "handover.toml")
 

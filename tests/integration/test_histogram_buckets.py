@@ -23,7 +23,8 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 
-from otel_ratelimit import RateLimit, names
+from otel_ratelimit import RateLimit
+from otel_ratelimit.core import names
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.telemetry import HistogramBuckets
 from otel_ratelimit.telemetry.decisions import CHECK_DURATION_BOUNDARIES_SECONDS, UTILIZATION_BOUNDARIES

@@ -12,9 +12,10 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_ratelimit import RateLimit, SettingsError, names
-from otel_ratelimit.instrumentor import RateLimitInstrumentor
+from otel_ratelimit import RateLimit, SettingsError
+from otel_ratelimit.core import names
 from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 
 POLICY = 'version = 1\n[tiers]\ndefault = "2/minute"\n'
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from werkzeug.test import Client
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.instrumentor import RateLimitInstrumentor
+from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 
 LONG_ENOUGH = 0.5
 """Seconds in which a request that does not wait has its answer."""

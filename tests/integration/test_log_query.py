@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from psycopg2 import sql
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.capture import remove
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.queries import log_query
+from otel_ratelimit.queries.capture_psycopg2 import remove
 from otel_ratelimit.telemetry.queries import UNSEEN_SPANS
 
 POLICY_TEXT = 'version = 1\n[tiers]\ndefault = "100/minute"\n'
@@ -249,7 +249,7 @@ def test_spans_of_queries_that_nobody_tells_of_are_warned_of_once(
 ):
     caplog.set_level(logging.WARNING)
     provider = TracerProvider()
-    monkeypatch.setattr("otel_ratelimit.queries_wiring.get_tracer_provider", lambda: provider)
+    monkeypatch.setattr("otel_ratelimit.runtime.queries.get_tracer_provider", lambda: provider)
     unseen = psycopg2.connect(postgres.dsn())
     limited()
     Psycopg2Instrumentor.instrument_connection(unseen, tracer_provider=provider)

@@ -17,9 +17,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
+from otel_ratelimit.core.errors import MailError, SettingsError
 from otel_ratelimit.demo.ports import quiet_ports
-from otel_ratelimit.errors import MailError, SettingsError
-from otel_ratelimit.mail import Refused, SmtpServer, message, send
+from otel_ratelimit.reports.mail import Refused, SmtpServer, message, send
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 

@@ -12,7 +12,7 @@ import pytest
 from clocked import BATCH, IN_CLOCK, NOW, QUERY, REPEATS, TEMPLATE, TOTAL, USAGE, VIOLATION, WRITE
 from psycopg2.extensions import make_dsn
 
-from otel_ratelimit.errors import DatabaseError, SchemaMissingError
+from otel_ratelimit.core.errors import DatabaseError, SchemaMissingError
 from otel_ratelimit.postgres import Database, maintenance
 from otel_ratelimit.postgres.maintenance import LOCK, maintain
 from otel_ratelimit.postgres.migrate import upgrade

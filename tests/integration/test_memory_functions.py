@@ -11,10 +11,10 @@ import flask
 import pytest
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.errors import StorageNotMeasuredError
-from otel_ratelimit.identity import Identifier
-from otel_ratelimit.identity.keys import MAX_USERS
+from otel_ratelimit.core.errors import StorageNotMeasuredError
 from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.policy.identity import Identifier
+from otel_ratelimit.policy.identity.keys import MAX_USERS
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
     check_memory_health,
@@ -283,7 +283,7 @@ def test_those_with_most_counters_are_named_and_the_others_told_together():
 def test_counters_may_come_and_go_while_they_are_counted(make):
     app = make()
     storage = app.extensions["otel_ratelimit"].limiter.storage
-    from otel_ratelimit.events import Strategy, Window  # noqa: PLC0415 - here only
+    from otel_ratelimit.core.decision import Strategy, Window
 
     window = [Window("a|b|60|fixed|", 10**6, 60, Strategy.FIXED_WINDOW, False, "", "")]
     keys = [f"u{number:032x}" for number in range(4_000)]

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from psycopg2 import extensions
 
-from otel_ratelimit.errors import DatabaseError
+from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.postgres.migrate import (
     LOCK,
     Current,

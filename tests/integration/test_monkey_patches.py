@@ -30,7 +30,7 @@ if order == "first":
     patch()
 import flask
 from otel_ratelimit import RateLimit
-from otel_ratelimit.instrumentor import RateLimitInstrumentor
+from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 RateLimitInstrumentor().instrument(skip_dep_check=True)
 if order == "after-import":
     patch()
@@ -128,7 +128,7 @@ else:
     import eventlet
     eventlet.monkey_patch()
 import threading, time
-from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.background import BackgroundWorker
 
 runs = []
 

@@ -20,13 +20,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from psycopg2 import extensions
 
-from otel_ratelimit.analysis.days import local_day
-from otel_ratelimit.errors import DatabaseError, MailError, SchemaMissingError
-from otel_ratelimit.mail import SmtpServer
-from otel_ratelimit.nightly.job import Outcome, ReportJob
-from otel_ratelimit.nightly.mailing import mailing_of
+from otel_ratelimit.core.days import local_day
+from otel_ratelimit.core.errors import DatabaseError, MailError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres.cache_reports import LOCK
+from otel_ratelimit.reports.job import Outcome, ReportJob
+from otel_ratelimit.reports.mail import SmtpServer
+from otel_ratelimit.reports.mailing import mailing_of
 from otel_ratelimit.telemetry.reports import ReportTelemetry
 
 NOW = datetime(2026, 3, 30, 0, 20, tzinfo=UTC)

@@ -19,18 +19,18 @@ from psycopg2 import extensions
 from shown import ways_to_report, ways_to_show
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.analysis.periods import Period
 from otel_ratelimit.cli import main
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.errors import DatabaseError, SettingsError, StorageUnavailableError
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.embedded.processes import Launch
-from otel_ratelimit.errors import DatabaseError, SettingsError, StorageUnavailableError
-from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.nightly.analysed import analysed
 from otel_ratelimit.policy import Cache, parse_policy
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.embedded.processes import Launch
 from otel_ratelimit.postgres.migrate import current, upgrade
 from otel_ratelimit.postgres.schema_page import schema_page
 from otel_ratelimit.postgres.session import session
+from otel_ratelimit.reports.analysed import analysed
 
 CANARY = "Zq7Canary"
 SECRET = "Zq7Canary-of-16-characters"

@@ -27,10 +27,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from psycopg2 import sql
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.capture import remove
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.query_records import REFUSED
+from otel_ratelimit.queries.capture_psycopg2 import remove
+from otel_ratelimit.queries.records import REFUSED
 
 POLICY = parse_policy('version = 1\n[tiers]\ndefault = "100/minute"\n', "test.toml")
 PLANTED = "plantedvalue"

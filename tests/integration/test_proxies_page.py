@@ -10,9 +10,9 @@ import flask
 import pytest
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.core.errors import SettingsError
+from otel_ratelimit.core.settings import variable_names
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.settings import variable_names
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "proxies.md"
 AMOUNT, TRIES = 3, 9

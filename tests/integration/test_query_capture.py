@@ -19,10 +19,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from psycopg2 import extensions, sql
 
-from otel_ratelimit.capture import prepare, remove
-from otel_ratelimit.fingerprint import hash_query
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.querylog.keys import ExecutionKeys
+from otel_ratelimit.queries.capture_psycopg2 import prepare, remove
+from otel_ratelimit.queries.execution_key import ExecutionKeys
+from otel_ratelimit.queries.fingerprint import hash_query
 
 KEYS = ExecutionKeys(b"secret of this test")
 

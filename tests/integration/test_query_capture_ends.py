@@ -13,7 +13,7 @@ import pytest
 from psycopg2 import extensions
 from psycopg2.extras import wait_select
 
-from otel_ratelimit.capture import connections, prepare, remove
+from otel_ratelimit.queries.capture_psycopg2 import connections, prepare, remove
 
 
 class Seen:

@@ -12,7 +12,7 @@ import pytest
 from psycopg2 import extensions
 from variants import quick_first
 
-from otel_ratelimit.capture import prepare, remove
+from otel_ratelimit.queries.capture_psycopg2 import prepare, remove
 
 ASKED = (
     "SELECT current_setting('search_path'), coalesce(current_setting('app.tenant', true), ''),"

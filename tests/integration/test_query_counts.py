@@ -22,13 +22,13 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRat
 from psycopg2 import sql
 from variants import quick_first
 
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.capture import remove
-from otel_ratelimit.fingerprint import hash_query
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.queries_wiring import open_queries
-from otel_ratelimit.settings import Settings
+from otel_ratelimit.queries.capture_psycopg2 import remove
+from otel_ratelimit.queries.fingerprint import hash_query
+from otel_ratelimit.runtime.queries import open_queries
 
 TABLES = """
 CREATE EXTENSION pg_stat_statements;

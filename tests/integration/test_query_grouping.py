@@ -18,7 +18,7 @@ from components import MissingError
 from folders import quick_folder
 
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.fingerprint import hash_query
+from otel_ratelimit.queries.fingerprint import hash_query
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 

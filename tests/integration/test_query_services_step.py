@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 from clocked import NOW
 
-from otel_ratelimit.errors import SchemaMissingError
+from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.migrate import downgrade, upgrade
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import (
+from otel_ratelimit.queries.records import (
     QueryBatch,
     QueryRow,
     QueryTemplate,

@@ -12,14 +12,14 @@ from uuid import uuid4
 
 import pytest
 
-from otel_ratelimit.analysis.periods import period
-from otel_ratelimit.errors import ConfigurationError
-from otel_ratelimit.fingerprint import hash_query
+from otel_ratelimit.core.errors import ConfigurationError
+from otel_ratelimit.core.periods import period
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.queries import detect_duplicates
-from otel_ratelimit.query_records import QueryBatch, QueryRow, RequestRepeats, TableWrite, TemplateTotal
+from otel_ratelimit.queries.fingerprint import hash_query
+from otel_ratelimit.queries.records import QueryBatch, QueryRow, RequestRepeats, TableWrite, TemplateTotal
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 DAY = period("2026-06-15", "2026-06-15")

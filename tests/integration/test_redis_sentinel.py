@@ -10,10 +10,10 @@ from limits.storage import storage_from_string
 from redis import Redis
 from variants import quick_first
 
-from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import Strategy, Window
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
-from otel_ratelimit.thresholds import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 PLAN = [Window(f"n|e|86400|{strategy}|", 9, 86_400, strategy, False, "", "") for strategy in Strategy]

@@ -10,12 +10,13 @@ import flask_limiter
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_ratelimit import RateLimit, names
+from otel_ratelimit import RateLimit
 from otel_ratelimit.analytics import log_rate_limit_violation
-from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.logs.output import DefaultHandler
+from otel_ratelimit.core import names
+from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.policy import load_policy
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.telemetry.logs.output import DefaultHandler
 
 LOGGER = "otel_ratelimit.refusals"
 POLICY = """

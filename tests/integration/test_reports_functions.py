@@ -12,12 +12,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from psycopg2 import extensions
 
-from otel_ratelimit.errors import ConfigurationError, DatabaseBusyError, PolicyError, SchemaMissingError
+from otel_ratelimit.core.errors import ConfigurationError, DatabaseBusyError, PolicyError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import LOCK, PostgresCacheReports
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import QueryBatch, QueryTemplate, TemplateTotal
+from otel_ratelimit.queries.records import QueryBatch, QueryTemplate, TemplateTotal
 from otel_ratelimit.reports import (
     Needs,
     Price,
@@ -66,7 +66,7 @@ def test_a_report_is_answered_and_kept(named, day):
 def test_the_gauges_stay_when_the_function_has_returned(named, monkeypatch):
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
-    monkeypatch.setattr("otel_ratelimit.reports.get_meter", meters.get_meter)
+    monkeypatch.setattr("otel_ratelimit.runtime.functions.reports.get_meter", meters.get_meter)
     count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 7)
 
     generate_daily_cache_report()

@@ -361,7 +361,7 @@ def test_limits_hold_where_requests_do_not_come_through_wsgi_app(rig):
 def test_the_store_away_is_503_even_where_a_session_does_not_open(rig, monkeypatch):
     rig.app.testing = False
     rig.app.session_interface = FailsToOpen()
-    from otel_ratelimit.errors import StorageUnavailableError  # noqa: PLC0415 - as the store raises it
+    from otel_ratelimit.core.errors import StorageUnavailableError
 
     def take(*args):
         raise StorageUnavailableError("ConnectionError")
@@ -424,7 +424,7 @@ def test_a_worker_that_gunicorn_aborts_leaves_its_decision(tmp_path):
 
 
 def ask_stuck(path):
-    import socket  # noqa: PLC0415 - the name means a path elsewhere here
+    import socket
 
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(path))

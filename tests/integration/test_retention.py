@@ -427,8 +427,8 @@ def test_a_partition_that_was_detached_is_left_alone_and_the_others_are_made(clo
 
 def test_the_clock_of_the_database_is_its_real_one(database):
     """The others set it by a function; here nobody has."""
-    from otel_ratelimit.postgres import Database  # noqa: PLC0415  # of this test alone
-    from otel_ratelimit.postgres.server_clock import database_time  # noqa: PLC0415  # as above
+    from otel_ratelimit.postgres import Database  # of this test alone
+    from otel_ratelimit.postgres.server_clock import database_time  # as above
 
     before = datetime.now(UTC).timestamp()
     opened = Database(database)

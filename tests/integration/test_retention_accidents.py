@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from clocked import AGED, NOW, QUERY
 
-from otel_ratelimit.errors import SchemaMissingError
+from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.postgres.migrate import downgrade, upgrade
 from otel_ratelimit.postgres.upkeep import Upkeep
 
@@ -211,7 +211,7 @@ def test_before_the_first_run_young_rows_are_not_said(clocked):
 
 def dumped(clocked, table):
     """What makes the table again, as a page or a backup has it."""
-    from components import wheel_postgres  # noqa: PLC0415  # of this alone
+    from components import wheel_postgres  # of this alone
 
     command = [wheel_postgres() / "pg_dump", "--schema-only", f"--table=otel_ratelimit.{table}", clocked.url]
     script = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -6,7 +6,7 @@ import flask
 import pytest
 
 from otel_ratelimit import Outcome, RateLimit
-from otel_ratelimit.names import UNMATCHED_ROUTE
+from otel_ratelimit.core.names import UNMATCHED_ROUTE
 from otel_ratelimit.policy import parse_policy
 
 AMOUNT = 4

@@ -20,15 +20,16 @@ from click.testing import CliRunner
 from werkzeug.serving import make_server
 
 from otel_ratelimit import RateLimit, analytics, queries, reports
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.analysis.services import ALL_SERVICES, SeveralServicesWarning, services_read
+from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
 from otel_ratelimit.cli import main
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.core.services import ALL_SERVICES, SeveralServicesWarning, services_read
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.query_records import (
+from otel_ratelimit.queries.records import (
     QueryBatch,
     QueryRow,
     QueryTemplate,
@@ -36,7 +37,6 @@ from otel_ratelimit.query_records import (
     TableWrite,
     TemplateTotal,
 )
-from otel_ratelimit.records import Batch, UsageRow, Violation
 from otel_ratelimit.web.api.endpoints import ENDPOINTS
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)

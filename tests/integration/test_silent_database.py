@@ -16,11 +16,11 @@ from flask import Flask
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.capture import prepare
 from otel_ratelimit.core.deadline import within
-from otel_ratelimit.errors import DatabaseError, NoTimeLeftError
+from otel_ratelimit.core.errors import DatabaseError, NoTimeLeftError
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.querylog.execution import Asked
+from otel_ratelimit.queries.capture_psycopg2 import prepare
+from otel_ratelimit.queries.execution import Asked
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor
 
 SOON = 3.0
@@ -126,7 +126,7 @@ def run_query(rate_limit, number=1):
 
 
 def violate(rate_limit):
-    from otel_ratelimit.analytics import log_rate_limit_violation  # noqa: PLC0415 - uses the application's
+    from otel_ratelimit.analytics import log_rate_limit_violation
 
     app = Flask("shop")
     rate_limit.init_app(app)
@@ -227,7 +227,7 @@ def test_to_close_while_the_background_thread_waits_for_the_database_keeps_its_t
 
 
 def test_what_was_not_flushed_is_written_once_when_the_server_answers_again(limited, own_postgres):
-    from otel_ratelimit.postgres.migrate import upgrade  # noqa: PLC0415 - slow to import
+    from otel_ratelimit.postgres.migrate import upgrade
 
     upgrade(own_postgres.url())
     rate_limit = limited(own_postgres.url())
@@ -299,7 +299,7 @@ import sys, time
 from flask import Flask
 from otel_ratelimit import RateLimit
 from otel_ratelimit.analytics import log_rate_limit_violation
-from otel_ratelimit.querylog.execution import Asked
+from otel_ratelimit.queries.execution import Asked
 applications = []
 for _ in range(2):
     app = Flask("shop")
@@ -332,7 +332,7 @@ def test_the_end_of_a_process_waits_five_seconds_for_all_that_it_records(mute, t
 
 
 def test_an_embedded_database_that_is_being_started_is_not_waited_for(tmp_path):
-    from otel_ratelimit.embedded.database import EmbeddedDatabase  # noqa: PLC0415 - of the wheel
+    from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase
 
     embedded = EmbeddedDatabase(f"embedded:{tmp_path}", lambda _: None, os.environ)
     with embedded._starting, soon(), within(0.2), pytest.raises(DatabaseError, match="still being started"):

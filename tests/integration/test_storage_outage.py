@@ -10,7 +10,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_ratelimit import Outcome, RateLimit, names
+from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit.core import names
 from otel_ratelimit.policy import parse_policy
 
 POLICY = """

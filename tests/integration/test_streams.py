@@ -10,9 +10,9 @@ import pytest
 from flask import Flask, stream_with_context
 
 from otel_ratelimit import RateLimit
-from otel_ratelimit.capture import remove
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.querylog.requests import PAUSE_SECONDS
+from otel_ratelimit.queries.capture_psycopg2 import remove
+from otel_ratelimit.queries.requests import PAUSE_SECONDS
 
 NEWS = "SELECT %s::int AS news"
 

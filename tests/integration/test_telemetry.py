@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_ratelimit import RateLimit, names
+from otel_ratelimit import RateLimit
+from otel_ratelimit.core import names
 
 POLICY = """
 version = 1

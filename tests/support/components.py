@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from otel_ratelimit.embedded import WheelMissingError, find_binaries
+from otel_ratelimit.postgres.embedded import WheelMissingError, find_binaries
 
 DEBIAN_POSTGRES: Final = Path("/usr/lib/postgresql")
 

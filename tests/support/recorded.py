@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from otel_ratelimit.events import Outcome
-from otel_ratelimit.fingerprint import hash_query
-from otel_ratelimit.query_records import QueryBatch, QueryRow, RequestRepeats, TableWrite, TemplateTotal
-from otel_ratelimit.records import Batch, UsageRow, Violation
+from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.queries.fingerprint import hash_query
+from otel_ratelimit.queries.records import QueryBatch, QueryRow, RequestRepeats, TableWrite, TemplateTotal
 
 CLIENT = "192.0.2.77"
 UPDATE = hash_query("UPDATE jobs SET name = 'x'")

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, use_span
 
-from otel_ratelimit.events import (
+from otel_ratelimit.core.decision import (
     Decision,
     Identity,
     KeySpec,

@@ -7,15 +7,15 @@ from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from memory_day import QueryRowsDay
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.cost import PRICES
-from otel_ratelimit.analysis.cache.daily import Supposed, conclude
-from otel_ratelimit.analysis.cache.history import DayInBrief
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.query_records import QueryRow, QueryTemplate, TableWrite
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
+from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.api import ApiServices
 

@@ -13,8 +13,8 @@ from promql_facts import comparisons, is_number, labels_of, nodes, number, selec
 
 from dashboards.source.foreign import FOREIGN_METRICS
 from dashboards.source.instruments import RESOURCE_LABELS, labels_by_series
-from otel_ratelimit import thresholds
-from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE
+from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE
+from otel_ratelimit.core import thresholds
 from otel_ratelimit.telemetry.decisions import CHECK_DURATION_BOUNDARIES_SECONDS, UTILIZATION_BOUNDARIES
 from otel_ratelimit.telemetry.queries import UNSEEN_SPANS
 from otel_ratelimit.telemetry.storage import LEVELS
@@ -98,7 +98,9 @@ def test_an_alert_tells_what_happened_where_to_look_and_what_to_do(rule):
 
 @every_alert
 def test_an_alert_leads_to_a_dashboard_that_there_is(rule):
-    there = {json.loads(path.read_text())["uid"] for path in (ROOT / "dashboards").glob("*.json")}
+    there = {
+        json.loads(path.read_text())["uid"] for path in (ROOT / "dashboards" / "generated").glob("*.json")
+    }
     path, _, query = rule.annotations["dashboard"].partition("?")
     assert path.removeprefix("/d/") in there
     assert query == ("" if rule.labels["subject"] == "collector" else "var-job={{ $labels.job }}")

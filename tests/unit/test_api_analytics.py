@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import flask
 import pytest
 
-from otel_ratelimit.analysis.rows import Excess, LimitUse, RequestTotal, Scope, ViolationGroup, ViolationPage
-from otel_ratelimit.events import Outcome
+from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal, Scope, ViolationGroup, ViolationPage
+from otel_ratelimit.core.decision import Outcome
 from otel_ratelimit.web.api import api_blueprint
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_ratelimit.events import CleanupReport
+from otel_ratelimit.core.decision import CleanupReport
 from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 
 

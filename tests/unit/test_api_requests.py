@@ -10,9 +10,9 @@ import flask
 import pytest
 from werkzeug.exceptions import Forbidden
 
-from otel_ratelimit.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
-from otel_ratelimit.events import StorageSnapshot
-from otel_ratelimit.recorder import RecorderState
+from otel_ratelimit.analytics.recorder import RecorderState
+from otel_ratelimit.core.decision import StorageSnapshot
+from otel_ratelimit.core.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
 from otel_ratelimit.web.api import api_blueprint
 
 READ, OTHER_READ, ADMIN = "read-token-of-someone", "read-token-of-another", "token-of-the-administrator"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.background import BackgroundWorker
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_a_child_forked_while_the_lock_is_held_is_not_stuck(worker):
 
 def test_the_thread_is_stopped_at_exit_and_does_not_hold_the_process():
     program = """
-from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.background import BackgroundWorker
 worker = BackgroundWorker()
 worker.every(0.01, "task", lambda: None)
 alive = worker.alive

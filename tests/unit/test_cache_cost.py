@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from otel_ratelimit.analysis.cache.cost import (
+from otel_ratelimit.cache_advice.prices import (
     DAYS_A_MONTH,
     HOURS_A_MONTH,
     PRICES,

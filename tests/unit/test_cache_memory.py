@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from otel_ratelimit.analysis.cache.memory import allocator_of, entry_bytes, table_bytes
+from otel_ratelimit.cache_advice.entry_memory import allocator_of, entry_bytes, table_bytes
 
 
 def of_one(engine, key, value, allocator="jemalloc"):

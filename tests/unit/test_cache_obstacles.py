@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_day import QueryRowsDay
 
-from otel_ratelimit.analysis.cache.advice import Adviser
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.columns import Template
-from otel_ratelimit.analysis.cache.estimate import Estimates
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.cache.own_peak import Peaks
-from otel_ratelimit.analysis.cache.tally import LiveEntries
-from otel_ratelimit.analysis.cache.trace import TraceSample
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.query_records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
+from otel_ratelimit.cache_advice.advice import Adviser
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.columns import Template
+from otel_ratelimit.cache_advice.estimate import Estimates
+from otel_ratelimit.cache_advice.own_peak_memory import Peaks
+from otel_ratelimit.cache_advice.tally import LiveEntries
+from otel_ratelimit.cache_advice.trace import TraceSample
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 DAY = Period(START, START + timedelta(days=1))

@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from memory_day import QueryRowsDay
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.memory import entry_bytes
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.cache.own_peak import Peaks
-from otel_ratelimit.analysis.cache.tally import LiveEntries
-from otel_ratelimit.analysis.cache.trace import TraceSample
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.query_records import QueryRow, QueryTemplate
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.entry_memory import entry_bytes
+from otel_ratelimit.cache_advice.own_peak_memory import Peaks
+from otel_ratelimit.cache_advice.tally import LiveEntries
+from otel_ratelimit.cache_advice.trace import TraceSample
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.queries.records import QueryRow, QueryTemplate
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 MIDNIGHT = START.timestamp()

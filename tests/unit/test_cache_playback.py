@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from memory_day import QueryRowsDay
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.cold import missed
-from otel_ratelimit.analysis.cache.columns import Template, Writes
-from otel_ratelimit.analysis.cache.cost import PRICES
-from otel_ratelimit.analysis.cache.daily import Supposed, conclude
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.cache.writes import WrittenTables
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.query_records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.columns import Template, Writes
+from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
+from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.cache_advice.replay_cold import missed
+from otel_ratelimit.cache_advice.writes import WrittenTables
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 DAY = Period(START, START + timedelta(days=1))

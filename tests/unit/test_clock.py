@@ -17,8 +17,8 @@ from variants import quick_first
 
 import otel_ratelimit
 from otel_ratelimit import RateLimit
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.clock import monotonic_time, unix_time
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.clock import monotonic_time, unix_time
 from otel_ratelimit.storage import BoundedMemoryStorage
 
 CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from otel_ratelimit import names
-from otel_ratelimit.stack.collector import OVERRIDE
+from otel_ratelimit.core import names
+from otel_ratelimit.demo.stack.collector import OVERRIDE
 
 ROOT = Path(__file__).parents[2]
 COLLECTOR = ROOT / "collector"
@@ -110,8 +110,8 @@ def test_grafana_is_told_what_the_dashboards_ask_for():
 
 @pytest.mark.parametrize("unit", ["otelcol-ratelimit.service", "Dockerfile"])
 def test_it_is_started_as_the_python_class_starts_it(unit):
-    from otel_ratelimit.stack.collector import CONFIGURATIONS as ROLES  # noqa: PLC0415  # needs the extra `demo`
-    from otel_ratelimit.stack.collector import FEATURE_GATES  # noqa: PLC0415  # as above
+    from otel_ratelimit.demo.stack.collector import CONFIGURATIONS as ROLES  # needs the extra `demo`
+    from otel_ratelimit.demo.stack.collector import FEATURE_GATES  # as above
 
     text = (COLLECTOR / unit).read_text(encoding="utf-8")
 

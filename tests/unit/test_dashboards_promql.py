@@ -21,7 +21,7 @@ from dashboards.source.instruments import (
     labels_by_series,
     prometheus_name,
 )
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 from otel_ratelimit.telemetry import (
     DecisionTelemetry,
     PolicyTelemetry,

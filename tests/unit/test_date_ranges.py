@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analysis.periods import LONGEST, parse_date_range, period, period_or_last_day
+from otel_ratelimit.core.periods import LONGEST, parse_date_range, period, period_or_last_day
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otel_ratelimit.deployment import warn_of_prometheus, warn_of_uwsgi, worker_count
+from otel_ratelimit.runtime.worker_processes import warn_of_prometheus, warn_of_uwsgi, worker_count
 
 
 @pytest.mark.parametrize(

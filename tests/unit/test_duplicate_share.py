@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from otel_ratelimit.analysis.duplicates import duplicate_share
-from otel_ratelimit.querylog.sampling import QuerySampler, threshold
+from otel_ratelimit.queries.duplicates import duplicate_share
+from otel_ratelimit.queries.sampling import QuerySampler, threshold
 
 RATE = 0.1
 EXECUTIONS = 240_000

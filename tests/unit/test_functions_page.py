@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from otel_ratelimit.analysis.cache.cost import CostBenefit
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport
-from otel_ratelimit.analysis.cache.result import CacheAnalysis
-from otel_ratelimit.analysis.hits import HitRate
-from otel_ratelimit.analysis.query_rows import Duplicates, RepeatsInRequests, RepeatsInTime
-from otel_ratelimit.analysis.room import BreathingRoom
-from otel_ratelimit.analysis.rows import ViolationGroup
-from otel_ratelimit.query_records import QueryTemplate
+from otel_ratelimit.analytics.headroom import BreathingRoom
+from otel_ratelimit.analytics.hit_rate import HitRate
+from otel_ratelimit.analytics.rows import ViolationGroup
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
+from otel_ratelimit.cache_advice.prices import CostBenefit
+from otel_ratelimit.cache_advice.result import CacheAnalysis
+from otel_ratelimit.queries.records import QueryTemplate
+from otel_ratelimit.queries.repeats import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.storage import KeyDistribution, MemoryHealth
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/functions.md").read_text()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 from variants import quick_first
 
-from otel_ratelimit.fingerprint import (
+from otel_ratelimit.queries.fingerprint import (
     MOST_READ_CHARACTERS,
     MOST_TEMPLATE_CHARACTERS,
     TemplateCache,
@@ -20,7 +20,7 @@ from otel_ratelimit.fingerprint import (
     template_of,
     without_values,
 )
-from otel_ratelimit.fingerprint.words import RESERVED
+from otel_ratelimit.queries.fingerprint.words import RESERVED
 
 SAME = [
     # literals

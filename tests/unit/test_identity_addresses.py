@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.identity import TrustedProxies, client_address, normalise, prefix_of
+from otel_ratelimit.core.errors import SettingsError
+from otel_ratelimit.policy.identity import TrustedProxies, client_address, normalise, prefix_of
 
 PROXIES = TrustedProxies.parse("10.0.0.0/8, 2001:db8:ffff::/48")
 FORWARDED = TrustedProxies.parse("10.0.0.0/8, 2001:db8:ffff::/48", header="Forwarded")

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.events import KeySpec
-from otel_ratelimit.identity import UNKNOWN_ADDRESS, Identifier, TrustedProxies
+from otel_ratelimit.core.decision import KeySpec
+from otel_ratelimit.policy.identity import UNKNOWN_ADDRESS, Identifier, TrustedProxies
 
 NOBODY = TrustedProxies()
 PROXIES = TrustedProxies.parse("10.0.0.0/8")
 IP, USER, BOTH = KeySpec("ip"), KeySpec("user"), KeySpec("ip+user")
 API_KEY, FUNCTION = KeySpec("header", "X-Api-Key"), KeySpec("function", "app:tenant")
 LETTERS = {"ip": "i", "user": "u", "ip+user": "b", "header": "h", "function": "f"}
-LOGGER = "otel_ratelimit.identity.keys"
+LOGGER = "otel_ratelimit.policy.identity.keys"
 
 
 @dataclass

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.identity import UNKNOWN_ADDRESS, TrustedProxies, client_address, normalise
+from otel_ratelimit.core.errors import SettingsError
+from otel_ratelimit.policy.identity import UNKNOWN_ADDRESS, TrustedProxies, client_address, normalise
 
 PROXIES = TrustedProxies.parse("10.0.0.0/8, fd00::/8")
 FORWARDED = TrustedProxies.parse("10.0.0.0/8, fd00::/8", header="Forwarded")

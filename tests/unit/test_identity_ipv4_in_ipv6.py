@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.identity import TrustedProxies, client_address, client_network, normalise
+from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.policy.identity import TrustedProxies, client_address, client_network, normalise
 
 V4 = "192.0.2.1"
 PROXIES = TrustedProxies.parse("10.0.0.0/8")

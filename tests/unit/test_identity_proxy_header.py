@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.errors import Problem, SettingsError
-from otel_ratelimit.events import KeySpec
-from otel_ratelimit.identity import Identifier, TrustedProxies, client_address
-from otel_ratelimit.identity.proxy_header import ProxyHeader
-from otel_ratelimit.settings import settings_from
+from otel_ratelimit.core.decision import KeySpec
+from otel_ratelimit.core.errors import Problem, SettingsError
+from otel_ratelimit.core.settings import settings_from
+from otel_ratelimit.policy.identity import Identifier, TrustedProxies, client_address
+from otel_ratelimit.policy.identity.proxy_header import ProxyHeader
 
 PROXY, CLIENT, LB = "10.0.0.1", "198.51.100.7", "34.1.2.3"
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from otel_ratelimit.events import KeySpec
-from otel_ratelimit.identity import Identifier, TrustedProxies
-from otel_ratelimit.identity.shared_address import REQUESTS, ROUNDS
+from otel_ratelimit.core.decision import KeySpec
+from otel_ratelimit.policy.identity import Identifier, TrustedProxies
+from otel_ratelimit.policy.identity.shared_address import REQUESTS, ROUNDS
 
 LB, PEER = "34.1.2.3", "130.211.1.1"
 GOOGLE = "130.211.0.0/22, 35.191.0.0/16"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import (
+from otel_ratelimit.core.decision import (
     Identity,
     KeySpec,
     Outcome,
@@ -11,7 +10,8 @@ from otel_ratelimit.events import (
     Window,
     WindowState,
 )
-from otel_ratelimit.limiter import decide, judge
+from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.policy.decide import decide, judge
 
 MINUTE = Window("p|e|60|f|", 10, 60, Strategy.FIXED_WINDOW, False, "10 per 1 minute", "10-per-minute")
 HOUR = Window("p|e|3600|f|", 50, 3600, Strategy.FIXED_WINDOW, False, "50 per 1 hour", "50-per-hour")

@@ -19,9 +19,9 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from refused_requests import refused, span
 
-from otel_ratelimit import names
-from otel_ratelimit.logs import RefusalLog, ShownAddresses, open_output, otel_records
-from otel_ratelimit.logs.output import DefaultHandler
+from otel_ratelimit.core import names
+from otel_ratelimit.telemetry.logs import RefusalLog, ShownAddresses, open_output, otel_records
+from otel_ratelimit.telemetry.logs.output import DefaultHandler
 
 OURS = logging.getLogger("otel_ratelimit")
 CHILD = logging.getLogger("otel_ratelimit.something")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import otel_ratelimit.capture
-import otel_ratelimit.fingerprint
-from otel_ratelimit.fingerprint import (
+import otel_ratelimit.queries.capture_psycopg2
+import otel_ratelimit.queries.fingerprint
+from otel_ratelimit.queries.fingerprint import (
     MOST_READ_CHARACTERS,
     TemplateCache,
     hash_query,
@@ -23,8 +23,8 @@ from otel_ratelimit.fingerprint import (
     long_texts,
     split_statements,
 )
-from otel_ratelimit.fingerprint.lexer import is_certain, marks, tokens
-from otel_ratelimit.query_records import REFUSED
+from otel_ratelimit.queries.fingerprint.lexer import is_certain, marks, tokens
+from otel_ratelimit.queries.records import REFUSED
 
 PLANTED = "plantedvalue"
 IDS = ", ".join(map(str, range(3_000)))
@@ -244,7 +244,7 @@ def test_the_steps_grow_as_the_text_does(begin, middle, end, monkeypatch):
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
     """Every compiled pattern that looks at statements."""
-    for package in (otel_ratelimit.fingerprint, otel_ratelimit.capture):
+    for package in (otel_ratelimit.queries.fingerprint, otel_ratelimit.queries.capture_psycopg2):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             for name, value in vars(importlib.import_module(module.name)).items():
                 if isinstance(value, re.Pattern):

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from otel_ratelimit.mail import SmtpServer, message, sender
 from otel_ratelimit.policy import Report
+from otel_ratelimit.reports.mail import SmtpServer, message, sender
 
 SERVER = SmtpServer(host="mail", port=587)
 

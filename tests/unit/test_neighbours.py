@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from variants import quick_first
 
-from otel_ratelimit.neighbours import (
+from otel_ratelimit.runtime.neighbours import (
     driver_problems,
     own_requirements,
     pair_problems,

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from otel_ratelimit.analysis.cache import cost, memory
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
+from otel_ratelimit.cache_advice import entry_memory, prices
+from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cli import main
-from otel_ratelimit.errors import PolicyError
+from otel_ratelimit.core.errors import PolicyError
 from otel_ratelimit.policy import Cache, CachePrice, builtin_policy, parse_policy, policy_hash
 from otel_ratelimit.policy.cache import Allocator, Engine, PriceKind
 
@@ -84,9 +84,9 @@ def price_problem(lines):
 
 
 def test_the_names_are_those_of_the_analysis():
-    assert typing.get_args(Engine) == typing.get_args(memory.Engine)
-    assert typing.get_args(Allocator) == typing.get_args(memory.Allocator)
-    assert typing.get_args(PriceKind) == typing.get_args(cost.Kind)
+    assert typing.get_args(Engine) == typing.get_args(entry_memory.Engine)
+    assert typing.get_args(Allocator) == typing.get_args(entry_memory.Allocator)
+    assert typing.get_args(PriceKind) == typing.get_args(prices.Kind)
 
 
 def test_the_defaults_are_those_of_the_analysis():
@@ -100,14 +100,14 @@ def test_the_defaults_are_those_of_the_analysis():
     assert read.stale_share == assumed.stale_budget
     assert read.value_of_saved_millisecond == assumed.value_of_saved_ms
     assert read.value_of_database_second == assumed.value_of_database_second
-    weighed = inspect.signature(cost.calculate_redis_cost_benefit).parameters
+    weighed = inspect.signature(prices.calculate_redis_cost_benefit).parameters
     assert read.reserve == weighed["reserve"].default
     assert read.value_of_saved_millisecond == weighed["value_of_saved_ms"].default
     assert read.value_of_database_second == weighed["value_of_database_second"].default
 
 
 def test_the_defaults_of_a_price_are_those_of_the_analysis():
-    read, known = CachePrice.model_fields, cost.Price.model_fields
+    read, known = CachePrice.model_fields, prices.Price.model_fields
     for ours, theirs in {
         "memory": "memory_bytes",
         "month": "month",
@@ -351,7 +351,7 @@ USED = {"instance": NODE, "serverless": BY_USE, "self-hosted": OWN}
 @pytest.mark.parametrize("kind", USED)
 @pytest.mark.parametrize("key", ["memory", "month", "gb_hour", "million_requests", "least_memory"])
 def test_a_key_is_taken_exactly_where_the_cost_depends_on_it(kind, key):
-    needs = cost.Needs(
+    needs = prices.Needs(
         memory_bytes=1e9,
         requests_a_day=1e6,
         executions_a_day=1.0,
@@ -367,7 +367,7 @@ def test_a_key_is_taken_exactly_where_the_cost_depends_on_it(kind, key):
     changed = given | {{"memory": "memory_bytes", "least_memory": "least_bytes"}.get(key, key): 2e9}
 
     def monthly(numbers):
-        made = cost.Price(name="x", kind=kind, as_of=date(2026, 6, 1), **numbers)
+        made = prices.Price(name="x", kind=kind, as_of=date(2026, 6, 1), **numbers)
         return made.monthly(needs, 0.25)
 
     counts = monthly(given) != monthly(changed)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.errors import PolicyError
+from otel_ratelimit.core.errors import PolicyError
 from otel_ratelimit.policy import PolicyResolver, fresh_between, fresh_counters, parse_policy
 from otel_ratelimit.policy.fresh_counters import FreshCounter, listed
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from otel_ratelimit.errors import PolicyError
+from otel_ratelimit.core.errors import PolicyError
 from otel_ratelimit.policy import PolicyFile, builtin_policy, load_policy, parse_policy, policy_hash
 
 FIRST = 'version = 1\n[tiers]\ndefault = "5/minute"\n'

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from otel_ratelimit.errors import PolicyError
+from otel_ratelimit.core.errors import PolicyError
 from otel_ratelimit.policy import builtin_policy, load_policy, parse_policy
 
 
@@ -380,7 +380,7 @@ def test_values_beyond_measure_are_no_crash(value, expected):
 
 @pytest.mark.parametrize("table", ["routes", "memory", "analytics", "cache", "identity", "clients", "report"])
 def test_numbers_beyond_measure_are_refused_in_every_place(table):
-    from otel_ratelimit.policy import load  # noqa: PLC0415 - for its list of tables
+    from otel_ratelimit.policy import load
 
     number = "0x" + "f" * 5000
     for key in load._TABLES[table].known_keys():

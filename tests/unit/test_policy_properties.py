@@ -157,7 +157,7 @@ def test_every_key_of_the_model_is_in_the_reference():
 
 
 def test_every_example_in_the_documentation_is_valid():
-    from otel_ratelimit.policy import parse_policy  # noqa: PLC0415 - beside its use
+    from otel_ratelimit.policy import parse_policy
 
     root = REFERENCE.parents[2]
     found = 0

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic_core import PydanticUndefined
 
-from otel_ratelimit.analysis.cache.cost import PRICES
+from otel_ratelimit.cache_advice.prices import PRICES
 from otel_ratelimit.cli import main
 from otel_ratelimit.policy.cache import Cache, CachePrice
 from otel_ratelimit.policy.match import Pattern

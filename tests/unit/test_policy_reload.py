@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from otel_ratelimit.background import BackgroundWorker
+from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.policy import PolicyFile
-from otel_ratelimit.policy_reload import PolicyReloader
+from otel_ratelimit.runtime.policy_reload import PolicyReloader
 
 POLICY = 'version = 1\n[tiers]\ndefault = "{}"\n'
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from otel_ratelimit.cli import main
-from otel_ratelimit.errors import PolicyError
+from otel_ratelimit.core.errors import PolicyError
 from otel_ratelimit.policy import builtin_policy, parse_policy, policy_hash
 
 WHOLE = """\

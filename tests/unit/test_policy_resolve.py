@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from otel_ratelimit.events import Identity, KeySpec, Strategy
+from otel_ratelimit.core.decision import Identity, KeySpec, Strategy
 from otel_ratelimit.policy import PolicyResolver, builtin_policy, parse_policy
 from otel_ratelimit.policy.resolve import policy_hash
 

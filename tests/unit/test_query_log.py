@@ -7,16 +7,21 @@ from collections import Counter
 
 import pytest
 
-from otel_ratelimit.delivery import MOST_MISTAKES
-from otel_ratelimit.errors import DatabaseError, DatabaseUnreachableError, DataRefusedError, PartWrittenError
-from otel_ratelimit.fingerprint import TemplateCache
-from otel_ratelimit.querylog import intake
-from otel_ratelimit.querylog import log as module
-from otel_ratelimit.querylog.execution import Asked
-from otel_ratelimit.querylog.log import KEY_REPLACED, QueryCounts, QueryLog
-from otel_ratelimit.querylog.requests import RequestQueries
-from otel_ratelimit.querylog.sampling import QuerySampler
-from otel_ratelimit.querylog.totals import Totals
+from otel_ratelimit.core.delivery import MOST_MISTAKES
+from otel_ratelimit.core.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    DataRefusedError,
+    PartWrittenError,
+)
+from otel_ratelimit.queries import intake
+from otel_ratelimit.queries import query_log as module
+from otel_ratelimit.queries.execution import Asked
+from otel_ratelimit.queries.fingerprint import TemplateCache
+from otel_ratelimit.queries.query_log import KEY_REPLACED, QueryCounts, QueryLog
+from otel_ratelimit.queries.requests import RequestQueries
+from otel_ratelimit.queries.sampling import QuerySampler
+from otel_ratelimit.queries.totals import Totals
 
 
 class Tables:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.querylog.hot_keys import FrequentKeys
-from otel_ratelimit.querylog.keys import KEY_BYTES, ExecutionKeys
-from otel_ratelimit.querylog.sampling import (
+from otel_ratelimit.queries.execution_key import KEY_BYTES, ExecutionKeys
+from otel_ratelimit.queries.hot_keys import FrequentKeys
+from otel_ratelimit.queries.sampling import (
     BUSY_EXECUTIONS,
     LEAST_HOT,
     NOTED_ONE_IN,

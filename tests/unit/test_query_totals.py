@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from otel_ratelimit.fingerprint import TemplateCache, hash_query
-from otel_ratelimit.query_records import TemplateTotal
-from otel_ratelimit.querylog import totals as module
-from otel_ratelimit.querylog.totals import OTHER, PendingTotals, Totals, table_writes
+from otel_ratelimit.queries import totals as module
+from otel_ratelimit.queries.fingerprint import TemplateCache, hash_query
+from otel_ratelimit.queries.records import TemplateTotal
+from otel_ratelimit.queries.totals import OTHER, PendingTotals, Totals, table_writes
 
 
 @pytest.fixture

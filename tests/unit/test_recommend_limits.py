@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analysis.recommend import recommend_limits
-from otel_ratelimit.analysis.room import breathing_room
-from otel_ratelimit.analysis.rows import Excess, LimitUse
-from otel_ratelimit.events import Identity, KeySpec, Outcome, RoutePlan, Strategy, Window
-from otel_ratelimit.limiter import decide
-from otel_ratelimit.recorder import UsageBuffer
-from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.analytics.headroom import breathing_room
+from otel_ratelimit.analytics.recommended_limits import recommend_limits
+from otel_ratelimit.analytics.rows import Excess, LimitUse
+from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.core.decision import Identity, KeySpec, Outcome, RoutePlan, Strategy, Window
+from otel_ratelimit.policy.decide import decide
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
 
 SECONDS = 60
 

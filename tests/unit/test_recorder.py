@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from otel_ratelimit.delivery import MAX_SPLITS
-from otel_ratelimit.errors import (
+from otel_ratelimit.analytics.recorder import Recorder
+from otel_ratelimit.analytics.records import Violation
+from otel_ratelimit.core.decision import Decision, KeySpec, Outcome, RoutePlan
+from otel_ratelimit.core.delivery import MAX_SPLITS
+from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,
     DataRefusedError,
 )
-from otel_ratelimit.events import Decision, KeySpec, Outcome, RoutePlan
-from otel_ratelimit.recorder import Recorder
-from otel_ratelimit.records import Violation
 
 VIOLATION = Violation(
     occurred_at=600.0,

@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from otel_ratelimit.events import (
+from otel_ratelimit.analytics.records import REFUSED_PERCENT
+from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.core.decision import (
     Decision,
     Identity,
     KeySpec,
@@ -16,9 +18,7 @@ from otel_ratelimit.events import (
     Window,
     WindowState,
 )
-from otel_ratelimit.names import APPLICATION_TIER
-from otel_ratelimit.recorder import UsageBuffer
-from otel_ratelimit.records import REFUSED_PERCENT
+from otel_ratelimit.core.names import APPLICATION_TIER
 
 WHO = Identity("i" + "0" * 32, "ip", "192.0.2.7", None)
 

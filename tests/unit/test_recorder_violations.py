@@ -8,8 +8,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.recorder import ViolationBuffer
-from otel_ratelimit.records import OTHER_CLIENTS, OTHER_LIMITS, Violation
+from otel_ratelimit.analytics.records import OTHER_LIMITS, Violation
+from otel_ratelimit.analytics.violations import ViolationBuffer
+from otel_ratelimit.core.names import OTHER_CLIENTS
 
 FIRST = Violation(
     occurred_at=600.0,

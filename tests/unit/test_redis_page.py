@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_ratelimit.settings import settings_from
+from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.storage import server_errors
 from otel_ratelimit.storage.client_options import option_problems
 from otel_ratelimit.storage.key_namespace import key_namespace, key_prefix, service_of

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
-from otel_ratelimit import names
 from otel_ratelimit.cli import main
-from otel_ratelimit.events import Outcome
-from otel_ratelimit.logs.formats import FIELDS
-from otel_ratelimit.settings import variable_names
+from otel_ratelimit.core import names
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.settings import variable_names
+from otel_ratelimit.telemetry.logs.formats import FIELDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -18,13 +18,13 @@ import refused_requests
 from opentelemetry.trace import get_current_span
 from refused_requests import refused, span
 
-from otel_ratelimit import names
-from otel_ratelimit.errors import DatabaseError
-from otel_ratelimit.identity.privacy import hash_address
-from otel_ratelimit.logs import RefusalLog, ShownAddresses, distinct
-from otel_ratelimit.logs.distinct import DistinctCount
-from otel_ratelimit.logs.refusal_lines import MAX_LIMITS, RefusalLines
-from otel_ratelimit.records import Violation
+from otel_ratelimit.analytics.records import Violation
+from otel_ratelimit.core import names
+from otel_ratelimit.core.errors import DatabaseError
+from otel_ratelimit.policy.identity.privacy import hash_address
+from otel_ratelimit.telemetry.logs import RefusalLog, ShownAddresses, distinct
+from otel_ratelimit.telemetry.logs.distinct import DistinctCount
+from otel_ratelimit.telemetry.logs.refusal_lines import MAX_LIMITS, RefusalLines
 
 LOGGER = "otel_ratelimit.refusals"
 
@@ -409,8 +409,8 @@ FORKS = """
 import logging, os, sys
 sys.path.insert(0, {folder!r})
 from refused_requests import refused
-from otel_ratelimit import names
-from otel_ratelimit.logs import RefusalLog, ShownAddresses
+from otel_ratelimit.core import names
+from otel_ratelimit.telemetry.logs import RefusalLog, ShownAddresses
 
 class Count(logging.Handler):
     def emit(self, record):

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from otel_ratelimit.analysis.days import days_between, last_full_day, local_day
-from otel_ratelimit.nightly.missing import missed_days
-from otel_ratelimit.nightly.schedule import EveryDayAt
+from otel_ratelimit.core.days import days_between, last_full_day, local_day
+from otel_ratelimit.reports.missing_days import missed_days
+from otel_ratelimit.reports.schedule import EveryDayAt
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CAIRO = ZoneInfo("Africa/Cairo")

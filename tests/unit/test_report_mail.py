@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from otel_ratelimit.analysis.cache.cost import PRICES
-from otel_ratelimit.analysis.cache.daily import conclude
-from otel_ratelimit.mail.message import message
-from otel_ratelimit.rendering import figures, plain, words
-from otel_ratelimit.rendering.hit_ratio import HitRatio, of_those_that_ask
-from otel_ratelimit.rendering.report_mail import DAYS_SHOWN, mail_html, mail_text, subject
-from otel_ratelimit.rendering.view import view_of
+from otel_ratelimit.cache_advice.daily_report import conclude
+from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.reports.mail.message import message
+from otel_ratelimit.reports.rendering import figures, plain, words
+from otel_ratelimit.reports.rendering.hit_ratio import HitRatio, of_those_that_ask
+from otel_ratelimit.reports.rendering.report_mail import DAYS_SHOWN, mail_html, mail_text, subject
+from otel_ratelimit.reports.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")
 POOR = ("none", "useless", "uncacheable", "single")

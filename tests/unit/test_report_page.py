@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from otel_ratelimit.rendering import charts, figures, words
-from otel_ratelimit.rendering.report_page import page
-from otel_ratelimit.rendering.view import view_of
+from otel_ratelimit.reports.rendering import charts, figures, words
+from otel_ratelimit.reports.rendering.report_page import page
+from otel_ratelimit.reports.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")
 VOID = {"meta", "br"}

@@ -8,19 +8,19 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from memory_day import QueryRowsDay
 from rich.console import Console
 
-from otel_ratelimit.analysis.cache.analyse import analyze_cache_potential
-from otel_ratelimit.analysis.cache.assumptions import Assumptions
-from otel_ratelimit.analysis.cache.cost import PRICES
-from otel_ratelimit.analysis.cache.daily import Supposed, conclude
-from otel_ratelimit.analysis.cache.memory_day import QueryRowsDay
-from otel_ratelimit.analysis.rows import Period
-from otel_ratelimit.query_records import QueryRow, QueryTemplate
-from otel_ratelimit.rendering import figures
-from otel_ratelimit.rendering.report_mail import mail_html, mail_text
-from otel_ratelimit.rendering.report_page import page
-from otel_ratelimit.rendering.report_tables import print_report
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
+from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.queries.records import QueryRow, QueryTemplate
+from otel_ratelimit.reports.rendering import figures
+from otel_ratelimit.reports.rendering.report_mail import mail_html, mail_text
+from otel_ratelimit.reports.rendering.report_page import page
+from otel_ratelimit.reports.rendering.report_tables import print_report
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 OF_A_DAY = re.compile(

@@ -6,15 +6,15 @@ from datetime import date
 
 import pytest
 
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cli.report_outcome import outcome_json, say
-from otel_ratelimit.nightly.job import Outcome
-from otel_ratelimit.nightly.mailing import Mailing
+from otel_ratelimit.core.smtp_url import SmtpServer
 from otel_ratelimit.policy import Report
-from otel_ratelimit.rendering.facts import key_facts
-from otel_ratelimit.rendering.report_mail import mail_html, mail_text
-from otel_ratelimit.rendering.report_page import page
-from otel_ratelimit.smtp_url import SmtpServer
+from otel_ratelimit.reports.job import Outcome
+from otel_ratelimit.reports.mailing import Mailing
+from otel_ratelimit.reports.rendering.facts import key_facts
+from otel_ratelimit.reports.rendering.report_mail import mail_html, mail_text
+from otel_ratelimit.reports.rendering.report_page import page
 
 DAY = date(2026, 1, 31)
 

@@ -8,9 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
-from otel_ratelimit.rendering import figures
-from otel_ratelimit.rendering.report_tables import PIPE_WIDTH, print_report
-from otel_ratelimit.rendering.view import view_of
+from otel_ratelimit.reports.rendering import figures
+from otel_ratelimit.reports.rendering.report_tables import PIPE_WIDTH, print_report
+from otel_ratelimit.reports.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")
 

@@ -19,10 +19,10 @@ from promql_facts import labels_of, selectors
 
 from dashboards.source.foreign import FOREIGN_METRICS
 from dashboards.source.instruments import RESOURCE_LABELS, labels_by_series
-from otel_ratelimit import thresholds
 from otel_ratelimit.cli import main
+from otel_ratelimit.core import thresholds
+from otel_ratelimit.core.settings import variable_names
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.settings import variable_names
 from otel_ratelimit.web.api import api_blueprint
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(RUNBOOKS.glob("*.md"))}
@@ -227,7 +227,9 @@ def panels_named(text):
 
 PANELS = {
     (panel["title"], dashboard["title"].removeprefix("Rate limits: "))
-    for dashboard in (json.loads(path.read_text()) for path in (ROOT / "dashboards").glob("*.json"))
+    for dashboard in (
+        json.loads(path.read_text()) for path in (ROOT / "dashboards" / "generated").glob("*.json")
+    )
     for panel in dashboard["panels"]
     if panel["type"] != "row"
 }

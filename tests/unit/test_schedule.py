@@ -7,7 +7,7 @@ from datetime import UTC, time, timedelta
 
 import pytest
 
-from otel_ratelimit.nightly.schedule import Schedule
+from otel_ratelimit.reports.schedule import Schedule
 
 PATIENCE_SECONDS = 10.0
 

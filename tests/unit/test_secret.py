@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shown import outcome_of, ways_to_show
 
+from otel_ratelimit.core.errors import DatabaseError, SettingsError
 from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords_among
-from otel_ratelimit.errors import DatabaseError, SettingsError
-from otel_ratelimit.mail import refusals
+from otel_ratelimit.core.settings import Settings, settings_from
+from otel_ratelimit.core.smtp_url import SmtpServer
+from otel_ratelimit.core.storage_uri import redact_uri, secrets_in, storage_uri
 from otel_ratelimit.postgres.connection import Database, dsn, keywords
 from otel_ratelimit.postgres.refusals import no_connection
-from otel_ratelimit.settings import Settings, settings_from
-from otel_ratelimit.smtp_url import SmtpServer
+from otel_ratelimit.reports.mail import refusals
 from otel_ratelimit.storage import validate_uri
 from otel_ratelimit.storage.server_errors import without_echo
-from otel_ratelimit.storage_uri import redact_uri, secrets_in, storage_uri
 
 CANARY = "Zq7Canary"
 

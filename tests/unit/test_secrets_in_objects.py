@@ -14,16 +14,16 @@ import pytest
 from shown import outcome_of, ways_to_show
 
 from otel_ratelimit import RateLimit
+from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.core.secret import HiddenEnvironment, HiddenValues, Secret, SecretKey
-from otel_ratelimit.embedded.database import EmbeddedDatabase
-from otel_ratelimit.embedded.server import EmbeddedPostgres
-from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.identity import Identifier, TrustedProxies
-from otel_ratelimit.identity.privacy import address_keeper
-from otel_ratelimit.logs import ShownAddresses
 from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.policy.identity import Identifier, TrustedProxies
+from otel_ratelimit.policy.identity.privacy import address_keeper
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
-from otel_ratelimit.querylog.keys import ExecutionKeys
+from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase
+from otel_ratelimit.postgres.embedded.server import EmbeddedPostgres
+from otel_ratelimit.queries.execution_key import ExecutionKeys
+from otel_ratelimit.telemetry.logs import ShownAddresses
 
 CANARY = "Zq7Canary-0123456789abcdef0123456789abcdef"
 VARIABLES = {

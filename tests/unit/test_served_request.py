@@ -5,7 +5,7 @@ from __future__ import annotations
 import flask
 import pytest
 
-from otel_ratelimit.names import UNMATCHED_ROUTE
+from otel_ratelimit.core.names import UNMATCHED_ROUTE
 from otel_ratelimit.web.queries import request_finder
 
 

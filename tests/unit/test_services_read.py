@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from otel_ratelimit.analysis.periods import period
-from otel_ratelimit.analysis.services import (
+from otel_ratelimit.core.periods import period
+from otel_ratelimit.core.services import (
     ALL_SERVICES,
     MAX_NAMED,
     QueriesWithoutServiceWarning,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_ratelimit.errors import PolicyError, SettingsError
+from otel_ratelimit.core.errors import PolicyError, SettingsError
+from otel_ratelimit.core.settings import Settings, public_variable_names, settings_from, unknown_variables
 from otel_ratelimit.policy import load_policy
-from otel_ratelimit.settings import Settings, public_variable_names, settings_from, unknown_variables
 
 
 def test_an_empty_environment_gives_the_documented_defaults():

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.errors import SettingsError
-from otel_ratelimit.settings import Settings, settings_from
-from otel_ratelimit.smtp_url import SmtpServer, Tls, smtp_url_problems
+from otel_ratelimit.core.errors import SettingsError
+from otel_ratelimit.core.settings import Settings, settings_from
+from otel_ratelimit.core.smtp_url import SmtpServer, Tls, smtp_url_problems
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ import psutil
 import pytest
 
 from otel_ratelimit.demo.server import Serving
-from otel_ratelimit.stack.alertmanager import HeldAlert
-from otel_ratelimit.stack.collector import built_program, configuration_folder
-from otel_ratelimit.stack.errors import StackError
-from otel_ratelimit.stack.finding import find_program, find_programs
-from otel_ratelimit.stack.ports import any_ports
-from otel_ratelimit.stack.processes import ended
-from otel_ratelimit.stack.prometheus import Watching, configured, hurried
-from otel_ratelimit.stack.runner import AlertNews
-from otel_ratelimit.stack.stack import Settings, Stack
+from otel_ratelimit.demo.stack.alertmanager import HeldAlert
+from otel_ratelimit.demo.stack.collector import built_program, configuration_folder
+from otel_ratelimit.demo.stack.errors import StackError
+from otel_ratelimit.demo.stack.finding import find_program, find_programs
+from otel_ratelimit.demo.stack.ports import any_ports
+from otel_ratelimit.demo.stack.processes import ended
+from otel_ratelimit.demo.stack.prometheus import Watching, configured, hurried
+from otel_ratelimit.demo.stack.runner import AlertNews
+from otel_ratelimit.demo.stack.stack import Settings, Stack
 
 CONFIGURATION = """
 global:

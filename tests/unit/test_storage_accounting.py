@@ -1,6 +1,6 @@
 import pytest
 
-from otel_ratelimit.errors import SettingsError
+from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
 
 

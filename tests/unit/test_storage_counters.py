@@ -5,9 +5,9 @@ import secrets
 import pytest
 from variants import quick_first
 
-from otel_ratelimit.errors import StorageUnavailableError
-from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sweeper import Sweeper
 
 NOW = 1_700_000_000.0

@@ -3,9 +3,9 @@ import re
 
 import pytest
 
-from otel_ratelimit import names
-from otel_ratelimit.events import CleanupReport, StorageSnapshot, Strategy, Window
-from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.core import names
+from otel_ratelimit.core.decision import CleanupReport, StorageSnapshot, Strategy, Window
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.health import (
     MemoryHealthLog,
     check_memory_health,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.events import KIND_LETTERS
+from otel_ratelimit.core.decision import KIND_LETTERS
 from otel_ratelimit.storage.keys import (
     CLIENT_KEYS,
     KIND_NAMES,

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sweeper import Sweeper
 
 

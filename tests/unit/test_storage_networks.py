@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from variants import quick_first
 
-from otel_ratelimit.events import ClientKey, KeySpec, Strategy, Window
-from otel_ratelimit.identity import Identifier, TrustedProxies
+from otel_ratelimit.core.decision import ClientKey, KeySpec, Strategy, Window
+from otel_ratelimit.policy.identity import Identifier, TrustedProxies
 from otel_ratelimit.storage.accounting import ENTRY_BYTES
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStorage
-from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.keys import CLIENT_KEYS, TEXT_KEYS, Keys
+from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.sweeper import Sweeper
 
 NOW = 1_700_000_000.0

@@ -4,9 +4,9 @@ import time
 import weakref
 from itertools import pairwise
 
-from otel_ratelimit.background import BackgroundWorker
-from otel_ratelimit.events import Strategy, Window
-from otel_ratelimit.storage.counters import BoundedCounters
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sweeper import Sweeper
 
 MINUTE = Window("a|ep|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")

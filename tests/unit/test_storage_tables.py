@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from otel_ratelimit.storage.accounting import Ledger
 from otel_ratelimit.storage.keys import CLIENT_KEYS, KINDS, TEXT_KEYS, Keys
-from otel_ratelimit.storage.tables import SHARD_KEYS, Books, Table
+from otel_ratelimit.storage.sharded_table import SHARD_KEYS, Books, Table
 from otel_ratelimit.storage.windows import FIXED_WINDOW, MOVING_WINDOW, SLIDING_WINDOW_COUNTER
 
 keys = Keys(b"secret")

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analysis.periods import period
-from otel_ratelimit.analysis.recommend import recommend_limits
-from otel_ratelimit.analysis.rows import Excess, LimitUse
-from otel_ratelimit.analysis.sentences import between, counted, part_of, per_window, percent
-from otel_ratelimit.analysis.services import ServicesRead
-from otel_ratelimit.analysis.suggest import suggest
+from otel_ratelimit.analytics.recommended_limits import recommend_limits
+from otel_ratelimit.analytics.rows import Excess, LimitUse
+from otel_ratelimit.analytics.suggested_tiers import suggest
 from otel_ratelimit.cli.suggest import _summarise
 from otel_ratelimit.cli.suggested_comments import MAX_LISTED, WIDTH
 from otel_ratelimit.cli.suggested_policy import known_tiers, policy_text, suggested_policy
+from otel_ratelimit.core.periods import period
+from otel_ratelimit.core.sentences import between, counted, part_of, per_window, percent
+from otel_ratelimit.core.services import ServicesRead
 from otel_ratelimit.policy import builtin_policy, parse_policy
 
 WEEK = period("2026-01-01", "2026-01-07")

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analysis.hits import HitRate, hit_rates, overall_hit_rate
-from otel_ratelimit.analysis.recommend import recommend_limits
-from otel_ratelimit.analysis.room import breathing_room
-from otel_ratelimit.analysis.rows import Excess, LimitUse, RequestTotal
-from otel_ratelimit.events import (
+from otel_ratelimit.analytics.headroom import breathing_room
+from otel_ratelimit.analytics.hit_rate import HitRate, hit_rates, overall_hit_rate
+from otel_ratelimit.analytics.recommended_limits import recommend_limits
+from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal
+from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.core.decision import (
     Decision,
     Identity,
     KeySpec,
@@ -23,7 +24,6 @@ from otel_ratelimit.events import (
     Window,
     WindowState,
 )
-from otel_ratelimit.recorder import UsageBuffer
 
 ROUTES = ("/a", "/b")
 

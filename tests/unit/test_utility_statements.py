@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg2 import sql
 
-from otel_ratelimit.fingerprint import TemplateCache, hash_query
-from otel_ratelimit.query_records import REFUSED
+from otel_ratelimit.queries.fingerprint import TemplateCache, hash_query
+from otel_ratelimit.queries.records import REFUSED
 
 # Names in utility statements: PostgreSQL 17 and 18 leave them out as well.
 

@@ -3,7 +3,7 @@
 -- one, which rows do not have.
 
 -- name: room_by_limit
--- As otel_ratelimit.analysis.room: nearest-rank quantiles of the share used, refused requests as the whole limit.
+-- As otel_ratelimit.analytics.headroom: nearest-rank quantiles of the share used, refused requests as the whole limit.
 WITH bins AS (
     SELECT
         service, endpoint, method, tier, limit_text, limit_value, bin.percent,

@@ -8,11 +8,12 @@ from typing import Final
 
 from flask import current_app
 
-from otel_ratelimit.analysis.hits import hit_rates, overall_hit_rate
-from otel_ratelimit.analysis.recommend import recommend_limits
-from otel_ratelimit.analysis.room import breathing_room
-from otel_ratelimit.analysis.rows import AnalyticsReader, GroupBy, Period, Scope, group_named
-from otel_ratelimit.analysis.services import ServicesRead, UnknownServiceError, services_read
+from otel_ratelimit.analytics.headroom import breathing_room
+from otel_ratelimit.analytics.hit_rate import hit_rates, overall_hit_rate
+from otel_ratelimit.analytics.recommended_limits import recommend_limits
+from otel_ratelimit.analytics.rows import AnalyticsReader, GroupBy, Scope, group_named
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.core.services import ServicesRead, UnknownServiceError, services_read
 from otel_ratelimit.web.api.models import (
     AnalyticsAnswer,
     BreathingRoomAnswer,

@@ -17,7 +17,7 @@ from flask import Blueprint, Response, request
 from pydantic import RootModel
 from werkzeug.routing import Map, Rule
 
-from otel_ratelimit.errors import (
+from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     SchemaMissingError,

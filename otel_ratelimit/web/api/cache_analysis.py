@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from otel_ratelimit.analysis.cache.cost import CostBenefit
-from otel_ratelimit.analysis.cache.daily import DailyCacheReport, Scale, Supposed
-from otel_ratelimit.analysis.cache.history import DayInBrief, StoredReport
-from otel_ratelimit.analysis.cache.result import Advice, CacheAnalysis, TemplateResult
-from otel_ratelimit.analysis.rows import Period
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport, Scale, Supposed
+from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
+from otel_ratelimit.cache_advice.prices import CostBenefit
+from otel_ratelimit.cache_advice.result import Advice, CacheAnalysis, TemplateResult
+from otel_ratelimit.core.periods import Period
 from otel_ratelimit.web.api.cache_models import (
     AtTtlAnswer,
     BarsAnswer,

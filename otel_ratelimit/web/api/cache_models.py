@@ -12,10 +12,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from otel_ratelimit.analysis.cache.comparison import Basis, ComparedName
-from otel_ratelimit.analysis.cache.cost import Certainty, Kind
-from otel_ratelimit.analysis.cache.daily import Scale
-from otel_ratelimit.analysis.cache.result import ObstacleName, ReasonName
+from otel_ratelimit.cache_advice.comparison import Basis, ComparedName
+from otel_ratelimit.cache_advice.daily_report import Scale
+from otel_ratelimit.cache_advice.prices import Certainty, Kind
+from otel_ratelimit.cache_advice.result import ObstacleName, ReasonName
 from otel_ratelimit.web.api.models import Answer, Count
 
 Day: TypeAlias = date

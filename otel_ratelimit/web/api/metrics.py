@@ -9,11 +9,11 @@ from typing import Final
 
 from flask import current_app
 
-from otel_ratelimit.events import StorageSnapshot
-from otel_ratelimit.recorder import RecorderState
+from otel_ratelimit.analytics.recorder import RecorderState
+from otel_ratelimit.core.decision import StorageSnapshot
+from otel_ratelimit.core.thresholds import MEGABYTE
 from otel_ratelimit.storage.by_user import most_first
 from otel_ratelimit.storage.health import check_memory_health, effective_thresholds
-from otel_ratelimit.thresholds import MEGABYTE
 from otel_ratelimit.web.api.models import (
     CleanupAnswer,
     KeysAnswer,

@@ -29,7 +29,7 @@ from openapi_pydantic import (
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from otel_ratelimit._version import __version__
+from otel_ratelimit.core.version import __version__
 from otel_ratelimit.web.api.endpoints import Endpoint
 from otel_ratelimit.web.api.parameters import Parameters
 from otel_ratelimit.web.api.problems import ParameterProblem, ProblemAnswer, QuotaProblem

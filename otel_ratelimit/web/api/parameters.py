@@ -22,9 +22,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from otel_ratelimit.analysis.periods import EXAMPLES, parse_date_range
-from otel_ratelimit.analysis.recommend import MAX_REJECTED_SHARE
-from otel_ratelimit.analysis.rows import GroupName, Period
+from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE
+from otel_ratelimit.analytics.rows import GroupName
+from otel_ratelimit.core.periods import EXAMPLES, Period, parse_date_range
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.plans import KNOWN_METHODS
 

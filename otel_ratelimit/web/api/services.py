@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from otel_ratelimit.analysis.cache.history import CacheReportReader
-from otel_ratelimit.analysis.rows import AnalyticsReader
+from otel_ratelimit.analytics.recorder import RecorderState
+from otel_ratelimit.analytics.rows import AnalyticsReader
+from otel_ratelimit.cache_advice.history import CacheReportReader
+from otel_ratelimit.core.decision import CleanupReport, Clock, CounterStore, StorageSnapshot
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.events import CleanupReport, Clock, CounterStore, StorageSnapshot
-from otel_ratelimit.recorder import RecorderState
-from otel_ratelimit.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
+from otel_ratelimit.core.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
 from otel_ratelimit.web.extension import Enforcement
 
 Access: TypeAlias = Literal["read", "admin"]

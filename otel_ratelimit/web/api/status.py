@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from flask import Request, current_app, request
 from werkzeug.exceptions import HTTPException
 
-from otel_ratelimit.events import (
+from otel_ratelimit.core.decision import (
     ClientOverride,
     Identity,
     KeySpec,
@@ -23,7 +23,7 @@ from otel_ratelimit.events import (
     Window,
     WindowState,
 )
-from otel_ratelimit.limiter import judge
+from otel_ratelimit.policy.decide import judge
 from otel_ratelimit.web.api.models import ClientAnswer, ResetAnswer, RouteAnswer, StatusAnswer, WindowAnswer
 from otel_ratelimit.web.api.parameters import StatusParameters
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters

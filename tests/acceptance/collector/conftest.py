@@ -22,11 +22,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
-from otel_ratelimit.stack.collector import (
+from otel_ratelimit.demo.stack.collector import (
     Collector,
     CollectorAddresses,
 )
-from otel_ratelimit.stack.processes import RunningProgram
+from otel_ratelimit.demo.stack.processes import RunningProgram
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 

@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_ratelimit import names
-from otel_ratelimit.stack.collector import configuration_folder
+from otel_ratelimit.core import names
+from otel_ratelimit.demo.stack.collector import configuration_folder
 
 TOKEN = "token-of-the-test"
 

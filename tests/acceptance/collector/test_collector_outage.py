@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 AWAY_SECONDS = 60.0
 RATE = 50.0

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_ratelimit import names
+from otel_ratelimit.core import names
 
 NOW = 1_700_000_000_000_000_000
 MILLISECOND = 1_000_000

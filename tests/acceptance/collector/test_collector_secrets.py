@@ -25,7 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_ratelimit.stack import collector as stack
+from otel_ratelimit.demo.stack import collector as stack
 
 MARK = "sesame"
 IDS = {"trace_id", "span_id", "parent_span_id"}

@@ -39,9 +39,9 @@ REQUESTS = (
 
 
 def make_app():
-    from pathlib import Path  # noqa: PLC0415 - only where this runs
+    from pathlib import Path
 
-    from fava.application import create_app  # noqa: PLC0415 - installed where this runs
+    from fava.application import create_app
 
     books = Path.cwd() / "books.beancount"
     books.write_text(LEDGER)

@@ -5,8 +5,8 @@ PATHS = ("/apispec_1.json", "/apidocs/", "/flasgger_static/swagger-ui.css")
 
 
 def make_app():
-    from flasgger import Swagger  # noqa: PLC0415 - installed where this runs
-    from flask import Flask, jsonify  # noqa: PLC0415 - as above
+    from flasgger import Swagger
+    from flask import Flask, jsonify
 
     app = Flask("colours")
     Swagger(app)

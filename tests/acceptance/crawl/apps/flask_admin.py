@@ -14,10 +14,10 @@ REQUESTS = (
 
 
 def make_app():
-    from flask import Flask  # noqa: PLC0415 - installed where this runs
-    from flask_admin import Admin  # noqa: PLC0415 - as above
-    from flask_admin.contrib.sqla import ModelView  # noqa: PLC0415 - as above
-    from flask_sqlalchemy import SQLAlchemy  # noqa: PLC0415 - as above
+    from flask import Flask
+    from flask_admin import Admin
+    from flask_admin.contrib.sqla import ModelView
+    from flask_sqlalchemy import SQLAlchemy
 
     app = Flask("administered", instance_path=__import__("os").getcwd())
     app.config.update(SECRET_KEY="not a secret", SQLALCHEMY_DATABASE_URI="sqlite:///notes.db")

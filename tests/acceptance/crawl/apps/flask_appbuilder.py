@@ -16,9 +16,9 @@ REQUESTS = (
 
 
 def make_app():
-    from flask import Flask  # noqa: PLC0415 - installed where this runs
-    from flask_appbuilder import AppBuilder  # noqa: PLC0415 - as above
-    from flask_appbuilder.utils.legacy import get_sqla_class  # noqa: PLC0415 - as above
+    from flask import Flask
+    from flask_appbuilder import AppBuilder
+    from flask_appbuilder.utils.legacy import get_sqla_class
 
     app = Flask("builder")
     app.config.update(

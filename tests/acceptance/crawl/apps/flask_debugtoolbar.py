@@ -5,8 +5,8 @@ REQUESTS = tuple(("GET", f"/page/{number}", {}) for number in range(12))
 
 
 def make_app():
-    from flask import Flask, redirect  # noqa: PLC0415 - installed where this runs
-    from flask_debugtoolbar import DebugToolbarExtension  # noqa: PLC0415 - as above
+    from flask import Flask, redirect
+    from flask_debugtoolbar import DebugToolbarExtension
 
     app = Flask("toolbar")
     app.config.update(

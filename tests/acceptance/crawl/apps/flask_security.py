@@ -12,16 +12,16 @@ REQUESTS = (
 
 
 def make_app():
-    from flask import Flask  # noqa: PLC0415 - installed where this runs
-    from flask_security import (  # noqa: PLC0415 - as above
+    from flask import Flask
+    from flask_security import (
         Security,
         SQLAlchemyUserDatastore,
         auth_required,
         auth_token_required,
         hash_password,
     )
-    from flask_security.models import fsqla_v3  # noqa: PLC0415 - as above
-    from flask_sqlalchemy import SQLAlchemy  # noqa: PLC0415 - as above
+    from flask_security.models import fsqla_v3
+    from flask_sqlalchemy import SQLAlchemy
 
     app = Flask("secured")
     app.config.update(

@@ -14,10 +14,10 @@ REQUESTS = (
 
 
 def make_app():
-    import marshmallow  # noqa: PLC0415 - installed where this runs
-    from flask import Flask  # noqa: PLC0415 - as above
-    from flask.views import MethodView  # noqa: PLC0415 - as above
-    from flask_smorest import Api, Blueprint, abort  # noqa: PLC0415 - as above
+    import marshmallow
+    from flask import Flask
+    from flask.views import MethodView
+    from flask_smorest import Api, Blueprint, abort
 
     app = Flask("nested")
     app.config.update(

@@ -11,8 +11,8 @@ REQUESTS = (
 
 
 def make_app():
-    from flask import Flask, session  # noqa: PLC0415 - installed where this runs
-    from flask_socketio import SocketIO  # noqa: PLC0415 - as above
+    from flask import Flask, session
+    from flask_socketio import SocketIO
 
     app = Flask("sockets")
     app.config["SECRET_KEY"] = "not a secret"

@@ -12,8 +12,8 @@ REQUESTS = (
 
 
 def make_app():
-    from flask import Flask, render_template_string  # noqa: PLC0415 - installed where this runs
-    from flask_htmx import HTMX, make_response  # noqa: PLC0415 - as above
+    from flask import Flask, render_template_string
+    from flask_htmx import HTMX, make_response
 
     app = Flask("parts")
     htmx = HTMX(app)

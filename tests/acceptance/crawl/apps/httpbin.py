@@ -26,6 +26,6 @@ REQUESTS = (
 
 
 def make_app():
-    from httpbin import app  # noqa: PLC0415 - installed where this runs
+    from httpbin import app
 
     return app

@@ -18,9 +18,9 @@ REQUESTS = (
 
 
 def make_app():
-    from pathlib import Path  # noqa: PLC0415 - only where this runs
+    from pathlib import Path
 
-    from ihatemoney.run import create_app  # noqa: PLC0415 - installed where this runs
+    from ihatemoney.run import create_app
 
     here = Path.cwd()
 

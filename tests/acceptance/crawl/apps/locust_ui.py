@@ -11,8 +11,8 @@ REQUESTS = (
 
 
 def make_app():
-    from locust import HttpUser, task  # noqa: PLC0415 - installed where this runs
-    from locust.env import Environment  # noqa: PLC0415 - as above
+    from locust import HttpUser, task
+    from locust.env import Environment
 
     class Visitor(HttpUser):
         host = "http://127.0.0.1:9"

@@ -12,10 +12,10 @@ REQUESTS = (
 
 
 def make_app():
-    from flask import Flask, flash, get_flashed_messages, redirect, render_template_string, request  # noqa: PLC0415 - installed where this runs
-    from flask_login import LoginManager, UserMixin, current_user, login_required, login_user, logout_user  # noqa: PLC0415 - as above
-    from flask_wtf import CSRFProtect, FlaskForm  # noqa: PLC0415 - as above
-    from wtforms import StringField  # noqa: PLC0415 - as above
+    from flask import Flask, flash, get_flashed_messages, redirect, render_template_string, request
+    from flask_login import LoginManager, UserMixin, current_user, login_required, login_user, logout_user
+    from flask_wtf import CSRFProtect, FlaskForm
+    from wtforms import StringField
 
     app = Flask("signed-in")
     app.config["SECRET_KEY"] = "not a secret"

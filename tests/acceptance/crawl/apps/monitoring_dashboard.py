@@ -16,8 +16,8 @@ REQUESTS = (
 
 
 def make_app():
-    import flask_monitoringdashboard as dashboard  # noqa: PLC0415 - installed where this runs
-    from flask import Flask  # noqa: PLC0415 - as above
+    import flask_monitoringdashboard as dashboard
+    from flask import Flask
 
     app = Flask("watched")
     dashboard.config.database_name = "sqlite:///dashboard.db"

@@ -21,9 +21,9 @@ REQUESTS = (
 
 
 def make_app():
-    import os  # noqa: PLC0415 - only where this runs
+    import os
 
     os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION="us-east-1")
-    from moto.server import create_backend_app  # noqa: PLC0415 - installed where this runs
+    from moto.server import create_backend_app
 
     return create_backend_app("s3")

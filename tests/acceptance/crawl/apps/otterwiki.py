@@ -27,9 +27,9 @@ REQUESTS = (
 
 
 def make_app():
-    import os  # noqa: PLC0415 - only where this runs
-    import subprocess  # noqa: PLC0415 - as above
-    from pathlib import Path  # noqa: PLC0415 - as above
+    import os
+    import subprocess
+    from pathlib import Path
 
     here = Path.cwd()
     subprocess.run(["git", "init", "--quiet", "repository"], check=True)
@@ -39,7 +39,7 @@ def make_app():
         "READ_ACCESS = 'ANONYMOUS'\nWRITE_ACCESS = 'ANONYMOUS'\nATTACHMENT_ACCESS = 'ANONYMOUS'\n"
     )
     os.environ["OTTERWIKI_SETTINGS"] = str(here / "settings.cfg")
-    import otterwiki.views  # noqa: F401, PLC0415 - as above
-    from otterwiki.server import app  # noqa: PLC0415 - installed where this runs
+    import otterwiki.views  # noqa: F401 - as above
+    from otterwiki.server import app
 
     return app

@@ -15,10 +15,10 @@ REQUESTS = (
 
 
 def make_app():
-    import sqlite3  # noqa: PLC0415 - only where this runs
-    from pathlib import Path  # noqa: PLC0415 - as above
+    import sqlite3
+    from pathlib import Path
 
-    from sqlite_web import sqlite_web  # noqa: PLC0415 - installed where this runs
+    from sqlite_web import sqlite_web
 
     with sqlite3.connect("notes.db") as connection:
         connection.executescript(

@@ -1,1 +1,0 @@
-"""What follows from the figures kept: pure functions, rows in, answers out."""

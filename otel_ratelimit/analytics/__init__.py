@@ -1,0 +1,65 @@
+"""From decisions to rows, and from rows to hit rates, headroom and recommended limits.
+
+records, usage, violations   what is kept of decisions
+recorder                     sums decisions up on the request's thread; the background thread writes them
+rows                         what is read back
+hit_rate, headroom           how often limits refuse, and how much room they leave
+recommended_limits           what another limit would have refused
+suggested_tiers              a first policy from what was recorded
+
+The public functions are in `otel_ratelimit.runtime.functions.analytics`; they are imported from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otel_ratelimit.runtime.functions.analytics import (
+        SeveralServicesError as SeveralServicesError,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        SeveralServicesWarning as SeveralServicesWarning,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        UnknownServiceError as UnknownServiceError,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        calculate_breathing_room as calculate_breathing_room,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        calculate_hit_rate_by_endpoint as calculate_hit_rate_by_endpoint,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        get_violations_by_endpoint as get_violations_by_endpoint,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        get_violations_by_ip as get_violations_by_ip,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        log_rate_limit_violation as log_rate_limit_violation,
+    )
+    from otel_ratelimit.runtime.functions.analytics import (
+        recommend_limits as recommend_limits,
+    )
+
+__all__ = [
+    "SeveralServicesError",
+    "SeveralServicesWarning",
+    "UnknownServiceError",
+    "calculate_breathing_room",
+    "calculate_hit_rate_by_endpoint",
+    "get_violations_by_endpoint",
+    "get_violations_by_ip",
+    "log_rate_limit_violation",
+    "recommend_limits",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because these functions join all the parts, and a part must not load the whole.
+    if name in __all__:
+        from otel_ratelimit.runtime.functions import analytics
+
+        return getattr(analytics, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

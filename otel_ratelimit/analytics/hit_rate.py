@@ -1,0 +1,70 @@
+"""What share of requests ran into a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from otel_ratelimit.analytics.rows import RequestTotal
+from otel_ratelimit.core.decision import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class HitRate:
+    """The requests of one endpoint by what was decided of them."""
+
+    endpoint: str
+    """Empty for all of them together."""
+    allowed: int = 0
+    blocked: int = 0
+    shadow_blocked: int = 0
+    exempt: int = 0
+    errors: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.limited + self.exempt + self.errors
+
+    @property
+    def limited(self) -> int:
+        """Those that a limit was asked about."""
+        return self.allowed + self.blocked + self.shadow_blocked
+
+    @property
+    def refused(self) -> int:
+        """Those that a limit refused, or would have in shadow."""
+        return self.blocked + self.shadow_blocked
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of `limited` that was refused; 0.0 of none."""
+        return self.refused / self.limited if self.limited else 0.0
+
+
+def hit_rates(totals: Iterable[RequestTotal]) -> list[HitRate]:
+    """By endpoint, those with the most refusals first."""
+    by_endpoint: dict[str, list[RequestTotal]] = {}
+    for total in totals:
+        by_endpoint.setdefault(total.endpoint, []).append(total)
+    rates = [_rate(endpoint, found) for endpoint, found in by_endpoint.items()]
+    return sorted(rates, key=lambda rate: (-rate.refused, -rate.requests, rate.endpoint))
+
+
+def overall_hit_rate(totals: Iterable[RequestTotal]) -> HitRate:
+    """Of all endpoints together."""
+    return _rate("", list(totals))
+
+
+def _rate(endpoint: str, totals: list[RequestTotal]) -> HitRate:
+    def count(outcome: Outcome) -> int:
+        return sum(total.requests for total in totals if total.decision is outcome)
+
+    return HitRate(
+        endpoint,
+        allowed=count(Outcome.ALLOWED),
+        blocked=count(Outcome.BLOCKED),
+        shadow_blocked=count(Outcome.SHADOW_BLOCKED),
+        exempt=count(Outcome.EXEMPT),
+        errors=count(Outcome.ERROR),
+    )

@@ -1,0 +1,137 @@
+"""What the analyses are computed from, and who can be asked for it.
+
+All periods are half open and in UTC. Endpoints are route templates (`/api/jobs/<int:id>`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.periods import Period
+
+GroupBy: TypeAlias = Literal["endpoint", "client", "user", "tier", "hour", "day"]
+"""`endpoint` groups by route template, `client` by address as it is kept."""
+GroupName: TypeAlias = Literal["endpoint", "client", "ip", "user", "tier", "hour", "day"]
+"""As people write it: `ip` means `client`."""
+
+
+def group_named(name: GroupName) -> GroupBy:
+    """The grouping that a name stands for."""
+    return "client" if name == "ip" else name
+
+
+Endpoints: TypeAlias = str | tuple[str, ...] | None
+"""A route template, several of them, or all."""
+
+
+class Scope(NamedTuple):
+    """What of a period is asked for; None means all."""
+
+    endpoint: Endpoints = None
+    service: str | None = None
+
+
+EVERYTHING: Final = Scope()
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationGroup:
+    """Violations that have the same endpoint, client, user, tier, hour or day."""
+
+    key: str
+    """ISO 8601 in UTC for hour and day; empty for requests without a user."""
+    violations: int
+    """Refused and, in shadow, would have been refused."""
+    shadow: int
+    """Of those, how many were let through."""
+    clients: int
+    """How many different clients; the overflow `<other>` is one."""
+    endpoints: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationPage:
+    """Some of the groups, those with most violations first (hours and days: in order of time)."""
+
+    groups: Sequence[ViolationGroup]
+    total_groups: int
+    total_violations: int
+    """Over all groups, not those of this page only."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTotal:
+    """How many requests of one endpoint, method and tier were decided one way."""
+
+    endpoint: str
+    method: str
+    tier: str
+    decision: Outcome
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """How far one limit of one endpoint was used: the roll-up's histograms, summed.
+
+    Percent of the limit used after a request, rounded up, 0 to 100, 101 (`REFUSED_PERCENT`) where it
+    refused; to requests, and to requests that were the first of their client in its window to get there.
+    """
+
+    endpoint: str
+    method: str
+    tier: str
+    limit_text: str
+    limit_value: int
+    limit_seconds: int
+    requests: Mapping[int, int]
+    clients: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """How often clients went how far beyond a limit: evidence for a higher one."""
+
+    endpoint: str
+    method: str
+    tier: str
+    limit_text: str
+    limit_value: int
+    limit_seconds: int
+    refused: int
+    """Refused requests of one client in one window of the limit."""
+    client_windows: int
+    """In how many windows of how many clients it was just that many."""
+
+
+class AnalyticsReader(Protocol):
+    """Where the figures are read. Each method raises DatabaseError if they cannot be."""
+
+    def services(self, period: Period | None = None) -> list[str]:
+        """Who recorded anything in the period, or at all; by name."""
+
+    def violations(
+        self,
+        period: Period,
+        group_by: GroupBy,
+        scope: Scope = EVERYTHING,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> ViolationPage:
+        """Violations of the period, grouped."""
+
+    def requests(self, period: Period, scope: Scope = EVERYTHING) -> list[RequestTotal]:
+        """Requests of the period by endpoint, method, tier and decision."""
+
+    def limits(self, period: Period, scope: Scope = EVERYTHING) -> list[LimitUse]:
+        """How far each limit was used in the period."""
+
+    def excess(self, period: Period, scope: Scope = EVERYTHING) -> list[Excess]:
+        """How far clients went beyond each limit in the period."""

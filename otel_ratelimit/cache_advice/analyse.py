@@ -1,0 +1,191 @@
+"""The analysis of a day: play back, estimate, choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from otel_ratelimit.cache_advice.advice import Adviser
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.cacheable import Reason, Sorted
+from otel_ratelimit.cache_advice.columns import (
+    Executions,
+    Floats,
+    HotExecutions,
+    QueryDay,
+    Template,
+)
+from otel_ratelimit.cache_advice.entry_memory import entry_bytes
+from otel_ratelimit.cache_advice.estimate import estimate
+from otel_ratelimit.cache_advice.own_peak_memory import Peaks
+from otel_ratelimit.cache_advice.replay_cold import ColdPlayback
+from otel_ratelimit.cache_advice.replay_context import Playing
+from otel_ratelimit.cache_advice.replay_hot import HotPlayback
+from otel_ratelimit.cache_advice.result import CacheAnalysis, NotCacheable, Sample, TemplateResult
+from otel_ratelimit.cache_advice.sampled import Sampled
+from otel_ratelimit.cache_advice.surface import hit_ratio_surface
+from otel_ratelimit.cache_advice.tally import LiveEntries, Tally
+from otel_ratelimit.cache_advice.trace import TraceSample
+from otel_ratelimit.cache_advice.ttl_candidates import TTL_SECONDS
+from otel_ratelimit.cache_advice.writes import WrittenTables
+
+TOP: Final = 10
+_A_REPEAT: Final = 0.5
+"""Fewer are what an estimate leaves of none."""
+
+
+def analyze_cache_potential(
+    day: QueryDay,
+    assumptions: Assumptions | None = None,
+    *,
+    ttls: tuple[int, ...] = TTL_SECONDS,
+    report: Callable[[str], None] = lambda _: None,
+) -> CacheAnalysis:
+    """What a cache before the database would have brought on `day`.
+
+    Time and memory grow with the rows and the keys that were ever hot, respectively; a piece of the rows is
+    held at a time.
+
+    Args:
+        day: its rows, counts and writes.
+        assumptions: of the cache.
+        ttls: times to live to try, seconds, rising.
+        report: told what is being done.
+    """
+    return _Analysis(day, assumptions or Assumptions(), ttls, report).result()
+
+
+@dataclass(slots=True)
+class _Seen:
+    rows: int = 0
+    hot_keys: int = 0
+
+
+class _Analysis:
+    def __init__(
+        self, day: QueryDay, assumptions: Assumptions, ttls: tuple[int, ...], report: Callable[[str], None]
+    ) -> None:
+        self._day = day
+        self._assumptions = assumptions
+        self._ttls = ttls
+        self._report = report
+        self._templates = day.templates
+        self._start = int(day.period.start.timestamp())
+        self._seconds = int(day.period.end.timestamp()) - self._start
+        self._written = WrittenTables(self._templates, day.writes, self._start, self._seconds)
+        self._sorted = Sorted(self._templates)
+        self._seen = _Seen()
+        self._mean_bytes = np.array([template.mean_result_bytes for template in self._templates])
+        self._trace = TraceSample(self._start, self._stored, self._mean_bytes)
+        self._hot, self._cold = (Tally(len(self._templates), len(ttls)) for _ in range(2))
+        self._hot_live, self._cold_live = (
+            LiveEntries(ttls, self._seconds, day.lowest_rate) for _ in range(2)
+        )
+
+    def result(self) -> CacheAnalysis:
+        self._play_back()
+        by_reason = self._sorted.calibrated(self._day.counts)
+        found = estimate(self._hot, self._cold, by_reason[:, Reason.CACHEABLE])
+        self._hot_live.add(self._cold_live, found.cold_factor)
+        trace = self._trace.trace()
+        peaks = Peaks(self._hot_live, trace, self._assumptions)
+        adviser = Adviser(self._templates, found, peaks, self._written.total(), self._assumptions, self._ttls)
+        by_ttl = adviser.all_together()
+        planned = adviser.plan()
+        self._report("trying the cache with less memory")
+        surface = hit_ratio_surface(trace, by_ttl, self._assumptions)
+        executions, unique = float(found.executions.sum()), float(found.unique.sum())
+        return CacheAnalysis(
+            period_start=self._day.period.start,
+            period_end=self._day.period.end,
+            engine=self._assumptions.engine,
+            all_executions=round(float(by_reason.sum())),
+            database_ms=self._sorted.took_us(by_reason) / 1_000.0,
+            executions=executions,
+            unique=unique,
+            duplicates=executions - unique,
+            duplicate_percentage=100.0 * (executions - unique) / executions if executions else 0.0,
+            not_cacheable=_not_cacheable(by_reason, self._templates),
+            by_ttl=by_ttl,
+            plan=planned.advice,
+            planned_templates=planned.templates,
+            most_repeated=_top(found.executions - found.unique, adviser, least=_A_REPEAT),
+            most_worth=_top(adviser.best_worth(), adviser, least=0.0),
+            surface=surface,
+            sample=Sample(
+                rows=self._seen.rows,
+                hot_keys=self._seen.hot_keys,
+                lowest_rate=self._day.lowest_rate,
+                dropped=sum(count.dropped for count in self._day.counts.values()),
+            ),
+            held_back=adviser.held_back(),
+        )
+
+    def _play_back(self) -> None:
+        playing = Playing(
+            sampled=Sampled(self._day.lowest_rate),
+            ttls=self._ttls,
+            written=self._written,
+            start=self._start,
+            seconds=self._seconds,
+            entry_bytes=self._stored,
+            mean_bytes=self._mean_bytes,
+        )
+        hot = HotPlayback(self._hot, self._cold, self._hot_live, self._cold_live, playing)
+
+        def take_hot(piece: HotExecutions) -> None:
+            chosen = self._cacheable_hot(piece)
+            hot.add(chosen)
+            self._trace.add_hot(chosen)
+
+        self._day.hot(take_hot)
+        hot.finish()
+        self._seen.hot_keys = hot.keys
+        cold = ColdPlayback(self._cold, self._cold_live, playing)
+
+        def take_cold(rows: Executions) -> None:
+            chosen = self._cacheable(rows)
+            cold.add(chosen)
+            self._trace.add_cold(chosen)
+            self._report(f"{self._seen.rows:,} rows played back")
+
+        self._day.cold(take_cold)
+
+    def _stored(self, result_bytes: Floats) -> Floats:
+        """Bytes of the entries for results of these sizes."""
+        assumed = self._assumptions
+        values = np.rint(assumed.size_factor * result_bytes).astype(np.int64)
+        return entry_bytes(assumed.engine, assumed.key_bytes, values, allocator=assumed.allocator)
+
+    def _cacheable(self, rows: Executions) -> Executions:
+        self._seen.rows += len(rows)
+        reason = self._sorted.add(rows)
+        return rows if not reason.any() else rows.where(reason == Reason.CACHEABLE)
+
+    def _cacheable_hot(self, piece: HotExecutions) -> HotExecutions:
+        self._seen.rows += len(piece.rows)
+        chosen = self._sorted.add(piece.rows) == Reason.CACHEABLE
+        return piece if chosen.all() else piece.where(chosen)
+
+
+def _not_cacheable(by_reason: Floats, templates: Sequence[Template]) -> tuple[NotCacheable, ...]:
+    everything = float(by_reason.sum())
+    found = [
+        NotCacheable(
+            reason=reason.name.lower(),
+            executions=float(by_reason[:, reason].sum()),
+            share=float(by_reason[:, reason].sum()) / everything,
+            example=templates[int(by_reason[:, reason].argmax())].text,
+        )
+        for reason in Reason
+        if reason is not Reason.CACHEABLE and by_reason[:, reason].any()
+    ]
+    return tuple(sorted(found, key=lambda each: -each.executions))
+
+
+def _top(of: Floats, adviser: Adviser, *, least: float) -> tuple[TemplateResult, ...]:
+    order = np.argsort(-of, kind="stable")[:TOP]
+    return tuple(adviser.template(int(place)) for place in order if of[place] > least)

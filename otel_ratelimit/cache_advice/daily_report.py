@@ -1,0 +1,207 @@
+"""The report of one day: what was found, what a cache would cost, and whether it would pay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, tzinfo
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+from otel_ratelimit.cache_advice.comparison import Comparison, compared
+from otel_ratelimit.cache_advice.needs import needs_of
+from otel_ratelimit.cache_advice.prices import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.result import CacheAnalysis, ObstacleName, Result
+from otel_ratelimit.core.days import local_day
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.core.services import OF_ALL_QUERIES, QueriesRead
+
+Scale: TypeAlias = Literal["day", "so_far", "part"]
+"""What sums are of: a whole day, what of today has passed, or a day from when recording began to its end."""
+_THEN: Final[dict[Scale, tuple[str, str]]] = {
+    "day": ("of that day", "on that day"),
+    "so_far": ("so far", "so far"),
+    "part": ("of that time", "in that time"),
+}
+_HELD_BACK: Final[dict[ObstacleName, str]] = {
+    "writes": "the tables are written too often",
+    "memory_price": "the memory costs more than it brings",
+    "few_repeats": "too few ask what was asked before",
+    "small_gain": "the cache would hardly answer sooner than the database",
+    "not_executed": "none was executed",
+    "not_measured": "the database took no measurable time",
+}
+
+
+class Supposed(Result):
+    """What the answer rests on, beside the day's queries."""
+
+    currency: str
+    """ISO 4217."""
+    value_of_saved_ms: float
+    """Money; 0 where none is set."""
+    value_of_database_second: float
+    lookup_ms: float
+    store_ms: float
+    stale_budget: float
+    """Share of the cache's answers that may be older than a write."""
+    reserve: float
+    """Share of memory that stays free."""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether saved time has a price."""
+        return self.value_of_saved_ms > 0.0 or self.value_of_database_second > 0.0
+
+
+class DailyCacheReport(Result):
+    """Kept as JSON in `cache_analysis_daily.details`; the properties are columns of their own as well."""
+
+    analysis_date: date
+    time_zone: str
+    supposed: Supposed
+    analysis: CacheAnalysis
+    """All sums in it are those of `scale`."""
+    cost: CostBenefit
+    """Of 24 hours and of a month at the rate of what was analysed, as the names say."""
+    services: tuple[str, ...] = ()
+    """All whose queries were recorded on that day, by name. Empty: not known."""
+    service: str | None = None
+    """The only one whose queries the report is of; None: it is of all of them together."""
+    without_service: int = 0
+    """Executions that an earlier version recorded without a service; no service's report has them."""
+    scale: Scale = "day"
+    covered_seconds: float | None = None
+    """Time that was analysed; of a day 23 or 25 hours where clocks are changed. None in older reports."""
+    recording_began: datetime | None = None
+    """When it did, in the report's time zone; None where that was before the day, and in older reports."""
+    comparison: Comparison | None = None
+    """None where no query was one that a cache could answer, and in older reports."""
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether a cache would pay."""
+        return self.cost.worthwhile
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        return self.cost.reason
+
+    @property
+    def hit_potential(self) -> float:
+        """Share of the executions that the planned cache would have answered, 0 to 1; 0 without a plan."""
+        plan = self.analysis.plan
+        return plan.at.hit_ratio if plan is not None else 0.0
+
+    @property
+    def recommended_ttl_seconds(self) -> float | None:
+        """Of the planned cache."""
+        plan = self.analysis.plan
+        return plan.at.ttl_seconds if plan is not None else None
+
+    @property
+    def latency_saved_ms(self) -> float:
+        """By the planned cache, over the day as long as it was."""
+        plan = self.analysis.plan
+        return plan.at.latency_saved_ms if plan is not None else 0.0
+
+    @property
+    def memory_bytes(self) -> float:
+        """Of the planned cache, at its peak."""
+        plan = self.analysis.plan
+        return plan.at.peak_bytes if plan is not None else 0.0
+
+
+def conclude(  # noqa: PLR0913 - what a report is made of, by name
+    analysis: CacheAnalysis,
+    *,
+    day: date,
+    zone: tzinfo,
+    supposed: Supposed,
+    prices: Sequence[Price],
+    whose: QueriesRead = OF_ALL_QUERIES,
+) -> DailyCacheReport:
+    """The report of an analysed day.
+
+    Args:
+        analysis: of the day.
+        day: its date.
+        zone: in which it is that day.
+        supposed: of the cache, and of what it is worth.
+        prices: to choose the cheapest of.
+        whose: queries they are.
+    """
+    whole = local_day(day, zone)
+    began = analysis.period_start.astimezone(zone) if analysis.period_start > whole.start else None
+    scale = _scale(analysis, whole)
+    return DailyCacheReport(
+        analysis_date=day,
+        time_zone=str(zone),
+        supposed=supposed,
+        analysis=analysis,
+        cost=_weighed(analysis, supposed, prices, scale),
+        scale=scale,
+        covered_seconds=(analysis.period_end - analysis.period_start).total_seconds(),
+        recording_began=began,
+        comparison=compared(
+            analysis,
+            supposed.store_ms,
+            partial(_with_prices, supposed=supposed, prices=prices),
+            has_value=supposed.has_value,
+        ),
+        services=whose.services,
+        service=whose.service,
+        without_service=whose.without_service,
+    )
+
+
+def _scale(analysis: CacheAnalysis, whole: Period) -> Scale:
+    if analysis.period_end < whole.end:
+        return "so_far"
+    return "part" if analysis.period_start > whole.start else "day"
+
+
+def _weighed(
+    analysis: CacheAnalysis, supposed: Supposed, prices: Sequence[Price], scale: Scale
+) -> CostBenefit:
+    needs = needs_of(analysis, supposed.store_ms)
+    found = _with_prices(needs, supposed, prices)
+    if analysis.plan is not None:
+        return found
+    return found.model_copy(
+        update={
+            "worthwhile": False,
+            "certainty": "certain" if analysis.is_all_known else "likely",
+            "monthly_cost": 0.0,
+            "by_price": (),
+            "break_even_executions_a_day": None,
+            "reason": _nothing_to_cache(analysis, scale),
+        }
+    )
+
+
+def _with_prices(needs: Needs, supposed: Supposed, prices: Sequence[Price]) -> CostBenefit:
+    return calculate_redis_cost_benefit(
+        needs,
+        prices,
+        value_of_saved_ms=supposed.value_of_saved_ms,
+        value_of_database_second=supposed.value_of_database_second,
+        reserve=supposed.reserve,
+        currency=supposed.currency,
+    )
+
+
+def _nothing_to_cache(analysis: CacheAnalysis, scale: Scale) -> str:
+    of_then, then = _THEN[scale]
+    if not analysis.all_executions:
+        return f"there was no query {then}"
+    if not analysis.executions:
+        return f"no query {of_then} was one that a cache could answer"
+    if not analysis.held_back:
+        return "for none of the queries would a cache save time"
+    most = analysis.held_back[0]
+    why = ", and ".join(_HELD_BACK[name] for name in most.obstacles)
+    if len(analysis.held_back) == 1:
+        return f"no query is worth caching: {why}"
+    part = 100 * most.executions / analysis.executions
+    return f"no query is worth caching; mostly ({part:.0f} % of executions) {why}"

@@ -1,0 +1,129 @@
+"""Hit ratio of a cache whose memory is limited: the engine's own eviction, played on a part of the day.
+
+`allkeys-lru` of Redis and Valkey is no exact LRU. To make room, five entries are picked at random and offered
+to a pool of sixteen, which keeps those that were idle the longest; the idlest of the pool goes (evict.c,
+`evictionPoolPopulate`, `performEvictions`). Idle time is known to the second only (`LRU_CLOCK_RESOLUTION`).
+
+A cold key of the sample stands for 1/rate keys: it takes that much memory, and is picked that much more
+often; a hot one stands for itself (miniature simulation: Waldspurger et al., Cache Modeling and Optimization
+using Miniature Simulations, ATC '17, with the hot keys kept apart).
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections import deque
+from typing import Final
+
+import numpy as np
+
+from otel_ratelimit.cache_advice.trace import Trace
+
+SAMPLES: Final = 5
+"""`maxmemory-samples`."""
+POOL: Final = 16
+"""`EVPOOL_SIZE`."""
+CLOCK_SECONDS: Final = 1.0
+_SEED: Final = 3
+
+
+def simulated_hit_ratio(
+    trace: Trace, ttl: float, memory_bytes: float, *, clock_seconds: float = CLOCK_SECONDS
+) -> float:
+    """Share of the trace's executions that find their key, 0 to 1.
+
+    Args:
+        trace: by time.
+        ttl: seconds; a hit does not make an entry live longer.
+        memory_bytes: for entries and hash tables.
+        clock_seconds: how finely the engine tells idle times apart.
+    """
+    cache = _Cache(trace, memory_bytes, clock_seconds)
+    return cache.played(ttl)
+
+
+class _Cache:
+    """Entries by the place of their key."""
+
+    def __init__(self, trace: Trace, memory_bytes: float, clock_seconds: float) -> None:
+        self._trace = trace
+        self._limit = memory_bytes
+        self._clock_seconds = clock_seconds
+        self._random = random.Random(_SEED)  # noqa: S311 - the engine's is none of cryptography either
+        keys = len(trace.size)
+        # What a key takes: all the keys that it stands for.
+        self._size: list[float] = (trace.size * trace.weight).tolist()
+        self._certain: list[bool] = (trace.weight <= 1.0).tolist()
+        cold = trace.weight[trace.weight > 1.0]
+        self._cold_weight = float(cold.mean()) if len(cold) else 1.0
+        self._used_at = [0] * keys
+        self._place = [-1] * keys
+        """Among the hot or the cold entries; -1 for what is not in the cache."""
+        self._hot: list[int] = []
+        self._cold: list[int] = []
+        self._used = 0.0
+        self._pool: list[tuple[int, int]] = []
+
+    def played(self, ttl: float) -> float:
+        trace = self._trace
+        place, used_at = self._place, self._used_at
+        filled_until = [0.0] * len(place)
+        fills: deque[tuple[float, int]] = deque()
+        weight = trace.weight.tolist()
+        missed = 0.0
+        clock = (trace.at / self._clock_seconds).astype(np.int64)
+        for at, key, now in zip(trace.at.tolist(), trace.key.tolist(), clock.tolist(), strict=True):
+            while fills and fills[0][0] < at:
+                expires, gone = fills.popleft()
+                # Of an entry that was evicted and filled anew, the later fill counts.
+                if place[gone] >= 0 and filled_until[gone] == expires:
+                    self._remove(gone)
+            if place[key] < 0:
+                missed += weight[key]
+                self._fill(key, now)
+                filled_until[key] = at + ttl
+                fills.append((at + ttl, key))
+            used_at[key] = now
+        executions = float((trace.n * trace.weight[trace.key]).sum())
+        return 1.0 - missed / executions if executions else 0.0
+
+    def _fill(self, key: int, now: int) -> None:
+        self._used += self._size[key]
+        while self._used > self._limit and (self._hot or self._cold):
+            self._evict(now)
+        entries = self._hot if self._certain[key] else self._cold
+        self._place[key] = len(entries)
+        entries.append(key)
+
+    def _remove(self, key: int) -> None:
+        entries = self._hot if self._certain[key] else self._cold
+        place, last = self._place[key], entries.pop()
+        if last != key:
+            entries[place] = last
+            self._place[last] = place
+        self._place[key] = -1
+        self._used -= self._size[key]
+
+    def _evict(self, now: int) -> None:
+        pool, draw = self._pool, self._random.random
+        hot, cold = self._hot, self._cold
+        hots = len(hot)
+        everything = hots + len(cold) * self._cold_weight
+        for _ in range(SAMPLES):
+            at = draw() * everything
+            # Rounding may reach just beyond the last.
+            key = (
+                hot[int(at)] if at < hots else cold[min(int((at - hots) / self._cold_weight), len(cold) - 1)]
+            )
+            candidate = (now - self._used_at[key], key)
+            if len(pool) < POOL:
+                pool.insert(bisect_right(pool, candidate), candidate)
+            elif candidate[0] > pool[0][0]:
+                del pool[0]
+                pool.insert(bisect_right(pool, candidate), candidate)
+        while pool:
+            _, idlest = pool.pop()
+            if self._place[idlest] >= 0:
+                self._remove(idlest)
+                return

@@ -1,0 +1,75 @@
+"""From what a day's analysis advises to what the cache of it needs, and so costs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from otel_ratelimit.cache_advice.prices import Needs
+from otel_ratelimit.cache_advice.result import AtTtl, CacheAnalysis
+
+_DAY: Final = timedelta(days=1)
+
+
+def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
+    """What the plan of `analysis` asks of a cache on such a day; nothing at all where there is no plan.
+
+    Args:
+        analysis: of the day.
+        store_ms: to put a result into the cache.
+    """
+    if analysis.plan is None:
+        return _nothing(analysis.database_ms / _days(analysis))
+    return needs_at(analysis, analysis.plan.at, store_ms)
+
+
+def needs_at(analysis: CacheAnalysis, at: AtTtl, store_ms: float) -> Needs:
+    """What one of the caches of `analysis` needs on such a day.
+
+    Sums are brought to 24 hours, since a day may have 23 or 25, and what is analysed need not be a day;
+    memory is what it was. The intervals of what is saved follow from that of the hit ratio: a hit more saves
+    what a hit takes in the database on average, and the storing of what it did not find. Drops when a
+    table is written are not counted as requests: as many as writes at most, which are few where caching pays.
+
+    Args:
+        analysis: of the day.
+        at: the cache, its ratios being of all that a cache could answer.
+        store_ms: to put a result into the cache.
+    """
+    days = _days(analysis)
+    database_ms = analysis.database_ms / days
+    a_hit_ms = at.database_saved_ms / at.hits if at.hits > 0.0 else 0.0
+    fewer = analysis.executions * (at.hit_ratio - at.hit_ratio_low)
+    more = analysis.executions * (at.hit_ratio_high - at.hit_ratio)
+    latency_ms = a_hit_ms + store_ms if at.hits > 0.0 else 0.0
+    return Needs(
+        memory_bytes=at.peak_bytes,
+        requests_a_day=(at.asked + max(at.asked - at.hits, 0.0)) / days,
+        executions_a_day=at.asked / days,
+        latency_saved_ms=at.latency_saved_ms / days,
+        latency_saved_low_ms=(at.latency_saved_ms - fewer * latency_ms) / days,
+        latency_saved_high_ms=(at.latency_saved_ms + more * latency_ms) / days,
+        database_saved_ms=at.database_saved_ms / days,
+        database_saved_low_ms=(at.database_saved_ms - fewer * a_hit_ms) / days,
+        database_saved_high_ms=(at.database_saved_ms + more * a_hit_ms) / days,
+        database_ms=database_ms,
+    )
+
+
+def _days(analysis: CacheAnalysis) -> float:
+    return (analysis.period_end - analysis.period_start) / _DAY
+
+
+def _nothing(database_ms: float) -> Needs:
+    return Needs(
+        memory_bytes=0.0,
+        requests_a_day=0.0,
+        executions_a_day=0.0,
+        latency_saved_ms=0.0,
+        latency_saved_low_ms=0.0,
+        latency_saved_high_ms=0.0,
+        database_saved_ms=0.0,
+        database_saved_low_ms=0.0,
+        database_saved_high_ms=0.0,
+        database_ms=database_ms,
+    )

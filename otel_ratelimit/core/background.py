@@ -1,0 +1,192 @@
+"""The one background thread of a process: periodic tasks, woken early on request.
+
+Lazy (the first task starts it), fork-safe (a child starts its own when it next needs one),
+stopped at exit. `wake` may be called from a signal handler: it takes no lock.
+
+Below gevent and eventlet the thread is a greenlet; `core.waiting` says what that asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from otel_ratelimit.core.clock import monotonic_time
+from otel_ratelimit.core.deadline import seconds_left
+from otel_ratelimit.core.lifecycle import at_exit
+from otel_ratelimit.core.waiting import Bell, in_greenlet
+
+_log = logging.getLogger(__name__)
+
+_MOST_WAKES = 64
+
+
+@dataclass(slots=True)
+class _Task:
+    name: str
+    interval: float
+    run: Callable[[], object]
+    due: float
+
+
+class _Thread(threading.Thread):
+    def _delete(self) -> None:
+        # `threading` calls it at the end of a thread. A forked child has forgotten the parent's threads,
+        # also one that is a greenlet and ends there.
+        with contextlib.suppress(KeyError):
+            super()._delete()  # type: ignore[misc]
+
+
+class BackgroundWorker:
+    """Runs named tasks, each every so many seconds, on one daemon thread.
+
+    A task that raises is logged and runs again at its next turn.
+    """
+
+    def __init__(self, name: str = "otel-ratelimit", monotonic: Callable[[], float] = monotonic_time) -> None:
+        self._name = name
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._tasks: dict[str, _Task] = {}
+        self._woken: deque[str] = deque(maxlen=_MOST_WAKES)
+        self._bell: Bell | None = None
+        self._thread: threading.Thread | None = None
+        self._is_starting = False
+        self._survives_fork = False
+        self._process = os.getpid()
+        self._closed = False
+        _survive_fork(self)
+        at_exit(self, "close")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs in this process."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def every(self, interval: float, name: str, run: Callable[[], object], *, start: bool = True) -> None:
+        """Run `run` every `interval` seconds from now on; a task of the same name is replaced.
+
+        With `start` false the thread is left to the next `ensure_started`, for instance until a
+        server has forked its workers.
+        """
+        with self._lock:
+            self._tasks[name] = _Task(name, interval, run, self._monotonic() + interval)
+        if start:
+            self.ensure_started()
+        self._ring()
+
+    def cancel(self, name: str) -> None:
+        """Forget the task; one that runs now is finished."""
+        with self._lock:
+            self._tasks.pop(name, None)
+
+    def wake(self, name: str) -> None:
+        """Run the task as soon as possible. Safe in a signal handler."""
+        self._woken.append(name)
+        self._ring()
+
+    def ensure_started(self) -> None:
+        """Start the thread unless it runs; cheap when it does. Never raises: no thread, no upkeep."""
+        if self._process != os.getpid():  # uWSGI forks in C, where Python's hooks do not run
+            self.reset_after_fork()
+        if self.alive or self._closed or not self._tasks:
+            return
+        with self._lock:
+            if self._is_starting or self.alive:
+                return
+            self._is_starting = True
+            thread = self._thread = _Thread(target=self._loop, name=self._name, daemon=True)
+            if self._bell is None:
+                self._bell = Bell()
+        try:
+            # Waits until it runs, and below gevent lets others run meanwhile: not with the lock held.
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is going down
+            self._thread = None
+            _log.warning("background thread not started (%s); trying again later", error)
+        finally:
+            self._is_starting = False
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop the thread and wait for it, `timeout` seconds at most; may be called twice."""
+        self._closed = True
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            self._ring()
+            thread.join(seconds_left(timeout))
+        if thread is not None and thread.is_alive():
+            return  # it waits for something, and needs its bell when it comes back
+        self._thread = None
+        if self._bell is not None:
+            self._bell.close()
+
+    def _loop(self) -> None:
+        bell, process = self._bell, os.getpid()
+        self._survives_fork = in_greenlet()
+        while bell is not None:
+            if not self._woken:
+                bell.wait(self._seconds_to_next())
+            if process != os.getpid():
+                bell.close()  # a greenlet that lives on in a forked child, which has a loop of its own
+                return
+            if self._closed:
+                return
+            for task in self._due(self._take_woken()):
+                try:
+                    task.run()
+                except Exception:  # noqa: BLE001 - one task's fault must not end the others
+                    _log.exception("task %s failed; it runs again in %.0f s", task.name, task.interval)
+
+    def _seconds_to_next(self) -> float:
+        with self._lock:
+            due = min((task.due for task in self._tasks.values()), default=None)
+        return 3600.0 if due is None else max(0.0, due - self._monotonic())
+
+    def _take_woken(self) -> set[str]:
+        names = set()
+        while self._woken:
+            names.add(self._woken.popleft())
+        return names
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+
+    def _due(self, woken: set[str]) -> list[_Task]:
+        now = self._monotonic()
+        with self._lock:
+            ready = [task for task in self._tasks.values() if task.due <= now or task.name in woken]
+            # Scheduled again before it runs, so that a failure cannot end it.
+            for task in ready:
+                task.due = now + task.interval
+        return ready
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child, where the thread is gone and the lock may be held."""
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._thread = None
+        self._is_starting = False
+        self._woken.clear()
+        bell, self._bell = self._bell, None
+        # A greenlet lives on, and waits for it: the number must not become that of another file meanwhile.
+        if bell is not None and not self._survives_fork:
+            bell.close()
+
+
+def _survive_fork(worker: BackgroundWorker) -> None:
+    reference = weakref.ref(worker)
+
+    def reset() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.reset_after_fork()
+
+    os.register_at_fork(after_in_child=reset)

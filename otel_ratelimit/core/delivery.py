@@ -1,0 +1,213 @@
+"""What becomes of a batch on its way to a database that may be away, and may not answer.
+
+A batch that could not be written is kept and comes first when the database is back: it may have arrived
+although the answer was lost, and its id lets the database know. One that the database refuses for what is in
+it would be refused again, and all that comes after it would wait; so it is taken apart, by halves, until the
+rows are found that are refused. Those alone are given up, and said.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from otel_ratelimit.core.clock import monotonic_time
+from otel_ratelimit.core.deadline import is_over
+from otel_ratelimit.core.errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    DatabaseUnreachableError,
+    DataRefusedError,
+    NoTimeLeftError,
+    PartWrittenError,
+    SchemaMissingError,
+)
+
+_log = logging.getLogger(__name__)
+
+B = TypeVar("B")
+B_contra = TypeVar("B_contra", contravariant=True)
+
+RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+MOST_MISTAKES: Final = 3
+"""As often a batch is tried that something else than the database stops."""
+MAX_SPLITS: Final = 256
+"""As often one batch is taken apart; a part that is refused after that is given up whole. Nine are enough to
+find the one bad row of 500."""
+_NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, SchemaMissingError, NoTimeLeftError)
+"""Errors after which it is known that nothing was written."""
+
+
+class Writer(Protocol[B_contra]):
+    """Where batches go."""
+
+    def write(self, batch: B_contra, /) -> None:
+        """Write `batch`, whole or not at all; raises `DatabaseError`."""
+
+
+class Delivery(Generic[B]):
+    """Writes batches one after the other; used by one thread at a time.
+
+    Args:
+        writer: where they go.
+        what: is written, for the log: `analytics`.
+        written: told of each that was.
+        refused: told of what was given up of a batch, and why.
+        split: two parts of a batch, with ids of their own; none for a single row. Without it a batch that is
+            refused is given up whole.
+        part_written: told of each of which a part is lost, and the tables that the part belongs to.
+        monotonic: instead of `time.monotonic`.
+
+    Attributes:
+        may_be_written: whether the first of `unwritten` may have been written all the same.
+        failing: why the last attempt failed; empty when it did not.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a different collaborator
+        self,
+        writer: Writer[B],
+        what: str,
+        *,
+        written: Callable[[B], None],
+        refused: Callable[[Sequence[B], str], None],
+        part_written: Callable[[B, frozenset[str]], None],
+        split: Callable[[B], Sequence[B]] = lambda _: (),
+        monotonic: Callable[[], float] = monotonic_time,
+    ) -> None:
+        self._writer = writer
+        self._what = what
+        self._written = written
+        self._refused = refused
+        self._part_written = part_written
+        self._split = split
+        self._monotonic = monotonic
+        self._retry_at = 0.0
+        self._failures = 0
+        self._mistakes = 0
+        self._is_failure_said = False
+        self._parts: deque[B] = deque()
+        self._splits = 0
+        self._given_up: list[B] = []
+        self._reason = ""
+        self.may_be_written = False
+        self.failing = ""
+
+    @property
+    def unwritten(self) -> tuple[B, ...]:
+        """What is still to be written: a batch, or parts of one."""
+        return tuple(self._parts)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to try: at once, unless the last attempt failed."""
+        return self._monotonic() >= self._retry_at
+
+    def send(self, batch: B) -> bool:
+        """Write `batch`; whether it is off our hands. Only after `try_again` has said so."""
+        # Set before it is tried: whatever happens, it is not lost.
+        self._parts.append(batch)
+        self.may_be_written, self._splits = False, 0
+        return self.try_again()
+
+    def try_again(self) -> bool:
+        """Write what is left from the last time; whether nothing is."""
+        try:
+            while self._parts:
+                if not self._write(self._parts[0]):
+                    return False
+        finally:
+            self._say_given_up()
+        return True
+
+    def forget(self) -> None:
+        """Drop what is left: it is somebody else's to write."""
+        self._parts.clear()
+        self._succeed()
+
+    def _write(self, part: B) -> bool:
+        """Write the first of what is left; whether that is off our hands."""
+        try:
+            self._writer.write(part)
+        except DataRefusedError as error:
+            self._take_apart(part, str(error))
+        except PartWrittenError as error:
+            self._part_written(part, error.tables)
+            self._done()
+        except DatabaseError as error:
+            self.may_be_written |= not isinstance(error, _NOT_DONE)
+            self._fail(error)
+            return False
+        except Exception as error:
+            # A mistake of ours, which may be about this batch alone: then all that comes after it would wait.
+            self._mistakes += 1
+            if self._mistakes < MOST_MISTAKES:
+                raise
+            self._give_up(part, f"it cannot be put in words ({type(error).__name__})")
+        else:
+            if self._is_failure_said:
+                _log.warning("%s are written again; nothing was lost", self._what)
+            self._written(part)
+            self._done()
+        return True
+
+    def _take_apart(self, part: B, reason: str) -> None:
+        """Nothing of `part` was written, because of at least one of its rows: find out which."""
+        halves = self._split(part) if self._splits < MAX_SPLITS else ()
+        if not halves:
+            self._give_up(part, reason)
+            return
+        self._splits += 1
+        self._done()
+        self._parts.extendleft(reversed(halves))
+
+    def _give_up(self, part: B, reason: str) -> None:
+        self._reason = self._reason or reason
+        self._given_up.append(part)
+        self._done()
+
+    def _say_given_up(self) -> None:
+        if self._given_up:
+            given_up, self._given_up = self._given_up, []
+            reason, self._reason = self._reason, ""
+            self._refused(given_up, reason)
+
+    def _done(self) -> None:
+        self._parts.popleft()
+        self._succeed()
+
+    def _succeed(self) -> None:
+        self.may_be_written = False
+        self.failing, self._failures, self._retry_at, self._mistakes = "", 0, 0.0, 0
+        self._is_failure_said = False
+
+    def _fail(self, error: DatabaseError) -> None:
+        self.failing = str(error)
+        if is_over():
+            # It says how much time the caller had, and nothing of the database: the next attempt has its own.
+            _log.debug("%s were not written within the time given: %s", self._what, error)
+            return
+        delay = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        self._retry_at = self._monotonic() + delay
+        self._failures += 1
+        if not self._is_failure_said:
+            self._is_failure_said = True
+            _log.warning("%s cannot be written and are kept in memory: %s", self._what, error)
+
+
+def halves(**tables: tuple[Any, ...]) -> tuple[dict[str, tuple[Any, ...]], ...]:
+    """Two parts of rows by table: the first table and the others, or both halves of the only one.
+
+    Returns:
+        Nothing for a single row.
+    """
+    filled = {name: rows for name, rows in tables.items() if rows}
+    if not filled:
+        return ()
+    first, rows = next(iter(filled.items()))
+    if len(filled) > 1:
+        del filled[first]
+        return {first: rows}, filled
+    middle = len(rows) // 2
+    return ({first: rows[:middle]}, {first: rows[middle:]}) if middle else ()

@@ -1,0 +1,62 @@
+"""`python -m otel_ratelimit.demo.stack`: see `make stack`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from otel_ratelimit.core.errors import RemediableError
+from otel_ratelimit.demo.stack.runner import Options, run
+
+
+@click.command()
+@click.option(
+    "--minutes",
+    type=click.FloatRange(1, 240),
+    default=60.0,
+    show_default=True,
+    help="Then it stops by itself.",
+)
+@click.option(
+    "--calm",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Before abusers come for the first time.",
+)
+@click.option(
+    "--abuse",
+    type=click.FloatRange(1, 3600),
+    default=420.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long they stay.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(1, 14400),
+    default=1200.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="From one of their visits to the next.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Of gunicorn. Each counts for itself, so N of them allow N times each limit.",
+)
+def main(*, minutes: float, calm: float, abuse: float, every: float, workers: int) -> None:
+    """The demo's API with a collector, Prometheus and Alertmanager, on this machine and without Docker."""
+    try:
+        run(Options(duration=60 * minutes, calm=calm, abuse=abuse, every=every, workers=workers))
+    except RemediableError as error:
+        click.echo(f"\n{error}", err=True)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

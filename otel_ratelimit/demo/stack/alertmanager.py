@@ -1,0 +1,65 @@
+"""Alertmanager with `collector/alertmanager/`, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_ratelimit.demo.ports import LOOPBACK
+from otel_ratelimit.demo.stack.collector import configuration_folder
+from otel_ratelimit.demo.stack.finding import find_program
+from otel_ratelimit.demo.stack.processes import Program
+from otel_ratelimit.demo.stack.web import ask
+from otel_ratelimit.postgres.embedded.processes import Launch
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAlert:
+    """An alert that Alertmanager was told of and that is not resolved."""
+
+    name: str
+    severity: str
+    summary: str
+    labels: Mapping[str, str]
+    state: str
+    """`active`, `suppressed` (muted, or inhibited by another) or `unprocessed`."""
+
+
+def alertmanager(port: int, folder: Path, env: Mapping[str, str]) -> Program:
+    """Alertmanager, to be started in `folder`.
+
+    Raises:
+        StackError: it is not installed.
+    """
+    command = [
+        find_program("prometheus-alertmanager"),
+        f"--config.file={configuration_folder() / 'alertmanager' / 'alertmanager.yml'}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address={LOOPBACK}:{port}",
+        "--cluster.listen-address=",
+        "--log.level=warn",
+    ]
+    return Program(
+        name="Alertmanager",
+        launch=Launch(command=command, log=folder / "alertmanager.log", env=env, cwd=folder),
+        ready_url=f"http://{LOOPBACK}:{port}/-/ready",
+    )
+
+
+def held_alerts(port: int) -> list[HeldAlert]:
+    """Those that Alertmanager holds now.
+
+    Raises:
+        StackError: it does not answer.
+    """
+    return [
+        HeldAlert(
+            name=alert["labels"].get("alertname", ""),
+            severity=alert["labels"].get("severity", ""),
+            summary=alert["annotations"].get("summary", ""),
+            labels=alert["labels"],
+            state=alert["status"]["state"],
+        )
+        for alert in ask(port, "/api/v2/alerts", {"active": "true"})
+    ]

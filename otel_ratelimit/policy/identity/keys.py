@@ -1,0 +1,243 @@
+"""From a request to an `Identity`: whom the counters count.
+
+A key is `KIND_LETTERS` and two keyed BLAKE2b hashes (RFC 7693) over kind and parts, each with its length
+before it, so that no two different clients can be written alike, and nothing a client sends changes a key's
+size: 24 bits of the client's network (see `networks`), 104 bits of the client. A verified user is the same
+client in every network, so he is a network of his own. The value of a header or of a function is one client
+in every network as well, but the sender may choose it: there his network stands beside the key (`ClientKey`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Final, Protocol
+
+from otel_ratelimit.core.decision import KIND_LETTERS, NETWORK_DIGITS, ClientKey, Identity, KeyKind, KeySpec
+from otel_ratelimit.core.secret import SecretKey
+from otel_ratelimit.policy.identity.addresses import client_address, client_network
+from otel_ratelimit.policy.identity.answers import WANTED, UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.networks import coarse_network
+from otel_ratelimit.policy.identity.proxies import TrustedProxies
+from otel_ratelimit.policy.identity.proxy_warnings import ProxyWarnings
+from otel_ratelimit.policy.identity.shared_address import SharedAddressWatch
+
+_log = logging.getLogger(__name__)
+
+_NETWORK_BYTES: Final = NETWORK_DIGITS // 2
+_CLIENT_BYTES: Final = 16 - _NETWORK_BYTES
+_KEY_BASE: Final = 32
+"""Letters of kinds and hexadecimal digits are all digits of this base."""
+_CACHED_CHARACTERS: Final = 256
+"""Longer values are not remembered, so that the cache's size has a bound in bytes too."""
+_CACHED_PEERS: Final = 256
+"""Proxies are few; this is for the servers that are met directly as well."""
+_HASH_KEY_MOST_BYTES: Final = 64
+MAX_USERS: Final = 16_384
+"""Users whose names are remembered, for whoever asks which of them has how many counters."""
+_MOST_REPORTS: Final = 32
+"""Different faults of the application's functions that are logged at WARNING; more are logged at DEBUG."""
+
+
+class ClientSource(Protocol):
+    """What can be asked of a request. Read only as far as the key needs it."""
+
+    @property
+    def peer(self) -> str:
+        """Address of the other end of the connection; empty for a Unix socket."""
+
+    @property
+    def proxied(self) -> bool:
+        """Whether `peer` is the client's address already, since something before us has put it there."""
+
+    def header(self, name: str) -> str | None:
+        """All values of the header joined by commas; None if it is absent."""
+
+    def user(self) -> object:
+        """The verified user as the application names it, if there is one; may raise anything."""
+
+    def evaluate(self, path: str) -> object:
+        """What the application's `module:function` answers; may raise anything."""
+
+
+class Identifier:
+    """Makes identities.
+
+    Args:
+        trusted: whose forwarding header is believed, which one that is, and how far.
+        ipv6_prefix: bits of an IPv6 address that stand for one client.
+        hash_key: secret of the hashes; empty makes them the same everywhere, and guessable.
+        cache_size: how many clients are remembered.
+        user_from: where the policy says that the user is found, for the log.
+    """
+
+    def __init__(
+        self,
+        trusted: TrustedProxies,
+        ipv6_prefix: int = 64,
+        hash_key: bytes | SecretKey = b"",
+        cache_size: int = 4096,
+        user_from: str = "auto",
+    ) -> None:
+        self._trusted = trusted
+        self._believing = bool(trusted)
+        self._user_from = user_from
+        self._reported: set[tuple[str, str]] = set()
+        self._ipv6_prefix = ipv6_prefix
+        # Begun once and copied for each hash; and no variable holds the key, which others could show.
+        self._begun = {size: _keyed(SecretKey.of(hash_key), size) for size in (_NETWORK_BYTES, _CLIENT_BYTES)}
+        self._warnings = ProxyWarnings(trusted)
+        self._header, self._other_header = self._warnings.header, self._warnings.other
+        # A header with one address has nothing to the left of it to compare with.
+        self._watch = SharedAddressWatch(trusted) if trusted and trusted.header.form != "single" else None
+        self._by_peer = lru_cache(cache_size)(self._remembered)
+        self._users: list[tuple[str, str]] = []
+        self._next_user = itertools.count()
+        self._by_headers = lru_cache(cache_size)(partial(client_address, trusted=trusted))
+        self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._warnings.may_be_proxy)
+
+    def identify(self, spec: KeySpec, source: ClientSource) -> Identity:
+        """Who sends this request, as `spec` tells clients apart.
+
+        An anonymous request of `user` or `ip+user` is keyed by address. So is one whose header is missing or
+        whose function fails, answers nothing or what cannot stand for a client; then `fallback` says why.
+        """
+        address = self._address(source)
+        kind = spec.kind
+        if kind == "ip":
+            return self._of("ip", address, "", None, "")
+        if kind in {"user", "ip+user"}:
+            user, fallback = self._ask("[identity] user", self._user_from, source.user)
+            if not user:
+                return self._of("ip", address, "", None, fallback if fallback == "error" else "")
+            return self._of(kind, address, user, user, "")
+        if kind == "header":
+            value = source.header(spec.argument)
+            fallback = "" if value else "empty"
+        else:
+            value, fallback = self._ask("key", spec.argument, lambda: source.evaluate(spec.argument))
+        if not value:
+            return self._of("ip", address, "", None, fallback)
+        # With its source: the same value in another header is another client.
+        return self._of(kind, address, f"{spec.argument}\0{value}", None, "")
+
+    def users(self) -> dict[str, str]:
+        """Names of the users seen last, by client key: at most `MAX_USERS`, none of them very long."""
+        return dict(self._users)
+
+    def _of(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
+        if len(value) + len(address) > _CACHED_CHARACTERS:
+            return self._identity(kind, address, value, user, fallback)
+        return self._by_peer(kind, address, value, user, fallback)
+
+    def _remembered(
+        self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str
+    ) -> Identity:
+        """A new identity, its user's name noted: a ring, so that no lock is needed and memory has a bound."""
+        identity = self._identity(kind, address, value, user, fallback)
+        if user is not None:
+            place, users = next(self._next_user) % MAX_USERS, self._users
+            if place < len(users):
+                users[place] = (identity.key, user)
+            else:
+                users.append((identity.key, user))
+        return identity
+
+    def _identity(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
+        # Not only the known forms come here: the raw address of a peer is the cheapest thing to look up.
+        address = client_address(address, None, self._trusted)
+        parts: list[str] = [kind]
+        if kind in {"ip", "ip+user"}:
+            parts.append(client_network(address, self._ipv6_prefix))
+        if value:
+            parts.append(value)
+        return Identity(self._key(kind, address, value, parts), kind, address, user, fallback)
+
+    def _key(self, kind: KeyKind, address: str, value: str, parts: list[str]) -> str:
+        sent_from = coarse_network(address, self._ipv6_prefix)
+        network = {"ip": sent_from, "ip+user": sent_from, "user": value}.get(kind, "")
+        letter, client = KIND_LETTERS[kind], self._digest(parts)
+        key = letter + self._digest([kind, network], _NETWORK_BYTES) + client
+        if kind not in {"header", "function"}:
+            return key
+        chosen = ClientKey(key)
+        chosen.network = int(letter + self._digest([kind, sent_from], _NETWORK_BYTES), _KEY_BASE)
+        return chosen
+
+    def _digest(self, parts: list[str], size: int = _CLIENT_BYTES) -> str:
+        state = self._begun[size].copy()
+        for part in parts:
+            encoded = part.encode("utf-8", "surrogatepass")
+            state.update(len(encoded).to_bytes(8, "big"))
+            state.update(encoded)
+        return state.hexdigest()
+
+    def _address(self, source: ClientSource) -> str:
+        """The client's address, the peer's own not yet normalised."""
+        peer, warnings = source.peer, self._warnings
+        if not self._believing:
+            if warnings.of_untrusted and (source.header(self._header) or source.header(self._other_header)):
+                self._look_at_forwarding(source, peer)
+            return peer
+        written = source.header(self._header)
+        if not written:
+            if warnings.of_other_header and source.header(self._other_header) and not source.proxied:
+                warnings.other_header(peer)
+            return peer
+        return peer if source.proxied else self._vouched_for(peer, written)
+
+    def _vouched_for(self, peer: str, written: str) -> str:
+        """The address that the proxies wrote, if the peer is one of them; takes note of what looks wrong."""
+        warnings = self._warnings
+        if warnings.of_untrusted and self._may_be_proxy(peer):
+            warnings.untrusted(peer, self._header)
+        if len(peer) + len(written) > _CACHED_CHARACTERS:
+            address = client_address(peer, written, self._trusted)
+        else:
+            address = self._by_headers(peer, written)
+        if address == peer:
+            if warnings.of_few_hops:
+                warnings.few_hops(peer, written)
+            return address
+        watch = self._watch
+        if watch is not None and watch.saw(written, address):
+            self._watch = None
+        return address
+
+    def _look_at_forwarding(self, source: ClientSource, peer: str) -> None:
+        if not source.proxied and self._may_be_proxy(peer):
+            written = self._header if source.header(self._header) else self._other_header
+            self._warnings.untrusted(peer, written)
+
+    def _ask(self, setting: str, where: str, question: Callable[[], object]) -> tuple[str, str]:
+        """Asks the application who the client is: the answer as text, and why there is none."""
+        try:
+            text = client_text(question())
+        except Exception as error:  # noqa: BLE001 - the application's own code; counted, and the address stands in
+            self._report(f'{setting} = "{where}"', error)
+            return "", "error"
+        return text, "" if text else "empty"
+
+    def _report(self, setting: str, error: Exception) -> None:
+        """Log a fault of the application's function at WARNING the first time, and at DEBUG after that."""
+        if isinstance(error, UnusableAnswerError):
+            what = f"answered {error}, which can be another text in each request"
+        else:
+            what = f"raised {type(error).__name__}"
+        fault = (setting, what)
+        if fault in self._reported or len(self._reported) >= _MOST_REPORTS:
+            _log.debug("%s failed again: %r", setting, error)
+            return
+        self._reported.add(fault)
+        sentence = "%s %s: the client's address is counted instead. Let it return %s"
+        _log.warning(sentence, setting, what, WANTED)
+
+
+def _keyed(key: SecretKey, size: int) -> hashlib.blake2b:
+    """A hash of `size` bytes, begun with `key`; one that is too long for it is hashed first."""
+    if len(key.reveal()) > _HASH_KEY_MOST_BYTES:
+        key = SecretKey(hashlib.blake2b(key.reveal(), digest_size=_HASH_KEY_MOST_BYTES).digest())
+    return hashlib.blake2b(key=key.reveal(), digest_size=size)

@@ -1,0 +1,83 @@
+"""What a cache changes, as a table of strings: without it, with it, and the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from otel_ratelimit.cache_advice.comparison import ComparedFigure, ComparedName
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
+from otel_ratelimit.reports.rendering import figures
+from otel_ratelimit.reports.rendering.facts import currency_of
+from otel_ratelimit.reports.rendering.scale import Scale
+
+_NAMES: Final[dict[ComparedName, str]] = {
+    "database_queries": "Queries to the database {per}",
+    "database_time": "Time of the database {per}",
+    "query_time": "Time that queries take {per}",
+    "memory": "Memory of the cache",
+    "monthly_cost": "Cost of the cache a month",
+    "monthly_value": "Worth of what it saves a month",
+    "monthly_balance": "Balance a month",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One figure without the cache and with it."""
+
+    name: str
+    without_cache: str
+    with_cache: str
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonTable:
+    """What the cache changes."""
+
+    says: str
+    """Which cache."""
+    rows: tuple[ComparisonRow, ...]
+
+
+def comparison_table(report: DailyCacheReport, scale: Scale) -> ComparisonTable | None:
+    """Of a report; None where there is nothing to compare.
+
+    Args:
+        report: of a day, or of a part of one.
+        scale: which of them.
+    """
+    found = report.comparison
+    if found is None:
+        return None
+    ttl = figures.ttl(found.ttl_seconds)
+    which = f"with the cache that is advised (TTL {ttl})"
+    if found.basis == "everything":
+        which = f"if all that a cache could answer went through one all the same (TTL {ttl})"
+    currency = currency_of(report)
+    return ComparisonTable(
+        says=f"Without a cache, and {which}.",
+        rows=tuple(_compared(figure, currency, scale) for figure in found.figures),
+    )
+
+
+def _compared(figure: ComparedFigure, currency: str, scale: Scale) -> ComparisonRow:
+    values = (figure.without_cache, figure.with_cache, figure.difference)
+    without_cache, with_cache, difference = _shown(figure.unit, values, currency)
+    sign = "+" if figure.difference > 0.0 and not difference.startswith(("<", "less")) else ""
+    return ComparisonRow(
+        name=_NAMES[figure.name].format(per=scale.per),
+        without_cache=without_cache,
+        with_cache=with_cache,
+        difference=sign + difference,
+    )
+
+
+def _shown(unit: str, values: Sequence[float], currency: str) -> list[str]:
+    if unit == "ms":
+        return figures.durations(values)
+    if unit == "money":
+        return [figures.money(value, currency) for value in values]
+    return [(figures.count if unit == "queries" else figures.size)(value) for value in values]

@@ -1,0 +1,184 @@
+"""Would a Redis cache pay? The report of a day, for a Python shell, a job or a notebook.
+
+    from otel_ratelimit.reports import generate_daily_cache_report
+
+    report = generate_daily_cache_report()
+    report.worthwhile, report.reason
+
+Needs the extra `report`: `pip install "otel-ratelimit[report]"`. What the steps are, for those who have other
+queries or other prices:
+
+    recorded_day                    a day of the query log
+    analyze_cache_potential         a day of queries to hit ratios, memory, latency
+    calculate_redis_cost_benefit    those, and prices, to a yes or no
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime, tzinfo
+from pathlib import Path
+
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import get_tracer
+
+from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
+from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.columns import QueryDay
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
+from otel_ratelimit.cache_advice.prices import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.result import CacheAnalysis
+from otel_ratelimit.core import names
+from otel_ratelimit.core.clock import unix_time
+from otel_ratelimit.core.days import last_full_day, local_day
+from otel_ratelimit.core.errors import DatabaseBusyError
+from otel_ratelimit.core.periods import Period
+from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.core.services import ALL_SERVICES, queries_read, warnings_of
+from otel_ratelimit.core.settings import settings_from
+from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
+from otel_ratelimit.postgres.query_services import PostgresQueryServices
+from otel_ratelimit.reports.job import ReportJob
+from otel_ratelimit.reports.recorded import since_recording_began, why_unknown
+from otel_ratelimit.runtime.analytics import named_url
+from otel_ratelimit.runtime.rate_limit import database_url_here
+from otel_ratelimit.telemetry.reports import report_telemetry
+
+__all__ = [
+    "Assumptions",
+    "CacheAnalysis",
+    "CostBenefit",
+    "DailyCacheReport",
+    "Needs",
+    "Price",
+    "analyze_cache_potential",
+    "calculate_redis_cost_benefit",
+    "generate_daily_cache_report",
+    "recorded_day",
+]
+
+
+def generate_daily_cache_report(
+    day: date | str | None = None,
+    *,
+    policy: Policy | Path | str | None = None,
+    service: str | None = None,
+    database_url: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> DailyCacheReport:
+    """Analyse a day's queries, keep the report in `cache_analysis_daily`, and answer it; mails nothing.
+
+    Where several services record to the database, the report that is kept is of all of them, as one cache
+    may serve all, and `services` names them. With `service` the report is of one of them, and is not kept.
+
+    Args:
+        day: in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
+        policy: a policy or its file; if not given, that of the environment, then `./ratelimit.toml`, then the
+            built-in one.
+        service: whose queries; None or `"*"` for those of all services.
+        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
+        report: told what is being done, a sentence at a time.
+
+    Raises:
+        ConfigurationError: no database is named, or the policy is not valid.
+        DatabaseBusyError: another process is making reports.
+        DatabaseError: the database cannot be used.
+        TypeError, ValueError: `day` is no day, has not ended, or no query of it is known, or of the service.
+    """
+    wanted = _day(day)
+    with named_url(database_url or database_url_here()) as url:
+        job = ReportJob(
+            url,
+            _policy(policy),
+            mailing=None,
+            telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
+            clock=unix_time,
+            tell=report,
+        )
+        try:
+            if service is not None and service != ALL_SERVICES:
+                return job.of_service(service, wanted)
+            outcome = job.run(wanted, mail="never")
+            for _, error in outcome.failed:
+                raise error
+            if outcome.skipped:
+                raise DatabaseBusyError("another process is making reports; try again when it is done")
+            for unknown in outcome.unknown:
+                raise ValueError(unknown)
+            if outcome.kept:
+                [kept] = outcome.kept
+                raise ValueError(f"part of the queries of {kept} has been deleted; its report was kept")
+        finally:
+            job.close()
+    [made] = outcome.made
+    return made
+
+
+@contextmanager
+def recorded_day(
+    day: date | str | None = None,
+    *,
+    zone: tzinfo = UTC,
+    service: str | None = None,
+    database_url: str | None = None,
+) -> Iterator[QueryDay]:
+    """A day of the query log, for `analyze_cache_potential`; two connections are open meanwhile.
+
+    Without `service` it is of all services, as a cache may serve all; where they are several, a
+    `SeveralServicesWarning` says so. Writes are always those of all: they make results stale for everybody.
+    The day on which recording began is known from the minute of its first query on, and is that long.
+
+    Args:
+        day: in `zone`, as a date or `2026-01-31`; the last full day if not given.
+        zone: whose midnights the day begins and ends with.
+        service: whose queries; `"*"` for those of all services, without a warning.
+        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
+
+    Raises:
+        ConfigurationError: no database is named.
+        DatabaseError: it cannot be read; while it is analysed as well.
+        TypeError, ValueError: `day` is no day, no query of it is known, or none of the service.
+    """
+    wanted = _day(day) or last_full_day(datetime.fromtimestamp(unix_time(), UTC), zone)
+    with named_url(database_url or database_url_here()) as url:
+        period = _recorded(url, wanted, zone)
+        with closing(Database(url)) as database:
+            of = queries_read(PostgresQueryServices(database), period, service)
+        # Behind this frame is contextlib's, and behind that whoever asked.
+        for warning in warnings_of(of, service):
+            warnings.warn(warning, stacklevel=3)
+        with postgres_day(url, period, service=of.service) as found:
+            yield found
+
+
+def _recorded(url: str | Secret, day: date, zone: tzinfo) -> Period:
+    period = local_day(day, zone)
+    with closing(Database(url)) as database:
+        reports = PostgresCacheReports(database)
+        if unknown := why_unknown(day, zone, reports.first_query()):
+            raise ValueError(unknown)
+        return since_recording_began(period, reports.recording_began())
+
+
+def _day(given: object) -> date | None:
+    if given is None or type(given) is date:
+        return given
+    if not isinstance(given, str):
+        raise TypeError(f"day is {type(given).__name__}; give a date, or text such as 2026-01-31")
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise ValueError(f"{given[:40]!r} is not a day; give for instance 2026-01-31") from None
+
+
+def _policy(given: Policy | Path | str | None) -> Policy:
+    if isinstance(given, Policy):
+        return given
+    file = Path(given) if given is not None else settings_from(os.environ).policy_file()
+    return builtin_policy() if file is None else load_policy(file)

@@ -1,0 +1,65 @@
+"""Joins the HTTP API to the store, the recorder and the database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from flask import Flask
+
+from otel_ratelimit.core.decision import Clock
+from otel_ratelimit.core.settings import Settings
+from otel_ratelimit.policy import Memory
+from otel_ratelimit.runtime.analytics import Analytics
+from otel_ratelimit.runtime.storage import OpenedStorage
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices
+from otel_ratelimit.web.extension import Enforcement
+
+_log = logging.getLogger(__name__)
+
+
+def api_services(  # noqa: PLR0913 - the place where these are joined
+    settings: Settings,
+    storage: OpenedStorage,
+    memory: Memory,
+    analytics: Analytics | None,
+    authorize: Callable[[str], bool] | None,
+    *,
+    clock: Clock,
+    enforcement: Callable[[], Enforcement],
+    keys_by_user: Callable[[], Mapping[str, int]],
+) -> ApiServices:
+    """What the API of one application asks."""
+    return ApiServices(
+        store=storage.store,
+        enforcement=enforcement,
+        clock=clock,
+        storage_name=storage.store.name,
+        storage_healthy=storage.healthy,
+        retry_seconds=storage.retry_seconds,
+        snapshot=storage.snapshot,
+        keys_by_user=keys_by_user,
+        cleanup=storage.cleanup,
+        recorder=lambda: analytics.recorder.state if analytics is not None else None,
+        reader=analytics.reader if analytics is not None else None,
+        cache_reports=analytics.cache_reports if analytics is not None else None,
+        own_service=analytics.service if analytics is not None else lambda: "",
+        read_tokens=settings.read_tokens,
+        admin_tokens=settings.admin_tokens,
+        authorize=authorize,
+        memory_warning_bytes=memory.warning,
+        memory_critical_bytes=memory.critical,
+    )
+
+
+def warn_of_hidden_routes(app: Flask) -> None:
+    """Say once which routes of the application lie where the API is."""
+    hidden = [
+        str(rule)
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(f"{URL_PREFIX}/") and not rule.endpoint.startswith(f"{BLUEPRINT_NAME}.")
+    ]
+    if hidden:
+        _log.warning(
+            "%s belongs to otel-ratelimit, which may answer in place of %s", URL_PREFIX, ", ".join(hidden)
+        )

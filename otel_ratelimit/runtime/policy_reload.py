@@ -1,0 +1,94 @@
+"""When the policy file is read again: on SIGHUP, and when it has changed.
+
+The signal handler only wakes the background thread. It is installed where nothing is lost by it:
+in the main thread, and not in a process on a terminal, whose hang-up must still end it. A handler
+that was there before is called too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any, Final
+
+from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.decision import RoutePlan
+from otel_ratelimit.core.thresholds import POLICY_POLL_SECONDS
+from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
+
+_log = logging.getLogger(__name__)
+
+_TASK: Final = "policy file"
+
+
+def warn_of_fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePlan]) -> None:
+    """Log which limits count from zero under the new policy, if any do."""
+    fresh = fresh_counters(before, after)
+    if fresh:
+        _log.warning("the new policy begins %d limits anew:\n%s", len(fresh), listed(fresh))
+
+
+class PolicyReloader:
+    """Looks at the policy file on the background thread and passes on what a reload came to."""
+
+    def __init__(
+        self,
+        file: PolicyFile,
+        worker: BackgroundWorker,
+        apply: Callable[[ReloadResult], None],
+        poll_seconds: float = POLICY_POLL_SECONDS,
+    ) -> None:
+        self._file = file
+        self._worker = worker
+        self._apply = apply
+        self._signalled = False
+        self._previous: Any = None
+        self._handler: Callable[[int, FrameType | None], None] | None = None
+        worker.every(poll_seconds, _TASK, self.look, start=False)
+
+    def look(self) -> None:
+        """Reload if the file has changed or a signal asked for it."""
+        asked, self._signalled = self._signalled, False
+        if asked or self._file.changed():
+            self._apply(self._file.reload())
+
+    def listen(self) -> bool:
+        """Reload on SIGHUP from now on; False where a handler cannot or should not be installed."""
+        if (
+            self._handler is not None
+            or threading.current_thread() is not threading.main_thread()
+            or _on_terminal()
+        ):
+            return False
+        self._previous = signal.getsignal(signal.SIGHUP)
+        self._handler = self._on_hangup
+        signal.signal(signal.SIGHUP, self._handler)
+        return True
+
+    def close(self) -> None:
+        """Stop looking, and put the former signal handler back if ours is still there."""
+        self._worker.cancel(_TASK)
+        if (
+            self._handler is not None
+            and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGHUP) == self._handler
+        ):
+            signal.signal(signal.SIGHUP, self._previous or signal.SIG_DFL)
+        self._handler = None
+
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+        self._worker.wake(_TASK)
+        if callable(self._previous):
+            self._previous(number, frame)
+
+
+def _on_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False

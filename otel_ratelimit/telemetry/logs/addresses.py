@@ -1,0 +1,51 @@
+"""What of a client's address a log line shows: the same as the analytics keep."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from otel_ratelimit.core.errors import DatabaseError
+from otel_ratelimit.core.secret import SecretKey
+from otel_ratelimit.policy.identity.privacy import AddressStyle, address_keeper
+
+_log = logging.getLogger(__name__)
+
+_KEY_BYTES: Final = 32
+
+
+class ShownAddresses:
+    """Turns addresses into what may be shown.
+
+    Args:
+        style: `[analytics] client_addresses`.
+        hash_key: secret of hashed addresses; empty if none was set.
+        shared_key: reads the database's secret, so that a hash in the log is the one in the tables; raises
+            DatabaseError. None without a database.
+    """
+
+    def __init__(
+        self,
+        style: AddressStyle,
+        hash_key: bytes | SecretKey = b"",
+        shared_key: Callable[[], bytes] | None = None,
+    ) -> None:
+        self._style = style
+        # An unkeyed hash can be guessed, so a process without a secret makes one.
+        self._key = SecretKey.of(hash_key or secrets.token_bytes(_KEY_BYTES))
+        self._shared_key = None if hash_key or style != "hashed" else shared_key
+
+    def keeper(self, *, may_wait: bool = True) -> Callable[[str], str]:
+        """A function from address to what is shown.
+
+        Args:
+            may_wait: whether the database may be asked; else the key that was used last serves.
+        """
+        if self._shared_key is not None and may_wait:
+            try:
+                self._key = SecretKey(self._shared_key())
+            except DatabaseError as error:
+                _log.debug("the key of hashed addresses cannot be read from the database: %s", error)
+        return address_keeper(self._style, self._key)

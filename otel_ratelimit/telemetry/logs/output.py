@@ -1,0 +1,196 @@
+"""Where the plugin's log lines go, and from which level on.
+
+Where nobody has set logging up, they are written to standard error, from INFO on: Python alone would show
+warnings only, without a time. As soon as the application has handlers of its own for these lines, they are
+the application's, with the levels that it has chosen. That is looked at for each line, because many
+applications set logging up after their Flask is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import weakref
+from typing import Final
+
+from otel_ratelimit.core.settings import LOG_LEVELS
+from otel_ratelimit.telemetry.logs.formats import formatter
+from otel_ratelimit.telemetry.logs.otel_records import OtelRecordsHandler, is_of_opentelemetry, reached_by
+
+ROOT: Final = "otel_ratelimit"
+"""The logger above all of the plugin's."""
+_WITHDRAWN: Final = -1
+"""A level below that of every handler."""
+
+_opening: Final = threading.RLock()
+"""Re-entrant: a collected `LogOutput` lets go wherever its thread is."""
+
+
+class DefaultHandler(logging.Handler):
+    """Writes to standard error what no other handler would write.
+
+    It comes before those of the root logger. So it can withdraw a line that was made only because the
+    application had not chosen a level yet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records = OtelRecordsHandler()
+        """Its companion, which exports what is written."""
+        self.users = 0
+        self.is_level_held = False
+        """Whether the logger's level is INFO because nobody had chosen another."""
+        self.asked: int | None = None
+        """The level that was asked for last, by a user that is still there."""
+        self._asks: list[int] = []
+        self._former = logging.NOTSET
+        """The level that the application had chosen before."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write `record`, unless that is another's; what fails is handled as `logging` does it."""
+        try:
+            reached = reached_by(record)
+            others = [handler for handler in reached if _writes(handler)]
+            if not others:
+                self._write(record)
+            elif not _is_servers(others):
+                self._leave_level(record)
+            elif not any(map(is_of_opentelemetry, reached)):
+                self._write(record)
+                record.levelno = _WITHDRAWN  # else it would be written twice
+            # Else the server's writes it: a line that is withdrawn would not be exported either.
+        except Exception:  # noqa: BLE001 - as every handler of `logging`
+            self.handleError(record)
+
+    def hold_level(self, asked: int | None) -> None:
+        """Set the logger's level to what is `asked`; to INFO where neither that nor the application says."""
+        logger = logging.getLogger(ROOT)
+        if asked is not None:
+            if self.asked is None:
+                self._former = logging.NOTSET if self.is_level_held else logger.level
+            self._asks.append(asked)
+            self.asked, self.is_level_held = asked, False
+            logger.setLevel(asked)
+        elif not self.is_level_held and self.asked is None and _is_nobodys(logger):
+            self.is_level_held = True
+            logger.setLevel(logging.INFO)
+
+    def drop_level(self, asked: int) -> None:
+        """Forget a level that was asked for; that of another user, or the former one, is in force again."""
+        self._asks.remove(asked)
+        logger = logging.getLogger(ROOT)
+        if not self._asks:
+            self.release_level()
+            self.hold_level(None)
+        elif logger.level == self.asked:
+            self.asked = self._asks[-1]
+            logger.setLevel(self.asked)
+
+    def release_level(self) -> None:
+        """Set the logger's level back, unless another has changed it since."""
+        logger = logging.getLogger(ROOT)
+        ours = logging.INFO if self.is_level_held else self.asked
+        if ours is not None and logger.level == ours:
+            logger.setLevel(self._former)
+        self.is_level_held, self.asked, self._former = False, None, logging.NOTSET
+
+    def _leave_level(self, record: logging.LogRecord) -> None:
+        if not self.is_level_held:
+            return
+        self.release_level()
+        if record.levelno < logging.getLogger(record.name).getEffectiveLevel():
+            record.levelno = _WITHDRAWN
+
+    def _write(self, record: logging.LogRecord) -> None:
+        # Looked up for each line: servers and tests put another in its place.
+        if sys.stderr is not None:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+
+
+class LogOutput:
+    """One user of the plugin's handlers; they are taken away with the last."""
+
+    def __init__(self, level: str, log_format: str) -> None:
+        with _opening:
+            handler = _default_handler() or _add_handlers()
+            handler.users += 1
+            asked = LOG_LEVELS[level] if level else None
+            self._release = weakref.finalize(self, _release, handler, asked)
+            self._release.atexit = False
+            handler.hold_level(asked)
+            if log_format:
+                handler.setFormatter(formatter(log_format))
+
+    def close(self) -> None:
+        """Leave the handlers to the other users; may be called twice."""
+        self._release()
+
+
+def open_output(level: str = "", log_format: str = "") -> LogOutput:
+    """Have the plugin's lines written.
+
+    Args:
+        level: a key of `LOG_LEVELS`, whatever the application has chosen; empty leaves the choice to it.
+        log_format: `text` or `json`, of lines on standard error; empty leaves it as it is, at first text.
+    """
+    return LogOutput(level, log_format)
+
+
+def _default_handler() -> DefaultHandler | None:
+    handlers = logging.getLogger(ROOT).handlers
+    return next((handler for handler in handlers if isinstance(handler, DefaultHandler)), None)
+
+
+def _add_handlers() -> DefaultHandler:
+    logger = logging.getLogger(ROOT)
+    handler = DefaultHandler()
+    handler.setFormatter(formatter("text"))
+    # OpenTelemetry's first: the other may withdraw a line.
+    logger.addHandler(handler.records)
+    logger.addHandler(handler)
+    return handler
+
+
+def _release(handler: DefaultHandler, asked: int | None) -> None:
+    with _opening:
+        handler.users -= 1
+        if handler.users > 0:
+            if asked is not None:
+                handler.drop_level(asked)
+            return
+        handler.release_level()
+        logger = logging.getLogger(ROOT)
+        for each in (handler, handler.records):
+            logger.removeHandler(each)
+            each.close()
+
+
+def _writes(handler: logging.Handler) -> bool:
+    """Whether it is the application's choice of where lines are written."""
+    return not (isinstance(handler, DefaultHandler | OtelRecordsHandler) or is_of_opentelemetry(handler))
+
+
+def _is_nobodys(logger: logging.Logger) -> bool:
+    """Whether neither handlers nor levels have been chosen for the plugin's lines."""
+    root = logging.getLogger()
+    handlers = [handler for handler in (*logger.handlers, *root.handlers) if _writes(handler)]
+    chosen = logger.level != logging.NOTSET or root.level != logging.WARNING
+    return logger.propagate and not chosen and (not handlers or _is_servers(handlers))
+
+
+def _is_servers(handlers: list[logging.Handler]) -> bool:
+    """Whether `handlers` are what waitress sets up by itself, and no choice of the application's."""
+    if "waitress" not in sys.modules or len(handlers) != 1:
+        return False
+    [handler] = handlers
+    root = logging.getLogger()
+    return (
+        type(handler) is logging.StreamHandler
+        and handler in root.handlers
+        and root.level == logging.WARNING
+        and handler.stream is sys.stderr
+        and handler.formatter is not None
+        and handler.formatter._fmt == logging.BASIC_FORMAT  # noqa: SLF001 - nothing public tells
+    )
