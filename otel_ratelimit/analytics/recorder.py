@@ -117,7 +117,7 @@ class Recorder:
 
     @property
     def waiting(self) -> int:
-        """Rows of violations that wait; from `MOST_TOLD_APART` on clients are no longer told apart."""
+        """Rows of violations that wait; from `MAX_TOLD_APART` on clients are no longer told apart."""
         return self._violations.rows + sum(len(batch.violations) for batch in self._delivery.unwritten)
 
     def decided(self, decision: Decision, user_agent: str | None, trace_id: str | None) -> None:

@@ -23,7 +23,7 @@ from otel_ratelimit.analytics.recommended_limits import (
 from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 
-MOST_TIERS: Final = 6
+MAX_TIERS: Final = 6
 LEAST_AMOUNT: Final = 5
 """Below it a page that is loaded twice would be refused; unless the limit seen was lower still."""
 
@@ -92,7 +92,7 @@ def suggest(  # noqa: PLR0913 - all but the evidence have defaults, and are name
     max_rejected_share: float = MAX_REJECTED_SHARE,
     by: By = "clients",
     known_tiers: Mapping[str, Amounts] | None = None,
-    most_tiers: int = MOST_TIERS,
+    most_tiers: int = MAX_TIERS,
 ) -> Suggestion:
     """Tiers and routes for what was seen; nothing for requests that no route matched.
 

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from otel_ratelimit.analytics.records import REFUSED_PERCENT, UsageRow
-from otel_ratelimit.core.decision import Decision, Outcome, RoutePlan, Window, WindowState
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.core.names import APPLICATION_TIER
+from otel_ratelimit.core.route_plan import RoutePlan, Window
 
-MOST_ROWS: Final = 10_000
+MAX_ROWS: Final = 10_000
 """Beyond it minutes are no longer told apart; about 10 MB."""
 
 _Key = tuple[int, object, object, str]
@@ -42,7 +44,7 @@ class _Cell:
 class UsageBuffer:
     """Sums up decisions; any thread may add."""
 
-    def __init__(self, most_rows: int = MOST_ROWS) -> None:
+    def __init__(self, most_rows: int = MAX_ROWS) -> None:
         self._most_rows = most_rows
         self._lock = threading.Lock()
         self._cells: dict[_Key, _Cell] = {}

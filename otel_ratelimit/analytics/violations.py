@@ -19,11 +19,11 @@ from typing import Final
 from otel_ratelimit.analytics.records import OTHER_LIMITS, Violation
 from otel_ratelimit.core.names import OTHER_CLIENTS
 
-MOST_TOLD_APART: Final = 5_000
+MAX_TOLD_APART: Final = 5_000
 """Clients, endpoints and limits of a flush interval; about 3 MB."""
-MOST_ROWS: Final = 2 * MOST_TOLD_APART
-MOST_LIMITS: Final = 1_000
-"""Endpoints and limits that are told apart beyond `MOST_ROWS`."""
+MAX_ROWS: Final = 2 * MAX_TOLD_APART
+MAX_LIMITS: Final = 1_000
+"""Endpoints and limits that are told apart beyond `MAX_ROWS`."""
 USER_AGENT_CHARACTERS: Final = 256
 
 _Key = tuple[int, str, str, str, str | None, str, str, bool]
@@ -54,9 +54,9 @@ class ViolationBuffer:
     def __init__(
         self,
         batch_size: int,
-        most_told_apart: int = MOST_TOLD_APART,
-        most_rows: int = MOST_ROWS,
-        most_limits: int = MOST_LIMITS,
+        most_told_apart: int = MAX_TOLD_APART,
+        most_rows: int = MAX_ROWS,
+        most_limits: int = MAX_LIMITS,
     ) -> None:
         self._batch_size = batch_size
         self._most_told_apart = most_told_apart

@@ -34,7 +34,7 @@ CYCLES_A_SECOND: Final = 10.0
 KEYS_A_LOOK: Final[dict[Engine, int]] = {"redis": 20, "valkey": 22}
 """ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP; whole buckets, in Valkey of about five keys, so that a look is at two
 more on average."""
-_MOST_FOUND: Final = 2
+_MAX_FOUND: Final = 2
 """A tenth of a look."""
 _SHARES: Final = np.linspace(0.0, 0.7, 701)
 
@@ -85,6 +85,6 @@ def _keys_passed(engine: Engine) -> Floats:
     looked_at = KEYS_A_LOOK[engine]
     stops = sum(
         comb(looked_at, found) * _SHARES**found * (1.0 - _SHARES) ** (looked_at - found)
-        for found in range(_MOST_FOUND + 1)
+        for found in range(_MAX_FOUND + 1)
     )
     return np.asarray(CYCLES_A_SECOND * looked_at / stops)

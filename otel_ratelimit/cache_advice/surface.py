@@ -11,7 +11,7 @@ from otel_ratelimit.cache_advice.eviction import CLOCK_SECONDS, simulated_hit_ra
 from otel_ratelimit.cache_advice.result import AtTtl, Surface
 from otel_ratelimit.cache_advice.trace import Trace
 
-MOST_MEMORIES: Final = 6
+MAX_MEMORIES: Final = 6
 _TTLS: Final = (60, 300, 3_600, 86_400)
 _LEAST_BYTES: Final = 1e6
 
@@ -75,7 +75,7 @@ def round_steps(least: float, most: float) -> list[float]:
         for step in (power, 2 * power, 5 * power):
             steps.append(step)
             if step >= most:
-                return steps[-MOST_MEMORIES:]
+                return steps[-MAX_MEMORIES:]
         power *= 10
     return steps
 

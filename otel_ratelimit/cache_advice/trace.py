@@ -23,7 +23,7 @@ from otel_ratelimit.cache_advice.columns import (
     begins,
 )
 
-MOST_EVENTS: Final = 150_000
+MAX_EVENTS: Final = 150_000
 """Of hot and of cold keys each."""
 _COARSEST_SECONDS: Final = 64
 _SPACE: Final = 2.0**64
@@ -62,7 +62,7 @@ class TraceSample:
         start: int,
         entry_bytes: Callable[[Floats], Floats],
         mean_bytes: Floats,
-        most_events: int = MOST_EVENTS,
+        most_events: int = MAX_EVENTS,
     ) -> None:
         self._start = start
         self._entry_bytes = entry_bytes

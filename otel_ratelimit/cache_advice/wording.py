@@ -8,7 +8,7 @@ from typing import Final
 _LEAST_MS: Final = 0.001
 _SECOND_MS: Final = 1_000.0
 _WHOLE_FROM: Final = 100.0
-_MOST_DIGITS: Final = 9
+_MAX_DIGITS: Final = 9
 
 
 def counted(number: float, one: str, more: str) -> str:
@@ -41,7 +41,7 @@ def apart(first: float, second: float, said: Callable[[float, int], str], digits
         said: a figure as text, with so many digits.
         digits: at the least.
     """
-    for more in range(digits, _MOST_DIGITS + 1):
+    for more in range(digits, _MAX_DIGITS + 1):
         both = said(first, more), said(second, more)
         if both[0] != both[1]:
             return both

@@ -13,7 +13,7 @@ import numpy as np
 
 from otel_ratelimit.cache_advice.columns import MICROSECONDS, Bools, Ints, Template, Writes
 
-_MOST_CELLS: Final = 16_000_000
+_MAX_CELLS: Final = 16_000_000
 """64 MB."""
 _MINUTE: Final = 60
 _SEED: Final = 3
@@ -41,7 +41,7 @@ class WrittenTables:
             [sets.setdefault(_written(template, writes), len(sets)) for template in templates], dtype=np.int64
         )
         self._start_us = start * MICROSECONDS
-        self._bin = max(1, -(-(seconds + _MINUTE) * len(sets) // _MOST_CELLS))
+        self._bin = max(1, -(-(seconds + _MINUTE) * len(sets) // _MAX_CELLS))
         bins = seconds // self._bin + 2
         self._before = np.zeros((len(sets), bins + 1), dtype=np.uint32)
         draw = np.random.default_rng(_SEED)

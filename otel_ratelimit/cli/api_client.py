@@ -21,7 +21,7 @@ from otel_ratelimit.web.api.problems import ProblemAnswer
 
 TIMEOUT_SECONDS: Final = 40.0
 """Longer than analytics may take: seven statements, each within the database's time limit."""
-MOST_BYTES: Final = 50_000_000
+MAX_BYTES: Final = 50_000_000
 _EXAMPLE: Final = "for instance http://127.0.0.1:8000"
 _DETAIL_CHARACTERS: Final = 500
 _LOCATION_CHARACTERS: Final = 200
@@ -119,7 +119,7 @@ class ApiClient:
         try:
             connection.request("GET", path, headers=self._headers())
             response = connection.getresponse()
-            body = response.read(MOST_BYTES)
+            body = response.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
             remedy = "check that the application runs there, and name another with --url"

@@ -22,7 +22,7 @@ from otel_ratelimit.web.api.models import AnalyticsAnswer, HitRateAnswer, Metric
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 DATE_RANGE: Final = "24h"
-_MOST_ROWS: Final = 10
+_MAX_ROWS: Final = 10
 _VARIABLE: Final = "OTEL_RATELIMIT_API_TOKEN"
 
 
@@ -125,7 +125,7 @@ def _print_metrics(metrics: MetricsAnswer) -> None:
 def _counts(name: str, counts: Mapping[str, int]) -> None:
     if counts:
         click.echo()
-        _table((name, "COUNTERS"), [(key, f"{n:,}") for key, n in islice(counts.items(), _MOST_ROWS)])
+        _table((name, "COUNTERS"), [(key, f"{n:,}") for key, n in islice(counts.items(), _MAX_ROWS)])
 
 
 def _print_analytics(analytics: AnalyticsAnswer) -> None:
@@ -140,7 +140,7 @@ def _print_analytics(analytics: AnalyticsAnswer) -> None:
                 for g in analytics.top_clients
             ],
         )
-    rates = analytics.hit_rates.by_endpoint[:_MOST_ROWS]
+    rates = analytics.hit_rates.by_endpoint[:_MAX_ROWS]
     if rates:
         click.echo()
         _table(

@@ -24,7 +24,7 @@ from otel_ratelimit.core.waiting import Bell, in_greenlet
 
 _log = logging.getLogger(__name__)
 
-_MOST_WAKES = 64
+_MAX_WAKES = 64
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class BackgroundWorker:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._tasks: dict[str, _Task] = {}
-        self._woken: deque[str] = deque(maxlen=_MOST_WAKES)
+        self._woken: deque[str] = deque(maxlen=_MAX_WAKES)
         self._bell: Bell | None = None
         self._thread: threading.Thread | None = None
         self._is_starting = False

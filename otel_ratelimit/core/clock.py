@@ -7,6 +7,11 @@ A default of `time.time` is bound when the function is defined, so that a librar
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], float]
+"""Seconds since the Unix epoch, as `time.time`."""
 
 
 def unix_time() -> float:

@@ -31,7 +31,7 @@ B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
 
 RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-MOST_MISTAKES: Final = 3
+MAX_MISTAKES: Final = 3
 """As often a batch is tried that something else than the database stops."""
 MAX_SPLITS: Final = 256
 """As often one batch is taken apart; a part that is refused after that is given up whole. Nine are enough to
@@ -142,7 +142,7 @@ class Delivery(Generic[B]):
         except Exception as error:
             # A mistake of ours, which may be about this batch alone: then all that comes after it would wait.
             self._mistakes += 1
-            if self._mistakes < MOST_MISTAKES:
+            if self._mistakes < MAX_MISTAKES:
                 raise
             self._give_up(part, f"it cannot be put in words ({type(error).__name__})")
         else:

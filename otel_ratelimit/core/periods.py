@@ -14,7 +14,7 @@ MOMENTS: Final = "write for instance 2026-01-31 or 2026-01-31T18:00"
 _LAST: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_MOST_CHARACTERS: Final = 100
+_MAX_CHARACTERS: Final = 100
 
 
 class Period(NamedTuple):
@@ -33,7 +33,7 @@ def parse_date_range(text: str, now: datetime) -> Period:
         ValueError: it names none; with what would be right.
     """
     text = text.strip()
-    if len(text) > _MOST_CHARACTERS:
+    if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"a date range of {len(text)} characters; {EXAMPLES}")
     found = _LAST.fullmatch(text)
     if found:
@@ -109,4 +109,4 @@ def _parsed(text: str, examples: str) -> date | datetime:
     try:
         return date.fromisoformat(text) if _DAY.fullmatch(text) else datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text[:_MOST_CHARACTERS]!r} is neither a date nor a time; {examples}") from None
+        raise ValueError(f"{text[:_MAX_CHARACTERS]!r} is neither a date nor a time; {examples}") from None

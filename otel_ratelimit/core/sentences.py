@@ -7,7 +7,7 @@ from math import floor
 from typing import Final
 
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-_MOST_PERCENT: Final = 99.9
+_MAX_PERCENT: Final = 99.9
 
 
 def counted(n: int, one: str, many: str = "") -> str:
@@ -27,7 +27,7 @@ def percent(share: float) -> str:
     hundredths = 100.0 * share
     if 0.0 < hundredths < 0.01:  # noqa: PLR2004 - what two decimals can show
         return "<0.01 %"
-    if _MOST_PERCENT < hundredths < 100.0:  # noqa: PLR2004 - of a hundred
+    if _MAX_PERCENT < hundredths < 100.0:  # noqa: PLR2004 - of a hundred
         return f"{floor(hundredths * 100) / 100:g} %"
     decimals = 2 if hundredths < 1.0 else 1
     return f"{float(f'{hundredths:.{decimals}f}'):g} %"

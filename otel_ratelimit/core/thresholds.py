@@ -11,7 +11,7 @@ MEMORY_WARNING_BYTES: Final = 40 * MEGABYTE
 MEMORY_CRITICAL_BYTES: Final = 50 * MEGABYTE
 CLEANUP_INTERVAL_SECONDS: Final = 60.0
 """How often expired counters are removed."""
-SWEEP_PAUSE_MAX_SECONDS: Final = 0.001
+MAX_SWEEP_PAUSE_SECONDS: Final = 0.001
 """The longest a request may wait for the sweeper."""
 
 POLICY_POLL_SECONDS: Final = 2.0

@@ -17,7 +17,7 @@ from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.telemetry import Telemetry
 
 PROTOBUF: Final = "application/x-protobuf"
-_MOST_BYTES: Final = 32 * 1024 * 1024
+_MAX_BYTES: Final = 32 * 1024 * 1024
 
 
 class Receiver:
@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MOST_BYTES:
+        if not length.isdecimal() or int(length) > _MAX_BYTES:
             self.close_connection = True
             self._answer(HTTPStatus.LENGTH_REQUIRED)
             return

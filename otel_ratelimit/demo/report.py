@@ -19,10 +19,10 @@ from otel_ratelimit.demo.queries import QueriesFound
 from otel_ratelimit.demo.telemetry import Span
 
 _BAR_WIDTH: Final = 16
-_MOST_LIMITS: Final = 10
-_MOST_ENDPOINTS: Final = 3
-_MOST_CLIENTS: Final = 5
-_MOST_ROOMS: Final = 6
+_MAX_LIMITS: Final = 10
+_MAX_ENDPOINTS: Final = 3
+_MAX_CLIENTS: Final = 5
+_MAX_ROOMS: Final = 6
 _OF_THE_RATE_LIMIT: Final = "otel_ratelimit."
 _ALSO_TELLING: Final = ("http.request.method", "http.route", "http.response.status_code")
 
@@ -112,7 +112,7 @@ def _personas(results: Sequence[PersonaResult]) -> Table:
     for name in ("client", "", "answers", "429", "where"):
         table.add_column(name, justify="left" if name in ("client", "where") else "right")
     for result in results:
-        where = [f"{t.limited:>4}  {t.endpoint}" for t in result.endpoints[:_MOST_ENDPOINTS]]
+        where = [f"{t.limited:>4}  {t.endpoint}" for t in result.endpoints[:_MAX_ENDPOINTS]]
         more = len(result.endpoints) - len(where)
         table.add_row(
             Text(result.persona, style="bold"),
@@ -131,7 +131,7 @@ def _limits(outcome: DemoOutcome) -> RenderableType:
     table.add_column("limit", no_wrap=True)
     table.add_column("route")
     table.add_column("blocked", justify="right")
-    for limit in outcome.limits[:_MOST_LIMITS]:
+    for limit in outcome.limits[:_MAX_LIMITS]:
         table.add_row(limit.limit, f"{limit.method} {limit.route}", Text(str(limit.blocked), style="red"))
     return table
 
@@ -140,7 +140,7 @@ def _stored_clients(stored: StoredAnswers) -> Group:
     table = _table()
     for name, justify in (("client", "left"), ("violations", "right"), ("endpoints", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, as rich wants it
-    for found in stored.clients[:_MOST_CLIENTS]:
+    for found in stored.clients[:_MAX_CLIENTS]:
         table.add_row(found.client, Text(str(found.violations), style="red"), str(found.endpoints))
     share = f"{stored.hit_rate:.1%} of {stored.requests} requests ran into a limit"
     return Group(table, Text(f"{share}; {stored.violations} violations in {stored.rows} rows", style="dim"))
@@ -152,7 +152,7 @@ def _rooms(stored: StoredAnswers) -> Table:
     table.add_column("limit", no_wrap=True)
     for name in ("requests", "refused", "p95 used"):
         table.add_column(name, justify="right", no_wrap=True)
-    for room in stored.rooms[:_MOST_ROOMS]:
+    for room in stored.rooms[:_MAX_ROOMS]:
         table.add_row(
             f"{room.method} {room.endpoint}",
             _short(room.limit),
@@ -197,7 +197,7 @@ def _recommended(stored: StoredAnswers) -> Group:
         table.add_column(name, no_wrap=True)
     table.add_column("clients", justify="right", no_wrap=True)
     # Those with most evidence say most; half a minute of traffic is little all the same.
-    for found in sorted(stored.recommended, key=lambda f: -f.client_windows)[:_MOST_ROOMS]:
+    for found in sorted(stored.recommended, key=lambda f: -f.client_windows)[:_MAX_ROOMS]:
         table.add_row(
             f"{found.method} {found.endpoint}",
             _short(found.present),

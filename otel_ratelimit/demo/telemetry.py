@@ -22,7 +22,7 @@ _Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 """An instance, and the attributes of a point."""
 
 _INSTANCE: Final = "service.instance.id"
-_MOST_SPANS: Final = 2000
+_MAX_SPANS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Telemetry:
         self._numbers: dict[str, dict[_Series, float]] = {}
         self._histograms: dict[str, dict[_Series, Histogram]] = {}
         self._exemplars: dict[str, dict[_Series, str]] = {}
-        self._spans: deque[Span] = deque(maxlen=_MOST_SPANS)
+        self._spans: deque[Span] = deque(maxlen=_MAX_SPANS)
 
     def add_metrics(self, request: ExportMetricsServiceRequest) -> None:
         """Take in one export of metrics."""

@@ -24,7 +24,7 @@ from otel_ratelimit.demo.clients import ClientReport, Recorder
 from otel_ratelimit.demo.personas import Abuser, Person, Probe, Scraper, Visitor
 
 PEOPLE = 8
-MOST_REQUESTS = 50_000
+MAX_REQUESTS = 50_000
 TELL_EVERY_SECONDS = 0.5
 FINISH_TIMEOUT_SECONDS = 10
 """What a client may take to finish what it is doing."""
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("host")
     parser.add_argument("--duration", type=float, default=20.0)
     parser.add_argument("--crowd", choices=CROWDS, default="everyone")
-    parser.add_argument("--most-requests", type=int, default=MOST_REQUESTS)
+    parser.add_argument("--most-requests", type=int, default=MAX_REQUESTS)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
 

@@ -31,12 +31,12 @@ PriceKind: TypeAlias = Literal["instance", "serverless", "self-hosted"]
 BUILT_IN_CURRENCY: Final = "USD"
 """Of the prices that hold where the file has none."""
 
-_MOST_KEY_BYTES: Final = 512 * 2**20
+_MAX_KEY_BYTES: Final = 512 * 2**20
 """Redis and Valkey take no longer key (https://redis.io/docs/latest/develop/using-commands/keyspace/)."""
-_MOST_MONEY: Final = 10**12
-_MOST_MILLISECONDS: Final = 60_000
-_MOST_SIZE_FACTOR: Final = 1000
-_MOST_NAME_CHARACTERS: Final = 100
+_MAX_MONEY: Final = 10**12
+_MAX_MILLISECONDS: Final = 60_000
+_MAX_SIZE_FACTOR: Final = 1000
+_MAX_NAME_CHARACTERS: Final = 100
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
@@ -58,7 +58,7 @@ def _number(what: str, instead: str, is_right: Callable[[float], bool]) -> Befor
 
 
 def _key_bytes(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= _MOST_KEY_BYTES:
+    if type(value) is not int or not 1 <= value <= _MAX_KEY_BYTES:
         raise Wrong(f"{shown(value)} is not the length of a key", "write whole bytes, at least 1")
     return value
 
@@ -77,9 +77,9 @@ def _name(text: str) -> str:
         raise Wrong("the name is empty", 'write for instance name = "our own"')
     if not text.isprintable():
         raise Wrong(f"{shown(text)} is not one line of visible characters", "use letters, digits and spaces")
-    if len(text) > _MOST_NAME_CHARACTERS:
+    if len(text) > _MAX_NAME_CHARACTERS:
         raise Wrong(
-            f"{shown(text)} has {len(text)} characters", f"use a name of at most {_MOST_NAME_CHARACTERS}"
+            f"{shown(text)} has {len(text)} characters", f"use a name of at most {_MAX_NAME_CHARACTERS}"
         )
     return text
 
@@ -105,8 +105,8 @@ _Milliseconds = Annotated[
     float,
     _number(
         "a time in milliseconds",
-        f"write a number from 0 to {_MOST_MILLISECONDS}",
-        lambda number: 0 <= number <= _MOST_MILLISECONDS,
+        f"write a number from 0 to {_MAX_MILLISECONDS}",
+        lambda number: 0 <= number <= _MAX_MILLISECONDS,
     ),
 ]
 _Money = Annotated[
@@ -114,15 +114,15 @@ _Money = Annotated[
     _number(
         "an amount of money",
         "write a number, 0 or more, without a currency",
-        lambda number: 0 <= number <= _MOST_MONEY,
+        lambda number: 0 <= number <= _MAX_MONEY,
     ),
 ]
 _SizeFactor = Annotated[
     float,
     _number(
         "a multiple of a size",
-        f"write a number above 0 and at most {_MOST_SIZE_FACTOR}",
-        lambda number: 0 < number <= _MOST_SIZE_FACTOR,
+        f"write a number above 0 and at most {_MAX_SIZE_FACTOR}",
+        lambda number: 0 < number <= _MAX_SIZE_FACTOR,
     ),
 ]
 _StaleShare = Annotated[

@@ -10,14 +10,14 @@ from typing import Any, Final, NamedTuple
 
 from limits import RateLimitItem
 
-from otel_ratelimit.core.decision import Strategy
+from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
-MOVING_WINDOW_MOST: Final = 100_000
+MAX_MOVING_WINDOW: Final = 100_000
 """Units of a moving window: each takes eight bytes for every client."""
 
 
@@ -100,11 +100,11 @@ def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
             continue
         largest = max(items, key=lambda item: item.amount)
         strategy = rule.get("strategy", data.get("strategy"))
-        if strategy == Strategy.MOVING_WINDOW and largest.amount > MOVING_WINDOW_MOST:
+        if strategy == Strategy.MOVING_WINDOW and largest.amount > MAX_MOVING_WINDOW:
             yield Finding(
                 ("routes", index, "strategy" if "strategy" in rule else "match"),
                 f"moving-window keeps a time for each unit, and {largest} has too many",
-                f"use sliding-window-counter, or at most {MOVING_WINDOW_MOST}",
+                f"use sliding-window-counter, or at most {MAX_MOVING_WINDOW}",
             )
         cost = rule.get("cost", 1)
         tightest = min(items, key=lambda item: item.amount)

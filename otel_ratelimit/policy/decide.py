@@ -9,18 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from otel_ratelimit.core.decision import (
-    Clock,
-    CounterStore,
-    Decision,
-    Identity,
-    Outcome,
-    RoutePlan,
-    Taken,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.clock import Clock
+from otel_ratelimit.core.counter_store import CounterStore, Taken, WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import RoutePlan, Window
 
 
 def exempted(plan: RoutePlan, now: float, identity: Identity | None = None) -> Decision:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from otel_ratelimit.core.decision import RoutePlan, Window
 from otel_ratelimit.core.names import OTHER_METHOD
+from otel_ratelimit.core.route_plan import RoutePlan, Window
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import Policy
 from otel_ratelimit.policy.resolve import PolicyResolver

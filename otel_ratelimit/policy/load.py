@@ -30,7 +30,7 @@ from otel_ratelimit.policy.model import (
 from otel_ratelimit.policy.table import Table
 from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 
-MOST_BYTES: Final = 1_000_000
+MAX_BYTES: Final = 1_000_000
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 _TABLES: Final[dict[str, type[Table]]] = {
@@ -69,7 +69,7 @@ def read_policy(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         # A ValueError is a NUL in the name.
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
@@ -80,8 +80,8 @@ def read_policy(path: Path) -> str:
                 )
             ]
         ) from error
-    if len(content) > MOST_BYTES:
-        raise PolicyError([Problem(str(path), f"is larger than {MOST_BYTES} bytes", "is it the right file?")])
+    if len(content) > MAX_BYTES:
+        raise PolicyError([Problem(str(path), f"is larger than {MAX_BYTES} bytes", "is it the right file?")])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -25,8 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from otel_ratelimit.core.decision import HeaderStyle, KeySpec, OnError, Strategy
 from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
+from otel_ratelimit.core.route_plan import HeaderStyle, KeySpec, OnError, Strategy
 from otel_ratelimit.core.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
     IPV6_PREFIX_BITS,

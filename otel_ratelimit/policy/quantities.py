@@ -21,10 +21,10 @@ _LIMIT: Final = re.compile(
 )
 _UNITS: Final = ("second", "minute", "hour", "day", "month", "year")
 _EXAMPLE: Final = "write for instance 10/minute, or 10/minute; 50/hour"
-_MOST_AMOUNT: Final = 10**12
-_MOST_SECONDS: Final = 10 * 366 * 86_400
-_MOST_DIGITS: Final = 13
-_MOST_BYTES: Final = 2**60
+_MAX_AMOUNT: Final = 10**12
+_MAX_SECONDS: Final = 10 * 366 * 86_400
+_MAX_DIGITS: Final = 13
+_MAX_BYTES: Final = 2**60
 
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMG]i?)?B?", re.IGNORECASE | re.ASCII)
 _SIZE_FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -57,9 +57,9 @@ def _parse_limit(text: str) -> RateLimitItem:
     if any(not number.strip("0") for number in digits):
         raise Wrong(f"{shown(text)} would refuse every request", "use at least 1")
     item = None
-    if all(len(number) <= _MOST_DIGITS for number in digits):
+    if all(len(number) <= _MAX_DIGITS for number in digits):
         item = parse(f"{digits[0]}/{digits[1]} {unit}")
-    if item is None or item.amount > _MOST_AMOUNT or item.get_expiry() > _MOST_SECONDS:
+    if item is None or item.amount > _MAX_AMOUNT or item.get_expiry() > _MAX_SECONDS:
         raise Wrong(f"{shown(text)} is beyond what can be counted", "at most 10^12 in ten years")
     return item
 
@@ -75,7 +75,7 @@ def parse_size(value: float | str) -> int:
         size = float(found[1]) * _SIZE_FACTORS[(found[2] or "").lower()] if found else math.nan
     else:
         size = value if isinstance(value, int) else math.nan
-    if not 1 <= size <= _MOST_BYTES:
+    if not 1 <= size <= _MAX_BYTES:
         what = f"{shown(value)} must be at least one byte" if size < 1 else f"{shown(value)} is not a size"
         raise Wrong(what, 'write whole bytes, or for instance "50 MB" or "48 MiB"')
     return int(size)
@@ -96,7 +96,7 @@ def parse_duration(value: float | str) -> float:
         seconds = float(found[1]) * _DURATION_FACTORS[found[2] or "s"]
     else:
         seconds = value
-    if not 0 < seconds <= _MOST_SECONDS:
+    if not 0 < seconds <= _MAX_SECONDS:
         raise Wrong(_why_not_a_duration(value, seconds), "use more than 0 seconds and at most ten years")
     return float(seconds)
 
@@ -104,6 +104,6 @@ def parse_duration(value: float | str) -> float:
 def _why_not_a_duration(value: float | str, seconds: float) -> str:
     if seconds <= 0:
         return f"{shown(value)} must be longer than nothing"
-    if seconds > _MOST_SECONDS:
+    if seconds > _MAX_SECONDS:
         return f"{shown(value)} is longer than ten years"
     return f"{shown(value)} is not a duration"

@@ -17,9 +17,9 @@ from otel_ratelimit.policy.wrong import Wrong, shown
 
 _ADDRESS_EXAMPLE: Final = 'write the address alone, for instance "team@example.com"'
 _VISIBLE: Final = re.compile(r"[!-~]+")
-_MOST_CHARACTERS: Final = 254
+_MAX_CHARACTERS: Final = 254
 """Of an address, so that it fits into a path with its brackets (RFC 5321, section 4.5.3.1.3)."""
-_MOST_CHARACTERS_BEFORE_AT: Final = 64
+_MAX_CHARACTERS_BEFORE_AT: Final = 64
 _ZONE_EXAMPLE: Final = 'write for instance "Europe/Berlin", or "UTC"'
 _NO_ZONES: Final = (
     "there is no time zone database here: install the package tzdata, of the system or from PyPI,"
@@ -45,8 +45,8 @@ def parse_address(text: str) -> str:
         raise Wrong(f"{shown(text)} is not an e-mail address", _ADDRESS_EXAMPLE) from error
     if address.addr_spec != text or not address.username or not address.domain:
         raise Wrong(f"{shown(text)} is not an e-mail address", _ADDRESS_EXAMPLE)
-    if len(text) > _MOST_CHARACTERS or len(text.rpartition("@")[0]) > _MOST_CHARACTERS_BEFORE_AT:
-        most = f"{_MOST_CHARACTERS_BEFORE_AT} characters before the @, {_MOST_CHARACTERS} in all"
+    if len(text) > _MAX_CHARACTERS or len(text.rpartition("@")[0]) > _MAX_CHARACTERS_BEFORE_AT:
+        most = f"{_MAX_CHARACTERS_BEFORE_AT} characters before the @, {_MAX_CHARACTERS} in all"
         raise Wrong(f"{shown(text)} is too long for an address", f"use at most {most}")
     return text
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date, time
 from typing import Final
 
-_MOST_SHOWN: Final = 120
+_MAX_SHOWN: Final = 120
 
 
 class Wrong(ValueError):  # noqa: N818 - never leaves this package; it becomes a Problem
@@ -27,7 +27,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python writes no integer of thousands of digits
         return "a number of thousands of digits"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

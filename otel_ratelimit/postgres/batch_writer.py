@@ -22,7 +22,7 @@ _PARTS: Final = (
     Part("rate_limit_analytics", "0001", "violations"),
     Part("rate_limit_usage", "0001", "requests of the usage"),
 )
-_MOST_SECRETS: Final = 3
+_MAX_SECRETS: Final = 3
 """As often a secret may change while one batch is written."""
 KEY_REPLACED: Final = (
     "the secret in otel_ratelimit.hash_keys was deleted or replaced: clients are hashed with the new one from"
@@ -66,7 +66,7 @@ class PostgresBatchWriter:
         if self._hash_key or self._addresses != "hashed":
             self._write(batch, address_keeper(self._addresses, self._hash_key), None)
             return
-        for _ in range(_MOST_SECRETS):
+        for _ in range(_MAX_SECRETS):
             if self._secret is None:
                 self._secret = SecretKey(shared_secret(self._database))
             if self._write(batch, address_keeper(self._addresses, self._secret), self._secret):

@@ -18,7 +18,7 @@ from otel_ratelimit.postgres.statements import statements
 LOCK: Final = 0x6F74_656C_726C_0003
 """Key of the advisory lock of whoever makes reports; the letters are `otelrl`."""
 _PATIENCE_SECONDS: Final = 10.0
-_MOST_MONEY: Final = 999_999_999_999.99
+_MAX_MONEY: Final = 999_999_999_999.99
 """What the column holds."""
 
 
@@ -50,7 +50,7 @@ class PostgresCacheReports:
             recommended_ttl_seconds=report.recommended_ttl_seconds,
             estimated_memory_bytes=round(report.memory_bytes),
             latency_saved_ms=report.latency_saved_ms,
-            monthly_cost=min(round(report.cost.monthly_cost, 2), _MOST_MONEY),
+            monthly_cost=min(round(report.cost.monthly_cost, 2), _MAX_MONEY),
             worthwhile=report.worthwhile,
             details=report.model_dump_json(),
             period_start=analysis.period_start,

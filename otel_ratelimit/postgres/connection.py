@@ -33,7 +33,7 @@ CONNECT_SECONDS: Final = 3.0
 STATEMENT_SECONDS: Final = 10.0
 APPLICATION_NAME: Final = "otel-ratelimit"
 
-_MOST_IDLE: Final = 2
+_MAX_IDLE: Final = 2
 
 Row = tuple[Any, ...]
 
@@ -235,7 +235,7 @@ class Database:
         if connection.closed:
             return
         with self._lock:
-            if len(self._idle) < _MOST_IDLE:
+            if len(self._idle) < _MAX_IDLE:
                 self._idle.append(_Idle(os.getpid(), connection))
                 return
         connection.close()

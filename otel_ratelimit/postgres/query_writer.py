@@ -16,8 +16,8 @@ from otel_ratelimit.postgres.text import json_rows, storable
 from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate
 
 _MOST: Final = 2**63 - 1
-_MOST_TEMPLATE_CHARACTERS: Final = 10_000
-_MOST_TABLES: Final = 100
+_MAX_TEMPLATE_CHARACTERS: Final = 10_000
+_MAX_TABLES: Final = 100
 _PARTS: Final = (
     Part("query_templates", "0002", "templates"),
     Part("query_logs", "0002", "executions"),
@@ -117,9 +117,9 @@ class PostgresQueryWriter:
 def _template(template: QueryTemplate) -> dict[str, Any]:
     return {
         "hash": template.hash,
-        "template": storable(template.text, _MOST_TEMPLATE_CHARACTERS),
+        "template": storable(template.text, _MAX_TEMPLATE_CHARACTERS),
         "operation": storable(template.operation),
-        "tables": [storable(table) for table in template.tables[:_MOST_TABLES]],
+        "tables": [storable(table) for table in template.tables[:_MAX_TABLES]],
         "is_write": template.is_write,
         "volatile": template.volatile,
     }

@@ -18,7 +18,7 @@ from psycopg2 import extensions
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_MOST_WAITING: Final = 1
+_MAX_WAITING: Final = 1
 """Pieces that nobody has taken yet."""
 
 
@@ -35,7 +35,7 @@ class ReadAhead:
         self._connection = connection
         self._statement = statement
         self._piece_bytes = piece_bytes
-        self._pieces: Queue[bytes | None] = Queue(_MOST_WAITING)
+        self._pieces: Queue[bytes | None] = Queue(_MAX_WAITING)
         self._is_wanted = True
         self._is_over = False
         self._error: BaseException | None = None

@@ -8,11 +8,11 @@ from typing import Final
 
 from otel_ratelimit.core.errors import DataRefusedError
 
-_MOST_CHARACTERS: Final = 512
+_MAX_CHARACTERS: Final = 512
 """Of a text that a client or the application chose."""
 
 
-def storable(text: str, most_characters: int = _MOST_CHARACTERS) -> str:
+def storable(text: str, most_characters: int = _MAX_CHARACTERS) -> str:
     """`text` without NUL and halves of surrogate pairs, and not longer than makes sense."""
     kept = text[:most_characters].replace("\0", "\N{REPLACEMENT CHARACTER}")
     return kept.encode("utf-8", "replace").decode()

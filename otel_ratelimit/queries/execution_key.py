@@ -13,7 +13,7 @@ from typing import Final
 from otel_ratelimit.core.secret import SecretKey
 
 KEY_BYTES: Final = 16
-_MOST_CONTEXTS: Final = 1024
+_MAX_CONTEXTS: Final = 1024
 _SECRET_BYTES: Final = hashlib.blake2b.MAX_KEY_SIZE
 
 
@@ -49,7 +49,7 @@ class ExecutionKeys:
         state = hashlib.blake2b(key=self._secret.reveal(), digest_size=KEY_BYTES)
         # With its length, so that no other context and text are the same bytes.
         state.update(len(context).to_bytes(8, "big") + context)
-        if len(self.begun) >= _MOST_CONTEXTS:
+        if len(self.begun) >= _MAX_CONTEXTS:
             self.begun.clear()
         self.begun[context] = state
         return state

@@ -10,7 +10,7 @@ from typing import Final
 
 _log = logging.getLogger(__name__)
 
-_MOST_FRAMES: Final = 8
+_MAX_FRAMES: Final = 8
 
 
 class Faults:
@@ -29,7 +29,7 @@ class Faults:
         if self._is_said:
             return
         self._is_said = True
-        where = "".join(traceback.format_tb(error.__traceback__)[-_MOST_FRAMES:])
+        where = "".join(traceback.format_tb(error.__traceback__)[-_MAX_FRAMES:])
         _log.error(
             "%s (%s); further faults of this kind are not logged\n%s", self._what, type(error).__name__, where
         )

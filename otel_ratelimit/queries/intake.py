@@ -16,17 +16,17 @@ from typing import Any, Final, Protocol
 
 from otel_ratelimit.queries.execution import OK, AnswerOf, Asker
 from otel_ratelimit.queries.execution_key import ExecutionKeys
-from otel_ratelimit.queries.requests import MOST_STATEMENTS, PATTERN_EXECUTIONS, Burst, RequestQueries
+from otel_ratelimit.queries.requests import MAX_STATEMENTS, PATTERN_EXECUTIONS, Burst, RequestQueries
 from otel_ratelimit.queries.rows import Told, told
 from otel_ratelimit.queries.sampling import QuerySampler, Window
 from otel_ratelimit.queries.totals import Totals
 
-MOST_QUEUED: Final = 20_000
+MAX_QUEUED: Final = 20_000
 """Executions between two ticks, which are at most a second apart."""
-MOST_UNKEYED: Final = 2_000
+MAX_UNKEYED: Final = 2_000
 """Executions that wait for a key; they hold their parameters."""
 LARGE_CHARACTERS: Final = 2_000
-MOST_LARGE_CHARACTERS: Final = 16_000_000
+MAX_LARGE_CHARACTERS: Final = 16_000_000
 """Of statements longer than that, between two ticks; beyond, their texts are not looked at."""
 MEASURED_BITS: Final = 2
 """The size of one result in 2 to the power of so many is asked for: it takes as long as all the rest."""
@@ -171,7 +171,7 @@ class Intake:
         if gate is None:
             place: tuple[Any, bytes] = (asker.context, sent)
             waiting = self.unkeyed
-            has_room = len(waiting) < MOST_UNKEYED and len(sent) <= LARGE_CHARACTERS
+            has_room = len(waiting) < MAX_UNKEYED and len(sent) <= LARGE_CHARACTERS
         else:
             begun, threshold, hot, window = gate
             try:
@@ -185,7 +185,7 @@ class Intake:
                     self._sampler.note(key)
                 return
             waiting, place = self.queue, (window, key)
-            has_room = len(waiting) < MOST_QUEUED
+            has_room = len(waiting) < MAX_QUEUED
         if not has_room:
             totals.dropped(statement, database)
             return
@@ -193,7 +193,7 @@ class Intake:
             statement, database, request, nanoseconds, in_txn, answer_of, result, status, started
         )
         waiting.append((*place, told))
-        if len(waiting) == MOST_QUEUED // 2:
+        if len(waiting) == MAX_QUEUED // 2:
             self._wake()
 
     def open(self, keys: ExecutionKeys | None) -> None:
@@ -258,7 +258,7 @@ class Intake:
     def _has_room(self, size: int) -> bool:
         """Whether a large statement may wait; an addition may be lost to another thread's."""
         self.large += size
-        return self.large <= MOST_LARGE_CHARACTERS
+        return self.large <= MAX_LARGE_CHARACTERS
 
     def _within(self, request: RequestQueries, statement: str) -> None:
         is_pattern = request.executions(statement) == PATTERN_EXECUTIONS
@@ -270,6 +270,6 @@ class Intake:
 
     def _say(self, request: RequestQueries, statement: str) -> None:
         """Once for each text, however many bursts of it a stream has."""
-        if statement not in request.said and len(request.said) < MOST_STATEMENTS:
+        if statement not in request.said and len(request.said) < MAX_STATEMENTS:
             request.said.add(statement)
             self._listener.suspected(request)

@@ -13,9 +13,9 @@ from typing import Final
 from otel_ratelimit.queries.records import QueryTemplate, RequestRepeats
 from otel_ratelimit.queries.requests import PATTERN_EXECUTIONS, Burst, RequestQueries
 
-MOST_BURSTS: Final = 1_000
+MAX_BURSTS: Final = 1_000
 """Bursts that wait to be looked at."""
-MOST_PATTERNS: Final = 1_000
+MAX_PATTERNS: Final = 1_000
 """Different patterns that wait to be written."""
 
 
@@ -42,7 +42,7 @@ class Patterns:
 
     def __init__(self, template_of: Callable[[str], QueryTemplate]) -> None:
         self._template_of = template_of
-        self._new: deque[Burst] = deque(maxlen=MOST_BURSTS)
+        self._new: deque[Burst] = deque(maxlen=MAX_BURSTS)
         self._watched: list[_Watched] = []
         self._found: dict[tuple[int, str, int], RequestRepeats] = {}
 
@@ -59,7 +59,7 @@ class Patterns:
         while self._new:
             self._watched.append(_Watched(self._new.popleft()))
         still: list[_Watched] = []
-        for watched in self._watched[-MOST_BURSTS:]:
+        for watched in self._watched[-MAX_BURSTS:]:
             counts = watched.burst.counts
             executions = sum(counts.values())
             if executions == watched.executions:
@@ -108,7 +108,7 @@ class Patterns:
         place = (new.minute, new.endpoint, new.template.hash)
         old = self._found.get(place)
         if old is None:
-            if len(self._found) < MOST_PATTERNS:
+            if len(self._found) < MAX_PATTERNS:
                 self._found[place] = new
             return
         worst = old if old.most >= new.most else new
@@ -127,6 +127,6 @@ def _times_counted(request: RequestQueries, template_hash: int, minute: int) -> 
     """1 where the request is to be counted, which it is once a minute, however many bursts a stream has."""
     if request.counted.get(template_hash) == minute:
         return 0
-    if len(request.counted) < MOST_PATTERNS:
+    if len(request.counted) < MAX_PATTERNS:
         request.counted[template_hash] = minute
     return 1

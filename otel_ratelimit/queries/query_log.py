@@ -43,7 +43,7 @@ from otel_ratelimit.queries.totals import PendingTotals, Totals, table_writes
 
 _log = logging.getLogger(__name__)
 
-MOST_PENDING: Final = 50_000
+MAX_PENDING: Final = 50_000
 """Rows that wait for a database that is away."""
 BATCH_ROWS: Final = 1_000
 """Making JSON of them holds the interpreter's lock, for some milliseconds."""
@@ -158,7 +158,7 @@ class QueryLog:
 
     @property
     def waiting(self) -> int:
-        """Rows that wait to be written, of at most `MOST_PENDING`."""
+        """Rows that wait to be written, of at most `MAX_PENDING`."""
         return len(self._rows)
 
     @property
@@ -334,7 +334,7 @@ class QueryLog:
         self._hot = {}
 
     def _add_row(self, row: QueryRow) -> None:
-        if len(self._rows) < MOST_PENDING:
+        if len(self._rows) < MAX_PENDING:
             self._rows.append(row)
             return
         self._dropped += row.n

@@ -17,7 +17,7 @@ PATTERN_EXECUTIONS: Final = 5
 """As many executions of one template in one burst make a pattern."""
 PAUSE_SECONDS: Final = 0.1
 """A request that runs no query for as long has ended a burst."""
-MOST_STATEMENTS: Final = 256
+MAX_STATEMENTS: Final = 256
 """Different texts told apart in one burst."""
 _NANOSECOND: Final = 1e-9
 
@@ -81,7 +81,7 @@ class RequestQueries:
         if executions is not None:
             executions = counts[statement] = executions + 1
             return executions == PATTERN_EXECUTIONS
-        if len(counts) >= MOST_STATEMENTS:
+        if len(counts) >= MAX_STATEMENTS:
             return False
         counts[statement] = 1
         return len(counts) == PATTERN_EXECUTIONS

@@ -20,7 +20,7 @@ from otel_ratelimit.queries.hot_keys import FrequentKeys
 
 HOT_KEYS: Final = 1_024
 WINDOW_SECONDS: Final = 60
-MOST_ROWS: Final = 60_000
+MAX_ROWS: Final = 60_000
 """Rows of cold keys in a window; beyond it the next windows keep fewer keys."""
 LEAST_HOT: Final = 4
 """Executions, those of earlier windows faded, below which no key is worth being hot."""
@@ -32,8 +32,8 @@ BUSY_EXECUTIONS: Final = 30_000
 """In a window; with fewer, every one is noted."""
 PROMOTE_SECONDS: Final = 5.0
 """How often it is looked whether more keys have become hot: what is on everybody's lips is soon forgotten."""
-_MOST_NOTED: Final = 16_384
-_MOST_HALVINGS: Final = 20
+_MAX_NOTED: Final = 16_384
+_MAX_HALVINGS: Final = 20
 _KEYS: Final = 1 << (8 * KEY_BYTES)
 
 
@@ -85,7 +85,7 @@ class QuerySampler:
         *,
         hot_keys: int = HOT_KEYS,
         window_seconds: float = WINDOW_SECONDS,
-        most_rows: int = MOST_ROWS,
+        most_rows: int = MAX_ROWS,
     ) -> None:
         self._rate = rate
         self._hot_keys = hot_keys
@@ -101,7 +101,7 @@ class QuerySampler:
     def note(self, key: bytes) -> None:
         """A key that was not kept was executed; an increment may be lost to another thread's."""
         noted = self._noted
-        if key in noted or len(noted) < _MOST_NOTED:
+        if key in noted or len(noted) < _MAX_NOTED:
             noted[key] = noted.get(key, 0) + 1
 
     def seen(self, key: bytes) -> None:
@@ -162,7 +162,7 @@ class QuerySampler:
         """Rates are halves of each other: who is kept at the lower one is kept at the higher one."""
         if self._halvings and rows_kept * 4 <= self._most_rows:
             self._halvings -= 1
-        while rows_kept > self._most_rows and self._halvings < _MOST_HALVINGS:
+        while rows_kept > self._most_rows and self._halvings < _MAX_HALVINGS:
             self._halvings += 1
             rows_kept //= 2
 

@@ -16,12 +16,12 @@ from typing import Final
 
 from otel_ratelimit.queries.records import QueryTemplate, TableWrite, TemplateTotal
 
-MOST_KNOWN: Final = 4_096
-MOST_NEW: Final = 20_000
+MAX_KNOWN: Final = 4_096
+MAX_NEW: Final = 20_000
 """Texts not known that wait for the background thread; further ones count for `OTHER`."""
-MOST_KNOWN_CHARACTERS: Final = 20_000
-_MOST_ONCE: Final = 8_192
-_MOST_TEMPLATES: Final = 20_000
+MAX_KNOWN_CHARACTERS: Final = 20_000
+_MAX_ONCE: Final = 8_192
+_MAX_TEMPLATES: Final = 20_000
 """Different minutes, templates and databases that wait to be written; beyond, minutes are not told apart."""
 OTHER: Final = QueryTemplate(0, "<other>", "other", (), is_write=False, volatile=False)
 """Stands for the texts that found no room."""
@@ -66,7 +66,7 @@ class _Earlier:
         """One more; False where there is no room, so that it stays in the minute in which it is counted."""
         with self._lock:
             at = (text, minute)
-            if at not in self._new and len(self._new) >= MOST_NEW:
+            if at not in self._new and len(self._new) >= MAX_NEW:
                 return False
             both = self._new.setdefault(at, [0, 0])
             both[0] += 1
@@ -141,7 +141,7 @@ class Totals:
 
     def unknown(self, statement: str, database: str) -> None:
         """One more execution of a text that is not in `steps`."""
-        if len(self._new) < MOST_NEW:
+        if len(self._new) < MAX_NEW:
             self._new.append((statement, database))
         else:
             self._other.step()
@@ -205,7 +205,7 @@ class Totals:
 
     def _meet(self, text: Text) -> None:
         """Make a text known that comes a second time."""
-        if text in self._known or len(text[0]) > MOST_KNOWN_CHARACTERS:
+        if text in self._known or len(text[0]) > MAX_KNOWN_CHARACTERS:
             return
         if text in self._once:
             del self._once[text]
@@ -213,7 +213,7 @@ class Totals:
             self.steps[text] = counter.step
             return
         self._once[text] = None
-        if len(self._once) > _MOST_ONCE:
+        if len(self._once) > _MAX_ONCE:
             self._once.popitem(last=False)
 
     def _forget(self) -> list[tuple[Text, int]]:
@@ -223,7 +223,7 @@ class Totals:
         """
         dropped, self._retired = self._retired, []
         found = [(text, counter.take()) for text, counter in dropped]
-        while len(self._known) > MOST_KNOWN:
+        while len(self._known) > MAX_KNOWN:
             text, counter = self._known.popitem(last=False)
             del self.steps[text]
             found.append((text, counter.take()))
@@ -232,7 +232,7 @@ class Totals:
 
 
 def _increase(counts: dict[Text, int], text: Text) -> None:
-    if text not in counts and len(counts) >= MOST_NEW:
+    if text not in counts and len(counts) >= MAX_NEW:
         text = _OTHER_TEXT
     counts[text] = counts.get(text, 0) + 1
 
@@ -250,7 +250,7 @@ class PendingTotals:
         """More of them."""
         for new in totals:
             place = (new.minute, new.template.hash, new.database)
-            if place not in self._totals and len(self._totals) >= _MOST_TEMPLATES:
+            if place not in self._totals and len(self._totals) >= _MAX_TEMPLATES:
                 place, new = self._nearest(new)  # noqa: PLW2901 - the same, in a coarser place
             old = self._totals.get(place)
             self._totals[place] = new if old is None else _sum(old, new)

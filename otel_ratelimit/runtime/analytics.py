@@ -16,9 +16,10 @@ from typing import Final
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.analytics.recorder import Recorder
-from otel_ratelimit.analytics.violations import MOST_TOLD_APART
+from otel_ratelimit.analytics.violations import MAX_TOLD_APART
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.decision import Clock, Decision, Outcome
+from otel_ratelimit.core.clock import Clock
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, Problem
 from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.secret import Secret, SecretKey
@@ -97,7 +98,7 @@ class Analytics:
             batch_size=policy.batch_size,
             flush_interval=policy.flush_interval,
         )
-        self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MOST_TOLD_APART)
+        self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MAX_TOLD_APART)
         upkeep = Upkeep(
             self._writing, timedelta(seconds=policy.retention), lambda: service_name(service()), clock
         )

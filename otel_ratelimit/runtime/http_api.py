@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Flask
 
-from otel_ratelimit.core.decision import Clock
+from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.runtime.analytics import Analytics

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Final
 
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.decision import RoutePlan
+from otel_ratelimit.core.route_plan import RoutePlan
 from otel_ratelimit.core.thresholds import POLICY_POLL_SECONDS
 from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
 

@@ -24,7 +24,7 @@ from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.postgres.secrets import shared_secret
 from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
 from otel_ratelimit.queries.fingerprint import TemplateCache
-from otel_ratelimit.queries.query_log import MOST_PENDING, QueryLog
+from otel_ratelimit.queries.query_log import MAX_PENDING, QueryLog
 from otel_ratelimit.queries.sampling import QuerySampler
 from otel_ratelimit.queries.totals import Totals
 from otel_ratelimit.telemetry import QueueTelemetry
@@ -75,7 +75,7 @@ class Queries:
             process=_process_name,
             flush_interval=policy.flush_interval,
         )
-        self._queue = QueueTelemetry(meter, "queries", lambda: self.log.waiting, MOST_PENDING)
+        self._queue = QueueTelemetry(meter, "queries", lambda: self.log.waiting, MAX_PENDING)
         self._processor = QuerySpanProcessor(self.log)
         self._relay = relay
         self._has_begun = False

@@ -20,9 +20,9 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.clock import unix_time
+from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.deadline import within
-from otel_ratelimit.core.decision import Clock, DecisionSink
+from otel_ratelimit.core.decision import DecisionSink
 from otel_ratelimit.core.errors import Problem, SettingsError
 from otel_ratelimit.core.lifecycle import EXIT_SECONDS, at_exit, share_of_the_rest
 from otel_ratelimit.core.secret import HiddenEnvironment, HiddenValues, Secret, SecretKey

@@ -11,8 +11,10 @@ from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.decision import Clock, CounterStore, StorageSnapshot, Strategy
+from otel_ratelimit.core.clock import Clock
+from otel_ratelimit.core.counter_store import CounterStore, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, SettingsError, StorageNotMeasuredError
+from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords_among
 from otel_ratelimit.core.storage_uri import secrets_in
 from otel_ratelimit.core.thresholds import STORAGE_RETRY_SECONDS

@@ -22,7 +22,7 @@ def rounded(size: int) -> int:
     return (size + _BLOCK - 1) & -_BLOCK
 
 
-KEY_BYTES_MAX: Final = 192
+MAX_KEY_BYTES: Final = 192
 """No key with its value takes more, the list of a moving window excepted."""
 INTEGER_BYTES: Final = rounded(sys.getsizeof(1 << 29))
 """A small integer that CPython does not share (those above 256)."""
@@ -43,7 +43,7 @@ _FULL_MARGIN_BYTES: Final = 150_000
 _OVERFLOW_PERCENT: Final = 6
 _SMALL_RESERVE_BYTES: Final = 100_000
 """Tables are reserved a twenty-fifth of the capacity; this much of a small one, a tenth at most."""
-_NETWORKS_MAX: Final = 65_521
+_MAX_NETWORKS: Final = 65_521
 """The largest prime below 2 ** 16."""
 _CAPACITY_PER_NETWORK: Final = 512
 _WIDE: Final = 1 << 32
@@ -89,7 +89,7 @@ class Ledger:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.slots = min(capacity // _CAPACITY_PER_NETWORK | 1, _NETWORKS_MAX)
+        self.slots = min(capacity // _CAPACITY_PER_NETWORK | 1, _MAX_NETWORKS)
         self.overflow_share = capacity * _OVERFLOW_PERCENT // 100
         """What overflow buckets may take."""
         self.clear()

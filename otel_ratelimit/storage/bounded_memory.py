@@ -24,9 +24,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from otel_ratelimit.core.clock import unix_time
-from otel_ratelimit.core.decision import Clock, StorageSnapshot, Strategy, Taken, Window
+from otel_ratelimit.core.clock import Clock, unix_time
+from otel_ratelimit.core.counter_store import StorageSnapshot, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.accounting import Ledger
 from otel_ratelimit.storage.keys import (
     CLIENT_KEYS,

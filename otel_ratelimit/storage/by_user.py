@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from otel_ratelimit.core.decision import KIND_LETTERS
+from otel_ratelimit.core.route_plan import KIND_LETTERS
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.keys import KINDS, kind_of
 

@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from otel_ratelimit.core.clock import monotonic_time
-from otel_ratelimit.core.decision import CounterStore, Taken, Window
+from otel_ratelimit.core.counter_store import CounterStore, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.route_plan import Window
 from otel_ratelimit.core.secret import Redactor
 from otel_ratelimit.core.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.server_errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from otel_ratelimit.core.decision import StorageSnapshot
+from otel_ratelimit.core.counter_store import StorageSnapshot
 
 NO_RATE_LIMITS: Final = (
     "no application with rate limits in this process; start it with `opentelemetry-instrument`, or call"

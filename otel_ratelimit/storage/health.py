@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from otel_ratelimit.core import names
-from otel_ratelimit.core.decision import CleanupReport, StorageSnapshot
+from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
 from otel_ratelimit.core.thresholds import MEGABYTE, MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
 from otel_ratelimit.storage.accounting import full_bytes
 from otel_ratelimit.storage.default_store import default_store

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
-_PREFIX_MAX_CHARACTERS: Final = 96
+_MAX_PREFIX_CHARACTERS: Final = 96
 """Of what the resource gives; more is cut and told apart by a hash. Every key holds it."""
 _KEPT_CHARACTERS: Final = 64
 _UNNAMED: Final = "unknown_service"
@@ -60,7 +60,7 @@ def key_prefix(chosen: str, service: Service) -> str:
         return chosen
     parts = (service.environment, service.namespace, service.name)
     prefix = ":".join(quote(part, safe="") for part in parts)
-    if len(prefix) <= _PREFIX_MAX_CHARACTERS:
+    if len(prefix) <= _MAX_PREFIX_CHARACTERS:
         return prefix
     digest = hashlib.blake2b(prefix.encode(), digest_size=8).hexdigest()
     return f"{prefix[:_KEPT_CHARACTERS]}~{digest}"

@@ -23,7 +23,8 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from otel_ratelimit.core.decision import KIND_LETTERS, NETWORK_DIGITS, ClientKey
+from otel_ratelimit.core.identity import ClientKey
+from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS
 from otel_ratelimit.storage.accounting import OVERFLOW_BYTES, OVERFLOW_TEXT_BYTES, rounded
 
 KINDS: Final = 32
@@ -34,7 +35,7 @@ OTHER_KIND_NAME: Final = "other"
 KIND_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {int(letter, KINDS): kind for kind, letter in KIND_LETTERS.items()}
 )
-PLAIN_TEXT_MAX: Final = 80
+MAX_PLAIN_TEXT: Final = 80
 """Longer text keys are hashed."""
 TEXT_SPOT_SHIFT: Final = 12
 """A shard's dict uses a hash's low bits; those that choose the shard must be others."""
@@ -61,7 +62,7 @@ _match_network: Final = re.compile(
     re.ASCII,
 ).match
 _LIMIT: Final = re.compile(r"\d{1,20}/\d{1,10}/[a-z]{1,10}", re.ASCII)
-_LIMIT_MAX: Final = 42
+_MAX_LIMIT: Final = 42
 
 
 class KeyForm(NamedTuple):
@@ -109,7 +110,7 @@ def kind_of(key: int) -> int:
 
 def limit_of(text: str) -> str:
     """The limit at the end of a key that `limits` built (`10/1/minute`); empty if there is none."""
-    tail = "/".join(text[-_LIMIT_MAX - 1 :].rsplit("/", 3)[1:])
+    tail = "/".join(text[-_MAX_LIMIT - 1 :].rsplit("/", 3)[1:])
     return tail if _LIMIT.fullmatch(tail) else ""
 
 
@@ -157,7 +158,7 @@ class Keys:
 
     def of_text(self, text: str) -> str:
         """The key of any text: itself, or its hash."""
-        if len(text) <= PLAIN_TEXT_MAX and text.isascii():
+        if len(text) <= MAX_PLAIN_TEXT and text.isascii():
             return text
         return f"/#{_network_of_text(text):09x}/{self._digest(text).hex()}"
 

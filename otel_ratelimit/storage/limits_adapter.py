@@ -24,13 +24,14 @@ from limits.errors import StorageError
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.clock import unix_time
-from otel_ratelimit.core.decision import CleanupReport, Clock, StorageSnapshot, Strategy
+from otel_ratelimit.core.clock import Clock, unix_time
+from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, SettingsError, StorageUnavailableError
+from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
 from otel_ratelimit.storage.bounded_memory import SCHEME, Ask, BoundedCounters
-from otel_ratelimit.storage.keys import PLAIN_TEXT_MAX, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
+from otel_ratelimit.storage.keys import MAX_PLAIN_TEXT, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
 from otel_ratelimit.storage.overflow import Overflow
 from otel_ratelimit.storage.sharded_table import Table
 from otel_ratelimit.storage.sweeper import Sweeper
@@ -141,7 +142,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Add `amount` to the counter `key`, which lives for `expiry` seconds from its first hit."""
-        at = key if len(key) <= PLAIN_TEXT_MAX and key.isascii() else self._of_text(key)
+        at = key if len(key) <= MAX_PLAIN_TEXT and key.isascii() else self._of_text(key)
         with self._lock:
             now = self._clock()
             table = self._tables.get(_FIXED)

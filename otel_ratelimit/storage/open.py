@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from limits.storage import RedisStorage, Storage
 
-from otel_ratelimit.core.decision import Clock, CounterStore
+from otel_ratelimit.core.clock import Clock
+from otel_ratelimit.core.counter_store import CounterStore
 from otel_ratelimit.core.errors import Problem
 from otel_ratelimit.core.secret import Redactor, Secret
 from otel_ratelimit.core.storage_uri import redact_uri, secrets_in

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from limits.storage import RedisStorage
 
-from otel_ratelimit.core.decision import Taken, Window, WindowState
+from otel_ratelimit.core.counter_store import Taken, WindowState
+from otel_ratelimit.core.route_plan import Window
 
 _SCRIPT: Final = "take.lua"
 _PER_WINDOW: Final = 3

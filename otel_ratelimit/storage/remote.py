@@ -17,10 +17,12 @@ from urllib.parse import quote
 
 from limits.storage import MemcachedStorage, MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
-from otel_ratelimit.core.decision import Clock, Strategy, Taken, Window, WindowState
+from otel_ratelimit.core.clock import Clock
+from otel_ratelimit.core.counter_store import Taken, WindowState
 from otel_ratelimit.core.errors import ConfigurationError, Problem
+from otel_ratelimit.core.route_plan import Strategy, Window
 
-_KEY_MOST_CHARACTERS: Final = 200
+_MAX_KEY_CHARACTERS: Final = 200
 """memcached takes 250, and `limits` appends to some keys."""
 _EDGE_SECONDS: Final = 1.0
 """A window with less than this to run gets nothing back; no call to a store should take longer."""
@@ -173,7 +175,7 @@ def _key(window: Window, client: str) -> str:
     """What every store takes as a key: memcached wants short ASCII without blanks."""
     text = window.prefix + client
     key = quote(text, safe="|/:=*<>", errors="surrogatepass")
-    if len(key) <= _KEY_MOST_CHARACTERS:
+    if len(key) <= _MAX_KEY_CHARACTERS:
         return key
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from otel_ratelimit.core.decision import ClientKey
+from otel_ratelimit.core.identity import ClientKey
 from otel_ratelimit.storage.accounting import (
     ENTRY_BYTES,
     INTEGER_BYTES,
-    KEY_BYTES_MAX,
+    MAX_KEY_BYTES,
     SHARD_BYTES,
     TABLE_BYTES,
     Ledger,
@@ -316,7 +316,7 @@ class Table:
     def _expect_growth(self, shard_bytes: int) -> None:
         # A dict that is full doubles; a split makes two of the size of one, and may double the directory.
         self.growth = max(
-            self.growth, 2 * shard_bytes + 2 * self._directory_bytes() + KEY_BYTES_MAX + self._extra
+            self.growth, 2 * shard_bytes + 2 * self._directory_bytes() + MAX_KEY_BYTES + self._extra
         )
 
     def _directory_bytes(self) -> int:

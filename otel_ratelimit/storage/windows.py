@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf, nextafter, ulp
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from otel_ratelimit.core.decision import Strategy, WindowState
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.storage.accounting import rounded
 
 Value: TypeAlias = Any

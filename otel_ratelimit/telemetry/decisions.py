@@ -23,8 +23,8 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import get_current_span
 
 from otel_ratelimit.core import names
-from otel_ratelimit.core.clock import unix_time
-from otel_ratelimit.core.decision import Clock, Decision, Outcome
+from otel_ratelimit.core.clock import Clock, unix_time
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.telemetry.gauges import Gauge, observe
 from otel_ratelimit.telemetry.limited_clients import LimitedClients
 

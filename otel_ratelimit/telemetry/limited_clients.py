@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from otel_ratelimit.core.decision import Clock
+from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.telemetry.gauges import Reading
 
 PAUSE_SECONDS: Final = 60.0
 """A client not refused for so long is no longer being limited."""
-MOST_CLIENTS: Final = 1_000
+MAX_CLIENTS: Final = 1_000
 """Followed at a time; beyond, a newcomer is followed once another has paused."""
 LOOK_SECONDS: Final = 1.0
 """Between two looks for those that paused while there is no room."""
@@ -37,7 +37,7 @@ class LimitedClients:
     Without a lock: of two threads that begin one client's run at once, one begins it.
     """
 
-    def __init__(self, clock: Clock, most: int = MOST_CLIENTS) -> None:
+    def __init__(self, clock: Clock, most: int = MAX_CLIENTS) -> None:
         self._clock = clock
         self._most = most
         self._runs: dict[str, _Run] = {}

@@ -14,7 +14,7 @@ from typing import Any, Final
 from flask import Flask, Request, Response
 
 _DECORATOR_MODULE: Final = "flask_cors.decorator"
-_MOST_DECORATORS: Final = 32
+_MAX_DECORATORS: Final = 32
 
 
 def is_preflight(request: Request) -> bool:
@@ -42,7 +42,7 @@ def add_cors_headers(response: Response, app: Flask, view: Callable[..., Any] | 
 def _given_options(view: Callable[..., Any]) -> Iterator[Mapping[str, Any]]:
     """The options of each `@cross_origin` around `view`, the outermost first."""
     function: Any = view
-    for _ in range(_MOST_DECORATORS):
+    for _ in range(_MAX_DECORATORS):
         if getattr(function, "__globals__", {}).get("__name__") == _DECORATOR_MODULE:
             cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
             if "_options" in cells:

@@ -20,18 +20,13 @@ from flask.globals import request_ctx
 from flask_limiter import Limiter, RequestLimit
 from werkzeug.exceptions import HTTPException
 
-from otel_ratelimit.core.decision import (
-    REFUSING,
-    Clock,
-    CounterStore,
-    Decision,
-    DecisionSink,
-    Identity,
-    Outcome,
-    RoutePlan,
-)
+from otel_ratelimit.core.clock import Clock
+from otel_ratelimit.core.counter_store import CounterStore
+from otel_ratelimit.core.decision import REFUSING, Decision, DecisionSink, Outcome
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import OTHER_METHOD
+from otel_ratelimit.core.route_plan import RoutePlan
 from otel_ratelimit.policy.decide import decide, exempted
 from otel_ratelimit.policy.identity import Identifier
 from otel_ratelimit.web.declared_limits import stands_in

@@ -22,9 +22,11 @@ from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RequestLim
 from limits import RateLimitItem, WindowStats
 from limits import parse as parse_limit
 
-from otel_ratelimit.core.decision import Decision, Outcome, RoutePlan, Strategy, Window, WindowState
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.names import APPLICATION_TIER
+from otel_ratelimit.core.route_plan import RoutePlan, Strategy, Window
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.storage.server_errors import is_of_client

@@ -14,14 +14,14 @@ from flask import Flask, Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
-_MOST_REDIRECTS: Final = 4
+_MAX_REDIRECTS: Final = 4
 """One for the slashes, one for the missing slash, one for defaults or an alias; no loop has more."""
 
 
 def redirect_target(app: Flask, request: Request) -> tuple[Rule, Mapping[str, Any]] | None:
     """The route that the client will reach, with its arguments; None where it is not this application's."""
     exception = request.routing_exception
-    for _ in range(_MOST_REDIRECTS):
+    for _ in range(_MAX_REDIRECTS):
         if not isinstance(exception, RequestRedirect):
             return None
         adapter = app.create_url_adapter(request)

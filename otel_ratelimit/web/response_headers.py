@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 from flask import Response
 from werkzeug.datastructures import Headers
 
-from otel_ratelimit.core.decision import Decision, HeaderStyle, Outcome, Window
+from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.route_plan import HeaderStyle, Window
 
 _log = logging.getLogger(__name__)
 

@@ -29,16 +29,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otel_ratelimit.analytics.records import Batch, Violation
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.decision import (
-    Decision,
-    Identity,
-    KeySpec,
-    Outcome,
-    RoutePlan,
-    Strategy,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter

@@ -26,7 +26,7 @@ from limits import RateLimitItemPerDay
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.sweeper import Sweeper

@@ -26,7 +26,7 @@ from otel_ratelimit.queries.fingerprint.lexer import Kind, Token, tokens
 OPTIMISED = frozenset({"select", "insert", "update", "delete", "merge", "values", "table"})
 """Statements with a parse tree; of the others PostgreSQL 15 only hashes the text."""
 DEFINING = frozenset({"create", "drop", "alter"})
-MOST_CHARACTERS = 10_000
+MAX_CHARACTERS = 10_000
 SEVERAL_IDS = "one text, to which PostgreSQL gave several ids"
 
 Key = Callable[[Statement], Hashable]
@@ -181,7 +181,7 @@ def _compared(executed: Iterable[Executed]) -> tuple[list[Statement], Counter[st
             left_out["with backslashes, while standard_conforming_strings was off"] += 1
         else:
             counts = tuple(defined[name] for name in sorted(names))
-            whole = len(template.text) < MOST_CHARACTERS
+            whole = len(template.text) < MAX_CHARACTERS
             unique = template.text if whole else f"{template.text} {template.hash}"
             found.append(Statement(text, query_id, unique, parts, counts))
     return found, left_out

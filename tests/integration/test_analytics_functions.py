@@ -21,18 +21,12 @@ from otel_ratelimit.analytics import (
 )
 from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.cli.suggest import suggest
-from otel_ratelimit.core.decision import (
-    Decision,
-    Identity,
-    KeySpec,
-    Outcome,
-    RoutePlan,
-    Strategy,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, SchemaMissingError
+from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.periods import period
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.policy import PolicyResolver, parse_policy
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics

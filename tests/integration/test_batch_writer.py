@@ -12,9 +12,10 @@ import pytest
 
 from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
-from otel_ratelimit.core.decision import Decision, KeySpec, Outcome, RoutePlan
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.errors import DatabaseError
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan
 from otel_ratelimit.policy.identity.privacy import address_keeper, mask_address
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.statements import statements

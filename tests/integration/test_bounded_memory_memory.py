@@ -11,7 +11,7 @@ import gc, json, sys, tracemalloc
 
 import psutil
 
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 
 face, strategy, capacity, tool, *checkpoints = sys.argv[1:]

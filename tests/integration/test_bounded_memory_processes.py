@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask_limiter import Limiter
 
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 
 MINUTE = Window("a|ep|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")

@@ -9,7 +9,7 @@ from limits import RateLimitItemPerDay, RateLimitItemPerSecond
 from limits.strategies import STRATEGIES
 from variants import quick_first
 
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 
 THREADS = 16

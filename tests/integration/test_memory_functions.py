@@ -283,7 +283,7 @@ def test_those_with_most_counters_are_named_and_the_others_told_together():
 def test_counters_may_come_and_go_while_they_are_counted(make):
     app = make()
     storage = app.extensions["otel_ratelimit"].limiter.storage
-    from otel_ratelimit.core.decision import Strategy, Window
+    from otel_ratelimit.core.route_plan import Strategy, Window
 
     window = [Window("a|b|60|fixed|", 10**6, 60, Strategy.FIXED_WINDOW, False, "", "")]
     keys = [f"u{number:032x}" for number in range(4_000)]

@@ -20,9 +20,9 @@ from shown import ways_to_report, ways_to_show
 
 from otel_ratelimit import RateLimit
 from otel_ratelimit.cli import main
-from otel_ratelimit.core.decision import Strategy, Window
 from otel_ratelimit.core.errors import DatabaseError, SettingsError, StorageUnavailableError
 from otel_ratelimit.core.periods import Period
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.policy import Cache, parse_policy
 from otel_ratelimit.postgres import Database
@@ -36,7 +36,7 @@ CANARY = "Zq7Canary"
 SECRET = "Zq7Canary-of-16-characters"
 POLICY = parse_policy('version = 1\n[tiers]\ndefault = "5/minute"\n', "planted.toml")
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-MOST_OBJECTS = 200_000
+MAX_OBJECTS = 200_000
 
 
 def planted(storage, database_port):
@@ -93,7 +93,7 @@ def serving(environment, caplog):
 def reachable(root):
     """What `root` refers to, at any depth, of this package and of what it made of others."""
     seen, waiting = {}, [root]
-    while waiting and len(seen) < MOST_OBJECTS:
+    while waiting and len(seen) < MAX_OBJECTS:
         found = waiting.pop()
         if id(found) in seen or isinstance(found, type | str | bytes | int | float):
             continue

@@ -10,8 +10,8 @@ from limits.storage import storage_from_string
 from redis import Redis
 from variants import quick_first
 
-from otel_ratelimit.core.decision import Strategy, Window
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
 

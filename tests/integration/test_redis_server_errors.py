@@ -20,8 +20,8 @@ from variants import quick_first
 
 from otel_ratelimit import Outcome, RateLimit
 from otel_ratelimit.core import names
-from otel_ratelimit.core.decision import Strategy, Window
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
 

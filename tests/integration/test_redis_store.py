@@ -13,8 +13,8 @@ from itertools import pairwise
 import pytest
 from limits.storage import storage_from_string
 
-from otel_ratelimit.core.decision import Strategy, Window
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options

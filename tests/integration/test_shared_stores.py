@@ -12,7 +12,7 @@ from limits.storage import MemoryStorage, storage_from_string
 from redis import Redis
 from variants import quick_first
 
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage import BoundedMemoryStorage, counter_store
 
 CLIENT = "i" + "0" * 32

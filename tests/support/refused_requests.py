@@ -7,16 +7,10 @@ from typing import Any
 
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, use_span
 
-from otel_ratelimit.core.decision import (
-    Decision,
-    Identity,
-    KeySpec,
-    Outcome,
-    RoutePlan,
-    Strategy,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 
 
 def refused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_ratelimit.core.decision import CleanupReport
+from otel_ratelimit.core.counter_store import CleanupReport
 from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 
 

@@ -9,7 +9,7 @@ import jsonschema_rs
 import openapi_pydantic
 import pytest
 
-from otel_ratelimit.core.decision import StorageSnapshot
+from otel_ratelimit.core.counter_store import StorageSnapshot
 from otel_ratelimit.web.api import BLUEPRINT_NAME, CleanupTally, api_blueprint
 
 TOKEN = "a-token-for-reading"

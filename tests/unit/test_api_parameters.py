@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_ratelimit.web.api.parameters import (
-    MOST_QUERY_BYTES,
+    MAX_QUERY_BYTES,
     AnalyticsParameters,
     CacheAnalysisParameters,
     NoParameters,
@@ -86,7 +86,7 @@ def test_a_name_that_is_not_utf8_is_refused():
 
 
 def test_a_very_long_query_is_refused_before_it_is_read():
-    assert "bytes" in errors(StatusParameters, b"path=/" + b"a" * MOST_QUERY_BYTES)[""]
+    assert "bytes" in errors(StatusParameters, b"path=/" + b"a" * MAX_QUERY_BYTES)[""]
 
 
 def test_a_long_value_is_refused_and_quoted_only_in_part():

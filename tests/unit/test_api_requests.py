@@ -11,7 +11,7 @@ import pytest
 from werkzeug.exceptions import Forbidden
 
 from otel_ratelimit.analytics.recorder import RecorderState
-from otel_ratelimit.core.decision import StorageSnapshot
+from otel_ratelimit.core.counter_store import StorageSnapshot
 from otel_ratelimit.core.errors import DatabaseError, DatabaseTimeoutError, SchemaMissingError
 from otel_ratelimit.web.api import api_blueprint
 

@@ -12,8 +12,8 @@ from psycopg2 import sql
 from variants import quick_first
 
 from otel_ratelimit.queries.fingerprint import (
-    MOST_READ_CHARACTERS,
-    MOST_TEMPLATE_CHARACTERS,
+    MAX_READ_CHARACTERS,
+    MAX_TEMPLATE_CHARACTERS,
     TemplateCache,
     hash_query,
     split_statements,
@@ -343,7 +343,7 @@ def test_the_template_is_readable_and_its_hash_64_bits():
 def test_a_long_text_is_cut_and_its_hash_is_not():
     long, longer = "SELECT " + ", ".join(f"c{n}" for n in range(2200)), None
     longer = f"{long}, last"
-    assert len(hash_query(long).text) == MOST_TEMPLATE_CHARACTERS
+    assert len(hash_query(long).text) == MAX_TEMPLATE_CHARACTERS
     assert hash_query(long).hash != hash_query(longer).hash
 
 
@@ -522,7 +522,7 @@ def test_bulks_of_any_length_and_values_are_one_template(text):
 def test_a_long_text_of_several_is_taken_apart_in_the_same_places():
     one = "UPDATE t SET a = 'x;''y', b = E'\\';', c = $q$;$q$ WHERE \"d;\" = 1 -- ;\n"
     text = ";".join([one] * 500)
-    assert len(text) > MOST_READ_CHARACTERS
+    assert len(text) > MAX_READ_CHARACTERS
     assert split_statements(text) == (*[one.strip()] * 500,)
     assert split_statements(one) == (one.strip(),)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.core.decision import KeySpec
+from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.policy.identity import UNKNOWN_ADDRESS, Identifier, TrustedProxies
 
 NOBODY = TrustedProxies()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.core.decision import KeySpec
 from otel_ratelimit.core.errors import Problem, SettingsError
+from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies, client_address
 from otel_ratelimit.policy.identity.proxy_header import ProxyHeader

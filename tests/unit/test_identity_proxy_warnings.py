@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otel_ratelimit.core.decision import KeySpec
+from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy.identity.shared_address import REQUESTS, ROUNDS
 

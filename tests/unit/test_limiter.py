@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-from otel_ratelimit.core.decision import (
-    Identity,
-    KeySpec,
-    Outcome,
-    RoutePlan,
-    Strategy,
-    Taken,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.counter_store import Taken, WindowState
+from otel_ratelimit.core.decision import Outcome
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.policy.decide import decide, judge
 
 MINUTE = Window("p|e|60|f|", 10, 60, Strategy.FIXED_WINDOW, False, "10 per 1 minute", "10-per-minute")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import otel_ratelimit.queries.capture_psycopg2
 import otel_ratelimit.queries.fingerprint
 from otel_ratelimit.queries.fingerprint import (
-    MOST_READ_CHARACTERS,
+    MAX_READ_CHARACTERS,
     TemplateCache,
     hash_query,
     lexer,
@@ -28,7 +28,7 @@ from otel_ratelimit.queries.records import REFUSED
 
 PLANTED = "plantedvalue"
 IDS = ", ".join(map(str, range(3_000)))
-LONG = "x" * MOST_READ_CHARACTERS
+LONG = "x" * MAX_READ_CHARACTERS
 
 
 # What stands behind a list is part of the template.
@@ -63,7 +63,7 @@ LISTS = {
 @pytest.mark.parametrize(("short", "long"), LISTS.values(), ids=LISTS)
 def test_what_stands_behind_a_long_list_counts(short, long, tail):
     found = hash_query(f"SELECT a FROM t WHERE id IN ({long}){tail}")
-    assert len(long) > MOST_READ_CHARACTERS - 100
+    assert len(long) > MAX_READ_CHARACTERS - 100
     assert found == hash_query(f"SELECT a FROM t WHERE id IN ({short}){tail}")
     assert found.is_write == (" FOR " in tail)
 
@@ -90,7 +90,7 @@ def test_an_upsert_of_many_rows_is_no_plain_insert(row, tail):
     def insert(rows: int) -> str:
         return f"INSERT INTO t (a, b, c) VALUES {', '.join(row.format(n=n) for n in range(rows))}{tail}"
 
-    assert len(insert(2_000)) > MOST_READ_CHARACTERS
+    assert len(insert(2_000)) > MAX_READ_CHARACTERS
     assert hash_query(insert(2_000)) == hash_query(insert(2))
     assert len({hash_query(insert(2_000).removesuffix(tail) + other).hash for other in CONFLICTS}) == 4
 
@@ -158,7 +158,7 @@ VALUES = st.one_of(
 @settings(max_examples=25)
 @given(st.lists(VALUES, min_size=1, max_size=8), st.sampled_from([", ", ",", " ,\n"]), st.data())
 def test_a_long_list_of_any_values_is_read_as_a_short_one(values, comma, data):
-    count = data.draw(st.integers(MOST_READ_CHARACTERS, MOST_READ_CHARACTERS + 3), label="elements")
+    count = data.draw(st.integers(MAX_READ_CHARACTERS, MAX_READ_CHARACTERS + 3), label="elements")
     many = comma.join((values * (count // len(values) + 1))[:count])
     for text in (
         "SELECT a FROM t WHERE b IN ({}) AND c",

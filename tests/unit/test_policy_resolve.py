@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-from otel_ratelimit.core.decision import Identity, KeySpec, Strategy
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import KeySpec, Strategy
 from otel_ratelimit.policy import PolicyResolver, builtin_policy, parse_policy
 from otel_ratelimit.policy.resolve import policy_hash
 

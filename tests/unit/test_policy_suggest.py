@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.analytics.rows import Excess, LimitUse
-from otel_ratelimit.analytics.suggested_tiers import LEAST_AMOUNT, MOST_TIERS, suggest
+from otel_ratelimit.analytics.suggested_tiers import LEAST_AMOUNT, MAX_TIERS, suggest
 from otel_ratelimit.cli.suggested_policy import known_tiers, pattern_path, policy_text, suggested_policy
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, UNMATCHED_ROUTE
 from otel_ratelimit.core.periods import period
@@ -100,7 +100,7 @@ def test_there_are_few_tiers_however_unlike_the_needs_and_nobody_gets_less_than_
     _, read, resolver = written(
         [seen(route, each=n, amount=100 if n < 100 else 10_000) for route, n in needs.items()]
     )
-    assert len({rule.tier for rule in read.routes}) <= MOST_TIERS
+    assert len({rule.tier for rule in read.routes}) <= MAX_TIERS
     for route, need in needs.items():
         assert resolver.plan("e", "GET", route).windows[0].amount >= need
 

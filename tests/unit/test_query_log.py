@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from otel_ratelimit.core.delivery import MOST_MISTAKES
+from otel_ratelimit.core.delivery import MAX_MISTAKES
 from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseUnreachableError,
@@ -264,7 +264,7 @@ def test_many_templates_are_written_in_several_batches(make, tables, monkeypatch
 
 
 def test_until_the_secret_is_known_executions_wait_and_are_keyed_then(make, tables, clock, monkeypatch):
-    monkeypatch.setattr(intake, "MOST_UNKEYED", 5)
+    monkeypatch.setattr(intake, "MAX_UNKEYED", 5)
     answers = iter([DatabaseError("away"), DatabaseError("away"), b"the secret"])
 
     def secret():
@@ -346,7 +346,7 @@ def test_executions_are_recorded_where_another_table_was_dropped(make, tables, l
 
 
 def test_a_full_queue_drops_and_counts(make, tables, listener, monkeypatch):
-    monkeypatch.setattr(intake, "MOST_QUEUED", 10)
+    monkeypatch.setattr(intake, "MAX_QUEUED", 10)
     log = make()
     run(log, range(15))
     log.flush()
@@ -357,7 +357,7 @@ def test_a_full_queue_drops_and_counts(make, tables, listener, monkeypatch):
 
 @pytest.fixture
 def little_room(monkeypatch):
-    monkeypatch.setattr(module, "MOST_PENDING", 30)
+    monkeypatch.setattr(module, "MAX_PENDING", 30)
 
 
 @pytest.mark.usefixtures("little_room")
@@ -433,7 +433,7 @@ def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_th
     log = make()
     tables.failure = TypeError("datetime is not JSON serializable: a secret")
     run(log, range(3))
-    for _ in range(MOST_MISTAKES):
+    for _ in range(MAX_MISTAKES):
         assert "given up" not in caplog.text
         log.flush()
     tables.failure = None
@@ -665,7 +665,7 @@ def test_a_request_tells_only_so_many_texts_apart():
 
 
 def test_large_statements_wait_within_their_bound_and_are_counted(make, tables, monkeypatch):
-    monkeypatch.setattr(intake, "MOST_LARGE_CHARACTERS", 10_000)
+    monkeypatch.setattr(intake, "MAX_LARGE_CHARACTERS", 10_000)
     log = make()
     for number in range(10):
         run(log, [number], statement=f"SELECT {'x' * 2_480} AS c{number}")

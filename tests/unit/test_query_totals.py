@@ -58,7 +58,7 @@ def test_a_text_that_comes_again_is_known_and_one_that_does_not_takes_no_room(to
 
 
 def test_known_texts_that_are_forgotten_lose_no_count(totals, monkeypatch):
-    monkeypatch.setattr(module, "MOST_KNOWN", 3)
+    monkeypatch.setattr(module, "MAX_KNOWN", 3)
     expected = 0
     for round_ in range(20):
         for number in range(10):
@@ -77,7 +77,7 @@ def test_a_thread_that_steps_a_counter_just_dropped_is_counted_the_next_time(tot
     totals.count("SELECT a", "shop")
     totals.drain(0.0, hash_query)
     step = totals.steps["SELECT a", "shop"]
-    monkeypatch.setattr(module, "MOST_KNOWN", 0)
+    monkeypatch.setattr(module, "MAX_KNOWN", 0)
     totals.drain(0.0, hash_query)
     assert totals.steps == {}
     step()
@@ -85,7 +85,7 @@ def test_a_thread_that_steps_a_counter_just_dropped_is_counted_the_next_time(tot
 
 
 def test_what_finds_no_room_is_counted_as_such(totals, monkeypatch):
-    monkeypatch.setattr(module, "MOST_NEW", 10)
+    monkeypatch.setattr(module, "MAX_NEW", 10)
     for number in range(25):
         totals.count(f"SELECT {number}", "shop")
     assert counted(totals.drain(0.0, hash_query)) == {
@@ -154,7 +154,7 @@ def test_totals_that_wait_are_summed_and_bounded(monkeypatch):
     pending.add([TemplateTotal(60, select, "shop", 2, 1, 0), TemplateTotal(60, select, "shop", 3, 0, 1)])
     assert pending.take(10) == (TemplateTotal(60, select, "shop", 5, 1, 1),)
     assert pending.take(10) == ()
-    monkeypatch.setattr(module, "_MOST_TEMPLATES", 2)
+    monkeypatch.setattr(module, "_MAX_TEMPLATES", 2)
     pending.add([TemplateTotal(minute, select, "shop", 1, 0, 0) for minute in (60, 120, 180, 240)])
     pending.add([TemplateTotal(240, other, "shop", 7, 0, 0)])
     found = pending.take(100_000)
@@ -207,7 +207,7 @@ def test_what_is_never_counted_takes_nothing_of_what_comes_later(totals):
 
 
 def test_minutes_that_find_no_room_count_now_and_none_is_lost(totals, monkeypatch):
-    monkeypatch.setattr(module, "MOST_NEW", 5)
+    monkeypatch.setattr(module, "MAX_NEW", 5)
     for minute in range(5):
         totals.began(TEXT, "shop", 60.0 * minute, has_failed=False)
         totals.count(TEXT, "shop")

@@ -12,7 +12,9 @@ from otel_ratelimit.analytics.headroom import breathing_room
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
 from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.analytics.usage import UsageBuffer
-from otel_ratelimit.core.decision import Identity, KeySpec, Outcome, RoutePlan, Strategy, Window
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.policy.decide import decide
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 

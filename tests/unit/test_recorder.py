@@ -10,7 +10,7 @@ import pytest
 
 from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.analytics.records import Violation
-from otel_ratelimit.core.decision import Decision, KeySpec, Outcome, RoutePlan
+from otel_ratelimit.core.decision import Decision, Outcome
 from otel_ratelimit.core.delivery import MAX_SPLITS
 from otel_ratelimit.core.errors import (
     DatabaseError,
@@ -18,6 +18,7 @@ from otel_ratelimit.core.errors import (
     DatabaseUnreachableError,
     DataRefusedError,
 )
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan
 
 VIOLATION = Violation(
     occurred_at=600.0,

@@ -8,17 +8,11 @@ import pytest
 
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
 from otel_ratelimit.analytics.usage import UsageBuffer
-from otel_ratelimit.core.decision import (
-    Decision,
-    Identity,
-    KeySpec,
-    Outcome,
-    RoutePlan,
-    Strategy,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import APPLICATION_TIER
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 
 WHO = Identity("i" + "0" * 32, "ip", "192.0.2.7", None)
 

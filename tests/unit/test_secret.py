@@ -139,11 +139,11 @@ def test_what_must_not_be_seen_of_a_uri(uri, hidden):
 def test_a_mail_server_that_repeats_a_login_where_its_reply_is_cut_off(echo, cut_off):
     sent = echo if echo == CANARY else base64.b64encode(echo.encode()).decode()
     server = SmtpServer(host="mail", port=587, user="me", password=CANARY)
-    padding = "x" * (refusals._MOST_SAID - len("535 ") - cut_off)
+    padding = "x" * (refusals._MAX_SAID - len("535 ") - cut_off)
     for reply in (f"{padding}{sent}", f"{padding}{sent}".encode()):
         said = refusals.worded((535, reply), server)
         assert sent[:4] not in said
-        assert len(said) <= refusals._MOST_SAID + len("...")
+        assert len(said) <= refusals._MAX_SAID + len("...")
 
 
 # Settings

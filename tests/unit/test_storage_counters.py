@@ -5,8 +5,8 @@ import secrets
 import pytest
 from variants import quick_first
 
-from otel_ratelimit.core.decision import Strategy, Window
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sweeper import Sweeper
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from otel_ratelimit.core.decision import Taken
+from otel_ratelimit.core.counter_store import Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.storage.circuit_breaker import GuardedStore
 from otel_ratelimit.storage.server_errors import error_type_of

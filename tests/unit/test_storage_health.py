@@ -4,7 +4,8 @@ import re
 import pytest
 
 from otel_ratelimit.core import names
-from otel_ratelimit.core.decision import CleanupReport, StorageSnapshot, Strategy, Window
+from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.health import (
     MemoryHealthLog,

@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.core.decision import KIND_LETTERS
+from otel_ratelimit.core.route_plan import KIND_LETTERS
 from otel_ratelimit.storage.keys import (
     CLIENT_KEYS,
     KIND_NAMES,
     KIND_SHIFT,
-    PLAIN_TEXT_MAX,
+    MAX_PLAIN_TEXT,
     TEXT_KEYS,
     Keys,
     limit_of,
@@ -49,7 +49,7 @@ def test_a_client_of_no_known_kind_is_counted_as_other(client):
     assert kind_of(keys.of_client(client)) not in KIND_NAMES
 
 
-@given(st.lists(st.text(st.characters(), max_size=2 * PLAIN_TEXT_MAX), unique=True))
+@given(st.lists(st.text(st.characters(), max_size=2 * MAX_PLAIN_TEXT), unique=True))
 def test_different_texts_have_different_keys_of_bounded_size(texts):
     made = {keys.of_text(text) for text in texts}
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sweeper import Sweeper
 

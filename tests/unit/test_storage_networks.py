@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from variants import quick_first
 
-from otel_ratelimit.core.decision import ClientKey, KeySpec, Strategy, Window
+from otel_ratelimit.core.identity import ClientKey
+from otel_ratelimit.core.route_plan import KeySpec, Strategy, Window
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
 from otel_ratelimit.storage.accounting import ENTRY_BYTES
 from otel_ratelimit.storage.bounded_memory import BoundedCounters

@@ -7,7 +7,7 @@ import time
 import pytest
 from limits.storage import MemoryStorage
 
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.remote import SequentialCounters
 
 CLIENT = "i" + "0" * 32

@@ -5,7 +5,7 @@ import weakref
 from itertools import pairwise
 
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.decision import Strategy, Window
+from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sweeper import Sweeper
 

@@ -14,16 +14,10 @@ from otel_ratelimit.analytics.hit_rate import HitRate, hit_rates, overall_hit_ra
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
 from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal
 from otel_ratelimit.analytics.usage import UsageBuffer
-from otel_ratelimit.core.decision import (
-    Decision,
-    Identity,
-    KeySpec,
-    Outcome,
-    RoutePlan,
-    Strategy,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.counter_store import WindowState
+from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 
 ROUTES = ("/a", "/b")
 

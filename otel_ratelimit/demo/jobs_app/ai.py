@@ -13,8 +13,8 @@ from .web import body, current_user_id, field, not_found
 
 blueprint = Blueprint("ai", __name__, url_prefix="/api/ai")
 
-MOST_JOBS = 20
-MOST_JOBS_IN_BATCH = 200
+MAX_JOBS = 20
+MAX_JOBS_IN_BATCH = 200
 
 CV = """
     SELECT body FROM documents WHERE user_id = %s AND kind = 'cv' ORDER BY updated_at DESC LIMIT 1
@@ -34,8 +34,8 @@ def analyze_jobs() -> ResponseReturnValue:
     """Compare up to twenty jobs with the CV; the result is kept."""
     user = current_user_id()
     ids = field(body(), "job_ids", list)
-    if not ids or len(ids) > MOST_JOBS or not all(type(i) is int for i in ids):
-        abort(422, f"job_ids must be 1 to {MOST_JOBS} numbers.")
+    if not ids or len(ids) > MAX_JOBS or not all(type(i) is int for i in ids):
+        abort(422, f"job_ids must be 1 to {MAX_JOBS} numbers.")
     jobs = database.execute_query(JOBS, (ids,))
     return _analyse(user, jobs) if jobs else abort(422, "None of these jobs exists.")
 
@@ -44,7 +44,7 @@ def analyze_jobs() -> ResponseReturnValue:
 def batch_analyze() -> ResponseReturnValue:
     """Compare the newest open jobs with the CV."""
     user = current_user_id()
-    count = max(1, min(field(body(), "count", int, default=100), MOST_JOBS_IN_BATCH))
+    count = max(1, min(field(body(), "count", int, default=100), MAX_JOBS_IN_BATCH))
     return _analyse(user, database.execute_query(OPEN_JOBS, (count,)))
 
 
@@ -68,4 +68,4 @@ def _analyse(user: int, jobs: list[Row]) -> ResponseReturnValue:
     fits.sort(key=lambda fit: -fit["score"])
     ids = [job["id"] for job in jobs]
     row = database.fetch_one(STORE, (user, ids, json.dumps({"fits": fits})))
-    return jsonify(id=row["id"] if row else None, fits=fits[:MOST_JOBS]), 201
+    return jsonify(id=row["id"] if row else None, fits=fits[:MAX_JOBS]), 201

@@ -12,7 +12,7 @@ from .web import body, current_user_id, field, not_found, page
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
-MOST_SALARY = 10_000_000
+MAX_SALARY = 10_000_000
 
 LIST = """
     SELECT j.id, j.title, j.city, j.remote, j.salary_min, j.salary_max, j.posted_at, c.name AS company
@@ -122,7 +122,7 @@ def delete_job(job_id: int) -> ResponseReturnValue:
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
     low, high = field(values, "salary_min", int), field(values, "salary_max", int)
-    if not 0 <= low <= high <= MOST_SALARY:
+    if not 0 <= low <= high <= MAX_SALARY:
         abort(422, "salary_min and salary_max must be 0 to 10,000,000, the lower first.")
     return {
         "title": field(values, "title", str)[:200],

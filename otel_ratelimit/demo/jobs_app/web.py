@@ -9,7 +9,7 @@ from flask import Flask, abort, jsonify, request, session
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-MOST_ROWS = 100
+MAX_ROWS = 100
 _Kind = TypeVar("_Kind", str, int, bool, list[Any])
 
 
@@ -45,7 +45,7 @@ def page() -> tuple[int, int]:
     """`limit` and `offset` of a list, kept within reason."""
     limit = request.args.get("limit", 20, type=int)
     offset = request.args.get("offset", 0, type=int)
-    return max(1, min(limit, MOST_ROWS)), max(0, min(offset, 100_000))
+    return max(1, min(limit, MAX_ROWS)), max(0, min(offset, 100_000))
 
 
 def not_found(what: str) -> NoReturn:

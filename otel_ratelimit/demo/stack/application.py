@@ -14,7 +14,7 @@ from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.server import POLICY, Serving, clean_environment, plugin_environment
 from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
 
-MOST_REQUESTS: Final = 500_000
+MAX_REQUESTS: Final = 500_000
 
 
 def crowd(who: str, wanted: Serving, duration: float) -> LeashedProcess:
@@ -23,7 +23,7 @@ def crowd(who: str, wanted: Serving, duration: float) -> LeashedProcess:
         Launch(
             command=[
                 *(sys.executable, "-m", "otel_ratelimit.demo.traffic", f"http://{LOOPBACK}:{wanted.port}"),
-                *(f"--duration={duration}", f"--crowd={who}", f"--most-requests={MOST_REQUESTS}"),
+                *(f"--duration={duration}", f"--crowd={who}", f"--most-requests={MAX_REQUESTS}"),
             ],
             log=wanted.scratch / f"{who}.log",
             env=clean_environment(os.environ),

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final, Protocol
 
-from otel_ratelimit.core.decision import KIND_LETTERS, NETWORK_DIGITS, ClientKey, Identity, KeyKind, KeySpec
+from otel_ratelimit.core.identity import ClientKey, Identity
+from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS, KeyKind, KeySpec
 from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.policy.identity.addresses import client_address, client_network
 from otel_ratelimit.policy.identity.answers import WANTED, UnusableAnswerError, client_text
@@ -35,10 +36,10 @@ _CACHED_CHARACTERS: Final = 256
 """Longer values are not remembered, so that the cache's size has a bound in bytes too."""
 _CACHED_PEERS: Final = 256
 """Proxies are few; this is for the servers that are met directly as well."""
-_HASH_KEY_MOST_BYTES: Final = 64
+_MAX_HASH_KEY_BYTES: Final = 64
 MAX_USERS: Final = 16_384
 """Users whose names are remembered, for whoever asks which of them has how many counters."""
-_MOST_REPORTS: Final = 32
+_MAX_REPORTS: Final = 32
 """Different faults of the application's functions that are logged at WARNING; more are logged at DEBUG."""
 
 
@@ -228,7 +229,7 @@ class Identifier:
         else:
             what = f"raised {type(error).__name__}"
         fault = (setting, what)
-        if fault in self._reported or len(self._reported) >= _MOST_REPORTS:
+        if fault in self._reported or len(self._reported) >= _MAX_REPORTS:
             _log.debug("%s failed again: %r", setting, error)
             return
         self._reported.add(fault)
@@ -238,6 +239,6 @@ class Identifier:
 
 def _keyed(key: SecretKey, size: int) -> hashlib.blake2b:
     """A hash of `size` bytes, begun with `key`; one that is too long for it is hashed first."""
-    if len(key.reveal()) > _HASH_KEY_MOST_BYTES:
-        key = SecretKey(hashlib.blake2b(key.reveal(), digest_size=_HASH_KEY_MOST_BYTES).digest())
+    if len(key.reveal()) > _MAX_HASH_KEY_BYTES:
+        key = SecretKey(hashlib.blake2b(key.reveal(), digest_size=_MAX_HASH_KEY_BYTES).digest())
     return hashlib.blake2b(key=key.reveal(), digest_size=size)

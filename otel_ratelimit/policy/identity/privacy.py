@@ -21,7 +21,7 @@ _OWN_WORDS: Final = frozenset({UNKNOWN_ADDRESS, OTHER_CLIENTS, HIDDEN_TEXT, ""})
 MASKED_IPV4_BITS: Final = 24
 MASKED_IPV6_BITS: Final = 48
 _DIGEST_BYTES: Final = 16
-_KEY_MOST_BYTES: Final = 64
+_MAX_KEY_BYTES: Final = 64
 
 
 def address_keeper(style: AddressStyle, key: bytes | SecretKey) -> Callable[[str], str]:
@@ -55,6 +55,4 @@ def hash_address(address: str, key: bytes | SecretKey) -> str:
     parsed = parse_address(address)
     spelt = (address if parsed is None else str(parsed)).encode("utf-8", "replace")
     secret = SecretKey.of(key)
-    return hashlib.blake2b(
-        spelt, key=secret.reveal()[:_KEY_MOST_BYTES], digest_size=_DIGEST_BYTES
-    ).hexdigest()
+    return hashlib.blake2b(spelt, key=secret.reveal()[:_MAX_KEY_BYTES], digest_size=_DIGEST_BYTES).hexdigest()

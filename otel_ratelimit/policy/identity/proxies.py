@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from otel_ratelimit.core.errors import Problem, SettingsError
 from otel_ratelimit.core.ipv4_in_ipv6 import IPV4_BITS, IPV6_BITS, ipv4_of
-from otel_ratelimit.policy.identity.proxy_header import MOST_HOPS, X_FORWARDED_FOR, ProxyHeader
+from otel_ratelimit.policy.identity.proxy_header import MAX_HOPS, X_FORWARDED_FOR, ProxyHeader
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -85,9 +85,9 @@ class TrustedProxies:
 
 
 def _wrong_hops(hops: int, header: ProxyHeader) -> Iterator[Problem]:
-    if isinstance(hops, bool) or not isinstance(hops, int) or not 0 <= hops <= MOST_HOPS:
+    if isinstance(hops, bool) or not isinstance(hops, int) or not 0 <= hops <= MAX_HOPS:
         what = f"{hops!r} is not a number of proxies"
-        yield Problem(HOPS_VARIABLE, what, f"write a number from 1 to {MOST_HOPS}, or leave it away")
+        yield Problem(HOPS_VARIABLE, what, f"write a number from 1 to {MAX_HOPS}, or leave it away")
     elif hops > 1 and header.form == "single":
         yield Problem(
             HOPS_VARIABLE,

@@ -22,9 +22,9 @@ from otel_ratelimit.core.errors import Problem
 VARIABLE: Final = "OTEL_RATELIMIT_PROXY_HEADER"
 DEFAULT_NAME: Final = "X-Forwarded-For"
 
-MOST_HOPS: Final = 32
+MAX_HOPS: Final = 32
 """Entries read from the right; a longer chain of proxies does not occur."""
-_MOST_CHARACTERS: Final = 64 * MOST_HOPS
+_MAX_CHARACTERS: Final = 64 * MAX_HOPS
 
 _LISTS: Final = (DEFAULT_NAME, "X-Vercel-Forwarded-For")
 _SINGLE: Final = (
@@ -86,7 +86,7 @@ class ProxyHeader:
         replacing it adds it behind what the client sent.
         """
         if self.form == "single":
-            return iter((value[-_MOST_CHARACTERS:].rpartition(",")[2],))
+            return iter((value[-_MAX_CHARACTERS:].rpartition(",")[2],))
         if self.form == "forwarded":
             return _forwarded_entries(value)
         return _entries(value)
@@ -123,18 +123,18 @@ def _problem_with(name: str) -> Problem | None:
 
 def _entries(header: str) -> Iterator[str]:
     """Entries of X-Forwarded-For from right to left, a bounded number of them."""
-    return islice(reversed(_whole_entries(header, header[-_MOST_CHARACTERS:].split(","))), MOST_HOPS)
+    return islice(reversed(_whole_entries(header, header[-_MAX_CHARACTERS:].split(","))), MAX_HOPS)
 
 
 def _forwarded_entries(header: str) -> Iterator[str]:
     """The `for` of each element of Forwarded from right to left; empty where an element has none."""
-    entries = _split_outside_quotes(header[-_MOST_CHARACTERS:])
-    return map(_for_of, islice(reversed(_whole_entries(header, entries)), MOST_HOPS))
+    entries = _split_outside_quotes(header[-_MAX_CHARACTERS:])
+    return map(_for_of, islice(reversed(_whole_entries(header, entries)), MAX_HOPS))
 
 
 def _whole_entries(header: str, entries: list[str]) -> list[str]:
     """Without the one that was cut in two, which could read as another address."""
-    return entries if len(header) <= _MOST_CHARACTERS else entries[1:]
+    return entries if len(header) <= _MAX_CHARACTERS else entries[1:]
 
 
 def _for_of(element: str) -> str:

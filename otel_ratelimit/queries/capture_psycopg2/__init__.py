@@ -32,7 +32,7 @@ __all__ = ["Relay", "prepare", "remove"]
 
 _log = logging.getLogger(__name__)
 
-_MOST_CLASSES = 64
+_MAX_CLASSES = 64
 
 
 def prepare() -> Relay | None:
@@ -82,11 +82,11 @@ class _Connect:
             return self._classes[wanted]
         except (KeyError, TypeError):
             made = below(wanted, self._ours, extensions.connection, self._say_once)
-        if isinstance(wanted, type) and len(self._classes) < _MOST_CLASSES:
+        if isinstance(wanted, type) and len(self._classes) < _MAX_CLASSES:
             self._classes[wanted] = made
         return made
 
     def _say_once(self, name: str, why: str) -> None:
-        if name not in self._said and len(self._said) < _MOST_CLASSES:
+        if name not in self._said and len(self._said) < _MAX_CLASSES:
             self._said.add(name)
             _log.warning("queries through %s are not recorded: it %s", name, why)

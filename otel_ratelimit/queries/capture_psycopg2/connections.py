@@ -22,7 +22,7 @@ Say = Callable[[str, str], None]
 
 _IDLE: Final = extensions.TRANSACTION_STATUS_IDLE
 _IN_ERROR: Final = extensions.TRANSACTION_STATUS_INERROR
-_MOST_CLASSES: Final = 64
+_MAX_CLASSES: Final = 64
 """Classes of cursors that a connection remembers; some applications make one for each cursor."""
 
 
@@ -61,7 +61,7 @@ def capturing_connection(  # noqa: C901 - a class, whose methods count here
             if isinstance(wanted, type):
                 # A class of cursors is often made for one connection only; it goes with it.
                 known: dict[type, type] = self.__dict__.setdefault("_otel_ratelimit_cursors", {})
-                if len(known) >= _MOST_CLASSES:
+                if len(known) >= _MAX_CLASSES:
                     known.clear()
                 known[wanted] = made
             return made

@@ -19,7 +19,7 @@ from otel_ratelimit.queries.capture_psycopg2.relay import Relay
 from otel_ratelimit.queries.capture_psycopg2.session import SessionState, effect_of
 from otel_ratelimit.queries.execution import Answer, AnswerOf, text_told
 from otel_ratelimit.queries.faults import Faults
-from otel_ratelimit.queries.fingerprint import MOST_READ_CHARACTERS, split_statements
+from otel_ratelimit.queries.fingerprint import MAX_READ_CHARACTERS, split_statements
 from otel_ratelimit.queries.fingerprint.comments import without_comments, without_trailing_comment
 from otel_ratelimit.queries.records import REFUSED
 
@@ -37,11 +37,11 @@ _SPECIAL: Final = re.compile(r";|--|/\*")
 """What may begin a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
 _MAY_END_STRING: Final = "\\'"
 """Text without it, as the application wrote it, means the same in each session: `SessionState.ambiguous`."""
-_MOST_STATEMENTS: Final = 1_000
+_MAX_STATEMENTS: Final = 1_000
 """In one text that are told of one by one; one of more is told of once, as `<refused>`."""
 _CONNECTION_LOST: Final = "08006"
-_MOST_PLAIN: Final = 4_096
-_MOST_PLAIN_CHARACTERS: Final = 2_000
+_MAX_PLAIN: Final = 4_096
+_MAX_PLAIN_CHARACTERS: Final = 2_000
 
 
 class Watch:
@@ -126,7 +126,7 @@ class Watch:
             return
         sent = _without_frills(sent, is_named=is_named)
         statements = split_statements(_text(sent)) if b";" in sent else ()
-        if statements is None or len(statements) > _MOST_STATEMENTS:
+        if statements is None or len(statements) > _MAX_STATEMENTS:
             # What it sets is not followed either.
             self._tell(session, REFUSED.text, sent, nanoseconds, in_txn, answer_of, result)
             session.doubt(sent)
@@ -196,10 +196,10 @@ class Watch:
 
     def _learn(self, text: str) -> None:
         """Remember a text that is plain."""
-        is_plain = len(text) <= _MOST_PLAIN_CHARACTERS and _MAY_END_STRING not in text
+        is_plain = len(text) <= _MAX_PLAIN_CHARACTERS and _MAY_END_STRING not in text
         effect = effect_of(text) if is_plain else None
         if effect is not None:
-            if len(self.plain) >= _MOST_PLAIN:
+            if len(self.plain) >= _MAX_PLAIN:
                 # An application that writes its values into the text: what comes again is soon back.
                 self.plain.clear()
             self.plain[text] = effect
@@ -336,7 +336,7 @@ def _without_frills(sent: bytes, *, is_named: bool) -> bytes:
     if b"/*" in sent:
         sent = without_trailing_comment(sent)
     # In a long one a comment is part of the question: looking for it would take longer than asking.
-    if len(sent) <= MOST_READ_CHARACTERS and (b"/*" in sent or b"--" in sent):
+    if len(sent) <= MAX_READ_CHARACTERS and (b"/*" in sent or b"--" in sent):
         sent = without_comments(sent)
     return sent.rstrip(_END)
 

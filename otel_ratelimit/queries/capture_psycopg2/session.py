@@ -84,8 +84,8 @@ documentation, "Supported Character Sets", those that no server has.
 """
 _TEMPORARY: Final = b"temporary tables"
 _UNCERTAIN: Final = b"?"
-_MOST_SETTINGS: Final = 64
-_MOST_SAVEPOINTS: Final = 64
+_MAX_SETTINGS: Final = 64
+_MAX_SAVEPOINTS: Final = 64
 
 Settings = dict[bytes, bytes]
 
@@ -235,7 +235,7 @@ class SessionState:
         if word == b"savepoint":
             self.is_coloured = True
             self._savepoints.append(_Savepoint(name, dict(self._settings), dict(self._local), self._wrote))
-            del self._savepoints[:-_MOST_SAVEPOINTS]
+            del self._savepoints[:-_MAX_SAVEPOINTS]
             return
         index = self._find(name)
         if index is not None:
@@ -316,7 +316,7 @@ class SessionState:
                 value += b"\0" + self._local.get(ROLE, self._settings.get(ROLE, b""))
             self._local.pop(name, None)
             self._settings[name] = value
-        if len(self._settings) + len(self._local) > _MOST_SETTINGS:
+        if len(self._settings) + len(self._local) > _MAX_SETTINGS:
             # More than any session has: names out of data. Folded, so that memory is bounded.
             self._settings, self._local = {_UNCERTAIN: b""}, {}
         if name != _UNCERTAIN and _UNCERTAIN in self._settings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from otel_ratelimit.queries.fingerprint import MOST_READ_CHARACTERS
+from otel_ratelimit.queries.fingerprint import MAX_READ_CHARACTERS
 from otel_ratelimit.queries.fingerprint.lexer import Kind, tokens
 
 ALL: Final = b"*"
@@ -76,7 +76,7 @@ def calls_set_config(statement: bytes) -> bool:
     """Whether it may."""
     if b"set_config" not in statement.lower():
         return False
-    if len(statement) > MOST_READ_CHARACTERS:
+    if len(statement) > MAX_READ_CHARACTERS:
         return True
     names = (Kind.WORD, Kind.NAME)
     text = statement.decode("utf-8", "surrogateescape")

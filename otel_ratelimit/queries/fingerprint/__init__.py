@@ -15,15 +15,15 @@ comments        statements without their comments, for the key of an execution
 
 from __future__ import annotations
 
-from otel_ratelimit.queries.fingerprint.long_texts import MOST_READ_CHARACTERS
+from otel_ratelimit.queries.fingerprint.long_texts import MAX_READ_CHARACTERS
 from otel_ratelimit.queries.fingerprint.splitting import split_statements
 from otel_ratelimit.queries.fingerprint.statement_text import is_statement, statement_text
-from otel_ratelimit.queries.fingerprint.template import MOST_TEMPLATE_CHARACTERS, hash_query, template_of
+from otel_ratelimit.queries.fingerprint.template import MAX_TEMPLATE_CHARACTERS, hash_query, template_of
 from otel_ratelimit.queries.fingerprint.template_cache import TemplateCache, without_values
 
 __all__ = [
-    "MOST_READ_CHARACTERS",
-    "MOST_TEMPLATE_CHARACTERS",
+    "MAX_READ_CHARACTERS",
+    "MAX_TEMPLATE_CHARACTERS",
     "TemplateCache",
     "hash_query",
     "is_statement",

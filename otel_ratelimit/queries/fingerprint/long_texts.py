@@ -18,15 +18,15 @@ from typing import Final, NamedTuple
 from otel_ratelimit.queries.fingerprint.lexer import Kind, Token, tokens
 from otel_ratelimit.queries.fingerprint.words import CONSTANTS
 
-MOST_READ_CHARACTERS: Final = 16_000
+MAX_READ_CHARACTERS: Final = 16_000
 """Texts up to this length are read whole; longer ones are long."""
-MOST_TOKENS: Final = 20_000
+MAX_TOKENS: Final = 20_000
 """As many of a long text are read; what comes behind them is searched for words that write, and no more."""
-_MOST_ELEMENT_TOKENS: Final = 4_000
+_MAX_ELEMENT_TOKENS: Final = 4_000
 """A row has up to 1,664 columns."""
-_MOST_PARTS: Final = 32
+_MAX_PARTS: Final = 32
 """Of a pattern: runs of values, and what stands between them."""
-_MOST_PATTERNS: Final = 64
+_MAX_PATTERNS: Final = 64
 """Tried for one text."""
 
 _BLANK: Final = r"[ \t\n\r\f\v]*+"
@@ -80,7 +80,7 @@ def read(text: str) -> Read:
 
     Of elements that are alike the first and the last are kept.
     """
-    if len(text) <= MOST_READ_CHARACTERS:
+    if len(text) <= MAX_READ_CHARACTERS:
         return Read(list(tokens(text)), None)
     found: list[Token] = []
     levels = [_Level("", {})]
@@ -88,14 +88,14 @@ def read(text: str) -> Read:
     source = tokens(text)
     before = ""
     while (token := next(source, None)) is not None:
-        if len(found) >= MOST_TOKENS:
+        if len(found) >= MAX_TOKENS:
             return Read(found, token.start)
         found.append(token)
         word = token.text.lower() if token.kind is Kind.WORD else token.text
         level = levels[-1]
         if not (word in _CHAINING or (word == "," and level.lists)):
             _step(levels, token, word, before, len(found))
-        elif patterns < _MOST_PATTERNS:
+        elif patterns < _MAX_PATTERNS:
             patterns += 1
             end = _end_of_like(_element(level, word, found), token.text, text, token.end)
             if end > token.end:
@@ -112,7 +112,7 @@ def _element(level: _Level, separator: str, found: Sequence[Token]) -> Sequence[
         for below in _ABOVE[separator]:
             level.begins.pop(below, None)
     level.begins[separator] = len(found)
-    return element if len(element) <= _MOST_ELEMENT_TOKENS else ()
+    return element if len(element) <= _MAX_ELEMENT_TOKENS else ()
 
 
 def _step(levels: list[_Level], token: Token, word: str, before: str, position: int) -> None:
@@ -147,7 +147,7 @@ def _pattern(element: Sequence[Token], separator: str = ",") -> str | None:
     for part, run in groupby(_runs(_parts(element))):
         times = len(list(run))
         parts.append(part if times == 1 else f"(?:{part}){{{times}}}")
-    return None if len(parts) > _MOST_PARTS else f"(?:{_BLANK}{''.join(parts)}{_escaped(separator)}|(?!))++"
+    return None if len(parts) > _MAX_PARTS else f"(?:{_BLANK}{''.join(parts)}{_escaped(separator)}|(?!))++"
 
 
 def _runs(parts: Sequence[str]) -> list[str]:

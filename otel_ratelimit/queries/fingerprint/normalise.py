@@ -25,9 +25,9 @@ _TIGHT_BEFORE: Final = frozenset({")", "]", ".", "::", ",", ";", "[", ":"})
 _OF_A_LIST: Final = frozenset({PLACEHOLDER, ","})
 _LISTS_ON: Final = frozenset({"by", "rollup", "cube", "sets", "(", ","})
 """Before a parenthesis in which what is grouped or ordered by goes on."""
-_MOST_ROW_PARTS: Final = 4_000
+_MAX_ROW_PARTS: Final = 4_000
 """A row has up to 1,664 columns."""
-_MOST_DIGITS: Final = 4
+_MAX_DIGITS: Final = 4
 """A query has no more columns than 1,664."""
 _GOES_WITH_ORDINAL: Final = frozenset({"asc", "desc", "nulls", "using"})
 _ENDS_LIST: Final = frozenset(
@@ -167,7 +167,7 @@ class _Writer:
         """The number of a column that is ordered or grouped by is no value; a sign belongs to a value."""
         parts = self._parts
         before = parts[-1] if parts else ""
-        if self._orders[-1] and before in _LISTS_ON and number.isdecimal() and len(number) <= _MOST_DIGITS:
+        if self._orders[-1] and before in _LISTS_ON and number.isdecimal() and len(number) <= _MAX_DIGITS:
             self._ordinal = len(parts)
             self._put(number)
             return
@@ -220,7 +220,7 @@ class _Writer:
         if before == "array" and self._lists[-1] and length == len("[?]"):
             self._cut(begin - 1, len(parts))
             self._put(PLACEHOLDER)
-        elif self._rows_begin[-1] and parts[begin] == "(" and length <= _MOST_ROW_PARTS:
+        elif self._rows_begin[-1] and parts[begin] == "(" and length <= _MAX_ROW_PARTS:
             row = tuple(parts[begin:])
             if before == "," and row in self._rows[-1]:
                 self._cut(begin - 1, len(parts))

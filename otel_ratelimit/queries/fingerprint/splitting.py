@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from otel_ratelimit.queries.fingerprint.lexer import Kind, UnsureError, marks, tokens
-from otel_ratelimit.queries.fingerprint.long_texts import MOST_READ_CHARACTERS
+from otel_ratelimit.queries.fingerprint.long_texts import MAX_READ_CHARACTERS
 
 _ATOMIC: Final = re.compile(r"\batomic\b", re.IGNORECASE)
 _OPENING: Final = frozenset("([")
@@ -21,7 +21,7 @@ def split_statements(text: str) -> tuple[str, ...] | None:
         like SQL may stand in a literal.
     """
     try:
-        parts = _between_marks(text) if len(text) > MOST_READ_CHARACTERS else _between_tokens(text)
+        parts = _between_marks(text) if len(text) > MAX_READ_CHARACTERS else _between_tokens(text)
     except UnsureError:
         return None
     return tuple(statement for part in parts if _has_token(statement := part.strip()))

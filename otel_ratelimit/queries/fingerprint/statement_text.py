@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_MOST_PARTS: Final = 1_000_000
+_MAX_PARTS: Final = 1_000_000
 """Of what psycopg2.sql composes; more has been put into itself."""
 
 
@@ -39,7 +39,7 @@ def _composed(sql: Any) -> str:
     """What psycopg2.sql composes, without the connection that it would need to write literals."""
     texts: list[str] = []
     waiting = [sql]
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         if not waiting:
             return "".join(texts)
         part = waiting.pop()
@@ -51,4 +51,4 @@ def _composed(sql: Any) -> str:
             texts.append(part.string)
         else:  # a literal or a placeholder
             texts.append("%s")
-    raise ValueError(f"{type(sql).__name__} has more than {_MOST_PARTS} parts")
+    raise ValueError(f"{type(sql).__name__} has more than {_MAX_PARTS} parts")

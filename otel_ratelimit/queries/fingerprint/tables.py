@@ -19,7 +19,7 @@ _ENDING: Final = frozenset(
 )
 """What a list of tables cannot go on behind."""
 _SKIPPED: Final = frozenset({"only", "lateral", "table", "if", "not", "exists", "concurrently"})
-_MOST_SKIPPED: Final = 16
+_MAX_SKIPPED: Final = 16
 _CURSORS: Final = frozenset({"fetch", "move", "close", "import", "listen", "notify", "unlisten"})
 """What names no table behind FROM."""
 _CHANGING: Final = frozenset(
@@ -139,7 +139,7 @@ class _Found:
     def add(self, index: int, *, is_target: bool = False, writes: str = "") -> None:
         """The table that `index` begins with, if it is one and not a function or a subquery."""
         words = self._words
-        end = index + _MOST_SKIPPED
+        end = index + _MAX_SKIPPED
         while index < min(len(words), end) and (words[index] in _SKIPPED or words[index] == "("):
             index += 1
         name, index = _name(self._statement, index)

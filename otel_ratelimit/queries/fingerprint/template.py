@@ -24,7 +24,7 @@ from otel_ratelimit.queries.fingerprint.words import (
 )
 from otel_ratelimit.queries.records import QueryTemplate
 
-MOST_TEMPLATE_CHARACTERS: Final = 10_000
+MAX_TEMPLATE_CHARACTERS: Final = 10_000
 """As much of a template's text is kept; its hash is over all of it."""
 _CUT: Final = " …"
 _WRITES: Final = frozenset({"insert", "update", "delete", "merge", "into", "share"}) | WRITING_CALLS
@@ -42,7 +42,7 @@ def hash_query(sql: Any) -> QueryTemplate:
     Returns:
         The template. `hash` is the first 64 bits of the BLAKE2b hash of its whole text, signed. Whatever
         cannot be read as SQL is a template of its own; nothing raises. Of lists in texts of more than
-        `MOST_READ_CHARACTERS` only the elements that differ are read, and of what is left `MOST_TOKENS`.
+        `MAX_READ_CHARACTERS` only the elements that differ are read, and of what is left `MAX_TOKENS`.
     """
     return template_of(statement_text(sql))
 
@@ -61,8 +61,8 @@ def template_of(text: str) -> QueryTemplate:
     return QueryTemplate(
         hash=int.from_bytes(digest, "big", signed=True),
         text=normal
-        if len(normal) <= MOST_TEMPLATE_CHARACTERS
-        else normal[: MOST_TEMPLATE_CHARACTERS - len(_CUT)] + _CUT,
+        if len(normal) <= MAX_TEMPLATE_CHARACTERS
+        else normal[: MAX_TEMPLATE_CHARACTERS - len(_CUT)] + _CUT,
         operation=operation,
         tables=tuple(sorted(named)),
         written=tuple(sorted(written.items())),

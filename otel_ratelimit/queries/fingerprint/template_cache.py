@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Final
 
 from otel_ratelimit.queries.fingerprint.lexer import is_certain
-from otel_ratelimit.queries.fingerprint.long_texts import MOST_READ_CHARACTERS
+from otel_ratelimit.queries.fingerprint.long_texts import MAX_READ_CHARACTERS
 from otel_ratelimit.queries.fingerprint.template import hash_query
 from otel_ratelimit.queries.records import REFUSED, QueryTemplate
 
@@ -28,8 +28,8 @@ _FLAGS: Final = re.VERBOSE | re.DOTALL
 _VALUE: Final = re.compile(_VALUES, _FLAGS)
 _VALUE_NOT_COLUMN: Final = re.compile(_COLUMNS + _VALUES, _FLAGS)
 _HAS_COLUMNS: Final = re.compile(r"\b(?:by|on)\b", re.IGNORECASE)
-_MOST_CACHED: Final = 4_096
-_MOST_CACHED_CHARACTERS: Final = 8_000_000
+_MAX_CACHED: Final = 4_096
+_MAX_CACHED_CHARACTERS: Final = 8_000_000
 
 
 class TemplateCache:
@@ -40,7 +40,7 @@ class TemplateCache:
     """
 
     def __init__(
-        self, capacity: int = _MOST_CACHED, capacity_characters: int = _MOST_CACHED_CHARACTERS
+        self, capacity: int = _MAX_CACHED, capacity_characters: int = _MAX_CACHED_CHARACTERS
     ) -> None:
         self._capacity = capacity
         self._capacity_characters = capacity_characters
@@ -55,7 +55,7 @@ class TemplateCache:
         if text == REFUSED.text:
             return REFUSED
         # A long text is remembered by its hash, behind a character that no text has.
-        key = text if len(text) <= MOST_READ_CHARACTERS else f"\0{_digest(text)}"
+        key = text if len(text) <= MAX_READ_CHARACTERS else f"\0{_digest(text)}"
         known = self._templates.get(key)
         if known is not None:
             self._templates.move_to_end(key)
@@ -65,7 +65,7 @@ class TemplateCache:
         return template
 
     def _new(self, text: str) -> QueryTemplate:
-        if len(text) > MOST_READ_CHARACTERS:
+        if len(text) > MAX_READ_CHARACTERS:
             return hash_query(text)
         shape = without_values(text)
         if shape == text:

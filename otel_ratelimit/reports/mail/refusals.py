@@ -32,7 +32,7 @@ class Step(StrEnum):
     SEND = "handing over the message"
 
 
-_MOST_SAID: Final = 500
+_MAX_SAID: Final = 500
 _TEMPORARY: Final = range(400, 500)
 _WANTS_A_LOGIN: Final = 530
 _NAME_MISMATCH: Final = frozenset({62, 64})
@@ -185,7 +185,7 @@ def _reply(code: int, text: bytes | str) -> str:
 
 def _line(text: str) -> str:
     line = "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
-    return line if len(line) <= _MOST_SAID else f"{line[:_MOST_SAID]}..."
+    return line if len(line) <= _MAX_SAID else f"{line[:_MAX_SAID]}..."
 
 
 def _without_secrets(said: str, server: SmtpServer) -> str:

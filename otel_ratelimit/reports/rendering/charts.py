@@ -27,7 +27,7 @@ _PERCENT_TICKS: Final = (0, 25, 50, 75, 100)
 _ROW: Final = 40
 _BAR_WIDEST: Final = 290
 _LABEL_CHARACTERS: Final = 60
-_MOST_DAY_LABELS: Final = 5
+_MAX_DAY_LABELS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
 
         return _line(name, [[point(day) for day in stretch] for stretch in stretches])
 
-    step = max(-(-len(trend) // _MOST_DAY_LABELS), 1)
+    step = max(-(-len(trend) // _MAX_DAY_LABELS), 1)
     return Lines(
         title="Repeats and answers by day",
         description=f"From {first} to {last}.",

@@ -27,11 +27,11 @@ _MINUTE: Final = 60.0
 _WHOLE_FROM: Final = 100.0
 """From here on a decimal says nothing more."""
 _LEAST_DURATION_MS: Final = 0.01
-_MOST_OF_A_UNIT: Final = 10_000.0
+_MAX_OF_A_UNIT: Final = 10_000.0
 """From here on a column is in the next larger unit."""
 _LEAST_TENTH: Final = 0.05
 _LEAST_PERCENT: Final = 0.05
-_MOST_PERCENT: Final = 99.95
+_MAX_PERCENT: Final = 99.95
 _LEAST_MONEY: Final = 0.005
 _REPLACEMENT: Final = "\ufffd"
 KEPT: Final = "\u00a0"
@@ -58,7 +58,7 @@ def share(value: float) -> str:
         return UNKNOWN
     if 0.0 < percent < _LEAST_PERCENT:
         return "<0.1 %"
-    if _MOST_PERCENT <= percent < 100.0:  # noqa: PLR2004 - of a hundred
+    if _MAX_PERCENT <= percent < 100.0:  # noqa: PLR2004 - of a hundred
         return ">99.9 %"
     return f"{_tenths(percent)} %"
 
@@ -94,7 +94,7 @@ def duration(milliseconds: float) -> str:
 def durations(milliseconds: Sequence[float]) -> list[str]:
     """The same of figures that are compared: all in one unit, fine enough to show how they differ."""
     most = max((abs(value) for value in milliseconds if isfinite(value)), default=0.0)
-    factor, unit = next((each for each in _DURATIONS if most / each[0] < _MOST_OF_A_UNIT), _DURATIONS[-1])
+    factor, unit = next((each for each in _DURATIONS if most / each[0] < _MAX_OF_A_UNIT), _DURATIONS[-1])
     return [
         duration(value) if factor <= 1.0 and abs(value) < 1.0 else _in_unit(value / factor, unit)
         for value in milliseconds

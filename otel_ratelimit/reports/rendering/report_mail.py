@@ -17,7 +17,7 @@ from otel_ratelimit.reports.rendering.environment import template
 from otel_ratelimit.reports.rendering.hit_ratio import of_those_that_ask
 from otel_ratelimit.reports.rendering.view import Repeated, ToCache, TrendRow, View, view_of
 
-MOST_QUERY_CHARACTERS: Final = 240
+MAX_QUERY_CHARACTERS: Final = 240
 DAYS_SHOWN: Final = 7
 _SOURCE_CHARACTERS: Final = 40
 _TTL_COLUMNS: Final = ("TTL", "hit ratio", "if dropped", "stale", "memory", "saves")
@@ -75,7 +75,7 @@ def mail_html(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
     return template("mail.html").render(
         view=view,
         trend=_last(view),
-        short=lambda query: figures.shortened(query, MOST_QUERY_CHARACTERS),
+        short=lambda query: figures.shortened(query, MAX_QUERY_CHARACTERS),
     )
 
 
@@ -126,7 +126,7 @@ def _repeated_lines(each: Repeated) -> list[str]:
 
 
 def _short(query: str) -> str:
-    return figures.shortened(query, MOST_QUERY_CHARACTERS)
+    return figures.shortened(query, MAX_QUERY_CHARACTERS)
 
 
 def _by_ttl(view: View) -> list[str]:

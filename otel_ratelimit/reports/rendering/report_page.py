@@ -14,7 +14,7 @@ from otel_ratelimit.reports.rendering import charts, figures
 from otel_ratelimit.reports.rendering.environment import template
 from otel_ratelimit.reports.rendering.view import view_of
 
-MOST_QUERY_CHARACTERS: Final = 160
+MAX_QUERY_CHARACTERS: Final = 160
 """Longer ones are folded, and open on a click."""
 
 
@@ -33,6 +33,6 @@ def page(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
         repeating=charts.repeating(view),
         costs=charts.costs(report, view),
         over_days=charts.over_days(trend),
-        most=MOST_QUERY_CHARACTERS,
-        short=lambda query: figures.shortened(query, MOST_QUERY_CHARACTERS),
+        most=MAX_QUERY_CHARACTERS,
+        short=lambda query: figures.shortened(query, MAX_QUERY_CHARACTERS),
     )

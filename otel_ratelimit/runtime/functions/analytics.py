@@ -69,7 +69,7 @@ __all__ = [
     "recommend_limits",
 ]
 
-MOST_GROUPS = 10_000
+MAX_GROUPS = 10_000
 """As many endpoints or clients are answered at most, those with the most violations."""
 
 Moment = date | datetime | str
@@ -154,7 +154,7 @@ def get_violations_by_endpoint(
     asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
         scope = _scope(reader, asked, service)
-        page = reader.violations(asked, "endpoint", scope, limit=MOST_GROUPS)
+        page = reader.violations(asked, "endpoint", scope, limit=MAX_GROUPS)
     return list(page.groups)
 
 
@@ -172,7 +172,7 @@ def get_violations_by_ip(
     asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
         scope = _scope(reader, asked, service)
-        page = reader.violations(asked, "client", scope, limit=MOST_GROUPS)
+        page = reader.violations(asked, "client", scope, limit=MAX_GROUPS)
     return list(page.groups)
 
 

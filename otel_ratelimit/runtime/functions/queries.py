@@ -44,11 +44,11 @@ __all__ = [
 
 WITHIN_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
-MOST_SECONDS = 366 * DAY_SECONDS
+MAX_SECONDS = 366 * DAY_SECONDS
 """A duration or a time between two executions."""
-MOST_NUMBER = 2**63 - 1
+MAX_NUMBER = 2**63 - 1
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
-MOST_TEMPLATES = 1_000
+MAX_TEMPLATES = 1_000
 """As many are answered at most, those with the most to save."""
 
 Moment = date | datetime | str
@@ -91,7 +91,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
         RuntimeError: outside of an application, or of one that has no rate limits.
         TypeError, ValueError: an argument makes no sense; nothing was recorded.
     """
-    took = _seconds("duration_seconds", duration_seconds, MOST_SECONDS)
+    took = _seconds("duration_seconds", duration_seconds, MAX_SECONDS)
     latest = time.time() + DAY_SECONDS
     started = None if started_at is None else _seconds("started_at", started_at, latest)
     answer = _number("rows", rows), _number("result_bytes", result_bytes)
@@ -156,8 +156,8 @@ def _number(name: str, value: int | None) -> int | None:
         found = None if value is None else operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is {type(value).__name__}; give an int, or None where unknown") from None
-    if found is not None and not 0 <= found <= MOST_NUMBER:
-        raise ValueError(f"{name} is {found}; give 0 to {MOST_NUMBER}, or None where unknown")
+    if found is not None and not 0 <= found <= MAX_NUMBER:
+        raise ValueError(f"{name} is {found}; give 0 to {MAX_NUMBER}, or None where unknown")
     return found
 
 
@@ -191,7 +191,7 @@ def detect_duplicates(  # noqa: PLR0913 - each is a part of the question, by nam
         TypeError, ValueError: the period or `within_seconds` makes no sense, or nothing is
             recorded of the service.
     """
-    _seconds("within_seconds", within_seconds, MOST_SECONDS)
+    _seconds("within_seconds", within_seconds, MAX_SECONDS)
     if endpoint is not None and not isinstance(endpoint, str):
         raise TypeError(f"endpoint is {type(endpoint).__name__}; give a route template, or None for all")
     routes = None if endpoint is None else routes_named(application_here(), endpoint).routes
@@ -202,9 +202,9 @@ def detect_duplicates(  # noqa: PLR0913 - each is a part of the question, by nam
             warnings.warn(warning, stacklevel=2)
         queries = PostgresQueries(database)
         return Duplicates(
-            queries.repeats_in_requests(asked, endpoint=routes, service=of.service, limit=MOST_TEMPLATES),
+            queries.repeats_in_requests(asked, endpoint=routes, service=of.service, limit=MAX_TEMPLATES),
             queries.repeats_in_time(
-                asked, seconds=within_seconds, endpoint=routes, service=of.service, limit=MOST_TEMPLATES
+                asked, seconds=within_seconds, endpoint=routes, service=of.service, limit=MAX_TEMPLATES
             ),
             services=of.services,
             service=of.service,

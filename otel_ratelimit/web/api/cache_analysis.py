@@ -41,7 +41,7 @@ from otel_ratelimit.web.api.problems import analytics_are_off
 from otel_ratelimit.web.api.services import ApiServices
 
 BENEFIT: Final = "monthly benefit"
-MOST_LABEL_CHARACTERS: Final = 60
+MAX_LABEL_CHARACTERS: Final = 60
 _NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
 _PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far", "part": "in that time"}
 _NO_QUERY: Final = TopQueriesAnswer(unit="", labels=[], values=[], worthwhile=[], reasons=[])
@@ -213,7 +213,7 @@ def _labels(templates: Sequence[TemplateResult]) -> list[str]:
 def _label(query: str) -> str:
     """On one line that fits beside a bar."""
     line = " ".join(query.split())
-    return line if len(line) <= MOST_LABEL_CHARACTERS else f"{line[: MOST_LABEL_CHARACTERS - 1]}…"
+    return line if len(line) <= MAX_LABEL_CHARACTERS else f"{line[: MAX_LABEL_CHARACTERS - 1]}…"
 
 
 def _cost_comparison(report: DailyCacheReport) -> BarsAnswer:

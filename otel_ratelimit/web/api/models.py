@@ -11,7 +11,8 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from otel_ratelimit.analytics.rows import GroupBy
-from otel_ratelimit.core.decision import KeyKind, Outcome, Strategy
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.route_plan import KeyKind, Strategy
 from otel_ratelimit.storage.health import Status
 from otel_ratelimit.web.route_names import Matched
 

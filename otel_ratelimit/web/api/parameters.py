@@ -28,9 +28,9 @@ from otel_ratelimit.core.periods import EXAMPLES, Period, parse_date_range
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.plans import KNOWN_METHODS
 
-MOST_QUERY_BYTES: Final = 16_384
-MOST_PAGES: Final = 10_000
-MOST_PAGE_SIZE: Final = 200
+MAX_QUERY_BYTES: Final = 16_384
+MAX_PAGES: Final = 10_000
+MAX_PAGE_SIZE: Final = 200
 PAGE_SIZE: Final = 50
 
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
@@ -111,10 +111,10 @@ class AnalyticsParameters(Parameters):
         examples=["client"],
     )
     page: WholeNumber = Field(
-        default=1, ge=1, le=MOST_PAGES, description="Which page of the groups.", examples=[1]
+        default=1, ge=1, le=MAX_PAGES, description="Which page of the groups.", examples=[1]
     )
     page_size: WholeNumber = Field(
-        default=PAGE_SIZE, ge=1, le=MOST_PAGE_SIZE, description="Groups on a page.", examples=[PAGE_SIZE]
+        default=PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Groups on a page.", examples=[PAGE_SIZE]
     )
     max_rejected_share: Decimal = Field(
         default=MAX_REJECTED_SHARE,
@@ -204,13 +204,13 @@ def parse(model: type[Model], query: bytes) -> Model:
     Raises:
         ProblemError: 400, with every parameter that is wrong.
     """
-    if len(query) > MOST_QUERY_BYTES:
+    if len(query) > MAX_QUERY_BYTES:
         raise bad_parameters(
             [
                 ParameterError(
                     parameter="",
                     what=f"{len(query)} bytes of query string",
-                    instead=f"at most {MOST_QUERY_BYTES} bytes",
+                    instead=f"at most {MAX_QUERY_BYTES} bytes",
                 )
             ]
         )

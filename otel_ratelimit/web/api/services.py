@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 from otel_ratelimit.analytics.recorder import RecorderState
 from otel_ratelimit.analytics.rows import AnalyticsReader
 from otel_ratelimit.cache_advice.history import CacheReportReader
-from otel_ratelimit.core.decision import CleanupReport, Clock, CounterStore, StorageSnapshot
+from otel_ratelimit.core.clock import Clock
+from otel_ratelimit.core.counter_store import CleanupReport, CounterStore, StorageSnapshot
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
 from otel_ratelimit.web.extension import Enforcement

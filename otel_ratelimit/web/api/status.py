@@ -13,16 +13,10 @@ from typing import Final, NamedTuple
 from flask import Request, current_app, request
 from werkzeug.exceptions import HTTPException
 
-from otel_ratelimit.core.decision import (
-    ClientOverride,
-    Identity,
-    KeySpec,
-    Outcome,
-    RoutePlan,
-    Taken,
-    Window,
-    WindowState,
-)
+from otel_ratelimit.core.counter_store import Taken, WindowState
+from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.identity import Identity
+from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Window
 from otel_ratelimit.policy.decide import judge
 from otel_ratelimit.web.api.models import ClientAnswer, ResetAnswer, RouteAnswer, StatusAnswer, WindowAnswer
 from otel_ratelimit.web.api.parameters import StatusParameters
