@@ -369,7 +369,7 @@ class Run:
             for engine, ttl in product(ENGINES, ttls)
         }
 
-    def _compared(  # noqa: PLR0913, PLR0917 - one cell, and what it is made of
+    def _compared(
         self, engine: Engine, ttl: int, period: Period, direct: Spent, aside: Spent, probe: Spent
     ) -> Row:
         assumed = Assumptions(engine=engine, lookup_ms=probe.lookup_ms, store_ms=probe.store_ms)

@@ -53,7 +53,7 @@ def _evenly(draw: np.random.Generator, reads: int) -> Floats:
     return np.sort(draw.random(reads) * SECONDS)
 
 
-def _made(  # noqa: PLR0913, PLR0917 - the columns of a trace
+def _made(
     name: str,
     draw: np.random.Generator,
     at: Floats,

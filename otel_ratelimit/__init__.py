@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otel_ratelimit.core.decision import Decision, DecisionSink, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind, DecisionSink
 from otel_ratelimit.core.errors import ConfigurationError, PolicyError, RateLimitError, SettingsError
 from otel_ratelimit.core.version import __version__
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigurationError",
     "Decision",
+    "DecisionKind",
     "DecisionSink",
     "LimitsUnavailableError",
-    "Outcome",
     "PolicyError",
     "QuotaExceededError",
     "RateLimit",

@@ -27,7 +27,7 @@ from limits.storage import MemcachedStorage, RedisStorage, memory
 from werkzeug.test import TestResponse
 
 from otel_ratelimit.core import clock
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.runtime.rate_limit import rate_limits_in_use
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.extension import current_decision
@@ -148,7 +148,7 @@ class RateLimits:
             response, decision = _send(client, path, method, options)
             if _is_refused(response, decision):
                 return allowed
-            if decision is not None and decision.outcome in {Outcome.EXEMPT, Outcome.SHADOW_BLOCKED}:
+            if decision is not None and decision.kind in {DecisionKind.EXEMPT, DecisionKind.SHADOW_BLOCKED}:
                 pytest.fail(f"{method} {path} is never refused ({_words(decision)})")
         pytest.fail(f"{method} {path} was let through {MAX_EXHAUST:,} times")
 
@@ -216,18 +216,18 @@ def _send(
 def _is_refused(response: TestResponse, decision: Decision | None) -> bool:
     if decision is None:
         return response.status_code in _REFUSALS and "Retry-After" in response.headers
-    if decision.outcome is Outcome.ERROR:
+    if decision.kind is DecisionKind.ERROR:
         return response.status_code in _REFUSALS
-    return decision.outcome is Outcome.BLOCKED
+    return decision.kind is DecisionKind.BLOCKED
 
 
 def _words(decision: Decision | None) -> str:
     if decision is None:
         return "the limiter was not asked; is there a RateLimit on this application?"
-    words = f"decision {decision.outcome}, tier {decision.plan.tier or 'none'}"
+    words = f"decision {decision.kind}, tier {decision.plan.tier or 'none'}"
     if decision.plan.windows:
         words += f", limits {'; '.join(window.text for window in decision.plan.windows)}"
-    if decision.outcome is Outcome.SHADOW_BLOCKED:
+    if decision.kind is DecisionKind.SHADOW_BLOCKED:
         words += "; limits are only observed (shadow)"
     return words
 

@@ -24,7 +24,7 @@ from dashboards.source.panels import (
     words,
 )
 from otel_ratelimit.core import names, thresholds
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 
 UID: Final = links.OVERVIEW
 DESCRIPTION: Final = "Is anyone hurt by the rate limits, and is the limiter itself healthy?"
@@ -32,7 +32,7 @@ TIME: Final = "now-3h"
 
 ALERT_NAMES: Final = "RateLimit.+"
 """Of our alert rules."""
-_FAILED: Final = promql.equals(names.DECISION, Outcome.ERROR)
+_FAILED: Final = promql.equals(names.DECISION, DecisionKind.ERROR)
 
 
 def rows() -> list[Row]:

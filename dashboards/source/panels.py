@@ -85,7 +85,7 @@ def mapped(texts: Mapping[str, tuple[str, str]]) -> ValueMap:
     )
 
 
-def figure(  # noqa: PLR0913 - a figure's look, by name
+def figure(
     title: str,
     description: str,
     asked: Asked,
@@ -114,7 +114,7 @@ def words(title: str, description: str, asked: Asked, *, empty: str = "no data")
     return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
 
 
-def dial(  # noqa: PLR0913 - as above
+def dial(
     title: str, description: str, asked: Asked, *, unit: str, colors: ThresholdsConfig, most: float
 ) -> gauge.Panel:
     """A value on its way to a figure that it should not reach."""
@@ -124,7 +124,7 @@ def dial(  # noqa: PLR0913 - as above
     return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
 
 
-def bars(  # noqa: PLR0913 - as above
+def bars(
     title: str,
     description: str,
     asked: Asked,

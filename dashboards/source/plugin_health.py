@@ -14,7 +14,7 @@ from dashboards.source.instruments import label
 from dashboards.source.layout import Row, line, row
 from dashboards.source.panels import GREEN, ORANGE, RED, course, dashed, dial, fixed, steps
 from otel_ratelimit.core import names, thresholds
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 
 UID: Final = links.HEALTH
 DESCRIPTION: Final = "Memory, counter store, queues to the database, policy, and the collector behind them."
@@ -169,7 +169,7 @@ def _store_errors() -> timeseries.Panel:
 
 
 def _failed_requests() -> timeseries.Panel:
-    failed = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.ERROR))
+    failed = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.ERROR))
     return course(
         "Requests without a count",
         "The store failed, from one point to the next: closed were refused with 503, open let through. Which"

@@ -81,7 +81,7 @@ class Column:
         return []
 
 
-def rows(  # noqa: PLR0913 - a table's look, by name
+def rows(
     title: str,
     description: str,
     asked: Asked,
@@ -94,7 +94,7 @@ def rows(  # noqa: PLR0913 - a table's look, by name
     return _table(title, description, [asked], columns, unit, empty)
 
 
-def side_by_side(  # noqa: PLR0913 - as above
+def side_by_side(
     title: str,
     description: str,
     by: str,
@@ -120,7 +120,7 @@ def side_by_side(  # noqa: PLR0913 - as above
     return panel.sort_by([common.TableSortByFieldState().display_name(sort_by).desc(True)])
 
 
-def _table(  # noqa: PLR0913, PLR0917 - as above
+def _table(
     title: str,
     description: str,
     asked: Sequence[Asked],

@@ -15,20 +15,20 @@ from dashboards.source.links import trace_url
 from dashboards.source.panels import GREEN, ORANGE, RED, course
 from dashboards.source.tables import Column, rows
 from otel_ratelimit.core import names
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 
 DECISION_COLORS: Final[Mapping[str, str]] = {
-    Outcome.ALLOWED: GREEN,
-    Outcome.EXEMPT: "blue",
-    Outcome.SHADOW_BLOCKED: "yellow",
-    Outcome.BLOCKED: ORANGE,
-    Outcome.ERROR: RED,
+    DecisionKind.ALLOWED: GREEN,
+    DecisionKind.EXEMPT: "blue",
+    DecisionKind.SHADOW_BLOCKED: "yellow",
+    DecisionKind.BLOCKED: ORANGE,
+    DecisionKind.ERROR: RED,
 }
 REQUESTS: Final = promql.ours(names.REQUESTS)
-LIMITED: Final = promql.ours(names.REQUESTS, promql.differs(names.DECISION, Outcome.EXEMPT))
+LIMITED: Final = promql.ours(names.REQUESTS, promql.differs(names.DECISION, DecisionKind.EXEMPT))
 """Those that a limit was asked about; shares are of these, as those of the alerts are."""
-BLOCKED: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.BLOCKED))
-IN_SHADOW: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Outcome.SHADOW_BLOCKED))
+BLOCKED: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.BLOCKED))
+IN_SHADOW: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.SHADOW_BLOCKED))
 
 
 def decisions() -> timeseries.Panel:
@@ -96,7 +96,7 @@ def last_violations() -> table.Panel:
             Column("Limit", width=140),
             Column("Used", "locale", 0, 80),
             Column("Times", "locale", 0, 80),
-            Column("Outcome", width=90),
+            Column("DecisionKind", width=90),
             trace_column(),
         ],
         empty="no violations",

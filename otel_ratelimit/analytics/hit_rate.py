@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from otel_ratelimit.analytics.rows import RequestTotal
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ def overall_hit_rate(totals: Iterable[RequestTotal]) -> HitRate:
 
 
 def _rate(endpoint: str, totals: list[RequestTotal]) -> HitRate:
-    def count(outcome: Outcome) -> int:
-        return sum(total.requests for total in totals if total.decision is outcome)
+    def count(kind: DecisionKind) -> int:
+        return sum(total.requests for total in totals if total.decision is kind)
 
     return HitRate(
         endpoint,
-        allowed=count(Outcome.ALLOWED),
-        blocked=count(Outcome.BLOCKED),
-        shadow_blocked=count(Outcome.SHADOW_BLOCKED),
-        exempt=count(Outcome.EXEMPT),
-        errors=count(Outcome.ERROR),
+        allowed=count(DecisionKind.ALLOWED),
+        blocked=count(DecisionKind.BLOCKED),
+        shadow_blocked=count(DecisionKind.SHADOW_BLOCKED),
+        exempt=count(DecisionKind.EXEMPT),
+        errors=count(DecisionKind.ERROR),
     )

@@ -23,13 +23,13 @@ from otel_ratelimit.analytics.usage import UsageBuffer
 from otel_ratelimit.analytics.violations import USER_AGENT_CHARACTERS, ViolationBuffer
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.waiting import LateLock
 
 _log = logging.getLogger(__name__)
 
-_REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+_REFUSED: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 UNKNOWN_CLIENT: Final = "unknown"
 CLOSE_SECONDS: Final = 5.0
 """How long `close` waits, for a write that is under way and for its own, together."""
@@ -74,7 +74,7 @@ class Recorder:
         new_id: makes ids of batches.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a different collaborator
+    def __init__(
         self,
         writer: BatchWriter,
         listener: RecorderListener,
@@ -129,7 +129,7 @@ class Recorder:
             trace_id: of the request, 32 hex digits; likewise.
         """
         self._usage.add(decision)
-        if decision.outcome in _REFUSED:
+        if decision.kind in _REFUSED:
             self.violated(_violation(decision, user_agent, trace_id))
 
     def violated(self, violation: Violation) -> None:
@@ -263,5 +263,5 @@ def _violation(decision: Decision, user_agent: str | None, trace_id: str | None)
         current_count=state.used,
         user_agent=user_agent[:USER_AGENT_CHARACTERS] if user_agent else None,
         trace_id=trace_id,
-        shadow=decision.outcome is Outcome.SHADOW_BLOCKED,
+        shadow=decision.kind is DecisionKind.SHADOW_BLOCKED,
     )

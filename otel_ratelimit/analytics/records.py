@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 
 OTHER_LIMITS: Final = "<other>"
 """Endpoint, method, tier and limit of violations beyond what is told apart by these."""
@@ -58,7 +58,7 @@ class UsageRow:
     endpoint: str
     method: str
     tier: str
-    decision: Outcome
+    decision: DecisionKind
     limit_text: str
     """Empty where no limit was measured; `limit_value` and `limit_seconds` are 0 then."""
     limit_value: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.periods import Period
 
 GroupBy: TypeAlias = Literal["endpoint", "client", "user", "tier", "hour", "day"]
@@ -72,7 +72,7 @@ class RequestTotal:
     endpoint: str
     method: str
     tier: str
-    decision: Outcome
+    decision: DecisionKind
     requests: int
 
 

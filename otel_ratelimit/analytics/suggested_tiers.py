@@ -85,7 +85,7 @@ class Suggestion:
     undecided: tuple[Undecided, ...]
 
 
-def suggest(  # noqa: PLR0913 - all but the evidence have defaults, and are named
+def suggest(
     uses: Iterable[LimitUse],
     excess: Iterable[Excess],
     *,

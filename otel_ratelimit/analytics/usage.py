@@ -15,7 +15,7 @@ from typing import Final
 
 from otel_ratelimit.analytics.records import REFUSED_PERCENT, UsageRow
 from otel_ratelimit.core.counter_store import WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.names import APPLICATION_TIER
 from otel_ratelimit.core.route_plan import RoutePlan, Window
 
@@ -28,12 +28,12 @@ _Key = tuple[int, object, object, str]
 class _Cell:
     """What is summed up under one key. Plan and windows are kept so that their ids stay their own."""
 
-    __slots__ = ("clients", "decided", "minute", "outcome", "plan", "utilization", "windows")
+    __slots__ = ("clients", "decided", "kind", "minute", "plan", "utilization", "windows")
 
-    def __init__(self, minute: int, plan: RoutePlan, outcome: Outcome, windows: tuple[Window, ...]) -> None:
+    def __init__(self, minute: int, plan: RoutePlan, kind: DecisionKind, windows: tuple[Window, ...]) -> None:
         self.minute = minute
         self.plan = plan
-        self.outcome = outcome
+        self.kind = kind
         self.windows = windows
         # The last is for decisions that no limit took.
         self.decided = [0] * (len(windows) + 1)
@@ -52,7 +52,7 @@ class UsageBuffer:
 
     def add(self, decision: Decision) -> None:
         """Take note of `decision`."""
-        outcome, plan, windows, states, _identity, tightest, at, _duration, _error = decision
+        kind, plan, windows, states, _identity, tightest, at, _duration, _error = decision
         minute = int(at) // 60
         with self._lock:
             if len(self._cells) >= self._most_rows:
@@ -62,13 +62,13 @@ class UsageBuffer:
             # Plans and windows are told apart by identity: hashing them by value takes longer than all
             # the rest, and so does hashing a member of an Enum. What the application declared is made
             # anew for each request.
-            key: _Key = (minute, id(plan), id(windows), outcome._value_)
+            key: _Key = (minute, id(plan), id(windows), kind._value_)
             if plan.tier == APPLICATION_TIER:
                 texts = tuple(window.text for window in windows)
-                key = (minute, plan.route, (plan.method, *texts), outcome._value_)
+                key = (minute, plan.route, (plan.method, *texts), kind._value_)
             cell = self._cells.get(key)
             if cell is None:
-                cell = self._cells[key] = _Cell(minute, plan, outcome, windows)
+                cell = self._cells[key] = _Cell(minute, plan, kind, windows)
             cell.decided[tightest] += 1
             if tightest >= 0:
                 self._measure(cell, windows, states, tightest)
@@ -77,8 +77,8 @@ class UsageBuffer:
     def _measure(
         cell: _Cell, windows: Sequence[Window], states: Sequence[WindowState], tightest: int
     ) -> None:
-        outcome, cost = cell.outcome, cell.plan.cost
-        blocked, shadow_blocked = outcome is Outcome.BLOCKED, outcome is Outcome.SHADOW_BLOCKED
+        kind, cost = cell.kind, cell.plan.cost
+        blocked, shadow_blocked = kind is DecisionKind.BLOCKED, kind is DecisionKind.SHADOW_BLOCKED
         for index, state in enumerate(states):
             if state.retry_after > 0.0 or (blocked and index == tightest):
                 counts = cell.utilization[index]
@@ -124,7 +124,7 @@ def _row(cell: _Cell, text: str, amount: int, seconds: int, index: int) -> Usage
         endpoint=cell.plan.route,
         method=cell.plan.method,
         tier=cell.plan.tier,
-        decision=cell.outcome,
+        decision=cell.kind,
         limit_text=text,
         limit_value=amount,
         limit_seconds=seconds,

@@ -48,7 +48,7 @@ class Adviser:
         ttls: seconds.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - each is a different collaborator
+    def __init__(
         self,
         templates: Sequence[Template],
         found: Estimates,

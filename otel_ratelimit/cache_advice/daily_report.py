@@ -112,7 +112,7 @@ class DailyCacheReport(Result):
         return plan.at.peak_bytes if plan is not None else 0.0
 
 
-def conclude(  # noqa: PLR0913 - what a report is made of, by name
+def conclude(
     analysis: CacheAnalysis,
     *,
     day: date,

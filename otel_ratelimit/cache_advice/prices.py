@@ -143,7 +143,7 @@ class CostBenefit(Result):
     reason: str
 
 
-def calculate_redis_cost_benefit(  # noqa: PLR0913 - what the answer rests on, by name
+def calculate_redis_cost_benefit(
     needs: Needs,
     prices: Sequence[Price] = PRICES,
     *,

@@ -93,7 +93,7 @@ class ColdPlayback:
             missed.template, size * lives, len(self._tally.keys)
         )
 
-    def _with_writes(  # noqa: PLR0913, PLR0917 - one piece, seen from all sides
+    def _with_writes(
         self, place: int, ttl: int, miss: Bools, rows: Executions, piece: _Piece, writes: _WritesSeen
     ) -> None:
         tally, templates, weight = self._tally, len(self._tally.keys), piece.weight

@@ -66,7 +66,7 @@ def report() -> None:
 @policy_option
 @database_url_option
 @_as_json
-def run_command(  # noqa: PLR0913 - one for each option
+def run_command(
     *,
     day: date | None,
     backfill: bool,
@@ -119,7 +119,7 @@ def run_command(  # noqa: PLR0913 - one for each option
 @policy_option
 @database_url_option
 @_as_json
-def show_command(  # noqa: PLR0913 - one for each option
+def show_command(
     *,
     day: date | None,
     so_far: bool,

@@ -83,7 +83,7 @@ def _period(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 )
 @database_url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def suggest(  # noqa: PLR0913 - one for each option
+def suggest(
     *,
     period: Period,
     share: float,

@@ -14,7 +14,7 @@ from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import RoutePlan, Window
 
 
-class Outcome(StrEnum):
+class DecisionKind(StrEnum):
     """Value of the attribute `otel_ratelimit.decision`."""
 
     ALLOWED = "allowed"
@@ -25,14 +25,14 @@ class Outcome(StrEnum):
     """The store failed: refused with 503 when the plan's `on_error` is closed, let through when open."""
 
 
-REFUSING: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+REFUSING: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 """What is decided where a limit has no room, enforced or not."""
 
 
 class Decision(NamedTuple):
     """What was decided of one request. Made once; read by responses, telemetry and recorders."""
 
-    outcome: Outcome
+    kind: DecisionKind
     plan: RoutePlan
     windows: tuple[Window, ...]
     """The plan's windows, scaled if the client has an override."""
@@ -47,7 +47,7 @@ class Decision(NamedTuple):
     duration: float
     """How long the check took, seconds."""
     error_type: str = ""
-    """Why the store failed; set when the outcome is `error`."""
+    """Why the store failed; set when the kind is `error`."""
 
     @property
     def window(self) -> Window | None:

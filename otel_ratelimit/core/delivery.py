@@ -65,7 +65,7 @@ class Delivery(Generic[B]):
         failing: why the last attempt failed; empty when it did not.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a different collaborator
+    def __init__(
         self,
         writer: Writer[B],
         what: str,

@@ -128,7 +128,7 @@ class MailError(RateLimitError):
         attempts: how often it was tried.
     """
 
-    def __init__(  # noqa: PLR0913 - what there is to say, by name
+    def __init__(
         self, *, server: str, step: str, said: str, remedy: str, may_pass: bool, attempts: int
     ) -> None:
         self.server = server

@@ -49,7 +49,7 @@ _NEEDED = {
     show_default=True,
     help="Of gunicorn. Each counts for itself, so N of them allow N times each limit.",
 )
-def demo(  # noqa: PLR0913 - one for each option
+def demo(
     *, port: int, duration: float, once: bool, as_json: bool, keep_data: Path | None, workers: int
 ) -> None:
     """Watch an API being rate limited: a real PostgreSQL, real HTTP traffic, real metrics.

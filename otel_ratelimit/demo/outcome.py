@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.core import names
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import ClientReport, Refusal, Tally
 from otel_ratelimit.demo.queries import QueriesFound
@@ -17,7 +17,7 @@ from otel_ratelimit.demo.telemetry import Point, Span, Telemetry
 
 REQUEST_DURATION: Final = "http.server.request.duration"
 """Of the OpenTelemetry Flask instrumentation."""
-_REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+_REFUSED: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 
 
 @dataclass(slots=True)
@@ -184,7 +184,9 @@ def reconcile(requests: Iterable[Point], clients: ClientReport, probes: int) -> 
         answered=clients.answered + probes,
         decisions=int(sum(point.value for point in requests)),
         limited=clients.limited,
-        blocked=int(sum(p.value for p in requests if p.attributes.get(names.DECISION) == Outcome.BLOCKED)),
+        blocked=int(
+            sum(p.value for p in requests if p.attributes.get(names.DECISION) == DecisionKind.BLOCKED)
+        ),
         broken=clients.broken,
     )
 
@@ -195,7 +197,7 @@ def decisions_by_tier(requests: Iterable[Point]) -> tuple[TierDecisions, ...]:
     for point in requests:
         outcome = point.attributes.get(names.DECISION, "")
         tier = point.attributes.get(names.TIER, "")
-        name = tier if outcome != Outcome.EXEMPT else "(exempt)"
+        name = tier if outcome != DecisionKind.EXEMPT else "(exempt)"
         decisions = tiers.setdefault(name, TierDecisions(name))
         setattr(decisions, outcome, getattr(decisions, outcome) + int(point.value))
     return tuple(sorted(tiers.values(), key=lambda t: (-t.blocked - t.shadow_blocked, -t.total, t.tier)))

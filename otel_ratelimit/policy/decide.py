@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.counter_store import CounterStore, Taken, WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import RoutePlan, Window
@@ -19,10 +19,10 @@ from otel_ratelimit.core.route_plan import RoutePlan, Window
 
 def exempted(plan: RoutePlan, now: float, identity: Identity | None = None) -> Decision:
     """The decision on a request that no limit applies to."""
-    return Decision(Outcome.EXEMPT, plan, (), (), identity, -1, now, 0.0)
+    return Decision(DecisionKind.EXEMPT, plan, (), (), identity, -1, now, 0.0)
 
 
-def decide(  # noqa: PLR0913 - each argument is a different part of the sentence
+def decide(
     plan: RoutePlan,
     windows: tuple[Window, ...],
     identity: Identity,
@@ -47,13 +47,13 @@ def decide(  # noqa: PLR0913 - each argument is a different part of the sentence
         taken = store.take(windows, identity.key, plan.cost, now)
     except StorageUnavailableError as error:
         return Decision(
-            Outcome.ERROR, plan, windows, (), identity, -1, now, timer() - started, error.error_type
+            DecisionKind.ERROR, plan, windows, (), identity, -1, now, timer() - started, error.error_type
         )
-    outcome, tightest = judge(windows, taken)
-    return Decision(outcome, plan, windows, taken.states, identity, tightest, now, timer() - started)
+    kind, tightest = judge(windows, taken)
+    return Decision(kind, plan, windows, taken.states, identity, tightest, now, timer() - started)
 
 
-def judge(windows: Sequence[Window], taken: Taken) -> tuple[Outcome, int]:
+def judge(windows: Sequence[Window], taken: Taken) -> tuple[DecisionKind, int]:
     """What the store's answer means, and the index of the window to speak of.
 
     That is the window which keeps the client waiting longest when one refused, else the one with
@@ -61,7 +61,7 @@ def judge(windows: Sequence[Window], taken: Taken) -> tuple[Outcome, int]:
     """
     states = taken.states
     if not taken.allowed:
-        return Outcome.BLOCKED, _longest_wait(windows, states, shadow=False)
+        return DecisionKind.BLOCKED, _longest_wait(windows, states, shadow=False)
     # The common case first: nothing refused, so only the least room left is wanted.
     tightest, least = -1, 2.0
     refused = False
@@ -72,8 +72,8 @@ def judge(windows: Sequence[Window], taken: Taken) -> tuple[Outcome, int]:
         if share_left < least:
             tightest, least = index, share_left
     if refused:
-        return Outcome.SHADOW_BLOCKED, _longest_wait(windows, states, shadow=True)
-    return Outcome.ALLOWED, tightest
+        return DecisionKind.SHADOW_BLOCKED, _longest_wait(windows, states, shadow=True)
+    return DecisionKind.ALLOWED, tightest
 
 
 def _longest_wait(windows: Sequence[Window], states: Sequence[WindowState], *, shadow: bool) -> int:

@@ -16,7 +16,7 @@ from otel_ratelimit.analytics.rows import (
     ViolationPage,
     group_named,
 )
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.names import OTHER_CLIENTS
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database, Row
@@ -74,7 +74,7 @@ class PostgresAnalytics:
             DatabaseError: they cannot be read.
         """
         return [
-            RequestTotal(endpoint, method, tier, Outcome(decision), requests)
+            RequestTotal(endpoint, method, tier, DecisionKind(decision), requests)
             for endpoint, method, tier, decision, requests in self._rows("requests", period, scope)
         ]
 

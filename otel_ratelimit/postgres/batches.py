@@ -51,7 +51,7 @@ class BatchTables:
         monotonic: instead of `time.monotonic`.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a different collaborator
+    def __init__(
         self,
         database: Database,
         file: str,

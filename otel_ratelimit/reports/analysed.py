@@ -15,7 +15,7 @@ from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.reports.assumptions import assumptions_of, prices_of, supposed_of
 
 
-def analysed(  # noqa: PLR0913 - what a report is of, by name
+def analysed(
     url: str | Secret,
     period: Period,
     *,

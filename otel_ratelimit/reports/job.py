@@ -101,7 +101,7 @@ class ReportJob:
         DatabaseError: `url` cannot be understood.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a different collaborator
+    def __init__(
         self,
         url: str | Secret,
         policy: Policy,

@@ -19,7 +19,7 @@ from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.analytics.violations import MAX_TOLD_APART
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, Problem
 from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.secret import Secret, SecretKey
@@ -41,7 +41,7 @@ MAINTENANCE_SECONDS: Final = 3600.0
 READ_SECONDS: Final = 5.0
 _TASK: Final = "analytics"
 _MAINTENANCE_TASK: Final = "analytics maintenance"
-_REFUSED: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+_REFUSED: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 
 
 class Analytics:
@@ -110,7 +110,7 @@ class Analytics:
 
     def __call__(self, decision: Decision) -> None:
         """Take note of `decision`; on the request's thread, within the request."""
-        if decision.outcome in _REFUSED:
+        if decision.kind in _REFUSED:
             self.recorder.decided(decision, self._user_agent(), current_trace_id())
         else:
             self.recorder.decided(decision, None, None)
@@ -180,7 +180,7 @@ def named_database(given: str | Secret | None) -> Iterator[Database]:
             database.close()
 
 
-def open_analytics(  # noqa: PLR0913 - as for `Analytics`
+def open_analytics(
     settings: Settings,
     policy: AnalyticsPolicy,
     worker: BackgroundWorker,

@@ -18,7 +18,7 @@ from otel_ratelimit.web.extension import Enforcement
 _log = logging.getLogger(__name__)
 
 
-def api_services(  # noqa: PLR0913 - the place where these are joined
+def api_services(
     settings: Settings,
     storage: OpenedStorage,
     memory: Memory,

@@ -49,7 +49,7 @@ class Queries:
         service: under which name they are recorded; asked for when they are written.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the place where these are joined
+    def __init__(
         self,
         relay: Relay,
         database: Database,
@@ -107,7 +107,7 @@ class Queries:
         return self.log.close()
 
 
-def open_queries(  # noqa: PLR0913, PLR0917 - as for `Queries`
+def open_queries(
     database: Database,
     settings: Settings,
     policy: AnalyticsPolicy,

@@ -137,7 +137,7 @@ def open_limiter(
     return limiter
 
 
-def join_storage(  # noqa: PLR0913 - the place where these are joined
+def join_storage(
     limiter: PolicyLimiter,
     uri: Secret,
     memory: Memory,

@@ -68,7 +68,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
 
     STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
 
-    def __init__(  # noqa: PLR0913 - each is an option on its own
+    def __init__(
         self,
         uri: str | None = None,
         wrap_exceptions: bool = False,

@@ -8,7 +8,7 @@ A call of an instrument costs about six microseconds, as much as deciding. So
     duration     recorded for one request in `DURATION_SAMPLE`, and for whatever was not simply let through
 
 Attributes are bounded by the application's routes and the policy, whatever clients send: route
-template, known method, tier, outcome, limit. The identity goes to the span only, as a hash.
+template, known method, tier, kind, limit. The identity goes to the span only, as a hash.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from opentelemetry.trace import get_current_span
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.clock import Clock, unix_time
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.telemetry.gauges import Gauge, observe
 from otel_ratelimit.telemetry.limited_clients import LimitedClients
 
@@ -52,7 +52,7 @@ CHECK_DURATION_BOUNDARIES_SECONDS: Final = (
 DURATION_SAMPLE: Final = 8
 """One request in so many that were let through has the duration of its check recorded."""
 
-_REFUSING: Final = frozenset({Outcome.BLOCKED, Outcome.SHADOW_BLOCKED})
+_REFUSING: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 
 
 class DecisionTelemetry:
@@ -90,18 +90,18 @@ class DecisionTelemetry:
             ),
             self._limited.readings,
         )
-        self._known: dict[tuple[str, str, str, Outcome, str], _Series] = {}
+        self._known: dict[tuple[str, str, str, DecisionKind, str], _Series] = {}
         self._flushing = threading.Lock()
         _forget_after_fork(self)
 
     def __call__(self, decision: Decision) -> None:
         """Record the decision; on the request's thread, with the server span current."""
-        plan, outcome = decision.plan, decision.outcome
+        plan, kind = decision.plan, decision.kind
         identity = decision.identity
-        if outcome is Outcome.BLOCKED and identity is not None:
+        if kind is DecisionKind.BLOCKED and identity is not None:
             self._limited.refused(identity.key, decision.at)
-        detail = "" if outcome is Outcome.ALLOWED else self._detail(decision)
-        key = (plan.route, plan.method, plan.tier, outcome, detail)
+        detail = "" if kind is DecisionKind.ALLOWED else self._detail(decision)
+        key = (plan.route, plan.method, plan.tier, kind, detail)
         series = self._known.get(key)
         if series is None:
             series = self._remember(key)
@@ -110,7 +110,7 @@ class DecisionTelemetry:
             self._flush(series)
         if decision.states:
             self._utilization.record(decision.utilization, series.route)
-        if outcome is not Outcome.EXEMPT and (series.at_once or hits % DURATION_SAMPLE == 0):
+        if kind is not DecisionKind.EXEMPT and (series.at_once or hits % DURATION_SAMPLE == 0):
             self._duration.record(decision.duration, series.check)
         if identity is not None and identity.fallback:
             self._fallbacks.add(1, {names.KEY: str(plan.key), names.ERROR_TYPE: identity.fallback})
@@ -120,10 +120,10 @@ class DecisionTelemetry:
 
     @staticmethod
     def _detail(decision: Decision) -> str:
-        """What tells a series apart beside its outcome: the limit that refused, or what a failure led to."""
-        if decision.outcome is Outcome.ERROR:
+        """What tells a series apart beside its kind: the limit that refused, or what a failure led to."""
+        if decision.kind is DecisionKind.ERROR:
             return "closed" if decision.fails_closed else "open"
-        if decision.outcome not in _REFUSING or decision.tightest < 0:
+        if decision.kind not in _REFUSING or decision.tightest < 0:
             return ""
         return decision.windows[decision.tightest].text
 
@@ -138,7 +138,7 @@ class DecisionTelemetry:
         if new:
             self._requests.add(new, series.request)
 
-    def _remember(self, key: tuple[str, str, str, Outcome, str]) -> _Series:
+    def _remember(self, key: tuple[str, str, str, DecisionKind, str]) -> _Series:
         # Bounded by the application's routes and the policy; never emptied, lest counts be lost.
         return self._known.setdefault(key, _Series(*key))
 
@@ -153,7 +153,7 @@ class DecisionTelemetry:
     def _on_span(decision: Decision) -> dict[str, Any]:
         attributes: dict[str, Any] = {
             names.TIER: decision.plan.tier,
-            names.DECISION: decision.outcome.value,
+            names.DECISION: decision.kind.value,
         }
         if decision.tightest >= 0:
             attributes[names.LIMIT] = decision.windows[decision.tightest].text
@@ -173,21 +173,21 @@ class _Series:
 
     __slots__ = ("_read", "_taken", "at_once", "check", "hits", "request", "route")
 
-    def __init__(self, route: str, method: str, tier: str, outcome: Outcome, detail: str) -> None:
+    def __init__(self, route: str, method: str, tier: str, kind: DecisionKind, detail: str) -> None:
         self.hits = count()
         self._taken = 0
         self._read = 0
-        self.at_once = outcome not in {Outcome.ALLOWED, Outcome.EXEMPT}
+        self.at_once = kind not in {DecisionKind.ALLOWED, DecisionKind.EXEMPT}
         self.request = {
             names.HTTP_ROUTE: route,
             names.HTTP_REQUEST_METHOD: method,
             names.TIER: tier,
-            names.DECISION: outcome.value,
+            names.DECISION: kind.value,
         }
         if detail:
-            self.request[names.ON_ERROR if outcome is Outcome.ERROR else names.LIMIT] = detail
+            self.request[names.ON_ERROR if kind is DecisionKind.ERROR else names.LIMIT] = detail
         self.route = {names.HTTP_ROUTE: route, names.TIER: tier}
-        self.check = {names.TIER: tier, names.DECISION: outcome.value}
+        self.check = {names.TIER: tier, names.DECISION: kind.value}
 
     def take(self) -> int:
         """Hits since the last call; one caller at a time."""

@@ -95,7 +95,7 @@ class DeclaredLimits(LimitManager):
         super().add_blueprint_limit(blueprint, limit)
         self._report_unreadable(f"blueprint {blueprint}", limit)
 
-    def resolve_limits(  # noqa: PLR0913, PLR0917 - the base class's signature
+    def resolve_limits(
         self,
         app: Flask,
         endpoint: str | None = None,

@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.counter_store import CounterStore
-from otel_ratelimit.core.decision import REFUSING, Decision, DecisionSink, Outcome
+from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind, DecisionSink
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import OTHER_METHOD
@@ -255,13 +255,21 @@ class RequestHooks:
     def _undecided(self) -> Decision:
         plan = self.enforcement.plans.resolver.unmatched(OTHER_METHOD)
         return Decision(
-            Outcome.ERROR, plan, plan.windows, (), None, -1, self._tools.clock(), 0.0, error_type="internal"
+            DecisionKind.ERROR,
+            plan,
+            plan.windows,
+            (),
+            None,
+            -1,
+            self._tools.clock(),
+            0.0,
+            error_type="internal",
         )
 
     def _refusal(self, decision: Decision) -> RefusalError | None:
-        if decision.outcome is Outcome.BLOCKED:
+        if decision.kind is DecisionKind.BLOCKED:
             return QuotaExceededError.of_policy(decision)
-        if decision.outcome is Outcome.ERROR and self._fails_closed(decision):
+        if decision.kind is DecisionKind.ERROR and self._fails_closed(decision):
             return LimitsUnavailableError(self._tools.retry_seconds())
         return None
 
@@ -296,7 +304,7 @@ class RequestHooks:
         environ = request.environ
         decision = environ.get(DECISION_KEY)
         if decision is not None:
-            environ[DECISION_KEY] = decision._replace(outcome=Outcome.ERROR, error_type=error.error_type)
+            environ[DECISION_KEY] = decision._replace(kind=DecisionKind.ERROR, error_type=error.error_type)
         return self.refusals.handle(LimitsUnavailableError(self._tools.retry_seconds()))
 
     def _complete(self, environ: Mapping[str, Any], response: Response) -> Response:
@@ -312,7 +320,7 @@ class RequestHooks:
         ours = self._tools.limiter if declared else None
         try:
             observed = observe(ours, others, decision, shadow=self._tools.shadow)
-            if observed.decision.outcome is Outcome.BLOCKED and observed.decision.identity is None:
+            if observed.decision.kind is DecisionKind.BLOCKED and observed.decision.identity is None:
                 # The policy exempts what the application limits itself; who was limited is wanted all the
                 # same.
                 known = observed.decision._replace(identity=self._identify(observed.decision))
@@ -333,7 +341,7 @@ class RequestHooks:
         environ[_TOLD_KEY] = True
         tools = self._tools
         sinks = tools.sinks
-        if decision.outcome in REFUSING:
+        if decision.kind in REFUSING:
             sinks = (*sinks, *tools.refusal_sinks)
         for sink in sinks:
             try:
@@ -373,7 +381,7 @@ def let_through(error: StorageUnavailableError) -> bool:
     decision = current_decision()
     if decision is None or decision.plan.on_error == "closed":
         return False
-    request.environ[DECISION_KEY] = decision._replace(outcome=Outcome.ERROR, error_type=error.error_type)
+    request.environ[DECISION_KEY] = decision._replace(kind=DecisionKind.ERROR, error_type=error.error_type)
     return True
 
 

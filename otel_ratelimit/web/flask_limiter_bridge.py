@@ -23,7 +23,7 @@ from limits import RateLimitItem, WindowStats
 from limits import parse as parse_limit
 
 from otel_ratelimit.core.counter_store import WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.names import APPLICATION_TIER
 from otel_ratelimit.core.route_plan import RoutePlan, Strategy, Window
@@ -200,12 +200,14 @@ class PolicyLimiter(Limiter):
     def _is_undecided(self) -> bool:
         """Whether the store has failed for the current request, and it is let through all the same."""
         decision = self._current()
-        return decision is not None and decision.outcome is Outcome.ERROR and decision.plan.on_error == "open"
+        return (
+            decision is not None and decision.kind is DecisionKind.ERROR and decision.plan.on_error == "open"
+        )
 
     def _is_counted(self) -> bool:
         """Whether the policy has counted the current request."""
         decision = self._current()
-        return decision is not None and decision.outcome is not Outcome.EXEMPT
+        return decision is not None and decision.kind is not DecisionKind.EXEMPT
 
     @property
     def current_limits(self) -> list[RequestLimit]:
@@ -272,7 +274,7 @@ def observe(
         decision: the policy's.
         shadow: whether this application is only observed; then nothing is told of its own limiters.
     """
-    if decision.outcome is Outcome.BLOCKED:
+    if decision.kind is DecisionKind.BLOCKED:
         return Observed(decision, decision)
     own = Limiter.current_limits.fget  # type: ignore[attr-defined]  # a property
     declared: list[RequestLimit] = list(own(ours)) if ours is not None else []
@@ -280,7 +282,7 @@ def observe(
     if not evaluated:
         return Observed(decision, decision)
     breached = [index for index, limit in enumerate(evaluated) if limit.breached]
-    if not breached and decision.outcome is not Outcome.EXEMPT:
+    if not breached and decision.kind is not DecisionKind.EXEMPT:
         return Observed(decision, decision)
     ask = breached or (range(len(declared)) if ours is not None and ours.in_process else ())
     known = {
@@ -297,7 +299,7 @@ def observe(
         tightest = min(known, key=lambda index: states[index].remaining / windows[index].amount, default=-1)
         told = 0 < len(known) == len(evaluated)
     observed = decision._replace(
-        outcome=Outcome.BLOCKED if breached else Outcome.ALLOWED,
+        kind=DecisionKind.BLOCKED if breached else DecisionKind.ALLOWED,
         plan=_application_plan(decision.plan, windows),
         windows=windows,
         states=states,
@@ -312,7 +314,7 @@ def _with_full_windows(observed: Decision, policy: Decision) -> Decision:
     The policy has counted the request, and would refuse the next one: waiting for the limits that refused
     would not be enough.
     """
-    if observed.outcome is not Outcome.BLOCKED or not policy.full:
+    if observed.kind is not DecisionKind.BLOCKED or not policy.full:
         return observed
     states = [policy.states[index] for index in policy.full]
     told = observed._replace(

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from flask import Response
 from werkzeug.datastructures import Headers
 
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.route_plan import HeaderStyle, Window
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class HeaderWriter:
         told = parts.told
         if not told:
             return []
-        blocked = decision.outcome is Outcome.BLOCKED
+        blocked = decision.kind is DecisionKind.BLOCKED
         tightest = decision.tightest if decision.tightest in told else told[0]
         state = states[tightest]
         headers = []

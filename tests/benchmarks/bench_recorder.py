@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_ratelimit.analytics.records import Batch, Violation
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.counter_store import WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.demo.workspace import workspace
@@ -54,8 +54,8 @@ ALLOWED_STATES = (WindowState(3, 7, 30.0, 0.0), WindowState(9, 41, 900.0, 0.0))
 BLOCKED_STATES = (WindowState(10, 0, 30.0, 30.0), WindowState(9, 41, 900.0, 0.0))
 
 
-def decision(outcome: Outcome, client: int, at: float) -> Decision:
-    states = BLOCKED_STATES if outcome is Outcome.BLOCKED else ALLOWED_STATES
+def decision(outcome: DecisionKind, client: int, at: float) -> Decision:
+    states = BLOCKED_STATES if outcome is DecisionKind.BLOCKED else ALLOWED_STATES
     address = f"10.{client >> 16 & 255}.{client >> 8 & 255}.{client & 255}"
     return Decision(
         outcome, PLAN, WINDOWS, states, Identity("i" + "0" * 32, "ip", address, None), 0, at, 1e-5
@@ -100,13 +100,13 @@ def measure_record(url: str, rounds: int) -> dict[str, Any]:
     tracer = TracerProvider().get_tracer("bench")
     found = {}
     with recording(url) as analytics, tracer.start_as_current_span("request"):
-        for outcome in (Outcome.ALLOWED, Outcome.BLOCKED):
+        for outcome in (DecisionKind.ALLOWED, DecisionKind.BLOCKED):
             clients = iter(range(10_000_000))
 
-            def record(outcome: Outcome = outcome, clients: Iterator[int] = clients) -> None:
+            def record(outcome: DecisionKind = outcome, clients: Iterator[int] = clients) -> None:
                 analytics(decision(outcome, next(clients) % 500, time.time()))
 
-            def prepare(outcome: Outcome = outcome, clients: Iterator[int] = clients) -> None:
+            def prepare(outcome: DecisionKind = outcome, clients: Iterator[int] = clients) -> None:
                 decision(outcome, next(clients) % 500, time.time())
 
             without = statistics.median(microseconds(prepare, rounds))
@@ -154,7 +154,7 @@ def measure_flood(url: str, clients: int, seconds: float) -> dict[str, Any]:
             for number in range(offset, int(seconds * RATE), THREADS):
                 while (early := begun + number / RATE - time.monotonic()) > 0:
                     time.sleep(early)
-                analytics(decision(Outcome.BLOCKED, number % clients, time.time()))
+                analytics(decision(DecisionKind.BLOCKED, number % clients, time.time()))
             ended.append(time.monotonic())
 
         threads = [threading.Thread(target=shoot, args=(offset,)) for offset in range(THREADS)]

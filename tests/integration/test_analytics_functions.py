@@ -22,7 +22,7 @@ from otel_ratelimit.analytics import (
 from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.cli.suggest import suggest
 from otel_ratelimit.core.counter_store import WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, SchemaMissingError
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.periods import period
@@ -63,7 +63,7 @@ def record(database):
                 refused = number > 10
                 used = min(number, 10)
                 state = WindowState(used, 10 - used, 60.0, 60.0 if refused else 0.0)
-                outcome = Outcome.BLOCKED if refused else Outcome.ALLOWED
+                outcome = DecisionKind.BLOCKED if refused else DecisionKind.ALLOWED
                 decision = Decision(outcome, plan, (window,), (state,), who, 0, at.timestamp(), 0.0)
                 recorder.decided(decision, "ua", None)
         assert recorder.flush()

@@ -12,7 +12,7 @@ from variants import quick_first
 
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
 from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal, Scope
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.core.names import OTHER_CLIENTS
 from otel_ratelimit.core.periods import Period
@@ -143,7 +143,7 @@ def test_an_endpoint_or_a_service_can_be_asked_for_alone(reader, write):
 
 
 def test_requests_and_histograms_of_several_minutes_and_processes_are_summed(reader, write):
-    allowed, blocked = Outcome.ALLOWED, Outcome.BLOCKED
+    allowed, blocked = DecisionKind.ALLOWED, DecisionKind.BLOCKED
     write(usage(HOURS, allowed, 3, {20: 2, 40: 1}, {20: 2, 40: 1}))
     write(usage(HOURS, allowed, 2, {20: 1, 100: 1}, {20: 1}), usage(HOURS * 2, blocked, 4, {101: 4}, {}))
     assert reader.requests(JANUARY) == [

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit import DecisionKind, RateLimit
 from otel_ratelimit.policy import parse_policy
 
 READ, ADMIN = "read-token-of-someone", "token-of-the-administrator"
@@ -240,7 +240,7 @@ def test_the_limit_of_the_api_holds_and_its_refusal_is_its_own():
     refused = rig.ask(f"{PREFIX}/metrics")
     assert (refused.status_code, refused.content_type) == (429, "application/problem+json")
     assert int(refused.headers["Retry-After"]) > 0
-    assert [decision.outcome for decision in rig.decisions[-2:]] == [Outcome.BLOCKED] * 2
+    assert [decision.kind for decision in rig.decisions[-2:]] == [DecisionKind.BLOCKED] * 2
     rig.rate_limit.close()
 
 

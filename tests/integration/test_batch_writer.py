@@ -12,7 +12,7 @@ import pytest
 
 from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan
@@ -42,7 +42,7 @@ USAGE = UsageRow(
     endpoint="/api/jobs/<int:id>",
     method="GET",
     tier="default",
-    decision=Outcome.SHADOW_BLOCKED,
+    decision=DecisionKind.SHADOW_BLOCKED,
     limit_text="10 per 1 minute",
     limit_value=10,
     limit_seconds=60,
@@ -334,7 +334,7 @@ def delivery_to(opened):
 
 def exempt_decision():
     plan = RoutePlan("a", "GET", "/a", "default", True, KeySpec("ip"), (), 1, "closed", "")
-    return Decision(Outcome.EXEMPT, plan, (), (), None, -1, 600.0, 0.001)
+    return Decision(DecisionKind.EXEMPT, plan, (), (), None, -1, 600.0, 0.001)
 
 
 def test_the_secret_is_not_for_readers_of_dashboards(opened, rows):

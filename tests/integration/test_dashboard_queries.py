@@ -15,7 +15,7 @@ import pytest
 
 from otel_ratelimit.analytics import calculate_breathing_room
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.postgres import Database, PostgresBatchWriter
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
@@ -60,7 +60,7 @@ USAGE = UsageRow(
     endpoint="/api/jobs/<int:id>",
     method="GET",
     tier="default",
-    decision=Outcome.ALLOWED,
+    decision=DecisionKind.ALLOWED,
     limit_text="5 per 1 minute",
     limit_value=5,
     limit_seconds=60,
@@ -68,7 +68,7 @@ USAGE = UsageRow(
     utilization={20: 1, 40: 1, 60: 1, 80: 1, 100: 1},
     clients={20: 1, 40: 1, 60: 1, 80: 1, 100: 1},
 )
-REFUSED = replace(USAGE, decision=Outcome.BLOCKED, requests=3, utilization={101: 3}, clients={101: 1})
+REFUSED = replace(USAGE, decision=DecisionKind.BLOCKED, requests=3, utilization={101: 3}, clients={101: 1})
 ROOMY = replace(
     USAGE,
     endpoint="/api/ai",
@@ -315,7 +315,11 @@ def test_clients_have_their_violations_and_routes(ask):
 def test_the_newest_violation_is_the_first(ask):
     newest, *_ = ask("Last violations")
     assert (newest["Client"], newest["User"], newest["Times"]) == ("192.0.2.2", "user:ann", 3)
-    assert (newest["Limit"], newest["Outcome"], newest["Trace"]) == ("5 per 1 minute", "refused", "a" * 32)
+    assert (newest["Limit"], newest["DecisionKind"], newest["Trace"]) == (
+        "5 per 1 minute",
+        "refused",
+        "a" * 32,
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
-from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit import DecisionKind, RateLimit
 from otel_ratelimit.policy import parse_policy
 
 METHODS = ("GET", "HEAD", "POST", "PUT")
@@ -302,7 +302,7 @@ def test_a_hook_that_raises_in_front_of_the_view_leaves_the_default(app, propaga
         except RuntimeError:
             statuses.append(500)
     assert statuses == [500] * 5 + [429] * 2
-    assert [d.outcome for d in decisions] == [Outcome.ALLOWED] * 5 + [Outcome.BLOCKED] * 2
+    assert [d.kind for d in decisions] == [DecisionKind.ALLOWED] * 5 + [DecisionKind.BLOCKED] * 2
 
 
 def test_what_another_application_did_with_the_same_environment_counts_for_nothing(app):
@@ -501,8 +501,8 @@ def test_a_refusal_of_the_default_inside_a_decorator_is_the_policys(app):
     assert refused.json["violated-policies"] == ["5-per-minute"]
     assert 0 < int(refused.headers["Retry-After"]) <= 60
     assert responses[0].headers["RateLimit"].startswith('"5-per-minute";r=4;')
-    assert [(d.outcome, d.plan.tier) for d in decisions] == [(Outcome.ALLOWED, "default")] * 5 + [
-        (Outcome.BLOCKED, "default")
+    assert [(d.kind, d.plan.tier) for d in decisions] == [(DecisionKind.ALLOWED, "default")] * 5 + [
+        (DecisionKind.BLOCKED, "default")
     ]
 
 
@@ -521,7 +521,7 @@ def test_in_shadow_the_default_refuses_nothing_inside_a_decorator(app):
     limiter = ours(app, shadow=True, sinks=[decisions.append])
     add_view(app, limiter.limit("7/minute", methods=["POST"]))
     assert allowed(app, ["GET"] * TRIES)["GET"] == TRIES
-    assert [d.outcome for d in decisions].count(Outcome.SHADOW_BLOCKED) == TRIES - DEFAULT
+    assert [d.kind for d in decisions].count(DecisionKind.SHADOW_BLOCKED) == TRIES - DEFAULT
 
 
 def test_a_limit_that_is_a_route_limit_object_is_a_decorator_too(app):

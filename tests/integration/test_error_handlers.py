@@ -9,7 +9,7 @@ from flask_limiter import Limiter, RateLimitExceeded
 from flask_limiter.util import get_remote_address
 from werkzeug.exceptions import HTTPException, ServiceUnavailable, TooManyRequests
 
-from otel_ratelimit import LimitsUnavailableError, Outcome, QuotaExceededError, RateLimit
+from otel_ratelimit import DecisionKind, LimitsUnavailableError, QuotaExceededError, RateLimit
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.policy import parse_policy
 
@@ -39,7 +39,9 @@ class Rig:
         client = self.app.test_client()
         assert [client.get(path, **options).status_code for _ in range(2)] == [200, 200]
         answer = client.get(path, **options)
-        assert [decision.outcome for decision in self.decisions] == [Outcome.ALLOWED] * 2 + [Outcome.BLOCKED]
+        assert [decision.kind for decision in self.decisions] == [DecisionKind.ALLOWED] * 2 + [
+            DecisionKind.BLOCKED
+        ]
         return answer
 
 
@@ -234,7 +236,7 @@ def test_the_store_away_is_answered_by_the_applications_handler(rig, monkeypatch
     assert (answer.status_code, answer.text) == (503, "back soon")
     assert int(answer.headers["Retry-After"]) == seen[0].retry_after >= 1
     assert answer.headers["Cache-Control"] == "no-store"
-    assert [decision.outcome for decision in rig.decisions] == [Outcome.ERROR]
+    assert [decision.kind for decision in rig.decisions] == [DecisionKind.ERROR]
 
 
 def test_the_store_away_is_ours_where_there_is_no_handler_or_one_for_everything(rig, monkeypatch):
@@ -282,7 +284,7 @@ class Declared:
         client = self.app.test_client()
         assert [client.get(path).status_code for _ in range(2)] == [200, 200]
         answer = client.get(path)
-        assert self.decisions[-1].outcome is Outcome.BLOCKED
+        assert self.decisions[-1].kind is DecisionKind.BLOCKED
         assert len(self.decisions) == 3
         assert int(answer.headers["Retry-After"]) > 0
         assert answer.headers["Cache-Control"] == "no-store"

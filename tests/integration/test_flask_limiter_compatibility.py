@@ -7,7 +7,7 @@ import pytest
 from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded
 from flask_limiter.util import get_remote_address
 
-from otel_ratelimit import Outcome, RateLimit, storage
+from otel_ratelimit import DecisionKind, RateLimit, storage
 from otel_ratelimit.policy import parse_policy
 
 assert storage  # registers bounded-memory://
@@ -208,9 +208,9 @@ def test_a_declared_refusal_is_a_problem_document_and_one_decision(app, rate_lim
     refused = client.get("/a")
     assert refused.content_type == "application/problem+json"
     assert 0 < int(refused.headers["Retry-After"]) <= 60
-    assert [(d.outcome, d.plan.tier) for d in decisions] == [
-        (Outcome.ALLOWED, "application"),
-        (Outcome.BLOCKED, "application"),
+    assert [(d.kind, d.plan.tier) for d in decisions] == [
+        (DecisionKind.ALLOWED, "application"),
+        (DecisionKind.BLOCKED, "application"),
     ]
     assert decisions[1].identity.address == "127.0.0.1", "who was limited is known where a decorator decides"
 
@@ -240,10 +240,10 @@ def test_an_apps_own_limiter_goes_on_working_and_is_observed(app, decisions):
     assert [r.status_code for r in responses] == [200, 200, 429]
     assert responses[0].headers.getlist("X-RateLimit-Limit") == ["2"]
     assert responses[2].content_type != "application/problem+json"
-    assert [(d.outcome, d.plan.tier) for d in decisions] == [
-        (Outcome.ALLOWED, "default"),
-        (Outcome.ALLOWED, "default"),
-        (Outcome.BLOCKED, "application"),
+    assert [(d.kind, d.plan.tier) for d in decisions] == [
+        (DecisionKind.ALLOWED, "default"),
+        (DecisionKind.ALLOWED, "default"),
+        (DecisionKind.BLOCKED, "application"),
     ]
     assert decisions[2].window.text == "2 per 1 minute"
 

@@ -485,7 +485,7 @@ def test_what_may_pass_is_worth_another_attempt():
     assert not Outcome().may_pass
 
 
-def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(  # noqa: PLR0917 - fixtures
+def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(
     database, job, mailbox, smtp, seen, record
 ):
     record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))

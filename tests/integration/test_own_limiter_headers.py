@@ -11,7 +11,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits.storage import MemoryStorage
 
-from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit import DecisionKind, RateLimit
 from otel_ratelimit.policy import parse_policy
 
 POLICY = """
@@ -184,7 +184,7 @@ def test_a_storage_that_does_not_answer_costs_the_headers_and_nothing_else(app, 
     refused = client.get("/governed")
     assert refused.status_code == 429
     assert names(refused) == set(), "the policy's own state would say that all is well"
-    assert decisions[-1].outcome is Outcome.BLOCKED
+    assert decisions[-1].kind is DecisionKind.BLOCKED
 
 
 def test_in_shadow_the_refusal_of_the_application_is_left_as_it_is(app):

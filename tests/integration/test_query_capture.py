@@ -44,7 +44,7 @@ class Seen:
     def __init__(self):
         self.executions = []
 
-    def executed(  # noqa: PLR0917 - as the observer it stands for
+    def executed(
         self, statement, sent, asker, nanoseconds, in_txn, answer_of, result, status="ok", started=None
     ):
         told = (statement, sent, asker.context, nanoseconds, in_txn, *answer_of(result, True), status)
@@ -473,7 +473,7 @@ def test_a_table_made_by_a_select_is_a_write_of_the_transaction(cursor, seen):
         ("SELECT 1", "INSERT INTO jobs VALUES (1, 'a'); SELECT sekrit"),
     ],
 )
-def test_of_a_statement_whose_names_were_not_looked_up_no_text_is_told(  # noqa: PLR0917 - fixtures
+def test_of_a_statement_whose_names_were_not_looked_up_no_text_is_told(
     connection, cursor, seen, empty_database, prepare_by, statement
 ):
     cursor.execute("CREATE TABLE locked (id int)")

@@ -23,7 +23,7 @@ class Seen:
         self.executions = []
         self.nanoseconds = []
 
-    def executed(  # noqa: PLR0917 - as the observer it stands for
+    def executed(
         self, statement, sent, asker, nanoseconds, in_txn, answer_of, result, status="ok", started=None
     ):
         self.executions.append((sent.decode(), *answer_of(result, True), status))

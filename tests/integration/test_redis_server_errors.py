@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from redis import Redis, RedisError
 from variants import quick_first
 
-from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit import DecisionKind, RateLimit
 from otel_ratelimit.core import names
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
@@ -197,8 +197,8 @@ def test_a_limit_declared_with_a_decorator_is_what_on_error_says(engine, serve, 
     decisions.clear()
     assert get(app, path, times=4) == [ON_ERROR[path]] * 4
     assert len(entered) == (5 if path == "open" else 1)
-    assert {(d.outcome, d.error_type, d.plan.on_error) for d in decisions} == {
-        (Outcome.ERROR, "readonly", path)
+    assert {(d.kind, d.error_type, d.plan.on_error) for d in decisions} == {
+        (DecisionKind.ERROR, "readonly", path)
     }
     admin(server).execute_command(*STATES["readonly"][1].split())
     until(lambda: get(app, path), [429])
@@ -214,7 +214,7 @@ def test_a_declared_limit_that_stands_for_the_default_tier_is_too(engine, serve,
     admin(server).execute_command(*STATES["readonly"][0].split())
     decisions.clear()
     assert get(app, "declared", times=4) == [ON_ERROR[on_error]] * 4
-    assert {(d.outcome, d.error_type) for d in decisions} == {(Outcome.ERROR, "readonly")}
+    assert {(d.kind, d.error_type) for d in decisions} == {(DecisionKind.ERROR, "readonly")}
 
 
 def test_a_fault_of_the_applications_own_cost_is_no_reason_to_let_it_through(engine, serve):
@@ -427,7 +427,7 @@ def test_a_broken_key_is_logged_once_with_what_to_do_and_known_of_each_decision(
     spoil_counters_of_all(server, *spoilt)
     decisions.clear()
     assert get(app, "closed", times=3) == [503] * 3
-    assert {(d.outcome, d.error_type) for d in decisions} == {(Outcome.ERROR, BROKEN[spoilt])}
+    assert {(d.kind, d.error_type) for d in decisions} == {(DecisionKind.ERROR, BROKEN[spoilt])}
     told = [text for record in caplog.records if BROKEN[spoilt] in (text := record.getMessage())]
     assert len(told) == 1
     assert "delete that key" in told[0]

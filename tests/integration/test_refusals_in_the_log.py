@@ -111,7 +111,7 @@ def test_what_is_allowed_or_exempt_makes_no_line(served, caplog):
 
 def test_shadow_is_told_apart_and_a_reload_loses_nothing(served, caplog):
     decided = []
-    app, rate_limit = served(shadow=True, sinks=[lambda decision: decided.append(decision.outcome)])
+    app, rate_limit = served(shadow=True, sinks=[lambda decision: decided.append(decision.kind)])
     assert ask(app, 10) == 0
     file = rate_limit._policy_file
     file.path.write_text(POLICY.format(style="whole").replace("3/minute", "5/minute"))

@@ -15,7 +15,7 @@ import pytest
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.test import create_environ
 
-from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit import DecisionKind, RateLimit
 from otel_ratelimit.policy import parse_policy
 
 AMOUNT = 3
@@ -44,7 +44,7 @@ class Rig:
 
     @property
     def outcomes(self):
-        return [decision.outcome for decision in self.decisions]
+        return [decision.kind for decision in self.decisions]
 
 
 @pytest.fixture(params=["production", "testing"])
@@ -190,7 +190,7 @@ def test_each_request_is_one_decision_whatever_fails(rig, fault):
     fault(rig.app)
     for _ in range(AMOUNT + 3):
         send(rig.app)
-    assert rig.outcomes == [Outcome.ALLOWED] * AMOUNT + [Outcome.BLOCKED] * 3
+    assert rig.outcomes == [DecisionKind.ALLOWED] * AMOUNT + [DecisionKind.BLOCKED] * 3
     assert {decision.plan.route for decision in rig.decisions} == {"/thing"}
 
 
@@ -267,7 +267,7 @@ def test_what_ends_the_process_is_one_decision_and_passes(rig, exception, where)
         app.testing = False
     with pytest.raises(exception):
         app(create_environ("/thing"), lambda *_: None)
-    assert [(d.outcome, d.plan.route) for d in rig.decisions] == [(Outcome.ALLOWED, "/thing")]
+    assert [(d.kind, d.plan.route) for d in rig.decisions] == [(DecisionKind.ALLOWED, "/thing")]
     assert rig.decisions[0].states[0].used == 1
 
 
@@ -278,7 +278,7 @@ def test_an_exception_that_ends_the_process_is_no_free_pass(rig):
     for _ in range(AMOUNT + 2):
         with pytest.raises(SystemExit):
             rig.app(create_environ("/thing"), lambda *_: None)
-    assert rig.outcomes == [Outcome.ALLOWED] * AMOUNT + [Outcome.BLOCKED] * 2
+    assert rig.outcomes == [DecisionKind.ALLOWED] * AMOUNT + [DecisionKind.BLOCKED] * 2
 
 
 def test_the_default_tier_counts_where_the_process_ends_before_a_decorator_is_reached():
@@ -288,7 +288,7 @@ def test_the_default_tier_counts_where_the_process_ends_before_a_decorator_is_re
     for _ in range(AMOUNT + 2):
         with pytest.raises(SystemExit):
             rig.app(create_environ("/thing", method="POST"), lambda *_: None)
-    assert rig.outcomes == [Outcome.ALLOWED] * AMOUNT + [Outcome.BLOCKED] * 2
+    assert rig.outcomes == [DecisionKind.ALLOWED] * AMOUNT + [DecisionKind.BLOCKED] * 2
     rig.rate_limit.close()
 
 
@@ -308,7 +308,7 @@ def test_a_sink_that_wants_the_request_does_not_keep_the_decision_from_the_other
 def test_the_first_request_is_decided_even_where_its_session_does_not_open(rig):
     rig.app.session_interface = FailsToOpen()
     send(rig.app)
-    assert rig.outcomes == [Outcome.ALLOWED]
+    assert rig.outcomes == [DecisionKind.ALLOWED]
 
 
 def test_an_exception_of_the_application_is_seen_as_before(rig):
@@ -369,7 +369,7 @@ def test_the_store_away_is_503_even_where_a_session_does_not_open(rig, monkeypat
     monkeypatch.setattr(type(rig.rate_limit._storage.store), "take", take)
     status, headers, _ = send(rig.app)
     assert (status, "Retry-After" in headers) == (503, True)
-    assert rig.outcomes == [Outcome.ERROR]
+    assert rig.outcomes == [DecisionKind.ERROR]
 
 
 SERVED = """
@@ -381,7 +381,7 @@ SERVED = """
 
     def note(decision):
         with open(os.environ["NOTES"], "a") as notes:
-            notes.write(f"{decision.outcome} {decision.plan.route}\\n")
+            notes.write(f"{decision.kind} {decision.plan.route}\\n")
 
     @app.get("/stuck")
     def stuck():

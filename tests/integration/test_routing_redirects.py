@@ -5,7 +5,7 @@ from __future__ import annotations
 import flask
 import pytest
 
-from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit import DecisionKind, RateLimit
 from otel_ratelimit.core.names import UNMATCHED_ROUTE
 from otel_ratelimit.policy import parse_policy
 
@@ -92,7 +92,7 @@ def test_a_redirect_to_a_static_file_that_is_not_there_is_unmatched(rig, tmp_pat
     assert rig.routes("/static//missing") == UNMATCHED_ROUTE
     (tmp_path / "there").write_text("x")
     rig.routes("/static//there")
-    assert rig.decisions[-1].outcome is Outcome.EXEMPT
+    assert rig.decisions[-1].kind is DecisionKind.EXEMPT
 
 
 def test_redirects_and_the_route_share_one_bucket_and_leave_that_of_unmatched_requests_alone(rig):
@@ -114,7 +114,7 @@ def test_a_flood_of_redirects_is_limited(rig):
 def test_a_redirect_to_an_exempt_route_is_exempt(rig):
     client = rig.app.test_client()
     assert [client.get("/open").status_code for _ in range(20)] == [308] * 20
-    assert {decision.outcome for decision in rig.decisions} == {Outcome.EXEMPT}
+    assert {decision.kind for decision in rig.decisions} == {DecisionKind.EXEMPT}
 
 
 def test_a_redirect_is_charged_with_the_method_it_keeps(rig):

@@ -22,7 +22,7 @@ from werkzeug.serving import make_server
 from otel_ratelimit import RateLimit, analytics, queries, reports
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
 from otel_ratelimit.cli import main
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import ALL_SERVICES, SeveralServicesWarning, services_read
 from otel_ratelimit.policy import parse_policy
@@ -55,7 +55,7 @@ def write(database, service, demand, at=NOON):
     minute = int(at.timestamp()) // 60 * 60
     bins = {10 * used: 100 for used in range(1, demand + 1)}
     usage = UsageRow(
-        minute, "/a", "GET", "default", Outcome.ALLOWED, *LIMIT.values(), 100 * demand, bins, bins
+        minute, "/a", "GET", "default", DecisionKind.ALLOWED, *LIMIT.values(), 100 * demand, bins, bins
     )
     violation = Violation(
         **LIMIT,

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_ratelimit import Outcome, RateLimit
+from otel_ratelimit import DecisionKind, RateLimit
 from otel_ratelimit.core import names
 from otel_ratelimit.policy import parse_policy
 
@@ -84,13 +84,13 @@ def test_closed_answers_503_with_retry_after_and_never_a_500(app, redis, decisio
     assert {r.content_type for r in refused} == {"application/problem+json"}
     assert all(1 <= int(r.headers["Retry-After"]) <= 2 for r in refused)
     assert refused[0].json["type"].endswith("#temporary-reduced-capacity")
-    assert [d.outcome for d in decisions] == [Outcome.ALLOWED] + [Outcome.ERROR] * 5
+    assert [d.kind for d in decisions] == [DecisionKind.ALLOWED] + [DecisionKind.ERROR] * 5
 
 
 def test_open_lets_through_and_says_so(app, redis, decisions):
     redis.stop()
     assert statuses(app, "/open", 8) == [200] * 8
-    assert {d.outcome for d in decisions} == {Outcome.ERROR}
+    assert {d.kind for d in decisions} == {DecisionKind.ERROR}
 
 
 def test_shadow_never_refuses_for_want_of_a_store(app, redis):

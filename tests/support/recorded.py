@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.queries.fingerprint import hash_query
 from otel_ratelimit.queries.records import QueryBatch, QueryRow, RequestRepeats, TableWrite, TemplateTotal
 
@@ -34,7 +34,7 @@ def decisions(at: float) -> Batch:
         minute=_minute(at),
         endpoint="/jobs",
         method="GET",
-        decision=Outcome.BLOCKED,
+        decision=DecisionKind.BLOCKED,
         requests=9,
         utilization={101: 9},
         clients={101: 1},

@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, use_span
 
 from otel_ratelimit.core.counter_store import WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 
@@ -35,7 +35,7 @@ def refused(
         "thing", given["method"], route, given["tier"], False, KeySpec("ip"), (window,), 1, "closed", ""
     )
     return Decision(
-        outcome=Outcome.SHADOW_BLOCKED if given["shadow"] else Outcome.BLOCKED,
+        kind=DecisionKind.SHADOW_BLOCKED if given["shadow"] else DecisionKind.BLOCKED,
         plan=plan,
         windows=(window,),
         states=(WindowState(5, 0, 30.0, 30.0),),

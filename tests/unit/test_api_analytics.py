@@ -8,7 +8,7 @@ import flask
 import pytest
 
 from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal, Scope, ViolationGroup, ViolationPage
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.web.api import api_blueprint
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -36,9 +36,9 @@ class Reader:
     def requests(self, period, scope):
         self.asked.append(("requests", period, scope))
         return [
-            RequestTotal("/a", "GET", "t", Outcome.ALLOWED, 75),
-            RequestTotal("/a", "GET", "t", Outcome.BLOCKED, 25),
-            RequestTotal("/b", "GET", "", Outcome.EXEMPT, 10),
+            RequestTotal("/a", "GET", "t", DecisionKind.ALLOWED, 75),
+            RequestTotal("/a", "GET", "t", DecisionKind.BLOCKED, 25),
+            RequestTotal("/b", "GET", "", DecisionKind.EXEMPT, 10),
         ]
 
     def limits(self, period, scope):

@@ -476,9 +476,7 @@ def test_figures_that_rounding_led_out_of_their_bounds_are_at_them(cache_report,
 @pytest.mark.parametrize(
     ("part", "name"), [("cost", "monthly_benefit"), ("cost", "load_reduction"), ("analysis", "database_ms")]
 )
-def test_what_is_no_number_is_never_answered(  # noqa: PLR0917 - fixtures
-    cache_report, caplog, part, name, value, ask
-):
+def test_what_is_no_number_is_never_answered(cache_report, caplog, part, name, value, ask):
     report = cache_report(YESTERDAY)
     broken = getattr(report, part).model_copy(update={name: value})
     reports = Reports(report)

@@ -275,7 +275,7 @@ prices = st.sampled_from([0.0, 0.0, 1e-6, 1e-3])
     value_of_second=prices,
     memory=st.sampled_from([0.0, 0.02, 10.0]),
 )
-def test_what_is_named_decides_all_of_it_and_nothing_less(  # noqa: PLR0917
+def test_what_is_named_decides_all_of_it_and_nothing_less(
     executions,
     hit_share,
     left,

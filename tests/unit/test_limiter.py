@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from otel_ratelimit.core.counter_store import Taken, WindowState
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
@@ -19,22 +19,22 @@ def plan(*windows, on_error="closed"):
 
 def test_allowed_speaks_of_the_window_with_the_least_share_left():
     taken = Taken(True, (WindowState(2, 8, 60.0, 0.0), WindowState(45, 5, 3600.0, 0.0)))
-    assert judge((MINUTE, HOUR), taken) == (Outcome.ALLOWED, 1)
+    assert judge((MINUTE, HOUR), taken) == (DecisionKind.ALLOWED, 1)
 
 
 def test_blocked_speaks_of_the_window_that_keeps_the_client_longest():
     taken = Taken(False, (WindowState(10, 0, 60.0, 12.0), WindowState(50, 0, 3600.0, 900.0)))
-    assert judge((MINUTE, HOUR), taken) == (Outcome.BLOCKED, 1)
+    assert judge((MINUTE, HOUR), taken) == (DecisionKind.BLOCKED, 1)
 
 
 def test_a_shadow_window_never_speaks_for_a_real_refusal():
     taken = Taken(False, (WindowState(10, 0, 60.0, 12.0), WindowState(50, 0, 3600.0, 900.0)))
-    assert judge((MINUTE, SHADOW_HOUR), taken) == (Outcome.BLOCKED, 0)
+    assert judge((MINUTE, SHADOW_HOUR), taken) == (DecisionKind.BLOCKED, 0)
 
 
 def test_only_a_shadow_window_exceeded_is_reported_and_lets_through():
     taken = Taken(True, (WindowState(1, 9, 60.0, 0.0), WindowState(50, 0, 3600.0, 900.0)))
-    assert judge((MINUTE, SHADOW_HOUR), taken) == (Outcome.SHADOW_BLOCKED, 1)
+    assert judge((MINUTE, SHADOW_HOUR), taken) == (DecisionKind.SHADOW_BLOCKED, 1)
 
 
 class Store:
@@ -63,7 +63,7 @@ def test_the_store_is_asked_once_for_all_windows_and_the_time_it_took_is_noted()
         timer=lambda: next(ticks),
     )
     assert store.asked == [((MINUTE, HOUR), IDENTITY.key, 1, 1_700_000_000.0)]
-    assert decision.outcome is Outcome.ALLOWED
+    assert decision.kind is DecisionKind.ALLOWED
     assert decision.duration == 0.25
     assert decision.at == 1_700_000_000.0
     assert decision.window is MINUTE
@@ -73,7 +73,7 @@ def test_the_store_is_asked_once_for_all_windows_and_the_time_it_took_is_noted()
 def test_a_store_that_fails_gives_an_error_decision_with_its_type():
     store = Store(StorageUnavailableError("timeout"))
     decision = decide(plan(MINUTE), (MINUTE,), IDENTITY, store, clock=lambda: 1.0, timer=lambda: 0.0)
-    assert decision.outcome is Outcome.ERROR
+    assert decision.kind is DecisionKind.ERROR
     assert decision.error_type == "timeout"
     assert decision.states == ()
     assert decision.window is None

@@ -12,7 +12,7 @@ from otel_ratelimit.analytics.headroom import breathing_room
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
 from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.analytics.usage import UsageBuffer
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.policy.decide import decide
@@ -66,7 +66,9 @@ def test_what_a_lower_limit_would_have_refused_is_what_the_store_refuses_under_i
     wanted = demands(requests)
     for candidate in found.candidates:
         if candidate.limit_value < amount:
-            refused = [d for d in decisions(requests, candidate.limit_value) if d.outcome is Outcome.BLOCKED]
+            refused = [
+                d for d in decisions(requests, candidate.limit_value) if d.kind is DecisionKind.BLOCKED
+            ]
             assert candidate.rejected_requests == len(refused)
             assert candidate.rejected_clients == sum(n > candidate.limit_value for n in wanted.values())
             assert found.client_windows == len(wanted)

@@ -10,7 +10,7 @@ import pytest
 
 from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.analytics.records import Violation
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.delivery import MAX_SPLITS
 from otel_ratelimit.core.errors import (
     DatabaseError,
@@ -221,7 +221,7 @@ def test_usage_that_cannot_be_written_at_the_end_is_said(recorder, table, listen
     table.failure = DatabaseUnreachableError("down")
     unlimited = RoutePlan("a", "GET", "/a", "default", True, KeySpec("ip"), (), 1, "closed", "")
     for _ in range(3):
-        recorder.decided(Decision(Outcome.EXEMPT, unlimited, (), (), None, -1, 600.0, 0.001), None, None)
+        recorder.decided(Decision(DecisionKind.EXEMPT, unlimited, (), (), None, -1, 600.0, 0.001), None, None)
     recorder.close()
     assert "0 violations and the usage of 3 requests could not be written before the end: down" in caplog.text
     assert listener.lost == 0

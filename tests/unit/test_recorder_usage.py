@@ -9,7 +9,7 @@ import pytest
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
 from otel_ratelimit.analytics.usage import UsageBuffer
 from otel_ratelimit.core.counter_store import WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import APPLICATION_TIER
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
@@ -39,8 +39,8 @@ BOTH = plan((MINUTE, HOUR))
 
 def test_each_limit_has_a_histogram_and_each_request_stands_in_the_row_of_its_tightest_limit():
     buffer = UsageBuffer()
-    buffer.add(decision(BOTH, Outcome.ALLOWED, [state(1, 10), state(31, 50)], tightest=1))
-    buffer.add(decision(BOTH, Outcome.ALLOWED, [state(8, 10), state(32, 50)], tightest=0))
+    buffer.add(decision(BOTH, DecisionKind.ALLOWED, [state(1, 10), state(31, 50)], tightest=1))
+    buffer.add(decision(BOTH, DecisionKind.ALLOWED, [state(8, 10), state(32, 50)], tightest=0))
     minute, hour = buffer.take()
     assert (minute.limit_text, minute.limit_value, minute.limit_seconds, minute.requests) == (
         "10 per 60 second",
@@ -56,7 +56,7 @@ def test_each_limit_has_a_histogram_and_each_request_stands_in_the_row_of_its_ti
 def test_a_share_is_rounded_up_so_that_one_of_a_thousand_is_not_nothing():
     buffer, rare = UsageBuffer(), plan((window(1000),))
     for used in (1, 10, 11, 1000):
-        buffer.add(decision(rare, Outcome.ALLOWED, [state(used, 1000)], tightest=0))
+        buffer.add(decision(rare, DecisionKind.ALLOWED, [state(used, 1000)], tightest=0))
     (row,) = buffer.take()
     assert row.utilization == {1: 2, 2: 1, 100: 1}
     assert row.clients == {1: 1, 2: 1}, "first arrivals: 0 to 1 is one, 9 to 10 none, 10 to 11 one"
@@ -64,9 +64,9 @@ def test_a_share_is_rounded_up_so_that_one_of_a_thousand_is_not_nothing():
 
 def test_a_refused_request_is_measured_at_the_limit_that_refused_it_and_at_no_other():
     buffer = UsageBuffer()
-    buffer.add(decision(BOTH, Outcome.BLOCKED, [state(10, 10, refused=True), state(20, 50)], tightest=0))
+    buffer.add(decision(BOTH, DecisionKind.BLOCKED, [state(10, 10, refused=True), state(20, 50)], tightest=0))
     (row,) = buffer.take()
-    assert (row.decision, row.limit_text, row.requests) == (Outcome.BLOCKED, "10 per 60 second", 1)
+    assert (row.decision, row.limit_text, row.requests) == (DecisionKind.BLOCKED, "10 per 60 second", 1)
     assert (row.utilization, row.clients) == ({REFUSED_PERCENT: 1}, {})
 
 
@@ -74,16 +74,16 @@ def test_in_shadow_the_limits_that_were_drained_are_measured_all_the_same():
     mixed = plan((window(5, shadow=True), window(7, shadow=True, seconds=90), HOUR))
     buffer = UsageBuffer()
     states = [state(5, 5, refused=True), state(6, 7), state(5, 50)]
-    buffer.add(decision(mixed, Outcome.SHADOW_BLOCKED, states, tightest=0))
+    buffer.add(decision(mixed, DecisionKind.SHADOW_BLOCKED, states, tightest=0))
     shadow, hour = buffer.take()
     assert (shadow.requests, shadow.utilization) == (1, {REFUSED_PERCENT: 1})
     assert (hour.requests, hour.utilization) == (0, {10: 1})
 
 
-@pytest.mark.parametrize("outcome", [Outcome.EXEMPT, Outcome.ERROR])
+@pytest.mark.parametrize("outcome", [DecisionKind.EXEMPT, DecisionKind.ERROR])
 def test_where_no_limit_was_measured_requests_are_counted_alone(outcome):
     buffer = UsageBuffer()
-    the_plan = BOTH if outcome is Outcome.ERROR else plan()
+    the_plan = BOTH if outcome is DecisionKind.ERROR else plan()
     for _ in range(3):
         buffer.add(decision(the_plan, outcome))
     (row,) = buffer.take()
@@ -95,7 +95,7 @@ def test_limits_that_the_application_made_anew_for_each_request_share_a_row():
     buffer = UsageBuffer()
     for _ in range(50):
         fresh = plan((window(10),), tier=APPLICATION_TIER)
-        buffer.add(decision(fresh, Outcome.BLOCKED, [WindowState(10, 0, 0.0, 0.0)], tightest=0))
+        buffer.add(decision(fresh, DecisionKind.BLOCKED, [WindowState(10, 0, 0.0, 0.0)], tightest=0))
     (row,) = buffer.take()
     assert (row.requests, row.utilization) == (50, {REFUSED_PERCENT: 50})
 
@@ -103,7 +103,7 @@ def test_limits_that_the_application_made_anew_for_each_request_share_a_row():
 def test_each_minute_is_a_row_until_there_are_too_many_and_then_the_last_one_takes_the_rest():
     buffer = UsageBuffer(most_rows=10)
     for minute in range(1000):
-        buffer.add(decision(BOTH, Outcome.ALLOWED, [state(1, 10), state(1, 50)], 0, at=60.0 * minute))
+        buffer.add(decision(BOTH, DecisionKind.ALLOWED, [state(1, 10), state(1, 50)], 0, at=60.0 * minute))
     rows = [row for row in buffer.take() if row.limit_value == 10]
     assert len(rows) == 10
     assert sum(row.requests for row in rows) == 1000
@@ -113,14 +113,14 @@ def test_each_minute_is_a_row_until_there_are_too_many_and_then_the_last_one_tak
 def test_a_cost_of_several_units_arrives_where_it_jumps_to():
     buffer, dear = UsageBuffer(), plan((window(10),), cost=3)
     for used in (3, 6, 9):
-        buffer.add(decision(dear, Outcome.ALLOWED, [state(used, 10)], tightest=0))
+        buffer.add(decision(dear, DecisionKind.ALLOWED, [state(used, 10)], tightest=0))
     (row,) = buffer.take()
     assert row.utilization == row.clients == {30: 1, 60: 1, 90: 1}
 
 
 def test_threads_lose_no_request():
     buffer = UsageBuffer()
-    one = decision(BOTH, Outcome.ALLOWED, [state(1, 10), state(1, 50)], tightest=0)
+    one = decision(BOTH, DecisionKind.ALLOWED, [state(1, 10), state(1, 50)], tightest=0)
     rows = []
     threads = [threading.Thread(target=lambda: [buffer.add(one) for _ in range(3000)]) for _ in range(8)]
     for thread in threads:

@@ -10,7 +10,7 @@ import pytest
 
 from otel_ratelimit.cli import main
 from otel_ratelimit.core import names
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.settings import variable_names
 from otel_ratelimit.telemetry.logs.formats import FIELDS
 
@@ -77,7 +77,7 @@ def test_the_metrics_page_lists_every_instrument():
 def test_the_metrics_page_explains_every_decision():
     text = (DOCS / "reference/metrics.md").read_text().split("`otel_ratelimit.decision` is one of", 1)[1]
     table = text.split("\nThe tier", 1)[0]
-    assert set(re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE)) == set(Outcome)
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE)) == set(DecisionKind)
 
 
 def test_the_metrics_page_lists_every_span_attribute():

@@ -15,7 +15,7 @@ from otel_ratelimit.analytics.recommended_limits import recommend_limits
 from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal
 from otel_ratelimit.analytics.usage import UsageBuffer
 from otel_ratelimit.core.counter_store import WindowState
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 
@@ -38,7 +38,7 @@ def replay(requests, amount):
         refused = used[key] >= amount
         used[key] += not refused
         state = WindowState(used[key], amount - used[key], 30.0, 30.0 if refused else 0.0)
-        outcome = Outcome.BLOCKED if refused else Outcome.ALLOWED
+        outcome = DecisionKind.BLOCKED if refused else DecisionKind.ALLOWED
         who = Identity("i" + "0" * 32, "ip", client, None)
         yield Decision(outcome, the_plan, the_plan.windows, (state,), who, 0, 60.0 * minute, 0.0)
 
@@ -71,12 +71,12 @@ def test_the_hit_rate_is_that_of_the_raw_decisions(asked, amount):
     decisions = list(replay(asked, amount))
     totals, _ = rolled_up(decisions)
     for rate in hit_rates(totals):
-        raw = [d.outcome for d in decisions if d.plan.route == rate.endpoint]
+        raw = [d.kind for d in decisions if d.plan.route == rate.endpoint]
         assert rate.requests == len(raw)
-        assert rate.hit_rate == raw.count(Outcome.BLOCKED) / len(raw)
+        assert rate.hit_rate == raw.count(DecisionKind.BLOCKED) / len(raw)
     everything = overall_hit_rate(totals)
     assert everything.requests == len(asked)
-    assert everything.blocked == sum(d.outcome is Outcome.BLOCKED for d in decisions)
+    assert everything.blocked == sum(d.kind is DecisionKind.BLOCKED for d in decisions)
 
 
 @given(requests, st.integers(1, 250), st.sampled_from([0.5, 0.9, 0.95, 0.99, 1.0]))
@@ -87,7 +87,7 @@ def test_the_breathing_room_is_that_of_the_raw_decisions_to_the_percent(asked, a
     assert {room.endpoint for room in rooms} == {d.plan.route for d in decisions}
     for room in rooms:
         shares = sorted(
-            1.0 if d.outcome is Outcome.BLOCKED else d.states[0].used / amount
+            1.0 if d.kind is DecisionKind.BLOCKED else d.states[0].used / amount
             for d in decisions
             if d.plan.route == room.endpoint
         )
@@ -140,7 +140,7 @@ def evidence(asked, amount):
     decisions = list(replay(asked, amount))
     _, uses = rolled_up(decisions)
     refused = Counter(
-        (d.plan.route, d.identity.address, d.at) for d in decisions if d.outcome is Outcome.BLOCKED
+        (d.plan.route, d.identity.address, d.at) for d in decisions if d.kind is DecisionKind.BLOCKED
     )
     excess = Counter((route, n) for (route, _, _), n in refused.items())
     text = f"{amount} per 1 minute"
@@ -204,11 +204,11 @@ def test_all_refused_and_a_limit_of_one():
 
 def test_exempt_requests_and_errors_are_no_part_of_the_hit_rate():
     totals = [
-        RequestTotal("/a", "GET", "t", Outcome.ALLOWED, 6),
-        RequestTotal("/a", "POST", "t", Outcome.BLOCKED, 1),
-        RequestTotal("/a", "GET", "t", Outcome.SHADOW_BLOCKED, 1),
-        RequestTotal("/a", "GET", "", Outcome.EXEMPT, 100),
-        RequestTotal("/a", "GET", "t", Outcome.ERROR, 50),
+        RequestTotal("/a", "GET", "t", DecisionKind.ALLOWED, 6),
+        RequestTotal("/a", "POST", "t", DecisionKind.BLOCKED, 1),
+        RequestTotal("/a", "GET", "t", DecisionKind.SHADOW_BLOCKED, 1),
+        RequestTotal("/a", "GET", "", DecisionKind.EXEMPT, 100),
+        RequestTotal("/a", "GET", "t", DecisionKind.ERROR, 50),
     ]
     assert hit_rates(totals) == [HitRate("/a", 6, 1, 1, 100, 50)]
     assert hit_rates(totals)[0].hit_rate == 0.25

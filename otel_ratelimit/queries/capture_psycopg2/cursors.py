@@ -82,7 +82,7 @@ class Watch:
         if connection is not None and not connection.closed:
             self.faults.say(error)
 
-    def ran(  # noqa: PLR0913, PLR0917 - making one value of them takes as long as half of the rest
+    def ran(
         self,
         cursor: extensions.cursor,
         session: SessionState,
@@ -106,7 +106,7 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - the application has its result, and must get it
             self.fault(error, cursor.connection)
 
-    def _ran_otherwise(  # noqa: PLR0913, PLR0917 - as above
+    def _ran_otherwise(
         self,
         cursor: extensions.cursor,
         session: SessionState,
@@ -142,7 +142,7 @@ class Watch:
         last = statements[-1]
         self._tell(session, last, _bytes(last), share, in_txn, answer_of, result)
 
-    def failed(  # noqa: PLR0913, PLR0917 - as above
+    def failed(
         self,
         cursor: extensions.cursor,
         session: SessionState,
@@ -179,7 +179,7 @@ class Watch:
             return REFUSED.text
         return text_told(_statement(query, sent), status)
 
-    def _tell(  # noqa: PLR0913, PLR0917 - as above
+    def _tell(
         self,
         session: SessionState,
         statement: str,

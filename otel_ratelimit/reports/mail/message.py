@@ -34,7 +34,7 @@ def sender(report: Report, server: SmtpServer, hostname: str) -> str:
     return next((address for address in given if address and is_address(address)), f"{NAME}@localhost")
 
 
-def message(  # noqa: PLR0913 - what a message is made of, by name
+def message(
     *,
     sender: str,
     to: Sequence[str],

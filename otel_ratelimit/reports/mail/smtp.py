@@ -47,7 +47,7 @@ class Sent:
     attempts: int
 
 
-def send(  # noqa: PLR0913 - every figure can be chosen, by name
+def send(
     server: SmtpServer,
     message: EmailMessage,
     *,

@@ -271,7 +271,7 @@ def _all_to_cache(
     )
 
 
-def _to_cache(  # noqa: PLR0913, PLR0917 - what a row is made of
+def _to_cache(
     rank: int,
     template: TemplateResult,
     advice: Advice,

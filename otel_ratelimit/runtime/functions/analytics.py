@@ -198,7 +198,7 @@ def calculate_hit_rate_by_endpoint(
         return hit_rates(reader.requests(asked, _scope(reader, asked, service, endpoint)))
 
 
-def calculate_breathing_room(  # noqa: PLR0913 - each is a part of the question, by name
+def calculate_breathing_room(
     start_date: Moment | None = None,
     end_date: Moment | None = None,
     *,
@@ -222,7 +222,7 @@ def calculate_breathing_room(  # noqa: PLR0913 - each is a part of the question,
         return breathing_room(reader.limits(asked, _scope(reader, asked, service, endpoint)), quantile)
 
 
-def recommend_limits(  # noqa: PLR0913 - each is a part of the question, by name
+def recommend_limits(
     start_date: Moment | None = None,
     end_date: Moment | None = None,
     *,

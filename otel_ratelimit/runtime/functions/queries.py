@@ -161,7 +161,7 @@ def _number(name: str, value: int | None) -> int | None:
     return found
 
 
-def detect_duplicates(  # noqa: PLR0913 - each is a part of the question, by name
+def detect_duplicates(
     start_date: Moment | None = None,
     end_date: Moment | None = None,
     *,

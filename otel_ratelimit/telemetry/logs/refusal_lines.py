@@ -116,7 +116,7 @@ class RefusalLines:
         line.count += count
         line.span = _better(line.span, span)
 
-    def add_others(  # noqa: PLR0913, PLR0917 - what a line is made of
+    def add_others(
         self,
         key: LineKey,
         refusal: Refusal,

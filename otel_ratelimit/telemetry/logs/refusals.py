@@ -28,7 +28,7 @@ from otel_ratelimit.analytics.records import Violation
 from otel_ratelimit.core import names
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
-from otel_ratelimit.core.decision import Decision, Outcome
+from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.telemetry.logs.addresses import ShownAddresses
@@ -119,7 +119,7 @@ class RefusalLog:
         """Take note of a refused request; quick, and without I/O."""
         identity, window = decision.identity, decision.windows[decision.tightest]
         client = _UNKNOWN if identity is None else identity.key
-        shadow = decision.outcome is Outcome.SHADOW_BLOCKED
+        shadow = decision.kind is DecisionKind.SHADOW_BLOCKED
         # Limits that the application declared have no prefix.
         key = (client, window.prefix or decision.plan.route, window.text, shadow)
         with self._lock:
@@ -234,7 +234,7 @@ def _refusal_of(decision: Decision) -> Refusal:
         route=plan.route,
         limit=decision.windows[decision.tightest].text,
         tier=plan.tier,
-        shadow=decision.outcome is Outcome.SHADOW_BLOCKED,
+        shadow=decision.kind is DecisionKind.SHADOW_BLOCKED,
     )
 
 
@@ -295,7 +295,7 @@ def _is_of_all(refusal: Refusal) -> bool:
 def _attributes(line: DueLine) -> dict[str, object]:
     refusal = line.refusal
     attributes: dict[str, object] = {
-        names.DECISION: (Outcome.SHADOW_BLOCKED if refusal.shadow else Outcome.BLOCKED).value,
+        names.DECISION: (DecisionKind.SHADOW_BLOCKED if refusal.shadow else DecisionKind.BLOCKED).value,
         names.REFUSED_REQUESTS: line.count,
     }
     if _is_of_all(refusal):

@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from otel_ratelimit.analytics.rows import GroupBy
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.route_plan import KeyKind, Strategy
 from otel_ratelimit.storage.health import Status
 from otel_ratelimit.web.route_names import Matched
@@ -304,7 +304,7 @@ class StatusAnswer(Answer):
 
     at: datetime
     limited: bool = Field(description="Whether it would be refused.")
-    decision: Outcome = Field(description="What would be decided of it.")
+    decision: DecisionKind = Field(description="What would be decided of it.")
     retry_after: Seconds = Field(description="Until it would not be refused; 0 where it is not.")
     route: RouteAnswer
     client: ClientAnswer | None = Field(description="Null where the route is exempt.")

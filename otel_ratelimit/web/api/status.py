@@ -14,7 +14,7 @@ from flask import Request, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from otel_ratelimit.core.counter_store import Taken, WindowState
-from otel_ratelimit.core.decision import Outcome
+from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Window
 from otel_ratelimit.policy.decide import judge
@@ -84,13 +84,13 @@ def status(services: ApiServices, asked: StatusParameters) -> StatusAnswer:
     taken = Taken(True, ())
     if governed.windows and governed.identity is not None:
         taken = services.store.peek(governed.windows, governed.identity.key, governed.plan.cost, now)
-    outcome = judge(governed.windows, taken)[0] if governed.windows else Outcome.EXEMPT
+    kind = judge(governed.windows, taken)[0] if governed.windows else DecisionKind.EXEMPT
     limits = [_window(*pair) for pair in zip(governed.windows, taken.states, strict=True)]
-    limited = outcome is Outcome.BLOCKED
+    limited = kind is DecisionKind.BLOCKED
     return StatusAnswer(
         at=datetime.fromtimestamp(now, UTC),
         limited=limited,
-        decision=outcome,
+        decision=kind,
         retry_after=max((w.retry_after for w in limits if not w.shadow), default=0.0) if limited else 0.0,
         route=_route(governed.plan, governed.override),
         client=_client(governed, asked),
