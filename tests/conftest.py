@@ -32,6 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import already_passed
 import psutil
 import psycopg2
 import pytest
@@ -88,7 +89,8 @@ def _needs_more(item: pytest.Item) -> bool:
     )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    already_passed.register(config)
     # A background thread may write such a line while another test looks at its log. Those that look at
     # these lines set the level themselves.
     logging.getLogger("otel_ratelimit.refusals").setLevel(logging.CRITICAL)
@@ -100,6 +102,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the tests marked `full`; what is missing is never a failure (make test)",
     )
+    already_passed.add_options(parser)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -116,6 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         full = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=full)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
+    already_passed.leave_out(config, items)
     items.sort(key=lambda item: schedule.place(item.path))
 
 
