@@ -22,21 +22,19 @@ Exits with 1 if a prediction is off by more than a tenth of calls.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import pickle
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import psycopg2
+from cache_aside import MS, CacheAside, Direct, Shop, Spent, Way
 from engines import ENGINES, running_engine
 from opentelemetry.sdk.metrics import MeterProvider
 from shop import Read, drawn, fill
@@ -55,7 +53,7 @@ from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
-from otel_ratelimit.queries.execution import Asker, QueryObserver
+from otel_ratelimit.queries.execution import QueryObserver
 from otel_ratelimit.runtime.queries import Queries
 
 TTLS: Final = (10, 60)
@@ -72,133 +70,6 @@ APART_SECONDS: Final = 0.2
 EDGE_SECONDS: Final = 2.0
 """After the edge of a minute, until the query logs have begun their windows."""
 _SETTINGS: Final = {**THROW_AWAY, "random_page_cost": "1.1"}
-_MS: Final = 1_000.0
-
-
-@dataclass(slots=True)
-class Spent:
-    """What a way's reads took, seconds in sum."""
-
-    reads: int = 0
-    hits: int = 0
-    whole: float = 0.0
-    """As the application sees it."""
-    lookup: float = 0.0
-    database: float = 0.0
-    """In the server and on the way to it, as the capture measures it."""
-    execute: float = 0.0
-    """The same and the capture itself, as the application sees it."""
-    fetch: float = 0.0
-    store: float = 0.0
-
-    @property
-    def lookup_ms(self) -> float:
-        """Of one."""
-        return _MS * self.lookup / self.reads
-
-    @property
-    def store_ms(self) -> float:
-        """Of one."""
-        return _MS * self.store / (self.reads - self.hits)
-
-    @property
-    def calls(self) -> float:
-        """Of PostgreSQL and the cache alone: without the capture, fetching rows, and what is between."""
-        return self.lookup + self.database + self.store
-
-
-class Stopwatch:
-    """Tells a query log, and adds up how long executions took by what it is told."""
-
-    def __init__(self, log: QueryObserver) -> None:
-        self._log = log
-        self.nanoseconds = 0
-
-    def executed(self, statement: str, sent: bytes, asker: Asker, nanoseconds: int, *more: Any) -> None:
-        """See `QueryObserver`."""
-        self.nanoseconds += nanoseconds
-        self._log.executed(statement, sent, asker, nanoseconds, *more)
-
-
-class Shop:
-    """The application's connection, whose queries are told to one log or another."""
-
-    def __init__(self, connection: Any, relay: Relay) -> None:
-        self._connection = connection
-        self._relay = relay
-
-    def ask(self, read: Read, log: Stopwatch, spent: Spent) -> list[tuple[Any, ...]]:
-        """The rows, from PostgreSQL."""
-        self._relay.target, before = log, log.nanoseconds
-        with self._connection.cursor() as cursor:
-            begun = time.perf_counter()
-            cursor.execute(read.text, (read.value,))
-            executed = time.perf_counter()
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
-            fetched = time.perf_counter()
-        spent.database += (log.nanoseconds - before) / 1e9
-        spent.execute += executed - begun
-        spent.fetch += fetched - executed
-        return rows
-
-
-class Way(Protocol):
-    """How the application gets its answers."""
-
-    spent: Spent
-
-    def answer(self, read: Read) -> list[tuple[Any, ...]]:
-        """The rows; what it took is added to `spent`."""
-
-
-class Direct:
-    """All from PostgreSQL."""
-
-    def __init__(self, shop: Shop, log: QueryObserver) -> None:
-        self._shop = shop
-        self._log = Stopwatch(log)
-        self.spent = Spent()
-
-    def answer(self, read: Read) -> list[tuple[Any, ...]]:
-        """See `Way`."""
-        begun = time.perf_counter()
-        rows = self._shop.ask(read, self._log, self.spent)
-        self.spent.whole += time.perf_counter() - begun
-        self.spent.reads += 1
-        return rows
-
-
-class CacheAside:
-    """From the cache, and from PostgreSQL what is not there."""
-
-    def __init__(self, shop: Shop, log: QueryObserver, client: Any, ttl: float, prefix: str) -> None:
-        self._shop = shop
-        self._log = Stopwatch(log)
-        self._client = client
-        self._ttl_ms = round(_MS * ttl)
-        self._prefix = prefix
-        self.spent = Spent()
-
-    def answer(self, read: Read) -> list[tuple[Any, ...]]:
-        """See `Way`."""
-        spent = self.spent
-        begun = time.perf_counter()
-        key = (
-            self._prefix + hashlib.blake2b(f"{read.text}\0{read.value}".encode(), digest_size=16).hexdigest()
-        )
-        found = self._client.get(key)
-        rows: list[tuple[Any, ...]] | None = None if found is None else pickle.loads(found)
-        spent.lookup += time.perf_counter() - begun
-        if rows is None:
-            rows = self._shop.ask(read, self._log, spent)
-            missed = time.perf_counter()
-            self._client.set(key, pickle.dumps(rows, pickle.HIGHEST_PROTOCOL), px=self._ttl_ms)
-            spent.store += time.perf_counter() - missed
-        else:
-            spent.hits += 1
-        spent.whole += time.perf_counter() - begun
-        spent.reads += 1
-        return rows
 
 
 def play(parts: Sequence[tuple[Sequence[Read], Way]], apart: float = APART_SECONDS) -> float:
@@ -303,7 +174,7 @@ class Row(NamedTuple):
 
 def saved_ms(direct: Spent, aside: Spent) -> tuple[float, float]:
     """By how much less calls took, and how much less the application waited."""
-    return _MS * (direct.calls - aside.calls), _MS * (direct.whole - aside.whole)
+    return MS * (direct.calls - aside.calls), MS * (direct.whole - aside.whole)
 
 
 class Run:
@@ -354,8 +225,8 @@ class Run:
             )
         period, spent = since(start), direct.spent
         print(f"run {self._number}: {reads:,} reads in {seconds:.0f} s, {late:.2f} s late at most")
-        print(f"  direct {_MS * spent.whole:,.0f} ms, of that execute {_MS * spent.execute:,.0f}", end="")
-        print(f" (as captured {_MS * spent.database:,.0f}), fetch {_MS * spent.fetch:,.0f}", flush=True)
+        print(f"  direct {MS * spent.whole:,.0f} ms, of that execute {MS * spent.execute:,.0f}", end="")
+        print(f" (as captured {MS * spent.database:,.0f}), fetch {MS * spent.fetch:,.0f}", flush=True)
         return [
             self._compared(engine, ttl, period, spent, way.spent, probes[engine, TTLS[0]].spent)
             for (engine, ttl), way in aside.items()
@@ -378,7 +249,7 @@ class Run:
         print(
             f"{aside.lookup_ms:.3f} in the run; a store {probe.store_ms:.3f}, {aside.store_ms:.3f};", end=" "
         )
-        print(f"database {_MS * (direct.database - aside.database):,.0f} ms less,", end=" ")
+        print(f"database {MS * (direct.database - aside.database):,.0f} ms less,", end=" ")
         print(f"predicted {at.database_saved_ms:,.0f}", flush=True)
         ratios = (at.hit_ratio, aside.hits / aside.reads)
         return Row(engine, ttl, self._rate, *ratios, at.latency_saved_ms, *saved_ms(direct, aside))
