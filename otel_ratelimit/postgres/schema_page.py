@@ -1,14 +1,16 @@
-"""Writes `docs/schema.md` from a migrated database: its catalogue, and the comments that stand there.
+"""Writes `docs/schema.md` from a migrated database: from its catalogue and the comments in it.
 
     python -m otel_ratelimit.postgres.schema_page postgresql://user@host/database > docs/schema.md
 
-The page is the same whatever version of PostgreSQL it is read from, so view definitions are left out: each
-version prints them its own way.
+The page is the same for all supported versions of PostgreSQL. It leaves out the definitions of views, because
+each version prints them differently.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -20,13 +22,18 @@ from otel_ratelimit.postgres.session import session
 from otel_ratelimit.postgres.statements import statements
 
 WRONG_USE: Final = 2
-_MARKDOWN: Final = str.maketrans({"|": "\\|", "<": "&lt;"})
-"""What would end a cell, or be taken for HTML."""
+MAX_CHARACTERS: Final = 120
+"""The longest line of a page."""
+_INDENT: Final = "  "
+_SENTENCE: Final = re.compile(r"(?<=[.:]) (?=[A-Z])")
+_MARKDOWN: Final = str.maketrans({"<": "&lt;"})
+"""Characters that would be read as HTML."""
 _HEAD: Final = (
     "# Database schema",
     "",
-    "Generated from a migrated database by `python -m otel_ratelimit.postgres.schema_page URL`: do not edit.",
-    "Everything is in the schema `otel_ratelimit`; days and partitions are those of UTC.",
+    "This page is generated from a migrated database by `python -m otel_ratelimit.postgres.schema_page URL`.",
+    "Do not edit it.",
+    "Everything is in the schema `otel_ratelimit`; days and partitions are in UTC.",
 )
 
 
@@ -44,7 +51,7 @@ def schema_page(url: str | Secret) -> str:
     """The page, in Markdown.
 
     Raises:
-        DatabaseError: no connection, or no right to look.
+        DatabaseError: the database cannot be reached, or the role may not read its catalogue.
     """
     with session(url) as connection:
         relations = [_Relation(*row) for row in _rows(connection, "relations")]
@@ -57,39 +64,61 @@ def schema_page(url: str | Secret) -> str:
 def _section(connection: extensions.connection, relation: _Relation) -> Iterator[str]:
     yield f"## {'View ' if relation.kind == 'v' else ''}`{relation.name}`"
     if relation.comment:
-        yield from ("", relation.comment)
+        yield from ("", *_lines(relation.comment, indent=""))
     if relation.partitioned_by:
         yield from ("", f"Partitioned by {relation.partitioned_by}.")
     if relation.parent:
-        # Its columns and indexes are its parent's.
+        # It has the columns and indexes of its parent.
         yield from ("", f"Partition of `{relation.parent}`: {relation.partition_bound}.")
         return
     about = {"relation": relation.oid}
-    yield from ("", "| column | type | null | default | |", "|---|---|---|---|---|")
-    for name, kind, required, default, comment in _rows(connection, "columns", about):
-        nullable = "" if required or relation.kind == "v" else "yes"
-        yield _row(f"`{name}`", kind, nullable, f"`{default}`" if default else "", comment)
-    yield from _list("Checks", [f"`{check}`" for (check,) in _rows(connection, "checks", about)])
-    indexes = _rows(connection, "indexes", about)
-    yield from _list(
-        "Indexes",
-        [
-            f"`{name}`: `{definition[definition.index(' USING ') + 7 :]}`"
-            + (", unique" if definition.startswith("CREATE UNIQUE") else "")
-            + (f". {'Primary key' if primary and not comment else comment}" if primary or comment else "")
-            for name, definition, primary, comment in indexes
-        ],
-    )
+    is_view = relation.kind == "v"
+    yield from _list("Columns", [_column(is_view, *row) for row in _rows(connection, "columns", about)])
+    yield from _list("Checks", [(f"`{check}`", "") for (check,) in _rows(connection, "checks", about)])
+    yield from _list("Indexes", [_index(*row) for row in _rows(connection, "indexes", about)])
 
 
-def _list(title: str, items: Sequence[str]) -> Iterator[str]:
+def _column(
+    is_view: bool, name: str, kind: str, required: bool, default: str, comment: str
+) -> tuple[str, str]:
+    parts = [kind]
+    if not required and not is_view:
+        parts.append("may be null")
+    if default:
+        parts.append("generated" if default == "generated" else f"default `{default}`")
+    return f"`{name}`: {', '.join(parts)}", comment
+
+
+def _index(name: str, definition: str, primary: bool, comment: str) -> tuple[str, str]:
+    unique = ", unique" if definition.startswith("CREATE UNIQUE") else ""
+    method = definition[definition.index(" USING ") + 7 :]
+    return f"`{name}`: `{method}`{unique}", comment or ("Primary key." if primary else "")
+
+
+def _list(title: str, items: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A list: what an item is in its first line, and its comment below."""
     if items:
         yield from ("", f"{title}:", "")
-        yield from (f"- {item}" for item in items)
+        for what, comment in items:
+            yield from textwrap.wrap(
+                f"- {what}{'.' if comment else ''}",
+                MAX_CHARACTERS,
+                subsequent_indent=_INDENT,
+                break_on_hyphens=False,
+            )
+            yield from _lines(comment, indent=_INDENT)
 
 
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.translate(_MARKDOWN) for cell in cells)} |"
+def _lines(comment: str, *, indent: str) -> Iterator[str]:
+    """A comment, a sentence a line."""
+    for sentence in _SENTENCE.split(comment.translate(_MARKDOWN)):
+        yield from textwrap.wrap(
+            sentence,
+            MAX_CHARACTERS,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+        )
 
 
 def _rows(
@@ -101,7 +130,7 @@ def _rows(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the page of the database named; the exit status."""
+    """Print the page of the database that is named, and return the exit status."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m otel_ratelimit.postgres.schema_page URL\n")
         return WRONG_USE
