@@ -76,7 +76,7 @@ def test_the_table_and_the_headings_name_all_and_no_other():
     overview = PAGE.split("\n## ", 1)[0]
     listed = [
         (*link, module)
-        for module, text in re.findall(r"^From `([\w.]+)`:\n\n(.*?)\n\n", overview, re.MULTILINE | re.DOTALL)
+        for module, text in re.findall(r"^From `([\w.]+)`:\n((?:\n|- .+\n?)+)", overview, flags=re.MULTILINE)
         for link in re.findall(r"^- \[`(\w+)`\]\(#(\w+)\): ", text, flags=re.MULTILINE)
     ]
     assert listed == [(name, name, module) for name, (module, _) in FUNCTIONS.items()]

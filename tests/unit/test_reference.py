@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import click
-import pytest
 from page_lists import listed_names
 
 from otel_ratelimit.cli import main
@@ -121,12 +120,3 @@ def test_the_command_line_page_lists_every_command():
     text = (DOCS / "reference/cli.md").read_text()
     listed = {re.sub(r" (\[?[A-Z:]+\]?)$", "", entry) for entry in listed_names(text)}
     assert listed == set(commands(main))
-
-
-@pytest.mark.parametrize(
-    "page", [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"], ids=lambda p: p.name
-)
-def test_no_link_of_a_page_leads_nowhere(page):
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-        if not target.startswith(("http:", "https:")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"

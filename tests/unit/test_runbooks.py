@@ -102,9 +102,7 @@ def test_a_page_says_how_bad_it_is_and_how_long_it_waits_as_its_rules_do(page):
 
 def test_the_list_of_runbooks_has_every_alert_with_its_severity():
     listed = [(cells[0], cells[1]) for cells in rows(OVERVIEW)]
-    assert listed == list(
-        dict.fromkeys((f"[{rule.name}]", rule.labels["severity"]) for rule in ALERTS)
-    )
+    assert listed == list(dict.fromkeys((f"[{rule.name}]", rule.labels["severity"]) for rule in ALERTS))
     targets = re.findall(r"^\[(\w+)\]: (.+)$", OVERVIEW, flags=re.MULTILINE)
     assert targets == [(name.strip("[]"), f"{name.strip('[]')}.md") for name, _ in listed]
     assert all(len(cells[2].split()) >= 4 for cells in rows(OVERVIEW))
