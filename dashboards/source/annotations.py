@@ -13,7 +13,7 @@ from dashboards.source.variables import PROMETHEUS
 from otel_ratelimit.core import names
 
 _NEW_FOR: Final = "2m"
-"""How long something is shown as new; longer than the pauses between exports."""
+"""How long a change is shown as new; longer than the pause between two exports."""
 _HASH: Final = label(names.POLICY_HASH)
 
 
@@ -35,7 +35,7 @@ def changes() -> list[dashboard.AnnotationQuery]:
             "Refused policies",
             f"sum by (job) (increase({refused}[{_NEW_FOR}])) > 0",
             "{{job}}: policy refused",
-            "The former one stays in force; the log says what is wrong with the new one.",
+            "The former policy stays in force; the log says what is wrong with the new one.",
             "orange",
         ),
         _annotation(

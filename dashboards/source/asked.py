@@ -17,7 +17,7 @@ from dashboards.source.postgres import Format, PostgresQuery, PostgresQueryBuild
 from dashboards.source.variables import POSTGRES, PROMETHEUS
 
 EXPORT_INTERVAL: Final = "1m"
-"""OpenTelemetry's default pause between two exports of metrics: a finer step would draw teeth."""
+"""OpenTelemetry's default pause between two exports of metrics: a finer step would draw a saw-tooth."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,12 +74,12 @@ FOREIGN_METRICS: Final = {
         ForeignMetric(
             "otelcol_exporter_send_failed_spans",
             _SCRAPED | {"exporter", "error_type"},
-            "the collector: what was given up after retries; there is none before the first",
+            "the collector: spans dropped after retries; the series does not exist before the first",
         ),
         ForeignMetric(
             "otelcol_exporter_enqueue_failed_spans",
             _SCRAPED | {"exporter"},
-            "the collector: what found its queue full; there is none before the first",
+            "the collector: spans that found the queue full; the series does not exist before the first",
         ),
         ForeignMetric(
             "otelcol_process_memory_rss", _SCRAPED, "the collector: its memory, to hold against its limit"

@@ -14,7 +14,7 @@ from typing import Final
 from otel_ratelimit.core import names
 
 ENVIRONMENT: Final = "deployment_environment_name"
-"""Of the resource; the collector copies it to every point."""
+"""An attribute of the resource; the collector copies it to every point."""
 RESOURCE_LABELS: Final = frozenset({"job", "instance", ENVIRONMENT})
 """On every series: `job` is the service, `instance` one process of it."""
 _UNIT_SUFFIXES: Final = {"s": "_seconds", "By": "_bytes"}

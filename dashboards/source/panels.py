@@ -27,7 +27,7 @@ ORANGE: Final = "orange"
 RED: Final = "red"
 NEUTRAL: Final = "text"
 SOME: Final = 0.5
-"""Of a count: one or more. An increase that is worked out from samples is no whole number."""
+"""The threshold for "any". An increase estimated from samples is not a whole number."""
 
 
 Legend: TypeAlias = Literal["below", "table below", "table beside"]

@@ -22,7 +22,7 @@ class Format(StrEnum):
 
     TABLE = "table"
     TIME_SERIES = "time_series"
-    """They have a column `time`, in order; a text column tells series apart."""
+    """The rows have a column `time`, in order; a text column tells series apart."""
 
 
 @dataclass

@@ -26,7 +26,7 @@ DECISION_COLORS: Final[Mapping[str, str]] = {
 }
 REQUESTS: Final = promql.ours(names.REQUESTS)
 LIMITED: Final = promql.ours(names.REQUESTS, promql.differs(names.DECISION, DecisionKind.EXEMPT))
-"""Those that a limit was asked about; shares are of these, as those of the alerts are."""
+"""Requests that a limit applies to; shares are shares of these, as in the alerts."""
 BLOCKED: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.BLOCKED))
 IN_SHADOW: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.SHADOW_BLOCKED))
 
@@ -35,8 +35,9 @@ def decisions() -> timeseries.Panel:
     """What became of requests."""
     return course(
         "Requests by decision",
-        "Orange was refused with 429; yellow would have been, were its limit not in shadow; red found the"
-        " store failed. If orange grows, see which route and whose requests in Endpoints and limits.",
+        "Orange was refused with 429; yellow would have been refused if its limit were not in shadow; red"
+        " found the store failed. If orange grows, Endpoints and limits shows which route, and whose"
+        " requests they are.",
         Prom(
             promql.rate(promql.ours(names.REQUESTS), names.DECISION),
             "{{otel_ratelimit_decision}}",
@@ -52,8 +53,8 @@ def refused_by_route() -> timeseries.Panel:
     """Which routes refuse."""
     return course(
         "Refused by route",
-        "The ten routes that refuse most. A route that refuses many clients has a limit that is too low; one"
-        " that refuses one client has that client to talk to. A dot leads to the trace of a refused request.",
+        "The ten routes that refuse most. If a route refuses many clients, its limit is too low; if it"
+        " refuses one client, talk to that client. A dot leads to the trace of a refused request.",
         Prom(
             f"topk(10, {promql.rate(BLOCKED, names.HTTP_ROUTE)})",
             "{{http_route}}",
@@ -82,9 +83,9 @@ def last_violations() -> table.Panel:
     """The newest of those that were recorded."""
     return rows(
         "Last violations",
-        "Whom a limit refused, or would have in shadow; equal ones of a minute share a row. Follow the trace"
-        " to see what the request was; ask the client to wait for Retry-After, or give it a rule of its own"
-        " in the policy.",
+        "Clients that a limit refused, or would have refused in shadow; equal refusals of a minute share a"
+        " row. Follow the trace to see the request; ask the client to wait for Retry-After, or give it a"
+        " rule of its own in the policy.",
         Sql("endpoints", "last_violations"),
         [
             Column("Last", width=180),

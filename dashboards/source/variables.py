@@ -29,7 +29,7 @@ TEMPO_UID: Final = "${tempo_datasource}"
 
 _ALL: Final = VariableOption(selected=True, text="All", value="$__all")
 _IN_FORCE: Final = prometheus_name(INSTRUMENTS[names.POLICY_INFO])
-"""Every process that limits has it from its start, whether or not anybody asks anything of it."""
+"""Every process that limits has it from its start, before its first request."""
 _REQUESTS: Final = prometheus_name(INSTRUMENTS[names.REQUESTS])
 
 
