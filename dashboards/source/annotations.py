@@ -50,7 +50,7 @@ def changes() -> list[dashboard.AnnotationQuery]:
 
 
 class _ShownAnnotation(dashboard.AnnotationQuery):
-    """With its switch at the top of the dashboard; the SDK's own have it in a menu."""
+    """An annotation with its switch at the top of the dashboard; the SDK's own class puts it in a menu."""
 
     def to_json(self) -> dict[str, object]:
         return {name: value for name, value in super().to_json().items() if name != "placement"}

@@ -1,4 +1,4 @@
-"""The query cache advisor: would a cache of query results pay, and what would one put into it?"""
+"""The query cache advisor: would a cache of query results pay, and what would be cached?"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LEAST_LOAD_REDUCTION: Final = 0.1
 
 
 def rows() -> list[Row]:
-    """From the answer to what it rests on."""
+    """Rows from the answer down to the data that it is based on."""
     return [
         row(
             "Would a cache pay?",
@@ -80,7 +80,7 @@ def rows() -> list[Row]:
 
 
 def queries_by_outcome() -> timeseries.Panel:
-    """What became of the application's queries."""
+    """Outcomes of the application's queries."""
     return course(
         "Queries by outcome",
         "Sampling is intended and costs the report little. Dropped queries mean that the queue was full:"

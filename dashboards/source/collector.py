@@ -1,4 +1,4 @@
-"""The collector, and whether services are heard of: the last rows of the plugin's health.
+"""The collector, and whether services report: the last rows of the plugin's health.
 
 Its own metrics have its own job, so that none of the dashboard's variables narrows them.
 """
@@ -22,7 +22,7 @@ _ABSENT: Final = "no collector"
 
 
 def rows() -> list[Row]:
-    """From whether it runs to whether anything arrives."""
+    """Rows from whether it runs down to whether data arrive."""
     return [
         row(
             "Collector",

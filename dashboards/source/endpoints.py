@@ -1,4 +1,4 @@
-"""Endpoints and limits: what was decided, how much room is left, who is limited."""
+"""Endpoints and limits: decisions, headroom, and limited clients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HIGH_SHARE: Final = ((thresholds.UTILIZATION_HIGH_SHARE, ORANGE), (0.25, RED))
 
 
 def rows() -> list[Row]:
-    """From all requests to single clients."""
+    """Rows from all requests down to single clients."""
     return [
         row(
             "Decisions",

@@ -1,6 +1,6 @@
-"""Metrics that are not ours: of the collector, of its spanmetrics connector, and of Prometheus itself.
+"""Metrics of others: of the collector, of its spanmetrics connector, and of Prometheus itself.
 
-Their names and labels are as the collector 0.159.0 and Prometheus 2.42 export them.
+Names and labels are those that the collector 0.159.0 and Prometheus 2.42 export.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SCRAPED: Final = frozenset({"job", "instance"})
 
 @dataclass(frozen=True, slots=True)
 class ForeignMetric:
-    """A metric that somebody else defines."""
+    """A metric that another project defines."""
 
     name: str
     labels: frozenset[str]
     why: str
-    """What it is for here, and who exports it."""
+    """Who exports it, and its use here."""
 
 
 def _of_receiver(what: str) -> tuple[ForeignMetric, ...]:

@@ -31,12 +31,12 @@ DESCRIPTION: Final = "Is anyone hurt by the rate limits, and is the limiter itse
 TIME: Final = "now-3h"
 
 ALERT_NAMES: Final = "RateLimit.+"
-"""Of our alert rules."""
+"""A pattern of the names of our alerts."""
 _FAILED: Final = promql.equals(names.DECISION, DecisionKind.ERROR)
 
 
 def rows() -> list[Row]:
-    """From what hurts people to what hurts us."""
+    """Rows from the effects on users down to those on operators."""
     return [
         row(
             "Is anyone hurt?",

@@ -1,4 +1,4 @@
-"""The plugin's health: memory, store, what goes to the database, policy."""
+"""The plugin's health: memory, store, rows for the database, policy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILE: Final = "plugin_health"
 
 
 def rows() -> list[Row]:
-    """From what stops requests to what stops figures."""
+    """Rows from problems that stop requests down to those that stop figures."""
     return [
         row(
             "Memory of the counters",
@@ -47,7 +47,7 @@ def rows() -> list[Row]:
 
 
 def _happened(selector: str, *attributes: str) -> str:
-    """From one point of a graph to the next, of what is rare."""
+    """How often a rare event happened between two points of a graph."""
     return promql.happened(selector, *attributes, window="$__rate_interval")
 
 

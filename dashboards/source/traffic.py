@@ -1,4 +1,4 @@
-"""Panels of requests and what was decided, which more than one dashboard has."""
+"""Panels of requests and decisions that more than one dashboard has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IN_SHADOW: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, Dec
 
 
 def decisions() -> timeseries.Panel:
-    """What became of requests."""
+    """Requests by decision."""
     return course(
         "Requests by decision",
         "Orange was refused with 429; yellow would have been refused if its limit were not in shadow; red"
@@ -50,7 +50,7 @@ def decisions() -> timeseries.Panel:
 
 
 def refused_by_route() -> timeseries.Panel:
-    """Which routes refuse."""
+    """Refused requests by route."""
     return course(
         "Refused by route",
         "The ten routes that refuse most. If a route refuses many clients, its limit is too low; if it"
@@ -67,12 +67,12 @@ def refused_by_route() -> timeseries.Panel:
 
 
 def as_columns(panel: timeseries.Panel) -> timeseries.Panel:
-    """Of what is counted by minute or day, and nothing between."""
+    """Points for values that exist once a minute or a day only."""
     return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(70).line_width(0)
 
 
 def trace_column() -> Column:
-    """Ids of traces, each a link to its trace and shown by the first digits."""
+    """A column of trace ids, each a link to its trace and shown by its first digits."""
     digits = RegexMap(
         DashboardRegexMapOptions(pattern="^([0-9a-f]{8}).*$", result=ValueMappingResult(text="$1", index=0))
     )
@@ -80,7 +80,7 @@ def trace_column() -> Column:
 
 
 def last_violations() -> table.Panel:
-    """The newest of those that were recorded."""
+    """The most recent violations in the database."""
     return rows(
         "Last violations",
         "Clients that a limit refused, or would have refused in shadow; equal refusals of a minute share a"
