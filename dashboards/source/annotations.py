@@ -13,7 +13,7 @@ from dashboards.source.variables import PROMETHEUS
 from otel_ratelimit.core import names
 
 _NEW_FOR: Final = "2m"
-"""How long something is shown as new; longer than the pauses between exports."""
+"""How long a change is shown as new; longer than the pause between two exports."""
 _HASH: Final = label(names.POLICY_HASH)
 
 
@@ -35,7 +35,7 @@ def changes() -> list[dashboard.AnnotationQuery]:
             "Refused policies",
             f"sum by (job) (increase({refused}[{_NEW_FOR}])) > 0",
             "{{job}}: policy refused",
-            "The former one stays in force; the log says what is wrong with the new one.",
+            "The former policy stays in force; the log says what is wrong with the new one.",
             "orange",
         ),
         _annotation(
@@ -50,7 +50,7 @@ def changes() -> list[dashboard.AnnotationQuery]:
 
 
 class _ShownAnnotation(dashboard.AnnotationQuery):
-    """With its switch at the top of the dashboard; the SDK's own have it in a menu."""
+    """An annotation with its switch at the top of the dashboard; the SDK's own class puts it in a menu."""
 
     def to_json(self) -> dict[str, object]:
         return {name: value for name, value in super().to_json().items() if name != "placement"}

@@ -1,4 +1,4 @@
-"""What panels ask: a query of Prometheus or a statement for PostgreSQL, before it is given its letter."""
+"""What panels ask: a query of Prometheus or a statement for PostgreSQL, before it gets its letter."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dashboards.source.postgres import Format, PostgresQuery, PostgresQueryBuild
 from dashboards.source.variables import POSTGRES, PROMETHEUS
 
 EXPORT_INTERVAL: Final = "1m"
-"""OpenTelemetry's default pause between two exports of metrics: a finer step would draw teeth."""
+"""OpenTelemetry's default pause between two exports of metrics: a finer step would draw a saw-tooth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prom:
-    """PromQL. `at_end`: one value, of the end of the time shown, and not a course."""
+    """PromQL. With `at_end` it gives one value, at the end of the time shown, and not a graph."""
 
     expr: str
     legend: str = ""
@@ -68,17 +68,17 @@ Asked: TypeAlias = Prom | Sql
 
 
 def at_end(expr: str, legend: str = "") -> Prom:
-    """One value, or one for each series."""
+    """A query for one value, or one for each series."""
     return Prom(expr, legend, at_end=True)
 
 
 def table(expr: str) -> Prom:
-    """A row for each series, its labels as columns."""
+    """A query for a table with a row for each series and its labels as columns."""
     return Prom(expr, at_end=True, format=PromQueryFormat.TABLE)
 
 
 def by_quantile(of: Callable[[float], str], *, exemplars: bool = False) -> list[Prom]:
-    """The middle and the end of a distribution; exemplars come with one, since all have the same."""
+    """The median and the upper end of a distribution; one query has exemplars, because all have the same."""
     return [
         Prom(of(0.5), "median"),
         Prom(of(0.95), "95 %"),
@@ -92,6 +92,6 @@ def targets(asked: Sequence[Asked]) -> list[Builder[Dataquery]]:
 
 
 def datasource(asked: Sequence[Asked]) -> DataSourceRef:
-    """Of a panel, all of whose queries have one."""
+    """The data source of a panel, which all of its queries share."""
     [only] = {each.datasource.uid: each.datasource for each in asked}.values()
     return only

@@ -45,7 +45,7 @@ def build(file: str) -> dashboard.Dashboard:
 
 
 def as_json(built: dashboard.Dashboard) -> str:
-    """As it is kept: the same for the same dashboard, and fit to be compared line by line."""
+    """The JSON in the file: the same for the same dashboard, and easy to compare line by line."""
     return JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(built) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The query cache advisor: would a cache of query results pay, and what would one put into it?"""
+"""The query cache advisor: would a cache of query results pay, and what would be cached?"""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from otel_ratelimit.core import names, thresholds
 
 UID: Final = links.CACHE
 DESCRIPTION: Final = (
-    "Would a cache of query results pay, what would go into it, and what do we know that from?"
+    "Would a cache of query results pay, what would be cached, and which data support the answer?"
 )
 TIME: Final = "now-24h"
 
 OUTCOME_COLORS: Final = {"recorded": GREEN, "sampled_out": "blue", "dropped": RED}
 _HISTORY: Final = "30d"
-"""Shown of what there is one of a day, whatever time the dashboard shows."""
+"""The time shown for values with one a day, whatever time the dashboard shows."""
 _FILE: Final = "cache_advisor"
 _NO_REPORT: Final = "no report"
 _LEAST_LOAD_REDUCTION: Final = 0.1
-"""As `otel_ratelimit.cache_advice.prices`, which is not imported: that would take numpy."""
+"""As in `otel_ratelimit.cache_advice.prices`, which is not imported because it needs numpy."""
 
 
 def rows() -> list[Row]:
-    """From the answer to what it rests on."""
+    """Rows from the answer down to the data that it is based on."""
     return [
         row(
             "Would a cache pay?",
@@ -80,11 +80,11 @@ def rows() -> list[Row]:
 
 
 def queries_by_outcome() -> timeseries.Panel:
-    """What became of the application's queries."""
+    """Outcomes of the application's queries."""
     return course(
         "Queries by outcome",
-        "Sampled out is intended and costs the report little; dropped is not: the queue was full, so look at"
-        " the database and at OTEL_RATELIMIT_QUERY_SAMPLE_RATE.",
+        "Sampling is intended and costs the report little. Dropped queries mean that the queue was full:"
+        " look at the database and at OTEL_RATELIMIT_QUERY_SAMPLE_RATE.",
         Prom(promql.rate(promql.ours(names.QUERIES), names.OUTCOME), "{{otel_ratelimit_outcome}}"),
         unit="ops",
         stacked=True,
@@ -96,8 +96,8 @@ def queries_by_outcome() -> timeseries.Panel:
 def _verdict() -> stat.Panel:
     panel = figure(
         "Would it pay?",
-        "The answer of the last report; the reason is below. Yes: begin with the first of what one would"
-        " cache. No: look again when traffic or prices change.",
+        "The answer of the last report; the reason is below. Yes: begin with the first query in the list of"
+        " what to cache. No: look again when traffic or prices change.",
         Sql(_FILE, "verdict"),
         unit="none",
         colors=steps(base=NEUTRAL),
@@ -110,8 +110,8 @@ def _verdict() -> stat.Panel:
 def _hits() -> gauge.Panel:
     return dial(
         "Hit potential",
-        "Share of the queries that a cache could answer which the planned one would have answered. Compare"
-        " it with the hit ratio of the cache once you have one.",
+        "Share of the cacheable queries that the planned cache would have answered. Compare it with the hit"
+        " ratio of the cache once you have one.",
         Sql(_FILE, "hit_potential"),
         unit="percentunit",
         colors=steps((0.2, "yellow"), (0.5, GREEN), base="blue"),
@@ -122,7 +122,7 @@ def _hits() -> gauge.Panel:
 def _ttl() -> stat.Panel:
     return figure(
         "Recommended TTL",
-        "One time to live that suits all planned queries; the table below has one for each.",
+        "One TTL that suits all planned queries; the table below has one for each.",
         Sql(_FILE, "recommended_ttl"),
         unit="s",
         colors=steps(base=NEUTRAL),
@@ -133,7 +133,7 @@ def _ttl() -> stat.Panel:
 def _memory() -> stat.Panel:
     return figure(
         "Memory",
-        "What the planned cache takes at its peak. Give the engine a quarter more, for its own work.",
+        "Memory of the planned cache at its peak. Give the engine a quarter more, for its own work.",
         Sql(_FILE, "estimated_memory"),
         unit="decbytes",
         decimals=1,
@@ -145,8 +145,8 @@ def _memory() -> stat.Panel:
 def _load() -> stat.Panel:
     return figure(
         "Load taken off",
-        "Share of the time that the database spends on queries which the cache would take off it. Below a"
-        " tenth it is one more thing to look after, unless saved time has a price in [cache].",
+        "Share of the database's query time that the cache would save. Below a tenth a cache is one more"
+        " thing to operate for little, unless saved time has a price in [cache].",
         Sql(_FILE, "load_reduction"),
         unit="percentunit",
         decimals=1,
@@ -158,8 +158,8 @@ def _load() -> stat.Panel:
 def _break_even() -> stat.Panel:
     return figure(
         "Break-even",
-        "Queries a day from which the cache pays for itself, if they are like these. Never, or no value set:"
-        " give saved time a price in the policy's [cache].",
+        "Queries a day from which the cache pays for itself, if they are like these. If it shows never, or"
+        " that no value is set: give saved time a price in the policy's [cache].",
         Sql(_FILE, "break_even"),
         unit="short",
         decimals=1,
@@ -171,8 +171,8 @@ def _break_even() -> stat.Panel:
 def _age() -> stat.Panel:
     return figure(
         "Report made",
-        "How long ago. Older than a day and two hours: last night's is missing; run otel-ratelimit report"
-        " run.",
+        "Age of the last report. Older than a day and two hours: last night's report is missing; run"
+        " otel-ratelimit report run.",
         Sql(_FILE, "report_age"),
         unit="s",
         decimals=1,
@@ -184,8 +184,9 @@ def _age() -> stat.Panel:
 def _exported() -> stat.Panel:
     return figure(
         "As exported",
-        "Hit potential as the process that makes reports exported it. Other than beside the verdict, or"
-        " missing: start that process with opentelemetry-instrument, so that it can be alerted on.",
+        "Hit potential as exported by the process that makes reports. If it is missing, or differs from the"
+        " figure beside the answer: start that process with opentelemetry-instrument, so that alerts can use"
+        " it.",
         at_end(f"max(last_over_time({promql.report(names.CACHE_HIT_POTENTIAL)}[2d]))"),
         unit="percentunit",
         decimals=0,
@@ -197,8 +198,8 @@ def _exported() -> stat.Panel:
 def _reason() -> table.Panel:
     return tables.rows(
         "Reason",
-        "Why the answer is what it is. Certain holds at both ends of the interval, likely in its middle;"
-        " open rests on a rule of thumb, because saved time has no price in the policy's [cache].",
+        "The reason for the answer. Certain holds at both ends of the interval, likely only in its middle;"
+        " open is based on a rule of thumb, because saved time has no price in the policy's [cache].",
         Sql(_FILE, "reason"),
         [
             tables.Column("Day", width=110),
@@ -218,8 +219,9 @@ def _reason() -> table.Panel:
 def _most_worth() -> table.Panel:
     return tables.rows(
         "Top 10 to cache",
-        "What saves most, the most worthwhile first: cache the first with its own TTL. Drop on write means"
-        " that code deletes what it changes. Where none is worth it: what repeats most, and why not.",
+        "The queries whose caching saves most, the most worthwhile first: cache the first with its own TTL."
+        " Drop on write means that code deletes the cached answers that it changes. Where none is worth"
+        " caching: the queries that repeat most, and why they are not worth it.",
         Sql(_FILE, "most_worth"),
         [
             tables.Column("Query", width=430, opens=True),
@@ -243,8 +245,8 @@ def _most_worth() -> table.Panel:
 def _comparison() -> table.Panel:
     return tables.rows(
         "With and without a cache",
-        "What the planned cache changes; where no query is worth it, one for all that a cache could answer."
-        " Give saved time a price in the policy's [cache] for a balance in money.",
+        "The effect of the planned cache; where no query is worth caching, that of a cache for all"
+        " cacheable queries. Give saved time a price in the policy's [cache] for a balance in money.",
         Sql(_FILE, "comparison"),
         [
             tables.Column("What", width=330),
@@ -261,8 +263,8 @@ def _by_ttl() -> barchart.Panel:
     panel = dressed(
         barchart.Panel(),
         "Hit ratio by TTL",
-        "If every query went through the cache. Take the shortest TTL behind which the bars hardly grow; the"
-        " difference between the two bars is what writes cost.",
+        "The hit ratio if every cacheable query went through the cache. Choose the shortest TTL after which"
+        " the bars hardly grow; the difference between the two bars is the cost of writes.",
         "percentunit",
         [Sql(_FILE, "hit_ratio_by_ttl")],
     )
@@ -275,7 +277,7 @@ def _by_ttl() -> barchart.Panel:
 def _prices() -> table.Panel:
     return tables.rows(
         "Prices",
-        "What that cache would cost a month, the cheapest first. Set your provider's prices in the policy's"
+        "The monthly cost of that cache, the cheapest first. Set your provider's prices in the policy's"
         " [cache].",
         Sql(_FILE, "prices"),
         [tables.Column("A month", "locale", 2, 90), tables.Column("Currency", width=80)],
@@ -286,8 +288,8 @@ def _prices() -> table.Panel:
 def _not_cacheable() -> table.Panel:
     return tables.rows(
         "Not to be cached",
-        "Queries that no cache can answer, and why. now() in a query that is asked often is worth replacing"
-        " by a parameter.",
+        "Queries that no cache can answer, and why. If a frequent query calls now(), replace it by a"
+        " parameter.",
         Sql(_FILE, "not_cacheable"),
         [
             tables.Column("Reason", width=200, opens=True),
@@ -302,8 +304,8 @@ def _not_cacheable() -> table.Panel:
 def _hits_by_day() -> timeseries.Panel:
     return course(
         "Hit potential by day",
-        "What the planned cache would have answered, and what had been asked before on that day, which is"
-        " the most that any cache could. One day is a weak reason: wait for a week that agrees.",
+        "Share that the planned cache would have answered, and share that had been asked before on that"
+        " day, which no cache can exceed. One day is weak evidence: wait for a week with the same result.",
         Sql(_FILE, "hit_potential_by_day", Format.TIME_SERIES),
         unit="percentunit",
         colors={"Hits of the planned cache": GREEN, "Asked before on that day": "blue"},
@@ -315,8 +317,8 @@ def _hits_by_day() -> timeseries.Panel:
 def _money_by_day() -> timeseries.Panel:
     return course(
         "Cost against benefit",
-        "What a cache for each day's traffic would cost and bring in a month, in the currency of [cache]. It"
-        " pays where green is above orange; without a price for saved time green is at zero.",
+        "Monthly cost and benefit of a cache for each day's traffic, in the currency of [cache]. It pays"
+        " where green is above orange; without a price for saved time green is at zero.",
         Sql(_FILE, "money_by_day", Format.TIME_SERIES),
         unit="locale",
         colors={"Costs a month": ORANGE, "Brings a month": GREEN},
@@ -327,8 +329,8 @@ def _money_by_day() -> timeseries.Panel:
 def _executions_by_day() -> timeseries.Panel:
     return course(
         "Queries by day",
-        "Those that a cache could answer, and those of them asked before. Above the break-even it pays;"
-        " there is none where saved time has no price.",
+        "Cacheable queries, and those of them that had been asked before. Above the break-even a cache"
+        " pays; there is no break-even where saved time has no price.",
         Sql(_FILE, "executions_by_day", Format.TIME_SERIES),
         unit="short",
         colors={"A cache could answer": "blue", "Asked before": GREEN, "Break-even": ORANGE},
@@ -339,8 +341,8 @@ def _executions_by_day() -> timeseries.Panel:
 def _memory_by_day() -> timeseries.Panel:
     return course(
         "Memory by day",
-        "What the planned cache would have taken at each day's peak. Size the engine for the highest, and a"
-        " quarter more.",
+        "Memory of the planned cache at each day's peak. Size the engine for the highest day, and a quarter"
+        " more.",
         Sql(_FILE, "memory_by_day", Format.TIME_SERIES),
         unit="decbytes",
         colors={"Memory at the peak": "purple"},
@@ -352,8 +354,8 @@ def _kept() -> timeseries.Panel:
     recorded = promql.rate(promql.ours(names.QUERIES, promql.equals(names.OUTCOME, "recorded")))
     return course(
         "Kept in the query log",
-        "Share of the executions that were recorded. Hot queries are kept exactly, so half of it is plenty;"
-        " near nothing makes the report's intervals wide.",
+        "Share of the executions that were recorded. Hot queries are kept completely, so half is plenty;"
+        " near zero the report's intervals are wide.",
         Prom(promql.share(recorded, promql.rate(promql.ours(names.QUERIES))), "recorded"),
         unit="percentunit",
         colors={"recorded": GREEN},
@@ -365,8 +367,8 @@ def _kept() -> timeseries.Panel:
 def _repeating_routes() -> timeseries.Panel:
     return course(
         "Repeating requests by route",
-        "Requests that ran one query five times or more (N+1), by route. No cache mends that: fetch the rows"
-        " at once; the table below has the queries.",
+        "Requests that ran one query five times or more (N+1), by route. A cache does not solve that: fetch"
+        " the rows at once; the table below has the queries.",
         Prom(
             f"topk(10, {promql.rate(promql.ours(names.QUERY_REPEATS), names.HTTP_ROUTE)})", "{{http_route}}"
         ),
@@ -378,8 +380,8 @@ def _repeating_routes() -> timeseries.Panel:
 def _repeats() -> table.Panel:
     return tables.rows(
         "Repeated in one request",
-        "Queries that ran again and again within a request. Join or fetch by list instead of in a loop; the"
-        " trace is of the worst request.",
+        "Queries that ran again and again within a request. Use a join or a list instead of a loop; the"
+        " trace is that of the worst request.",
         Sql(_FILE, "repeats"),
         [
             tables.Column("Service", width=130),

@@ -1,4 +1,4 @@
-"""The collector, and whether services are heard of: the last rows of the plugin's health.
+"""The collector, and whether services report: the last rows of the plugin's health.
 
 Its own metrics have its own job, so that none of the dashboard's variables narrows them.
 """
@@ -22,7 +22,7 @@ _ABSENT: Final = "no collector"
 
 
 def rows() -> list[Row]:
-    """From whether it runs to whether anything arrives."""
+    """Rows from whether it runs down to whether data arrive."""
     return [
         row(
             "Collector",
@@ -44,8 +44,8 @@ def rows() -> list[Row]:
 def _up() -> stat.Panel:
     return figure(
         "Collectors up",
-        "How many Prometheus reaches. Fewer than you run: without one there are no figures, while requests"
-        " are limited as ever; start it again.",
+        "Collectors that Prometheus reaches. If there are fewer than you run, figures are missing, while"
+        " requests are still limited; start the missing one.",
         Prom(f'sum({promql.foreign("up")}{{job="otel-collector"}})'),
         unit="locale",
         decimals=0,
@@ -57,8 +57,8 @@ def _up() -> stat.Panel:
 def _uptime() -> stat.Panel:
     return figure(
         "Up for",
-        "The collector that was started last. Always short: it is killed again and again, for memory as a"
-        " rule.",
+        "Time since the last start of a collector. If it is always short, a collector is killed again and"
+        " again, usually because of its memory.",
         Prom(f"min({promql.foreign('otelcol_process_uptime')})"),
         unit="s",
         decimals=1,
@@ -70,8 +70,8 @@ def _uptime() -> stat.Panel:
 def _memory() -> stat.Panel:
     return figure(
         "Collector's memory",
-        "Of the largest. Near the limit of its memory_limiter it refuses what comes in: give it more, or"
-        " sample more traces away.",
+        "Memory of the largest collector. Near the limit of its memory_limiter it refuses incoming data:"
+        " give it more memory, or sample fewer traces.",
         Prom(f"max({promql.foreign('otelcol_process_memory_rss')})"),
         unit="decbytes",
         decimals=0,
@@ -83,7 +83,7 @@ def _memory() -> stat.Panel:
 def _queue_share() -> stat.Panel:
     return figure(
         "Fullest queue",
-        "Share of the room of the exporter that is worst off. Full: what comes next is lost; the backend is"
+        "How full the fullest queue of an exporter is. When it is full, new data are lost: the backend is"
         " away or too slow.",
         Prom(f"max({_SIZE} / {_CAPACITY})"),
         unit="percentunit",
@@ -100,8 +100,8 @@ def _refused() -> stat.Panel:
     )
     return figure(
         "Refused",
-        "Spans and points sent back to the applications, which try again for a while: the collector is short"
-        " of memory.",
+        "Spans and points that the collector refused and the applications retry for a while: the collector"
+        " is short of memory.",
         at_end(refused),
         unit="short",
         decimals=0,
@@ -117,8 +117,8 @@ def _given_up() -> stat.Panel:
     )
     return figure(
         "Given up",
-        "Spans lost because the backend did not take them for too long, or the queue was full. Look at the"
-        " backend; make the queue larger if it is away that long again.",
+        "Spans lost because the backend did not accept them for too long, or the queue was full. Look at"
+        " the backend; make the queue larger if such an outage may come again.",
         # There are no such series before the first loss.
         at_end(lost),
         unit="short",
@@ -130,8 +130,8 @@ def _given_up() -> stat.Panel:
 def _received() -> timeseries.Panel:
     return course(
         "Received",
-        "What the applications send. Nothing at all: their OTEL_EXPORTER_OTLP_ENDPOINT is wrong, or"
-        " something is in the way.",
+        "Data that the applications send. If there is nothing at all, their OTEL_EXPORTER_OTLP_ENDPOINT is"
+        " wrong, or the network blocks it.",
         *(
             Prom(
                 promql.rate(promql.foreign(f"otelcol_receiver_accepted_{what}")),
@@ -147,8 +147,8 @@ def _received() -> timeseries.Panel:
 def _queues() -> timeseries.Panel:
     return course(
         "Queues to backends",
-        "By exporter, all collectors together. A queue that grows has a backend that is away or too slow; it"
-        " is kept on disk, so nothing is lost before it is full.",
+        "By exporter, all collectors together. A growing queue means that its backend is away or too slow;"
+        " it is kept on disk, so nothing is lost before it is full.",
         Prom(f"sum by (exporter) ({_SIZE}) / sum by (exporter) ({_CAPACITY})", "{{exporter}}"),
         unit="percentunit",
         most=1,
@@ -163,8 +163,8 @@ def _sent() -> timeseries.Panel:
 
     return course(
         "Spans sent on",
-        "What backends took, what was given up after retries, and what found the queue full. Tail sampling"
-        " keeps fewer than were received: that is intended.",
+        "Spans that backends accepted, that were dropped after retries, and that found the queue full. Tail"
+        " sampling keeps fewer than were received: that is intended.",
         Prom(of("sent"), "sent by {{exporter}}"),
         Prom(of("send_failed"), "given up by {{exporter}}"),
         Prom(of("enqueue_failed"), "no room at {{exporter}}"),
@@ -177,9 +177,8 @@ def _silence() -> timeseries.Panel:
     seen = f"{promql.foreign(TARGET_INFO)}{{{promql.OF_PROCESSES}}}"
     return course(
         "Silence by service",
-        "Time since the last sample of each service heard of within the hour. The collector forgets a"
-        " process after five minutes; a line that climbs from there is a service that is down or cannot"
-        " send.",
+        "Time since the last sample of each service that reported within the hour. The collector forgets a"
+        " process after five minutes; a line that rises above that is a service that is down or cannot send.",
         Prom(f"time() - max by (job) (max_over_time(timestamp({seen})[1h:30s]))", "{{job}}"),
         unit="s",
         legend="table beside",

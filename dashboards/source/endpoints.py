@@ -1,4 +1,4 @@
-"""Endpoints and limits: what was decided, how much room is left, who is limited."""
+"""Endpoints and limits: decisions, headroom, and limited clients."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from dashboards.source.postgres import Format
 from otel_ratelimit.core import names, thresholds
 
 UID: Final = links.ENDPOINTS
-DESCRIPTION: Final = "What was decided of requests, how much room each limit leaves, and who is limited."
+DESCRIPTION: Final = "Decisions about requests, headroom of each limit, and the clients that are limited."
 TIME: Final = "now-24h"
-"""Violations are looked at by the day: of fewer hours most tables would be empty."""
+"""Violations are shown for a day: for fewer hours most tables would be empty."""
 
 _USED: Final = promql.buckets(names.UTILIZATION)
 _MEASURED: Final = promql.count(names.UTILIZATION)
 _HIGH: Final = f'le="{thresholds.UTILIZATION_HIGH}"'
 _ROOM: Final = ((0.1, ORANGE), (1 - thresholds.UTILIZATION_HIGH, GREEN))
-"""What is left of a limit: below the first, refusals are near."""
+"""Headroom of a limit: below the first figure, refusals are near."""
 _HIGH_SHARE: Final = ((thresholds.UTILIZATION_HIGH_SHARE, ORANGE), (0.25, RED))
-"""Of the requests above `UTILIZATION_HIGH`: from some on look, and a quarter of them will be refused soon."""
+"""Share of requests above `UTILIZATION_HIGH`: any is worth a look; a quarter will be refused soon."""
 
 
 def rows() -> list[Row]:
-    """From all requests to single clients."""
+    """Rows from all requests down to single clients."""
     return [
         row(
             "Decisions",
@@ -68,8 +68,8 @@ def _routes() -> table.Panel:
     share = tables.SHARE
     return tables.side_by_side(
         "Routes",
-        "Each route over the time shown. Start where the refused share is high; a high share over 80 % with"
-        " none refused is a limit that will be felt soon.",
+        "Each route over the time shown. Start where the refused share is high. If a route has many"
+        " requests over 80 % and none refused, its limit will soon refuse some.",
         names.HTTP_ROUTE,
         [
             (tables.Column("Requests", "locale", 0, 110), counted(traffic.REQUESTS)),
@@ -107,8 +107,8 @@ def _routes() -> table.Panel:
 def _heat() -> heatmap.Panel:
     return density(
         "Share of the limit used",
-        "How much of their tightest limit clients had used, request by request. Dark at the bottom is room;"
-        " dark at the top are clients at their limit.",
+        "How much of their tightest limit clients had used, request by request. Dark at the bottom means"
+        " headroom; dark at the top are clients at their limit.",
         Prom(
             promql.increase(_USED, "le", window="$__rate_interval"),
             "{{le}}",
@@ -122,8 +122,8 @@ def _heat() -> heatmap.Panel:
 def _quantiles() -> timeseries.Panel:
     return course(
         "Share used by quantile",
-        "The client in the middle, and those that use most. If the middle nears the line the limit is too"
-        " low for ordinary use; if only the top does, it is one client.",
+        "The median client, and those that use most. If the median nears the line, the limit is too low for"
+        " ordinary use; if only the top does, it is one client.",
         *by_quantile(lambda quantile: promql.quantile(quantile, _USED), exemplars=True),
         unit="percentunit",
         most=1,
@@ -135,8 +135,8 @@ def _quantiles() -> timeseries.Panel:
 def _approaching() -> timeseries.Panel:
     return course(
         "Approaching limits",
-        "Share of the requests whose client had used over 80 % of a limit, by route. What rises here is"
-        " refused next: raise the limit, or ask whose requests they are.",
+        "Share of the requests whose client had used over 80 % of a limit, by route. A route that rises"
+        " here is refused next: raise the limit, or find out whose requests they are.",
         Prom(f"topk(10, {_over_high(promql.rate)})", "{{http_route}}"),
         unit="percentunit",
         legend="table beside",
@@ -150,8 +150,8 @@ def _room() -> bargauge.Panel:
     quantile = promql.quantile_of_all(0.95, _USED, names.HTTP_ROUTE)
     return bars(
         "Breathing room",
-        "What 95 of 100 requests leave of their limit, the ten routes with the least. Below a fifth a little"
-        " more traffic is refused; always above four fifths the limit protects nothing.",
+        "Headroom that 95 of 100 requests leave, for the ten routes with the least. Below a fifth, a little"
+        " more traffic is refused; always above four fifths, the limit protects nothing.",
         at_end(f"sort(bottomk(10, 1 - {quantile}))", "{{http_route}}"),
         unit="percentunit",
         colors=steps(*_ROOM, base=RED),
@@ -166,8 +166,8 @@ def _room_by_limit() -> table.Panel:
 
     return tables.rows(
         "Room by limit",
-        "Each limit of each route, the tightest first, exact to one percent, from the database. Room is what"
-        " 95 of 100 requests leave; otel-ratelimit policy suggest turns this into limits.",
+        "Each limit of each route, the tightest first, exact to one percent, from the database. Room is the"
+        " headroom that 95 of 100 requests leave; otel-ratelimit policy suggest turns this into limits.",
         Sql("endpoints", "room_by_limit"),
         [
             tables.Column("Service", width=130),
@@ -195,8 +195,8 @@ def _counts() -> list[tables.Column]:
 def _limited_routes() -> table.Panel:
     return tables.rows(
         "Most limited routes",
-        "As recorded in the database. Many clients: the limit is too low, or the route is expensive and"
-        " needs one of its own. Few: see who they are.",
+        "As recorded in the database. If many clients are refused, the limit is too low, or the route is"
+        " expensive and needs a limit of its own. If few are, find out who they are.",
         Sql("endpoints", "limited_routes"),
         [
             tables.Column("Service", width=130),
@@ -212,8 +212,9 @@ def _limited_routes() -> table.Panel:
 def _limited_clients() -> table.Panel:
     return tables.rows(
         "Most limited clients",
-        "Who ran into limits most; addresses are whole, masked or hashed as the policy says. Write to a"
-        " known user, multiply the limits of a trusted one, block a stranger before the application.",
+        "The clients that were refused most; addresses are whole, masked or hashed as the policy says."
+        " Write to a known user, multiply the limits of a trusted one, block a stranger in front of the"
+        " application.",
         Sql("endpoints", "limited_clients"),
         [
             tables.Column("Service", width=130),
@@ -229,8 +230,8 @@ def _limited_clients() -> table.Panel:
 def _refusals_by_limit() -> timeseries.Panel:
     panel = course(
         "Violations by limit",
-        "Which limits are run into, those in shadow included, from the database. A limit that shows at every"
-        " full minute is met by clients that retry at once.",
+        "Refusals by limit, those in shadow included, from the database. A peak at every full minute comes"
+        " from clients that retry at once.",
         Sql("endpoints", "refusals_by_limit", Format.TIME_SERIES),
         unit="locale",
         legend="table beside",

@@ -1,6 +1,6 @@
-"""Metrics that are not ours: of the collector, of its spanmetrics connector, and of Prometheus itself.
+"""Metrics of others: of the collector, of its spanmetrics connector, and of Prometheus itself.
 
-Their names and labels are as the collector 0.159.0 and Prometheus 2.42 export them.
+Names and labels are those that the collector 0.159.0 and Prometheus 2.42 export.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SCRAPED: Final = frozenset({"job", "instance"})
 
 @dataclass(frozen=True, slots=True)
 class ForeignMetric:
-    """A metric that somebody else defines."""
+    """A metric that another project defines."""
 
     name: str
     labels: frozenset[str]
     why: str
-    """What it is for here, and who exports it."""
+    """Who exports it, and its use here."""
 
 
 def _of_receiver(what: str) -> tuple[ForeignMetric, ...]:
@@ -74,12 +74,12 @@ FOREIGN_METRICS: Final = {
         ForeignMetric(
             "otelcol_exporter_send_failed_spans",
             _SCRAPED | {"exporter", "error_type"},
-            "the collector: what was given up after retries; there is none before the first",
+            "the collector: spans dropped after retries; the series does not exist before the first",
         ),
         ForeignMetric(
             "otelcol_exporter_enqueue_failed_spans",
             _SCRAPED | {"exporter"},
-            "the collector: what found its queue full; there is none before the first",
+            "the collector: spans that found the queue full; the series does not exist before the first",
         ),
         ForeignMetric(
             "otelcol_process_memory_rss", _SCRAPED, "the collector: its memory, to hold against its limit"

@@ -14,7 +14,7 @@ from typing import Final
 from otel_ratelimit.core import names
 
 ENVIRONMENT: Final = "deployment_environment_name"
-"""Of the resource; the collector copies it to every point."""
+"""An attribute of the resource; the collector copies it to every point."""
 RESOURCE_LABELS: Final = frozenset({"job", "instance", ENVIRONMENT})
 """On every series: `job` is the service, `instance` one process of it."""
 _UNIT_SUFFIXES: Final = {"s": "_seconds", "By": "_bytes"}
@@ -22,7 +22,7 @@ _PARTS: Final = {"bucket", "sum", "count"}
 
 
 class Kind(StrEnum):
-    """Of an instrument."""
+    """The kind of an instrument."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -31,17 +31,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """As the code makes it; tests compare these with the code and with the reference."""
+    """An instrument of the code; tests compare these with the code and with the reference."""
 
     name: str
     kind: Kind
     unit: str
-    """As in UCUM: `s`, `By`, `1`, or an annotation such as `{request}`."""
+    """A unit of UCUM: `s`, `By`, `1`, or an annotation such as `{request}`."""
     attributes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> frozenset[str]:
-        """Of its series."""
+        """The labels of its series."""
         return RESOURCE_LABELS | {label(attribute) for attribute in self.attributes}
 
 
@@ -98,11 +98,11 @@ INSTRUMENTS: Final = {
         Instrument(names.CACHE_HIT_POTENTIAL, Kind.GAUGE, "1"),
     )
 }
-"""By the name of the instrument."""
+"""The instruments by name."""
 
 
 def labels_by_series() -> dict[str, frozenset[str]]:
-    """Every series name that Prometheus has of ours, and the labels it may have."""
+    """Every name of a series of ours in Prometheus, and the labels it may have."""
     found: dict[str, frozenset[str]] = {}
     for instrument in INSTRUMENTS.values():
         name = prometheus_name(instrument)

@@ -36,7 +36,7 @@ class Line:
 
 
 def line(height: int, *columns: tuple[int, PanelBuilder | tuple[PanelBuilder, ...]]) -> Line:
-    """A `Line`; a column of one panel may name it alone."""
+    """Make a `Line`; a column of one panel may give it without a tuple."""
     return Line(
         height,
         tuple((width, each if isinstance(each, tuple) else (each,)) for width, each in columns),
@@ -52,14 +52,14 @@ class Row:
 
 
 def row(title: str, *lines: Line) -> Row:
-    """A `Row`."""
+    """Make a `Row`."""
     return Row(title, lines)
 
 
 def place(rows: Sequence[Row]) -> list[dashboard.Panel | dashboard.RowPanel]:
-    """The panels where they belong.
+    """The panels with their positions.
 
-    Their ids come from their titles: a link to a panel survives whatever is put before it.
+    Their ids come from their titles: a link to a panel stays valid when other panels are added.
 
     Raises:
         ValueError: two panels have one id, for instance because of equal titles.
@@ -99,5 +99,5 @@ def _line(its_line: Line, y: int) -> Iterator[dashboard.Panel]:
 
 
 def identity(title: str) -> int:
-    """The id of what has that title."""
+    """The id of the panel or row with that title."""
     return 1 + zlib.crc32(title.encode()) % _IDS

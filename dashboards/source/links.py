@@ -28,12 +28,12 @@ _SHORT: Final = {
 
 
 def links(here: str) -> list[dashboard.DashboardLink]:
-    """To the other dashboards, with the time and the variables as they are."""
+    """Links to the other dashboards, which keep the time and the variables."""
     return [_to(uid, *_SHORT[uid]) for uid in TITLES if uid != here]
 
 
 def trace_url() -> str:
-    """Of the trace whose id a cell has."""
+    """The address of the trace whose id is in a cell."""
     panes = (
         f'{{"trace":{{"datasource":"{TEMPO_UID}","queries":[{{"refId":"A","queryType":"traceql",'
         f'"datasource":{{"type":"tempo","uid":"{TEMPO_UID}"}},"query":"${{__value.raw}}"}}],'
@@ -43,7 +43,7 @@ def trace_url() -> str:
 
 
 class _ShownLink(dashboard.DashboardLink):
-    """At the top of the dashboard; the SDK's own are in a menu."""
+    """A link at the top of the dashboard; the SDK's own class puts it in a menu."""
 
     def to_json(self) -> dict[str, object]:
         return {name: value for name, value in super().to_json().items() if name != "placement"}

@@ -31,12 +31,12 @@ DESCRIPTION: Final = "Is anyone hurt by the rate limits, and is the limiter itse
 TIME: Final = "now-3h"
 
 ALERT_NAMES: Final = "RateLimit.+"
-"""Of our alert rules."""
+"""A pattern of the names of our alerts."""
 _FAILED: Final = promql.equals(names.DECISION, DecisionKind.ERROR)
 
 
 def rows() -> list[Row]:
-    """From what hurts people to what hurts us."""
+    """Rows from the effects on users down to those on operators."""
     return [
         row(
             "Is anyone hurt?",
@@ -69,7 +69,7 @@ def rows() -> list[Row]:
 def _requests() -> stat.Panel:
     return figure(
         "Requests",
-        "All that came in. If this falls to nothing while clients are there, look at the application first.",
+        "All requests. If this falls to zero although clients are there, look at the application first.",
         Prom(promql.rate(traffic.REQUESTS)),
         unit="reqps",
         colors=steps(base=NEUTRAL),
@@ -80,8 +80,8 @@ def _requests() -> stat.Panel:
 def _refused_share() -> stat.Panel:
     return figure(
         "Refused",
-        "Share of the requests, exempt ones left out, that got a 429. Above a few percent a limit is too low"
-        " or somebody is abusing: Endpoints and limits says which.",
+        "Share of the requests that got a 429; exempt ones do not count. Above a few percent a limit is too"
+        " low or somebody is abusing it: Endpoints and limits shows which.",
         Prom(promql.share(promql.rate(traffic.BLOCKED), promql.rate(traffic.LIMITED))),
         unit="percentunit",
         decimals=1,
@@ -93,8 +93,8 @@ def _refused_share() -> stat.Panel:
 def _clients_refused() -> stat.Panel:
     return figure(
         "Clients refused",
-        "How many different clients were refused in the time shown, as recorded in the database. Many: the"
-        " limit is too low. One or two: talk to them.",
+        "Number of different clients that were refused in the time shown, as recorded in the database. If"
+        " there are many, the limit is too low. If there are one or two, talk to them.",
         Sql("overview", "clients_refused"),
         unit="locale",
         decimals=0,
@@ -107,7 +107,7 @@ def _longest_refusal() -> stat.Panel:
     return figure(
         "Longest refusal",
         "For how long one client has been refused without a pause of a minute. Half an hour means that it"
-        " ignores Retry-After, or that its limit is too low for what it is there for.",
+        " ignores Retry-After, or that its limit is too low for its purpose.",
         Prom(f"max({promql.ours(names.CLIENT_LIMITED)})"),
         unit="s",
         decimals=0,
@@ -122,8 +122,8 @@ def _failed_closed() -> stat.Panel:
     selector = promql.ours(names.REQUESTS, _FAILED, promql.equals(names.ON_ERROR, "closed"))
     return figure(
         "Failing closed",
-        "Requests answered 503 because the counter store failed. Any at all hurts: look at the store, and at"
-        " the errors by type in Plugin health.",
+        "Requests answered with 503 because the counter store failed. Even one hurts a user: look at the"
+        " store, and at the errors by type in Plugin health.",
         # There is no such series before the first failure.
         at_end(f"{promql.happened(selector)} or vector(0)"),
         unit="locale",
@@ -149,7 +149,7 @@ def _failed_open() -> stat.Panel:
 def _firing() -> table.Panel:
     panel = tables.rows(
         "Firing alerts",
-        "Of all services; each alert has a runbook of its name. An empty table is good news only while"
+        "Alerts of all services; each has a runbook of its name. An empty table is good news only if"
         " Prometheus loads the rules: see Status, Rules there.",
         as_table(
             f"sum by (alertname, severity, job) ({promql.foreign(ALERTS)}"
@@ -178,8 +178,8 @@ def _memory() -> stat.Panel:
     warning = thresholds.MEMORY_WARNING_BYTES / thresholds.MEMORY_CRITICAL_BYTES
     return figure(
         "Counters' memory",
-        "Of the fullest process: share of the size that is critical. When it is full no counter is lost, but"
-        " new clients share one: raise [memory] capacity, or find out who sends so many keys.",
+        "For the fullest process: size as a share of the critical size. When it is full no counter is lost,"
+        " but new clients share one: raise [memory] capacity, or find out who sends so many keys.",
         Prom(f"max({promql.ours(names.STORAGE_SIZE)} / ignoring(otel_ratelimit_level) {critical})"),
         unit="percentunit",
         decimals=0,
@@ -191,8 +191,9 @@ def _memory() -> stat.Panel:
 def _overflows() -> stat.Panel:
     return figure(
         "Overflow hits",
-        "Requests counted in a bucket that clients of one network share, because the store was full or their"
-        " network held its share: innocent clients may be refused. Any: see the memory in Plugin health.",
+        "Requests counted in a bucket that clients of one network share, because the store was full or"
+        " their network held its share: innocent clients may be refused. If there are any, see the memory in"
+        " Plugin health.",
         at_end(promql.increase(promql.ours(names.STORAGE_OVERFLOWS))),
         unit="locale",
         decimals=0,
@@ -203,8 +204,8 @@ def _overflows() -> stat.Panel:
 def _check_duration() -> stat.Panel:
     return figure(
         "Check, 99 %",
-        "What limiting adds to a request, at most, for 99 of 100. Above some milliseconds a remote store or"
-        " its network is slow.",
+        "Time that the check adds to a request, at most, for 99 of 100. Above some milliseconds a remote"
+        " store or its network is slow.",
         Prom(promql.quantile(0.99, promql.buckets(names.CHECK_DURATION))),
         unit="s",
         decimals=1,
@@ -217,8 +218,8 @@ def _lost() -> stat.Panel:
     dropped = promql.ours(names.QUERIES, promql.equals(names.OUTCOME, "dropped"))
     return figure(
         "Records lost",
-        "Violations and queries that could not be written to the database. Nobody is hurt, but analyses miss"
-        " them: see queues and errors in Plugin health.",
+        "Violations and queries that could not be written to the database. Nobody is hurt, but analyses"
+        " lack them: see queues and errors in Plugin health.",
         at_end(
             f"{promql.increase(promql.ours(names.VIOLATIONS_DROPPED))}"
             f" + ({promql.increase(dropped)} or vector(0))"
@@ -234,8 +235,8 @@ def _queue() -> stat.Panel:
     length, capacity = promql.ours(names.QUEUE_LENGTH), promql.ours(names.QUEUE_CAPACITY)
     return figure(
         "Queue",
-        "Share of its room that the fuller queue to the database takes, in the worst process. When full,"
-        " what comes next is lost: the database is away or too slow.",
+        "How full the fuller queue to the database is, in the worst process. When it is full, new rows are"
+        " lost: the database is away or too slow.",
         Prom(f"max({length} / {capacity})"),
         unit="percentunit",
         decimals=0,
@@ -249,7 +250,7 @@ def _report_age() -> stat.Panel:
     return figure(
         "Last report",
         "How long ago the nightly cache report was made. Older than a day and two hours: it was missed; run"
-        " otel-ratelimit report run and read what it says.",
+        " otel-ratelimit report run and read its output.",
         at_end(f"time() - max(last_over_time({made}))"),
         unit="s",
         decimals=1,
@@ -262,8 +263,8 @@ def _policy() -> stat.Panel:
     in_force = promql.ours(names.POLICY_INFO)
     return words(
         "Policy in force",
-        "The hash of the policy that decides. More than one while a new one is taken up: a process that"
-        " keeps the old one refused the new, or was not restarted.",
+        "The hash of the policy in force. There are several during a reload. If that lasts, a process"
+        " refused the new policy, or was not restarted.",
         at_end(f"count {promql.by(names.POLICY_HASH)} ({in_force} == 1)", "{{otel_ratelimit_policy_hash}}"),
     )
 
@@ -272,9 +273,9 @@ def _silence() -> stat.Panel:
     seen = f"{promql.foreign(TARGET_INFO)}{{{promql.OF_PROCESSES}}}"
     return figure(
         "Silent for",
-        "Time since a process of the service that is silent longest was heard of, within the last hour."
-        " Above some minutes it is down, or its telemetry does not arrive: see the collector in Plugin"
-        " health.",
+        "For the service that has been silent longest: time since any of its processes reported, within the"
+        " last hour. Above some minutes it is down, or its telemetry does not arrive: see the collector in"
+        " Plugin health.",
         at_end(f"max(time() - max by (job) (max_over_time(timestamp({seen})[1h:30s])))"),
         unit="s",
         decimals=0,
@@ -305,8 +306,8 @@ def _latency() -> timeseries.Panel:
     bucket = promql.spans(f"{SPAN_SECONDS}_bucket")
     return course(
         "Latency",
-        "How long answers take, refusals included. A dot leads to a trace: one far above the lines says what"
-        " was slow.",
+        "How long answers take, refusals included. A dot leads to a trace: a dot far above the lines shows"
+        " what was slow.",
         *by_quantile(lambda quantile: promql.quantile(quantile, bucket), exemplars=True),
         unit="s",
         empty="no spans",
@@ -318,7 +319,7 @@ def _server_errors() -> timeseries.Panel:
     return course(
         "Server errors",
         "Share of the answers that are 5xx. Above the line, look at the traces of failed requests; if they"
-        " are 503, at Failing closed above.",
+        " are 503, look at Failing closed above.",
         Prom(promql.share(promql.rate(failed), promql.rate(promql.spans(SPAN_CALLS))), "5xx"),
         unit="percentunit",
         colors={"5xx": RED},

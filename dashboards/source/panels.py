@@ -1,4 +1,4 @@
-"""Panels in the house's style. Each says in a sentence what to do about what it shows, and has a unit."""
+"""Panels in one style. Each says in a sentence what to do about what it shows, and has a unit."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ ORANGE: Final = "orange"
 RED: Final = "red"
 NEUTRAL: Final = "text"
 SOME: Final = 0.5
-"""Of a count: one or more. An increase that is worked out from samples is no whole number."""
+"""The threshold for "any". An increase estimated from samples is not a whole number."""
 
 
 Legend: TypeAlias = Literal["below", "table below", "table beside"]
 
 
 class Dressable(Protocol):
-    """What all panels of the SDK can be told."""
+    """The settings that all panel builders of the SDK have."""
 
     def title(self, title: str) -> Self:
-        """As its builder."""
+        """See the SDK."""
 
     def description(self, description: str) -> Self:
-        """As its builder."""
+        """See the SDK."""
 
     def unit(self, unit: str) -> Self:
-        """As its builder."""
+        """See the SDK."""
 
     def datasource(self, datasource: models.DataSourceRef) -> Self:
-        """As its builder."""
+        """See the SDK."""
 
     def targets(self, targets: list[Builder[Dataquery]]) -> Self:
-        """As its builder."""
+        """See the SDK."""
 
 
 AnyPanel = TypeVar("AnyPanel", bound=Dressable)
 
 
 def dressed(panel: AnyPanel, title: str, description: str, unit: str, asked: Sequence[Asked]) -> AnyPanel:
-    """A panel with what each has to have."""
+    """A panel with the settings that each needs."""
     return (
         panel.title(title)
         .description(description)
@@ -67,7 +67,7 @@ def dressed(panel: AnyPanel, title: str, description: str, unit: str, asked: Seq
 
 
 def steps(*more: tuple[float, str], base: str = GREEN) -> ThresholdsConfig:
-    """Colours by value: `base`, and from each figure on another."""
+    """Colours by value: `base`, and another from each figure on."""
     return (
         ThresholdsConfig()
         .mode(ThresholdsMode.ABSOLUTE)
@@ -76,7 +76,7 @@ def steps(*more: tuple[float, str], base: str = GREEN) -> ThresholdsConfig:
 
 
 def mapped(texts: Mapping[str, tuple[str, str]]) -> ValueMap:
-    """Values shown as a text in a colour."""
+    """Texts in colours, shown instead of values."""
     return ValueMap(
         {
             value: ValueMappingResult(text=text, color=color, index=index)
@@ -95,7 +95,7 @@ def figure(
     decimals: int | None = None,
     empty: str = "no data",
 ) -> stat.Panel:
-    """One number, with its course behind it where one was asked for; `empty` where there is none."""
+    """One number, with its graph behind it if the query has one; `empty` if there is no value."""
     has_course = isinstance(asked, Prom) and not asked.at_end
     panel = dressed(stat.Panel(), title, description, unit, [asked])
     panel.thresholds(colors).no_value(empty).color_mode(models.BigValueColorMode.VALUE)
@@ -117,7 +117,7 @@ def words(title: str, description: str, asked: Asked, *, empty: str = "no data")
 def dial(
     title: str, description: str, asked: Asked, *, unit: str, colors: ThresholdsConfig, most: float
 ) -> gauge.Panel:
-    """A value on its way to a figure that it should not reach."""
+    """A value on a scale up to a figure that it should not reach."""
     panel = dressed(gauge.Panel(), title, description, unit, [asked])
     panel.thresholds(colors).min(0).max(most).no_value("no data")
     panel.show_threshold_labels(False).show_threshold_markers(True)
@@ -134,7 +134,7 @@ def bars(
     most: float | None = None,
     empty: str = "no data",
 ) -> bargauge.Panel:
-    """Things of one kind against each other, each a bar with its name above."""
+    """Values of one kind side by side, each a bar with its name above."""
     panel = dressed(bargauge.Panel(), title, description, unit, [asked])
     panel.thresholds(colors).min(0).no_value(empty)
     panel.orientation(models.VizOrientation.HORIZONTAL).display_mode(models.BarGaugeDisplayMode.GRADIENT)
@@ -156,11 +156,11 @@ def course(  # noqa: PLR0913 - as above
     most: float | None = None,
     empty: str = "no data",
 ) -> timeseries.Panel:
-    """Values over time; `empty` where there are none.
+    """Values over time; `empty` if there are none.
 
     `legend` is a list below the graph, or a table for many series: beside it, or below if names are long.
-    `colors` are those of series, by their names. Lines go across at the figures of `lines_at`; the axis ends
-    at `most`.
+    `colors` are the colours of series, by their names. There are lines at the figures of `lines_at`; the
+    axis ends at `most`.
     """
     panel = dressed(timeseries.Panel(), title, description, unit, asked)
     panel.min(0).no_value(empty).line_width(1).fill_opacity(40 if stacked else 8)
@@ -189,7 +189,7 @@ def fixed(color: str) -> DynamicConfigValue:
 
 
 def dashed() -> DynamicConfigValue:
-    """A property of a series: a line of dashes, for what is a bound and not a measurement."""
+    """A property of a series: a dashed line, for a bound that is not a measurement."""
     return DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 8]})
 
 

@@ -1,4 +1,4 @@
-"""The plugin's health: memory, store, what goes to the database, policy."""
+"""The plugin's health: memory, store, rows for the database, policy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILE: Final = "plugin_health"
 
 
 def rows() -> list[Row]:
-    """From what stops requests to what stops figures."""
+    """Rows from problems that stop requests down to those that stop figures."""
     return [
         row(
             "Memory of the counters",
@@ -47,7 +47,7 @@ def rows() -> list[Row]:
 
 
 def _happened(selector: str, *attributes: str) -> str:
-    """From one point of a graph to the next, of what is rare."""
+    """How often a rare event happened between two points of a graph."""
     return promql.happened(selector, *attributes, window="$__rate_interval")
 
 
@@ -55,9 +55,9 @@ def _memory() -> gauge.Panel:
     warning, critical = thresholds.MEMORY_WARNING_BYTES, thresholds.MEMORY_CRITICAL_BYTES
     return dial(
         "Memory",
-        "Of the fullest process; yellow and red are the defaults of 40 and 50 MB, the lines beside it those"
-        " of your policy. In red clients of a network share a counter: raise [memory] capacity, or find out"
-        " who sends so many keys.",
+        "Memory of the fullest process; yellow and red are the defaults of 40 and 50 MB, and the panel to"
+        " the right has the thresholds of your policy. In red, clients of a network share a counter: raise"
+        " [memory] capacity, or find out who sends so many keys.",
         Prom(f"max({promql.ours(names.STORAGE_SIZE)})"),
         unit="decbytes",
         colors=steps((warning, ORANGE), (critical, RED)),
@@ -71,8 +71,8 @@ def _size() -> timeseries.Panel:
 
     panel = course(
         "Size against capacity",
-        "Each process on its own, against what the policy calls warning and critical. A process that grows"
-        " while the others do not gets another kind of traffic.",
+        "Each process, against the policy's warning and critical sizes. A process that grows while the"
+        " others do not gets another kind of traffic.",
         Prom(promql.ours(names.STORAGE_SIZE), "{{instance}}"),
         Prom(threshold("warning"), "warning"),
         Prom(threshold("critical"), "critical"),
@@ -89,8 +89,8 @@ def _size() -> timeseries.Panel:
 def _keys() -> timeseries.Panel:
     return course(
         "Counters held",
-        "By process: one for each client and limit whose window is open. Far more than you have clients:"
-        " somebody sends a new identity with each request.",
+        "By process: one counter for each client and limit whose window is open. Far more than you have"
+        " clients means that somebody sends a new identity with each request.",
         Prom(promql.ours(names.STORAGE_KEYS), "{{instance}}"),
         unit="short",
         legend="table below",
@@ -101,8 +101,8 @@ def _keys() -> timeseries.Panel:
 def _removed() -> timeseries.Panel:
     return course(
         "Counters removed",
-        "By the cleanup, all processes together. Nothing while counters grow: it does not run; restart, and"
-        " report it.",
+        "Counters removed by the cleanup, all processes together. If it is zero while counters grow, the"
+        " cleanup does not run; restart, and report it.",
         Prom(promql.rate(promql.ours(names.CLEANUP_REMOVED_KEYS)), "removed"),
         unit="ops",
         empty="remote store",
@@ -112,8 +112,7 @@ def _removed() -> timeseries.Panel:
 def _freed() -> timeseries.Panel:
     return course(
         "Memory given back",
-        "By the cleanup. It follows the counters removed; memory that is given back is there for new"
-        " clients.",
+        "Memory freed by the cleanup. It follows the counters removed; new clients can use the freed memory.",
         Prom(promql.rate(promql.ours(names.CLEANUP_FREED)), "freed"),
         unit="Bps",
         empty="remote store",
@@ -124,7 +123,7 @@ def _cleanup_duration() -> timeseries.Panel:
     return course(
         "Cleanup, 99 %",
         "How long a cleanup takes, its pauses for requests included. It never makes a request wait for more"
-        " than a millisecond; seconds mean that it hardly gets a turn.",
+        " than a millisecond; seconds mean that it gets little CPU time.",
         Prom(promql.quantile(0.99, promql.buckets(names.CLEANUP_DURATION)), "99 %"),
         unit="s",
         empty="remote store",
@@ -134,8 +133,9 @@ def _cleanup_duration() -> timeseries.Panel:
 def _overflows() -> timeseries.Panel:
     return course(
         "Overflow hits",
-        "Requests counted in a bucket that clients of one network share, because the store was full or their"
-        " network held its share. Any: raise the capacity now, ask why afterwards.",
+        "Requests counted in a bucket that clients of one network share, because the store was full or"
+        " their network held its share. If there are any, raise the capacity now and find the reason"
+        " afterwards.",
         Prom(promql.rate(promql.ours(names.STORAGE_OVERFLOWS)), "overflow"),
         unit="reqps",
         colors={"overflow": RED},
@@ -146,8 +146,8 @@ def _check_duration() -> timeseries.Panel:
     bucket = promql.buckets(names.CHECK_DURATION)
     return course(
         "Check duration",
-        "The store's answer and the verdict. Microseconds in process; with a remote store its round trip."
-        " Above the line look at the store and its network; a dot leads to a trace.",
+        "Time of the store's answer and the decision. It is microseconds in the process, and a round trip"
+        " with a remote store. Above the line look at the store and its network; a dot leads to a trace.",
         *by_quantile(lambda quantile: promql.quantile(quantile, bucket), exemplars=True),
         unit="s",
         lines_at=steps((thresholds.CHECK_SLOW_SECONDS, RED), base="transparent"),
@@ -159,8 +159,8 @@ def _store_errors() -> timeseries.Panel:
     by_type = _happened(promql.ours(names.STORAGE_ERRORS), names.STORAGE, names.ERROR_TYPE)
     return course(
         "Store errors",
-        "By type, from one point to the next. timeout is a slow store or network, connection one that is"
-        " away. After an error the store is left alone for a second, so there are fewer of these than failed"
+        "By type, from one point to the next. timeout means a slow store or network, connection one that is"
+        " away. After an error the store pauses for a second, so there are fewer errors than failed"
         " requests.",
         Prom(by_type, "{{error_type}} ({{otel_ratelimit_storage}})"),
         unit="locale",
@@ -172,8 +172,8 @@ def _failed_requests() -> timeseries.Panel:
     failed = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.ERROR))
     return course(
         "Requests without a count",
-        "The store failed, from one point to the next: closed were refused with 503, open let through. Which"
-        " of the two is on_error in the policy.",
+        "Requests for which the store failed, from one point to the next: closed were refused with 503,"
+        " open were let through. on_error in the policy decides which.",
         Prom(_happened(failed, names.ON_ERROR), "{{otel_ratelimit_on_error}}"),
         unit="locale",
         stacked=True,
@@ -186,8 +186,8 @@ def _queues() -> timeseries.Panel:
     by = f"max {promql.by(names.QUEUE)}"
     return course(
         "Queues",
-        "Share of the room taken in the worst process. It falls with each flush; if it does not, the"
-        " database is away or too slow, and above the line records are about to be lost.",
+        "How full each queue is in the worst process. It falls with each flush. If it does not, the"
+        " database is away or too slow; above the line rows are about to be lost.",
         Prom(
             f"{by} ({promql.ours(names.QUEUE_LENGTH)} / {promql.ours(names.QUEUE_CAPACITY)})",
             "{{otel_ratelimit_queue}}",
@@ -202,8 +202,9 @@ def _queues() -> timeseries.Panel:
 def _violations() -> timeseries.Panel:
     return course(
         "Violations written",
-        "Those written to the database, and those that could not be. Dropped: the database was away for"
-        " longer than the queue could hold, or its tables are missing: otel-ratelimit db upgrade.",
+        "Violations written to the database, and those that could not be. Dropped means that the database"
+        " was away for longer than the queue could hold, or that its tables are missing: otel-ratelimit db"
+        " upgrade.",
         Prom(promql.rate(promql.ours(names.VIOLATIONS_RECORDED)), "recorded"),
         Prom(promql.rate(promql.ours(names.VIOLATIONS_DROPPED)), "dropped"),
         unit="ops",
@@ -216,7 +217,7 @@ def _capture_duration() -> timeseries.Panel:
     bucket = promql.buckets(names.QUERY_CAPTURE_DURATION)
     return course(
         "Capture of a query",
-        "What taking note of a query adds to it, measured on one in 64. Some microseconds; if it grows,"
+        "Time that recording adds to a query, measured on one in 64. It is some microseconds; if it grows,"
         " lower OTEL_RATELIMIT_QUERY_SAMPLE_RATE.",
         *by_quantile(lambda quantile: promql.quantile(quantile, bucket)),
         unit="s",
@@ -227,8 +228,8 @@ def _capture_duration() -> timeseries.Panel:
 def _written_last() -> table.Panel:
     return tables.rows(
         "Written last",
-        "The newest row of each table. While there is traffic, minutes ago; older: the application does not"
-        " reach the database. The analysis is made once a day.",
+        "The newest row of each table. With traffic it is minutes old; if it is older, the application does"
+        " not reach the database. The analysis is made once a day.",
         Sql(_FILE, "written_last"),
         [tables.Column("Last row", width=180), tables.Column("Age", "s", 1, 100)],
         empty="nothing written",
@@ -238,8 +239,8 @@ def _written_last() -> table.Panel:
 def _table_sizes() -> table.Panel:
     return tables.rows(
         "Tables",
-        "The largest, on disk with indexes, days of the query log together; rows as PostgreSQL estimates"
-        " them. Too large: shorten [analytics] retention or lower the sample rate.",
+        "The largest tables, on disk with indexes, the days of the query log together; rows as PostgreSQL"
+        " estimates them. If they are too large, shorten [analytics] retention or lower the sample rate.",
         Sql(_FILE, "table_sizes"),
         [tables.Column("Size", "decbytes", 1, 110), tables.Column("Rows", "locale", 0, 110)],
     )
@@ -249,8 +250,8 @@ def _policies() -> table.Panel:
     in_force = promql.ours(names.POLICY_INFO)
     panel = tables.rows(
         "Policies in force",
-        "How many processes decide by which policy. One line for a service is right; a second one that stays"
-        " is a process that refused the new policy: its log says why.",
+        "How many processes use which policy. One line for a service is right; a second line that stays is"
+        " a process that refused the new policy: its log says why.",
         as_table(f"count by (job, {label(names.POLICY_HASH)}) ({in_force} == 1)"),
         [tables.Column("Policy", width=150), tables.Column("Processes", "locale", 0, 110)],
         empty="none",
@@ -263,8 +264,8 @@ def _policies() -> table.Panel:
 def _reloads() -> timeseries.Panel:
     return course(
         "Policy reloads",
-        "By outcome. Refused: the file has mistakes and the former policy stays; otel-ratelimit policy check"
-        " names them with their lines.",
+        "By outcome. Refused means that the file has mistakes and the former policy stays in force;"
+        " otel-ratelimit policy check names them with their lines.",
         Prom(
             promql.increase(promql.ours(names.POLICY_RELOADS), names.OUTCOME, window="$__rate_interval"),
             "{{otel_ratelimit_outcome}}",
@@ -277,8 +278,8 @@ def _reloads() -> timeseries.Panel:
 def _fallbacks() -> timeseries.Panel:
     return course(
         "Identities not found",
-        "Requests keyed by address because the header or function that the policy names gave nothing. All of"
-        " them: the header is not sent, or its name is misspelt.",
+        "Requests counted by address because the header or function that the policy names gave nothing. If"
+        " all requests are, the header is not sent, or its name is misspelt.",
         Prom(
             _happened(promql.ours(names.KEY_FALLBACKS), names.KEY, names.ERROR_TYPE),
             "{{otel_ratelimit_key}}: {{error_type}}",
@@ -291,8 +292,8 @@ def _fallbacks() -> timeseries.Panel:
 def _last_reports() -> table.Panel:
     return tables.rows(
         "Last reports",
-        "The nightly cache reports. A day is missing, or was not mailed: otel-ratelimit report run makes and"
-        " mails what is due, and says what is in the way.",
+        "The nightly cache reports. If a day is missing, or was not mailed: otel-ratelimit report run makes"
+        " and mails due reports, and says what prevents it.",
         Sql(_FILE, "last_reports"),
         [
             tables.Column("Day", width=100),

@@ -1,4 +1,4 @@
-"""Queries of Grafana's PostgreSQL data source, for which the SDK has no type; and the statements for them."""
+"""Queries of Grafana's PostgreSQL data source, for which the SDK has no type, and their statements."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _FOLDER: Final = Path(__file__).parent / "sql"
 
 
 class Format(StrEnum):
-    """What the data source makes of the rows."""
+    """The form that the data source gives the rows."""
 
     TABLE = "table"
     TIME_SERIES = "time_series"
-    """They have a column `time`, in order; a text column tells series apart."""
+    """The rows have a column `time`, in order; a text column tells series apart."""
 
 
 @dataclass
 class PostgresQuery(variants.Dataquery):
-    """As the plugin keeps it."""
+    """A query in the form that the data source stores."""
 
     ref_id: str
     datasource: DataSourceRef
@@ -47,14 +47,14 @@ class PostgresQuery(variants.Dataquery):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PostgresQuery:
-        """What `to_json` made."""
+        """Read the result of `to_json`."""
         return cls(
             data["refId"], DataSourceRef.from_json(data["datasource"]), data["rawSql"], Format(data["format"])
         )
 
 
 class PostgresQueryBuilder(builder.Builder[variants.Dataquery]):
-    """As the SDK's panels take it."""
+    """A builder of such a query, in the form that the SDK's panels accept."""
 
     def __init__(self, query: PostgresQuery) -> None:
         self._query = query
@@ -65,7 +65,7 @@ class PostgresQueryBuilder(builder.Builder[variants.Dataquery]):
 
 
 def register() -> None:
-    """Have the SDK read such queries back."""
+    """Let the SDK read such queries back."""
     runtime.register_dataquery_variant(runtime.DataqueryConfig(PLUGIN, PostgresQuery.from_json))
 
 
@@ -74,7 +74,7 @@ def statement(file: str, name: str) -> str:
     """The statement of `sql/<file>.sql` that follows `-- name: <name>`, without comments.
 
     Raises:
-        KeyError: there is none of that name.
+        KeyError: no statement has that name.
     """
     parts = _NAME.split((_FOLDER / f"{file}.sql").read_text(encoding="utf-8"))[1:]
     body = dict(zip(parts[::2], parts[1::2], strict=True))[name]

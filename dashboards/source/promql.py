@@ -1,6 +1,6 @@
-"""PromQL over our metrics: selectors that obey the dashboard's variables, and what is made of them.
+"""PromQL over our metrics: selectors that use the dashboard's variables, and expressions with them.
 
-Sums drop `instance`: it is one worker process and gone with its next restart. Where one process is the point
+Sums drop `instance`: it is one worker process and disappears with its next restart. Where one process matters
 (its memory), the panel says so.
 """
 
@@ -48,13 +48,13 @@ def report(name: str) -> str:
 
 
 def spans(metric: str, *matchers: str) -> str:
-    """Selector of a metric of spanmetrics, of requests that were served; its series are of services."""
+    """Selector of a metric of spanmetrics for served requests; there is one series for each service."""
     served = (OF_SERVICES, 'span_kind="SPAN_KIND_SERVER"', 'http_route=~"$route"')
     return f"{foreign(metric)}{{{','.join((*served, *matchers))}}}"
 
 
 def foreign(metric: str) -> str:
-    """The name of a metric that somebody else defines, which must be a known one."""
+    """The name of a metric of `foreign`, which must be a known one."""
     return FOREIGN_METRICS[metric].name
 
 
@@ -74,17 +74,17 @@ def by(*attributes: str) -> str:
 
 
 def rate(selector: str, *attributes: str) -> str:
-    """A second, summed over everything but the attributes."""
+    """The rate per second, summed over everything except the attributes."""
     return f"{_sum(attributes)}(rate({selector}[$__rate_interval]))"
 
 
 def increase(selector: str, *attributes: str, window: str = "$__range") -> str:
-    """Over the time shown, or from one point of a graph to the next; summed likewise."""
+    """The increase over the time shown, or between two points of a graph; summed in the same way."""
     return f"{_sum(attributes)}(increase({selector}[{window}]))"
 
 
 def happened(selector: str, *attributes: str, window: str = "$__range") -> str:
-    """How often, of what is counted from its first occurrence on; over the time shown, or to a graph's point.
+    """How often a rare event happened, over the time shown or between two points of a graph.
 
     `increase` does not see the occurrences with which a series begins. A series is new if there was none of
     it for an hour before, so that one that was away for a while does not count as new.
@@ -97,17 +97,17 @@ def happened(selector: str, *attributes: str, window: str = "$__range") -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """0 where there is a whole and no part of it yet; nothing where there is no whole."""
+    """A share: 0 if there is a whole and no part of it yet; nothing if there is no whole."""
     return f"({part} or {whole} * 0) / ({whole} > 0)"
 
 
 def quantile(of: float, selector: str, *attributes: str) -> str:
-    """Of a histogram's buckets, as it changes."""
+    """A quantile of a histogram's buckets, over time."""
     return f"histogram_quantile({of}, {rate(selector, 'le', *attributes)})"
 
 
 def quantile_of_all(of: float, selector: str, *attributes: str) -> str:
-    """Of a histogram's buckets, over the time shown."""
+    """A quantile of a histogram's buckets, over the whole time shown."""
     return f"histogram_quantile({of}, {increase(selector, 'le', *attributes)})"
 
 

@@ -25,15 +25,15 @@ SHARE: Final = "percentunit"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One that is not simply shown as it comes.
+    """A column with a format of its own.
 
     Attributes:
-        name: of the column, as shown.
-        colors: figures from which its cells have another colour, with that colour.
+        name: the name of the column, as shown.
+        colors: figures, each with the colour that cells have from there on.
         base: the colour below the first of these figures.
         is_bar: a bar from 0 to 1 instead of the bare number.
-        wraps: long text goes on in the next line.
-        opens: text that is too long can be opened and read whole.
+        wraps: long text continues on the next line.
+        opens: a click opens text that is too long.
         url: where its cells lead.
     """
 
@@ -106,7 +106,7 @@ def side_by_side(
 ) -> builder.Panel:
     """A row for each value of the attribute `by`, which is in the `first` column.
 
-    The other columns have each the expression whose values they show. The row with the highest value in the
+    Each of the other columns has the expression whose values it shows. The row with the highest value in the
     column `sort_by` is the first.
     """
     asked: list[Asked] = [as_table(expr) for _, expr in columns]
@@ -138,7 +138,7 @@ def _table(
 
 
 def organized(panel: builder.Panel, named: dict[str, str], without: Sequence[str] = ()) -> builder.Panel:
-    """Of a PromQL table: these fields in this order by these names, and not those."""
+    """A PromQL table with these fields, in this order and by these names, and without the others."""
     options = {
         "excludeByName": dict.fromkeys(("Time", *without), True),
         "includeByName": {},

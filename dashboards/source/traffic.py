@@ -1,4 +1,4 @@
-"""Panels of requests and what was decided, which more than one dashboard has."""
+"""Panels of requests and decisions that more than one dashboard has."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ DECISION_COLORS: Final[Mapping[str, str]] = {
 }
 REQUESTS: Final = promql.ours(names.REQUESTS)
 LIMITED: Final = promql.ours(names.REQUESTS, promql.differs(names.DECISION, DecisionKind.EXEMPT))
-"""Those that a limit was asked about; shares are of these, as those of the alerts are."""
+"""Requests that a limit applies to; shares are shares of these, as in the alerts."""
 BLOCKED: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.BLOCKED))
 IN_SHADOW: Final = promql.ours(names.REQUESTS, promql.equals(names.DECISION, DecisionKind.SHADOW_BLOCKED))
 
 
 def decisions() -> timeseries.Panel:
-    """What became of requests."""
+    """Requests by decision."""
     return course(
         "Requests by decision",
-        "Orange was refused with 429; yellow would have been, were its limit not in shadow; red found the"
-        " store failed. If orange grows, see which route and whose requests in Endpoints and limits.",
+        "Orange was refused with 429; yellow would have been refused if its limit were not in shadow; red"
+        " found the store failed. If orange grows, Endpoints and limits shows which route, and whose"
+        " requests they are.",
         Prom(
             promql.rate(promql.ours(names.REQUESTS), names.DECISION),
             "{{otel_ratelimit_decision}}",
@@ -49,11 +50,11 @@ def decisions() -> timeseries.Panel:
 
 
 def refused_by_route() -> timeseries.Panel:
-    """Which routes refuse."""
+    """Refused requests by route."""
     return course(
         "Refused by route",
-        "The ten routes that refuse most. A route that refuses many clients has a limit that is too low; one"
-        " that refuses one client has that client to talk to. A dot leads to the trace of a refused request.",
+        "The ten routes that refuse most. If a route refuses many clients, its limit is too low; if it"
+        " refuses one client, talk to that client. A dot leads to the trace of a refused request.",
         Prom(
             f"topk(10, {promql.rate(BLOCKED, names.HTTP_ROUTE)})",
             "{{http_route}}",
@@ -66,12 +67,12 @@ def refused_by_route() -> timeseries.Panel:
 
 
 def as_columns(panel: timeseries.Panel) -> timeseries.Panel:
-    """Of what is counted by minute or day, and nothing between."""
+    """Points for values that exist once a minute or a day only."""
     return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(70).line_width(0)
 
 
 def trace_column() -> Column:
-    """Ids of traces, each a link to its trace and shown by the first digits."""
+    """A column of trace ids, each a link to its trace and shown by its first digits."""
     digits = RegexMap(
         DashboardRegexMapOptions(pattern="^([0-9a-f]{8}).*$", result=ValueMappingResult(text="$1", index=0))
     )
@@ -79,12 +80,12 @@ def trace_column() -> Column:
 
 
 def last_violations() -> table.Panel:
-    """The newest of those that were recorded."""
+    """The most recent violations in the database."""
     return rows(
         "Last violations",
-        "Whom a limit refused, or would have in shadow; equal ones of a minute share a row. Follow the trace"
-        " to see what the request was; ask the client to wait for Retry-After, or give it a rule of its own"
-        " in the policy.",
+        "Clients that a limit refused, or would have refused in shadow; equal refusals of a minute share a"
+        " row. Follow the trace to see the request; ask the client to wait for Retry-After, or give it a"
+        " rule of its own in the policy.",
         Sql("endpoints", "last_violations"),
         [
             Column("Last", width=180),

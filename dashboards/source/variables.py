@@ -1,7 +1,7 @@
-"""Variables that all dashboards have: where to ask, and of what.
+"""Variables that all dashboards have: data sources, and what to show.
 
-A matcher of a variable that stands on All must let series pass that lack the label, hence `.*`. Each process
-has a service and an instance, so theirs is `.+`.
+The matcher of a variable that is set to All must also accept series that lack the label, hence `.*`. Each
+process has a service and an instance, so theirs is `.+`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ TEMPO_UID: Final = "${tempo_datasource}"
 
 _ALL: Final = VariableOption(selected=True, text="All", value="$__all")
 _IN_FORCE: Final = prometheus_name(INSTRUMENTS[names.POLICY_INFO])
-"""Every process that limits has it from its start, whether or not anybody asks anything of it."""
+"""Every process that limits has it from its start, before its first request."""
 _REQUESTS: Final = prometheus_name(INSTRUMENTS[names.REQUESTS])
 
 
 def variables() -> list[Builder[VariableModel]]:
-    """In the order in which each narrows the next."""
+    """The variables, in the order in which each narrows the next."""
     return [
         DatasourceVariable("prometheus_datasource").label("Prometheus data source").type("prometheus"),
         # The plugin's former name, by which Grafana still finds it.
         DatasourceVariable("postgres_datasource").label("Postgres data source").type("postgres"),
-        # Only for links from a trace's id; who has no Tempo need not see it.
+        # Only for links from a trace's id; hidden, because not everybody has Tempo.
         DatasourceVariable("tempo_datasource")
         .label("Tempo data source")
         .type("tempo")

@@ -102,7 +102,7 @@ def settings_of_the_page():
     sections = re.split(r"^#{2,3} (.+)$", PAGE.read_text(), flags=re.MULTILINE)
     found = {}
     for heading, body in zip(sections[1::2], sections[2::2], strict=True):
-        lines = re.findall(r"^(OTEL_RATELIMIT_\w+)=(\S+)$", body, flags=re.MULTILINE)
+        lines = re.findall(r"^(OTEL_RATELIMIT_\w+)=(\S+)$", body.replace("\\\n", ""), flags=re.MULTILINE)
         if lines:
             found[heading] = dict(lines)
             assert len(lines) == len(found[heading]), f"two settings of one variable under {heading}"

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from page_lists import list_items
 
 from otel_ratelimit.web.api import URL_PREFIX
 from otel_ratelimit.web.api.blueprint import all_endpoints
@@ -14,6 +15,7 @@ from otel_ratelimit.web.api.openapi import document
 from otel_ratelimit.web.api.problems import ParameterProblem
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/api.md").read_text()
+PARAMETER = re.compile(r"`(\w+)`(?: \(default ([^)]+)\))?: ")
 DESCRIBED = [endpoint for endpoint in all_endpoints() if endpoint.name != "openapi"]
 
 
@@ -30,12 +32,12 @@ def test_the_table_lists_every_endpoint_with_its_token():
     "endpoint", [e for e in DESCRIBED if e.method == "GET"], ids=lambda endpoint: endpoint.name
 )
 def test_every_parameter_is_explained_with_its_default(endpoint):
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", section(endpoint), flags=re.MULTILINE)
+    items = [PARAMETER.match(item) for item in list_items(section(endpoint))]
     fields = endpoint.parameters.model_fields
-    assert {name for name, _ in rows} == set(fields)
-    for name, default in rows:
-        if not fields[name].is_required() and fields[name].default is not None:
-            assert default.strip().strip("`") == str(fields[name].default)
+    assert {item[1] for item in items if item} == set(fields)
+    for item in items:
+        if item and not fields[item[1]].is_required() and fields[item[1]].default is not None:
+            assert item[2].strip("`") == str(fields[item[1]].default)
 
 
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=lambda endpoint: endpoint.name)

@@ -10,6 +10,7 @@ import promql_parser as promql
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracer
+from page_lists import list_items
 from promql_facts import below, nodes, selectors
 
 from dashboards.source.foreign import FOREIGN_METRICS
@@ -218,8 +219,11 @@ def test_instruments_are_those_that_the_code_makes():
 
 def test_labels_are_the_attributes_that_the_reference_lists():
     attributes = {value for key, value in vars(names).items() if key.isupper()} - set(INSTRUMENTS)
-    rows = re.findall(r"^\| `([^`]+)` \|[^|]+\|([^|]*)\|", REFERENCE.read_text(), flags=re.MULTILINE)
-    listed = {name: set(re.findall(r"`([^`]+)`", cell)) & attributes for name, cell in rows}
+    entries = [re.split(r" Attributes?: ", item) for item in list_items(REFERENCE.read_text())]
+    listed = {
+        says.split("`")[1]: set(re.findall(r"`([^`]+)`", "".join(named))) & attributes
+        for says, *named in entries
+    }
     for instrument in INSTRUMENTS.values():
         assert set(instrument.attributes) == listed[instrument.name], instrument.name
 

@@ -1,4 +1,4 @@
-"""Runbooks and the table of alerts say what the rules say, and tell to ask what can be asked."""
+"""Runbooks and the list of alerts say what the rules say, and tell to ask what can be asked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import promql_parser as promql
 import pytest
 import yaml
 from alert_rules import ALERTS, RECORDINGS, ROOT, RUNBOOKS
+from page_lists import list_items
 from promql_facts import labels_of, selectors
 
 from dashboards.source.foreign import FOREIGN_METRICS
@@ -84,7 +85,7 @@ def test_a_page_is_named_after_its_alert_and_has_four_sections(page):
 
 @every_page
 def test_a_page_is_short_enough_to_be_read_at_night(page):
-    assert 25 <= len(PAGES[page].splitlines()) <= 50
+    assert 200 <= len(PAGES[page].split()) <= 500
 
 
 @every_page
@@ -101,20 +102,22 @@ def test_a_page_says_how_bad_it_is_and_how_long_it_waits_as_its_rules_do(page):
 
 def test_the_list_of_runbooks_has_every_alert_with_its_severity():
     listed = [(cells[0], cells[1]) for cells in rows(OVERVIEW)]
-    assert listed == list(
-        dict.fromkeys((f"[{rule.name}]({rule.name}.md)", rule.labels["severity"]) for rule in ALERTS)
-    )
+    assert listed == list(dict.fromkeys((f"[{rule.name}]", rule.labels["severity"]) for rule in ALERTS))
+    targets = re.findall(r"^\[(\w+)\]: (.+)$", OVERVIEW, flags=re.MULTILINE)
+    assert targets == [(name.strip("[]"), f"{name.strip('[]')}.md") for name, _ in listed]
     assert all(len(cells[2].split()) >= 4 for cells in rows(OVERVIEW))
 
 
-# The table of alerts
+# The list of alerts
 
 
-def test_the_table_has_every_rule_in_its_order_as_it_is():
-    listed = [(cells[0], cells[1], cells[2], cells[4]) for cells in rows(section(REFERENCE, "All of them"))]
-    assert listed == [
+def test_the_list_has_every_rule_in_its_order_as_it_is():
+    entry = re.compile(r"\[(\w+)\]\((\S+)\) \((\w+), (\w+), for (\w+)\): .+")
+    listed = [entry.fullmatch(item) for item in list_items(section(REFERENCE, "All of them"))]
+    assert [item and item.groups() for item in listed] == [
         (
-            f"[{rule.name}](../runbooks/{rule.name}.md)",
+            rule.name,
+            f"../runbooks/{rule.name}.md",
             rule.labels["severity"],
             rule.labels["subject"],
             rule.waits,
@@ -339,4 +342,4 @@ def test_keys_of_a_policy_are_in_its_reference(page):
         if found := re.fullmatch(r"(\[+\w+\]+)(?: (\w+)(?: = .+)?)?", code):
             table, key = found.groups()
             assert f"\n## `{table}`\n" in POLICY, code
-            assert key is None or f"\n| `{key}` |" in section(POLICY, f"`{table}`"), code
+            assert key is None or f"\n- `{key}` (" in section(POLICY, f"`{table}`"), code

@@ -1,4 +1,4 @@
--- Statements of the query cache advisor. The report of a day is of a database, whichever services use it.
+-- Statements of the query cache advisor. The report of a day covers a database, whichever services use it.
 
 -- name: verdict
 SELECT CASE WHEN worthwhile THEN 1 ELSE 0 END AS "Would pay" FROM otel_ratelimit.cache_analysis_latest
@@ -32,7 +32,7 @@ SELECT extract(epoch FROM now() - updated_at)::double precision AS "Age"
 FROM otel_ratelimit.cache_analysis_latest
 
 -- name: most_worth
--- Where nothing is worth it: what repeats most, and why not to cache it.
+-- Where nothing is worth caching: the queries that repeat most, and why they are not worth it.
 WITH latest AS (
     SELECT
         details #> '{analysis,most_repeated}' AS repeated,
@@ -165,7 +165,7 @@ FROM
 ORDER BY 2 DESC
 
 -- name: repeats
--- Rows of a version that did not record the service are shown where all Jobs are chosen.
+-- Rows of a version that did not record the service are shown if all Jobs are chosen.
 SELECT
     CASE repeats.service WHEN '' THEN 'not known' ELSE repeats.service END AS "Service",
     repeats.endpoint AS "Route",

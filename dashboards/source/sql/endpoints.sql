@@ -1,4 +1,4 @@
--- Statements of the dashboard of endpoints and limits. Rows are of one service each, and name it: routes of several
+-- Statements of the dashboard of endpoints and limits. Each row belongs to one service, and names it: routes of several
 -- services may have equal names. A job of Prometheus is the service's name, after its namespace and a slash if it has
 -- one, which rows do not have.
 
@@ -116,7 +116,7 @@ GROUP BY 1, 2
 ORDER BY 1
 
 -- name: last_violations
--- The newest by when they began, which an index knows; in order of when they happened last.
+-- The 50 that began last, which an index finds, in the order of their last occurrence.
 SELECT
     last_at AS "Last",
     service AS "Service",

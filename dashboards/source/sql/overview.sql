@@ -1,5 +1,5 @@
--- Statements of the overview. Values of variables stand in dollar quotes, as escaped regular expressions: nothing
--- that a variable can hold ends them.
+-- Statements of the overview. Values of variables are in dollar quotes, as escaped regular expressions: no value
+-- of a variable can end them.
 
 -- name: clients_refused
 SELECT count(DISTINCT (client, user_id)) AS "Clients"

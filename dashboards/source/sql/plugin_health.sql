@@ -1,8 +1,8 @@
 -- Statements of the plugin's health.
 
 -- name: written_last
--- Each of these is written once a flush interval while there is traffic. A row of violations is of one minute, so the
--- last one is among those that began last, which an index knows.
+-- With traffic, each of these is written once a flush interval. A row of violations covers one minute, so the last one
+-- is among those that began last, which an index finds.
 SELECT what AS "Table", at AS "Last row", extract(epoch FROM now() - at)::double precision AS "Age"
 FROM (
     SELECT 'rate_limit_usage' AS what, max(minute) AS at FROM otel_ratelimit.rate_limit_usage
