@@ -21,7 +21,7 @@ from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, announced_services, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
-from otel_ratelimit.reports.rendering.figures import printable
+from otel_ratelimit.reports.rendering.formatting import printable
 
 CONNECT_SECONDS = 10.0
 

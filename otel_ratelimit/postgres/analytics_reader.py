@@ -20,8 +20,8 @@ from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.names import OTHER_CLIENTS
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database, Row
-from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.postgres.text import storable, storable_names
+from otel_ratelimit.postgres.sql_files import statements
+from otel_ratelimit.postgres.storable_text import storable, storable_names
 
 
 class PostgresAnalytics:

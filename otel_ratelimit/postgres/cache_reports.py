@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
+from otel_ratelimit.postgres.advisory_lock import try_advisory_lock
 from otel_ratelimit.postgres.connection import Database, Row
-from otel_ratelimit.postgres.locks import alone
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 LOCK: Final = 0x6F74_656C_726C_0003
 """Key of the advisory lock of whoever makes reports; the letters are `otelrl`."""
@@ -30,10 +30,10 @@ class PostgresCacheReports:
         self._sql = statements("cache_reports")
 
     @contextmanager
-    def alone(self) -> Iterator[bool]:
+    def exclusive(self) -> Iterator[bool]:
         """Whether no other process makes reports now; none begins to while this lasts."""
-        with alone(self._database, LOCK, _PATIENCE_SECONDS) as is_alone:
-            yield is_alone
+        with try_advisory_lock(self._database, LOCK, _PATIENCE_SECONDS) as is_exclusive:
+            yield is_exclusive
 
     def save(self, report: DailyCacheReport) -> None:
         """Keep it, in place of an earlier one of that day."""

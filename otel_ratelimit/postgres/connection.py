@@ -26,8 +26,8 @@ from otel_ratelimit.core.deadline import is_over, seconds_left, within
 from otel_ratelimit.core.errors import DatabaseError, DatabaseTimeoutError, NoTimeLeftError
 from otel_ratelimit.core.secret import HiddenValues, Secret
 from otel_ratelimit.core.waiting import ready
-from otel_ratelimit.postgres.addresses import with_addresses
-from otel_ratelimit.postgres.refusals import no_connection, translated
+from otel_ratelimit.postgres.error_translation import connection_error, translated_errors
+from otel_ratelimit.postgres.host_addresses import with_addresses
 
 CONNECT_SECONDS: Final = 3.0
 STATEMENT_SECONDS: Final = 10.0
@@ -79,7 +79,7 @@ class Session:
         Raises:
             DatabaseError: it was refused; `DatabaseTimeoutError`: there was no answer in time.
         """
-        with translated(self._connection), self._connection.cursor() as cursor:
+        with translated_errors(self._connection), self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             if not _finished(self._connection, deadline, self._monotonic):
                 self._connection.close()
@@ -254,8 +254,8 @@ class Database:
                 return connection
             connection.close()
         except psycopg2.Error as error:
-            raise no_connection(given, str(error)) from None  # its context would repeat the message
-        raise no_connection(given, f"no answer within {round(seconds, 1):g} s")
+            raise connection_error(given, str(error)) from None  # its context would repeat the message
+        raise connection_error(given, f"no answer within {round(seconds, 1):g} s")
 
 
 def keywords(connection_string: Secret) -> HiddenValues[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.postgres.connection import Transaction
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 _MADE_BY: Final = {
     "ingested_batches": "0001",
@@ -47,7 +47,7 @@ class DroppedTables:
             self._found = frozenset()
             # Without a table of versions nobody knows what was made; the caller has the server's message.
             with suppress(SchemaMissingError), self._transaction() as transaction:
-                rows = transaction.run(statements("batches")["dropped_tables"], asked).rows
+                rows = transaction.run(statements("batch_tables")["dropped_tables"], asked).rows
                 self._found = frozenset(str(name) for (name,) in rows)
         return table in self._found
 

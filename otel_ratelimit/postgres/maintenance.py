@@ -25,14 +25,14 @@ from psycopg2 import sql
 from otel_ratelimit.core.errors import DatabaseBusyError, DatabaseError, SchemaMissingError
 from otel_ratelimit.core.sentences import counted
 from otel_ratelimit.postgres import retention as too_old
+from otel_ratelimit.postgres.advisory_lock import try_advisory_lock
 from otel_ratelimit.postgres.connection import Database, Session, Transaction
 from otel_ratelimit.postgres.dropped_tables import DroppedTables
-from otel_ratelimit.postgres.locks import alone
-from otel_ratelimit.postgres.overdue import OverdueRows
+from otel_ratelimit.postgres.overdue_rows import OverdueRows
 from otel_ratelimit.postgres.query_retention import TABLES as QUERY_TABLES
 from otel_ratelimit.postgres.query_retention import QueriesByService
 from otel_ratelimit.postgres.retention import Hold, Notices, OldQueries, Retentions, State, Wish
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 T = TypeVar("T")
 
@@ -123,8 +123,8 @@ def maintain(  # noqa: PLR0913 - an operator's choices, each given by name
     if announce:
         with database.session() as session:
             _Run(session, patience_seconds, report).announce(wish)
-    with alone(database, LOCK, patience_seconds) as is_alone:
-        if not is_alone:
+    with try_advisory_lock(database, LOCK, patience_seconds) as is_locked:
+        if not is_locked:
             return MaintenanceReport(skipped=True, rows_deleted={})
         with database.session() as session:
             run = _Run(session, patience_seconds, report)

@@ -20,8 +20,8 @@ from psycopg2 import InterfaceError, OperationalError, errors, extensions
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.session import session
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.schema_connection import session
+from otel_ratelimit.postgres.sql_files import statements
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -229,7 +229,7 @@ class Steps:
 @contextmanager
 def _locked(url: str | Secret, report: Callable[[str], None]) -> Iterator[extensions.connection]:
     """A connection to work on; another holds the lock, which goes when that does, however that happens."""
-    locks = statements("locks")
+    locks = statements("advisory_lock")
     with session(url) as guard, guard.cursor() as cursor:
         guard.autocommit = True  # the transaction begins as it is written
         cursor.execute(locks["begin"])

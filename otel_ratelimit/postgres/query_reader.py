@@ -5,8 +5,8 @@ from __future__ import annotations
 from otel_ratelimit.analytics.rows import Endpoints
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.postgres.text import storable, storable_names
+from otel_ratelimit.postgres.sql_files import statements
+from otel_ratelimit.postgres.storable_text import storable, storable_names
 from otel_ratelimit.queries.repeats import RepeatsInRequests, RepeatsInTime
 
 

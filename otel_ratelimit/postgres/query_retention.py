@@ -14,7 +14,7 @@ from typing import Final
 
 from otel_ratelimit.postgres.connection import Transaction
 from otel_ratelimit.postgres.retention import OldQueries
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 TABLES: Final = ("table_writes", "query_totals", "query_repeats", "query_logs")
 LOOK: Final = timedelta(days=1)

@@ -7,7 +7,7 @@ from typing import Final
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 _NONE: Final = ""
 """In place of a service, in rows of a version that did not record it."""

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from otel_ratelimit.core.clock import unix_time
-from otel_ratelimit.postgres.batches import BatchTables, Part
+from otel_ratelimit.postgres.batch_tables import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.text import json_rows, storable
+from otel_ratelimit.postgres.storable_text import json_rows, storable
 from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate
 
 _MOST: Final = 2**63 - 1

@@ -27,7 +27,7 @@ from otel_ratelimit.core.sentences import length_of_time
 from otel_ratelimit.core.services import MAX_NAMED, UNNAMED
 from otel_ratelimit.postgres.connection import Transaction
 from otel_ratelimit.postgres.server_clock import TOLERANCE, apart
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 OVERDUE: Final = timedelta(days=3)
 """Rows that should have gone longer ago than that, or that are old after nothing ran for so long, are not

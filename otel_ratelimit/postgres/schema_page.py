@@ -16,8 +16,8 @@ from psycopg2 import extensions
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.session import session
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.schema_connection import session
+from otel_ratelimit.postgres.sql_files import statements
 
 WRONG_USE: Final = 2
 _MARKDOWN: Final = str.maketrans({"|": "\\|", "<": "&lt;"})

@@ -10,7 +10,7 @@ from typing import Final
 from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.sentences import length_of_time
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 _log = logging.getLogger(__name__)
 

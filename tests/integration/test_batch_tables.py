@@ -17,10 +17,10 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity.privacy import address_keeper
-from otel_ratelimit.postgres import Database, PostgresBatchWriter, batches
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter, batches
+from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.postgres.migrate import downgrade
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.postgres.secrets import shared_secret
 
 DAY = 86_400.0
 ROTATED = """
@@ -58,7 +58,7 @@ def times(opened):
 def write_all(opened, clock):
     """A batch of each kind, stamped by a host with this clock; the writers."""
     writers = (
-        PostgresBatchWriter(opened, lambda: "jobs", host_clock=clock),
+        PostgresAnalyticsWriter(opened, lambda: "jobs", host_clock=clock),
         PostgresQueryWriter(opened, clock, host_clock=clock),
     )
     writers[0].write(decisions(clock()))
@@ -95,7 +95,7 @@ def test_where_the_clocks_agree_within_minutes_rows_keep_the_time_of_the_host(op
 
 def test_a_batch_that_waited_keeps_its_time(opened, times):
     """The clock is compared when it is sent; what is in it may be hours old by then."""
-    PostgresBatchWriter(opened, lambda: "jobs").write(decisions(time.time() - 7_200.0))
+    PostgresAnalyticsWriter(opened, lambda: "jobs").write(decisions(time.time() - 7_200.0))
     assert times("rate_limit_analytics", "occurred_at") == pytest.approx(time.time() - 7_200.0, abs=60)
 
 
@@ -107,7 +107,7 @@ def test_what_was_recorded_before_a_clock_was_set_has_its_time_too(opened, away,
     before, after = (wrong, right) if is_set_right else (right, wrong)
     now = [before]
     writers = (
-        PostgresBatchWriter(opened, lambda: "jobs", host_clock=lambda: now[0]),
+        PostgresAnalyticsWriter(opened, lambda: "jobs", host_clock=lambda: now[0]),
         PostgresQueryWriter(opened, lambda: now[0], host_clock=lambda: now[0]),
     )
     for writer, make in zip(writers, (decisions, queries), strict=True):
@@ -144,7 +144,7 @@ def merged(first, second, more):
 
 def test_a_clock_that_is_set_right_is_said(opened, caplog):
     away = [40 * DAY]
-    writer = PostgresBatchWriter(opened, lambda: "jobs", host_clock=lambda: time.time() + away[0])
+    writer = PostgresAnalyticsWriter(opened, lambda: "jobs", host_clock=lambda: time.time() + away[0])
     writer.write(decisions(time.time()))
     away[0] = 0.0
     writer.write(decisions(time.time()))
@@ -208,7 +208,7 @@ def test_without_the_table_of_batches_everything_is_written(opened, caplog):
 
 
 def hashed(opened):
-    return PostgresBatchWriter(opened, lambda: "jobs", "hashed")
+    return PostgresAnalyticsWriter(opened, lambda: "jobs", "hashed")
 
 
 def clients(opened):

@@ -17,8 +17,8 @@ from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan
 from otel_ratelimit.policy.identity.privacy import address_keeper, mask_address
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
+from otel_ratelimit.postgres.sql_files import statements
 
 VIOLATION = Violation(
     occurred_at=1_700_000_000.25,
@@ -67,7 +67,7 @@ def rows(opened):
 
 
 def writer(database, **options):
-    return PostgresBatchWriter(database, lambda: "jobs", **options)
+    return PostgresAnalyticsWriter(database, lambda: "jobs", **options)
 
 
 def test_every_column_is_what_was_recorded(opened, rows):
@@ -174,7 +174,7 @@ def test_a_secret_that_another_process_is_making_is_waited_for_and_used(opened, 
         target=lambda: writer(opened, addresses="hashed").write(Batch(uuid4(), (VIOLATION,), ()))
     )
     with opened.session() as session, session.transaction(10.0) as first:
-        first.run(statements("recorder")["make_hash_key"].partition(";")[2], {"secret": b"1" * 32})
+        first.run(statements("analytics_writer")["make_hash_key"].partition(";")[2], {"secret": b"1" * 32})
         late.start()
         deadline = time.monotonic() + 10.0
         while not opened.rows(waiting):

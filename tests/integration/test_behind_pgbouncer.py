@@ -20,9 +20,9 @@ from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.maintenance import LOCK, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, upgrade
+from otel_ratelimit.postgres.query_day import postgres_query_day
 from otel_ratelimit.queries import detect_duplicates
 from otel_ratelimit.queries.capture_psycopg2 import remove
 from otel_ratelimit.reports import generate_daily_cache_report
@@ -213,7 +213,7 @@ def maintain_at(url):
 def read_a_day(url):
     """As `report show --so-far` does, which takes no lock before."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    with postgres_day(url, Period(start, start + timedelta(days=1))):
+    with postgres_query_day(url, Period(start, start + timedelta(days=1))):
         pass
 
 

@@ -14,7 +14,7 @@ from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.query_day import postgres_query_day
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate, TableWrite, TemplateTotal
 
@@ -71,7 +71,7 @@ def test_rows_come_back_from_the_database_as_they_went_in(database):
 
     expected = analyze_cache_potential(QueryRowsDay(DAY, kept, totals, writes))
     # Blocks of a few rows: keys and seconds go on from one to the next.
-    with postgres_day(database, DAY, block_bytes=2_000) as day:
+    with postgres_query_day(database, DAY, block_bytes=2_000) as day:
         found = analyze_cache_potential(day)
 
     assert found.sample == expected.sample
@@ -84,7 +84,7 @@ def test_rows_come_back_from_the_database_as_they_went_in(database):
 
 
 def test_a_day_without_queries_is_read(database):
-    with postgres_day(database, DAY) as day:
+    with postgres_query_day(database, DAY) as day:
         found = analyze_cache_potential(day)
 
     assert (found.all_executions, found.plan) == (0, None)
@@ -102,7 +102,7 @@ def readers():
 def test_rows_that_arrive_meanwhile_are_of_another_analysis(database):
     written(database, rows(1))
 
-    with postgres_day(database, DAY) as day:
+    with postgres_query_day(database, DAY) as day:
         written(database, rows(2))
         found = analyze_cache_potential(day)
 
@@ -115,7 +115,7 @@ def test_who_fails_at_the_rows_leaves_nobody_reading(database):
     def refuse(_):
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), postgres_day(database, DAY, block_bytes=2_000) as day:
+    with pytest.raises(ZeroDivisionError), postgres_query_day(database, DAY, block_bytes=2_000) as day:
         day.hot(refuse)
 
     assert not readers()
@@ -125,7 +125,7 @@ def test_a_connection_that_breaks_while_rows_are_read_is_an_error_of_the_reader(
     written(database, rows(1))
 
     def read():
-        with postgres_day(database, DAY, block_bytes=2_000) as day:
+        with postgres_query_day(database, DAY, block_bytes=2_000) as day:
             second, _ = day._copies["cold"]
             Database(database).rows(f"SELECT pg_terminate_backend({second.info.backend_pid}, 10000)")
             day.cold(lambda _: None)
@@ -150,7 +150,7 @@ def test_limits_on_an_applications_transactions_do_not_hold_for_the_reading(each
     opened.rows("; ".join(f'ALTER DATABASE "{name}" SET {limit} = 5000' for limit in known))
     opened.close()
 
-    with postgres_day(each_database, DAY) as day:
+    with postgres_query_day(each_database, DAY) as day:
         for connection, _ in day._copies.values():
             with connection.cursor() as cursor:
                 for limit in known:
@@ -160,18 +160,18 @@ def test_limits_on_an_applications_transactions_do_not_hold_for_the_reading(each
 
 def test_nothing_is_asked_for_at_connecting_that_a_pooler_would_refuse(database):
     # PgBouncer knows no `options` but those that it is told to.
-    with postgres_day(database, DAY) as day:
+    with postgres_query_day(database, DAY) as day:
         assert not any(each.info.dsn_parameters.get("options") for each, _ in day._copies.values())
 
 
 def test_a_database_without_our_tables_says_what_to_do(empty_database):
-    with pytest.raises(DatabaseError, match="db upgrade"), postgres_day(empty_database, DAY):
+    with pytest.raises(DatabaseError, match="db upgrade"), postgres_query_day(empty_database, DAY):
         pass
 
 
 def test_no_server_is_one_sentence():
     with (
         pytest.raises(DatabaseError, match="cannot connect"),
-        postgres_day("postgresql://127.0.0.1:1/x", DAY),
+        postgres_query_day("postgresql://127.0.0.1:1/x", DAY),
     ):
         pass

@@ -20,7 +20,7 @@ from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,
-    DataRefusedError,
+    DataRejectedError,
     SchemaMissingError,
 )
 from otel_ratelimit.postgres import Database
@@ -153,7 +153,7 @@ def test_a_database_that_was_read_only_for_a_while_is_written_again(opened, empt
 
 def test_what_the_database_will_never_take_is_told_from_what_it_may_take_later(opened, empty_database):
     database = opened(empty_database)
-    with pytest.raises(DataRefusedError, match="out of range"):
+    with pytest.raises(DataRejectedError, match="out of range"):
         database.rows("SELECT 1000000::smallint")
 
 

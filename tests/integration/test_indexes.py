@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 # 30 days. Endpoints as unlike as they are: a few are refused all the time, most of them hardly ever.
 VIOLATIONS = """

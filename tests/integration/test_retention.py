@@ -11,7 +11,7 @@ import pytest
 from clocked import AGED, HAVE_SERVICE, NOW, QUERY, Clocked
 from components import wheel_postgres
 
-from otel_ratelimit.postgres.upkeep import Upkeep
+from otel_ratelimit.postgres.hourly_maintenance import HourlyMaintenance
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -43,7 +43,7 @@ class Host:
 
     def process(self, service="shop", retention=MONTH):
         """What a process of a service does once an hour."""
-        return Upkeep(self._opened, retention, lambda: service, lambda: self.now.timestamp())  # noqa: PLW0108 - as it is then
+        return HourlyMaintenance(self._opened, retention, lambda: service, lambda: self.now.timestamp())  # noqa: PLW0108 - as it is then
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_ratelimit.postgres.refusals import no_connection
+from otel_ratelimit.postgres.error_translation import connection_error
 
 PLACE = {"host": "db.example", "port": "5999", "dbname": "shop", "user": "app"}
 AT = 'connection to server at "{}", port 5999 failed: Connection refused'
@@ -39,7 +39,7 @@ REMEDY = "check host and port, and that PostgreSQL runs there"
     ],
 )
 def test_the_lines_of_libpq_are_one_sentence_and_ask_nothing(reason, said):
-    error = str(no_connection(PLACE, reason))
+    error = str(connection_error(PLACE, reason))
     assert error == f"cannot connect to database shop at db.example, port 5999, as user app: {said}"
 
 
@@ -51,4 +51,4 @@ def test_the_lines_of_libpq_are_one_sentence_and_ask_nothing(reason, said):
     ],
 )
 def test_what_has_to_be_made_first_is_named(reason, remedy):
-    assert str(no_connection(PLACE, reason)).endswith(f"; make it first: {remedy}")
+    assert str(connection_error(PLACE, reason)).endswith(f"; make it first: {remedy}")

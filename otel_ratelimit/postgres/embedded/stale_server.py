@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 
-def stop_leftover_postgres(data: Path, timeout: float = 10.0) -> int | None:
+def stop_stale_server(data: Path, timeout: float = 10.0) -> int | None:
     """Stop a PostgreSQL that still runs on `data`, which must be locked; its process id if there was one."""
     process = _postgres_on(data)
     if process is None:

@@ -11,10 +11,10 @@ from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.policy.identity.privacy import AddressStyle, address_keeper
-from otel_ratelimit.postgres.batches import BatchTables, Part
+from otel_ratelimit.postgres.batch_tables import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.secrets import shared_secret
-from otel_ratelimit.postgres.text import json_rows, storable
+from otel_ratelimit.postgres.hash_key import shared_secret
+from otel_ratelimit.postgres.storable_text import json_rows, storable
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ KEY_REPLACED: Final = (
 )
 
 
-class PostgresBatchWriter:
+class PostgresAnalyticsWriter:
     """A `BatchWriter` into `rate_limit_analytics` and `rate_limit_usage`.
 
     Args:
@@ -54,7 +54,9 @@ class PostgresBatchWriter:
         self._addresses = addresses
         self._hash_key = SecretKey.of(hash_key)
         self._secret: SecretKey | None = None
-        self._tables = BatchTables(database, "recorder", _PARTS, what="analytics", host_clock=host_clock)
+        self._tables = BatchTables(
+            database, "analytics_writer", _PARTS, what="analytics", host_clock=host_clock
+        )
 
     def write(self, batch: Batch) -> None:
         """Write `batch`, whole or not at all; one that was written before is not written again.

@@ -7,7 +7,7 @@ from typing import Final
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 SECRET_BYTES: Final = 32
 
@@ -18,7 +18,7 @@ def shared_secret(database: Database) -> bytes:
     Raises:
         DatabaseError: the database cannot be used, or does not keep what is written to it.
     """
-    named = statements("recorder")
+    named = statements("analytics_writer")
     found = database.rows(named["hash_key"])
     if not found:
         database.rows(named["make_hash_key"], {"secret": secrets.token_bytes(SECRET_BYTES)})

@@ -1,7 +1,7 @@
-"""Sending a message, again and again where that may help.
+"""Sends a message, and tries again where a later attempt may succeed.
 
-An answer can be lost after the server took the message, so a further attempt may make it arrive twice; the
-Message-ID of `message` tells that it is one.
+A reply can be lost after the server accepted the message, so a further attempt may deliver it twice; both
+copies have the same Message-ID, see `message`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 
 from otel_ratelimit.core.errors import MailError
 from otel_ratelimit.core.smtp_url import SmtpServer
-from otel_ratelimit.reports.mail.conversation import Attempt, Handover
-from otel_ratelimit.reports.mail.refusals import is_temporary, nobody_taken, worded
+from otel_ratelimit.reports.mail.smtp_errors import is_temporary, no_recipient_accepted, reply_line
+from otel_ratelimit.reports.mail.smtp_session import Attempt, Handover
 
-__all__ = ["Refused", "Sent", "SmtpServer", "send"]
+__all__ = ["RejectedRecipient", "Sent", "SmtpServer", "send"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ TIMEOUT_SECONDS: Final = 30.0
 ATTEMPTS: Final = 5
 FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
-_UNHEARD: Final = "the server ended the conversation before it was this one's turn"
+_NO_REPLY: Final = "the server closed the connection before it replied for this recipient"
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedRecipient:
     """A recipient who does not get the message, and why."""
 
     address: str
@@ -39,11 +39,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of a message that was taken."""
+    """The result for a message that the server accepted for at least one recipient."""
 
     accepted: tuple[str, ...]
     """Recipients whom the server accepted; at least one."""
-    refused: tuple[Refused, ...]
+    rejected: tuple[RejectedRecipient, ...]
     attempts: int
 
 
@@ -57,27 +57,27 @@ def send(
     first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
 ) -> Sent:
-    """Hand `message` to `server` for all in its To, Cc and Bcc.
+    """Send `message` through `server` to everyone in its To, Cc and Bcc.
 
-    What may pass (nothing listens, no answer, a reply 4xx) is tried again, after a pause that doubles from
-    one attempt to the next; recipients who were accepted are left out then. What will not pass (a login or a
-    certificate that is refused, no STARTTLS, a reply 5xx) is given up at once.
+    Temporary failures (nothing listens, no answer, a reply 4xx) are tried again, after a pause that doubles
+    from one attempt to the next and without the recipients who were accepted. Permanent failures (a login or
+    a certificate that is rejected, no STARTTLS, a reply 5xx) are not tried again.
 
     Args:
         server: the mail server.
         message: as `message` makes it.
-        timeout_seconds: how long each step may take: looking the name up, connecting to an address, a reply.
-        attempts: how many at most, at least 1.
+        timeout_seconds: the limit of each step: looking up the name, connecting to an address, a reply.
+        attempts: the maximum, at least 1.
         wait: called with the seconds of a pause.
         first_pause_seconds: the first pause.
-        longest_pause_seconds: which no pause exceeds.
+        longest_pause_seconds: the maximum of a pause.
 
     Raises:
         MailError: no recipient was accepted.
         ValueError: the message has no sender or no recipient, or `attempts` is below 1.
     """
     if attempts < 1:
-        raise ValueError(f"{attempts} attempts are none")
+        raise ValueError(f"attempts must be at least 1, not {attempts}")
     sender, to = _envelope(message)
     post = _Post(server, to)
     for number in range(1, attempts + 1):
@@ -96,11 +96,11 @@ def send(
 
 
 class _Post:
-    """Who has been accepted, who has been refused for good, and who is still pending.
+    """The recipients that were accepted, that were rejected for good, and that are still pending.
 
     Attributes:
-        pending: for whom an attempt is to be made.
-        problem: why there are any; None where there are none.
+        pending: recipients for the next attempt.
+        problem: why there are pending ones; None if there are none.
     """
 
     def __init__(self, server: SmtpServer, to: Sequence[str]) -> None:
@@ -108,46 +108,46 @@ class _Post:
         self.problem: MailError | None = None
         self._server = server
         self._accepted: list[str] = []
-        self._refused: dict[str, str] = {}
+        self._rejected: dict[str, str] = {}
         self._said: dict[str, str] = {}
-        """Of those who are pending, at the last attempt."""
+        """The replies for the pending recipients at the last attempt."""
 
     def failed(self, error: MailError) -> None:
-        """The attempt came to nothing."""
+        """The attempt failed."""
         self.problem = error
         self._said = dict.fromkeys(self.pending, f"{error.step}: {error.said}")
 
     def handed_over(self, handover: Handover, number: int) -> None:
-        """The server has answered for each recipient, or ended the conversation before it had."""
-        said = {address: worded(reply, self._server) for address, reply in handover.refused.items()}
-        for_good = {address for address, (code, _) in handover.refused.items() if not is_temporary(code)}
-        self._refused |= {address: said[address] for address in said if address in for_good}
+        """The server has replied for each recipient, or closed the connection before that."""
+        said = {address: reply_line(reply, self._server) for address, reply in handover.rejected.items()}
+        for_good = {address for address, (code, _) in handover.rejected.items() if not is_temporary(code)}
+        self._rejected |= {address: said[address] for address in said if address in for_good}
         self._accepted += handover.accepted
         done = {*handover.accepted, *for_good}
         self.pending = [address for address in self.pending if address not in done]
-        self._said = {address: said.get(address, _UNHEARD) for address in self.pending}
+        self._said = {address: said.get(address, _NO_REPLY) for address in self.pending}
         self.problem = (
-            nobody_taken(self._server, self._said, may_pass=True, attempt=number) if self.pending else None
+            no_recipient_accepted(self._server, self._said, may_pass=True, attempt=number)
+            if self.pending
+            else None
         )
 
     def result(self, attempts: int) -> Sent:
-        """What it all came to.
+        """The result of all attempts.
 
         Raises:
-            MailError: nobody was accepted.
+            MailError: no recipient was accepted.
         """
-        refused = {**self._refused, **self._said}
+        rejected = {**self._rejected, **self._said}
         if self._accepted:
-            for address, said in refused.items():
-                _log.warning(
-                    "mail server %s does not take the message for %s: %s", self._server, address, said
-                )
-            reported = tuple(Refused(address, said) for address, said in refused.items())
+            for address, said in rejected.items():
+                _log.warning("mail server %s rejected recipient %s: %s", self._server, address, said)
+            reported = tuple(RejectedRecipient(address, said) for address, said in rejected.items())
             return Sent(tuple(self._accepted), reported, attempts)
-        if self.problem is not None and not self._refused:
+        if self.problem is not None and not self._rejected:
             raise self.problem
         may_pass = self.problem is not None and self.problem.may_pass
-        raise nobody_taken(self._server, refused, may_pass=may_pass, attempt=attempts)
+        raise no_recipient_accepted(self._server, rejected, may_pass=may_pass, attempt=attempts)
 
 
 def _envelope(message: EmailMessage) -> tuple[str, list[str]]:

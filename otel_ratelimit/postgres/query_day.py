@@ -14,17 +14,17 @@ from otel_ratelimit.cache_advice.columns import Count, Executions, HotExecutions
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
-from otel_ratelimit.postgres.copied_rows import (
+from otel_ratelimit.postgres.copy_decoder import (
     ROW,
     CopyBlocks,
     executions,
     hot_executions,
     hot_rows,
 )
-from otel_ratelimit.postgres.read_ahead import ReadAhead
-from otel_ratelimit.postgres.refusals import beginning, no_connection, translated
-from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.postgres.text import storable
+from otel_ratelimit.postgres.copy_reader import CopyReader
+from otel_ratelimit.postgres.error_translation import connection_error, first_transaction, translated_errors
+from otel_ratelimit.postgres.sql_files import statements
+from otel_ratelimit.postgres.storable_text import storable
 
 BLOCK_BYTES: Final = 24_000_000
 _SMALLER_IF_HOT: Final = 3
@@ -38,9 +38,9 @@ _WORK_MEMORY: Final = "64MB"
 
 
 @contextmanager
-def postgres_day(
+def postgres_query_day(
     url: str | Secret, period: Period, *, service: str | None = None, block_bytes: int = BLOCK_BYTES
-) -> Iterator[PostgresDay]:
+) -> Iterator[PostgresQueryDay]:
     """The day that began at `period.start`, as it is known now, whatever arrives meanwhile.
 
     Two connections of its own: COPY needs one that waits, and nothing else must wait for it. While the one
@@ -59,13 +59,13 @@ def postgres_day(
     with (
         closing(_connect(url)) as connection,
         closing(_connect(url)) as second,
-        translated(connection),
-        closing(PostgresDay(connection, second, period, service, block_bytes)) as day,
+        translated_errors(connection),
+        closing(PostgresQueryDay(connection, second, period, service, block_bytes)) as day,
     ):
         yield day
 
 
-class PostgresDay:
+class PostgresQueryDay:
     """A `QueryDay`."""
 
     def __init__(
@@ -82,8 +82,8 @@ class PostgresDay:
             "hot": (connection, block_bytes // _SMALLER_IF_HOT),
             "cold": (second, block_bytes),
         }
-        self._reading: dict[str, ReadAhead] = {}
-        self._sql = statements("cache_day")
+        self._reading: dict[str, CopyReader] = {}
+        self._sql = statements("query_day")
         self._asked: dict[str, Any] = {
             "start": period.start,
             "end": period.end,
@@ -92,7 +92,7 @@ class PostgresDay:
         connection.autocommit = second.autocommit = True
         limits = {"work_memory": _WORK_MEMORY, "longest_ms": LONGEST_SECONDS * 1000}
         with connection.cursor() as cursor, second.cursor() as other:
-            with beginning():
+            with first_transaction():
                 cursor.execute(self._sql["begin"], limits)
                 cursor.execute(self._sql["snapshot"])
             [(snapshot,)] = cursor.fetchall()
@@ -159,7 +159,7 @@ class PostgresDay:
             connection, block_bytes = self._copies[name]
             with connection.cursor() as cursor:
                 statement = cursor.mogrify(self._sql[name], self._asked)
-            self._reading[name] = ReadAhead(connection, statement, block_bytes)
+            self._reading[name] = CopyReader(connection, statement, block_bytes)
 
     def _rows(self, name: str) -> list[tuple[Any, ...]]:
         return self._rows_of(self._sql[name])
@@ -230,4 +230,4 @@ def _connect(url: str | Secret) -> extensions.connection:
     try:
         return OwnConnection(extensions.make_dsn(None, **{**given, **limits}))
     except psycopg2.Error as error:
-        raise no_connection(given, str(error)) from None
+        raise connection_error(given, str(error)) from None

@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar
 
 from otel_ratelimit.postgres.connection import Transaction
 from otel_ratelimit.postgres.retention import Amounts, Retentions
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 T = TypeVar("T")
 

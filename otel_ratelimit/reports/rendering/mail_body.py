@@ -1,8 +1,8 @@
-"""The report as a mail: its subject, text, and HTML that mail clients show.
+"""The report as a mail: subject, plain text, and HTML that mail clients can show.
 
-Mail clients drop style sheets, scripts and images from elsewhere, and some turn colours round in the dark. So
-the HTML is tables with inline styles; text has no colour of its own but where its background has one, too.
-Gmail cuts messages off at about 102 kB: queries are shortened; the page and the terminal have them whole.
+Mail clients drop style sheets, scripts and images from elsewhere, and some invert colours in dark mode. So
+the HTML is tables with inline styles; text has a colour of its own only where its background has one, too.
+Gmail cuts messages off at about 102 kB: queries are shortened; the page and the terminal show all of it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.history import DayInBrief
-from otel_ratelimit.reports.rendering import figures, plain, words
-from otel_ratelimit.reports.rendering.environment import template
-from otel_ratelimit.reports.rendering.hit_ratio import of_those_that_ask
-from otel_ratelimit.reports.rendering.view import Repeated, ToCache, TrendRow, View, view_of
+from otel_ratelimit.reports.rendering import formatting, plain_text
+from otel_ratelimit.reports.rendering.hit_ratio import expected_hit_ratio
+from otel_ratelimit.reports.rendering.jinja_templates import template
+from otel_ratelimit.reports.rendering.query_entries import Repeated, ToCache
+from otel_ratelimit.reports.rendering.verdict import how_sure_in_short
+from otel_ratelimit.reports.rendering.view import TrendRow, View, view_of
 
 MAX_QUERY_CHARACTERS: Final = 240
 DAYS_SHOWN: Final = 7
@@ -31,11 +33,11 @@ def subject(report: DailyCacheReport, source: str) -> str:
         report: of a day.
         source: what the report is about, for instance the service's name; may be empty.
     """
-    of = figures.shortened(figures.printable(source), _SOURCE_CHARACTERS)
+    of = formatting.shortened(formatting.printable(source), _SOURCE_CHARACTERS)
     start = f"Cache for {of}" if of else "Cache"
     answer = "yes" if report.worthwhile else "no"
     day = report.analysis_date.isoformat()
-    return f"{start}: {answer}, {words.how_sure_in_short(report)}; {_in_short(report)} ({day})"
+    return f"{start}: {answer}, {how_sure_in_short(report)}; {_in_short(report)} ({day})"
 
 
 def mail_text(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
@@ -56,16 +58,16 @@ def mail_text(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
         *_costs(view),
         *_comparison(view),
         *_trend(view),
-        *plain.heading("What is supposed"),
-        *plain.facts(view.supposed),
-        *plain.heading("What the figures rest on"),
-        *plain.facts(view.rests_on),
+        *plain_text.heading("Assumptions"),
+        *plain_text.labelled_figures(view.assumptions),
+        *plain_text.heading("What the figures rest on"),
+        *plain_text.labelled_figures(view.sample_figures),
     ]
     return "\n".join(lines) + "\n"
 
 
 def mail_html(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
-    """The same as an HTML document, without anything from elsewhere.
+    """The same as an HTML document that loads nothing from elsewhere.
 
     Args:
         report: of a day.
@@ -75,58 +77,60 @@ def mail_html(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
     return template("mail.html").render(
         view=view,
         trend=_last(view),
-        short=lambda query: figures.shortened(query, MAX_QUERY_CHARACTERS),
+        short=lambda query: formatting.shortened(query, MAX_QUERY_CHARACTERS),
     )
 
 
 def _in_short(report: DailyCacheReport) -> str:
     plan = report.analysis.plan
     if plan is None:
-        return figures.printable(report.reason)
+        return formatting.printable(report.reason)
     if not report.worthwhile and report.supposed.has_value:
         brings, costs = report.cost.monthly_benefit, report.cost.monthly_cost
-        currency = figures.printable(report.supposed.currency)
-        return f"brings {figures.money(brings, currency)} a month, costs {figures.money(costs, currency)}"
-    ratio = of_those_that_ask(report.analysis, plan.at).value
-    return f"hit ratio {figures.share(ratio)}, TTL {figures.ttl(plan.at.ttl_seconds)}"
+        currency = formatting.printable(report.supposed.currency)
+        return (
+            f"brings {formatting.money(brings, currency)} a month, costs {formatting.money(costs, currency)}"
+        )
+    ratio = expected_hit_ratio(report.analysis, plan.at).value
+    return f"hit ratio {formatting.share(ratio)}, TTL {formatting.ttl(plan.at.ttl_seconds)}"
 
 
 def _opening(view: View) -> list[str]:
     verdict = view.verdict
     title = f"Cache report of {view.day} ({view.time_zone})"
     lines = [
-        *plain.paragraph(title),
-        "=" * min(len(title), plain.WIDTH),
+        *plain_text.paragraph(title),
+        "=" * min(len(title), plain_text.WIDTH),
         "",
-        *plain.paragraph(f"{verdict.answer.upper()} {verdict.headline}"),
-        *plain.paragraph(verdict.why),
-        *plain.paragraph(verdict.how_sure),
-        *plain.paragraph(verdict.scale),
-        *plain.paragraph(verdict.to_do),
+        *plain_text.paragraph(f"{verdict.answer.upper()} {verdict.headline}"),
+        *plain_text.paragraph(verdict.why),
+        *plain_text.paragraph(verdict.how_sure),
+        *plain_text.paragraph(verdict.covered),
+        *plain_text.paragraph(verdict.to_do),
         "",
     ]
-    return lines + plain.facts(view.key)
+    return lines + plain_text.labelled_figures(view.key_figures)
 
 
 def _queries(title: str, entries: Sequence[Sequence[str]]) -> list[str]:
     if not entries:
         return []
-    lines = plain.heading(title)
+    lines = plain_text.heading(title)
     for place, entry in enumerate(entries):
         lines += [*([""] if place else []), *entry]
     return lines
 
 
 def _to_cache_lines(each: ToCache) -> list[str]:
-    return plain.numbered(each.rank, _short(each.label), [each.says + ".", each.why, each.note])
+    return plain_text.numbered(each.rank, _short(each.label), [each.says + ".", each.why, each.note])
 
 
 def _repeated_lines(each: Repeated) -> list[str]:
-    return plain.numbered(each.rank, _short(each.label), [each.says + ".", each.caching, each.note])
+    return plain_text.numbered(each.rank, _short(each.label), [each.says + ".", each.caching, each.note])
 
 
 def _short(query: str) -> str:
-    return figures.shortened(query, MAX_QUERY_CHARACTERS)
+    return formatting.shortened(query, MAX_QUERY_CHARACTERS)
 
 
 def _by_ttl(view: View) -> list[str]:
@@ -134,14 +138,14 @@ def _by_ttl(view: View) -> list[str]:
         return []
     rows = [(row.ttl, row.hit_ratio, row.dropped, row.stale, row.memory, row.saves) for row in view.by_ttl]
     return [
-        *plain.heading("Hit ratio by TTL"),
-        *plain.paragraph(
-            "If every query that a cache could answer went through it. 'If dropped': what is left where"
-            " writes drop the whole table, or one entry of each query. 'Stale': older than a write, at most,"
-            " where writes drop nothing."
+        *plain_text.heading("Hit ratio by TTL"),
+        *plain_text.paragraph(
+            "If every query that a cache could answer went through it. 'If dropped': the hit ratio that is"
+            " left if each write drops the whole table, or one entry of each query. 'Stale': at most this"
+            " share is older than a write, if writes drop nothing."
         ),
         "",
-        *plain.table(_TTL_COLUMNS, rows),
+        *plain_text.table(_TTL_COLUMNS, rows),
     ]
 
 
@@ -150,18 +154,18 @@ def _surface(view: View) -> list[str]:
         return []
     rows = [(ttl, *(cell.text for cell in cells)) for ttl, cells in view.surface.rows]
     return [
-        *plain.heading("Hit ratio by TTL and memory"),
-        *plain.table(("TTL", *view.surface.memories), rows),
+        *plain_text.heading("Hit ratio by TTL and memory"),
+        *plain_text.table(("TTL", *view.surface.memories), rows),
     ]
 
 
 def _not_cacheable(view: View) -> list[str]:
     if not view.not_cacheable:
         return []
-    lines = plain.heading("What no cache can answer")
+    lines = plain_text.heading("What no cache can answer")
     for row in view.not_cacheable:
-        lines += plain.paragraph(f"{row.share} ({row.executions}): it {row.why}")
-        lines += plain.paragraph(_short(row.example), "    ")
+        lines += plain_text.paragraph(f"{row.share} ({row.executions}): it {row.why}")
+        lines += plain_text.paragraph(_short(row.example), "    ")
     return lines
 
 
@@ -169,7 +173,7 @@ def _costs(view: View) -> list[str]:
     if not view.costs:
         return []
     rows = [(row.name, row.month) for row in view.costs]
-    return [*plain.heading("What it would cost"), *plain.table(("", "a month"), rows)]
+    return [*plain_text.heading("What it would cost"), *plain_text.table(("", "a month"), rows)]
 
 
 def _comparison(view: View) -> list[str]:
@@ -177,10 +181,10 @@ def _comparison(view: View) -> list[str]:
         return []
     rows = [(row.name, row.without_cache, row.with_cache, row.difference) for row in view.comparison.rows]
     return [
-        *plain.heading("With and without a cache"),
-        *plain.paragraph(view.comparison.says),
+        *plain_text.heading("With and without a cache"),
+        *plain_text.paragraph(view.comparison.says),
         "",
-        *plain.table(("", "without", "with", "difference"), rows),
+        *plain_text.table(("", "without", "with", "difference"), rows),
     ]
 
 
@@ -191,7 +195,7 @@ def _trend(view: View) -> list[str]:
         (row.day, row.cacheable, row.repeats, row.answered, row.ttl, row.memory, row.cost, row.pays)
         for row in _last(view)
     ]
-    return [*plain.heading("The last days"), *plain.table(_TREND_COLUMNS, rows)]
+    return [*plain_text.heading("The last days"), *plain_text.table(_TREND_COLUMNS, rows)]
 
 
 def _last(view: View) -> tuple[TrendRow, ...]:

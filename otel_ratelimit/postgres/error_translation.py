@@ -15,7 +15,7 @@ from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,
-    DataRefusedError,
+    DataRejectedError,
     SchemaMissingError,
 )
 
@@ -65,7 +65,7 @@ _MISSING: Final = frozenset(
 )
 
 
-def no_connection(given: Mapping[str, str], reason: str) -> DatabaseUnreachableError:
+def connection_error(given: Mapping[str, str], reason: str) -> DatabaseUnreachableError:
     """The error for a connection that could not be had.
 
     Args:
@@ -93,7 +93,7 @@ def _one_sentence(reason: str) -> str:
 
 
 @contextmanager
-def beginning() -> Iterator[None]:
+def first_transaction() -> Iterator[None]:
     """Where the first transaction of a connection begins: a pooler of statements ends the connection then.
 
     It says why, but libpq may pass on no more than that the connection is gone.
@@ -108,15 +108,15 @@ def beginning() -> Iterator[None]:
 
 
 @contextmanager
-def translated(connection: extensions.connection) -> Iterator[None]:
+def translated_errors(connection: extensions.connection) -> Iterator[None]:
     """Raise as `DatabaseError` what psycopg2 raises on `connection`."""
     try:
         yield
     except psycopg2.Error as error:
-        raise refused(connection, error) from error
+        raise translated_error(connection, error) from error
 
 
-def refused(connection: extensions.connection, error: psycopg2.Error) -> DatabaseError:
+def translated_error(connection: extensions.connection, error: psycopg2.Error) -> DatabaseError:
     """The error for a statement that `connection` did not carry out."""
     said = str(error).strip().partition("\n")[0] or type(error).__name__
     if error.pgcode in _MISSING:
@@ -132,7 +132,7 @@ def _kind(error: psycopg2.Error) -> type[DatabaseError]:
     if isinstance(error, errors.QueryCanceled):
         return DatabaseTimeoutError
     if error.pgcode and error.pgcode.startswith(_DATA):
-        return DataRefusedError
+        return DataRejectedError
     return DatabaseError
 
 

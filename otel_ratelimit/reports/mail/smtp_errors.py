@@ -1,4 +1,4 @@
-"""What mail servers, TLS and the network say when something is refused, and what would help then."""
+"""Turns failures of mail servers, TLS and the network into a `MailError` with a remedy."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Reply: TypeAlias = tuple[int, bytes]
 
 
 class Step(StrEnum):
-    """What is being done, as a message names it."""
+    """A step of sending a message, as error messages name it."""
 
-    TRUST = "reading the certificates to trust"
+    TRUST = "reading the trusted certificates"
     LOOK_UP = "looking up the host"
     CONNECT = "connecting"
     GREETING = "waiting for the greeting"
-    HELLO = "introducing ourselves (EHLO)"
+    HELLO = "sending EHLO"
     STARTTLS = "asking for TLS (STARTTLS)"
-    TLS = "agreeing on TLS"
+    TLS = "TLS handshake"
     LOG_IN = "logging in"
-    SEND = "handing over the message"
+    SEND = "sending the message"
 
 
 _MAX_SAID: Final = 500
@@ -37,41 +37,41 @@ _TEMPORARY: Final = range(400, 500)
 _WANTS_A_LOGIN: Final = 530
 _NAME_MISMATCH: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
-"""As OpenSSL numbers what can be wrong with a certificate (`X509_V_ERR_*`)."""
+"""OpenSSL's numbers for certificate errors (`X509_V_ERR_*`)."""
 
-_ASK: Final = "the server calls this temporary; if it stays so, ask who runs it"
-_LOGIN: Final = f"the server wants a login: smtp://user:password@host in {VARIABLE}"
-_NO_LOGIN: Final = f"take the login out of {VARIABLE} if the server wants none, or name a port with one"
-_SILENT: Final = {
+_ASK: Final = "the server calls this temporary; if it persists, ask the server's operator"
+_LOGIN: Final = f"the server requires a login: smtp://user:password@host in {VARIABLE}"
+_NO_LOGIN: Final = f"remove the login from {VARIABLE} if the server needs none, or use another port"
+_REMEDY_IF_SILENT: Final = {
     Step.LOOK_UP: "check the name server",
-    Step.CONNECT: "nothing answers there: check host, port and firewall; many networks keep port 25 closed",
-    Step.GREETING: "if the port has TLS from the start, as 465 has, write smtps://",
-    Step.TLS: "if the port begins without TLS, as 587 and 25 do, write smtp://",
+    Step.CONNECT: "nothing answers there: check host, port and firewall; many networks block port 25",
+    Step.GREETING: "if the port uses TLS from the start, as 465 does, write smtps://",
+    Step.TLS: "if the port starts without TLS, as 587 and 25 do, write smtp://",
 }
-_REFUSED: Final = {
+_REMEDY_IF_REJECTED: Final = {
     Step.LOOK_UP: "check the host's name",
     Step.CONNECT: "check host and port, and that a mail server listens there",
-    Step.GREETING: "check host and port, and whether the server lets this machine in",
-    Step.STARTTLS: "ask who runs the server why it refuses TLS that it offers",
-    Step.LOG_IN: f"check user and password in {VARIABLE}; many providers want a password made for programs",
-    Step.SEND: "ask who runs the server what it does not like about the message",
+    Step.GREETING: "check host and port, and whether the server accepts connections from this machine",
+    Step.STARTTLS: "ask the server's operator why it rejects the TLS that it offers",
+    Step.LOG_IN: f"check user and password in {VARIABLE}; many providers require an app password",
+    Step.SEND: "ask the server's operator why it rejects the message",
 }
 
 
 def is_temporary(code: int) -> bool:
-    """Whether a reply says that the same may go well later."""
+    """Whether a reply says that a later attempt may succeed."""
     return code in _TEMPORARY
 
 
 def mail_error(server: SmtpServer, step: Step, error: OSError, *, seconds: float, attempt: int) -> MailError:
-    """The error for what smtplib, ssl or the system raised at `step`.
+    """The error for an exception of smtplib, ssl or the system at `step`.
 
     Args:
-        server: the one spoken to.
-        step: what was being done.
-        error: what was raised.
+        server: the mail server.
+        step: the step that failed.
+        error: the exception.
         seconds: the time-out.
-        attempt: which one it was.
+        attempt: its number.
     """
     cause = _cause(error)
     return MailError(
@@ -84,30 +84,30 @@ def mail_error(server: SmtpServer, step: Step, error: OSError, *, seconds: float
     )
 
 
-def nobody_taken(
-    server: SmtpServer, refused: Mapping[str, str], *, may_pass: bool, attempt: int
+def no_recipient_accepted(
+    server: SmtpServer, rejected: Mapping[str, str], *, may_pass: bool, attempt: int
 ) -> MailError:
-    """The error for a message of which every recipient was refused, with what was said of each."""
+    """The error for a message whose recipients were all rejected, with the reply for each."""
     remedy = "check `to` in [report] of the policy file"
     if not server.user:
-        remedy += ", and whether the server wants a login before it passes mail on to others"
+        remedy += ", and whether the server requires a login before it relays mail"
     return MailError(
         server=str(server),
         step=Step.SEND,
-        said="; ".join(f"{address}: {said}" for address, said in refused.items()),
+        said="; ".join(f"{address}: {said}" for address, said in rejected.items()),
         remedy=_ASK if may_pass else remedy,
         may_pass=may_pass,
         attempts=attempt,
     )
 
 
-def worded(reply: Reply, server: SmtpServer) -> str:
-    """`reply` on one line, fit to be logged, and without the password if the server repeats it."""
+def reply_line(reply: Reply, server: SmtpServer) -> str:
+    """`reply` on one printable line, without the password if the server repeats it."""
     return _line(_without_secrets(_reply(*reply), server))
 
 
 def _cause(error: OSError) -> OSError:
-    """What smtplib hides behind a connection that was lost: it closes the connection and says only that."""
+    """The cause that smtplib hides: it closes the connection and reports only that it was lost."""
     hidden = error.__context__
     lost = isinstance(error, smtplib.SMTPServerDisconnected)
     return hidden if lost and isinstance(hidden, OSError) else error
@@ -119,7 +119,7 @@ def _may_pass(cause: OSError) -> bool:
     if isinstance(cause, smtplib.SMTPException):
         return isinstance(cause, smtplib.SMTPServerDisconnected)
     if isinstance(cause, ssl.SSLError):
-        return isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)  # the other side hung up
+        return isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)  # the server closed the connection
     if isinstance(cause, socket.gaierror):
         return cause.errno == socket.EAI_AGAIN
     return True
@@ -150,14 +150,14 @@ def _remedy(server: SmtpServer, step: Step, cause: OSError) -> str:
             return _remedy_for_certificate(cause.verify_code)
         case ssl.SSLError():
             from_the_start = server.tls is Tls.FROM_THE_START
-            return _SILENT[Step.TLS] if from_the_start else "the server has to offer TLS 1.2 or later"
+            return _REMEDY_IF_SILENT[Step.TLS] if from_the_start else "the server must offer TLS 1.2 or later"
         case TimeoutError():
-            return _SILENT.get(step, "")
+            return _REMEDY_IF_SILENT.get(step, "")
         case smtplib.SMTPResponseException():
             return _remedy_for_reply(server, step, cause)
         case smtplib.SMTPNotSupportedError() if step is Step.LOG_IN:
             return _NO_LOGIN
-    return _REFUSED.get(step, "")
+    return _REMEDY_IF_REJECTED.get(step, "")
 
 
 def _remedy_for_reply(server: SmtpServer, step: Step, reply: smtplib.SMTPResponseException) -> str:
@@ -166,21 +166,21 @@ def _remedy_for_reply(server: SmtpServer, step: Step, reply: smtplib.SMTPRespons
     if reply.smtp_code == _WANTS_A_LOGIN and not server.user:
         return _LOGIN
     if isinstance(reply, smtplib.SMTPSenderRefused):
-        return "name as `from` in [report] of the policy file whom the server lets send"
-    return _REFUSED.get(step, "")
+        return "set `from` in [report] of the policy file to an address that the server lets you send from"
+    return _REMEDY_IF_REJECTED.get(step, "")
 
 
 def _remedy_for_certificate(verify_code: int) -> str:
     if verify_code in _NAME_MISMATCH:
-        return "name the host as its certificate does"
+        return "use the host name that the certificate names"
     if verify_code == _EXPIRED:
-        return "ask who runs the server to renew it"
-    return "a private CA is named with ?ca=/path/to/ca.pem"
+        return "ask the server's operator to renew it"
+    return "for a private CA add ?ca=/path/to/ca.pem to the URL"
 
 
 def _reply(code: int, text: bytes | str) -> str:
     said = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return f"{code} {said}" if code > 0 else f"no reply of a mail server: {said}"
+    return f"{code} {said}" if code > 0 else f"not an SMTP reply: {said}"
 
 
 def _line(text: str) -> str:
@@ -189,7 +189,7 @@ def _line(text: str) -> str:
 
 
 def _without_secrets(said: str, server: SmtpServer) -> str:
-    """Servers may repeat what they were sent, as it was sent; so this comes before anything is cut off."""
+    """Remove the password, which a server may repeat as it was sent; to be done before text is cut off."""
     password = server.password.reveal()
     if not password:
         return said

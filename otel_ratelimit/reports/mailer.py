@@ -1,4 +1,4 @@
-"""The report of a day as an e-mail to those whom the policy names."""
+"""Mails the report of a day to the recipients that the policy names."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from otel_ratelimit.cache_advice.history import DayInBrief
 from otel_ratelimit.core.services import named
 from otel_ratelimit.policy import Report
 from otel_ratelimit.reports.mail import Sent, SmtpServer, message, send, sender
-from otel_ratelimit.reports.rendering.report_mail import mail_html, mail_text, subject
+from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text, subject
 
 TREND: Final = timedelta(days=13)
-"""With the day itself, two weeks."""
+"""Two weeks, the day of the report included."""
 
 
-class Mailing:
-    """Who gets the report, and how.
+class ReportMailer:
+    """Mails reports to the recipients of one policy.
 
     Args:
         server: the mail server.
-        addressed: the policy's `[report]`, with somebody in `to`.
-        source: the service that sends it, empty where it has no name; stands in the subject, if alone.
-        hand_over: sends a message; raises `MailError` where nobody gets it.
+        addressed: the policy's `[report]`, with at least one address in `to`.
+        source: the service that sends it, empty if it has no name; in the subject if it is the only one.
+        hand_over: sends a message; raises `MailError` if no recipient is accepted.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Mailing:
 
     @staticmethod
     def trend_begins(day: date) -> date:
-        """The first day that the report of `day` is compared with."""
+        """The first day of the trend in the report of `day`."""
         return day - TREND
 
     def send(self, report: DailyCacheReport, trend: Sequence[DayInBrief], now: datetime) -> Sent:
         """Mail `report`.
 
         Raises:
-            MailError: nobody gets it.
+            MailError: no recipient was accepted.
         """
         made = message(
             sender=sender(self._addressed, self._server, socket.gethostname()),
@@ -65,13 +65,13 @@ class Mailing:
         return self._hand_over(self._server, made)
 
     def _about(self, report: DailyCacheReport) -> str:
-        """Whose queries it is of; who sends it is only one of several services."""
+        """The service or services whose queries the report covers; the sender may be one of several."""
         services = report.services
         if len(services) > 1:
             return f"{len(services)} services: {named(services)}"
         return self._source or named(services)
 
 
-def mailing_of(server: SmtpServer | None, addressed: Report, source: str) -> Mailing | None:
-    """None where there is no mail server, or nobody to mail to."""
-    return Mailing(server, addressed, source) if server is not None and addressed.to else None
+def report_mailer(server: SmtpServer | None, addressed: Report, source: str) -> ReportMailer | None:
+    """The mailer; None without a mail server or without recipients."""
+    return ReportMailer(server, addressed, source) if server is not None and addressed.to else None

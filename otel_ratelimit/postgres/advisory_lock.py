@@ -14,14 +14,14 @@ from contextlib import contextmanager
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.postgres.connection import Database, Session
-from otel_ratelimit.postgres.refusals import beginning
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.error_translation import first_transaction
+from otel_ratelimit.postgres.sql_files import statements
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone(database: Database, lock: int, patience_seconds: float) -> Iterator[bool]:
+def try_advisory_lock(database: Database, lock: int, patience_seconds: float) -> Iterator[bool]:
     """Whether no other process is at it; the lock is held meanwhile, and goes with its connection.
 
     Args:
@@ -30,18 +30,18 @@ def alone(database: Database, lock: int, patience_seconds: float) -> Iterator[bo
         patience_seconds: how long to wait for the server's answer; not for the lock.
     """
     with database.session() as session:
-        is_alone = _taken(session, lock, patience_seconds)
-        if is_alone:
+        is_locked = _taken(session, lock, patience_seconds)
+        if is_locked:
             yield True
             _give_back(session, patience_seconds)
-    if not is_alone:
+    if not is_locked:
         yield False
 
 
 def _taken(session: Session, lock: int, patience_seconds: float) -> bool:
-    named = statements("locks")
+    named = statements("advisory_lock")
     deadline = session.deadline(patience_seconds)
-    with beginning():
+    with first_transaction():
         session.run(named["begin"], deadline=deadline)
         session.run(named["no_transaction_timeout"], deadline=deadline)
     [(is_taken,)] = session.run(named["try_lock"], {"lock": lock}, deadline=deadline).rows

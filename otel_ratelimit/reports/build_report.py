@@ -1,4 +1,4 @@
-"""From the queries of a period to the report on them."""
+"""Builds the report on the queries of a period."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.services import OF_ALL_QUERIES, QueriesRead
 from otel_ratelimit.policy import Cache
-from otel_ratelimit.postgres.cache_day import postgres_day
+from otel_ratelimit.postgres.query_day import postgres_query_day
 from otel_ratelimit.reports.assumptions import assumptions_of, prices_of, supposed_of
 
 
-def analysed(
+def build_report(
     url: str | Secret,
     period: Period,
     *,
@@ -25,21 +25,21 @@ def analysed(
     whose: QueriesRead = OF_ALL_QUERIES,
     tell: Callable[[str], None] = lambda _: None,
 ) -> DailyCacheReport:
-    """The report on `period`, which is kept nowhere.
+    """Build the report on `period`; it is not saved.
 
     Args:
         url: of the database.
         period: a day, or a part of one.
-        day: of which the report is called to be.
-        zone: in which it is that day.
+        day: the date of the report.
+        zone: of that date.
         cache: the policy's `[cache]`.
-        whose: queries are read.
-        tell: told what is being done.
+        whose: the services whose queries are read.
+        tell: called with sentences about the progress.
 
     Raises:
         DatabaseError: its queries cannot be read.
     """
-    with postgres_day(url, period, service=whose.service) as queries:
+    with postgres_query_day(url, period, service=whose.service) as queries:
         analysis = analyze_cache_potential(queries, assumptions_of(cache), report=tell)
     return conclude(
         analysis,

@@ -22,7 +22,7 @@ _MAX_WAITING: Final = 1
 """Pieces that nobody has taken yet."""
 
 
-class ReadAhead:
+class CopyReader:
     """The bytes of one COPY, from now on; close it, whether they were all read or not.
 
     Args:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from otel_ratelimit.core.deadline import seconds_left
 from otel_ratelimit.core.dns import addresses_of
 from otel_ratelimit.core.secret import HiddenValues
-from otel_ratelimit.postgres.refusals import no_connection
+from otel_ratelimit.postgres.error_translation import connection_error
 
 
 def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds: float) -> HiddenValues[str]:
@@ -65,4 +65,4 @@ def _resolved(host: str, given: Mapping[str, str], seconds: float) -> list[str]:
         return addresses_of(host, seconds_left(seconds))
     except OSError as error:
         reason = f'host name "{host}" cannot be resolved: {error.strerror or error}'
-        raise no_connection(given, reason) from error
+        raise connection_error(given, reason) from error

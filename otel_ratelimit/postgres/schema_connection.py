@@ -18,7 +18,7 @@ from psycopg2 import extensions
 
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
-from otel_ratelimit.postgres.refusals import beginning, no_connection, translated
+from otel_ratelimit.postgres.error_translation import connection_error, first_transaction, translated_errors
 
 _CONNECT: Final = {
     "connect_timeout": 10,
@@ -42,12 +42,12 @@ def session(url: str | Secret) -> Iterator[extensions.connection]:
     try:
         connection = OwnConnection(extensions.make_dsn(None, **{**_CONNECT, **given}))
     except psycopg2.OperationalError as error:
-        raise no_connection(
+        raise connection_error(
             given, str(error)
         ) from None  # its context would repeat the message, not add to it
     try:
-        with translated(connection):
-            with beginning(), connection.cursor() as cursor:
+        with translated_errors(connection):
+            with first_transaction(), connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
                 connection.rollback()
             yield connection

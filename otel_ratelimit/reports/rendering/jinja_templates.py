@@ -1,4 +1,4 @@
-"""The templates: whatever they are given is text and never markup, and a name that is missing is an error."""
+"""Loads the Jinja templates: values are text and never markup, and a missing name is an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from otel_ratelimit.reports.rendering import figures
+from otel_ratelimit.reports.rendering import formatting
 
 _PACKAGE: Final = "otel_ratelimit.reports.rendering"
 
@@ -21,12 +21,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["with_units"] = figures.with_units
+    made.filters["with_units"] = formatting.with_units
     return made
 
 
 def template(name: str) -> Template:
-    """One of the files in `templates`.
+    """One of the files in the folder `templates`.
 
     Args:
         name: without its ending.

@@ -38,10 +38,10 @@ class Launch:
     """Seconds between the stop signal and the end."""
     user: Unprivileged | None = None
     read_output: bool = False
-    """Standard output is read from `LeashedProcess.output`; the rest goes to the log."""
+    """Standard output is read from `SupervisedProcess.output`; the rest goes to the log."""
 
 
-class LeashedProcess:
+class SupervisedProcess:
     """One running command."""
 
     def __init__(self, launch: Launch) -> None:

@@ -17,7 +17,7 @@ from otel_ratelimit.core.clock import monotonic_time, unix_time
 from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.server_clock import TOLERANCE, ClockWarning
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class BatchTables:
     ) -> None:
         self._database = database
         self._parts = parts
-        self._sql = {**statements("batches"), **statements(file)}
+        self._sql = {**statements("batch_tables"), **statements(file)}
         self._host_clock = host_clock
         self._dropped: frozenset[str] = frozenset()
         self._shift: float | None = None

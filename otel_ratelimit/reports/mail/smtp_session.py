@@ -1,7 +1,7 @@
-"""One attempt to hand a message to a mail server, from its name to the last reply.
+"""One attempt to send a message to a mail server, from the name lookup to the last reply.
 
-smtplib speaks the protocol, on a socket that is opened here: it would look names up, and ask for the name of
-this machine, without any deadline.
+smtplib speaks the protocol on a socket that is opened here, because smtplib itself looks up names, also the
+name of this machine, without a deadline.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from otel_ratelimit.core.dns import addresses_of
 from otel_ratelimit.core.errors import MailError
 from otel_ratelimit.core.smtp_url import VARIABLE, SmtpServer, Tls
-from otel_ratelimit.reports.mail.refusals import Reply, Step, mail_error
+from otel_ratelimit.reports.mail.smtp_errors import Reply, Step, mail_error
 
 _READY: Final = 220
 _LOGGED_IN: Final = 235
@@ -29,26 +29,26 @@ _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 
 
 class Handover(NamedTuple):
-    """What became of a message: who of its recipients were accepted, and what was said of the others."""
+    """The recipients of a message that were accepted, and the replies for the others."""
 
     accepted: tuple[str, ...]
-    refused: Mapping[str, Reply]
-    """May lack some where the server ended the conversation."""
+    rejected: Mapping[str, Reply]
+    """Incomplete if the server closed the connection."""
 
 
-class _Line(NamedTuple):
+class _Connection(NamedTuple):
     smtp: smtplib.SMTP
     encrypted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt; what goes wrong in it is a `MailError`.
+    """An attempt; each failure in it is a `MailError`.
 
     Args:
-        server: where to.
-        seconds: how long each step may take.
-        number: which attempt it is, from 1 on.
+        server: the mail server.
+        seconds: the limit of each step.
+        number: of the attempt, from 1.
     """
 
     server: SmtpServer
@@ -56,25 +56,25 @@ class Attempt:
     number: int
 
     def hand_over(self, message: EmailMessage, sender: str, to: Sequence[str]) -> Handover:
-        """Hand `message` to the server, for `to`.
+        """Send `message` to the server, for the recipients `to`.
 
         Raises:
-            MailError: the server did not take it, for another reason than its recipients.
+            MailError: the server did not accept it, for another reason than its recipients.
         """
         context = self._context()
         with contextlib.ExitStack() as opened:
-            line = self._encrypted(self._connected(context, opened), context, opened)
-            self._log_in(line)
+            session = self._encrypted(self._connected(context, opened), context, opened)
+            self._log_in(session)
             with self._step(Step.SEND):
                 try:
-                    # Not send_message, which writes >From where a line of the text begins with From.
-                    refused = line.smtp.sendmail(sender, list(to), _as_sent(message))
+                    # Not send_message, which writes >From if a line of the text begins with From.
+                    rejected = session.smtp.sendmail(sender, list(to), _as_sent(message))
                 except smtplib.SMTPRecipientsRefused as error:
                     return Handover((), error.recipients)
-            # The message has been taken; how they part changes nothing.
+            # The server has accepted the message; an error while closing changes nothing.
             with contextlib.suppress(OSError):
-                line.smtp.quit()
-            return Handover(tuple(address for address in to if address not in refused), refused)
+                session.smtp.quit()
+            return Handover(tuple(address for address in to if address not in rejected), rejected)
 
     def _context(self) -> ssl.SSLContext:
         try:
@@ -83,10 +83,10 @@ class Attempt:
             raise self._error(
                 Step.TRUST,
                 f"{self.server.ca_file}: {error.strerror or error}",
-                f"?ca= in {VARIABLE} has to name a PEM file with certificates",
+                f"?ca= in {VARIABLE} must name a PEM file with certificates",
             ) from error
 
-    def _connected(self, context: ssl.SSLContext, opened: contextlib.ExitStack) -> _Line:
+    def _connected(self, context: ssl.SSLContext, opened: contextlib.ExitStack) -> _Connection:
         with self._step(Step.LOOK_UP):
             addresses = addresses_of(self.server.host, self.seconds)
         with self._step(Step.CONNECT):
@@ -94,56 +94,58 @@ class Attempt:
         from_the_start = self.server.tls is Tls.FROM_THE_START
         if from_the_start:
             connection = self._wrapped(connection, context, opened)
-        smtp = self._speaker(connection, opened)
+        smtp = self._smtp_on(connection, opened)
         with self._step(Step.GREETING):
             code, said = smtp.getreply()
             if code != _READY:
                 raise smtplib.SMTPConnectError(code, said)
         self._introduce(smtp)
-        return _Line(smtp, from_the_start)
+        return _Connection(smtp, from_the_start)
 
-    def _encrypted(self, line: _Line, context: ssl.SSLContext, opened: contextlib.ExitStack) -> _Line:
-        """The line with TLS as the URL has it."""
-        if line.encrypted or self.server.tls is Tls.NEVER:
-            return line
-        if not line.smtp.has_extn("starttls"):
+    def _encrypted(
+        self, session: _Connection, context: ssl.SSLContext, opened: contextlib.ExitStack
+    ) -> _Connection:
+        """The connection, with TLS as the URL demands."""
+        if session.encrypted or self.server.tls is Tls.NEVER:
+            return session
+        if not session.smtp.has_extn("starttls"):
             if self.server.tls is Tls.IF_OFFERED:
-                return line
+                return session
             raise self._error(
                 Step.STARTTLS,
                 "the server does not offer it, so nothing was sent",
-                "name a port where it does, or write smtps:// if the port has TLS from the start",
+                "use a port that offers it, or write smtps:// if the port uses TLS from the start",
             )
         with self._step(Step.STARTTLS):
-            code, said = line.smtp.docmd("STARTTLS")
+            code, said = session.smtp.docmd("STARTTLS")
             if code != _READY:
                 raise smtplib.SMTPResponseException(code, said)
-        if line.smtp.sock is None:  # only `close` leaves it so
-            raise self._error(Step.STARTTLS, "the connection is gone", may_pass=True)
-        connection = self._wrapped(line.smtp.sock, context, opened)
-        # A new speaker: nothing that was heard in clear may count (RFC 3207, section 4.2).
-        smtp = self._speaker(connection, opened)
+        if session.smtp.sock is None:  # only after `close`
+            raise self._error(Step.STARTTLS, "the connection was closed", may_pass=True)
+        connection = self._wrapped(session.smtp.sock, context, opened)
+        # A new session: nothing that was received in clear text may count (RFC 3207, section 4.2).
+        smtp = self._smtp_on(connection, opened)
         self._introduce(smtp)
-        return _Line(smtp, encrypted=True)
+        return _Connection(smtp, encrypted=True)
 
-    def _log_in(self, line: _Line) -> None:
+    def _log_in(self, session: _Connection) -> None:
         if not self.server.user:
             return
-        if not line.encrypted and not self.server.is_loopback:
+        if not session.encrypted and not self.server.is_loopback:
             raise self._error(
                 Step.LOG_IN,
-                "the server offers no TLS, and a password is not sent in clear",
-                f"name a port with TLS in {VARIABLE}, or take the login away",
+                "the server offers no TLS, and a password is not sent in clear text",
+                f"use a port with TLS in {VARIABLE}, or remove the login",
             )
         with self._step(Step.LOG_IN):
-            _log_in(line.smtp, self.server.user, self.server.password.reveal())
+            _log_in(session.smtp, self.server.user, self.server.password.reveal())
 
     def _introduce(self, smtp: smtplib.SMTP) -> None:
         with self._step(Step.HELLO):
             smtp.ehlo_or_helo_if_needed()
 
     def _first_that_answers(self, addresses: Sequence[str]) -> socket.socket:
-        failed = OSError("it has no address")
+        failed = OSError("the host has no address")
         for address in addresses:
             try:
                 return socket.create_connection((address, self.server.port), self.seconds)
@@ -157,7 +159,7 @@ class Attempt:
         with self._step(Step.TLS):
             return opened.enter_context(context.wrap_socket(connection, server_hostname=self.server.host))
 
-    def _speaker(self, connection: socket.socket, opened: contextlib.ExitStack) -> smtplib.SMTP:
+    def _smtp_on(self, connection: socket.socket, opened: contextlib.ExitStack) -> smtplib.SMTP:
         smtp = smtplib.SMTP(local_hostname=_own_name(connection), timeout=self.seconds)
         smtp.sock = connection
         opened.callback(smtp.close)
@@ -168,7 +170,7 @@ class Attempt:
         try:
             yield
         except OSError as error:
-            # Not from it: a server's own words may hold the password.
+            # No cause: the server's reply may contain the password.
             raise mail_error(self.server, step, error, seconds=self.seconds, attempt=self.number) from None
 
     def _error(self, step: Step, said: str, remedy: str = "", *, may_pass: bool = False) -> MailError:
@@ -183,8 +185,8 @@ class Attempt:
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
-    # smtplib's own way is to try one mechanism after the other, each of which counts as a failure, and to
-    # encode as ASCII. PLAIN is UTF-8 (RFC 4616), and TLS or the loopback is around it.
+    # smtplib tries one mechanism after the other, each of which counts as a failed login, and encodes as
+    # ASCII. PLAIN is UTF-8 (RFC 4616), and is protected by TLS or by the loopback.
     if "PLAIN" in smtp.esmtp_features.get("auth", "").upper().split():
         secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
         code, said = smtp.docmd("AUTH", f"PLAIN {secret}")
@@ -193,13 +195,13 @@ def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
         return
     if smtp.has_extn("auth") and not f"{user}{password}".isascii():
         raise smtplib.SMTPNotSupportedError(
-            "the server has no way to log in with more than ASCII (AUTH PLAIN)"
+            "the login is not ASCII, and the server does not offer AUTH PLAIN"
         )
     smtp.login(user, password)
 
 
 def _own_name(connection: socket.socket) -> str:
-    """What EHLO says: this machine's name if it is a whole one, else its address (RFC 5321, 4.1.3)."""
+    """The name for EHLO: this machine's if it is fully qualified, else its address (RFC 5321, 4.1.3)."""
     name = socket.gethostname()
     if _DOMAIN.fullmatch(name):
         return name
@@ -208,7 +210,7 @@ def _own_name(connection: socket.socket) -> str:
 
 
 def _as_sent(message: EmailMessage) -> bytes:
-    """The message as it goes over the line, without those whom nobody else is to see."""
+    """The message as it is transmitted, without the recipients in Bcc."""
     sent = copy.copy(message)
     del sent["Bcc"]
     return sent.as_bytes(policy=message.policy.clone(linesep="\r\n", mangle_from_=False))

@@ -19,7 +19,7 @@ PATIENCE_SECONDS: Final = 10.0
 """How long a silent server may hold up the background thread, which has other work too."""
 
 
-class Upkeep:
+class HourlyMaintenance:
     """Keeps the tables in order; whatever cannot be done is said when it begins, and not every hour.
 
     Args:

@@ -1,4 +1,4 @@
-"""The report as an HTML document that is whole by itself: no script, and nothing from elsewhere.
+"""The report as a self-contained HTML document: no script, and nothing loaded from elsewhere.
 
 Colours are classes and no style attributes, so that a Content-Security-Policy can allow the one style sheet.
 """
@@ -10,8 +10,8 @@ from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.history import DayInBrief
-from otel_ratelimit.reports.rendering import charts, figures
-from otel_ratelimit.reports.rendering.environment import template
+from otel_ratelimit.reports.rendering import charts, formatting
+from otel_ratelimit.reports.rendering.jinja_templates import template
 from otel_ratelimit.reports.rendering.view import view_of
 
 MAX_QUERY_CHARACTERS: Final = 160
@@ -34,5 +34,5 @@ def page(report: DailyCacheReport, trend: Sequence[DayInBrief]) -> str:
         costs=charts.costs(report, view),
         over_days=charts.over_days(trend),
         most=MAX_QUERY_CHARACTERS,
-        short=lambda query: figures.shortened(query, MAX_QUERY_CHARACTERS),
+        short=lambda query: formatting.shortened(query, MAX_QUERY_CHARACTERS),
     )

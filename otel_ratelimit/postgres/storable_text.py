@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from otel_ratelimit.core.errors import DataRefusedError
+from otel_ratelimit.core.errors import DataRejectedError
 
 _MAX_CHARACTERS: Final = 512
 """Of a text that a client or the application chose."""
@@ -29,10 +29,10 @@ def json_rows(rows: Iterable[Mapping[str, object]]) -> str:
     """`rows`, which may be made as they are asked for, as a statement takes them.
 
     Raises:
-        DataRefusedError: one of them holds what has no place in a column; the message quotes no value.
+        DataRejectedError: one of them holds what has no place in a column; the message quotes no value.
     """
     try:
         return json.dumps(list(rows), separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         # The class alone: a message may quote the value, and so may what caused it.
-        raise DataRefusedError(f"a row cannot be serialised ({type(error).__name__})") from None
+        raise DataRejectedError(f"a row cannot be serialised ({type(error).__name__})") from None

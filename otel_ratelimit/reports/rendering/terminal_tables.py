@@ -1,4 +1,4 @@
-"""The cache report in a terminal: nothing is cut, however narrow it is, and queries are never markup."""
+"""The cache report in a terminal: nothing is cut off, however narrow it is, and queries are never markup."""
 
 from __future__ import annotations
 
@@ -12,17 +12,29 @@ from rich.text import Text
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.history import DayInBrief
-from otel_ratelimit.reports.rendering import layout
-from otel_ratelimit.reports.rendering.facts import Fact
-from otel_ratelimit.reports.rendering.view import View, view_of
+from otel_ratelimit.reports.rendering import text_layout
+from otel_ratelimit.reports.rendering.labelled_figures import LabelledFigure
+from otel_ratelimit.reports.rendering.query_entries import Repeated
+from otel_ratelimit.reports.rendering.view import TrendRow, View, view_of
 
 PIPE_WIDTH: Final = 100
-"""Of a pipe, unless COLUMNS says another; wide enough for every table, and for the screen that shows it."""
+"""Width of a pipe, unless COLUMNS is set; wide enough for every table, and for the screen that shows it."""
 DAYS_SHOWN: Final = 14
 _NOTES_BESIDE_FROM: Final = 76
 """Columns of a terminal that has room for notes beside their figures."""
 _LEAST_FOR_NOTES: Final = 20
 _INDENT: Final = 4
+_TREND_COLUMNS: Final = (
+    "DAY",
+    "CACHEABLE",
+    "REPEATED",
+    "ANSWERED",
+    "TTL",
+    "MEMORY",
+    "SAVES A DAY",
+    "COST A MONTH",
+    "PAYS",
+)
 
 
 def print_report(
@@ -51,7 +63,7 @@ def print_summary(report: DailyCacheReport, console: Console) -> None:
 def _print_summary(printer: _Printer, view: View) -> None:
     _print_verdict(printer, view)
     printer.gap()
-    printer.facts(view.key)
+    printer.labelled_figures(view.key_figures)
 
 
 def _standard_output() -> Console:
@@ -66,19 +78,19 @@ def _is_width(given: str) -> bool:
 
 
 class _Printer:
-    """Lays out lines itself, since rich fills cells with spaces and parts figures from their units."""
+    """Lays out lines itself, because rich pads cells with spaces and separates figures from their units."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._width = console.width
 
     def line(self, text: str, style: str = "", indent: int = 0) -> None:
-        """Print prose, no figure apart from its unit."""
-        for part in layout.wrapped(text, self._width - indent):
+        """Print prose; a figure stays with its unit."""
+        for part in text_layout.wrapped(text, self._width - indent):
             self._put(Text(part, style), indent)
 
     def query(self, text: str) -> None:
-        """Print SQL, whose characters may be two columns wide."""
+        """Print SQL; its characters may be two columns wide."""
         room = max(self._width - _INDENT, 1)
         for part in Text(text, "cyan").wrap(self._console, room, overflow="fold"):
             part.rstrip()
@@ -91,11 +103,11 @@ class _Printer:
         self.gap()
         self.line(text, "bold underline")
 
-    def facts(self, rows: Sequence[Fact]) -> None:
+    def labelled_figures(self, rows: Sequence[LabelledFigure]) -> None:
         if not rows:
             return
-        names = max(len(row.name) for row in rows) + layout.GAP
-        values = max(len(row.value) for row in rows) + layout.GAP
+        names = max(len(row.name) for row in rows) + text_layout.GAP
+        values = max(len(row.value) for row in rows) + text_layout.GAP
         room = self._width - names - values
         for row in rows:
             if self._width >= _NOTES_BESIDE_FROM and room >= _LEAST_FOR_NOTES:
@@ -103,13 +115,13 @@ class _Printer:
             else:
                 self._below(row, names)
 
-    def _beside(self, row: Fact, names: int, values: int, room: int) -> None:
-        first, *others = layout.wrapped(row.note, room) or [""]
+    def _beside(self, row: LabelledFigure, names: int, values: int, room: int) -> None:
+        first, *others = text_layout.wrapped(row.note, room) or [""]
         self._put(_fact(row, names, row.value.ljust(values), first))
         for note in others:
             self._put(Text(note), names + values)
 
-    def _below(self, row: Fact, names: int) -> None:
+    def _below(self, row: LabelledFigure, names: int) -> None:
         if names + len(row.value) <= self._width:
             self._put(_fact(row, names, row.value))
         else:
@@ -118,34 +130,34 @@ class _Printer:
         self.line(row.note, indent=_INDENT)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """The first column to the left, figures to the right; as a list where the terminal is too narrow."""
-        widths = layout.widths(columns, rows)
-        if not layout.fits(widths, self._width):
+        """Print a table, its first column aligned to the left; a list where the terminal is too narrow."""
+        widths = text_layout.widths(columns, rows)
+        if not text_layout.fits(widths, self._width):
             for row in rows:
-                self.line(layout.in_a_line(columns, row))
+                self.line(text_layout.in_a_line(columns, row))
             return
         for place, row in enumerate((columns, *rows)):
-            self._put(Text(layout.aligned(row, widths, first_left=True), "" if place else "bold"))
+            self._put(Text(text_layout.aligned(row, widths, first_left=True), "" if place else "bold"))
 
     def listed(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[Sequence[str]]
     ) -> None:
-        """A table with a query, and what there is to say of it, below each row over the whole width.
+        """Print a table with a query and its notes below each row, over the whole width.
 
         Args:
-            columns: names; the first one's cells are numbers.
+            columns: names; the cells of the first one are numbers.
             rows: of cells.
-            below: of each row, the query first.
+            below: for each row its lines, the query first.
         """
-        widths = layout.widths(columns, rows)
-        fits = layout.fits(widths, self._width)
+        widths = text_layout.widths(columns, rows)
+        fits = text_layout.fits(widths, self._width)
         if fits:
-            self._put(Text(layout.aligned(columns, widths), "bold"))
+            self._put(Text(text_layout.aligned(columns, widths), "bold"))
         for row, (query, *notes) in zip(rows, below, strict=True):
             if fits:
-                self._put(Text(layout.aligned(row, widths)))
+                self._put(Text(text_layout.aligned(row, widths)))
             else:
-                self.line(layout.in_a_line(columns, row))
+                self.line(text_layout.in_a_line(columns, row))
             self.query(query)
             for note in notes:
                 self.line(note, "dim", _INDENT)
@@ -155,7 +167,7 @@ class _Printer:
         self._console.print(Text.assemble(" " * indent, line), overflow="fold")
 
 
-def _fact(row: Fact, names: int, value: str, note: str = "") -> Text:
+def _fact(row: LabelledFigure, names: int, value: str, note: str = "") -> Text:
     return Text.assemble((row.name.ljust(names), "dim"), (value, "bold"), note)
 
 
@@ -165,7 +177,7 @@ def _print_verdict(printer: _Printer, view: View) -> None:
     printer.line(f"{verdict.answer} {verdict.headline}", "bold green" if verdict.pays else "bold")
     printer.line(verdict.why)
     printer.line(verdict.how_sure)
-    printer.line(verdict.scale)
+    printer.line(verdict.covered)
     printer.line(verdict.to_do)
 
 
@@ -175,11 +187,7 @@ def _print_queries(printer: _Printer, view: View) -> None:
         printer.listed(
             ("NO.", "TTL", "WRITES", "HIT RATIO", "MEMORY", _saves(view)),
             [
-                (
-                    str(each.rank),
-                    *(each.ttl, each.writes),
-                    *(each.hit_ratio, each.memory, each.saves),
-                )
+                (str(each.rank), each.ttl, each.writes, each.hit_ratio, each.memory, each.saves)
                 for each in view.to_cache
             ],
             [(each.query, _in_database(each.where), each.why, each.note) for each in view.to_cache],
@@ -188,15 +196,14 @@ def _print_queries(printer: _Printer, view: View) -> None:
         printer.heading(view.repeated_title)
         printer.listed(
             ("NO.", "REPEATS", "EXECUTIONS", "SHARE", "TAKES", "RESULT", "WRITTEN"),
-            [
-                (
-                    str(each.rank),
-                    *(each.repeats, each.executions, each.share, each.takes, each.result, each.written),
-                )
-                for each in view.repeated
-            ],
+            [_repeated_cells(each) for each in view.repeated],
             [(each.query, _in_database(each.where), each.caching, each.note) for each in view.repeated],
         )
+
+
+def _repeated_cells(each: Repeated) -> tuple[str, ...]:
+    figures = (each.repeats, each.executions, each.share, each.takes, each.result, each.written)
+    return (str(each.rank), *figures)
 
 
 def _in_database(where: str) -> str:
@@ -204,7 +211,7 @@ def _in_database(where: str) -> str:
 
 
 def _saves(view: View) -> str:
-    return f"SAVES {view.scale.per.upper()}"
+    return f"SAVES {view.covered.per.upper()}"
 
 
 def _print_ratios(printer: _Printer, view: View) -> None:
@@ -215,8 +222,8 @@ def _print_ratios(printer: _Printer, view: View) -> None:
             [(row.ttl, row.hit_ratio, row.dropped, row.stale, row.memory, row.saves) for row in view.by_ttl],
         )
         printer.line(
-            "IF DROPPED: what is left where writes drop the whole table, or one entry of each query. STALE:"
-            " older than a write, at most, where writes drop nothing.",
+            "IF DROPPED: the hit ratio that is left if each write drops the whole table, or one entry of each"
+            " query. STALE: at most this share is older than a write, if writes drop nothing.",
             "dim",
         )
     if view.surface is not None:
@@ -245,34 +252,13 @@ def _print_rest(printer: _Printer, view: View) -> None:
         )
     if view.trend:
         printer.heading("The last days")
-        printer.table(
-            (
-                "DAY",
-                "CACHEABLE",
-                "REPEATED",
-                "ANSWERED",
-                "TTL",
-                "MEMORY",
-                "SAVES A DAY",
-                "COST A MONTH",
-                "PAYS",
-            ),
-            [
-                (
-                    day.day,
-                    day.cacheable,
-                    day.repeats,
-                    day.answered,
-                    day.ttl,
-                    day.memory,
-                    day.saves,
-                    day.cost,
-                    day.pays,
-                )
-                for day in view.trend[-DAYS_SHOWN:]
-            ],
-        )
-    printer.heading("What is supposed")
-    printer.facts(view.supposed)
+        printer.table(_TREND_COLUMNS, [_trend_cells(day) for day in view.trend[-DAYS_SHOWN:]])
+    printer.heading("Assumptions")
+    printer.labelled_figures(view.assumptions)
     printer.heading("What the figures rest on")
-    printer.facts(view.rests_on)
+    printer.labelled_figures(view.sample_figures)
+
+
+def _trend_cells(day: TrendRow) -> tuple[str, ...]:
+    sums = (day.cacheable, day.repeats, day.answered)
+    return (day.day, *sums, day.ttl, day.memory, day.saves, day.cost, day.pays)

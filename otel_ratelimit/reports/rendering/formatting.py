@@ -1,7 +1,7 @@
-"""Figures as people read them; each is one string, never `nan` and never a zero with a sign.
+"""Formats figures and text for people; each figure is one string, never `nan` and never a zero with a sign.
 
-Sizes are powers of ten, as providers bill them. A figure too small for its digits says so (`<0.1 %`), because
-a zero would claim that there is nothing.
+Sizes are powers of ten, because providers bill them so. A figure too small for its digits is written
+`<0.1 %`, because a zero would claim that there is nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +16,18 @@ from typing import Final
 UNKNOWN: Final = "not known"
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS: Final = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 )
 _COUNTS: Final = ((1.0, ""), (1e3, " k"), (1e6, " M"), (1e9, " G"))
 _SIZES: Final = ((1.0, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB"), (1e12, " TB"))
@@ -25,46 +35,48 @@ _DURATIONS: Final = ((1.0, " ms"), (1e3, " s"), (6e4, " min"), (3.6e6, " h"), (8
 _TTLS: Final = ((3_600, " h"), (60, " min"))
 _MINUTE: Final = 60.0
 _WHOLE_FROM: Final = 100.0
-"""From here on a decimal says nothing more."""
+"""From this value on a decimal adds nothing."""
 _LEAST_DURATION_MS: Final = 0.01
 _MAX_OF_A_UNIT: Final = 10_000.0
-"""From here on a column is in the next larger unit."""
+"""From this value on a column uses the next larger unit."""
 _LEAST_TENTH: Final = 0.05
 _LEAST_PERCENT: Final = 0.05
 _MAX_PERCENT: Final = 99.95
+_WHOLE: Final = 100.0
+"""Percent."""
 _LEAST_MONEY: Final = 0.005
 _REPLACEMENT: Final = "\ufffd"
-KEPT: Final = "\u00a0"
-"""A space where no line may end."""
+NO_BREAK_SPACE: Final = "\u00a0"
+"""A space at which no line may end."""
 _BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[kMGT]?B|[kMG]|ms|s|min|h|days|%|[A-Z]{3})(?![\w%]))")
 
 
 def count(value: float) -> str:
-    """Of whole things, in full: `1,234,567`."""
+    """A number of whole things, in full: `1,234,567`."""
     return f"{round(value):,}" if isfinite(value) else UNKNOWN
 
 
 def brief_count(value: float) -> str:
-    """The same where there is little room: `1.2 M`."""
+    """A number of whole things, for narrow columns: `1.2 M`."""
     if not isfinite(value):
         return UNKNOWN
     return count(value) if abs(value) < _COUNTS[1][0] else _scaled(value, _COUNTS)
 
 
 def share(value: float) -> str:
-    """Of 1, in percent: `62.4 %`."""
+    """A share of 1, in percent: `62.4 %`."""
     percent = 100.0 * value
     if not isfinite(percent):
         return UNKNOWN
     if 0.0 < percent < _LEAST_PERCENT:
         return "<0.1 %"
-    if _MAX_PERCENT <= percent < 100.0:  # noqa: PLR2004 - of a hundred
+    if _MAX_PERCENT <= percent < _WHOLE:
         return ">99.9 %"
     return f"{_tenths(percent)} %"
 
 
 def share_between(value: float, low: float, high: float) -> str:
-    """With the ends of its interval: `62.4 % (61.9 to 62.9)`; without, where they are one figure."""
+    """A share with the ends of its interval: `62.4 % (61.9 to 62.9)`; without them where they are equal."""
     ends = [_tenths(100.0 * end) for end in (low, high)]
     if not (isfinite(low) and isfinite(high)) or ends[0] == ends[1]:
         return share(value)
@@ -72,14 +84,14 @@ def share_between(value: float, low: float, high: float) -> str:
 
 
 def size(bytes_: float) -> str:
-    """Of memory or results: `1.2 MB`, with a megabyte of 10^6 bytes."""
+    """The size of memory or results: `1.2 MB`, with a megabyte of 10^6 bytes."""
     if not isfinite(bytes_):
         return UNKNOWN
     return f"{round(bytes_)} B" if abs(bytes_) < _SIZES[1][0] else _scaled(bytes_, _SIZES)
 
 
 def duration(milliseconds: float) -> str:
-    """`0.8 ms`, `3.2 s`, `4.1 h`; less than nothing has its sign."""
+    """A duration: `0.8 ms`, `3.2 s`, `4.1 h`; a negative one has its sign."""
     if not isfinite(milliseconds):
         return UNKNOWN
     if milliseconds == 0.0:
@@ -92,7 +104,7 @@ def duration(milliseconds: float) -> str:
 
 
 def durations(milliseconds: Sequence[float]) -> list[str]:
-    """The same of figures that are compared: all in one unit, fine enough to show how they differ."""
+    """Durations that are compared: all in one unit, fine enough to show how they differ."""
     most = max((abs(value) for value in milliseconds if isfinite(value)), default=0.0)
     factor, unit = next((each for each in _DURATIONS if most / each[0] < _MAX_OF_A_UNIT), _DURATIONS[-1])
     return [
@@ -120,7 +132,7 @@ def ttl(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Time that has passed, to the minute from an hour on: `50 s`, `10 min`, `3 h 20 min`."""
+    """Elapsed time; in minutes from one hour on: `50 s`, `10 min`, `3 h 20 min`."""
     if not isfinite(seconds):
         return UNKNOWN
     if seconds < _MINUTE:
@@ -132,7 +144,7 @@ def span(seconds: float) -> str:
 
 
 def money(value: float, currency: str) -> str:
-    """`12.34 USD`."""
+    """An amount of money: `12.34 USD`."""
     if not isfinite(value):
         return UNKNOWN
     if 0.0 < value < _LEAST_MONEY:
@@ -141,7 +153,7 @@ def money(value: float, currency: str) -> str:
 
 
 def unit_money(value: float, currency: str) -> str:
-    """Of one small thing, with all the digits that it was given: `0.00001 USD`."""
+    """The price of one small unit, with all its digits: `0.00001 USD`."""
     if not isfinite(value):
         return UNKNOWN
     digits = f"{value:,.12f}".rstrip("0").rstrip(".")
@@ -149,49 +161,49 @@ def unit_money(value: float, currency: str) -> str:
 
 
 def one_in(rate: float) -> str:
-    """A share of what was sampled: `100 %`, `1 in 16`."""
+    """A sample rate: `100 %`, `1 in 16`."""
     if not isfinite(rate) or rate <= 0.0:
         return UNKNOWN
     return "100 %" if rate >= 1.0 else f"1 in {_unpadded(1.0 / rate)}"
 
 
 def day(value: date) -> str:
-    """`Saturday, 28 March 2026`, in English whatever the locale."""
+    """A day, in English whatever the locale: `Saturday, 28 March 2026`."""
     return f"{_WEEKDAYS[value.weekday()]}, {day_of_year(value)}"
 
 
 def day_of_year(value: date) -> str:
-    """`28 March 2026`."""
+    """A day without its weekday: `28 March 2026`."""
     return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
 
 
 def moment(value: datetime) -> str:
-    """To the minute, in UTC."""
+    """A moment to the minute, in UTC."""
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def printable(text: str) -> str:
-    """On one line, and without what could steer a terminal or turn the reading direction."""
+    """Text on one line, without characters that control a terminal or change the reading direction."""
     return "".join(character if character.isprintable() else _REPLACEMENT for character in one_line(text))
 
 
 def one_line(text: str) -> str:
-    """With single spaces for all that is space."""
+    """Text with each run of white space replaced by one space."""
     return " ".join(text.split())
 
 
 def shortened(text: str, most: int) -> str:
-    """At most that many characters; what is cut says so."""
+    """At most `most` characters; text that was cut ends with `...`."""
     return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
 
 
 def with_units(text: str) -> str:
-    """With no line's end between a figure and its unit."""
-    return _BEFORE_A_UNIT.sub(KEPT, text)
+    """Text in which no line ends between a figure and its unit."""
+    return _BEFORE_A_UNIT.sub(NO_BREAK_SPACE, text)
 
 
 def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:
-    """In the largest unit of which it is at least one, as it will be read."""
+    """`value` in the largest unit that makes it at least one after rounding."""
     for (factor, unit), (following, _) in pairwise(units):
         if abs(float(_digits(value / factor).replace(",", ""))) < following / factor:
             return f"{_digits(value / factor)}{unit}"
@@ -212,5 +224,5 @@ def _unpadded(value: float) -> str:
 
 
 def _unsigned_zero(digits: str) -> str:
-    """`-0.0` is what becomes of a rounding error below nothing."""
+    """Remove the sign of `-0.0`, the result of rounding a small negative value."""
     return digits.removeprefix("-") if not digits.strip("-0.,") else digits
