@@ -1,4 +1,4 @@
-"""Maintenance as each process does it once an hour, and what the log says of it."""
+"""The hourly maintenance of each process, and its log lines."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Final
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.deletion_hold import Hold
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
-from otel_ratelimit.postgres.retention import Hold
+from otel_ratelimit.postgres.retention import RetentionRequest
 from otel_ratelimit.postgres.server_clock import apart
 
 _log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 10.0
-"""How long a silent server may hold up the background thread, which has other work too."""
+"""How long a silent server may block the background thread, which has other work too."""
 
 
 class HourlyMaintenance:
-    """Keeps the tables in order; whatever cannot be done is said when it begins, and not every hour.
+    """Runs maintenance; a failure is logged when it begins, and not every hour.
 
     Args:
-        database: where.
+        database: the analytics database.
         retention: how long rows of this process's service are kept.
         service: its name.
         clock: Unix time of this host, seconds.
@@ -44,13 +45,12 @@ class HourlyMaintenance:
         self._held: tuple[str, str] = ("", "")
 
     def run(self) -> None:
-        """Maintain once."""
+        """Run maintenance once."""
         try:
             report = maintain(
                 self._database,
+                RetentionRequest(self._retention, self._service()),
                 now=datetime.fromtimestamp(self._clock(), UTC),
-                retention=self._retention,
-                service=self._service(),
                 announce=True,
                 patience_seconds=PATIENCE_SECONDS,
             )
@@ -64,21 +64,21 @@ class HourlyMaintenance:
         failed = "; ".join(report.failures)
         self._say_failure(f"part of the analytics tables could not be maintained: {failed}" if failed else "")
         self._say_hold(report.hold)
-        if report.clock_set_back and report.hold.kind != "clocks":  # then it is said when they agree again
+        if report.clock_set_back and report.hold.kind != "clocks":  # else logged when they agree again
             _log.warning(
-                "the clock of the analytics database is %s behind what it was at the last maintenance; rows"
-                " that were written in between may lie in the future",
+                "the clock of the analytics database is %s behind its time at the last maintenance; rows that"
+                " were written in between may have times in the future",
                 apart(report.clock_set_back),
             )
 
     def _say_failure(self, sentence: str) -> None:
-        # Hourly: a role without the right to make partitions is told so once.
+        # Once and not hourly, for instance if the role may not create partitions.
         if sentence and sentence != self._failure:
             _log.warning("%s", sentence)
         self._failure = sentence
 
     def _say_hold(self, hold: Hold) -> None:
-        # Once for each notice, whichever process has given it; where there are none, once a day.
+        # Once for each notice, whichever process gave it; a hold without notices once a day.
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         held = (hold.kind, str(hold.notices or today))
         if hold and held != self._held:

@@ -1,73 +1,55 @@
-"""How much is too old, so that notices of one thing are not taken for notices of another."""
+"""Counts the rows that are too old, so that a notice about some rows is not taken for one about others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
-from otel_ratelimit.postgres.connection import Transaction
-from otel_ratelimit.postgres.retention import Amounts, Retentions
+from psycopg2 import sql
+
+from otel_ratelimit.postgres.aged_tables import AGED_TABLES
+from otel_ratelimit.postgres.deletion_hold import Amounts
+from otel_ratelimit.postgres.maintenance_session import MaintenanceSession
+from otel_ratelimit.postgres.query_log_partitions import partition_name, start_of
+from otel_ratelimit.postgres.retention import Retentions
 from otel_ratelimit.postgres.sql_files import statements
 
-T = TypeVar("T")
-
-_COUNTED: Final = (
-    "rate_limit_analytics",
-    "rate_limit_usage",
-    "table_writes",
-    "query_totals",
-    "query_repeats",
-    "query_logs",
-    "query_templates",
-    "partitions",
-)
-
-
-class Attempt(Protocol):
-    """Answers `default` where the database refuses something of a table, and notes that."""
-
-    def __call__(self, what: str, act: Callable[[], T], default: T) -> T:
-        """What `act` answers of the table `what`, or `default`."""
+_PARTITIONS: Final = "partitions"
 
 
 class OverdueRows:
     """Rows that are too old, by table and service.
 
     Args:
-        transaction: makes one, in which to count.
-        attempt: counts, unless the table is missing or too busy.
+        session: of the maintenance run.
         kept: the retentions in force.
-        days: that have a partition.
+        days: that have a partition of the query log.
     """
 
-    def __init__(
-        self,
-        transaction: Callable[[], AbstractContextManager[Transaction]],
-        attempt: Attempt,
-        kept: Retentions,
-        days: list[date],
-    ) -> None:
-        self._transaction = transaction
-        self._attempt = attempt
+    def __init__(self, session: MaintenanceSession, kept: Retentions, days: list[date]) -> None:
+        self._session = session
         self._kept = kept
         self._days = days
 
     def amounts(self, moment: datetime) -> Amounts:
-        """What is too old at `moment`: rows, and the bytes of partitions."""
-        asked = self._kept.parameters(moment)
+        """The rows that are too old at `moment`, and the bytes of partitions that are."""
+        parameters = self._kept.parameters(moment)
         cutoffs = [moment - kept for kept in self._kept.by_service.values()]
         latest = max([moment - self._kept.longest, *cutoffs])
         last_day = latest - timedelta(days=1)
-        asked["latest"] = latest
-        asked["partitions"] = [
-            f"query_logs_{day:%Y%m%d}" for day in self._days if datetime.combine(day, time(), UTC) <= last_day
-        ]
-        return {table: self._attempt(table, partial(self._count, table, asked), None) for table in _COUNTED}
+        parameters["latest"] = latest
+        parameters[_PARTITIONS] = [partition_name(day) for day in self._days if start_of(day) <= last_day]
+        named = statements("old_rows")
+        counts: dict[str, str | sql.Composed] = {
+            table.name: table.fill(named[table.count]) for table in AGED_TABLES
+        }
+        counts[_PARTITIONS] = named["partition_bytes"]
+        return {
+            table: self._session.attempt(table, partial(self._count, statement, parameters), None)
+            for table, statement in counts.items()
+        }
 
-    def _count(self, table: str, asked: dict[str, object]) -> dict[str, int] | None:
-        with self._transaction() as transaction:
-            rows = transaction.run(statements("retention")[f"amount_{table}"], asked).rows
+    def _count(self, statement: str | sql.Composed, parameters: dict[str, object]) -> dict[str, int] | None:
+        rows = self._session.run(statement, parameters).rows
         return {str(service): int(amount) for service, amount in rows if amount}

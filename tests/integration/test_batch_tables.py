@@ -17,7 +17,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity.privacy import address_keeper
-from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter, batches
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter, batch_tables
 from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.postgres.migrate import downgrade
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
@@ -173,7 +173,7 @@ def test_a_table_that_was_dropped_costs_its_own_rows_only(opened, caplog):
 
 
 def test_a_table_that_is_made_again_is_written_again_and_what_was_lost_is_said(opened, caplog, monkeypatch):
-    monkeypatch.setattr(batches, "SAY_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(batch_tables, "SAY_EVERY_SECONDS", 0.0)
     writer, _ = write_all(opened, time.time)
     opened.rows("ALTER TABLE otel_ratelimit.rate_limit_analytics RENAME TO elsewhere")
     for _ in range(2):

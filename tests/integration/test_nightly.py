@@ -216,7 +216,7 @@ def test_what_was_done_is_done_though_the_connection_with_the_lock_broke(databas
     broken = []
 
     def break_it(sentence):
-        if sentence.endswith("reading"):
+        if sentence.endswith("reading queries"):
             broken.extend(query(database, HOLDING))
 
     outcome = job(database, tell=break_it).run()

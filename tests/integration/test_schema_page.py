@@ -11,6 +11,7 @@ from pathlib import Path
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.postgres.retention import RetentionRequest
 from otel_ratelimit.postgres.schema_page import schema_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
@@ -29,7 +30,7 @@ def test_the_page_is_the_same_from_another_version_of_postgresql(debian_postgres
 
 def test_the_page_does_not_change_from_day_to_day(database):
     with closing(Database(database)) as analytics:
-        maintain(analytics, now=datetime.now(UTC), retention=timedelta(days=30))
+        maintain(analytics, RetentionRequest(timedelta(days=30)), now=datetime.now(UTC))
     assert schema_page(database) == PAGE.read_text(encoding="utf-8")
 
 
