@@ -1,4 +1,4 @@
-"""The analytics database: what is written there, read from there, and kept in order."""
+"""The analytics database: readers, writers, maintenance and migrations."""
 
 from otel_ratelimit.postgres.analytics_writer import PostgresAnalyticsWriter
 from otel_ratelimit.postgres.connection import Database

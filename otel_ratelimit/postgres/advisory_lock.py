@@ -1,9 +1,9 @@
-"""Work that one process does at a time, whatever machine it runs on: PostgreSQL's advisory locks.
+"""An advisory lock of PostgreSQL, for work that only one process on any machine may do at a time.
 
-The lock belongs to a transaction, which stays open on a connection of its own while the work is done on
-another. A pooler that gives a client another connection with each transaction (PgBouncer, `pool_mode =
-transaction`) keeps such a lock where it was taken. A session's lock would be left behind on one of the
-pooler's connections, and nobody would give it back.
+The lock belongs to a transaction, which stays open on its own connection while the work is done on another.
+A pooler that gives a client another connection for each transaction (PgBouncer, `pool_mode = transaction`)
+keeps such a lock on its connection. A session's lock would stay on one of the pooler's connections, and
+nobody would release it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def try_advisory_lock(database: Database, lock: int, patience_seconds: float) -> Iterator[bool]:
-    """Whether no other process is at it; the lock is held meanwhile, and goes with its connection.
+    """Try to take the lock, and hold it in the context; yields whether it was free.
 
     Args:
-        database: where; its connections for the work itself are others than that of the lock.
+        database: the database; the work itself uses other connections than the lock.
         lock: its key, one for each kind of work.
         patience_seconds: how long to wait for the server's answer; not for the lock.
     """
@@ -54,6 +54,6 @@ def _give_back(session: Session, patience_seconds: float) -> None:
     try:
         session.run("COMMIT", deadline=session.deadline(patience_seconds))
     except DatabaseError as error:
-        # The work is done all the same. The lock goes with the session, which must not be used again with it.
+        # The work is done anyway. The session must not be used again, because it may still hold the lock.
         session.close()
-        _log.warning("the connection that held a lock broke while the work was done: %s", error)
+        _log.warning("the connection that held the advisory lock was lost during the work: %s", error)

@@ -1,4 +1,4 @@
-"""Writes batches of violations and usage: one statement, one round trip, once."""
+"""Writes batches of violations and usage: each once, with one statement and one round trip."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PARTS: Final = (
     Part("rate_limit_usage", "0001", "requests of the usage"),
 )
 _MAX_SECRETS: Final = 3
-"""As often a secret may change while one batch is written."""
+"""How often the secret may change while one batch is written."""
 KEY_REPLACED: Final = (
     "the secret in otel_ratelimit.hash_keys was deleted or replaced: clients are hashed with the new one from"
-    " now on, so that one client has another hash than before"
+    " now on, so their hashes change"
 )
 
 
@@ -34,11 +34,11 @@ class PostgresAnalyticsWriter:
     """A `BatchWriter` into `rate_limit_analytics` and `rate_limit_usage`.
 
     Args:
-        database: where to.
-        service: `service.name` of the application; asked for when the first batch is written.
-        addresses: what of a client's address is kept.
-        hash_key: secret of hashed addresses; empty means the database's own, made when there is none.
-        host_clock: Unix time by the clock that decisions are stamped with, seconds.
+        database: the database.
+        service: returns `service.name` of the application; called for each batch.
+        addresses: which part of a client's address is kept.
+        hash_key: key of hashed addresses; empty for the database's own, which is created if missing.
+        host_clock: Unix time of the clock that stamps decisions, seconds.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class PostgresAnalyticsWriter:
         )
 
     def write(self, batch: Batch) -> None:
-        """Write `batch`, whole or not at all; one that was written before is not written again.
+        """Write `batch` completely or not at all; a batch that was written before is not written again.
 
         Raises:
-            PartWrittenError: all was written but what belongs to tables that were dropped.
-            DatabaseError: it could not be written, or it is not known whether it was.
+            PartWrittenError: everything was written except the rows of tables that were dropped.
+            DatabaseError: it could not be written, or it is unknown whether it was.
         """
         if self._hash_key or self._addresses != "hashed":
             self._write(batch, address_keeper(self._addresses, self._hash_key), None)
@@ -73,13 +73,13 @@ class PostgresAnalyticsWriter:
                 self._secret = SecretKey(shared_secret(self._database))
             if self._write(batch, address_keeper(self._addresses, self._secret), self._secret):
                 return
-            # Nothing was written under it: other processes have another by now.
+            # Nothing was written with it: other processes use another secret by now.
             self._secret = None
             _log.warning(KEY_REPLACED)
-        raise DatabaseError("the secret in otel_ratelimit.hash_keys changes all the time")
+        raise DatabaseError("the secret in otel_ratelimit.hash_keys keeps changing")
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Log losses that are not logged yet, and close the connections."""
         self._tables.close()
         self._database.close()
 

@@ -1,8 +1,8 @@
-"""How a batch is written: into several tables by one statement, once, stamped by the database's clock.
+"""Writes a batch into several tables: once, with one statement, stamped by the database's clock.
 
-Each table has a part of the statement. Where somebody has dropped a table while the application runs, the
-others are written without it; what would have stood there is lost, counted and said. Where the tables have
-not been made yet, nothing is written and nothing is lost: the batch waits.
+Each table has a part of the statement. If somebody drops a table while the application runs, the others are
+written without it; its rows are lost, which is counted and logged. If the tables do not exist yet, nothing is
+written and nothing is lost: the batch waits.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _BATCHES: Final = "ingested_batches"
 _KEYS: Final = "hash_keys"
 _FIRST_STEP: Final = "0001"
 _STAMP: Final = re.compile(r"\{at ([^{}]+)\}")
-"""A moment by the host's clock, in a statement."""
+"""A moment of the host's clock in a statement."""
 SAY_EVERY_SECONDS: Final = 3600.0
 
 
 class Part(NamedTuple):
-    """A table that is written."""
+    """A table, as part of the statement."""
 
     table: str
     step: str
-    """Beginning of the name of the migration that makes it."""
+    """The number of the migration that creates it."""
     what: str
-    """Is lost where it was dropped: `violations`."""
+    """What its rows are, for log lines about losses: `violations`."""
 
 
 class BatchTables:
     """The tables that batches are written to.
 
     Args:
-        database: where they are.
-        file: of the statements `write_<table>`.
+        database: the database.
+        file: with the statements `write_<table>`.
         parts: the tables.
-        what: is written, for the log.
-        host_clock: Unix time by the clock that rows are stamped with, seconds.
+        what: the kind of rows, for the log.
+        host_clock: Unix time of the clock that stamps rows, seconds.
         monotonic: instead of `time.monotonic`.
     """
 
@@ -73,18 +73,18 @@ class BatchTables:
     def write(
         self, parameters: Mapping[str, object], amounts: Mapping[str, int], secret: bytes | None = None
     ) -> bool:
-        """Write a batch; whether `secret` is still the database's, as nothing is written otherwise.
+        """Write a batch; False, and nothing is written, if `secret` is no longer the database's.
 
         Args:
             parameters: of the statements, with the batch's id.
-            amounts: of each table, how much of it is in the batch, for what is said of losses.
-            secret: under which something in the batch is hashed, if it is the database's.
+            amounts: table to the amount in the batch, for log lines about losses.
+            secret: the database's secret with which values in the batch are hashed, if any.
 
         Raises:
-            PartWrittenError: all was written but what belongs to tables that were dropped.
-            DatabaseError: it could not be written, or it is not known whether it was.
+            PartWrittenError: everything was written except the rows of tables that were dropped.
+            DatabaseError: it could not be written, or it is unknown whether it was.
         """
-        if self._dropped:  # somebody may have made them again
+        if self._dropped:  # somebody may have restored them
             self._look()
         try:
             is_current = self._run(parameters, secret)
@@ -99,7 +99,7 @@ class BatchTables:
         return is_current
 
     def close(self) -> None:
-        """Say what was lost and has not been said yet; may be called twice."""
+        """Log losses that are not logged yet; may be called twice."""
         self._losses.say()
 
     def _run(self, parameters: Mapping[str, object], secret: bytes | None) -> bool:
@@ -126,7 +126,7 @@ class BatchTables:
         return bool(is_current)
 
     def _look(self) -> bool:
-        """Look which tables were dropped; whether others than was known, and not all of them."""
+        """Find dropped tables; True if they are others than before, and some tables are left."""
         made = {_BATCHES: _FIRST_STEP, _KEYS: _FIRST_STEP, **{part.table: part.step for part in self._parts}}
         asked = {"tables": list(made), "steps": list(made.values())}
         rows = self._database.rows(self._sql["dropped_tables"], asked)
@@ -139,7 +139,7 @@ class BatchTables:
 
 
 class _Losses:
-    """Says what is lost of tables that were dropped: when it begins, once an hour, and when it ends."""
+    """Logs the losses because of dropped tables: when they begin, once an hour, and when they end."""
 
     def __init__(self, parts: tuple[Part, ...], monotonic: Callable[[], float]) -> None:
         self._what = {part.table: part.what for part in parts}
@@ -150,16 +150,16 @@ class _Losses:
         self._is_said = True
 
     def look(self, dropped: frozenset[str]) -> None:
-        """These tables are not there now."""
+        """Note which tables are missing now."""
         for table in sorted(self._dropped - dropped):
             lost = (
                 f"; {self._lost.pop(table, 0)} {self._what[table]} were lost" if table in self._what else ""
             )
-            _log.warning("the table otel_ratelimit.%s is there again%s", table, lost)
+            _log.warning("the table otel_ratelimit.%s exists again%s", table, lost)
         for table in sorted(dropped - self._dropped):
             _log.error(
                 "the table otel_ratelimit.%s was dropped: %s; the other tables are written. Restore it with"
-                " its indexes and grants as docs/schema.md has it",
+                " its indexes and grants, see docs/schema.md",
                 table,
                 self._consequence(table),
             )
@@ -167,7 +167,7 @@ class _Losses:
         self._say_at = self._monotonic() + SAY_EVERY_SECONDS
 
     def add(self, lost: Mapping[str, int]) -> None:
-        """So much more was lost, by table."""
+        """Add losses, by table."""
         for table, amount in lost.items():
             self._lost[table] = self._lost.get(table, 0) + amount
         self._is_said = False
@@ -176,7 +176,7 @@ class _Losses:
             self.say()
 
     def say(self) -> None:
-        """Say how much was lost in all, unless that is known."""
+        """Log the total losses, unless they are logged already."""
         if self._is_said or not self._lost:
             return
         self._is_said = True
@@ -185,7 +185,7 @@ class _Losses:
 
     def _consequence(self, table: str) -> str:
         if table == _BATCHES:
-            return "a batch whose answer is lost may count twice"
+            return "a batch may be counted twice if the answer to it is lost"
         if table == _KEYS:
-            return "the secret of hashes that was read before is used"
+            return "the secret for hashes that was read before stays in use"
         return f"{self._what[table]} are lost"

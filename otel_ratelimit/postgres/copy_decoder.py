@@ -1,8 +1,8 @@
-"""Rows of `query_logs` as COPY sends them in binary, read into columns without looking at any by itself.
+"""Decodes rows of `query_logs` from the binary format of COPY into columns, many rows at a time.
 
-PostgreSQL's documentation, COPY, "Binary Format": a header, then rows, each its number of columns and each
-column its length and its bytes, in network order. An array's bytes: dimensions, flags, type, length, first
-index, and each element with its length (arrayfuncs.c, `array_send`).
+PostgreSQL's documentation, COPY, "Binary Format": a header, then rows. A row has its number of columns, and
+each column has its length and its bytes, in network order. An array has dimensions, flags, type, length,
+first index, and each element with its length (arrayfuncs.c, `array_send`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
 _HEADER_BYTES: Final = len(_SIGNATURE) + 8
 _END: Final = b"\xff\xff"
 _EPOCH_US: Final = 946_684_800 * MICROSECONDS
-"""Times are counted from 2000-01-01."""
+"""PostgreSQL counts from 2000-01-01."""
 
 _COLUMNS: Final = (
-    *(("key", ">u8", 16), ("ts", ">i8", 8), ("template", ">i8", 8), ("database", ">i4", 4), ("n", ">i4", 4)),
-    *(("rate", ">f8", 8), ("duration", ">i4", 4), ("bytes", ">i4", 4), ("flags", ">i4", 4)),
+    ("key", ">u8", 16),
+    ("ts", ">i8", 8),
+    ("template", ">i8", 8),
+    ("database", ">i4", 4),
+    ("n", ">i4", 4),
+    ("rate", ">f8", 8),
+    ("duration", ">i4", 4),
+    ("bytes", ">i4", 4),
+    ("flags", ">i4", 4),
 )
 
 
@@ -39,21 +46,21 @@ def _layout() -> np.dtype[np.void]:
 
 ROW: Final = _layout()
 _BUCKETS_AT: Final = ROW.itemsize + 4 + 5 * 4
-"""After the column's length, and what stands before the elements."""
+"""After the length of the column and the header of the array."""
 _LENGTH_AT: Final = ROW.itemsize + 4 + 3 * 4
 _ELEMENT_BYTES: Final = 8
 _INT: Final = Struct(">i")
 
 TemplatePlaces = Callable[[Ints, Ints], Ints]
-"""From hashes and numbers of databases to places of templates."""
+"""Maps template hashes and database numbers to places of templates."""
 
 
 class CopyBlocks:
-    """Something to write to, in pieces of any length, which hands on whole rows.
+    """Receives pieces of any length, and passes whole rows on.
 
     Args:
-        take: given bytes of rows, the last of which may be there in part; answers how many belong to whole
-            ones.
+        take: called with the bytes of rows, the last one possibly incomplete; returns how many bytes belong
+            to whole rows.
     """
 
     def __init__(self, take: Callable[[bytes], int]) -> None:
@@ -62,7 +69,7 @@ class CopyBlocks:
         self._has_begun = False
 
     def write(self, piece: bytes) -> None:
-        """The next piece."""
+        """Receive the next piece."""
         block = self._rest + piece
         if not self._has_begun and len(block) >= _HEADER_BYTES:
             self._has_begun = True
@@ -70,13 +77,13 @@ class CopyBlocks:
         self._rest = block[self._take(block) :] if self._has_begun else block
 
     def finish(self) -> None:
-        """All was written.
+        """Check that everything was received.
 
         Raises:
-            ValueError: there is less than was sent.
+            ValueError: the end is missing.
         """
         if self._rest != _END:
-            raise ValueError(f"the copied rows end with {self._rest[:100]!r}, where the end is {_END!r}")
+            raise ValueError(f"the output of COPY ends with {self._rest[:100]!r} and not with {_END!r}")
 
 
 def executions(block: bytes, places: TemplatePlaces) -> Executions:
@@ -85,7 +92,7 @@ def executions(block: bytes, places: TemplatePlaces) -> Executions:
 
 
 def hot_rows(block: bytes) -> list[int]:
-    """Where each whole row of a block with buckets begins, and the last one ends."""
+    """Where each whole row of a block with buckets begins, and where the last one ends."""
     begins, at, size = [0], 0, len(block)
     while at + _LENGTH_AT + _INT.size <= size:
         (length,) = _INT.unpack_from(block, at + _LENGTH_AT)
@@ -97,11 +104,11 @@ def hot_rows(block: bytes) -> list[int]:
 
 
 def hot_executions(block: bytes, begins: list[int], places: TemplatePlaces) -> HotExecutions:
-    """The rows of a block with buckets, of which no two need be of one length.
+    """The rows of a block with buckets, whose lengths differ.
 
     Args:
-        block: of which a row may be there in part.
-        begins: as `hot_rows` says.
+        block: its last row may be incomplete.
+        begins: from `hot_rows`.
         places: of templates.
     """
     fixed = b"".join([block[at : at + ROW.itemsize] for at in begins[:-1]])
@@ -110,7 +117,7 @@ def hot_executions(block: bytes, begins: list[int], places: TemplatePlaces) -> H
     length = (np.diff(begin) - _BUCKETS_AT) // _ELEMENT_BYTES
     row = np.repeat(np.arange(len(length)), length)
     within = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
-    # All lengths are even, so a count is two halves that can be picked out.
+    # All lengths are even, so that a count can be picked out as two halves.
     halves = np.frombuffer(block, dtype=">u2", count=len(block) // 2)
     at = (begin[row] + (_BUCKETS_AT + 4)) // 2 + within * (_ELEMENT_BYTES // 2)
     n = (halves[at].astype(np.int64) << 16) + halves[at + 1]

@@ -1,6 +1,6 @@
-"""Reads what COPY sends in a thread of its own, so that the server and we work at the same time.
+"""Reads the output of COPY in a thread, so that the server and this process work at the same time.
 
-libpq lets other threads run while it waits, and psycopg2 can do nothing else on a connection that copies.
+libpq lets other threads run while it waits, and psycopg2 can do nothing else on a connection during COPY.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _MAX_WAITING: Final = 1
-"""Pieces that nobody has taken yet."""
+"""Pieces that have been read and not taken yet."""
 
 
 class CopyReader:
-    """The bytes of one COPY, from now on; close it, whether they were all read or not.
+    """The bytes of one COPY; starts at once, and must be closed even if not all bytes were read.
 
     Args:
-        connection: of which nothing else is asked meanwhile.
+        connection: used for nothing else meanwhile.
         statement: COPY ... TO STDOUT.
-        piece_bytes: about as many at a time.
+        piece_bytes: approximate size of a piece.
     """
 
     def __init__(self, connection: extensions.connection, statement: bytes, piece_bytes: int) -> None:
@@ -46,7 +46,7 @@ class CopyReader:
         """Pieces of any length, once.
 
         Raises:
-            psycopg2.Error: whatever the database refused.
+            psycopg2.Error: COPY failed.
         """
         while (piece := self._pieces.get()) is not None:
             yield piece
@@ -58,7 +58,7 @@ class CopyReader:
         """Stop reading, and wait for the thread."""
         self._is_wanted = False
         if not self._is_over:
-            # Who cannot be told is gone, which the thread notices as well.
+            # If the server cannot be reached, the thread notices that as well.
             with suppress(psycopg2.OperationalError):
                 self._connection.cancel()
             while self._pieces.get() is not None:
@@ -68,13 +68,13 @@ class CopyReader:
 
     def _read(self) -> None:
         try:
-            # Not a call of Python's for each row, but for many together.
+            # One call of Python for many rows and not for each.
             with (
                 self._connection.cursor() as cursor,
-                BufferedWriter(_Handing(self._hand_over), self._piece_bytes) as buffer,
+                BufferedWriter(_PieceWriter(self._hand_over), self._piece_bytes) as buffer,
             ):
                 cursor.copy_expert(self._statement, buffer)
-        except BaseException as error:  # noqa: BLE001 - raised where the pieces are taken
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that takes the pieces
             self._error = error
         finally:
             self._pieces.put(None)
@@ -86,10 +86,10 @@ class CopyReader:
 
 
 class _UnwantedError(Exception):
-    """Nobody takes what is read any more."""
+    """The reader was closed: the pieces are no longer needed."""
 
 
-class _Handing(RawIOBase):
+class _PieceWriter(RawIOBase):
     def __init__(self, hand_over: Callable[[bytes], None]) -> None:
         self._hand_over = hand_over
 

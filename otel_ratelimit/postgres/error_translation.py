@@ -1,4 +1,4 @@
-"""What libpq and PostgreSQL say when something is refused, as errors that say what to do about it."""
+"""Translates errors of libpq, PostgreSQL and PgBouncer into `DatabaseError` with a remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from otel_ratelimit.core.errors import (
 _REMEDIES: Final = (
     ("password authentication failed", "check the user and the password in the URL"),
     ("no password supplied", "the URL needs a password: postgresql://user:password@host:5432/database"),
-    ("no pg_hba.conf entry", "pg_hba.conf of the server has to let this user in from here"),
+    ("no pg_hba.conf entry", "allow this user and host in pg_hba.conf of the server"),
     ("Connection refused", "check host and port, and that PostgreSQL runs there"),
     ("No such file or directory", "check host and port, and that PostgreSQL runs there"),
     ("could not translate host name", "check the host's name"),
@@ -32,27 +32,27 @@ _REMEDIES: Final = (
     ("starting up", "try again in a moment"),
     (
         "unsupported startup parameter",
-        "take it out of the URL, or name it in PgBouncer's ignore_startup_parameters",
+        "remove it from the URL, or add it to PgBouncer's ignore_startup_parameters",
     ),
-    ("no such database", "PgBouncer does not know this database: name it in [databases] of its settings"),
-    ("no more connections allowed", "PgBouncer has no room: raise its max_client_conn"),
+    ("no such database", "PgBouncer does not know this database: add it to [databases] in its settings"),
+    ("no more connections allowed", "PgBouncer has reached its max_client_conn: raise it"),
     ("server login has been failing", "PgBouncer cannot log in to PostgreSQL: see PgBouncer's log"),
 )
-"""What libpq says (no SQLSTATE comes with a refused connection), and what to do then."""
+"""Part of an error of libpq (a failed connection has no SQLSTATE) and its remedy."""
 _QUESTION: Final = re.compile(r"\s*Is the server running[^?]*\?")
 _POOLED_STATEMENTS: Final = (
-    "PgBouncer pools statements here (pool_mode = statement), and this needs transactions: set pool_mode ="
-    " transaction or session for this database, or connect to PostgreSQL directly"
+    "PgBouncer uses pool_mode = statement, and this needs transactions: set pool_mode = transaction or"
+    " session for this database, or connect to PostgreSQL directly"
 )
 _POOLER: Final = (
     ("not allowed in statement pooling mode", f"; {_POOLED_STATEMENTS}"),
     (
         "query_wait_timeout",
-        "; PgBouncer had no connection to PostgreSQL free: raise its default_pool_size, or see its log",
+        "; PgBouncer had no free connection to PostgreSQL: raise its default_pool_size, or see its log",
     ),
     ("server login has been failing", "; PgBouncer cannot log in to PostgreSQL: see PgBouncer's log"),
 )
-"""What a pooler says instead of carrying a statement out, and what to do then."""
+"""Part of an error of a pooler and its remedy."""
 _DATA: Final = ("22", "23")
 """Classes of SQLSTATE: data exceptions, and violations of constraints."""
 _MISSING: Final = frozenset(
@@ -66,11 +66,11 @@ _MISSING: Final = frozenset(
 
 
 def connection_error(given: Mapping[str, str], reason: str) -> DatabaseUnreachableError:
-    """The error for a connection that could not be had.
+    """The error for a connection that could not be opened.
 
     Args:
-        given: what the connection was asked for with, as libpq's keywords.
-        reason: as libpq says it.
+        given: the keywords of libpq for the connection.
+        reason: the message of libpq.
     """
     said = _one_sentence(reason)
     database, user = given.get("dbname", ""), given.get("user", "")
@@ -78,32 +78,32 @@ def connection_error(given: Mapping[str, str], reason: str) -> DatabaseUnreachab
     remedy = next((advice for sign, advice in _REMEDIES if sign in said), "")
     if said.endswith("does not exist"):
         thing, name = ("database", database) if "database" in said else ("role", user)
-        remedy = f'make it first: CREATE {thing.upper()} "{name}"'
+        remedy = f'create it first: CREATE {thing.upper()} "{name}"'
     return DatabaseUnreachableError(
-        f"cannot connect to database {database or '(named as the user)'} at {place}, port"
+        f"cannot connect to database {database or '(named like the user)'} at {place}, port"
         f" {given.get('port', '5432')}, as user {user or '(the operating system user)'}: {said}"
         + (f"; {remedy}" if remedy else "")
     )
 
 
 def _one_sentence(reason: str) -> str:
-    """What libpq says on several lines, on one, and without its question: the remedy answers that."""
+    """A message of libpq on one line, without its question, which the remedy answers."""
     lines = _QUESTION.sub("", reason).splitlines()
     return "; ".join(said for line in lines if (said := " ".join(line.split()).rstrip(";")))
 
 
 @contextmanager
 def first_transaction() -> Iterator[None]:
-    """Where the first transaction of a connection begins: a pooler of statements ends the connection then.
+    """Explain an error in the first transaction of a connection, which a pooler of statements closes.
 
-    It says why, but libpq may pass on no more than that the connection is gone.
+    The pooler says why, but libpq may report only that the connection was closed.
     """
     try:
         yield
     except (psycopg2.OperationalError, DatabaseError) as error:
         if "server closed the connection unexpectedly" not in str(error):
             raise
-        what = "the connection was closed when a transaction began; perhaps"
+        what = "the connection was closed when a transaction began; probably"
         raise DatabaseError(f"{what} {_POOLED_STATEMENTS}") from error
 
 
@@ -117,7 +117,7 @@ def translated_errors(connection: extensions.connection) -> Iterator[None]:
 
 
 def translated_error(connection: extensions.connection, error: psycopg2.Error) -> DatabaseError:
-    """The error for a statement that `connection` did not carry out."""
+    """The error for a statement that failed on `connection`."""
     said = str(error).strip().partition("\n")[0] or type(error).__name__
     if error.pgcode in _MISSING:
         what = f"the database is missing tables that this version needs ({said})"
@@ -137,15 +137,15 @@ def _kind(error: psycopg2.Error) -> type[DatabaseError]:
 
 
 def _advice(connection: extensions.connection, error: psycopg2.Error, said: str) -> str:
-    """What to do about it, as the rest of the sentence."""
+    """The remedy, as the rest of the sentence."""
     if isinstance(error, errors.InsufficientPrivilege):
         return f"; {_grant(connection, said)}"
     if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
-        return ": something is in use; try again, or end what uses it"
+        return ": a table is in use; try again, or end the session that uses it"
     if isinstance(error, errors.DependentObjectsStillExist):
         return f": {'; '.join((error.diag.message_detail or '').splitlines())}; drop those first"
     if isinstance(error, errors.ReadOnlySqlTransaction):
-        return "; this is a replica, or the database is read only: name the primary"
+        return "; this is a replica, or the database is read-only: connect to the primary"
     return next((advice for sign, advice in _POOLER if sign in said), "")
 
 
@@ -153,4 +153,4 @@ def _grant(connection: extensions.connection, said: str) -> str:
     info = connection.info
     if said.startswith("permission denied for database"):
         return f'grant it: GRANT CREATE ON DATABASE "{info.dbname}" TO "{info.user}"'
-    return f'grant it to "{info.user}", or do this as the owner of the schema otel_ratelimit'
+    return f'grant it to "{info.user}", or run this as the owner of the schema otel_ratelimit'

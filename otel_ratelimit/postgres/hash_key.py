@@ -1,4 +1,4 @@
-"""The database's secret, under which addresses and queries are hashed: one for all processes."""
+"""The key in the database with which all processes hash addresses and queries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SECRET_BYTES: Final = 32
 
 
 def shared_secret(database: Database) -> bytes:
-    """The secret; made if there is none yet.
+    """The key; created if there is none yet.
 
     Raises:
-        DatabaseError: the database cannot be used, or does not keep what is written to it.
+        DatabaseError: the database cannot be used, or does not keep the key.
     """
     named = statements("analytics_writer")
     found = database.rows(named["hash_key"])
@@ -24,5 +24,5 @@ def shared_secret(database: Database) -> bytes:
         database.rows(named["make_hash_key"], {"secret": secrets.token_bytes(SECRET_BYTES)})
         found = database.rows(named["hash_key"])
     if not found:
-        raise DatabaseError("the table otel_ratelimit.hash_keys does not keep what is written to it")
+        raise DatabaseError("the table otel_ratelimit.hash_keys is empty although a key was inserted")
     return bytes(found[0][0])

@@ -1,9 +1,9 @@
-"""Addresses of the database's hosts, asked for with a deadline.
+"""Resolves the host names of a database URL with a deadline.
 
-An asynchronous connection of psycopg2 lets libpq resolve the host's name while the interpreter is locked:
-with a name server that does not answer the whole process would stand still, for half a minute with three of
-them. So the name is resolved here, and libpq given `hostaddr` with it (PostgreSQL's documentation, "Parameter
-Key Words"); `host` stays, for the certificate's sake.
+An asynchronous connection of psycopg2 lets libpq resolve host names while it holds the GIL: a name server
+that does not answer would stop the whole process, for half a minute if there are three. So names are
+resolved here, and libpq gets `hostaddr` as well (PostgreSQL's documentation, "Parameter Key Words"); it
+needs `host` to check the certificate.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from otel_ratelimit.postgres.error_translation import connection_error
 
 
 def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds: float) -> HiddenValues[str]:
-    """Libpq's keywords `given`, with `hostaddr` where a host is named; all the addresses of several hosts.
+    """The keywords of libpq with `hostaddr` for host names; each host gets all its addresses.
 
     Args:
-        given: as `parse_dsn` has them.
-        environ: where libpq looks for what is not given.
+        given: keywords, as `parse_dsn` returns them.
+        environ: where libpq looks for other keywords.
         seconds: how long to wait for the name server.
 
     Raises:
@@ -31,13 +31,13 @@ def with_addresses(given: Mapping[str, str], environ: Mapping[str, str], seconds
     hosts = (given.get("host") or environ.get("PGHOST", "")).split(",")
     ports = (given.get("port") or environ.get("PGPORT", "")).split(",")
     are_resolved = given.get("hostaddr") or environ.get("PGHOSTADDR")
-    del environ  # a traceback with the variables of each frame would show all of it
+    del environ  # a traceback with the variables of each frame would show it
     if are_resolved or not any(map(_is_name, hosts)):
         return HiddenValues(given)
     if len(ports) == 1:
         ports *= len(hosts)
     if len(ports) != len(hosts):
-        return HiddenValues(given)  # which libpq refuses, and says why
+        return HiddenValues(given)  # libpq raises an error that says why
     places = [
         (host, address, port)
         for host, port in zip(hosts, ports, strict=True)
@@ -52,7 +52,7 @@ def _is_name(host: str) -> bool:
 
 
 def _literal(host: str) -> str:
-    """`host` if it is an address; empty, which leaves it to libpq, for a socket's folder."""
+    """`host` if it is an address; empty for the folder of a socket, which libpq handles."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

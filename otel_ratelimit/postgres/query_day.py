@@ -1,4 +1,4 @@
-"""A day of the query log, read from the database a piece at a time."""
+"""Reads a day of the query log for the analysis, a block at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from psycopg2 import extensions
 from otel_ratelimit.cache_advice.columns import Count, Executions, HotExecutions, Ints, Template, Writes
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
+from otel_ratelimit.postgres.connection import OwnConnection
+from otel_ratelimit.postgres.connection_string import dsn, keywords
 from otel_ratelimit.postgres.copy_decoder import (
     ROW,
     CopyBlocks,
@@ -28,33 +29,33 @@ from otel_ratelimit.postgres.storable_text import storable
 
 BLOCK_BYTES: Final = 24_000_000
 _SMALLER_IF_HOT: Final = 3
-"""Of what is read, hot rows have more to play back: each of their seconds."""
+"""Blocks of hot rows are smaller, because each second of a hot row is replayed."""
 CONNECT_SECONDS: Final = 10
 LONGEST_SECONDS: Final = 1_800
-"""For one statement; a server that is gone is noticed within `_SILENCE_SECONDS`."""
+"""The limit of one statement; a server that is gone is noticed within `_SILENCE_SECONDS`."""
 _SILENCE_SECONDS: Final = 60
 _WORK_MEMORY: Final = "64MB"
-"""For sorting; the server's default would take a few files more."""
+"""For sorting; with the server's default it would use more temporary files."""
 
 
 @contextmanager
 def postgres_query_day(
     url: str | Secret, period: Period, *, service: str | None = None, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[PostgresQueryDay]:
-    """The day that began at `period.start`, as it is known now, whatever arrives meanwhile.
+    """A snapshot of the day that began at `period.start`.
 
-    Two connections of its own: COPY needs one that waits, and nothing else must wait for it. While the one
-    hands over the rows of hot keys, the server sorts the others for the second.
+    It opens two connections: COPY needs one that waits, and nothing else must wait for it. While one
+    connection sends the rows of hot keys, the server sorts the other rows for the second one.
 
     Args:
         url: of the database.
         period: from one midnight to the next.
-        service: whose queries; None for all. Writes are those of all services, as they make results stale
-            whoever has cached them.
-        block_bytes: read at a time.
+        service: whose queries; None for all. Writes are those of all services, because they make cached
+            results of any service stale.
+        block_bytes: size of a block.
 
     Raises:
-        DatabaseError: no connection, or the database refused something; within the context as well.
+        DatabaseError: no connection, or a statement failed; within the context as well.
     """
     with (
         closing(_connect(url)) as connection,
@@ -124,7 +125,7 @@ class PostgresQueryDay:
                 take(hot_executions(block, begins, self._places))
             return begins[-1]
 
-        # Sorting takes the server a while, in which we play these back.
+        # The server sorts the cold rows while these are replayed.
         self._begin("cold")
         self._copy("hot", taken)
 
@@ -171,7 +172,7 @@ class PostgresQueryDay:
 
 
 class _WholeKeys:
-    """Hands rows on so that no key is in two pieces."""
+    """Passes rows on so that the rows of one key are in one piece."""
 
     def __init__(self, take: Callable[[Executions], None]) -> None:
         self._take = take
@@ -194,7 +195,7 @@ class _WholeKeys:
 
 
 def _places(templates: Sequence[Template], databases: Sequence[str]) -> Callable[[Ints, Ints], Ints]:
-    """Which template has that hash, in the database of that number, counted from 1."""
+    """A function from template hash and database number, from 1, to the place of the template."""
     hashes = np.unique(np.array([template.hash for template in templates], dtype=np.int64))
     known = np.full((len(hashes), len(databases) + 1), -1, dtype=np.int64)
     for place, template in enumerate(templates):

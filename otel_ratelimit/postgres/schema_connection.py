@@ -1,10 +1,10 @@
-"""Connections for work on the schema itself: synchronous, and with errors that say what to do.
+"""Synchronous connections for work on the schema, such as migrations.
 
-That work may take long, so answers are not waited for with a deadline as in `connection`. A server that
-is gone is noticed by TCP's own means.
+That work may take long, so there is no deadline for answers as in `connection`. TCP keepalives notice a
+server that is gone.
 
-`extensions.connection` rather than `psycopg2.connect`, which OpenTelemetry wraps: our own statements make no
-spans and are never logged as the application's.
+They are made with `extensions.connection` and not with `psycopg2.connect`, which OpenTelemetry wraps: our own
+statements make no spans and are never logged as the application's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import psycopg2
 from psycopg2 import extensions
 
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.connection import OwnConnection, dsn, keywords
+from otel_ratelimit.postgres.connection import OwnConnection
+from otel_ratelimit.postgres.connection_string import dsn, keywords
 from otel_ratelimit.postgres.error_translation import connection_error, first_transaction, translated_errors
 
 _CONNECT: Final = {
@@ -30,13 +31,13 @@ _CONNECT: Final = {
 
 
 @contextmanager
-def session(url: str | Secret) -> Iterator[extensions.connection]:
-    """A connection to `url`, closed afterwards; what psycopg2 raises meanwhile comes out translated.
+def schema_connection(url: str | Secret) -> Iterator[extensions.connection]:
+    """A connection to `url`, closed afterwards; errors of psycopg2 are translated.
 
-    It can begin a transaction, which not every pooler lets it.
+    It has been checked that it can begin a transaction, which some poolers do not allow.
 
     Raises:
-        DatabaseError: no connection, or the database refused something.
+        DatabaseError: no connection, or a statement failed.
     """
     given = keywords(dsn(url))
     try:

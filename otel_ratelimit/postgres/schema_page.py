@@ -1,9 +1,8 @@
-"""Writes `docs/schema.md` from a migrated database: its catalogue, and the comments that stand there.
+"""Generates `docs/schema.md` from the catalogue of a migrated database and the comments in it.
 
     python -m otel_ratelimit.postgres.schema_page postgresql://user@host/database > docs/schema.md
 
-The page is the same whatever version of PostgreSQL it is read from, so view definitions are left out: each
-version prints them its own way.
+View definitions are left out, because each version of PostgreSQL prints them differently.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from psycopg2 import extensions
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.schema_connection import session
+from otel_ratelimit.postgres.schema_connection import schema_connection
 from otel_ratelimit.postgres.sql_files import statements
 
 WRONG_USE: Final = 2
 _MARKDOWN: Final = str.maketrans({"|": "\\|", "<": "&lt;"})
-"""What would end a cell, or be taken for HTML."""
+"""Characters that would end a cell or start HTML."""
 _HEAD: Final = (
     "# Database schema",
     "",
@@ -44,9 +43,9 @@ def schema_page(url: str | Secret) -> str:
     """The page, in Markdown.
 
     Raises:
-        DatabaseError: no connection, or no right to look.
+        DatabaseError: no connection, or the role may not read the catalogue.
     """
-    with session(url) as connection:
+    with schema_connection(url) as connection:
         relations = [_Relation(*row) for row in _rows(connection, "relations")]
         lines = [*_HEAD]
         for relation in relations:
@@ -61,7 +60,7 @@ def _section(connection: extensions.connection, relation: _Relation) -> Iterator
     if relation.partitioned_by:
         yield from ("", f"Partitioned by {relation.partitioned_by}.")
     if relation.parent:
-        # Its columns and indexes are its parent's.
+        # It has the same columns and indexes as its parent.
         yield from ("", f"Partition of `{relation.parent}`: {relation.partition_bound}.")
         return
     about = {"relation": relation.oid}
@@ -101,7 +100,7 @@ def _rows(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the page of the database named; the exit status."""
+    """Print the page for the database in `arguments`; returns the exit status."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m otel_ratelimit.postgres.schema_page URL\n")
         return WRONG_USE

@@ -1,7 +1,7 @@
-"""Named SQL statements, read from the `.sql` files of this package.
+"""Reads named SQL statements from the files in the folder `statements`.
 
-A statement begins with `-- name: its_name` and ends where the next one begins; lines of comment after the
-name say what it is for.
+A statement begins with `-- name: its_name` and ends before the next one; comment lines after the name say
+what it is for.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def test_a_table_that_is_made_again_is_written_again_and_what_was_lost_is_said(o
     assert caplog.messages[-1] == "lost so far, because their tables were dropped: 14 violations"
     opened.rows("ALTER TABLE otel_ratelimit.elsewhere RENAME TO rate_limit_analytics")
     writer.write(decisions(time.time()))
-    assert caplog.messages[-1].endswith("is there again; 14 violations were lost")
+    assert caplog.messages[-1].endswith("exists again; 14 violations were lost")
     assert opened.rows("SELECT sum(n)::int FROM otel_ratelimit.rate_limit_analytics") == [(14,)]
     assert opened.rows("SELECT sum(requests)::int FROM otel_ratelimit.rate_limit_usage") == [(36,)]
 
@@ -204,7 +204,7 @@ def test_without_the_table_of_batches_everything_is_written(opened, caplog):
     write_all(opened, time.time)
     for table in TIMES:
         assert opened.rows(f"SELECT count(*) FROM otel_ratelimit.{table}") == [(1,)], table
-    assert "a batch whose answer is lost may count twice" in caplog.text
+    assert "a batch may be counted twice if the answer to it is lost" in caplog.text
 
 
 def hashed(opened):
@@ -247,7 +247,7 @@ def test_while_the_table_of_secrets_is_missing_the_known_one_is_used(opened, cap
     writer.write(decisions(time.time()))
     assert len(set(clients(opened))) == 1
     assert len(clients(opened)) == 2
-    assert "the secret of hashes that was read before is used" in caplog.text
+    assert "the secret for hashes that was read before stays in use" in caplog.text
 
 
 def test_the_secret_itself_is_not_sent(opened, monkeypatch):

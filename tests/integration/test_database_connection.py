@@ -145,7 +145,7 @@ def test_a_database_that_was_read_only_for_a_while_is_written_again(opened, empt
     database, name = opened(empty_database), parse_dsn(empty_database)["dbname"]
     operator = opened(postgres.dsn())
     operator.rows(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    with pytest.raises(DatabaseError, match="read only: name the primary"):
+    with pytest.raises(DatabaseError, match="read-only: connect to the primary"):
         database.rows("CREATE TABLE t ()")
     operator.rows(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
     assert database.rows("CREATE TABLE t ()") == []

@@ -1,4 +1,4 @@
-"""What carries the demo: processes on a leash, PostgreSQL, the OTLP receiver, clearing up."""
+"""What carries the demo: supervised processes, PostgreSQL, the OTLP receiver, clearing up."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def python(code, tmp_path, **more):
     )
 
 
-def test_a_process_on_a_leash_is_asked_to_stop(tmp_path):
+def test_a_supervised_process_is_asked_to_stop(tmp_path):
     code = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('goodbye')))\n"
@@ -223,7 +223,7 @@ def test_what_a_killed_run_left_is_cleared_up(binaries):
         [left] = parent.glob(f"{PREFIX}*")
         assert clear_leftovers(parent) == []
         pid = int((left / "data" / "postmaster.pid").read_text().split()[0])
-        # The leash too, so that the server really is left.
+        # The supervisor too, so that the server really is left.
         os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
         starter_process.kill()
         starter_process.wait()

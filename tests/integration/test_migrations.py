@@ -23,10 +23,10 @@ from otel_ratelimit.postgres.migrate import (
     Downgrade,
     current,
     downgrade,
-    find_migrations,
     plan_downgrade,
     upgrade,
 )
+from otel_ratelimit.postgres.migration_steps import find_migrations
 
 STEPS = [
     *("0001_rate_limits", "0002_queries", "0003_reports", "0004_query_totals", "0005_report_days"),

@@ -28,7 +28,7 @@ from otel_ratelimit.policy import Cache, parse_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.embedded.supervised_process import Launch
 from otel_ratelimit.postgres.migrate import current, upgrade
-from otel_ratelimit.postgres.schema_connection import session
+from otel_ratelimit.postgres.schema_connection import schema_connection
 from otel_ratelimit.postgres.schema_page import schema_page
 from otel_ratelimit.reports.build_report import build_report
 
@@ -213,7 +213,7 @@ def test_a_program_is_launched_without_showing_its_environment(tmp_path):
 
 
 def refused_statement(url):
-    with session(url) as connection, connection.cursor() as cursor:
+    with schema_connection(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT nonsense")
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.maintenance import maintain
-from otel_ratelimit.postgres.migrate import Steps, downgrade, upgrade
+from otel_ratelimit.postgres.migrate import downgrade, upgrade
+from otel_ratelimit.postgres.migration_steps import Steps
 from otel_ratelimit.postgres.retention import RetentionRequest
 
 INDEXES = """

@@ -51,4 +51,4 @@ def test_the_lines_of_libpq_are_one_sentence_and_ask_nothing(reason, said):
     ],
 )
 def test_what_has_to_be_made_first_is_named(reason, remedy):
-    assert str(connection_error(PLACE, reason)).endswith(f"; make it first: {remedy}")
+    assert str(connection_error(PLACE, reason)).endswith(f"; create it first: {remedy}")

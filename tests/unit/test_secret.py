@@ -17,7 +17,8 @@ from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords
 from otel_ratelimit.core.settings import Settings, settings_from
 from otel_ratelimit.core.smtp_url import SmtpServer
 from otel_ratelimit.core.storage_uri import redact_uri, secrets_in, storage_uri
-from otel_ratelimit.postgres.connection import Database, dsn, keywords
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.connection_string import dsn, keywords
 from otel_ratelimit.postgres.error_translation import connection_error
 from otel_ratelimit.reports.mail import smtp_errors
 from otel_ratelimit.storage import validate_uri

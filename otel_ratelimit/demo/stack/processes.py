@@ -17,7 +17,7 @@ START_TIMEOUT_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
 _BY_SIGNAL: Final = 128
-"""What a leash adds to the number of the signal that ended its command."""
+"""What the supervisor adds to the number of the signal that ended its command."""
 _KILLED: Final = _BY_SIGNAL + signal.SIGKILL
 
 
@@ -88,7 +88,7 @@ class RunningProgram:
 
 
 def ended(status: int) -> str:
-    """How a leashed program ended, in words."""
+    """How a supervised program ended, in words."""
     if status > _BY_SIGNAL:
         try:
             return f"was ended by {signal.Signals(status - _BY_SIGNAL).name}"

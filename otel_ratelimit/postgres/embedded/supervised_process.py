@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive us: each hangs on a `leash`."""
+"""Child processes that end with this process: each runs under `child_supervisor.py`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-_LEASH = Path(__file__).with_name("child_supervisor.py")
+_SUPERVISOR = Path(__file__).with_name("child_supervisor.py")
 _MARGIN_SECONDS = 5.0
-"""What the leash itself may take on top of its grace."""
+"""The time that the supervisor itself may need after the grace period."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unprivileged:
-    """A user without rights, for a program that refuses to run as root."""
+    """A user without privileges, for a program that does not run as root."""
 
     uid: int
     gid: int
@@ -29,7 +29,7 @@ class Launch:
 
     command: Sequence[str]
     log: Path
-    """Where its output goes, added to what is there."""
+    """The file to which its output is appended."""
     env: Mapping[str, str] = field(repr=False)
     """It may hold secrets."""
     cwd: Path
@@ -38,21 +38,21 @@ class Launch:
     """Seconds between the stop signal and the end."""
     user: Unprivileged | None = None
     read_output: bool = False
-    """Standard output is read from `SupervisedProcess.output`; the rest goes to the log."""
+    """Whether standard output is read from `SupervisedProcess.output`; standard error goes to the log."""
 
 
 class SupervisedProcess:
-    """One running command."""
+    """One running command, which ends with this process."""
 
     def __init__(self, launch: Launch) -> None:
-        leash = ["--signal", launch.stop_signal, "--grace", str(launch.grace)]
+        options = ["--signal", launch.stop_signal, "--grace", str(launch.grace)]
         if launch.user is not None:
-            leash += ["--user", f"{launch.user.uid}:{launch.user.gid}"]
+            options += ["--user", f"{launch.user.uid}:{launch.user.gid}"]
         self._log = launch.log
         self._grace = launch.grace
         with launch.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LEASH), *leash, "--", *launch.command],
+                [sys.executable, "-I", "-S", str(_SUPERVISOR), *options, "--", *launch.command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if launch.read_output else log,
                 stderr=log,
@@ -71,18 +71,18 @@ class SupervisedProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """None as long as it runs."""
+        """None while it runs."""
         return self._process.poll()
 
     def wait(self, timeout: float) -> int | None:
-        """Its exit status, or None if it still runs after `timeout` seconds."""
+        """Its exit status; None if it still runs after `timeout` seconds."""
         try:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
 
     def stop(self) -> None:
-        """End it and wait until it has ended; may be called twice."""
+        """Stop it and wait for its end; may be called twice."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             self._process.stdin.close()
         if self.wait(self._grace + _MARGIN_SECONDS) is None:
@@ -90,7 +90,7 @@ class SupervisedProcess:
             self._process.wait()
 
     def kill(self) -> None:
-        """End it as `kill -9` does, once it runs, and wait until it has ended; may be called twice."""
+        """Kill it as `kill -9` does, and wait for its end; may be called twice."""
         if self.exit_status is None:
             self._process.send_signal(signal.SIGUSR1)
             self._process.wait()
@@ -99,4 +99,4 @@ class SupervisedProcess:
     def last_lines(self, count: int = 12) -> str:
         """The end of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-count:]) or "(it said nothing)"
+        return "\n".join(lines[-count:]) or "(no output)"
