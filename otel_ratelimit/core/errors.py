@@ -101,7 +101,7 @@ class DatabaseBusyError(DatabaseError):
 
 
 class DataRejectedError(DatabaseError):
-    """The values themselves were refused, and will be again; nothing was done."""
+    """The values themselves were rejected, and will be again; nothing was done."""
 
 
 class PartWrittenError(DatabaseError):

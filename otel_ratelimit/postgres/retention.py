@@ -66,7 +66,7 @@ class Retentions:
 
     def old_queries(self, now: datetime) -> list[OldQueries]:
         """The queries that are too old at `now`, of services with a shorter retention than others."""
-        # By the longest retention, partitions of whole days are dropped.
+        # The longest retention drops partitions of whole days.
         first = now - self.longest - timedelta(days=1)
         found = []
         for name, kept in self.by_service.items():

@@ -164,7 +164,7 @@ class ReportJob:
 
         Raises:
             DatabaseError: its queries cannot be read.
-            ValueError: `day` has not ended yet, no query of it is known, or none of the service ever was.
+            ValueError: `day` has not ended yet, or no query is recorded for it or for the service.
         """
         wanted, _ = self._ended(day)
         done = DayResults()
@@ -173,7 +173,7 @@ class ReportJob:
         return self._concluded(wanted, local_day(wanted, self._zone), service)
 
     def so_far(self, service: str | None = None) -> DailyCacheReport:
-        """The report on today as far as it is, which is kept nowhere.
+        """The report on today so far; it is not saved.
 
         Args:
             service: whose queries; None for those of all services.

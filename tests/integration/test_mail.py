@@ -61,25 +61,25 @@ class Mailbox:
         (content,) = self.messages
         return message_from_bytes(content, policy=policy.default)
 
-    async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802 - aiosmtpd's name
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
         session.host_name = hostname
         self.introduced.append(hostname)
         return responses
 
-    async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
+    async def handle_MAIL(self, server, session, envelope, address, options):
         self.attempts += 1
         answer = next_of(self.sender)
         if answer.startswith("250"):
             envelope.mail_from = address
         return answer
 
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
+    async def handle_RCPT(self, server, session, envelope, address, options):
         answer = next_of(self.recipient.get(address, ["250 OK"]))
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return answer
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):
         answer = next_of(self.content)
         if answer.startswith("250"):
             self.messages.append(envelope.original_content)

@@ -425,7 +425,7 @@ class Mailbox:
         self.answer = "250 OK"
         self.messages = []
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):
         if self.answer.startswith("250"):
             self.messages.append(message_from_bytes(envelope.original_content, policy=policy.default))
         return self.answer

@@ -43,7 +43,10 @@ class Host:
 
     def process(self, service="shop", retention=MONTH):
         """What a process of a service does once an hour."""
-        return HourlyMaintenance(self._opened, retention, lambda: service, lambda: self.now.timestamp())  # noqa: PLW0108 - as it is then
+        return HourlyMaintenance(self._opened, retention, lambda: service, self.clock)
+
+    def clock(self):
+        return self.now.timestamp()
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 -- name: write_rate_limit_analytics
--- JSON, because rows hold arrays of unlike length, which unnest cannot take apart.
+-- JSON, because rows have arrays of different lengths, which unnest cannot split.
 violations AS (
     INSERT INTO otel_ratelimit.rate_limit_analytics (
         occurred_at, last_at, service, endpoint, method, client, user_id, tier, limit_text, limit_value,
@@ -34,8 +34,8 @@ usage AS (
 )
 
 -- name: make_hash_key
--- The first wins where several processes make one. Without the lock the first to have a number need not be the
--- first to be seen, and a process would go on with the second. The letters of its key are `otelrl`.
+-- If several processes create a key, the first one wins. Without the lock the key with the lowest id need not be the
+-- first one that is visible, and a process would use the second. The letters of the lock's key are `otelrl`.
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SELECT pg_advisory_xact_lock(x'6F74656C726C0003'::bigint);
 INSERT INTO otel_ratelimit.hash_keys (secret)

@@ -1,6 +1,6 @@
 -- name: batch_sent
--- As many seconds as rows are stamped too early, where the clock of the host that stamped them is wrong; whole minutes,
--- so that what begins with a minute still does. 0 where the clocks agree. And as many as it was for the batch before.
+-- By how many seconds rows are stamped too early because the clock of the host is wrong: whole minutes, so that the
+-- beginning of a minute stays one; 0 if the clocks agree. And the same for the previous batch.
 sent AS MATERIALIZED (
     SELECT now, shift, coalesce(%(former)s, shift) AS former
     FROM (SELECT extract(epoch FROM clock_timestamp())::double precision) AS database (now)
@@ -10,8 +10,8 @@ sent AS MATERIALIZED (
 )
 
 -- name: at
--- Where the host's clock was set since the batch before, a row may be stamped by the clock as it was then: what is
--- nearer to now is taken.
+-- If the host's clock was set since the previous batch, a row may be stamped with the time before that: the shift that
+-- leads closer to now is used.
 ({stamp} + CASE
     WHEN abs({stamp} + sent.shift - sent.now) <= abs({stamp} + sent.former - sent.now) THEN sent.shift
     ELSE sent.former
@@ -25,15 +25,15 @@ batch AS (
 )
 
 -- name: batch_always
--- Where somebody has dropped the table of batches.
+-- If somebody has dropped the table of batches.
 batch AS (SELECT %(id)s::uuid AS id {condition})
 
 -- name: secret_in_use
--- Compared as a hash: what is sent may be seen in a log of the server.
+-- Compared as a hash, because the server may log what is sent.
 (SELECT encode(sha256(secret), 'hex') FROM otel_ratelimit.hash_keys ORDER BY id LIMIT 1) IS NOT DISTINCT FROM %(secret)s
 
 -- name: dropped_tables
--- Those that a migration has made and that are not there any more.
+-- Tables that a migration created and that do not exist any more.
 SELECT made.name
 FROM unnest(%(tables)s::text[], %(steps)s::text[]) AS made (name, step)
 WHERE to_regclass('otel_ratelimit.' || made.name) IS NULL

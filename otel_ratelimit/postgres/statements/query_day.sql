@@ -1,23 +1,23 @@
 -- name: begin
--- Whatever arrives meanwhile, all questions are answered of the same state.
--- What holds for the application's transactions does not for this one: the one connection waits for the other, and
--- both for us. A pooler may not let it be said when connecting.
+-- All statements see the same snapshot, whatever is written meanwhile.
+-- The time limits of the application's transactions do not apply here, because one connection waits for the other, and
+-- both wait for the analysis. They are set here, because a pooler may not allow them when connecting.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL work_mem = %(work_memory)s;
 SET LOCAL statement_timeout = %(longest_ms)s;
 SET LOCAL idle_in_transaction_session_timeout = 0
 
 -- name: no_transaction_timeout
--- There is one since PostgreSQL 17.
+-- The setting exists since PostgreSQL 17.
 SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'
 
 -- name: snapshot
--- For a second connection to see the same.
+-- For a second connection with the same snapshot.
 SELECT pg_export_snapshot()
 
 -- name: templates
--- What ran, with the mean size of its results. The size of one result in four is measured where the query took less
--- than a millisecond, of every one where it took longer: each measured one stands for as many.
+-- Templates with the mean size of their results. The size is measured for one result in four if the query took less than
+-- a millisecond, and for every result if it took longer; each measured result is weighted accordingly.
 SELECT
     coalesce(l.template_hash, c.template_hash), coalesce(l.database, c.database),
     coalesce(t.template, ''), coalesce(t.operation, l.op, 'other'), coalesce(t.tables, '{}'),
@@ -44,7 +44,7 @@ LEFT JOIN otel_ratelimit.query_templates AS t ON t.template_hash = coalesce(l.te
 ORDER BY 1, 2
 
 -- name: writes
--- Of all services: what is cached for one is as stale where another has written the table.
+-- Of all services: a cached result is stale whichever service has written the table.
 SELECT database, table_name, extract(epoch FROM minute)::bigint, sum(n)::bigint
 FROM otel_ratelimit.table_writes
 WHERE minute >= %(start)s AND minute < %(end)s
@@ -52,7 +52,7 @@ GROUP BY database, table_name, minute
 ORDER BY database, table_name, minute
 
 -- name: cold
--- Rows of keys that were never hot, by key and time; no column is ever null, so that all rows are of one length.
+-- Rows of keys that were never hot, by key and time; no column is ever null, so that all rows have the same length.
 COPY (
     WITH hot AS MATERIALIZED (
         SELECT DISTINCT key_hash FROM otel_ratelimit.query_logs
@@ -73,7 +73,7 @@ COPY (
 ) TO STDOUT (FORMAT binary)
 
 -- name: hot
--- All rows of the other keys, by time. Of a row that stands for several, ts is the beginning of a second.
+-- All rows of the other keys, by time. If a row stands for several executions, ts is the beginning of a second.
 COPY (
     WITH hot AS MATERIALIZED (
         SELECT DISTINCT key_hash FROM otel_ratelimit.query_logs

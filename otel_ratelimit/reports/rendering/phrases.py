@@ -11,10 +11,10 @@ from otel_ratelimit.reports.rendering import formatting
 
 WHY_NOT_CACHEABLE: Final[dict[ReasonName, str]] = {
     "writes": "changes data or locks rows",
-    "no_read": "is no read: BEGIN, SET, COPY and the like",
+    "no_read": "is not a read: BEGIN, SET, COPY and the like",
     "volatile": "calls now(), random() or the like",
     "catalogue": "asks PostgreSQL about itself",
-    "no_table": "reads no table by name, so that nobody could tell when its answer changes",
+    "no_table": "reads no table by name, so that it is unknown when its result changes",
     "failed": "failed",
     "in_transaction": "ran in a transaction that had written or saw an older state",
 }
