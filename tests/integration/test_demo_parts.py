@@ -183,7 +183,7 @@ def test_a_postgres_that_cannot_start_says_why_and_what_to_do(binaries):
     with workspace(TEMPORARY) as scratch:
         settings = {"shared_buffers": "no size"}
         postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=settings)
-        with pytest.raises(PostgresError, match=r"PostgreSQL could not start: .*ended at once") as raised:
+        with pytest.raises(PostgresError, match=r"PostgreSQL could not start: .*exited at once") as raised:
             postgres.start()
         assert 'invalid value for parameter "shared_buffers"' in str(raised.value)
         assert "What to do: " in str(raised.value)
@@ -195,7 +195,7 @@ def test_data_of_another_version_are_named_as_the_reason(binaries):
         (scratch / "data" / "PG_VERSION").write_text("9\n")
         (scratch / "data" / "postgresql.conf").touch()
         postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ)
-        with pytest.raises(PostgresError, match="data are of another PostgreSQL version"):
+        with pytest.raises(PostgresError, match="data belong to another PostgreSQL version"):
             postgres.start()
 
 

@@ -501,7 +501,7 @@ def test_a_role_that_may_not_read_requests_still_makes_reports(both, record, rol
     told = []
     report = reports.generate_daily_cache_report(DAY, database_url=role_of_reports, report=told.append)
     assert (report.services, report.without_service) == ((), 1)
-    assert any("the services that recorded it cannot be read" in sentence for sentence in told)
+    assert any("its services cannot be read" in sentence for sentence in told)
 
 
 @pytest.fixture

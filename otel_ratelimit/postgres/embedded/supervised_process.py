@@ -99,4 +99,4 @@ class SupervisedProcess:
     def last_lines(self, count: int = 12) -> str:
         """The end of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-count:]) or "(no output)"
+        return "\n".join(lines[-count:]) or "(the log is empty)"
