@@ -231,7 +231,7 @@ def read_a_day(url):
     ids=["upgrade", "current", "downgrade", "maintain", "report", "a day's queries"],
 )
 def test_where_single_statements_are_pooled_that_is_said_with_what_to_do(pooled, database, work):
-    with pytest.raises(DatabaseError, match=r"pools statements.*pool_mode = transaction.*directly"):
+    with pytest.raises(DatabaseError, match=r"pool_mode = statement.*pool_mode = transaction.*directly"):
         work(pooled(database, mode="statement"))
     assert asked(database, ADVISORY) == [(0,)]
 

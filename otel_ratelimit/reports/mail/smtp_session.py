@@ -36,7 +36,7 @@ class Handover(NamedTuple):
     """Incomplete if the server closed the connection."""
 
 
-class _Connection(NamedTuple):
+class _SmtpSession(NamedTuple):
     smtp: smtplib.SMTP
     encrypted: bool
 
@@ -86,7 +86,7 @@ class Attempt:
                 f"?ca= in {VARIABLE} must name a PEM file with certificates",
             ) from error
 
-    def _connected(self, context: ssl.SSLContext, opened: contextlib.ExitStack) -> _Connection:
+    def _connected(self, context: ssl.SSLContext, opened: contextlib.ExitStack) -> _SmtpSession:
         with self._step(Step.LOOK_UP):
             addresses = addresses_of(self.server.host, self.seconds)
         with self._step(Step.CONNECT):
@@ -100,11 +100,11 @@ class Attempt:
             if code != _READY:
                 raise smtplib.SMTPConnectError(code, said)
         self._introduce(smtp)
-        return _Connection(smtp, from_the_start)
+        return _SmtpSession(smtp, from_the_start)
 
     def _encrypted(
-        self, session: _Connection, context: ssl.SSLContext, opened: contextlib.ExitStack
-    ) -> _Connection:
+        self, session: _SmtpSession, context: ssl.SSLContext, opened: contextlib.ExitStack
+    ) -> _SmtpSession:
         """The connection, with TLS as the URL demands."""
         if session.encrypted or self.server.tls is Tls.NEVER:
             return session
@@ -126,9 +126,9 @@ class Attempt:
         # A new session: nothing that was received in clear text may count (RFC 3207, section 4.2).
         smtp = self._smtp_on(connection, opened)
         self._introduce(smtp)
-        return _Connection(smtp, encrypted=True)
+        return _SmtpSession(smtp, encrypted=True)
 
-    def _log_in(self, session: _Connection) -> None:
+    def _log_in(self, session: _SmtpSession) -> None:
         if not self.server.user:
             return
         if not session.encrypted and not self.server.is_loopback:
