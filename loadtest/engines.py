@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from otel_ratelimit.cache_advice.entry_memory import Allocator, Engine, allocator_of
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 ENGINES: Final[tuple[Engine, ...]] = ("redis", "valkey")
 
@@ -153,7 +153,7 @@ def running_engine(
     for name, value in settings.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
     launch = Launch(command, folder / f"{kind}.log", environ, folder, stop_signal="KILL")
-    process = LeashedProcess(launch)
+    process = SupervisedProcess(launch)
     engine = RunningEngine(kind, socket)
     try:
         _wait_until_it_answers(engine, process)
@@ -162,7 +162,7 @@ def running_engine(
         process.stop()
 
 
-def _wait_until_it_answers(engine: RunningEngine, process: LeashedProcess) -> None:
+def _wait_until_it_answers(engine: RunningEngine, process: SupervisedProcess) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:

@@ -49,9 +49,9 @@ from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.postgres.query_day import postgres_query_day
 from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
 from otel_ratelimit.queries.execution import QueryObserver
 from otel_ratelimit.runtime.queries import Queries
@@ -142,7 +142,7 @@ def since(start: float) -> Period:
 
 def predicted(url: str, period: Period, assumed: Assumptions, ttl: int) -> AtTtl:
     """What the analysis makes of a log."""
-    with postgres_day(url, period) as day:
+    with postgres_query_day(url, period) as day:
         [at] = analyze_cache_potential(day, assumed, ttls=(ttl,)).by_ttl
     return at
 

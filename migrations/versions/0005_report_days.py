@@ -1,7 +1,7 @@
 # ruff: noqa: INP001  # Alembic loads it by its path; it is in no package
 """The day that a report is of, in a time zone, and when it was mailed."""
 
-from otel_ratelimit.postgres.migrate import sql_step
+from otel_ratelimit.postgres.migration_steps import sql_step
 
 revision = "0005_report_days"
 down_revision = "0004_query_totals"

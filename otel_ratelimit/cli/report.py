@@ -20,8 +20,8 @@ from otel_ratelimit.core.errors import DatabaseError, RemediableError
 from otel_ratelimit.core.services import ALL_SERVICES
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
-from otel_ratelimit.reports.rendering.report_page import page
-from otel_ratelimit.reports.rendering.report_tables import print_report
+from otel_ratelimit.reports.rendering.html_page import page
+from otel_ratelimit.reports.rendering.terminal_tables import print_report
 
 if TYPE_CHECKING:
     from otel_ratelimit.reports.job import MailWhen

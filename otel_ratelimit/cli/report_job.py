@@ -78,14 +78,14 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
         )
     # Late, because these need what the extra brings.
     from otel_ratelimit.reports.job import ReportJob
-    from otel_ratelimit.reports.mailing import mailing_of
+    from otel_ratelimit.reports.mailer import report_mailer
 
     source = service_name(service_of(os.environ).name)
     with chosen_database(database_url) as url, closing(Database(url)) as clocked:
         job = ReportJob(
             url,
             policy,
-            mailing=mailing_of(_smtp_server(), policy.report, source),
+            mailer=report_mailer(_smtp_server(), policy.report, source),
             telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
             # A day that has not ended yet would have a report without queries, and never another.
             clock=DatabaseClock(clocked, tell),

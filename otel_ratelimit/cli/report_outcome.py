@@ -8,13 +8,13 @@ import click
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.core.services import named
-from otel_ratelimit.reports.rendering import figures
+from otel_ratelimit.reports.rendering import formatting
 
 if TYPE_CHECKING:
-    from otel_ratelimit.reports.job import Outcome
+    from otel_ratelimit.reports.job_result import JobResult
 
 
-def say(outcome: Outcome) -> None:
+def say(outcome: JobResult) -> None:
     """For people: what was made on standard output, what was not on standard error."""
     if outcome.skipped:
         click.echo("another process is making reports; nothing done")
@@ -39,21 +39,21 @@ def _whose(made: DailyCacheReport) -> str:
     if not made.services:
         return ""
     count = f"{len(made.services)} services together" if len(made.services) > 1 else "service"
-    return f" ({figures.printable(f'{count}: {named(made.services)}')})"
+    return f" ({formatting.printable(f'{count}: {named(made.services)}')})"
 
 
-def _say_of_mail(outcome: Outcome) -> None:
+def _say_of_mail(outcome: JobResult) -> None:
     if outcome.sent is not None:
         click.echo(f"mailed to {', '.join(outcome.sent.accepted)}")
-        for refused in outcome.sent.refused:
-            click.echo(f"not mailed to {refused.address}: {refused.said}", err=True)
+        for rejected in outcome.sent.rejected:
+            click.echo(f"not mailed to {rejected.address}: {rejected.said}", err=True)
     if outcome.mail_error is not None:
         click.echo(f"Error: the report is kept, and was not mailed: {outcome.mail_error}", err=True)
     if outcome.mailed_before is not None:
         click.echo(f"mailed before, at {outcome.mailed_before:%Y-%m-%d %H:%M %Z}", err=True)
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
+def outcome_json(outcome: JobResult) -> dict[str, Any]:
     """For machines."""
     sent = outcome.sent
     return {
@@ -63,7 +63,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "unknown": list(outcome.unknown),
         "failed": [{"date": day.isoformat(), "error": str(error)} for day, error in outcome.failed],
         "mailed_to": list(sent.accepted) if sent is not None else [],
-        "not_mailed_to": {each.address: each.said for each in sent.refused} if sent is not None else {},
+        "not_mailed_to": {each.address: each.said for each in sent.rejected} if sent is not None else {},
         "mail_error": str(outcome.mail_error) if outcome.mail_error is not None else None,
     }
 

@@ -19,7 +19,7 @@ from otel_ratelimit.core.errors import (
     DatabaseBusyError,
     DatabaseError,
     DatabaseUnreachableError,
-    DataRefusedError,
+    DataRejectedError,
     NoTimeLeftError,
     PartWrittenError,
     SchemaMissingError,
@@ -130,7 +130,7 @@ class Delivery(Generic[B]):
         """Write the first of what is left; whether that is off our hands."""
         try:
             self._writer.write(part)
-        except DataRefusedError as error:
+        except DataRejectedError as error:
             self._take_apart(part, str(error))
         except PartWrittenError as error:
             self._part_written(part, error.tables)

@@ -9,7 +9,7 @@
     │   ├── DatabaseUnreachableError ... because there is no connection to it
     │   ├── DatabaseTimeoutError ... because a statement took too long
     │   ├── DatabaseBusyError  ... because somebody else holds a table
-    │   ├── DataRefusedError   ... for this, which it will never take
+    │   ├── DataRejectedError   ... for this, which it will never take
     │   ├── PartWrittenError   ... for what belongs to tables that somebody has dropped
     │   └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
     ├── MailError              the mail server did not take a message
@@ -100,8 +100,8 @@ class DatabaseBusyError(DatabaseError):
     """A table is held by somebody else; nothing was done."""
 
 
-class DataRefusedError(DatabaseError):
-    """The values themselves were refused, and will be again; nothing was done."""
+class DataRejectedError(DatabaseError):
+    """The values themselves were rejected, and will be again; nothing was done."""
 
 
 class PartWrittenError(DatabaseError):

@@ -7,5 +7,5 @@
                      │     └─► clients                  what the clients saw
                      └─► outcome ─► screen              both sides compared, and printed
 
-`jobs_app` is the application; it knows nothing of the rest. Every process hangs on a `leash`.
+`jobs_app` is the application; it knows nothing of the rest. Every process has a supervisor that ends it.
 """

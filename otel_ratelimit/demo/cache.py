@@ -10,7 +10,7 @@ from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import Cache
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
-from otel_ratelimit.reports.analysed import analysed
+from otel_ratelimit.reports.build_report import build_report
 
 
 def report_on(database_url: str, since: datetime, cache: Cache) -> DailyCacheReport:
@@ -25,7 +25,7 @@ def report_on(database_url: str, since: datetime, cache: Cache) -> DailyCacheRep
         DatabaseError: they cannot be read, or the report cannot be kept.
     """
     now = datetime.now(UTC)
-    report = analysed(database_url, Period(since, now), day=now.date(), zone=UTC, cache=cache)
+    report = build_report(database_url, Period(since, now), day=now.date(), zone=UTC, cache=cache)
     with closing(Database(database_url)) as database:
         PostgresCacheReports(database).save(report)
     return report

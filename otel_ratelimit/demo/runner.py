@@ -39,7 +39,7 @@ from otel_ratelimit.demo.telemetry import Telemetry
 from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
 from otel_ratelimit.policy import load_policy
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 from otel_ratelimit.postgres.migrate import upgrade
 
 DATABASE: Final = "jobs"
@@ -135,9 +135,9 @@ class _Demo:
         with self._screen.step("PostgreSQL") as done:
             self._stack.callback(postgres.stop)
             postgres.start()
-            if postgres.stopped_leftover is not None:
+            if postgres.stopped_stale_server is not None:
                 self._screen.say(
-                    f"stopped a PostgreSQL that a killed demo had left: {postgres.stopped_leftover}"
+                    f"stopped a PostgreSQL that a killed demo had left: {postgres.stopped_stale_server}"
                 )
             is_new = postgres.create_database(DATABASE, seed.load)
             filled = f"{seed.JOBS} jobs, {seed.USERS} users" if is_new else f"its data as left in {keep}"
@@ -167,7 +167,7 @@ class _Demo:
 
     def _let_traffic_loose(self, port: int, server: Server, probes: int, scratch: Path) -> DemoOutcome:
         options = self._options
-        traffic = LeashedProcess(
+        traffic = SupervisedProcess(
             Launch(
                 command=[
                     sys.executable,

@@ -24,7 +24,7 @@ from otel_ratelimit.demo.clients import ClientReport
 from otel_ratelimit.demo.outcome import DemoOutcome, decisions_by_tier
 from otel_ratelimit.demo.report import outcome_sections, tier_table, what_to_try
 from otel_ratelimit.demo.telemetry import Telemetry
-from otel_ratelimit.reports.rendering.report_tables import print_summary
+from otel_ratelimit.reports.rendering.terminal_tables import print_summary
 
 Show: TypeAlias = Callable[[Telemetry, ClientReport], None]
 

@@ -19,7 +19,7 @@ from typing import Final
 from otel_ratelimit.core.version import __version__
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 FOLDER: Final = Path(__file__).parent
 POLICY: Final = FOLDER / "ratelimit.toml"
@@ -116,7 +116,7 @@ class Server:
 
     def __init__(self, serving: Serving, environ: Mapping[str, str]) -> None:
         self._serving = serving
-        self._process = LeashedProcess(
+        self._process = SupervisedProcess(
             Launch(
                 command=command(serving),
                 log=serving.scratch / "gunicorn.log",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from otel_ratelimit.demo.errors import WRONG_USE, DemoError
-from otel_ratelimit.postgres.embedded.stale_server import stop_leftover_postgres
+from otel_ratelimit.postgres.embedded.stale_server import stop_stale_server
 
 PREFIX = "otel-ratelimit-demo-"
 _LOCK = "lock"
@@ -70,7 +70,7 @@ def _clear(folder: Path) -> bool:
         if not (folder / _LOCK).exists() and time.time() - folder.stat().st_mtime < _TOO_YOUNG_SECONDS:
             return False
         with locked(folder):
-            stop_leftover_postgres(folder / "data")
+            stop_stale_server(folder / "data")
             shutil.rmtree(folder, ignore_errors=True)
     except (DemoError, OSError):
         return False

@@ -1,6 +1,6 @@
-"""The analytics database: what is written there, read from there, and kept in order."""
+"""The analytics database: readers, writers, maintenance and migrations."""
 
-from otel_ratelimit.postgres.batch_writer import PostgresBatchWriter
+from otel_ratelimit.postgres.analytics_writer import PostgresAnalyticsWriter
 from otel_ratelimit.postgres.connection import Database
 
-__all__ = ["Database", "PostgresBatchWriter"]
+__all__ = ["Database", "PostgresAnalyticsWriter"]

@@ -1,24 +1,25 @@
-"""For an application's own Alembic: leave the schema `otel_ratelimit` out of what it compares.
+"""Hooks for an application's own Alembic that exclude the schema `otel_ratelimit` from its comparison.
 
-With `include_schemas=True` Alembic's autogenerate looks at every schema of the database and proposes to drop
-what the application's models do not have, these tables included. In `env.py`:
+With `include_schemas=True` Alembic's autogenerate compares every schema of the database and proposes to drop
+tables that are not in the application's models, ours included. In `env.py`:
 
     from otel_ratelimit.postgres.alembic import include_name
 
     context.configure(..., include_schemas=True, include_name=include_name)
 
-Where there is a function of that kind already: `include_name=include_name_and(mine)`.
+If you already have such a function: `include_name=include_name_and(mine)`.
 
-Where `otel_ratelimit` is on the search path (`search_path`, or a role of that name) Alembic finds our tables
-in the default schema, too, for which it has no name. Then the database is asked in which schema a table with
-one of our names is, so that tables of the application are compared whatever they are called. Outside of an
-`env.py` there is nobody to ask, and our names are left out of the default schema.
+If `otel_ratelimit` is on the search path (`search_path`, or a role of that name), Alembic also finds our
+tables in the default schema, for which it has no name. Then the database is asked for the schema of a table
+with one of our names, so that tables of the application are compared whatever their names. Outside of an
+`env.py` there is no database to ask, and our names are left out of the default schema.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from alembic import context
@@ -54,7 +55,7 @@ _PARTITION: Final = re.compile(r"query_logs_\d{8}")
 
 
 def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | None]) -> bool:
-    """Whether Alembic is to compare what bears `name`: all but the schema `otel_ratelimit` and what is in it.
+    """Whether Alembic compares the object `name`: everything except the schema `otel_ratelimit`.
 
     Args:
         name: of the object; None for the default schema.
@@ -73,16 +74,16 @@ def _is_ours(table: str | None) -> bool:
 
 
 def _schema_of(table: str | None) -> str | None:
-    """Where the connection that the running `env.py` compares finds `table`; None outside of one."""
-    try:
+    """The schema of `table` for the connection of the running `env.py`; None outside of an `env.py`."""
+    connection = None
+    # Alembic raises NameError outside of env.py, and a bare Exception before `configure`.
+    with suppress(Exception):
         connection = context.get_context().connection
-    except Exception:  # noqa: BLE001 - Alembic raises NameError outside of env.py, Exception before `configure`
-        return None
     return None if connection is None else connection.scalar(text(_SCHEMA_OF), {"table": table})
 
 
 def include_name_and(other: IncludeName) -> IncludeName:
-    """A hook that compares what both `include_name` and `other` do; `other` is not asked about our tables."""
+    """A hook that combines `include_name` and `other`, which is not called for our tables."""
 
     def both(name: str | None, type_: str, parent_names: Mapping[str, str | None]) -> bool:
         return include_name(name, type_, parent_names) and other(name, type_, parent_names)

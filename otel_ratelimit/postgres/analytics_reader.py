@@ -1,4 +1,4 @@
-"""Reads violations and usage from PostgreSQL, summed up there as far as it goes."""
+"""Reads violations and usage from PostgreSQL, which aggregates them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.names import OTHER_CLIENTS
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database, Row
-from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.postgres.text import storable, storable_names
+from otel_ratelimit.postgres.sql_files import statements
+from otel_ratelimit.postgres.storable_text import storable, storable_names
 
 
 class PostgresAnalytics:
@@ -32,7 +32,7 @@ class PostgresAnalytics:
         self._sql = statements("analytics")
 
     def services(self, period: Period | None = None) -> list[str]:
-        """Who recorded anything in the period, or at all; by name.
+        """The services that recorded anything in the period, or at all; by name.
 
         Raises:
             DatabaseError: it cannot be read.
@@ -93,7 +93,7 @@ class PostgresAnalytics:
         return [LimitUse(*limit, *found) for limit, found in histograms.items()]
 
     def excess(self, period: Period, scope: Scope = EVERYTHING) -> list[Excess]:
-        """How far clients went beyond each limit in the period; those not told apart are left out.
+        """How far clients exceeded each limit in the period, without clients that are not distinguished.
 
         Raises:
             DatabaseError: it cannot be read.

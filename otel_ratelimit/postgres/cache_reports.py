@@ -1,4 +1,4 @@
-"""Where the reports are kept: `cache_analysis_daily`, a row a day."""
+"""Stores the daily cache reports in `cache_analysis_daily`, one row for each day."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pydantic import ValidationError
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
+from otel_ratelimit.postgres.advisory_lock import try_advisory_lock
 from otel_ratelimit.postgres.connection import Database, Row
-from otel_ratelimit.postgres.locks import alone
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 LOCK: Final = 0x6F74_656C_726C_0003
-"""Key of the advisory lock of whoever makes reports; the letters are `otelrl`."""
+"""Key of the advisory lock for making reports; the letters are `otelrl`."""
 _PATIENCE_SECONDS: Final = 10.0
 _MAX_MONEY: Final = 999_999_999_999.99
-"""What the column holds."""
+"""The maximum of the column."""
 
 
 class PostgresCacheReports:
-    """A `CacheReportReader` that keeps reports, too; each method raises `DatabaseError` where it cannot."""
+    """A `CacheReportReader` that also stores reports; methods raise `DatabaseError` if the database fails."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = statements("cache_reports")
 
     @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Whether no other process makes reports now; none begins to while this lasts."""
-        with alone(self._database, LOCK, _PATIENCE_SECONDS) as is_alone:
-            yield is_alone
+    def exclusive(self) -> Iterator[bool]:
+        """Prevent other processes from making reports in the context; yields False if one already does."""
+        with try_advisory_lock(self._database, LOCK, _PATIENCE_SECONDS) as is_exclusive:
+            yield is_exclusive
 
     def save(self, report: DailyCacheReport) -> None:
-        """Keep it, in place of an earlier one of that day."""
+        """Store `report`; it replaces an earlier one of that day."""
         analysis = report.analysis
         unique, total = round(analysis.unique), round(analysis.executions)
         self._rows(
@@ -61,7 +61,7 @@ class PostgresCacheReports:
         )
 
     def latest(self, first: date, last: date) -> StoredReport | None:
-        """The last report of these days, both included; None where there is none that can be read."""
+        """The last report of these days, both included; None if there is none, or if it cannot be read."""
         found = self._rows("latest", first=first, last=last)
         return _stored(found[0]) if found else None
 
@@ -74,17 +74,17 @@ class PostgresCacheReports:
         return frozenset(day for (day,) in self._rows("reported"))
 
     def first_query(self) -> datetime | None:
-        """When the first query was that is still known of."""
+        """When the first query ran that is still recorded."""
         [(first,)] = self._rows("first_query")
         return first if isinstance(first, datetime) else None
 
     def recording_began(self) -> datetime | None:
-        """The beginning of the first minute of which a query is still known."""
+        """The beginning of the first minute with a query that is still recorded."""
         [(began,)] = self._rows("recording_began")
         return began if isinstance(began, datetime) else None
 
     def mailed(self, day: date) -> None:
-        """Note that a mail server has taken the report of `day`."""
+        """Note that a mail server has accepted the report of `day`."""
         self._rows("mailed", day=day)
 
     def _rows(self, name: str, **asked: object) -> list[Row]:
@@ -96,6 +96,6 @@ def _stored(row: Row) -> StoredReport | None:
     try:
         report = DailyCacheReport.model_validate(details)
     except ValidationError:
-        # Of a later version, which keeps what this one does not know; its columns are still a trend.
+        # From a later version with other details; its columns can still be used for a trend.
         return None
     return StoredReport(report, made_at, mailed_at)

@@ -1,12 +1,11 @@
-"""Connections of our own, which never wait longer than they were told to and which nobody instruments.
+"""Database connections with deadlines, which OpenTelemetry does not instrument.
 
-libpq waits for ever where a server has stopped answering, and `statement_timeout` is the server's to
-keep. So the connections here are asynchronous, and every wait is a poll with a deadline (psycopg2,
-"Asynchronous support"). A caller who has less time than these waits have of their own says so with
-`core.deadline.within`.
+libpq waits for ever if a server stops answering, and `statement_timeout` is enforced by that server. So these
+connections are asynchronous, and every wait is a poll with a deadline (psycopg2, "Asynchronous support"). A
+caller with less time sets it with `core.deadline.within`.
 
-`psycopg2.connect` is what OpenTelemetry wraps. The connection class itself is not wrapped, so our own
-statements make no spans and are never logged as the application's.
+OpenTelemetry wraps `psycopg2.connect`, but not the connection class. It is used here directly, so that our
+own statements make no spans and are never logged as the application's.
 """
 
 from __future__ import annotations
@@ -23,16 +22,15 @@ from psycopg2 import extensions, sql
 
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import is_over, seconds_left, within
-from otel_ratelimit.core.errors import DatabaseError, DatabaseTimeoutError, NoTimeLeftError
-from otel_ratelimit.core.secret import HiddenValues, Secret
+from otel_ratelimit.core.errors import DatabaseTimeoutError, NoTimeLeftError
+from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.waiting import ready
-from otel_ratelimit.postgres.addresses import with_addresses
-from otel_ratelimit.postgres.refusals import no_connection, translated
+from otel_ratelimit.postgres.connection_string import dsn, keywords
+from otel_ratelimit.postgres.error_translation import connection_error, translated_errors
+from otel_ratelimit.postgres.host_addresses import with_addresses
 
 CONNECT_SECONDS: Final = 3.0
 STATEMENT_SECONDS: Final = 10.0
-APPLICATION_NAME: Final = "otel-ratelimit"
-
 _MAX_IDLE: Final = 2
 
 Row = tuple[Any, ...]
@@ -40,23 +38,23 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a statement came to."""
+    """The result of a statement."""
 
     rows: list[Row]
-    """None where it returns none."""
+    """Empty for a statement that returns no rows."""
     touched: int
-    """Rows that it returned or changed."""
+    """The number of rows that it returned or changed."""
 
 
 class OwnConnection(extensions.connection):
-    """Represented without its connection string, of which psycopg2 hides `password` but not `sslpassword`."""
+    """A connection whose `repr` has no connection string: psycopg2 would show `sslpassword` in it."""
 
     def __repr__(self) -> str:
         return f"<connection {'closed' if self.closed else 'open'}>"
 
 
 class Session:
-    """A connection, on which one statement runs after the other."""
+    """A connection that runs one statement after the other."""
 
     def __init__(self, connection: extensions.connection, monotonic: Callable[[], float]) -> None:
         self._connection = connection
@@ -69,42 +67,43 @@ class Session:
         *,
         deadline: float,
     ) -> Answer:
-        """Run a statement, or several with semicolons between, which are a transaction unless they say other.
+        """Run a statement, or several separated by semicolons, which form a transaction by default.
 
         Args:
             statement: with `%(name)s` for the parameters.
             parameters: their values.
-            deadline: on the clock of the database; the connection is closed when it is over.
+            deadline: on the monotonic clock of the `Database`; after it the connection is closed.
 
         Raises:
-            DatabaseError: it was refused; `DatabaseTimeoutError`: there was no answer in time.
+            DatabaseTimeoutError: there was no answer in time.
+            DatabaseError: it failed.
         """
-        with translated(self._connection), self._connection.cursor() as cursor:
+        with translated_errors(self._connection), self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             if not _finished(self._connection, deadline, self._monotonic):
                 self._connection.close()
-                raise DatabaseTimeoutError("the database gave no sign of an answer in time")
+                raise DatabaseTimeoutError("the database did not answer in time")
             return Answer(cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
     @property
     def is_open(self) -> bool:
-        """Whether more can be run on it."""
+        """Whether it can run more statements."""
         return not self._connection.closed
 
     def deadline(self, seconds: float) -> float:
-        """The moment in `seconds`, or when the caller's time is over, for `run`."""
+        """The moment in `seconds`, or the caller's own deadline if that is earlier; for `run`."""
         return self._monotonic() + seconds_left(seconds)
 
     def close(self) -> None:
-        """Close the connection, with all that the server keeps for it; it may be closed already."""
+        """Close the connection; it may be closed already."""
         self._connection.close()
 
     @contextmanager
     def transaction(self, seconds: float) -> Iterator[Transaction]:
-        """Statements of which all or none are carried out, within `seconds`.
+        """A transaction that must end within `seconds`.
 
         Raises:
-            DatabaseError: one of them was refused, or there was no answer in time.
+            DatabaseError: a statement failed, or there was no answer in time.
         """
         transaction = Transaction(self, self.deadline(seconds))
         transaction.run("BEGIN")
@@ -118,13 +117,13 @@ class Session:
 
 
 class Transaction(NamedTuple):
-    """What can be done within one."""
+    """An open transaction."""
 
     session: Session
     deadline: float
 
     def run(self, statement: str | sql.Composed, parameters: Mapping[str, object] | None = None) -> Answer:
-        """As `Session.run`."""
+        """Run a statement, as `Session.run` does."""
         return self.session.run(statement, parameters, deadline=self.deadline)
 
 
@@ -137,14 +136,14 @@ class Database:
     """One database; connections are opened when needed, kept, and replaced when they break.
 
     Args:
-        url: a `postgresql://` URL or a libpq connection string; or what answers one when a connection is
-            opened.
-        connect_seconds: how long to wait for a connection.
-        statement_seconds: how long to wait for a statement.
+        url: a `postgresql://` URL or a connection string of libpq; or a function that returns one, called
+            for each new connection.
+        connect_seconds: the limit for opening a connection.
+        statement_seconds: the limit for a statement.
         monotonic: instead of `time.monotonic`.
 
     Raises:
-        DatabaseError: `url` cannot be understood.
+        DatabaseError: `url` is invalid.
     """
 
     def __init__(
@@ -167,16 +166,16 @@ class Database:
         self._idle: list[_Idle] = []
 
     def rows(self, statement: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
-        """Run one statement in a transaction of its own; its rows, none where it returns none.
+        """Run one statement in a transaction of its own; its rows.
 
         Raises:
-            SchemaMissingError: a table is not there.
+            SchemaMissingError: a table is missing.
             DatabaseTimeoutError: it took too long.
             NoTimeLeftError: the caller's deadline was over before the statement was sent.
-            DatabaseError: no connection, no answer in time, or refused. Whether a statement that
-                writes has been carried out is then not known.
+            DatabaseError: no connection, no answer in time, or the statement failed. It is then unknown
+                whether a statement that writes was executed.
         """
-        # So that the server gives up as well. LOCAL: it must not stay behind in a pooler's connection.
+        # So that the server stops as well. LOCAL: the setting must not stay on a pooler's connection.
         with self.session() as session:
             seconds = seconds_left(self._statement_seconds)
             limit = f"SET LOCAL statement_timeout = {max(int(seconds * 1000), 1)};\n"
@@ -184,30 +183,30 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A connection for oneself; kept for others afterwards, unless something went wrong on it.
+        """A connection for exclusive use; kept for later use, unless an exception occurs.
 
         Raises:
-            DatabaseUnreachableError: there is none.
+            DatabaseUnreachableError: no connection could be opened.
             NoTimeLeftError: the caller's deadline is over.
         """
         _check_time()
         connection = self._take()
         try:
-            _check_time()  # to connect takes its share
+            _check_time()  # connecting took some of it
         except NoTimeLeftError:
             self._give_back(connection)
             raise
         try:
             yield Session(connection, self._monotonic)
         except BaseException:
-            # What is left of the conversation would be taken for the next one's answer; and what was refused
-            # because the session is read only, or the role has no right, may go well in another.
+            # Unread answers would be taken for the answer to the next statement; and what failed because the
+            # session is read-only, or the role lacks a right, may succeed in another session.
             connection.close()
             raise
         self._give_back(connection)
 
     def close(self) -> None:
-        """Close the connections that are kept; the next statement opens another."""
+        """Close the idle connections; the next statement opens a new one."""
         with self._lock:
             idle, self._idle = self._idle, []
         for process, connection in idle:
@@ -222,7 +221,7 @@ class Database:
     def _take(self) -> extensions.connection:
         while (kept := self._take_idle()) is not None:
             process, connection = kept
-            # Not with the lock held: below gevent even a look lets others run.
+            # Not with the lock held: with gevent even this check lets other greenlets run.
             if process == os.getpid() and not connection.closed and not _hung_up(connection):
                 return connection
         return self._open()
@@ -254,48 +253,17 @@ class Database:
                 return connection
             connection.close()
         except psycopg2.Error as error:
-            raise no_connection(given, str(error)) from None  # its context would repeat the message
-        raise no_connection(given, f"no answer within {round(seconds, 1):g} s")
-
-
-def keywords(connection_string: Secret) -> HiddenValues[str]:
-    """Libpq's keywords in what `dsn` has made."""
-    return HiddenValues(extensions.parse_dsn(connection_string.reveal()))
-
-
-def dsn(url: str | Secret) -> Secret:
-    """`url` as libpq's connection string, with our name where it gives none.
-
-    Raises:
-        DatabaseError: it cannot be understood; says what would be right, and not the password.
-    """
-    url = Secret.of(url)
-    given: HiddenValues[str] | None
-    try:
-        given = keywords(url)
-    except psycopg2.ProgrammingError:
-        given = None
-    if given is None or _misread(given):
-        raise DatabaseError(
-            "the database URL cannot be understood; write postgresql://user:password@host:5432/database,"
-            " with / ? # @ : in a password as %2F %3F %23 %40 %3A"
-        )
-    return Secret(extensions.make_dsn(**{"fallback_application_name": APPLICATION_NAME, **given}))
+            raise connection_error(given, str(error)) from None  # its context would repeat the message
+        raise connection_error(given, f"no answer within {round(seconds, 1):g} s")
 
 
 def _check_time() -> None:
     if is_over():
-        raise NoTimeLeftError("no time was left to ask the database")
-
-
-def _misread(given: Mapping[str, str]) -> bool:
-    """Whether a part of the password has become part of something else, which messages would show."""
-    port = given.get("port", "0").replace(",", "")
-    return not port.isdigit() or "@" in given.get("host", "") + given.get("dbname", "")
+        raise NoTimeLeftError("no time was left to query the database")
 
 
 def _finished(connection: extensions.connection, deadline: float, monotonic: Callable[[], float]) -> bool:
-    """Wait for what `connection` is at; False when `deadline` is over."""
+    """Wait until `connection` has finished its work; False if the deadline passes first."""
     while (state := connection.poll()) != extensions.POLL_OK:
         left = deadline - monotonic()
         if left <= 0.0 or not _ready(connection, state, left):
@@ -308,7 +276,7 @@ def _ready(connection: extensions.connection, state: int, seconds: float) -> boo
 
 
 def _hung_up(connection: extensions.connection) -> bool:
-    """Whether the server has closed an idle connection, or has something to say that nobody asked for."""
+    """Whether the server has closed an idle connection, or has sent an unrequested message."""
     if not ready(connection.fileno(), 0.0):
         return False
     connection.close()

@@ -1,4 +1,4 @@
-"""Tables that somebody has dropped: a migration, which was done, does not make them again."""
+"""Finds tables that somebody has dropped after a migration created them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.postgres.connection import Transaction
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 _MADE_BY: Final = {
     "ingested_batches": "0001",
@@ -22,14 +22,14 @@ _MADE_BY: Final = {
     "maintenance_state": "0006",
     "service_retention": "0006",
 }
-"""Table to the beginning of the name of its migration."""
+"""Table to the number of the migration that creates it."""
 
 
 class DroppedTables:
-    """Those of a database.
+    """The dropped tables of a database.
 
     Args:
-        transaction: makes one, in which to look.
+        transaction: makes the transaction that looks for them.
     """
 
     def __init__(self, transaction: Callable[[], AbstractContextManager[Transaction]]) -> None:
@@ -37,7 +37,7 @@ class DroppedTables:
         self._found: frozenset[str] | None = None
 
     def has(self, table: str) -> bool:
-        """Whether a migration has made this table and somebody has dropped it.
+        """Whether a migration created this table and somebody has dropped it.
 
         Raises:
             DatabaseError: the database cannot be used.
@@ -45,16 +45,16 @@ class DroppedTables:
         if self._found is None:
             asked = {"tables": list(_MADE_BY), "steps": list(_MADE_BY.values())}
             self._found = frozenset()
-            # Without a table of versions nobody knows what was made; the caller has the server's message.
+            # Without the table of versions it is unknown what was created; the caller has the server's error.
             with suppress(SchemaMissingError), self._transaction() as transaction:
-                rows = transaction.run(statements("batches")["dropped_tables"], asked).rows
+                rows = transaction.run(statements("batch_tables")["dropped_tables"], asked).rows
                 self._found = frozenset(str(name) for (name,) in rows)
         return table in self._found
 
     @staticmethod
     def remedy(table: str) -> str:
-        """What is to be done about it."""
+        """What to do about a dropped table."""
         return (
-            f"the table otel_ratelimit.{table} was dropped; restore it with its indexes and grants as"
-            " docs/schema.md has it"
+            f"the table otel_ratelimit.{table} was dropped; restore it with its indexes and grants, see"
+            " docs/schema.md"
         )

@@ -1,17 +1,17 @@
-"""Reads from the query log."""
+"""Reads repeated queries from the query log."""
 
 from __future__ import annotations
 
 from otel_ratelimit.analytics.rows import Endpoints
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
-from otel_ratelimit.postgres.text import storable, storable_names
+from otel_ratelimit.postgres.sql_files import statements
+from otel_ratelimit.postgres.storable_text import storable, storable_names
 from otel_ratelimit.queries.repeats import RepeatsInRequests, RepeatsInTime
 
 
 class PostgresQueries:
-    """Questions to the query log, of a service or of all; `DatabaseError` where it cannot be read."""
+    """Reads the queries of one service or of all; methods raise `DatabaseError` if that fails."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -20,7 +20,7 @@ class PostgresQueries:
     def repeats_in_requests(
         self, period: Period, *, endpoint: Endpoints = None, service: str | None = None, limit: int = 100
     ) -> tuple[RepeatsInRequests, ...]:
-        """Templates that ran again and again within requests, those with the most to save first."""
+        """Templates that ran repeatedly within requests, the largest saving first."""
         asked = {**_asked(period, endpoint, service), "limit": limit}
         rows = self._database.rows(self._sql["repeats_in_requests"], asked)
         return tuple(RepeatsInRequests(*row) for row in rows)
@@ -34,10 +34,10 @@ class PostgresQueries:
         service: str | None = None,
         limit: int = 100,
     ) -> tuple[RepeatsInTime, ...]:
-        """Templates whose executions asked what had been asked at most `seconds` before, most repeats first.
+        """Templates whose executions repeated a query from at most `seconds` before, most repeats first.
 
-        Only reads count that were answered, and whose answers hold for others: no `now()`, and nothing that
-        its own transaction had written before.
+        Only successful reads count whose results are valid for others: no `now()`, and no reads in a
+        transaction that had written before.
         """
         asked = {**_asked(period, endpoint, service), "seconds": seconds, "limit": limit}
         rows = self._database.rows(self._sql["repeats_in_time"], asked)

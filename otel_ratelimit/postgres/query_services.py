@@ -1,4 +1,4 @@
-"""Which services ran the queries that are recorded."""
+"""The services that ran the recorded queries."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Final
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 _NONE: Final = ""
-"""In place of a service, in rows of a version that did not record it."""
+"""The service in rows of a version that did not record it."""
 
 
 class PostgresQueryServices:
-    """A `QueryServiceReader` over `query_totals`; a period is counted once.
+    """A `QueryServiceReader` over `query_totals`; it counts each period once.
 
-    Queries that were recorded without their service may be of whichever service answered requests meanwhile,
-    so that those are named with the others.
+    A query that was recorded without its service may belong to any service that answered requests at that
+    time, so those services are included.
     """
 
     def __init__(self, database: Database) -> None:
@@ -27,7 +27,7 @@ class PostgresQueryServices:
         self._counted: dict[Period | None, dict[str, int]] = {}
 
     def services(self, period: Period | None = None) -> list[str]:
-        """Whose queries are recorded in the period, or at all; by name.
+        """The services with queries in the period, or with any queries; by name.
 
         Raises:
             DatabaseError: it cannot be read.

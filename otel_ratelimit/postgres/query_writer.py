@@ -1,7 +1,7 @@
-"""Writes batches of the query log: one statement, one round trip, once.
+"""Writes batches of the query log: each once, with one statement and one round trip.
 
-PostgreSQL's COPY is what is fast for many rows; psycopg2 has it neither on a connection that can be waited
-for with a deadline, nor together with the batch's id in one round trip. So rows go as JSON, as violations do.
+PostgreSQL's COPY is fast for many rows, but psycopg2 offers it neither on a connection with a deadline nor in
+one round trip with the batch's id. So rows are sent as JSON, as violations are.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from otel_ratelimit.core.clock import unix_time
-from otel_ratelimit.postgres.batches import BatchTables, Part
+from otel_ratelimit.postgres.batch_tables import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.text import json_rows, storable
+from otel_ratelimit.postgres.storable_text import json_rows, storable
 from otel_ratelimit.queries.records import QueryBatch, QueryRow, QueryTemplate
 
 _MOST: Final = 2**63 - 1
@@ -31,10 +31,10 @@ class PostgresQueryWriter:
     """A `QueryBatchWriter`.
 
     Args:
-        database: where to; closed by whoever made it.
-        clock: Unix time, for when templates were seen.
-        service: `service.name` of the application; asked for with each batch, as it may be known late.
-        host_clock: Unix time by the clock that executions are stamped with, seconds.
+        database: the database; the caller closes it.
+        clock: Unix time at which templates are seen.
+        service: returns `service.name` of the application; called for each batch, as it may be known late.
+        host_clock: Unix time of the clock that stamps executions, seconds.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class PostgresQueryWriter:
         self._tables = BatchTables(database, "queries", _PARTS, what="query logs", host_clock=host_clock)
 
     def write(self, batch: QueryBatch) -> None:
-        """Write `batch`, whole or not at all; one that was written before is not written again.
+        """Write `batch` completely or not at all; a batch that was written before is not written again.
 
         Raises:
-            PartWrittenError: all was written but what belongs to tables that were dropped.
-            DatabaseError: it could not be written, or it is not known whether it was.
+            PartWrittenError: everything was written except the rows of tables that were dropped.
+            DatabaseError: it could not be written, or it is unknown whether it was.
         """
         named = [row.template for row in batch.rows]
         named += [total.template for total in batch.totals]
@@ -110,7 +110,7 @@ class PostgresQueryWriter:
         self._tables.write(parameters, amounts)
 
     def close(self) -> None:
-        """Say what is to be said; the database is shared."""
+        """Log losses that are not logged yet; the database stays open, because it is shared."""
         self._tables.close()
 
 
@@ -146,5 +146,5 @@ def _row(row: QueryRow) -> dict[str, Any]:
 
 
 def _count(number: int) -> int:
-    """What a column can hold: a clock set back must not make a whole batch be refused."""
+    """`number` within the range of the column: a clock that was set back must not make a whole batch fail."""
     return min(max(number, 0), _MOST)

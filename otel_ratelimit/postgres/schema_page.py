@@ -18,8 +18,8 @@ from psycopg2 import extensions
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.postgres.session import session
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.schema_connection import schema_connection
+from otel_ratelimit.postgres.sql_files import statements
 
 WRONG_USE: Final = 2
 MAX_CHARACTERS: Final = 120
@@ -53,7 +53,7 @@ def schema_page(url: str | Secret) -> str:
     Raises:
         DatabaseError: the database cannot be reached, or the role may not read its catalogue.
     """
-    with session(url) as connection:
+    with schema_connection(url) as connection:
         relations = [_Relation(*row) for row in _rows(connection, "relations")]
         lines = [*_HEAD]
         for relation in relations:

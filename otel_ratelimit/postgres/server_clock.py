@@ -1,4 +1,4 @@
-"""The database's clock decides what is old: that of a host may be wrong, and there are many hosts."""
+"""The database's clock, which decides what is old: a host's clock may be wrong, and there are many hosts."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Final
 from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.sentences import length_of_time
 from otel_ratelimit.postgres.connection import Database
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 _log = logging.getLogger(__name__)
 
 TOLERANCE: Final = timedelta(minutes=5)
-"""As far the clocks of a host and of the database may be apart."""
+"""The allowed difference between the clocks of a host and of the database."""
 
 
 def database_time(database: Database) -> float:
-    """Unix time by the clock of `database`, seconds.
+    """Unix time of the clock of `database`, seconds.
 
     Raises:
-        DatabaseError: it does not answer.
+        DatabaseError: the database does not answer.
     """
     [(now,)] = database.rows(statements("maintenance")["clock"])
     return float(now.timestamp())
 
 
 class DatabaseClock:
-    """Unix time by the clock of a database, seconds; says once where that of this host is another.
+    """Unix time of the clock of a database, seconds; reports once if this host's clock differs.
 
     Args:
-        database: whose clock.
-        tell: told, in a sentence.
-        host_clock: Unix time by the clock of this host, seconds.
+        database: the database.
+        tell: called with the report, a sentence.
+        host_clock: Unix time of the clock of this host, seconds.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class DatabaseClock:
 
 
 def apart(difference: timedelta) -> str:
-    """`difference` in words, whichever clock is ahead: `40 days 12 seconds`."""
+    """The size of `difference` in words: `40 days 12 seconds`."""
     return length_of_time(abs(difference.total_seconds()))
 
 
 class ClockWarning:
-    """Says once that rows are stamped with the database's time, and once that they are not any more.
+    """Logs once that rows are stamped with the database's time, and once that they no longer are.
 
     Args:
-        what: is written: `analytics`.
+        what: the kind of rows: `analytics`.
     """
 
     def __init__(self, what: str) -> None:
@@ -78,11 +78,11 @@ class ClockWarning:
         self._was_apart = False
 
     def shifted(self, host: float, seconds: float) -> None:
-        """A batch was written by `seconds` later than it is stamped; 0 where the clocks agree.
+        """Note the shift of the times in a batch; 0 if the clocks agree.
 
         Args:
-            host: Unix time by the clock of this host, seconds.
-            seconds: as far as the database's clock is ahead of it.
+            host: Unix time of the clock of this host, seconds.
+            seconds: how far the database's clock is ahead of it.
         """
         if bool(seconds) is self._was_apart:
             return
@@ -92,7 +92,7 @@ class ClockWarning:
             return
         _log.warning(
             "the clock of this host says %s and that of the database %s, %s apart: %s are written with the"
-            " database's time; set the wrong clock right",
+            " database's time; correct the wrong clock",
             _moment(host),
             _moment(host + seconds),
             apart(timedelta(seconds=seconds)),

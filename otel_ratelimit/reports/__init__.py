@@ -1,8 +1,9 @@
-"""The nightly report: which days lack one, making it, keeping it, mailing it.
+"""The nightly report: finds the days that have none, builds it, keeps it, and mails it.
 
 job, schedule   what runs, and when
-analysed        makes the report of one day
-mailing, mail   the e-mail, and its way to a mail server
+missing_days, recorded_period   which days, and which part of a day
+build_report    the report of one day
+mailer, mail    the e-mail, and sending it through a mail server
 rendering       the report as a page, a mail and a table
 
 Needs the extra `report`. The public functions are in `otel_ratelimit.runtime.functions.reports`; they are
@@ -60,7 +61,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Late, because these functions join all the parts, and a part must not load the whole.
+    # Imported late: these functions import all parts, and importing a part must not import the whole.
     if name in __all__:
         from otel_ratelimit.runtime.functions import reports
 

@@ -1,4 +1,4 @@
-"""When the reports are made: at once what was missed, then every night, and soon again where that failed."""
+"""When reports are made: missed ones at once, then every night, and again after a pause if that failed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ _DAY: Final = timedelta(days=1)
 class EveryDayAt(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     """Once a day at a local time, on every day.
 
-    APScheduler's own cron trigger leaves out a day on which the clocks skip that time, and fires twice on one
-    on which it comes twice. Here it is the moment after in the one case, and the first in the other.
+    APScheduler's own cron trigger leaves out a day on which the clocks skip that time, and fires twice on a
+    day on which it occurs twice. This one takes the moment after it in the first case, and the first one in
+    the second case.
 
     Args:
         at: time of the day.
-        zone: in which.
+        zone: of that time.
     """
 
     def __init__(self, at: time, zone: tzinfo) -> None:
@@ -37,7 +38,7 @@ class EveryDayAt(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
         self._zone = zone
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """The next after `previous_fire_time`, or if there is none, not before `now`."""
+        """The next one after `previous_fire_time`; without that, the first one not before `now`."""
         first = now.astimezone(self._zone).date() - _DAY
         fires = (self._on(first + place * _DAY) for place in range(4))
         if previous_fire_time is not None:
@@ -45,7 +46,7 @@ class EveryDayAt(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
         return next(fire for fire in fires if fire >= now)
 
     def _on(self, day: Any) -> datetime:
-        # By way of UTC, in which a time that is skipped is one that exists.
+        # Through UTC, where a time that the clocks skip exists.
         moment = datetime.combine(day, self._at, self._zone).astimezone(UTC)
         return moment.astimezone(self._zone)
 
@@ -54,11 +55,10 @@ class Schedule:
     """Does the work at once and then every night, until it is stopped.
 
     Args:
-        work: answers whether all is done; where it is not, or where it raises, it is tried again after
-            `retry`.
+        work: returns whether everything is done; if not, or if it raises, it is tried again after `retry`.
         at: time of the day.
-        zone: in which.
-        tell: told when the next run is.
+        zone: of that time.
+        tell: called with the time of the next run, in a sentence.
         retry: pause before the next attempt.
     """
 
@@ -75,29 +75,29 @@ class Schedule:
         self._tell = tell
         self._retry = retry
         self._zone = zone
-        # To put something into it is safe in a signal's handler, whatever that interrupts.
+        # Its `put` is safe in a signal handler, whatever that interrupts.
         self._stops: SimpleQueue[None] = SimpleQueue()
         self._at_work = threading.Lock()
         self._is_stopped = False
         self._scheduler = BackgroundScheduler(timezone=zone)
-        # Late is better than never, and once is enough: whoever comes late makes all that was missed.
+        # A late run still happens, and one is enough: it makes all reports that were missed.
         once = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._scheduler.add_job(self._run, EveryDayAt(at, zone), id=_NIGHTLY, **once)
         self._scheduler.add_job(self._run, DateTrigger(datetime.now(UTC)), id=_AGAIN, **once)
 
     def run(self) -> None:
-        """Until `stop` is called, and what was being done then is done."""
+        """Run until `stop` is called and the current work is done."""
         self._scheduler.start()
         self._stops.get()
         self._is_stopped = True
-        # APScheduler would wait for the work with a lock that the work needs to say what comes next.
+        # APScheduler would wait for the work while it holds a lock that the work needs.
         with self._at_work:
-            # Nor does it like to be stopped while it looks for what is due, which holds this up.
+            # Nor can it be stopped while it looks for due jobs; `_at_work` prevents that.
             self._scheduler.remove_all_jobs()
             self._scheduler.shutdown(wait=False)
 
     def stop(self) -> None:
-        """Begin nothing more; from any thread, or a signal's handler, and as often as one likes."""
+        """Start no more work; may be called from any thread or signal handler, and several times."""
         self._stops.put(None)
 
     def _run(self) -> None:
@@ -117,7 +117,7 @@ class Schedule:
             self._tell(f"next run at {next_run:%Y-%m-%d %H:%M %Z}")
             return
         at = datetime.now(UTC) + self._retry
-        self._tell(f"not all is done; next attempt at {at.astimezone(self._zone):%H:%M:%S %Z}")
-        # A second instance, since this one has not ended yet.
+        self._tell(f"the run is incomplete; next attempt at {at.astimezone(self._zone):%H:%M:%S %Z}")
+        # A second instance, because this one has not ended yet.
         again = {"replace_existing": True, "max_instances": 2, "misfire_grace_time": None}
         self._scheduler.add_job(self._run, DateTrigger(at), id=_AGAIN, **again)

@@ -25,12 +25,12 @@ from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.secret import Secret, SecretKey
 from otel_ratelimit.core.settings import PREFIX, Settings, settings_from
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embedded
+from otel_ratelimit.postgres.hourly_maintenance import HourlyMaintenance
 from otel_ratelimit.postgres.migrate import upgrade
-from otel_ratelimit.postgres.upkeep import Upkeep
 from otel_ratelimit.telemetry import QueueTelemetry, RecorderTelemetry, current_trace_id, service_name
 from otel_ratelimit.telemetry.logs.start import START
 
@@ -90,7 +90,7 @@ class Analytics:
 
         self.service = recorded_as
         key = SecretKey(hash_key.reveal().encode())
-        writer = PostgresBatchWriter(self._writing, recorded_as, policy.client_addresses, key, clock)
+        writer = PostgresAnalyticsWriter(self._writing, recorded_as, policy.client_addresses, key, clock)
         self.recorder = Recorder(
             writer,
             RecorderTelemetry(meter),
@@ -99,7 +99,7 @@ class Analytics:
             flush_interval=policy.flush_interval,
         )
         self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MAX_TOLD_APART)
-        upkeep = Upkeep(
+        upkeep = HourlyMaintenance(
             self._writing, timedelta(seconds=policy.retention), lambda: service_name(service()), clock
         )
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.recorder.tick, start=False)

@@ -20,8 +20,8 @@ from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.postgres.secrets import shared_secret
 from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
 from otel_ratelimit.queries.fingerprint import TemplateCache
 from otel_ratelimit.queries.query_log import MAX_PENDING, QueryLog

@@ -9,7 +9,7 @@ from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.secrets import shared_secret
+from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.telemetry.logs import FLUSH_SECONDS, RefusalLog, ShownAddresses
 
 

@@ -35,11 +35,11 @@ import psycopg2
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.demo.workspace import workspace
-from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres.embedded.server import THROW_AWAY
 from otel_ratelimit.postgres.migrate import upgrade
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.query_day import postgres_query_day
+from otel_ratelimit.postgres.sql_files import statements
 
 PROMISED_SECONDS = 60
 PROMISED_BYTES = 512 * 2**20
@@ -166,14 +166,14 @@ def fill(url: str, rows: int) -> None:
 
 
 def measure_analysis(url: str) -> dict[str, float]:
-    with postgres_day(url, DAY) as day:
+    with postgres_query_day(url, DAY) as day:
         found = analyze_cache_potential(day)
     return {"rows": found.sample.rows, "executions": found.executions, "hot_keys": found.sample.hot_keys}
 
 
 def measure_reading(url: str) -> dict[str, float]:
     """The same two COPYs, and nothing else."""
-    sql = statements("cache_day")
+    sql = statements("query_day")
     asked = {"start": DAY.start, "end": DAY.end, "databases": ["shop"]}
     read = {}
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:

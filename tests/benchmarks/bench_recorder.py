@@ -35,7 +35,7 @@ from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.policy import builtin_policy
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.runtime.analytics import Analytics
@@ -120,7 +120,7 @@ def measure_record(url: str, rounds: int) -> dict[str, Any]:
 
 def measure_insert(url: str, batches: int) -> dict[str, Any]:
     database = Database(url)
-    writer = PostgresBatchWriter(database, lambda: "bench")
+    writer = PostgresAnalyticsWriter(database, lambda: "bench")
     now = time.time()
     first = Violation(
         now, now, "/api/ai", "POST", "", None, "t", "10 per 1 minute", 10, 60, 10, "curl", "0" * 32, False

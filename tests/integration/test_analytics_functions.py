@@ -28,7 +28,7 @@ from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.periods import period
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.policy import PolicyResolver, parse_policy
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.queries import detect_duplicates
 
@@ -49,7 +49,7 @@ class Silent:
 def record(database):
     """Counts requests against 10 a minute as a fixed window does, and writes what came of them."""
     opened = Database(database)
-    writer = PostgresBatchWriter(opened, lambda: "jobs")
+    writer = PostgresAnalyticsWriter(opened, lambda: "jobs")
     recorder = Recorder(writer, Silent(), lambda: None, batch_size=10, flush_interval=60.0)
 
     def record(route, demand, *, at=NOON, method="GET"):

@@ -16,9 +16,9 @@ from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.core.names import OTHER_CLIENTS
 from otel_ratelimit.core.periods import Period
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.sql_files import statements
 
 DAY = datetime(2026, 1, 10, tzinfo=UTC)
 JANUARY = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
@@ -67,7 +67,7 @@ def reader(opened):
 @pytest.fixture
 def write(opened):
     def write(*rows, service="jobs"):
-        writer = PostgresBatchWriter(opened, lambda: service)
+        writer = PostgresAnalyticsWriter(opened, lambda: service)
         violations = tuple(row for row in rows if isinstance(row, Violation))
         writer.write(Batch(uuid4(), violations, tuple(r for r in rows if isinstance(r, UsageRow))))
 

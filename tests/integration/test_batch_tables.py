@@ -17,10 +17,10 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity.privacy import address_keeper
-from otel_ratelimit.postgres import Database, PostgresBatchWriter, batches
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter, batch_tables
+from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.postgres.migrate import downgrade
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.postgres.secrets import shared_secret
 
 DAY = 86_400.0
 ROTATED = """
@@ -58,7 +58,7 @@ def times(opened):
 def write_all(opened, clock):
     """A batch of each kind, stamped by a host with this clock; the writers."""
     writers = (
-        PostgresBatchWriter(opened, lambda: "jobs", host_clock=clock),
+        PostgresAnalyticsWriter(opened, lambda: "jobs", host_clock=clock),
         PostgresQueryWriter(opened, clock, host_clock=clock),
     )
     writers[0].write(decisions(clock()))
@@ -95,7 +95,7 @@ def test_where_the_clocks_agree_within_minutes_rows_keep_the_time_of_the_host(op
 
 def test_a_batch_that_waited_keeps_its_time(opened, times):
     """The clock is compared when it is sent; what is in it may be hours old by then."""
-    PostgresBatchWriter(opened, lambda: "jobs").write(decisions(time.time() - 7_200.0))
+    PostgresAnalyticsWriter(opened, lambda: "jobs").write(decisions(time.time() - 7_200.0))
     assert times("rate_limit_analytics", "occurred_at") == pytest.approx(time.time() - 7_200.0, abs=60)
 
 
@@ -107,7 +107,7 @@ def test_what_was_recorded_before_a_clock_was_set_has_its_time_too(opened, away,
     before, after = (wrong, right) if is_set_right else (right, wrong)
     now = [before]
     writers = (
-        PostgresBatchWriter(opened, lambda: "jobs", host_clock=lambda: now[0]),
+        PostgresAnalyticsWriter(opened, lambda: "jobs", host_clock=lambda: now[0]),
         PostgresQueryWriter(opened, lambda: now[0], host_clock=lambda: now[0]),
     )
     for writer, make in zip(writers, (decisions, queries), strict=True):
@@ -144,7 +144,7 @@ def merged(first, second, more):
 
 def test_a_clock_that_is_set_right_is_said(opened, caplog):
     away = [40 * DAY]
-    writer = PostgresBatchWriter(opened, lambda: "jobs", host_clock=lambda: time.time() + away[0])
+    writer = PostgresAnalyticsWriter(opened, lambda: "jobs", host_clock=lambda: time.time() + away[0])
     writer.write(decisions(time.time()))
     away[0] = 0.0
     writer.write(decisions(time.time()))
@@ -173,7 +173,7 @@ def test_a_table_that_was_dropped_costs_its_own_rows_only(opened, caplog):
 
 
 def test_a_table_that_is_made_again_is_written_again_and_what_was_lost_is_said(opened, caplog, monkeypatch):
-    monkeypatch.setattr(batches, "SAY_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(batch_tables, "SAY_EVERY_SECONDS", 0.0)
     writer, _ = write_all(opened, time.time)
     opened.rows("ALTER TABLE otel_ratelimit.rate_limit_analytics RENAME TO elsewhere")
     for _ in range(2):
@@ -185,7 +185,7 @@ def test_a_table_that_is_made_again_is_written_again_and_what_was_lost_is_said(o
     assert caplog.messages[-1] == "lost so far, because their tables were dropped: 14 violations"
     opened.rows("ALTER TABLE otel_ratelimit.elsewhere RENAME TO rate_limit_analytics")
     writer.write(decisions(time.time()))
-    assert caplog.messages[-1].endswith("is there again; 14 violations were lost")
+    assert caplog.messages[-1].endswith("exists again; 14 violations were lost")
     assert opened.rows("SELECT sum(n)::int FROM otel_ratelimit.rate_limit_analytics") == [(14,)]
     assert opened.rows("SELECT sum(requests)::int FROM otel_ratelimit.rate_limit_usage") == [(36,)]
 
@@ -204,11 +204,11 @@ def test_without_the_table_of_batches_everything_is_written(opened, caplog):
     write_all(opened, time.time)
     for table in TIMES:
         assert opened.rows(f"SELECT count(*) FROM otel_ratelimit.{table}") == [(1,)], table
-    assert "a batch whose answer is lost may count twice" in caplog.text
+    assert "a batch may be counted twice if the answer to it is lost" in caplog.text
 
 
 def hashed(opened):
-    return PostgresBatchWriter(opened, lambda: "jobs", "hashed")
+    return PostgresAnalyticsWriter(opened, lambda: "jobs", "hashed")
 
 
 def clients(opened):
@@ -247,7 +247,7 @@ def test_while_the_table_of_secrets_is_missing_the_known_one_is_used(opened, cap
     writer.write(decisions(time.time()))
     assert len(set(clients(opened))) == 1
     assert len(clients(opened)) == 2
-    assert "the secret of hashes that was read before is used" in caplog.text
+    assert "the secret for hashes that was read before stays in use" in caplog.text
 
 
 def test_the_secret_itself_is_not_sent(opened, monkeypatch):

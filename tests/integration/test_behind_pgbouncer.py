@@ -20,9 +20,10 @@ from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.maintenance import LOCK, maintain
 from otel_ratelimit.postgres.migrate import current, downgrade, upgrade
+from otel_ratelimit.postgres.query_day import postgres_query_day
+from otel_ratelimit.postgres.retention import RetentionRequest
 from otel_ratelimit.queries import detect_duplicates
 from otel_ratelimit.queries.capture_psycopg2 import remove
 from otel_ratelimit.reports import generate_daily_cache_report
@@ -152,7 +153,7 @@ def test_it_migrates_and_leaves_nothing_behind_on_the_poolers_connections(pooled
 
 
 def upgrade_steps():
-    from otel_ratelimit.postgres.migrate import Steps
+    from otel_ratelimit.postgres.migration_steps import Steps
 
     return Steps().names
 
@@ -175,9 +176,9 @@ def test_one_process_maintains_at_a_time_and_the_lock_is_not_left_with_the_poole
         found = []
         report = maintain(
             one,
+            RetentionRequest(month),
             now=now,
-            retention=month,
-            report=lambda _: found.append(maintain(other, now=now, retention=month)),
+            report=lambda _: found.append(maintain(other, RetentionRequest(month), now=now)),
         )
         assert not report.skipped
         assert found
@@ -186,7 +187,7 @@ def test_one_process_maintains_at_a_time_and_the_lock_is_not_left_with_the_poole
         several = [extensions.connection(url) for _ in range(2)]
         for each in several:
             each.cursor().execute("SELECT 1")
-        assert not maintain(other, now=now, retention=month).skipped
+        assert not maintain(other, RetentionRequest(month), now=now).skipped
         for each in several:
             each.close()
     assert asked(database, ADVISORY) == [(0,)]
@@ -207,13 +208,13 @@ def test_the_nightly_report_is_made_through_it(pooled, database, record, mode):
 
 def maintain_at(url):
     with closing(Database(url)) as opened:
-        maintain(opened, now=datetime.now(UTC), retention=timedelta(days=30))
+        maintain(opened, RetentionRequest(timedelta(days=30)), now=datetime.now(UTC))
 
 
 def read_a_day(url):
     """As `report show --so-far` does, which takes no lock before."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    with postgres_day(url, Period(start, start + timedelta(days=1))):
+    with postgres_query_day(url, Period(start, start + timedelta(days=1))):
         pass
 
 
@@ -230,7 +231,7 @@ def read_a_day(url):
     ids=["upgrade", "current", "downgrade", "maintain", "report", "a day's queries"],
 )
 def test_where_single_statements_are_pooled_that_is_said_with_what_to_do(pooled, database, work):
-    with pytest.raises(DatabaseError, match=r"pools statements.*pool_mode = transaction.*directly"):
+    with pytest.raises(DatabaseError, match=r"pool_mode = statement.*pool_mode = transaction.*directly"):
         work(pooled(database, mode="statement"))
     assert asked(database, ADVISORY) == [(0,)]
 
@@ -321,7 +322,9 @@ def test_with_one_connection_to_the_database_the_upkeep_ends_in_time_and_says_wh
     """It needs two: one holds the lock, and the work is done on the other."""
     url = pooled(database, size=1)
     with closing(Database(url)) as opened:
-        with pytest.raises(DatabaseError, match="no sign of an answer in time"):
-            maintain(opened, now=datetime.now(UTC), retention=timedelta(days=30), patience_seconds=0.5)
+        with pytest.raises(DatabaseError, match="did not answer in time"):
+            maintain(
+                opened, RetentionRequest(timedelta(days=30)), now=datetime.now(UTC), patience_seconds=0.5
+            )
         assert opened.rows("SELECT 1") == [(1,)]
     assert asked(database, ADVISORY) == [(0,)]

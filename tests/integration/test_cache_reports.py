@@ -130,34 +130,34 @@ def test_when_the_first_query_was_is_known(opened, reports):
 def test_one_process_makes_reports_at_a_time(database, reports):
     with closing(Database(database)) as other:
         another = PostgresCacheReports(other)
-        with reports.alone() as first, another.alone() as second:
+        with reports.exclusive() as first, another.exclusive() as second:
             assert (first, second) == (True, False)
-        with another.alone() as free:
+        with another.exclusive() as free:
             assert free
 
 
 def test_who_was_not_alone_takes_nothing_from_who_is(database, reports):
-    with closing(Database(database)) as other, reports.alone():
+    with closing(Database(database)) as other, reports.exclusive():
         for _ in range(3):
-            with PostgresCacheReports(other).alone() as second:
+            with PostgresCacheReports(other).exclusive() as second:
                 assert not second
 
 
 def test_making_reports_is_free_again_after_an_error(database, reports):
     def fail():
-        with reports.alone() as first:
+        with reports.exclusive() as first:
             assert first
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
 
-    with closing(Database(database)) as other, PostgresCacheReports(other).alone() as free:
+    with closing(Database(database)) as other, PostgresCacheReports(other).exclusive() as free:
         assert free
 
 
 def test_reports_are_kept_and_read_while_the_lock_is_held(reports, cache_report):
-    with reports.alone():
+    with reports.exclusive():
         reports.save(cache_report(DAY, busy=False))
         assert reports.reported() == {DAY}
 

@@ -16,7 +16,7 @@ import pytest
 from otel_ratelimit.analytics import calculate_breathing_room
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
 from otel_ratelimit.core.decision import DecisionKind
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.queries.records import QueryBatch, QueryTemplate, RequestRepeats, TemplateTotal
@@ -107,7 +107,7 @@ def write(opened):
     def write(*rows, service="shop"):
         found = tuple(row for row in rows if isinstance(row, Violation))
         usage = tuple(row for row in rows if isinstance(row, UsageRow))
-        PostgresBatchWriter(opened, lambda: service).write(Batch(uuid4(), found, usage))
+        PostgresAnalyticsWriter(opened, lambda: service).write(Batch(uuid4(), found, usage))
 
     return write
 

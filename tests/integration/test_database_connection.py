@@ -20,7 +20,7 @@ from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,
-    DataRefusedError,
+    DataRejectedError,
     SchemaMissingError,
 )
 from otel_ratelimit.postgres import Database
@@ -89,7 +89,7 @@ def test_a_silent_server_is_waited_for_as_long_as_was_said(opened, own_postgres)
     database.rows("SELECT 1")
     own_postgres.pause()
     began = time.monotonic()
-    with pytest.raises(DatabaseTimeoutError, match="no sign of an answer"):
+    with pytest.raises(DatabaseTimeoutError, match="did not answer in time"):
         database.rows("SELECT 1")
     with pytest.raises(DatabaseUnreachableError, match=r"no answer within 0\.3 s; .* firewall"):
         database.rows("SELECT 1")
@@ -109,7 +109,7 @@ def test_a_port_that_takes_connections_and_says_nothing_is_not_waited_for(opened
 
 def test_the_server_gives_up_a_statement_as_well_and_no_setting_stays_behind(opened, empty_database):
     database = opened(empty_database, statement_seconds=0.2)
-    with pytest.raises(DatabaseTimeoutError, match=r"statement timeout|no sign of"):
+    with pytest.raises(DatabaseTimeoutError, match=r"statement timeout|did not answer"):
         database.rows("SELECT pg_sleep(30)")
     assert database.rows("SHOW statement_timeout") == [("200ms",)]
     kept = database._idle[-1].connection
@@ -145,7 +145,7 @@ def test_a_database_that_was_read_only_for_a_while_is_written_again(opened, empt
     database, name = opened(empty_database), parse_dsn(empty_database)["dbname"]
     operator = opened(postgres.dsn())
     operator.rows(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    with pytest.raises(DatabaseError, match="read only: name the primary"):
+    with pytest.raises(DatabaseError, match="read-only: connect to the primary"):
         database.rows("CREATE TABLE t ()")
     operator.rows(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
     assert database.rows("CREATE TABLE t ()") == []
@@ -153,7 +153,7 @@ def test_a_database_that_was_read_only_for_a_while_is_written_again(opened, empt
 
 def test_what_the_database_will_never_take_is_told_from_what_it_may_take_later(opened, empty_database):
     database = opened(empty_database)
-    with pytest.raises(DataRefusedError, match="out of range"):
+    with pytest.raises(DataRejectedError, match="out of range"):
         database.rows("SELECT 1000000::smallint")
 
 
@@ -181,7 +181,7 @@ def test_a_forked_child_opens_its_own_and_leaves_the_parents_alone(opened, empty
         try:
             (mine,) = database.rows("SELECT pg_backend_pid()")
             os._exit(0 if mine != before else 1)
-        except BaseException:  # noqa: BLE001 - the parent reads the status
+        finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert database.rows("SELECT pg_backend_pid()") == [before]

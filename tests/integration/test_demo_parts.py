@@ -1,4 +1,4 @@
-"""What carries the demo: processes on a leash, PostgreSQL, the OTLP receiver, clearing up."""
+"""What carries the demo: supervised processes, PostgreSQL, the OTLP receiver, clearing up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from otel_ratelimit.postgres.embedded import (
     EmbeddedPostgres,
     PostgresError,
 )
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 TEMPORARY = Path("/tmp")
 """Short, because a socket's address is; and every user may enter it."""
@@ -67,13 +67,13 @@ def python(code, tmp_path, **more):
     )
 
 
-def test_a_process_on_a_leash_is_asked_to_stop(tmp_path):
+def test_a_supervised_process_is_asked_to_stop(tmp_path):
     code = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('goodbye')))\n"
         "print('ready', flush=True)\ntime.sleep(60)"
     )
-    process = LeashedProcess(python(code, tmp_path))
+    process = SupervisedProcess(python(code, tmp_path))
     wait_for(lambda: "ready" in process.last_lines())
     assert process.exit_status is None
     process.stop()
@@ -86,7 +86,7 @@ def test_a_process_that_does_not_stop_is_killed_with_its_children(tmp_path):
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = os.fork()\nif child: print(os.getpid(), child, flush=True)\ntime.sleep(60)"
     )
-    process = LeashedProcess(python(code, tmp_path, grace=0.2))
+    process = SupervisedProcess(python(code, tmp_path, grace=0.2))
     wait_for(lambda: len(process.last_lines().split()) == 2)
     pids = [int(pid) for pid in process.last_lines().split()]
     process.stop()
@@ -96,10 +96,10 @@ def test_a_process_that_does_not_stop_is_killed_with_its_children(tmp_path):
 def test_a_process_ends_when_its_starter_is_killed(tmp_path):
     starter = (
         "import os, sys, time\nfrom pathlib import Path\n"
-        "from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess\n"
+        "from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess\n"
         "here = Path(sys.argv[1])\n"
         "code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
-        "kept = LeashedProcess(Launch([sys.executable, '-c', code], here / 'log', os.environ, here))\n"
+        "kept = SupervisedProcess(Launch([sys.executable, '-c', code], here / 'log', os.environ, here))\n"
         "time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", starter, str(tmp_path)])
@@ -112,7 +112,7 @@ def test_a_process_ends_when_its_starter_is_killed(tmp_path):
 
 
 def test_a_program_that_is_not_there_says_so_in_the_log(tmp_path):
-    process = LeashedProcess(Launch(["/no/such/program"], tmp_path / "log", os.environ, tmp_path))
+    process = SupervisedProcess(Launch(["/no/such/program"], tmp_path / "log", os.environ, tmp_path))
     assert process.wait(10) == 127
     assert "/no/such/program could not be started" in process.last_lines()
 
@@ -183,7 +183,7 @@ def test_a_postgres_that_cannot_start_says_why_and_what_to_do(binaries):
     with workspace(TEMPORARY) as scratch:
         settings = {"shared_buffers": "no size"}
         postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ, settings=settings)
-        with pytest.raises(PostgresError, match=r"PostgreSQL could not start: .*ended at once") as raised:
+        with pytest.raises(PostgresError, match=r"PostgreSQL could not start: .*exited at once") as raised:
             postgres.start()
         assert 'invalid value for parameter "shared_buffers"' in str(raised.value)
         assert "What to do: " in str(raised.value)
@@ -195,7 +195,7 @@ def test_data_of_another_version_are_named_as_the_reason(binaries):
         (scratch / "data" / "PG_VERSION").write_text("9\n")
         (scratch / "data" / "postgresql.conf").touch()
         postgres = EmbeddedPostgres(scratch / "data", scratch, environ=os.environ)
-        with pytest.raises(PostgresError, match="data are of another PostgreSQL version"):
+        with pytest.raises(PostgresError, match="data belong to another PostgreSQL version"):
             postgres.start()
 
 
@@ -223,7 +223,7 @@ def test_what_a_killed_run_left_is_cleared_up(binaries):
         [left] = parent.glob(f"{PREFIX}*")
         assert clear_leftovers(parent) == []
         pid = int((left / "data" / "postmaster.pid").read_text().split()[0])
-        # The leash too, so that the server really is left.
+        # The supervisor too, so that the server really is left.
         os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
         starter_process.kill()
         starter_process.wait()

@@ -94,7 +94,7 @@ def shop():
 @pytest.fixture
 def mail_server():
     class Taken:
-        async def handle_DATA(self, _server, _session, _envelope):  # noqa: N802 - aiosmtpd's name
+        async def handle_DATA(self, _server, _session, _envelope):
             return "250 taken"
 
     with socket.socket() as probe:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from otel_ratelimit.postgres.statements import statements
+from otel_ratelimit.postgres.aged_tables import AGED_TABLES
+from otel_ratelimit.postgres.sql_files import statements
 
 # 30 days. Endpoints as unlike as they are: a few are refused all the time, most of them hardly ever.
 VIOLATIONS = """
@@ -106,23 +107,23 @@ def test_a_question_is_answered_by_the_index_made_for_it(full, question, index):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("table", "indexes"),
+    ("name", "indexes"),
     [
         ("rate_limit_analytics", ("rate_limit_analytics_service", "rate_limit_analytics_occurred_at")),
         ("rate_limit_usage", ("rate_limit_usage_service", "rate_limit_usage_minute")),
     ],
 )
-def test_retention_finds_the_oldest_rows_by_index(full, table, indexes):
+def test_retention_finds_the_oldest_rows_by_index(full, name, indexes):
+    table = next(table for table in AGED_TABLES if table.name == name)
+    named = statements("old_rows")
     asked = {
         "services": ["shop", "batch"],
         "cutoffs": ["2026-05-10 00:00+00"] * 2,
         "before": "2026-05-10 00:00+00",
         "chunk": 10_000,
     }
-    for found in (
-        plan(full, statements("maintenance")[f"delete_{table}"], asked),
-        plan(full, statements("retention")[f"oldest_{table}"], asked),
-    ):
+    for statement in (named[table.delete], named[table.oldest]):
+        found = plan(full, table.fill(statement).as_string(full), asked)
         for index in indexes:
             assert f"Scan using {index}" in found, found
         assert "Seq Scan" not in found, found

@@ -19,7 +19,7 @@ from aiosmtpd.smtp import AuthResult
 
 from otel_ratelimit.core.errors import MailError, SettingsError
 from otel_ratelimit.demo.ports import quiet_ports
-from otel_ratelimit.reports.mail import Refused, SmtpServer, message, send
+from otel_ratelimit.reports.mail import RejectedRecipient, SmtpServer, message, send
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 
@@ -61,25 +61,25 @@ class Mailbox:
         (content,) = self.messages
         return message_from_bytes(content, policy=policy.default)
 
-    async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802 - aiosmtpd's name
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
         session.host_name = hostname
         self.introduced.append(hostname)
         return responses
 
-    async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
+    async def handle_MAIL(self, server, session, envelope, address, options):
         self.attempts += 1
         answer = next_of(self.sender)
         if answer.startswith("250"):
             envelope.mail_from = address
         return answer
 
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
+    async def handle_RCPT(self, server, session, envelope, address, options):
         answer = next_of(self.recipient.get(address, ["250 OK"]))
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return answer
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):
         answer = next_of(self.content)
         if answer.startswith("250"):
             self.messages.append(envelope.original_content)
@@ -206,7 +206,7 @@ def failed(sent, caplog):
 
 def test_a_message_arrives_with_its_headers_and_both_parts(plain, mailbox, sent, pauses):
     result = sent(plain, report("team@example.com", "ops@example.com"))
-    assert (result.accepted, result.refused, result.attempts) == (
+    assert (result.accepted, result.rejected, result.attempts) == (
         ("team@example.com", "ops@example.com"),
         (),
         1,
@@ -277,7 +277,7 @@ def test_to_the_loopback_a_login_may_go_in_clear(serve, mailbox, sent):
 def test_a_server_without_plain_gets_the_login_another_way(serve, mailbox, sent, failed):
     port = serve(auth_required=True, auth_require_tls=False, auth_exclude_mechanism=["PLAIN"])
     error = failed(f"smtp://{ENCODED}@127.0.0.1:{port}?starttls=never")
-    assert "no way to log in with more than ASCII" in error.said
+    assert "the login is not ASCII" in error.said
     error = failed(f"smtp://me:hunter2@127.0.0.1:{port}?starttls=never")
     assert (error.step, error.said[:3]) == ("logging in", "535")
     assert mailbox.logins == [("LOGIN", "me", "hunter2")]
@@ -289,7 +289,7 @@ def test_a_login_that_is_refused_is_given_up_at_once(serve, authority, mailbox, 
     assert str(error) == (
         f"mail server localhost:{port}, logging in: 535 5.7.8 Authentication credentials invalid;"
         " check user and password in OTEL_RATELIMIT_SMTP_URL;"
-        " many providers want a password made for programs"
+        " many providers require an app password"
     )
     assert (error.may_pass, error.attempts, pauses) == (False, 1, [])
     assert len(mailbox.logins) == 1
@@ -299,7 +299,7 @@ def test_a_server_that_knows_no_login_is_told_apart(serve, failed, pauses):
     port = serve()  # without TLS it offers none
     error = failed(f"smtp://{ENCODED}@127.0.0.1:{port}?starttls=never")
     assert (error.step, error.said) == ("logging in", "SMTP AUTH extension not supported by server.")
-    assert "take the login out of OTEL_RATELIMIT_SMTP_URL if the server wants none" in error.remedy
+    assert "remove the login from OTEL_RATELIMIT_SMTP_URL if the server needs none" in error.remedy
     assert pauses == []
 
 
@@ -307,7 +307,7 @@ def test_a_login_that_is_wanted_and_not_given_is_named(serve, failed, pauses):
     port = serve(auth_required=True, auth_require_tls=False)
     error = failed(f"smtp://127.0.0.1:{port}?starttls=never")
     assert "530 5.7.0 Authentication required" in error.said
-    assert "the server wants a login: smtp://user:password@host" in error.remedy
+    assert "the server requires a login: smtp://user:password@host" in error.remedy
     assert pauses == []
 
 
@@ -318,9 +318,9 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(serve, authority, 
     }
     for scheme, port in ports.items():
         error = failed(f"{scheme}://{ENCODED}@localhost:{port}")
-        assert error.step == "agreeing on TLS"
+        assert error.step == "TLS handshake"
         assert error.said == "its certificate is not trusted: self-signed certificate"
-        assert error.remedy == "a private CA is named with ?ca=/path/to/ca.pem"
+        assert error.remedy == "for a private CA add ?ca=/path/to/ca.pem to the URL"
         assert (error.may_pass, pauses, mailbox.logins) == (False, [], [])
 
 
@@ -329,7 +329,7 @@ def test_a_certificate_for_another_name_is_not_trusted(serve, installed, tmp_pat
     port = serve(tls_context=other.context)
     error = failed(f"smtp://127.0.0.1:{port}?ca={other.file}")
     assert "IP address mismatch" in error.said
-    assert (error.remedy, pauses) == ("name the host as its certificate does", [])
+    assert (error.remedy, pauses) == ("use the host name that the certificate names", [])
 
 
 def test_a_file_of_certificates_that_holds_none_is_named(plain, tmp_path, failed, pauses):
@@ -337,7 +337,7 @@ def test_a_file_of_certificates_that_holds_none_is_named(plain, tmp_path, failed
     empty.write_text("nothing\n")
     for file, reason in ((tmp_path / "missing.pem", "No such file"), (empty, "")):
         error = failed(f"smtp://127.0.0.1:{plain.port}?ca={file}")
-        assert error.step == "reading the certificates to trust"
+        assert error.step == "reading the trusted certificates"
         assert f"{file}: {reason}" in error.said
         assert "a PEM file with certificates" in error.remedy
     assert pauses == []
@@ -348,7 +348,7 @@ def test_without_starttls_nothing_is_sent_where_it_is_required(serve, mailbox, f
     error = failed(f"smtp://{ENCODED}@127.0.0.1:{port}")
     assert error.step == "asking for TLS (STARTTLS)"
     assert error.said == "the server does not offer it, so nothing was sent"
-    assert "write smtps:// if the port has TLS from the start" in error.remedy
+    assert "write smtps:// if the port uses TLS from the start" in error.remedy
     assert (pauses, mailbox.logins, mailbox.attempts) == ([], [], 0)
 
 
@@ -361,7 +361,7 @@ def test_a_password_does_not_cross_the_network_in_clear(serve, mailbox, failed, 
     error = failed(elsewhere)
     assert (error.step, error.said) == (
         "logging in",
-        "the server offers no TLS, and a password is not sent in clear",
+        "the server offers no TLS, and a password is not sent in clear text",
     )
     assert (pauses, mailbox.logins) == ([], [])
 
@@ -372,10 +372,10 @@ def test_a_recipient_who_is_refused_does_not_keep_the_others_from_their_mail(
     mailbox.recipient["gone@example.com"] = ["550 5.1.1 no such mailbox"]
     result = sent(plain, report("team@example.com", "gone@example.com"))
     assert result.accepted == ("team@example.com",)
-    assert result.refused == (Refused("gone@example.com", "550 5.1.1 no such mailbox"),)
+    assert result.rejected == (RejectedRecipient("gone@example.com", "550 5.1.1 no such mailbox"),)
     assert mailbox.recipients == [["team@example.com"]]
     assert pauses == []
-    assert "does not take the message for gone@example.com: 550 5.1.1 no such mailbox" in caplog.text
+    assert "rejected recipient gone@example.com: 550 5.1.1 no such mailbox" in caplog.text
 
 
 def test_a_recipient_who_is_put_off_is_tried_again_and_the_others_are_not_mailed_twice(
@@ -384,7 +384,7 @@ def test_a_recipient_who_is_put_off_is_tried_again_and_the_others_are_not_mailed
     mailbox.recipient["grey@example.com"] = ["451 4.7.1 come back later", "250 OK"]
     result = sent(plain, report("team@example.com", "grey@example.com"))
     assert set(result.accepted) == {"team@example.com", "grey@example.com"}
-    assert (result.refused, result.attempts) == ((), 2)
+    assert (result.rejected, result.attempts) == ((), 2)
     assert mailbox.recipients == [["team@example.com"], ["grey@example.com"]]
     assert pauses == [2.0]
 
@@ -393,7 +393,7 @@ def test_a_recipient_who_is_put_off_to_the_last_is_reported(plain, mailbox, sent
     mailbox.recipient["grey@example.com"] = ["451 4.7.1 come back later"]
     result = sent(plain, report("team@example.com", "grey@example.com"), attempts=3)
     assert result.accepted == ("team@example.com",)
-    assert result.refused == (Refused("grey@example.com", "451 4.7.1 come back later"),)
+    assert result.rejected == (RejectedRecipient("grey@example.com", "451 4.7.1 come back later"),)
     assert pauses == [2.0, 4.0]
 
 
@@ -401,10 +401,10 @@ def test_where_every_recipient_is_refused_each_is_named(plain, mailbox, failed, 
     mailbox.recipient = {"a@example.com": ["550 5.1.1 no such mailbox"], "b@example.com": ["554 5.7.1 no"]}
     error = failed(plain, report("a@example.com", "b@example.com"))
     assert str(error) == (
-        f"mail server 127.0.0.1:{plain.port}, handing over the message:"
+        f"mail server 127.0.0.1:{plain.port}, sending the message:"
         " a@example.com: 550 5.1.1 no such mailbox; b@example.com: 554 5.7.1 no;"
         " check `to` in [report] of the policy file,"
-        " and whether the server wants a login before it passes mail on to others"
+        " and whether the server requires a login before it relays mail"
     )
     assert (error.may_pass, pauses) == (False, [])
 
@@ -438,7 +438,7 @@ def test_a_refusal_for_the_moment_is_followed_by_another_attempt(plain, mailbox,
     result = sent(plain)
     assert (result.attempts, pauses) == (3, [2.0, 4.0])
     assert len(mailbox.messages) == 1
-    assert f"mail server 127.0.0.1:{plain.port}, handing over the message: " in caplog.text
+    assert f"mail server 127.0.0.1:{plain.port}, sending the message: " in caplog.text
     assert "451 4.3.0 busy; the server calls this temporary" in caplog.text
     assert "next attempt in 2 s" in caplog.text
 
@@ -519,8 +519,8 @@ def scripted(*script, then_silent=False):
     ("url", "script", "step", "remedy"),
     [
         ("smtp://127.0.0.1:{}", [], "waiting for the greeting", "write smtps://"),
-        ("smtps://127.0.0.1:{}", [], "agreeing on TLS", "write smtp://"),
-        ("smtp://127.0.0.1:{}", [b"220 hello\r\n"], "introducing ourselves (EHLO)", ""),
+        ("smtps://127.0.0.1:{}", [], "TLS handshake", "write smtp://"),
+        ("smtp://127.0.0.1:{}", [b"220 hello\r\n"], "sending EHLO", ""),
         (
             "smtp://127.0.0.1:{}",
             [b"220 hello\r\n", b"250-me\r\n250 STARTTLS\r\n"],
@@ -530,13 +530,13 @@ def scripted(*script, then_silent=False):
         (
             "smtp://127.0.0.1:{}",
             [b"220 hello\r\n", b"250-me\r\n250 STARTTLS\r\n", b"220 go\r\n"],
-            "agreeing on TLS",
+            "TLS handshake",
             "",
         ),
         (
             "smtp://127.0.0.1:{}?starttls=never",
             [b"220 hello\r\n", b"250 me\r\n"],
-            "handing over the message",
+            "sending the message",
             "",
         ),
         (
@@ -572,7 +572,7 @@ def test_a_server_that_hangs_up_is_tried_again(failed, pauses):
     [
         (b"421 4.3.2 too many connections\r\n", "421 4.3.2 too many connections", 2),
         (b"554 5.7.1 you are on a list\r\n", "554 5.7.1 you are on a list", 1),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "no reply of a mail server: 2.0-OpenSSH_9.2", 1),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not an SMTP reply: 2.0-OpenSSH_9.2", 1),
         (b"554-no\r\n554 \x1b[31mnever\xff\r\n", "554 no ?[31mnever\ufffd", 1),
     ],
 )
@@ -585,8 +585,8 @@ def test_a_greeting_that_is_none_is_quoted(failed, pauses, greeting, said, tries
 
 def test_a_port_without_tls_from_the_start_is_told_apart(plain, failed, pauses):
     error = failed(f"smtps://127.0.0.1:{plain.port}")
-    assert error.step == "agreeing on TLS"
-    assert error.remedy == "if the port begins without TLS, as 587 and 25 do, write smtp://"
+    assert error.step == "TLS handshake"
+    assert error.remedy == "if the port starts without TLS, as 587 and 25 do, write smtp://"
     assert pauses == []
 
 
@@ -624,7 +624,7 @@ def test_a_server_that_ends_the_conversation_at_a_recipient_is_tried_again_for_a
             attempts=2,
         )
     assert error.said == (
-        "a@example.com: the server ended the conversation before it was this one's turn;"
+        "a@example.com: the server closed the connection before it replied for this recipient;"
         " b@example.com: 421 4.3.2 going down"
     )
     assert pauses == [2.0]
@@ -724,7 +724,7 @@ def test_a_message_to_nobody_is_a_mistake_of_the_caller(plain):
     del mail["To"]
     with pytest.raises(ValueError, match="a sender and a recipient"):
         send(plain, mail)
-    with pytest.raises(ValueError, match="0 attempts are none"):
+    with pytest.raises(ValueError, match="attempts must be at least 1, not 0"):
         send(plain, report(), attempts=0)
 
 
@@ -737,4 +737,4 @@ def test_the_check_of_the_how_to_page_sends_a_message(plain, mailbox, tmp_path, 
     exec(code, {})
     assert mailbox.received()["From"].addresses[0].addr_spec == "limits@example.com"
     assert mailbox.recipients == [["team@example.com"]]
-    assert "accepted=('team@example.com',), refused=()" in capsys.readouterr().out
+    assert "accepted=('team@example.com',), rejected=()" in capsys.readouterr().out

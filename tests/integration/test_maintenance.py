@@ -13,9 +13,10 @@ from clocked import BATCH, IN_CLOCK, NOW, QUERY, REPEATS, TEMPLATE, TOTAL, USAGE
 from psycopg2.extensions import make_dsn
 
 from otel_ratelimit.core.errors import DatabaseError, SchemaMissingError
-from otel_ratelimit.postgres import Database, maintenance
+from otel_ratelimit.postgres import Database, old_rows
 from otel_ratelimit.postgres.maintenance import LOCK, maintain
 from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.postgres.retention import RetentionRequest
 
 MONTH = timedelta(days=30)
 
@@ -55,14 +56,14 @@ def partitions(run):
 
 
 def test_partitions_of_today_and_the_days_ahead_are_made(analytics, run):
-    report = maintain(analytics, now=NOW, retention=MONTH, days_ahead=2)
+    report = maintain(analytics, RetentionRequest(MONTH), now=NOW, days_ahead=2)
     assert report.partitions_created == ("query_logs_20260615", "query_logs_20260616", "query_logs_20260617")
     assert partitions(run) == {"default", "20260615", "20260616", "20260617"}
 
 
 def test_a_second_run_finds_nothing_to_do(analytics):
-    maintain(analytics, now=NOW, retention=MONTH)
-    report = maintain(analytics, now=NOW, retention=MONTH)
+    maintain(analytics, RetentionRequest(MONTH), now=NOW)
+    report = maintain(analytics, RetentionRequest(MONTH), now=NOW)
     assert report.partitions_created == report.partitions_dropped == report.postponed == ()
     assert report.rows_moved == 0
     assert set(report.rows_deleted.values()) == {0}
@@ -73,7 +74,7 @@ def test_a_row_for_a_day_without_partition_is_kept_and_moved(analytics, run):
     yesterday, today = NOW - timedelta(days=1), NOW
     run(QUERY, times=[yesterday, today, today])
     assert run(BY_PARTITION) == [("otel_ratelimit.query_logs_default", 3)]
-    report = maintain(analytics, now=NOW, retention=MONTH)
+    report = maintain(analytics, RetentionRequest(MONTH), now=NOW)
     assert report.rows_moved == 3
     assert run(BY_PARTITION) == [
         ("otel_ratelimit.query_logs_20260614", 1),
@@ -83,20 +84,20 @@ def test_a_row_for_a_day_without_partition_is_kept_and_moved(analytics, run):
 
 def test_a_row_from_the_far_future_stays_where_it_is_until_its_day_comes(maintained, analytics, run):
     run(QUERY, times=[NOW + timedelta(days=40)])
-    assert maintain(analytics, now=NOW, retention=MONTH).rows_moved == 0
+    assert maintain(analytics, RetentionRequest(MONTH), now=NOW).rows_moved == 0
     assert run(BY_PARTITION) == [("otel_ratelimit.query_logs_default", 1)]
     assert maintained(NOW + timedelta(days=40)).rows_moved == 1
     assert run(BY_PARTITION) == [("otel_ratelimit.query_logs_20260725", 1)]
 
 
 def test_what_is_older_than_retention_goes_and_the_rest_stays(analytics, run):
-    maintain(analytics, now=NOW, retention=MONTH, days_ahead=0)
+    maintain(analytics, RetentionRequest(MONTH), now=NOW, days_ahead=0)
     cutoff = NOW - MONTH
     times = [cutoff - timedelta(days=1), cutoff - timedelta(seconds=1), cutoff, NOW]
     for insert in (VIOLATION, USAGE, WRITE, TOTAL, REPEATS, TEMPLATE, QUERY):
         run(insert, times=times)
     run(BATCH, times=[NOW - timedelta(days=1, seconds=1), NOW - timedelta(hours=23)])
-    report = maintain(analytics, now=NOW, retention=MONTH)
+    report = maintain(analytics, RetentionRequest(MONTH), now=NOW)
     assert report.rows_deleted == {
         "rate_limit_analytics": 2,
         "rate_limit_usage": 2,
@@ -136,16 +137,16 @@ def test_partitions_that_are_not_ours_are_left_alone(analytics, run):
         "CREATE TABLE otel_ratelimit.archive PARTITION OF otel_ratelimit.query_logs"
         " FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2021-01-01 00:00+00')"
     )
-    assert maintain(analytics, now=NOW, retention=MONTH).partitions_dropped == ()
+    assert maintain(analytics, RetentionRequest(MONTH), now=NOW).partitions_dropped == ()
     assert "archive" in partitions(run)
 
 
 def test_old_rows_are_deleted_in_small_transactions(analytics, run, monkeypatch):
-    monkeypatch.setattr(maintenance, "CHUNK_ROWS", 10)
-    maintain(analytics, now=NOW, retention=MONTH)
+    monkeypatch.setattr(old_rows, "CHUNK_ROWS", 10)
+    maintain(analytics, RetentionRequest(MONTH), now=NOW)
     run(VIOLATION, times=[NOW - timedelta(days=31)] * 35 + [NOW])
     said = []
-    report = maintain(analytics, now=NOW, retention=MONTH, report=said.append)
+    report = maintain(analytics, RetentionRequest(MONTH), now=NOW, report=said.append)
     assert report.rows_deleted["rate_limit_analytics"] == 35
     assert [s for s in said if "rate_limit_analytics" in s] == [
         f"deleted {n} rows of rate_limit_analytics" for n in (10, 20, 30, 35)
@@ -162,7 +163,7 @@ def test_days_are_utc_over_a_change_to_summer_time(database, run, set_clock):
     run(QUERY, times=inside + outside)
     set_clock(day + timedelta(hours=1))
     with closing(Database(make_dsn(database, options=f"{IN_CLOCK} -c TimeZone=Europe/Vienna"))) as there:
-        maintain(there, now=day + timedelta(hours=1), retention=MONTH, days_ahead=1)
+        maintain(there, RetentionRequest(MONTH), now=day + timedelta(hours=1), days_ahead=1)
     assert run(BY_PARTITION) == [
         ("otel_ratelimit.query_logs_20260328", 1),
         ("otel_ratelimit.query_logs_20260329", 2),
@@ -209,7 +210,7 @@ def test_rows_written_while_a_day_is_moved_are_neither_lost_nor_refused(database
         while len(written) < 50:
             assert time.monotonic() < deadline
         before = len(written)
-        report = maintain(analytics, now=NOW, retention=MONTH, days_ahead=1)
+        report = maintain(analytics, RetentionRequest(MONTH), now=NOW, days_ahead=1)
         after = len(written)
     finally:
         stop.set()
@@ -227,27 +228,27 @@ def test_a_table_in_use_is_left_alone_and_nothing_is_lost(database, analytics, r
     run(QUERY, times=[NOW])
     with closing(psycopg2.connect(database)) as reader:
         reader.cursor().execute("SELECT count(*) FROM otel_ratelimit.query_logs")
-        report = maintain(analytics, now=NOW, retention=MONTH, days_ahead=0)
+        report = maintain(analytics, RetentionRequest(MONTH), now=NOW, days_ahead=0)
         assert report.postponed == ("query_logs_20260615",)
         assert run(BY_PARTITION) == [("otel_ratelimit.query_logs_default", 1)]
-    report = maintain(analytics, now=NOW, retention=MONTH, days_ahead=0)
+    report = maintain(analytics, RetentionRequest(MONTH), now=NOW, days_ahead=0)
     assert (report.postponed, report.rows_moved) == ((), 1)
 
 
 def test_only_one_process_is_at_it(analytics, run):
     run("SELECT pg_advisory_lock(%(lock)s)", lock=LOCK)
-    report = maintain(analytics, now=NOW, retention=MONTH)
+    report = maintain(analytics, RetentionRequest(MONTH), now=NOW)
     assert report.skipped
     assert report.partitions_created == ()
     assert partitions(run) == {"default"}
     run("SELECT pg_advisory_unlock(%(lock)s)", lock=LOCK)
-    assert not maintain(analytics, now=NOW, retention=MONTH).skipped
+    assert not maintain(analytics, RetentionRequest(MONTH), now=NOW).skipped
 
 
 def test_the_lock_is_given_back(analytics, database):
-    maintain(analytics, now=NOW, retention=MONTH)
+    maintain(analytics, RetentionRequest(MONTH), now=NOW)
     with closing(Database(database)) as another:
-        assert not maintain(another, now=NOW, retention=MONTH).skipped
+        assert not maintain(another, RetentionRequest(MONTH), now=NOW).skipped
 
 
 def test_a_server_that_falls_silent_is_not_waited_for(own_postgres):
@@ -256,9 +257,9 @@ def test_a_server_that_falls_silent_is_not_waited_for(own_postgres):
         assert analytics.rows("SELECT 1") == [(1,)]
         own_postgres.pause()
         with pytest.raises(DatabaseError, match="no sign of an answer"):
-            maintain(analytics, now=NOW, retention=MONTH, patience_seconds=0.2)
+            maintain(analytics, RetentionRequest(MONTH), now=NOW, patience_seconds=0.2)
         own_postgres.resume()
-        assert not maintain(analytics, now=NOW, retention=MONTH).skipped
+        assert not maintain(analytics, RetentionRequest(MONTH), now=NOW).skipped
 
 
 def test_without_the_tables_it_says_what_to_run(empty_database):
@@ -266,17 +267,17 @@ def test_without_the_tables_it_says_what_to_run(empty_database):
         closing(Database(empty_database)) as analytics,
         pytest.raises(SchemaMissingError, match="run `otel-ratelimit db upgrade`"),
     ):
-        maintain(analytics, now=NOW, retention=MONTH)
+        maintain(analytics, RetentionRequest(MONTH), now=NOW)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"now": datetime(2026, 6, 15)}, "no time zone"),  # noqa: DTZ001 - that is the point
-        ({"retention": timedelta()}, "must be positive"),
+        ({"now": NOW.replace(tzinfo=None)}, "no time zone"),
+        ({"request": RetentionRequest(timedelta())}, "must be positive"),
         ({"days_ahead": -1}, "not negative"),
     ],
 )
 def test_arguments_without_sense_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        maintain(Database("postgresql://"), **{"now": NOW, "retention": MONTH, **wrong})
+        maintain(Database("postgresql://"), **{"now": NOW, "request": RetentionRequest(MONTH), **wrong})

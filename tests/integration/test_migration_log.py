@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from otel_ratelimit.postgres.migrate import Steps, current, downgrade, plan_downgrade, upgrade
+from otel_ratelimit.postgres.migrate import current, downgrade, plan_downgrade, upgrade
+from otel_ratelimit.postgres.migration_steps import Steps
 
 
 @pytest.fixture(params=[logging.INFO, logging.DEBUG], ids=logging.getLevelName)

@@ -24,9 +24,10 @@ from otel_ratelimit.core.days import local_day
 from otel_ratelimit.core.errors import DatabaseError, MailError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres.cache_reports import LOCK
-from otel_ratelimit.reports.job import Outcome, ReportJob
+from otel_ratelimit.reports.job import ReportJob
+from otel_ratelimit.reports.job_result import JobResult
 from otel_ratelimit.reports.mail import SmtpServer
-from otel_ratelimit.reports.mailing import mailing_of
+from otel_ratelimit.reports.mailer import report_mailer
 from otel_ratelimit.telemetry.reports import ReportTelemetry
 
 NOW = datetime(2026, 3, 30, 0, 20, tzinfo=UTC)
@@ -77,9 +78,9 @@ def job(seen):
 
     def make(url, toml=REPORT, *, now=NOW, smtp=None, tell=lambda _: None):
         rules = parse_policy(toml, "test.toml")
-        mailing = mailing_of(SmtpServer.parse(smtp) if smtp else None, rules.report, "shop")
+        mailing = report_mailer(SmtpServer.parse(smtp) if smtp else None, rules.report, "shop")
         made.append(
-            ReportJob(url, rules, mailing=mailing, telemetry=seen.telemetry, clock=now.timestamp, tell=tell)
+            ReportJob(url, rules, mailer=mailing, telemetry=seen.telemetry, clock=now.timestamp, tell=tell)
         )
         return made[-1]
 
@@ -215,7 +216,7 @@ def test_what_was_done_is_done_though_the_connection_with_the_lock_broke(databas
     broken = []
 
     def break_it(sentence):
-        if sentence.endswith("reading"):
+        if sentence.endswith("reading queries"):
             broken.extend(query(database, HOLDING))
 
     outcome = job(database, tell=break_it).run()
@@ -238,12 +239,12 @@ def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job, recor
 
     assert (outcome.made, outcome.kept) == ((), (LAST,))
     assert kept(database) == {LAST: 72}
-    assert told[-1] == "2026-03-29: part of its queries has been deleted since; its report stays"
+    assert told[-1] == "2026-03-29: some of its queries have been deleted since; its report is kept"
 
 
 def test_of_a_day_of_which_nothing_is_known_there_is_no_report(database, job, record):
     nothing = job(database).run()
-    assert (nothing.made, nothing.unknown) == ((), ("no query of 2026-03-29 is known",))
+    assert (nothing.made, nothing.unknown) == ((), ("no query is recorded for 2026-03-29",))
     assert not nothing.is_well
     assert job(database).catch_up().is_well
     record(database, *hourly(datetime(2026, 3, 28, tzinfo=UTC), 24))
@@ -253,7 +254,7 @@ def test_of_a_day_of_which_nothing_is_known_there_is_no_report(database, job, re
 
     outcome = job(database).run(date(2026, 3, 28))
 
-    assert outcome.unknown == ("no query of 2026-03-28 is known; the first is of 2026-03-29 10:30",)
+    assert outcome.unknown == ("no query is recorded for 2026-03-28; the first one ran at 2026-03-29 10:30",)
     assert kept(database) == {date(2026, 3, 28): 72}
 
 
@@ -280,7 +281,7 @@ def test_hours_before_recording_began_are_none_of_an_idle_database(database, job
         assert (made.recording_began, made.analysis.period_start) == (began, began)
         assert (made.scale, made.covered_seconds) == (scale, seconds)
     assert (first.analysis.period_end, first.analysis.all_executions) == (local_day(LAST, UTC).end, 1_080)
-    assert f"report of {LAST} kept; it is of 1,080 queries" in told
+    assert f"report of {LAST} saved; it covers 1,080 queries" in told
     # 19 queries of 20 ms in ten minutes, and not in fourteen hours.
     assert "busy with queries for 0.06 % of the time" in so_far.reason
     assert query(database, "SELECT period_start FROM otel_ratelimit.cache_analysis_latest") == [(began,)]
@@ -370,7 +371,7 @@ def test_rows_that_nobody_thought_of_cost_their_day_only(database, job, caplog, 
 
     assert [day for day, _ in outcome.failed] == [date(2026, 3, 28)]
     assert list(kept(database)) == [LAST]
-    assert "no report on 2026-03-28" in caplog.text
+    assert "no report was made for 2026-03-28" in caplog.text
 
 
 def test_a_database_that_is_not_there_or_has_no_tables_is_said(empty_database, job):
@@ -424,7 +425,7 @@ class Mailbox:
         self.answer = "250 OK"
         self.messages = []
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):
         if self.answer.startswith("250"):
             self.messages.append(message_from_bytes(envelope.original_content, policy=policy.default))
         return self.answer
@@ -478,11 +479,11 @@ def test_what_may_pass_is_worth_another_attempt():
         return MailError(server="a", step="b", said="c", remedy="", may_pass=may_pass, attempts=5)
 
     day = (LAST, DatabaseError("away"))
-    assert Outcome(skipped=True).may_pass
-    assert Outcome(failed=(day,), mail_error=refused(may_pass=False)).may_pass
-    assert Outcome(mail_error=refused(may_pass=True)).may_pass
-    assert not Outcome(mail_error=refused(may_pass=False)).may_pass
-    assert not Outcome().may_pass
+    assert JobResult(skipped=True).may_pass
+    assert JobResult(failed=(day,), mail_error=refused(may_pass=False)).may_pass
+    assert JobResult(mail_error=refused(may_pass=True)).may_pass
+    assert not JobResult(mail_error=refused(may_pass=False)).may_pass
+    assert not JobResult().may_pass
 
 
 def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(

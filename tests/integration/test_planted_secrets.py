@@ -26,11 +26,11 @@ from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.policy import Cache, parse_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.embedded.processes import Launch
+from otel_ratelimit.postgres.embedded.supervised_process import Launch
 from otel_ratelimit.postgres.migrate import current, upgrade
+from otel_ratelimit.postgres.schema_connection import schema_connection
 from otel_ratelimit.postgres.schema_page import schema_page
-from otel_ratelimit.postgres.session import session
-from otel_ratelimit.reports.analysed import analysed
+from otel_ratelimit.reports.build_report import build_report
 
 CANARY = "Zq7Canary"
 SECRET = "Zq7Canary-of-16-characters"
@@ -200,7 +200,7 @@ def test_a_host_that_has_no_address_is_reported_without_the_environment(environm
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     # No name server is asked: this one answers as it would.
-    monkeypatch.setattr("otel_ratelimit.postgres.addresses.addresses_of", unknown)
+    monkeypatch.setattr("otel_ratelimit.postgres.host_addresses.addresses_of", unknown)
     database = Database(f"postgresql://me:{SECRET}@nowhere.example/analytics")
     with pytest.raises(DatabaseError, match="cannot be resolved") as refused:
         database.rows("SELECT 1")
@@ -213,7 +213,7 @@ def test_a_program_is_launched_without_showing_its_environment(tmp_path):
 
 
 def refused_statement(url):
-    with session(url) as connection, connection.cursor() as cursor:
+    with schema_connection(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT nonsense")
 
 
@@ -232,7 +232,7 @@ def test_a_statement_that_is_refused_shows_no_connection_string(postgres, deed):
         upgrade,
         current,
         schema_page,
-        lambda url: analysed(
+        lambda url: build_report(
             url, Period(YESTERDAY, YESTERDAY), day=YESTERDAY.date(), zone=UTC, cache=Cache()
         ),
     ],

@@ -10,7 +10,9 @@ import pytest
 
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.maintenance import maintain
-from otel_ratelimit.postgres.migrate import Steps, downgrade, upgrade
+from otel_ratelimit.postgres.migrate import downgrade, upgrade
+from otel_ratelimit.postgres.migration_steps import Steps
+from otel_ratelimit.postgres.retention import RetentionRequest
 
 INDEXES = """
 SELECT indrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid, inhparent::regclass::text
@@ -57,7 +59,7 @@ def test_days_that_were_there_before_the_indexes_have_them_and_so_have_later_one
 
     upgrade(database)
     with closing(Database(database)) as analytics:
-        maintain(analytics, now=datetime.now(UTC), retention=timedelta(days=30), days_ahead=1)
+        maintain(analytics, RetentionRequest(timedelta(days=30)), now=datetime.now(UTC), days_ahead=1)
 
     cursor.execute(INDEXES)
     found = cursor.fetchall()

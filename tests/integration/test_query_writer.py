@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -140,7 +140,6 @@ def test_templates_are_kept_current_without_being_rewritten_each_time(opened):
 
 def test_processes_with_the_same_templates_do_not_lock_each_other_out(each_database):
     templates = [hash_query(f"SELECT c{number} FROM t") for number in range(300)]
-    failed = []
 
     def write(number):
         database = Database(each_database)
@@ -151,17 +150,12 @@ def test_processes_with_the_same_templates_do_not_lock_each_other_out(each_datab
                 PostgresQueryWriter(database, lambda clock=clock: clock).write(
                     batch(totals=[replace(TOTAL, template=template) for template in mixed])
                 )
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is reported below
-            failed.append(error)
         finally:
             database.close()
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    with ThreadPoolExecutor() as pool:
+        written = [pool.submit(write, number) for number in range(4)]
+    assert [each.exception() for each in written] == [None] * 4
 
 
 def test_patterns_of_a_period_are_summed_the_worst_first(opened, writer):

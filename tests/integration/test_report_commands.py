@@ -140,7 +140,7 @@ def test_on_the_first_day_there_is_only_so_far(run, database, recorded):
     for _ in range(2):
         made = run("report", "run", **named)
         assert (made.exit_code, made.stdout) == (1, "")
-        assert f"no query of {day(1)} is known; the first is of {day(0)}" in made.stderr
+        assert f"no query is recorded for {day(1)}; the first one ran at {day(0)}" in made.stderr
         assert "`otel-ratelimit report show --so-far`" in made.stderr
     assert run("report", "run", "--backfill", **named).exit_code == 0
     shown = json.loads(run("report", "show", "--so-far", "--json", **named).stdout)

@@ -60,7 +60,7 @@ def test_a_report_is_answered_and_kept(named, day):
 
     assert (report.analysis_date, report.analysis.all_executions) == (DAY, 7)
     assert stored(named).report == report
-    assert told[0] == "2026-03-28: reading"
+    assert told[0] == "2026-03-28: reading queries"
 
 
 def test_the_gauges_stay_when_the_function_has_returned(named, monkeypatch):
@@ -95,7 +95,7 @@ def test_without_a_day_it_is_the_last_full_one_of_the_policys_zone(named, tmp_pa
         (20260101, TypeError, "day is int; give a date, or text"),
         (datetime(2026, 1, 1, tzinfo=UTC), TypeError, "day is datetime"),
         ("2999-01-01", ValueError, "2999-01-01 has not ended yet in UTC"),
-        ("2026-01-01", ValueError, "no query of 2026-01-01 is known"),
+        ("2026-01-01", ValueError, "no query is recorded for 2026-01-01"),
     ],
 )
 def test_a_day_that_is_none_is_refused(named, day, error, said):
@@ -149,9 +149,9 @@ def test_of_a_day_of_which_nothing_is_known_both_functions_say_the_same(named):
         with recorded_day(day) as found:
             return found
 
-    for since in ("", "; the first is of 2026-03-28 12:00"):
+    for since in ("", "; the first one ran at 2026-03-28 12:00"):
         for ask in (generate_daily_cache_report, read):
-            with pytest.raises(ValueError, match=f"^no query of 2026-03-27 is known{since}$"):
+            with pytest.raises(ValueError, match=f"^no query is recorded for 2026-03-27{since}$"):
                 ask("2026-03-27")
         count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 3)
 

@@ -11,7 +11,7 @@ import pytest
 from clocked import AGED, HAVE_SERVICE, NOW, QUERY, Clocked
 from components import wheel_postgres
 
-from otel_ratelimit.postgres.upkeep import Upkeep
+from otel_ratelimit.postgres.hourly_maintenance import HourlyMaintenance
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -43,7 +43,10 @@ class Host:
 
     def process(self, service="shop", retention=MONTH):
         """What a process of a service does once an hour."""
-        return Upkeep(self._opened, retention, lambda: service, lambda: self.now.timestamp())  # noqa: PLW0108 - as it is then
+        return HourlyMaintenance(self._opened, retention, lambda: service, self.clock)
+
+    def clock(self):
+        return self.now.timestamp()
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ def test_a_machine_whose_clock_jumps_ahead_and_back_loses_nothing(clocked, host,
     caplog.clear()
     process.run()
     assert clocked.all_left() == before
-    assert f"is {ahead.days + 1} days 3 hours behind what it was at the last maintenance" in caplog.text
+    assert f"is {ahead.days + 1} days 3 hours behind its time at the last maintenance" in caplog.text
     caplog.clear()
     process.run()
     assert caplog.messages == []
@@ -139,7 +142,7 @@ def test_a_restored_backup_is_emptied_after_a_week_of_notices_and_not_before(clo
     assert len(caplog.messages) == 7
     assert all("rows since 2026-04-16 10:30 UTC" in said for said in caplog.messages)
     assert "In force: shop 30 days. They" in caplog.messages[0]
-    assert "(this is day 7)" in caplog.messages[6]
+    assert "(this is notice 7)" in caplog.messages[6]
     for hours in range(7 * 24, 8 * 24, 6):
         at = NOW + hours * HOUR
         clocked.set_clock(at)
@@ -288,7 +291,7 @@ def test_a_retention_that_is_shortened_later_is_looked_for_from_the_beginning(cl
     clocked.fill([NOW - 6 * DAY, NOW - 4 * DAY], service="short")
     announce(clocked, "short", 7 * DAY)
     assert marks(clocked, "short") == [(NOW - 7 * DAY,)]
-    clocked.maintain(service="short", retention=5 * DAY, override=True, delete_anyway=True)
+    clocked.maintain(service="short", retention=5 * DAY, overrides=True, delete_anyway=True)
     assert {clocked.left(table, "short") for table in QUERIES} == {1}
     clocked.run("DELETE FROM otel_ratelimit.service_retention WHERE service = 'short'")
     announce(clocked, "short", 3 * DAY, delete_anyway=True)

@@ -9,8 +9,8 @@ import pytest
 from clocked import AGED, NOW, QUERY
 
 from otel_ratelimit.core.errors import SchemaMissingError
+from otel_ratelimit.postgres.hourly_maintenance import HourlyMaintenance
 from otel_ratelimit.postgres.migrate import downgrade, upgrade
-from otel_ratelimit.postgres.upkeep import Upkeep
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -228,13 +228,13 @@ def test_without_knowing_how_deletion_stands_partitions_are_made_and_nothing_is_
     clocked.run(f"DROP TABLE otel_ratelimit.{table}")
     clocked.set_clock(NOW + DAY)
     host = NOW + DAY
-    process = Upkeep(clocked.opened, MONTH, lambda: "a", lambda: host.timestamp())  # noqa: PLW0108 - as it is then
+    process = HourlyMaintenance(clocked.opened, MONTH, lambda: "a", host.timestamp)
     for _ in range(2):
         process.run()
     failed, held = caplog.messages
     assert failed == (
         f"part of the analytics tables could not be maintained: {table}: the table otel_ratelimit.{table} was"
-        " dropped; restore it with its indexes and grants as docs/schema.md has it"
+        " dropped; restore it with its indexes and grants, see docs/schema.md"
     )
     assert held.startswith(
         f"no old rows are deleted from the analytics tables: without otel_ratelimit.{table}"

@@ -29,7 +29,7 @@ def test_the_page_is_the_same_from_another_version_of_postgresql(debian_postgres
 
 def test_the_page_does_not_change_from_day_to_day(database):
     with closing(Database(database)) as analytics:
-        maintain(analytics, now=datetime.now(UTC), retention=timedelta(days=30))
+        maintain(analytics, RetentionRequest(timedelta(days=30)), now=datetime.now(UTC))
     assert schema_page(database) == PAGE.read_text(encoding="utf-8")
 
 

@@ -26,7 +26,7 @@ from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import ALL_SERVICES, SeveralServicesWarning, services_read
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
 from otel_ratelimit.queries.records import (
@@ -73,7 +73,7 @@ def write(database, service, demand, at=NOON):
         n=demand,
     )
     with closing(Database(database)) as opened:
-        PostgresBatchWriter(opened, lambda: service).write(Batch(uuid4(), (violation,), (usage,)))
+        PostgresAnalyticsWriter(opened, lambda: service).write(Batch(uuid4(), (violation,), (usage,)))
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_queries_without_a_service_are_nobodys_and_said(both, record):
     assert (found.in_time[0].executions, found.service, found.without_service) == (3, "jobs", 5)
     assert queries.detect_duplicates(DAY, DAY, service="*").in_time[0].executions == 16
     shown = run("report", "show", "--date", DAY, "--service", "jobs").stdout
-    assert "Left out 5 executions of which no service is known" in " ".join(shown.split())
+    assert "Left out 5 executions no service is known for them" in " ".join(shown.split())
     assert reports.generate_daily_cache_report(DAY).analysis.all_executions == 16
 
 
@@ -361,7 +361,7 @@ def test_a_day_that_has_not_ended_or_is_not_known_is_no_service_s_either(both):
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
     assert "has not ended yet" in run("report", "show", "--service", "jobs", "--date", tomorrow).stderr
     assert (
-        "no query of 2020-01-01 is known"
+        "no query is recorded for 2020-01-01"
         in call(reports.generate_daily_cache_report, "2020-01-01", service="jobs").said
     )
 
@@ -501,7 +501,7 @@ def test_a_role_that_may_not_read_requests_still_makes_reports(both, record, rol
     told = []
     report = reports.generate_daily_cache_report(DAY, database_url=role_of_reports, report=told.append)
     assert (report.services, report.without_service) == ((), 1)
-    assert any("the services that recorded it cannot be read" in sentence for sentence in told)
+    assert any("its services cannot be read" in sentence for sentence in told)
 
 
 @pytest.fixture

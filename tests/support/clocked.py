@@ -12,6 +12,7 @@ from psycopg2.extensions import make_dsn
 
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
+from otel_ratelimit.postgres.retention import RetentionRequest
 
 NOW = datetime(2026, 6, 15, 10, 30, tzinfo=UTC)
 IN_CLOCK = "-c search_path=clock,pg_catalog"
@@ -106,11 +107,14 @@ class Clocked:
         *,
         host: datetime | None = None,
         retention: timedelta = timedelta(days=30),
+        service: str | None = None,
+        overrides: bool = False,
         **options: Any,
     ) -> MaintenanceReport:
         """Maintain at a moment by both clocks, or with the host's apart from it."""
         self.set_clock(at)
-        return maintain(self.opened, now=host or at, retention=retention, **options)
+        request = RetentionRequest(retention, service, overrides)
+        return maintain(self.opened, request, now=host or at, **options)
 
     def fill(self, times: Iterable[datetime], service: str = "shop") -> None:
         """A row of each of these times in every table that ages."""

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from otel_ratelimit.core.errors import DatabaseUnreachableError
-from otel_ratelimit.postgres.addresses import with_addresses
+from otel_ratelimit.postgres.host_addresses import with_addresses
 
 KNOWN = {"one.example": ["192.0.2.1"], "two.example": ["2001:db8::2", "192.0.2.2"]}
 

@@ -11,7 +11,7 @@ from otel_ratelimit.core.delivery import MAX_MISTAKES
 from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseUnreachableError,
-    DataRefusedError,
+    DataRejectedError,
     PartWrittenError,
 )
 from otel_ratelimit.queries import intake
@@ -32,7 +32,7 @@ class Tables:
         self.failure = None
 
     def write(self, batch):
-        is_about_rows = isinstance(self.failure, DataRefusedError)
+        is_about_rows = isinstance(self.failure, DataRejectedError)
         if self.failure is not None and (batch.rows or not is_about_rows):
             raise self.failure
         self.batches.append(batch)
@@ -385,7 +385,7 @@ def test_while_it_cannot_be_written_rows_wait_within_their_bound_and_totals_stay
 
 def test_rows_the_database_will_never_take_are_given_up_and_said(make, tables, listener, caplog):
     log = make()
-    tables.failure = DataRefusedError("out of range")
+    tables.failure = DataRejectedError("out of range")
     run(log, range(3))
     log.flush()
     tables.failure = None
@@ -405,7 +405,7 @@ def test_a_row_the_database_will_never_take_takes_no_other_with_it(make, tables,
     def picky(batch):
         bad[:] = bad or [next(row.key for row in batch.rows)]
         if any(row.key in bad for row in batch.rows):
-            raise DataRefusedError("out of range")
+            raise DataRejectedError("out of range")
         write(batch)
 
     tables.write = picky

@@ -16,7 +16,7 @@ from otel_ratelimit.core.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,
-    DataRefusedError,
+    DataRejectedError,
 )
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan
 
@@ -230,7 +230,7 @@ def test_usage_that_cannot_be_written_at_the_end_is_said(recorder, table, listen
 def test_what_the_database_refuses_for_good_does_not_hold_up_what_comes_after(
     recorder, table, listener, now, caplog
 ):
-    table.failure = DataRefusedError("invalid byte sequence")
+    table.failure = DataRejectedError("invalid byte sequence")
     violate(recorder, "a", "b", "c")
     now.seconds += 60.0
     recorder.tick()
@@ -306,7 +306,7 @@ class Picky(Table):
             raise DatabaseUnreachableError("down")
         self.failure = None
         if self.bad.intersection(violation.client for violation in batch.violations):
-            self.failure = DataRefusedError("out of range")
+            self.failure = DataRejectedError("out of range")
         super().write(batch)
 
     @property

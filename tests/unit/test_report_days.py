@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from otel_ratelimit.core.days import days_between, last_full_day, local_day
-from otel_ratelimit.reports.missing_days import missed_days
+from otel_ratelimit.reports.missing_days import missing_days
 from otel_ratelimit.reports.schedule import EveryDayAt
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -73,25 +73,25 @@ NOW = datetime(2026, 1, 5, 0, 15, tzinfo=UTC)
 
 def test_missed_days_are_those_since_the_first_query_the_last_one_first():
     first = datetime(2026, 1, 1, 13, 0, tzinfo=UTC)
-    found = missed_days(NOW, UTC, first, {date(2026, 1, 2)})
+    found = missing_days(NOW, UTC, first, {date(2026, 1, 2)})
     assert found == (date(2026, 1, 4), date(2026, 1, 3), date(2026, 1, 1))
 
 
 def test_before_the_first_query_no_day_is_missed():
-    assert missed_days(NOW, UTC, None, ()) == ()
-    assert missed_days(NOW, UTC, NOW, ()) == ()
-    assert missed_days(NOW, UTC, NOW - timedelta(minutes=16), ()) == (date(2026, 1, 4),)
+    assert missing_days(NOW, UTC, None, ()) == ()
+    assert missing_days(NOW, UTC, NOW, ()) == ()
+    assert missing_days(NOW, UTC, NOW - timedelta(minutes=16), ()) == (date(2026, 1, 4),)
 
 
 def test_a_clock_that_stood_still_does_not_make_fifty_years_of_reports():
-    found = missed_days(NOW, UTC, datetime(1970, 1, 1, tzinfo=UTC), ())
+    found = missing_days(NOW, UTC, datetime(1970, 1, 1, tzinfo=UTC), ())
     assert (len(found), found[0]) == (401, date(2026, 1, 4))
 
 
 def test_the_first_query_counts_on_its_day_in_the_zone():
     # 23:30 in London is the next day in Berlin.
     first = datetime(2026, 1, 2, 23, 30, tzinfo=UTC)
-    assert missed_days(NOW, BERLIN, first, ())[-1] == date(2026, 1, 3)
+    assert missing_days(NOW, BERLIN, first, ())[-1] == date(2026, 1, 3)
 
 
 def fires(zone, at, start, times=4):

@@ -12,9 +12,9 @@ import pytest
 from otel_ratelimit.cache_advice.daily_report import conclude
 from otel_ratelimit.cache_advice.prices import PRICES
 from otel_ratelimit.reports.mail.message import message
-from otel_ratelimit.reports.rendering import figures, plain, words
-from otel_ratelimit.reports.rendering.hit_ratio import HitRatio, of_those_that_ask
-from otel_ratelimit.reports.rendering.report_mail import DAYS_SHOWN, mail_html, mail_text, subject
+from otel_ratelimit.reports.rendering import formatting, phrases, plain_text
+from otel_ratelimit.reports.rendering.hit_ratio import HitRatio, expected_hit_ratio
+from otel_ratelimit.reports.rendering.mail_body import DAYS_SHOWN, mail_html, mail_text, subject
 from otel_ratelimit.reports.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")
@@ -46,7 +46,7 @@ class WellFormed(HTMLParser):
 
     @property
     def text(self):
-        return " ".join("".join(self.words).replace(figures.KEPT, " ").split())
+        return " ".join("".join(self.words).replace(formatting.NO_BREAK_SPACE, " ").split())
 
 
 @pytest.mark.parametrize(
@@ -61,42 +61,42 @@ class WellFormed(HTMLParser):
     ],
 )
 def test_a_share_is_neither_nothing_nor_all_unless_it_is(value, said):
-    assert figures.share(value) == said
+    assert formatting.share(value) == said
 
 
 def test_an_interval_is_said_where_there_is_one():
-    assert figures.share_between(0.624, 0.619, 0.629) == "62.4 % (61.9 to 62.9)"
-    assert figures.share_between(0.5, 0.5, 0.5) == "50.0 %"
+    assert formatting.share_between(0.624, 0.619, 0.629) == "62.4 % (61.9 to 62.9)"
+    assert formatting.share_between(0.5, 0.5, 0.5) == "50.0 %"
 
 
 @pytest.mark.parametrize(
     ("shown", "said"),
     [
-        (figures.count(1_234_567.4), "1,234,567"),
-        (figures.brief_count(1_234_567), "1.2 M"),
-        (figures.brief_count(999_999), "1.0 M"),
-        (figures.brief_count(999), "999"),
-        (figures.size(999), "999 B"),
-        (figures.size(1_500), "1.5 kB"),
-        (figures.size(999_960), "1.0 MB"),
-        (figures.size(2.5e9), "2.5 GB"),
-        (figures.duration(0.8), "0.8 ms"),
-        (figures.duration(0.0), "0 ms"),
-        (figures.duration(-1e-9), "0 ms"),
-        (figures.duration(0.001), "<0.01 ms"),
-        (figures.duration(3_200), "3.2 s"),
-        (figures.duration(-4_900), "-4.9 s"),
-        (figures.duration(4.1 * 3.6e6), "4.1 h"),
-        (figures.ttl(30), "30 s"),
-        (figures.ttl(600), "10 min"),
-        (figures.ttl(7_200), "2 h"),
-        (figures.ttl(5_400), "90 min"),
-        (figures.money(12.34, "USD"), "12.34 USD"),
-        (figures.money(-0.001, "EUR"), "0.00 EUR"),
-        (figures.money(0.001, "EUR"), "less than 0.01 EUR"),
-        (figures.unit_money(1e-5, "USD"), "0.00001 USD"),
-        (figures.one_in(1 / 16), "1 in 16"),
-        (figures.printable("a\n\tb\x1b[31m\u202ec"), "a b\ufffd[31m\ufffdc"),
+        (formatting.count(1_234_567.4), "1,234,567"),
+        (formatting.brief_count(1_234_567), "1.2 M"),
+        (formatting.brief_count(999_999), "1.0 M"),
+        (formatting.brief_count(999), "999"),
+        (formatting.size(999), "999 B"),
+        (formatting.size(1_500), "1.5 kB"),
+        (formatting.size(999_960), "1.0 MB"),
+        (formatting.size(2.5e9), "2.5 GB"),
+        (formatting.duration(0.8), "0.8 ms"),
+        (formatting.duration(0.0), "0 ms"),
+        (formatting.duration(-1e-9), "0 ms"),
+        (formatting.duration(0.001), "<0.01 ms"),
+        (formatting.duration(3_200), "3.2 s"),
+        (formatting.duration(-4_900), "-4.9 s"),
+        (formatting.duration(4.1 * 3.6e6), "4.1 h"),
+        (formatting.ttl(30), "30 s"),
+        (formatting.ttl(600), "10 min"),
+        (formatting.ttl(7_200), "2 h"),
+        (formatting.ttl(5_400), "90 min"),
+        (formatting.money(12.34, "USD"), "12.34 USD"),
+        (formatting.money(-0.001, "EUR"), "0.00 EUR"),
+        (formatting.money(0.001, "EUR"), "less than 0.01 EUR"),
+        (formatting.unit_money(1e-5, "USD"), "0.00001 USD"),
+        (formatting.one_in(1 / 16), "1 in 16"),
+        (formatting.printable("a\n\tb\x1b[31m\u202ec"), "a b\ufffd[31m\ufffdc"),
     ],
 )
 def test_figures_read_as_people_write_them(shown, said):
@@ -104,7 +104,7 @@ def test_figures_read_as_people_write_them(shown, said):
 
 
 @pytest.mark.parametrize(
-    "figure", [figures.count, figures.share, figures.size, figures.duration, figures.ttl]
+    "figure", [formatting.count, formatting.share, formatting.size, formatting.duration, formatting.ttl]
 )
 def test_what_is_no_number_is_not_known(figure):
     assert figure(float("nan")) == figure(float("inf")) == "not known"
@@ -112,10 +112,10 @@ def test_what_is_no_number_is_not_known(figure):
 
 def test_a_reason_loses_the_sign_of_a_zero_only():
     assert (
-        words.sentence("it takes -0.0 % off; brings -0.00 a month")
+        phrases.sentence("it takes -0.0 % off; brings -0.00 a month")
         == "It takes 0.0 % off; brings 0.00 a month."
     )
-    assert words.sentence("it brings -0.05 on 2026-01-01") == "It brings -0.05 on 2026-01-01."
+    assert phrases.sentence("it brings -0.05 on 2026-01-01") == "It brings -0.05 on 2026-01-01."
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def with_plan(report, executions=None, templates=None, **at):
 def test_the_hit_ratio_is_the_one_that_the_cache_itself_will_count(cache_reports):
     few = {"asked": 427.0, "hits": 400.0, "hit_ratio": 0.173, "hit_ratio_low": 0.170, "hit_ratio_high": 0.19}
     report = with_plan(cache_reports.paid, executions=2_312.0, templates=2, **few)
-    (said,) = (fact for fact in view_of(report, []).key if fact.name == "Hit ratio to expect")
+    (said,) = (fact for fact in view_of(report, []).key_figures if fact.name == "Hit ratio to expect")
     assert said.value == "93.7 % (92.0 to 100.0)"
     assert said.note == (
         "of the 427 executions of 2 templates that go through it; 17.3 % of all that a cache could answer"
@@ -160,7 +160,7 @@ def test_the_hit_ratio_is_the_one_that_the_cache_itself_will_count(cache_reports
 
 def test_a_plan_that_nothing_asks_has_no_hits(cache_reports):
     report = with_plan(cache_reports.paid, asked=0.0, hits=0.0)
-    assert of_those_that_ask(report.analysis, report.analysis.plan.at) == HitRatio(0.0, 0.0, 0.0)
+    assert expected_hit_ratio(report.analysis, report.analysis.plan.at) == HitRatio(0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_plan_that_nothing_asks_has_no_hits(cache_reports):
 )
 def test_memory_is_for_as_many_entries_as_there_are(cache_reports, entries, said):
     report = with_plan(cache_reports.paid, peak_keys=entries)
-    (memory,) = (fact for fact in view_of(report, []).key if fact.name == "Memory")
+    (memory,) = (fact for fact in view_of(report, []).key_figures if fact.name == "Memory")
     assert memory.note.startswith(said)
 
 
@@ -198,21 +198,21 @@ def test_a_mail_can_be_made_of_it(cache_reports):
 def test_the_text_says_what_was_found(cache_reports):
     report = cache_reports.paid
     plan = report.analysis.plan
-    ratio = of_those_that_ask(report.analysis, plan.at)
+    ratio = expected_hit_ratio(report.analysis, plan.at)
 
     text = mail_text(report, [])
 
     assert text.splitlines()[3] == "YES. A cache would pay."
     assert "Certain: both ends of the hit ratio's interval say the same." in text
     for said in (
-        figures.share(report.analysis.duplicate_percentage / 100),
-        figures.share_between(ratio.value, ratio.low, ratio.high),
-        figures.size(plan.at.peak_bytes),
-        f"{figures.duration(plan.at.latency_saved_ms)} a day",
-        f"{figures.share(report.cost.load_reduction)} less",
-        f"{figures.money(report.cost.monthly_cost, 'USD')} a month",
-        f"{figures.money(report.cost.monthly_benefit, 'USD')} a month",
-        f"from {figures.count(report.cost.break_even_executions_a_day)} executions a day",
+        formatting.share(report.analysis.duplicate_percentage / 100),
+        formatting.share_between(ratio.value, ratio.low, ratio.high),
+        formatting.size(plan.at.peak_bytes),
+        f"{formatting.duration(plan.at.latency_saved_ms)} a day",
+        f"{formatting.share(report.cost.load_reduction)} less",
+        f"{formatting.money(report.cost.monthly_cost, 'USD')} a month",
+        f"{formatting.money(report.cost.monthly_benefit, 'USD')} a month",
+        f"from {formatting.count(report.cost.break_even_executions_a_day)} executions a day",
         "writes must drop it",
         "1 in 2",
     ):
@@ -223,15 +223,15 @@ def test_the_text_says_what_was_found(cache_reports):
 @pytest.mark.parametrize("days", [0, 1, 30])
 def test_lines_of_the_text_fit_and_hold_no_markup(cache_reports, name, days):
     text = mail_text(getattr(cache_reports, name), cache_reports.days(days))
-    assert max(len(line) for line in text.splitlines()) <= plain.WIDTH
+    assert max(len(line) for line in text.splitlines()) <= plain_text.WIDTH
     assert all(line == line.rstrip() for line in text.splitlines())
     assert "&lt;" not in text
-    assert figures.KEPT not in text
+    assert formatting.NO_BREAK_SPACE not in text
 
 
 def test_a_table_too_wide_for_the_text_becomes_a_list():
     columns, rows = ["TTL", 40 * "a", 40 * "b"], [["1 s", "2 kB", "3 s"]]
-    assert plain.table(columns, rows) == [
+    assert plain_text.table(columns, rows) == [
         f"1 s: {40 * 'a'} 2 kB;",
         f"    {40 * 'b'} 3 s",
     ]
@@ -261,7 +261,7 @@ def test_text_and_html_say_the_same(cache_reports):
     view = view_of(cache_reports.paid, cache_reports.days(3))
     html = WellFormed(mail_html(cache_reports.paid, cache_reports.days(3))).text
     text = " ".join(mail_text(cache_reports.paid, cache_reports.days(3)).split())
-    for fact in (*view.key, *view.supposed, *view.rests_on):
+    for fact in (*view.key_figures, *view.assumptions, *view.sample_figures):
         assert fact.value in html
         assert fact.value in text
         assert fact.note in html
@@ -365,7 +365,7 @@ def test_time_that_is_lost_is_not_called_saved(cache_reports):
 def test_a_day_with_nothing_to_cache_gives_the_reason_and_no_figures_of_a_cache(cache_reports, name):
     report = getattr(cache_reports, name)
     text = mail_text(report, [])
-    assert words.sentence(report.reason) in text
+    assert phrases.sentence(report.reason) in text
     assert "NO. " in text
     for made_up in ("Hit ratio to expect", "Costs", "Breaks even", "HIT RATIO BY TTL", "TO CACHE FIRST"):
         assert made_up not in text
@@ -383,7 +383,7 @@ def test_the_table_by_ttl_ends_where_figures_change_no_more(cache_reports):
     analysis = cache_reports.open.analysis.model_copy(update={"by_ttl": flat})
     report = cache_reports.open.model_copy(update={"analysis": analysis})
     rows = view_of(report, []).by_ttl
-    assert [row.ttl for row in rows] == [figures.ttl(first.ttl_seconds), "5 min and longer"]
+    assert [row.ttl for row in rows] == [formatting.ttl(first.ttl_seconds), "5 min and longer"]
     for shown in (mail_text(report, []), WellFormed(mail_html(report, [])).text):
         assert "5 min and longer" in shown
         assert "10 min and longer" not in shown

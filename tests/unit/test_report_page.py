@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from otel_ratelimit.reports.rendering import charts, figures, words
-from otel_ratelimit.reports.rendering.report_page import page
+from otel_ratelimit.reports.rendering import charts, formatting, phrases
+from otel_ratelimit.reports.rendering.html_page import page
 from otel_ratelimit.reports.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")
@@ -44,7 +44,7 @@ class Document(HTMLParser):
 
     @property
     def text(self):
-        return " ".join("".join(self.words).replace(figures.KEPT, " ").split())
+        return " ".join("".join(self.words).replace(formatting.NO_BREAK_SPACE, " ").split())
 
     def all(self, tag):
         return [given for name, given in self.seen if name == tag]
@@ -70,8 +70,8 @@ def test_the_page_says_what_was_found(cache_reports):
     view = view_of(report, cache_reports.days(3))
     document = Document(page(report, cache_reports.days(3)))
     assert "Yes. A cache would pay." in document.text
-    assert words.sentence(report.reason) in document.text
-    for fact in (*view.key, *view.supposed, *view.rests_on):
+    assert phrases.sentence(report.reason) in document.text
+    for fact in (*view.key_figures, *view.assumptions, *view.sample_figures):
         assert f"{fact.name} {fact.value}" in document.text.replace(
             fact.name + fact.value, f"{fact.name} {fact.value}"
         )
@@ -157,7 +157,7 @@ def test_one_ttl_makes_a_chart_of_one_point(cache_reports):
 def test_a_day_with_nothing_to_cache_has_no_charts_of_a_cache(cache_reports, name):
     report = getattr(cache_reports, name)
     document = Document(page(report, []))
-    assert words.sentence(report.reason) in document.text
+    assert phrases.sentence(report.reason) in document.text
     assert document.all("svg") == []
     assert "Breaks even" not in document.text
 

@@ -17,14 +17,14 @@ from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
 from otel_ratelimit.cache_advice.prices import PRICES
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.queries.records import QueryRow, QueryTemplate
-from otel_ratelimit.reports.rendering import figures
-from otel_ratelimit.reports.rendering.report_mail import mail_html, mail_text
-from otel_ratelimit.reports.rendering.report_page import page
-from otel_ratelimit.reports.rendering.report_tables import print_report
+from otel_ratelimit.reports.rendering import formatting
+from otel_ratelimit.reports.rendering.html_page import page
+from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text
+from otel_ratelimit.reports.rendering.terminal_tables import print_report
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 OF_A_DAY = re.compile(
-    r"not of a day|executions a day|a day at that rate",
+    r"not a day|executions a day|a day at that rate",
     re.IGNORECASE,
 )
 A_DAY = re.compile(r"\ba day\b|on that day|of that day", re.IGNORECASE)
@@ -87,7 +87,7 @@ REPORTS = {
 
 def said(shown):
     shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", shown, flags=re.DOTALL)
-    return " ".join(shown.replace(figures.KEPT, " ").replace("&#160;", " ").split())
+    return " ".join(shown.replace(formatting.NO_BREAK_SPACE, " ").replace("&#160;", " ").split())
 
 
 @pytest.mark.parametrize("way", SHOWN)
@@ -97,7 +97,7 @@ def test_ten_minutes_are_never_called_a_day(way, kind):
 
     assert A_DAY.findall(OF_A_DAY.sub("", text)) == []
     assert "28 March 2026, so far: 10 min of it" in text
-    assert "So far: all sums are of 10 min and not of a day" in text
+    assert "So far: all sums cover 10 min and not a day" in text
 
 
 @pytest.mark.parametrize("way", SHOWN)
@@ -142,7 +142,7 @@ def test_a_day_on_which_recording_began_is_called_neither_a_day_nor_so_far(way, 
     assert A_DAY.findall(OF_A_DAY.sub("", text)) == []
     assert "so far" not in text.lower()
     assert "28 March 2026: 9 h 44 min of it, since recording began at 14:16" in text
-    assert "Recording began at 14:16: all sums are of 9 h 44 min and not of a day" in text
+    assert "Recording began at 14:16: all sums cover 9 h 44 min and not a day" in text
     assert "goes on like the 9 h 44 min since recording began" in text
 
 
@@ -172,7 +172,7 @@ def test_a_report_of_an_earlier_version_is_of_a_day():
     [(0, "0 s"), (59, "59 s"), (60, "1 min"), (600, "10 min"), (3_599, "1 h"), (12_000, "3 h 20 min")],
 )
 def test_a_span_is_told_to_the_minute(seconds, shown):
-    assert figures.span(seconds) == shown
+    assert formatting.span(seconds) == shown
 
 
 # --- with and without a cache -------------------------------------------------------------------
@@ -187,10 +187,10 @@ def test_what_the_cache_changes_is_a_table_in_every_form(way, kind):
     assert "with and without a cache" in text.lower()
     for figure in made.comparison.figures:
         if figure.unit == "queries":
-            row = figures.count(figure.without_cache), figures.count(figure.with_cache)
+            row = formatting.count(figure.without_cache), formatting.count(figure.with_cache)
             assert re.search(rf"Queries to the database a day\W+{row[0]}\W+{row[1]}\W", text)
     assert ("Balance a month" in text) == (kind == "worth money")
-    assert ("went through one all the same" in text) == (kind == "too quick")
+    assert ("went through one anyway" in text) == (kind == "too quick")
 
 
 @pytest.mark.parametrize("way", SHOWN)
@@ -248,7 +248,7 @@ def test_the_database_is_named_where_one_text_is_of_several(way):
     ],
 )
 def test_what_is_compared_is_in_one_unit(values, shown):
-    assert figures.durations(values) == shown
+    assert formatting.durations(values) == shown
 
 
 @pytest.mark.parametrize("way", SHOWN)

@@ -10,11 +10,11 @@ from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cli.report_outcome import outcome_json, say
 from otel_ratelimit.core.smtp_url import SmtpServer
 from otel_ratelimit.policy import Report
-from otel_ratelimit.reports.job import Outcome
-from otel_ratelimit.reports.mailing import Mailing
-from otel_ratelimit.reports.rendering.facts import key_facts
-from otel_ratelimit.reports.rendering.report_mail import mail_html, mail_text
-from otel_ratelimit.reports.rendering.report_page import page
+from otel_ratelimit.reports.job_result import JobResult
+from otel_ratelimit.reports.mailer import ReportMailer
+from otel_ratelimit.reports.rendering.html_page import page
+from otel_ratelimit.reports.rendering.labelled_figures import key_figures
+from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text
 
 DAY = date(2026, 1, 31)
 
@@ -26,7 +26,7 @@ def report(cache_report):
 
 
 def test_several_are_named_with_the_key_figures(report):
-    first = key_facts(report("jobs", "shop"))[0]
+    first = key_figures(report("jobs", "shop"))[0]
     assert (first.name, first.value) == ("Services", "2 together")
     assert first.note.startswith("jobs, shop; one cache would serve all of them")
     for shown in (
@@ -53,7 +53,7 @@ def test_several_are_named_with_the_key_figures(report):
                 (
                     "Left out",
                     "1 execution",
-                    "of which no service is known, because an earlier version recorded them",
+                    "no service is known for them, because an earlier version recorded them",
                 ),
             ],
         ),
@@ -61,7 +61,7 @@ def test_several_are_named_with_the_key_figures(report):
 )
 def test_a_report_of_one_service_says_so_and_what_it_cannot_know(report, services, without, facts):
     narrowed = report(*services).model_copy(update={"service": "jobs", "without_service": without})
-    shown = [(fact.name, fact.value, fact.note) for fact in key_facts(narrowed)]
+    shown = [(fact.name, fact.value, fact.note) for fact in key_figures(narrowed)]
     assert shown[: len(facts)] == facts
     assert "Left out" not in {name for name, *_ in shown[len(facts) :]}
     assert "Service" in page(narrowed, ())
@@ -69,28 +69,28 @@ def test_a_report_of_one_service_says_so_and_what_it_cannot_know(report, service
 
 def test_executions_without_a_service_are_in_the_report_of_all(report):
     of_all = report("jobs").model_copy(update={"without_service": 9})
-    assert "Left out" not in {fact.name for fact in key_facts(of_all)}
+    assert "Left out" not in {fact.name for fact in key_figures(of_all)}
 
 
 def test_one_is_named_and_none_is_not(report):
-    first = key_facts(report("jobs"))[0]
+    first = key_figures(report("jobs"))[0]
     assert (first.name, first.value) == ("Service", "jobs")
-    assert not {"Service", "Services"} & {fact.name for fact in key_facts(report())}
+    assert not {"Service", "Services"} & {fact.name for fact in key_figures(report())}
 
 
 def test_a_name_cannot_steer_a_terminal(report, capsys):
-    assert "\x1b" not in str(key_facts(report("a\x1b[2J", "b")))
-    say(Outcome(made=(report("a\x1b[2J", "b"),)))
+    assert "\x1b" not in str(key_figures(report("a\x1b[2J", "b")))
+    say(JobResult(made=(report("a\x1b[2J", "b"),)))
     assert "\x1b" not in capsys.readouterr().out
 
 
 def test_what_a_run_says_names_them(report, capsys):
-    say(Outcome(made=(report("jobs", "shop"), report("jobs"), report())))
+    say(JobResult(made=(report("jobs", "shop"), report("jobs"), report())))
     several, one, none = capsys.readouterr().out.splitlines()
     assert several.endswith(" (2 services together: jobs, shop)")
     assert one.endswith(" (service: jobs)")
     assert "service" not in none
-    [made] = outcome_json(Outcome(made=(report("jobs", "shop"),)))["made"]
+    [made] = outcome_json(JobResult(made=(report("jobs", "shop"),)))["made"]
     assert made["services"] == ["jobs", "shop"]
 
 
@@ -117,7 +117,7 @@ def test_the_subject_of_the_mail_is_not_of_one_service_where_the_report_is_of_se
     sent = []
     server = SmtpServer.parse("smtp://127.0.0.1:25")
     to = Report.model_validate({"to": ["team@example.com"], "from": "limits@example.com"})
-    mailing = Mailing(server, to, source, lambda _, message: sent.append(message))
+    mailing = ReportMailer(server, to, source, lambda _, message: sent.append(message))
     found = report(*services)
     mailing.send(found, (), found.analysis.period_end)
     assert sent[0]["Subject"].startswith(about)

@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from otel_ratelimit.reports.rendering import figures
-from otel_ratelimit.reports.rendering.report_tables import PIPE_WIDTH, print_report
+from otel_ratelimit.reports.rendering import formatting
+from otel_ratelimit.reports.rendering.terminal_tables import PIPE_WIDTH, print_report
 from otel_ratelimit.reports.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")
@@ -39,7 +39,7 @@ def test_nothing_is_cut_at_any_width(cache_reports, name, width):
         assert without_space(each.query) in squeezed
     assert without_space(view.verdict.why) in squeezed
     if width >= 80:
-        for fact in (*view.key, *view.supposed, *view.rests_on):
+        for fact in (*view.key_figures, *view.assumptions, *view.sample_figures):
             assert fact.value in text
 
 
@@ -69,7 +69,7 @@ def test_a_pipe_gets_lines_without_colours(cache_reports, capsys, monkeypatch):
 def test_no_line_ends_in_space_nor_between_a_figure_and_its_unit(cache_reports, name, width):
     text = printed(getattr(cache_reports, name), cache_reports.days(3), width)
     assert [line for line in text.splitlines() if line != line.rstrip()] == []
-    assert figures.KEPT not in text
+    assert formatting.NO_BREAK_SPACE not in text
     assert not re.search(r"\d\n *(%|ms|s|min|h|kB|MB|GB|USD)\b", text)
 
 

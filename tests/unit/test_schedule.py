@@ -89,4 +89,4 @@ def test_work_that_is_not_done_or_raises_is_tried_again(running, failed):
     _, _, told = running(tried)
 
     assert done.wait(PATIENCE_SECONDS)
-    assert told[0].startswith("not all is done; next attempt at ")
+    assert told[0].startswith("the run is incomplete; next attempt at ")

@@ -17,9 +17,10 @@ from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords
 from otel_ratelimit.core.settings import Settings, settings_from
 from otel_ratelimit.core.smtp_url import SmtpServer
 from otel_ratelimit.core.storage_uri import redact_uri, secrets_in, storage_uri
-from otel_ratelimit.postgres.connection import Database, dsn, keywords
-from otel_ratelimit.postgres.refusals import no_connection
-from otel_ratelimit.reports.mail import refusals
+from otel_ratelimit.postgres.connection import Database
+from otel_ratelimit.postgres.connection_string import dsn, keywords
+from otel_ratelimit.postgres.error_translation import connection_error
+from otel_ratelimit.reports.mail import smtp_errors
 from otel_ratelimit.storage import validate_uri
 from otel_ratelimit.storage.server_errors import without_echo
 
@@ -139,11 +140,11 @@ def test_what_must_not_be_seen_of_a_uri(uri, hidden):
 def test_a_mail_server_that_repeats_a_login_where_its_reply_is_cut_off(echo, cut_off):
     sent = echo if echo == CANARY else base64.b64encode(echo.encode()).decode()
     server = SmtpServer(host="mail", port=587, user="me", password=CANARY)
-    padding = "x" * (refusals._MAX_SAID - len("535 ") - cut_off)
+    padding = "x" * (smtp_errors._MAX_SAID - len("535 ") - cut_off)
     for reply in (f"{padding}{sent}", f"{padding}{sent}".encode()):
-        said = refusals.worded((535, reply), server)
+        said = smtp_errors.reply_line((535, reply), server)
         assert sent[:4] not in said
-        assert len(said) <= refusals._MAX_SAID + len("...")
+        assert len(said) <= smtp_errors._MAX_SAID + len("...")
 
 
 # Settings
@@ -218,7 +219,7 @@ def test_no_password_of_a_database_is_shown(form, password):
     assert not shows(outcome(lambda: dsn(url)))
     assert not shows(outcome(lambda: keywords(dsn(url))))
     assert not shows(outcome(lambda: repr(vars(Database(url)))))
-    assert not shows(outcome(lambda: no_connection(keywords(dsn(url)), "Connection refused")))
+    assert not shows(outcome(lambda: connection_error(keywords(dsn(url)), "Connection refused")))
 
 
 @given(st.sampled_from(MAIL), passwords())

@@ -19,7 +19,7 @@ from otel_ratelimit.core.secret import HiddenEnvironment, HiddenValues, Secret, 
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy.identity.privacy import address_keeper
-from otel_ratelimit.postgres import Database, PostgresBatchWriter
+from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase
 from otel_ratelimit.postgres.embedded.server import EmbeddedPostgres
 from otel_ratelimit.queries.execution_key import ExecutionKeys
@@ -98,7 +98,7 @@ def test_nothing_that_a_rate_limit_holds_shows_a_secret(given):
         lambda key: Identifier(TrustedProxies.parse(""), hash_key=key * 9),
         lambda key: ShownAddresses("hashed", key),
         lambda key: address_keeper("hashed", key),
-        lambda key: PostgresBatchWriter(Database("postgresql://127.0.0.1:1/x"), str, "hashed", key),
+        lambda key: PostgresAnalyticsWriter(Database("postgresql://127.0.0.1:1/x"), str, "hashed", key),
         ExecutionKeys,
         lambda key: ExecutionKeys(key * 9),
         lambda key: EmbeddedDatabase("embedded:", str, {"PASSWORD": key.decode()}),

@@ -9,25 +9,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 READS = re.compile(
-    r"\b(?:FROM|JOIN) otel_ratelimit\."
-    r"(?:rate_limit_(?:analytics|usage)|query_(?:logs|totals|repeats)(?:_\w+)?|table_writes)\b"
+    r"\b(?:FROM|JOIN) (?:\{table\}|otel_ratelimit\."
+    r"(?:rate_limit_(?:analytics|usage)|query_(?:logs|totals|repeats)(?:_\w+)?|table_writes)\b)"
 )
 WRITES = re.compile(r"\b(?:DELETE|INSERT|UPDATE)\b")
 OF_ALL = {
     "cache_reports.sql recording_began": "since when anything was recorded in this database",
-    "retention.sql oldest_rate_limit_analytics": "whether anything at all is overdue: before any is deleted",
-    "retention.sql oldest_rate_limit_usage": "the same, of another table",
+    "old_rows.sql oldest_by_service_index": "whether anything at all is overdue: before any is deleted",
+    "old_rows.sql count_of_all": "of templates, which services share",
     "plugin_health.sql written_last": "how old the last row of each table is, whoever wrote it",
     "overview.sql clients_refused": "of the Jobs chosen: who is refused by two of them is one client",
-    "cache_day.sql writes": "what one service has cached is stale where another has written the table",
+    "query_day.sql writes": "what one service has cached is stale where another has written the table",
     "cache_reports.sql reported": "the report that is kept is of the database",
     "cache_reports.sql first_query": "the report that is kept is of the database",
-    "maintenance.sql days_without_partition": "a partition is of all services",
+    "query_log_partitions.sql days_without_partition": "a partition is of all services",
     **dict.fromkeys(
-        ["retention.sql oldest_query_logs"]
-        + [f"retention.sql oldest_{table}" for table in ("table_writes", "query_totals", "query_repeats")]
-        + [f"retention.sql next_{table}" for table in ("table_writes", "query_totals", "query_repeats")]
-        + ["retention.sql next_query_logs"],
+        ["old_rows.sql oldest", "query_retention.sql next", "query_retention.sql next_query_logs"],
         "the longest retention in force, and where to look at all",
     ),
 }

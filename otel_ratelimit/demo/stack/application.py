@@ -12,14 +12,14 @@ from typing import Final
 
 from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.server import POLICY, Serving, clean_environment, plugin_environment
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 MAX_REQUESTS: Final = 500_000
 
 
-def crowd(who: str, wanted: Serving, duration: float) -> LeashedProcess:
+def crowd(who: str, wanted: Serving, duration: float) -> SupervisedProcess:
     """Clients of the job board for so many seconds: `visitors`, `abusers` or `everyone`."""
-    return LeashedProcess(
+    return SupervisedProcess(
         Launch(
             command=[
                 *(sys.executable, "-m", "otel_ratelimit.demo.traffic", f"http://{LOOPBACK}:{wanted.port}"),
@@ -33,9 +33,9 @@ def crowd(who: str, wanted: Serving, duration: float) -> LeashedProcess:
     )
 
 
-def scheduler(wanted: Serving, environ: Mapping[str, str]) -> LeashedProcess:
+def scheduler(wanted: Serving, environ: Mapping[str, str]) -> SupervisedProcess:
     """What makes the nightly report, and says when it last did."""
-    return LeashedProcess(
+    return SupervisedProcess(
         Launch(
             command=["opentelemetry-instrument", "otel-ratelimit", "scheduler", "--policy", str(POLICY)],
             log=wanted.scratch / "scheduler.log",

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.stack.web import get
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 START_TIMEOUT_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
 _BY_SIGNAL: Final = 128
-"""What a leash adds to the number of the signal that ended its command."""
+"""What the supervisor adds to the number of the signal that ended its command."""
 _KILLED: Final = _BY_SIGNAL + signal.SIGKILL
 
 
@@ -37,7 +37,7 @@ class RunningProgram:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._process = LeashedProcess(program.launch)
+        self._process = SupervisedProcess(program.launch)
 
     def wait_until_ready(self, timeout: float = START_TIMEOUT_SECONDS) -> None:
         """Return as soon as it is ready.
@@ -88,7 +88,7 @@ class RunningProgram:
 
 
 def ended(status: int) -> str:
-    """How a leashed program ended, in words."""
+    """How a supervised program ended, in words."""
     if status > _BY_SIGNAL:
         try:
             return f"was ended by {signal.Signals(status - _BY_SIGNAL).name}"

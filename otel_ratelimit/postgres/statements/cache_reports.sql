@@ -1,5 +1,5 @@
 -- name: save
--- A day that is reported on again keeps when it was first reported on, and when it was mailed.
+-- A report that replaces another keeps the times when the first one was made and mailed.
 INSERT INTO otel_ratelimit.cache_analysis_daily (
     analysis_date, total_queries, unique_queries, duplicate_queries, duplicate_percentage, hit_potential,
     recommended_ttl_seconds, estimated_memory_bytes, latency_saved_ms, monthly_cost, worthwhile, details,
@@ -30,7 +30,7 @@ ON CONFLICT (analysis_date) DO UPDATE SET
     updated_at = now()
 
 -- name: latest
--- A row without the report in it was not made by this program.
+-- A row without the report in `details` was not written by this program.
 SELECT details, updated_at, mailed_at
 FROM otel_ratelimit.cache_analysis_daily
 WHERE analysis_date BETWEEN %(first)s AND %(last)s AND details ? 'analysis'
@@ -47,7 +47,7 @@ WHERE analysis_date BETWEEN %(first)s AND %(last)s
 ORDER BY analysis_date
 
 -- name: reported
--- One that found no query on a day of which some are known by now does not count.
+-- A report without queries does not count if queries of its day have been recorded since.
 SELECT analysis_date
 FROM otel_ratelimit.cache_analysis_daily AS report
 WHERE details #>> '{analysis,all_executions}' IS DISTINCT FROM '0'
@@ -56,12 +56,12 @@ WHERE details #>> '{analysis,all_executions}' IS DISTINCT FROM '0'
     )
 
 -- name: first_query
--- When the first query was that is still known of.
+-- When the first query ran that is still recorded.
 SELECT min(minute) FROM otel_ratelimit.query_totals
 
 -- name: recording_began
--- The minute of the first query that is still known of. Executions are counted when they are over: the log may know
--- of the same ones from a little before.
+-- The minute of the first query that is still recorded. Executions are counted when they end, so the log may have the
+-- same ones with a slightly earlier time.
 WITH counted AS MATERIALIZED (SELECT min(minute) AS first FROM otel_ratelimit.query_totals)
 SELECT least(first, (
     SELECT date_trunc('minute', min(ts)) FROM otel_ratelimit.query_logs

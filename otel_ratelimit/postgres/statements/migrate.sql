@@ -1,11 +1,11 @@
 -- name: wait_for_lock
--- Another process may be carrying out a long step.
+-- Another process may be applying a long step.
 SET LOCAL lock_timeout = '10min';
 SELECT pg_advisory_xact_lock(%(lock)s)
 
--- name: be_brief
+-- name: limit_lock_wait
 -- A step that waits for a table makes everybody else wait behind it. LOCAL: a pooler gives each transaction another
--- connection, and what is set for a session stays behind on it.
+-- connection, and a setting of the session would stay on it.
 SET LOCAL lock_timeout = '10s'
 
 -- name: has_version
@@ -28,7 +28,7 @@ COMMENT ON SCHEMA otel_ratelimit IS 'Made by otel-ratelimit; removed by its down
 DROP TABLE IF EXISTS otel_ratelimit.schema_version
 
 -- name: schema_is_ours
--- One that a database administrator made for us stays.
+-- A schema that a database administrator created stays.
 SELECT EXISTS (
     SELECT FROM pg_catalog.pg_namespace
     WHERE nspname = 'otel_ratelimit'

@@ -1,6 +1,6 @@
 -- name: write_query_templates
--- Templates are in the order of their hashes, so that two processes with the same ones wait for each other and not in
--- a circle; one that was seen within the hour is left alone.
+-- Templates are in the order of their hashes, so that two processes with the same templates do not deadlock; a template
+-- that was seen within the last hour is not updated.
 templates AS (
     INSERT INTO otel_ratelimit.query_templates AS known (template_hash, template, operation, tables, first_seen, last_seen)
     SELECT t.hash, t.template, t.operation, t.tables, to_timestamp({at %(now)s}), to_timestamp({at %(now)s})
@@ -64,8 +64,8 @@ repeats AS (
 )
 
 -- name: services
--- Who ran any query in a period, and how many executions; with null in place of its ends, at all. Empty are those that
--- a version recorded which did not know the service.
+-- The services with queries in a period and their executions; with null for both ends, at any time. The service is empty
+-- in rows of a version that did not record it.
 SELECT service, sum(n)::bigint FROM otel_ratelimit.query_totals
 WHERE minute >= coalesce(%(start)s::timestamptz, '-infinity') AND minute < coalesce(%(end)s::timestamptz, 'infinity')
 GROUP BY service
@@ -86,8 +86,8 @@ ORDER BY sum(p.executions) - sum(p.requests) DESC, p.endpoint, p.template_hash
 LIMIT %(limit)s
 
 -- name: repeats_in_time
--- Executions that asked what had been asked at most so many seconds before. Seconds of rows that stand for several
--- are told apart; within one second all but the first repeat.
+-- Executions that repeated a query from at most so many seconds before. Rows that stand for several executions are split
+-- into seconds; within one second all executions but the first are repeats.
 WITH executions AS (
     SELECT l.template_hash, l.key_hash, l.sample_rate, extract(epoch FROM l.ts) + b.second AS at, b.n
     FROM otel_ratelimit.query_logs AS l

@@ -1,5 +1,5 @@
 -- name: relations
--- Tables and views, without the partitions of single days.
+-- Tables and views, without the partitions of days.
 SELECT c.oid, c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
     coalesce(pg_get_partkeydef(c.oid), ''), coalesce(pg_get_expr(c.relpartbound, c.oid), ''),
     coalesce(parent.relname, '')

@@ -1,6 +1,6 @@
-"""E-mail for the nightly report: the message, and its way to a mail server."""
+"""E-mail for the nightly report: the message, and sending it through a mail server."""
 
 from otel_ratelimit.reports.mail.message import message, sender
-from otel_ratelimit.reports.mail.smtp import Refused, Sent, SmtpServer, send
+from otel_ratelimit.reports.mail.send_with_retries import RejectedRecipient, Sent, SmtpServer, send
 
-__all__ = ["Refused", "Sent", "SmtpServer", "message", "send", "sender"]
+__all__ = ["RejectedRecipient", "Sent", "SmtpServer", "message", "send", "sender"]

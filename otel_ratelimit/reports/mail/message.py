@@ -1,4 +1,4 @@
-"""The report's summary as an e-mail: text and HTML as alternatives, marked as a program's (RFC 3834)."""
+"""The report as an e-mail: text and HTML as alternatives, marked as automatic (RFC 3834)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from otel_ratelimit.policy import Report
 from otel_ratelimit.policy.report import is_address
 
 NAME: Final = "otel-ratelimit"
-"""What a mailbox shows beside the sender's address, and stands before the @ where there is no address."""
+"""The display name of the sender, and the local part of its address if none is configured."""
 
-# Not every server takes lines of eight bits, and smtplib does not ask.
+# Not every server accepts 8-bit lines, and smtplib does not check.
 _SEVEN_BITS: Final = policy.SMTP.clone(cte_type="7bit")
 _DIGEST_BYTES: Final = 8
 
 
 def sender(report: Report, server: SmtpServer, hostname: str) -> str:
-    """Who the report comes from: the policy's `from`, else the login if that is an address, else this host.
+    """The sender: the policy's `from`, else the login if it is an address, else an address at this host.
 
     Args:
-        report: the policy's table.
-        server: where it is sent through.
-        hostname: of this machine, as `socket.gethostname` has it.
+        report: the table `[report]` of the policy.
+        server: the mail server.
+        hostname: of this machine, from `socket.gethostname`.
     """
     given = (report.sender, server.user, f"{NAME}@{hostname}")
     return next((address for address in given if address and is_address(address)), f"{NAME}@localhost")
@@ -45,22 +45,22 @@ def message(
     source: str,
     now: datetime,
 ) -> EmailMessage:
-    """A message; the same report date, source, sender and recipients have the same Message-ID.
+    """Make the message; the same report date, source, sender and recipients have the same Message-ID.
 
-    So a message that arrives twice, because the answer to the first attempt was lost, can be told to be one.
+    So a message that arrives twice, because the reply to the first attempt was lost, can be recognised.
 
     Args:
         sender: an address.
         to: addresses, at least one.
         subject: one line.
-        text: for who reads text only.
-        html: the same as a document.
+        text: the plain text.
+        html: the same as an HTML document.
         report_date: the day that the report is about.
-        source: tells apart reports that go to the same people; for instance the service's name.
+        source: distinguishes reports to the same recipients, for instance the name of the service.
         now: with its time zone.
 
     Raises:
-        ValueError: there is no recipient, an address is none, or the subject has more than one line.
+        ValueError: there is no recipient, an address is invalid, or the subject has more than one line.
     """
     if not to:
         raise ValueError("a message needs a recipient")
@@ -77,8 +77,6 @@ def message(
 
 
 def _message_id(sender: str, to: Sequence[str], report_date: date, source: str) -> str:
-    told_apart_by = "\0".join((source, sender, *sorted(to)))
-    digest = hashlib.blake2b(
-        told_apart_by.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES
-    ).hexdigest()
+    identity = "\0".join((source, sender, *sorted(to)))
+    digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
     return f"<report.{report_date.isoformat()}.{digest}@{sender.rpartition('@')[2]}>"

@@ -1,4 +1,4 @@
-"""How the nightly cache report looks: as a mail, and as a page of its own.
+"""How the nightly cache report looks: as a mail, as a page of its own, and in a terminal.
 
-`view` puts a report into words and figures once; a mail, a page and the terminal only arrange them.
+`view` turns a report into words and figures; `mail_body`, `html_page` and `terminal_tables` arrange them.
 """

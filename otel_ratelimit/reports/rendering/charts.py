@@ -1,6 +1,6 @@
-"""Where things go in the page's charts, in units of their SVG; the templates draw them.
+"""The geometry of the page's charts in units of their SVG; the templates draw them.
 
-All charts are as wide as half of a page and a whole telephone, so that their text stays readable on both.
+All charts are as wide as half of a page or a whole phone screen, so that their text stays readable on both.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.history import DayInBrief
-from otel_ratelimit.reports.rendering import figures
-from otel_ratelimit.reports.rendering.view import DAYS_OF_A_TREND, View, has_hits
+from otel_ratelimit.reports.rendering import formatting
+from otel_ratelimit.reports.rendering.hit_ratio_tables import has_hits
+from otel_ratelimit.reports.rendering.view import MIN_TREND_DAYS, View
 
 WIDTH: Final = 460
 _LINES_HEIGHT: Final = 270
@@ -40,7 +41,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Of a line, with what is said of it."""
+    """A point of a line, with its text."""
 
     x: float
     y: float
@@ -60,7 +61,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Shares over time or TTL."""
+    """A line chart of shares over time or TTL."""
 
     title: str
     description: str
@@ -91,7 +92,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Amounts, one below the other."""
+    """A bar chart with one row below the other."""
 
     title: str
     description: str
@@ -102,7 +103,7 @@ class Bars:
 
     @property
     def height(self) -> int:
-        """All rows."""
+        """The height of all rows."""
         return _ROW * len(self.bars) + 4
 
 
@@ -116,8 +117,8 @@ def by_ttl(report: DailyCacheReport) -> Lines | None:
         Point(
             x(at.ttl_seconds),
             _height(at.hit_ratio),
-            f"{figures.ttl(at.ttl_seconds)}:"
-            f" {figures.share_between(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high)}",
+            f"{formatting.ttl(at.ttl_seconds)}:"
+            f" {formatting.share_between(at.hit_ratio, at.hit_ratio_low, at.hit_ratio_high)}",
         )
         for at in found
     )
@@ -127,7 +128,7 @@ def by_ttl(report: DailyCacheReport) -> Lines | None:
     return Lines(
         title="Hit ratio by TTL",
         description=f"It rises from {points[0].says} to {points[-1].says}.",
-        x_ticks=tuple(Tick(x(at), figures.ttl(at)) for at in ticks or [found[0].ttl_seconds]),
+        x_ticks=tuple(Tick(x(at), formatting.ttl(at)) for at in ticks or [found[0].ttl_seconds]),
         y_ticks=_percent_ticks(),
         lines=(_line("everything cached", [points]),),
         band=_path([*upper, *lower]),
@@ -135,15 +136,18 @@ def by_ttl(report: DailyCacheReport) -> Lines | None:
 
 
 def saving(view: View) -> Bars | None:
-    """What is to be cached first, by what that saves; None where that is nothing."""
+    """The queries to cache first, by the time that saves; None where there are none."""
     return _queries(
         "Saves most",
-        [(each.rank, each.label, each.saves_ms, f"{each.saves} {view.scale.per}") for each in view.to_cache],
+        [
+            (each.rank, each.label, each.saves_ms, f"{each.saves} {view.covered.per}")
+            for each in view.to_cache
+        ],
     )
 
 
 def repeating(view: View) -> Bars | None:
-    """What is repeated most; None where that is nothing."""
+    """The queries that are repeated most; None where there are none."""
     return _queries(
         "Repeated most",
         [(each.rank, each.label, each.repeats_count, each.repeats) for each in view.repeated],
@@ -151,13 +155,13 @@ def repeating(view: View) -> Bars | None:
 
 
 def costs(report: DailyCacheReport, view: View) -> Bars | None:
-    """What each way to have a cache costs, and what it brings; None where there is nothing to pay for."""
+    """The cost of each way to run a cache, and the benefit; None where nothing is worth caching."""
     if not view.costs:
         return None
     amounts = [(row.name, row.money, f"{row.month} a month", False) for row in view.costs]
     if report.supposed.has_value:
         brings = report.cost.monthly_benefit
-        month = figures.money(brings, figures.printable(report.supposed.currency))
+        month = formatting.money(brings, formatting.printable(report.supposed.currency))
         amounts.append(("What it brings", brings, f"{month} a month", True))
     most = max(amount for _, amount, _, _ in amounts)
     bars = tuple(
@@ -168,9 +172,9 @@ def costs(report: DailyCacheReport, view: View) -> Bars | None:
 
 
 def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
-    """Repeats and answers by day, with gaps where nothing was asked; None where there are too few days."""
+    """Shares repeated and answered by day, with gaps for days without queries; None for too few days."""
     stretches = [list(days) for asked, days in groupby(trend, lambda day: day.total_queries > 0) if asked]
-    if sum(map(len, stretches)) < DAYS_OF_A_TREND:
+    if sum(map(len, stretches)) < MIN_TREND_DAYS:
         return None
     first, last = trend[0].analysis_date, trend[-1].analysis_date
     days = max((last - first).days, 1)
@@ -180,7 +184,7 @@ def over_days(trend: Sequence[DayInBrief]) -> Lines | None:
 
     def line(name: str, ratio: Callable[[DayInBrief], float]) -> Line:
         def point(day: DayInBrief) -> Point:
-            said = f"{day.analysis_date}: {figures.share(ratio(day))} {name}"
+            said = f"{day.analysis_date}: {formatting.share(ratio(day))} {name}"
             return Point(x(day), _height(ratio(day)), said)
 
         return _line(name, [[point(day) for day in stretch] for stretch in stretches])
@@ -214,9 +218,9 @@ def _queries(title: str, rows: Sequence[tuple[int, str, float, str]]) -> Bars | 
         Bar(
             _ROW * place,
             _length(amount, most),
-            figures.shortened(f"{rank}. {query}", _LABEL_CHARACTERS),
+            formatting.shortened(f"{rank}. {query}", _LABEL_CHARACTERS),
             value,
-            f"{rank}. {figures.shortened(query, 3 * _LABEL_CHARACTERS)}: {value}",
+            f"{rank}. {formatting.shortened(query, 3 * _LABEL_CHARACTERS)}: {value}",
         )
         for place, (rank, query, amount, value) in enumerate(rows)
     )

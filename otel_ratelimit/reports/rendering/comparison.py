@@ -8,9 +8,9 @@ from typing import Final
 
 from otel_ratelimit.cache_advice.comparison import ComparedFigure, ComparedName
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.reports.rendering import figures
-from otel_ratelimit.reports.rendering.facts import currency_of
-from otel_ratelimit.reports.rendering.scale import Scale
+from otel_ratelimit.reports.rendering import formatting
+from otel_ratelimit.reports.rendering.covered_time import CoveredTime
+from otel_ratelimit.reports.rendering.labelled_figures import currency_of
 
 _NAMES: Final[dict[ComparedName, str]] = {
     "database_queries": "Queries to the database {per}",
@@ -42,33 +42,33 @@ class ComparisonTable:
     rows: tuple[ComparisonRow, ...]
 
 
-def comparison_table(report: DailyCacheReport, scale: Scale) -> ComparisonTable | None:
-    """Of a report; None where there is nothing to compare.
+def comparison_table(report: DailyCacheReport, covered: CoveredTime) -> ComparisonTable | None:
+    """The table for `report`; None where there is nothing to compare.
 
     Args:
         report: of a day, or of a part of one.
-        scale: which of them.
+        covered: the time that its sums cover.
     """
     found = report.comparison
     if found is None:
         return None
-    ttl = figures.ttl(found.ttl_seconds)
+    ttl = formatting.ttl(found.ttl_seconds)
     which = f"with the cache that is advised (TTL {ttl})"
     if found.basis == "everything":
-        which = f"if all that a cache could answer went through one all the same (TTL {ttl})"
+        which = f"if everything that a cache could answer went through one anyway (TTL {ttl})"
     currency = currency_of(report)
     return ComparisonTable(
         says=f"Without a cache, and {which}.",
-        rows=tuple(_compared(figure, currency, scale) for figure in found.figures),
+        rows=tuple(_compared(figure, currency, covered) for figure in found.figures),
     )
 
 
-def _compared(figure: ComparedFigure, currency: str, scale: Scale) -> ComparisonRow:
+def _compared(figure: ComparedFigure, currency: str, covered: CoveredTime) -> ComparisonRow:
     values = (figure.without_cache, figure.with_cache, figure.difference)
     without_cache, with_cache, difference = _shown(figure.unit, values, currency)
     sign = "+" if figure.difference > 0.0 and not difference.startswith(("<", "less")) else ""
     return ComparisonRow(
-        name=_NAMES[figure.name].format(per=scale.per),
+        name=_NAMES[figure.name].format(per=covered.per),
         without_cache=without_cache,
         with_cache=with_cache,
         difference=sign + difference,
@@ -77,7 +77,7 @@ def _compared(figure: ComparedFigure, currency: str, scale: Scale) -> Comparison
 
 def _shown(unit: str, values: Sequence[float], currency: str) -> list[str]:
     if unit == "ms":
-        return figures.durations(values)
+        return formatting.durations(values)
     if unit == "money":
-        return [figures.money(value, currency) for value in values]
-    return [(figures.count if unit == "queries" else figures.size)(value) for value in values]
+        return [formatting.money(value, currency) for value in values]
+    return [(formatting.count if unit == "queries" else formatting.size)(value) for value in values]

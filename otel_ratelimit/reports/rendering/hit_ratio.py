@@ -12,15 +12,15 @@ from otel_ratelimit.cache_advice.result import AtTtl, CacheAnalysis
 
 @dataclass(frozen=True, slots=True)
 class HitRatio:
-    """With the ends of its interval, each 0 to 1."""
+    """A ratio with the ends of its interval, each 0 to 1."""
 
     value: float
     low: float
     high: float
 
 
-def of_those_that_ask(analysis: CacheAnalysis, at: AtTtl) -> HitRatio:
-    """What `keyspace_hits / (keyspace_hits + keyspace_misses)` will come to.
+def expected_hit_ratio(analysis: CacheAnalysis, at: AtTtl) -> HitRatio:
+    """The expected value of `keyspace_hits / (keyspace_hits + keyspace_misses)`.
 
     Args:
         analysis: of the day.

@@ -41,11 +41,11 @@ from otel_ratelimit.core.services import ALL_SERVICES, queries_read, warnings_of
 from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.policy import Policy, builtin_policy, load_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
+from otel_ratelimit.postgres.query_day import postgres_query_day
 from otel_ratelimit.postgres.query_services import PostgresQueryServices
 from otel_ratelimit.reports.job import ReportJob
-from otel_ratelimit.reports.recorded import since_recording_began, why_unknown
+from otel_ratelimit.reports.recorded_period import since_recording_began, why_unknown
 from otel_ratelimit.runtime.analytics import named_url
 from otel_ratelimit.runtime.rate_limit import database_url_here
 from otel_ratelimit.telemetry.reports import report_telemetry
@@ -96,7 +96,7 @@ def generate_daily_cache_report(
         job = ReportJob(
             url,
             _policy(policy),
-            mailing=None,
+            mailer=None,
             telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
             clock=unix_time,
             tell=report,
@@ -153,7 +153,7 @@ def recorded_day(
         # Behind this frame is contextlib's, and behind that whoever asked.
         for warning in warnings_of(of, service):
             warnings.warn(warning, stacklevel=3)
-        with postgres_day(url, period, service=of.service) as found:
+        with postgres_query_day(url, period, service=of.service) as found:
             yield found
 
 

@@ -316,9 +316,9 @@ def _attributes(line: DueLine) -> dict[str, object]:
     return attributes
 
 
-def _printable(text: str, most_characters: int = _MAX_SHOWN) -> str:
+def _printable(text: str, max_characters: int = _MAX_SHOWN) -> str:
     """`text` in one line, so that no client can write lines into the log."""
-    shown = text[:most_characters]
+    shown = text[:max_characters]
     return shown if shown.isprintable() else shown.encode("unicode_escape").decode()
 
 
