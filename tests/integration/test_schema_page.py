@@ -11,6 +11,7 @@ from pathlib import Path
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import upgrade
+from otel_ratelimit.postgres.retention import RetentionRequest
 from otel_ratelimit.postgres.schema_page import MAX_CHARACTERS, schema_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
