@@ -58,15 +58,15 @@ class Last:
 
     told = None
 
-    def executed(self, statement, sent, asker, nanoseconds, in_txn, *_):
-        self.told = Told(asker.context, in_txn)
+    def executed(self, statement, sent, session, nanoseconds, in_txn, *_):
+        self.told = Told(session.context, in_txn)
 
 
 @pytest.fixture
 def last():
-    relay = prepare()
-    relay.target = Last()
-    yield relay.target
+    capture = prepare()
+    capture.observer = Last()
+    yield capture.observer
     remove()
 
 

@@ -24,7 +24,7 @@ from otel_ratelimit.queries.fingerprint import (
     split_statements,
 )
 from otel_ratelimit.queries.fingerprint.lexer import is_certain, marks, tokens
-from otel_ratelimit.queries.records import REFUSED
+from otel_ratelimit.queries.records import UNREADABLE
 
 PLANTED = "plantedvalue"
 IDS = ", ".join(map(str, range(3_000)))
@@ -322,7 +322,7 @@ UNSURE = [
 def test_a_text_that_no_server_can_have_read_like_this_is_refused(text, filler):
     text = text.replace("SELECT ", f"SELECT {filler}", 1)
     assert split_statements(text) is None
-    assert TemplateCache()(text) == REFUSED
+    assert TemplateCache()(text) == UNREADABLE
 
 
 def test_a_long_text_with_a_comment_in_a_comment_is_one_statement_and_its_value_is_not_kept():

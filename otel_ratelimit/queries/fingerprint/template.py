@@ -14,7 +14,7 @@ from otel_ratelimit.queries.fingerprint.long_texts import read
 from otel_ratelimit.queries.fingerprint.normalise import normalise, words_of
 from otel_ratelimit.queries.fingerprint.statement_text import statement_text
 from otel_ratelimit.queries.fingerprint.tables import tables
-from otel_ratelimit.queries.fingerprint.utility import begin_of_explained, without_names
+from otel_ratelimit.queries.fingerprint.utility_statements import begin_of_explained, without_names
 from otel_ratelimit.queries.fingerprint.words import (
     READING,
     VERBS,

@@ -10,7 +10,7 @@ from typing import Final
 from otel_ratelimit.queries.fingerprint.lexer import is_certain
 from otel_ratelimit.queries.fingerprint.long_texts import MAX_READ_CHARACTERS
 from otel_ratelimit.queries.fingerprint.template import hash_query
-from otel_ratelimit.queries.records import REFUSED, QueryTemplate
+from otel_ratelimit.queries.records import UNREADABLE, QueryTemplate
 
 _VALUES: Final = r"""
     (?P<string>'(?:[^']++|'')*+(?:'|\Z))
@@ -51,16 +51,16 @@ class TemplateCache:
         return len(self._templates)
 
     def __call__(self, text: str) -> QueryTemplate:
-        """The template of `text`; `REFUSED` where it is not read here as the server has read it."""
-        if text == REFUSED.text:
-            return REFUSED
+        """The template of `text`; `UNREADABLE` where it is not read here as the server has read it."""
+        if text == UNREADABLE.text:
+            return UNREADABLE
         # A long text is remembered by its hash, behind a character that no text has.
         key = text if len(text) <= MAX_READ_CHARACTERS else f"\0{_digest(text)}"
         known = self._templates.get(key)
         if known is not None:
             self._templates.move_to_end(key)
             return known
-        template = self._new(text) if is_certain(text) else REFUSED
+        template = self._new(text) if is_certain(text) else UNREADABLE
         self._remember(key, template)
         return template
 
