@@ -1,4 +1,4 @@
-"""What the query log is given by the program around it."""
+"""Collaborators of the query log, which the program around it provides."""
 
 from __future__ import annotations
 

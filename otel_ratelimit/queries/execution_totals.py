@@ -155,7 +155,7 @@ class ExecutionTotals:
             _increase(self._dropped, (statement, database))
 
     def drain(self, now: float, template_of: Callable[[str], QueryTemplate]) -> list[TemplateTotal]:
-        """What was counted since the last time, by template, for the minute of `now`."""
+        """The executions counted since the last time, by template, for the minute of `now`."""
         found: dict[Text, int] = {}
         for text, counter in self._known.items():
             steps = counter.take()

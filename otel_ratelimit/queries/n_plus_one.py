@@ -1,4 +1,4 @@
-"""What counts as N+1: one template that a request runs again and again, without a pause in between.
+"""The rule for N+1: one template that a request runs again and again, without a pause in between.
 
 N+1 costs time because round trips follow each other. A stream that looks every second for news, or a view
 that waits for news (long polling), runs one template as often, and nothing could be joined into one query. So

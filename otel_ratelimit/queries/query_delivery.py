@@ -31,7 +31,7 @@ BATCH_TOTALS: Final = 2_000
 
 
 class QueryDelivery:
-    """What waits to be written, and what became of it; used by the background thread.
+    """Holds what waits to be written, and writes it; used by the background thread.
 
     Args:
         writer: where batches go.
@@ -105,11 +105,6 @@ class QueryDelivery:
         return not (
             self._delivery.unwritten or self.rows or self.rows.has_hot or self.totals or self.patterns
         )
-
-    @property
-    def failing(self) -> str:
-        """Why the last write failed; empty when it did not."""
-        return self._delivery.failing
 
     def retry(self) -> bool:
         """Try again to write batches that could not be written; whether none is left."""

@@ -91,19 +91,9 @@ class QueryLog:
         self._counts = _NOTHING
 
     @property
-    def counts(self) -> QueryCounts:
-        """Executions since the process started, as far as they have been processed."""
-        return self._counts
-
-    @property
     def waiting(self) -> int:
         """Rows that wait to be written, of at most `MAX_PENDING`."""
         return len(self._delivery.rows)
-
-    @property
-    def failing(self) -> str:
-        """Why the last write failed; empty when it did not."""
-        return self._delivery.failing
 
     def started_at(self, statement: str, database: str, started: float, *, has_failed: bool) -> None:
         """Count the execution that `intake` observes next in the minute of `started` (Unix time)."""

@@ -1,4 +1,4 @@
-"""What is recorded of queries, on its way from the capture to the database.
+"""Records of queries, on its way from the capture to the database.
 
 QueryTemplate   what code ran: a statement without its literals
 QueryRow        one execution of a sampled key, or a window of a hot one: a row of `query_logs`

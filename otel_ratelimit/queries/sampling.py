@@ -25,7 +25,7 @@ MAX_ROWS: Final = 60_000
 MIN_HOT_EXECUTIONS: Final = 4
 """A key with fewer executions, those of earlier windows faded, does not become hot."""
 FADE: Final = 15 / 16
-"""What an execution counts one window later: with little traffic, one minute is too short to rank keys."""
+"""Weight of an execution one window later: with little traffic, one minute is too short to rank keys."""
 NOTED_ONE_IN: Final = 4
 """One execution in this many is noted to find the hot keys, among those kept and those not kept alike."""
 BUSY_EXECUTIONS: Final = 30_000
@@ -39,7 +39,7 @@ _KEYS: Final = 1 << (8 * KEY_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What holds until the next window starts."""
+    """The choice of keys that holds until the next window starts."""
 
     start: float
     """Unix time, seconds."""

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class CapturingCursor(extensions.cursor):
-    """What the cursors of synchronous connections report; a subclass by `capturing_cursor` adds `execute`."""
+    """Cursors of synchronous connections; the subclass that `capturing_cursor` makes adds `execute`."""
 
     __slots__ = ()
     otel_ratelimit_reporter: ClassVar[ExecutionReporter]

@@ -22,7 +22,7 @@ SESSION: Final = "otel_ratelimit_session"
 """The attribute of captured connections that holds their `SessionState`."""
 
 _SPECIAL: Final = re.compile(r";|--|/\*")
-"""What may begin a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
+"""These may start a comment or end a statement. Values, which psycopg2 quotes, can do neither."""
 _MAY_END_STRING: Final = "\\'"
 """A text without it, as the application wrote it, is clear in each session: see `SessionState.ambiguous`."""
 _MAX_STATEMENTS: Final = 1_000

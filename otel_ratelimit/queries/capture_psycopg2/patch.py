@@ -32,7 +32,7 @@ def prepare() -> CaptureTarget | None:
     """Make every connection that psycopg2 opens from now on report its queries.
 
     Returns:
-        Where they are reported to, the same in all of the process; None where this psycopg2 is not supported.
+        The target they are reported to, the same in all of the process; None for an unsupported psycopg2.
     """
     current = getattr(psycopg2, _PATCHED, None)
     if isinstance(current, _Connect):

@@ -11,12 +11,12 @@ from otel_ratelimit.queries.fingerprint.comments import without_comments, withou
 _DECLARE: Final = re.compile(
     rb'DECLARE "(?:[^"]++|"")*+" (?:NO SCROLL |SCROLL )?CURSOR (?:WITH|WITHOUT) HOLD FOR ', re.IGNORECASE
 )
-"""What psycopg2 puts before the query of a named cursor, whose name is often another each time."""
+"""psycopg2 puts this before the query of a named cursor, whose name is often different each time."""
 _END: Final = b"; \t\r\n"
 
 
 def question_of(sent: bytes, *, is_named: bool) -> bytes:
-    """What was asked: `sent` without comments, final semicolon, and psycopg2's DECLARE of a named cursor."""
+    """The query itself: `sent` without comments, final semicolon, and the DECLARE of a named cursor."""
     if is_named:
         declared = _DECLARE.match(sent)
         sent = sent if declared is None else sent[declared.end() :]
@@ -30,7 +30,7 @@ def question_of(sent: bytes, *, is_named: bool) -> bytes:
 
 
 def written_text(query: object, sent: bytes) -> str:
-    """What code ran: the text as the application wrote it if it is one, otherwise as it was sent."""
+    """The text as the application wrote it if it is a string, otherwise as it was sent."""
     if not isinstance(query, str):
         return decoded(sent)
     if query.rstrip().endswith("*/"):

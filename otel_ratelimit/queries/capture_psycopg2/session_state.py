@@ -4,8 +4,8 @@ Two equal texts are the same query only if server, database, role, `search_path`
 looks at are the same. To ask the server would take another query. So the state is followed: it starts with
 the connection's own data, and changes with each statement that sets something, with transactions and
 savepoints. Where a statement does so in an unusual way, the session has a context of its own from then on:
-two contexts for one state do less harm than one context for two. What a function sets within the server is
-not seen.
+two contexts for one state do less harm than one context for two. Settings that a function changes within the
+server are not seen.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class SessionState:
         self.reset()
 
     def ambiguous(self) -> str:
-        """What makes the next text ambiguous, because it may end a string or not.
+        """Characters that make the next text ambiguous, because they may end a string or not.
 
         Returns:
             A backslash, or a backslash with a quote; empty where every text is clear.

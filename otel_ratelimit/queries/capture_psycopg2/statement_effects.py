@@ -1,4 +1,4 @@
-"""What a statement does to its session, as far as its text tells."""
+"""How a statement changes its session, as far as its text shows."""
 
 from __future__ import annotations
 
