@@ -39,7 +39,7 @@ class Execution(NamedTuple):
 
 
 class Seen:
-    """An observer that keeps what it was told."""
+    """An observer that keeps the executions reported to it."""
 
     def __init__(self):
         self.executions = []

@@ -54,7 +54,7 @@ class Told(NamedTuple):
 
 
 class Last:
-    """An observer that keeps what it was told last."""
+    """An observer that keeps the last execution."""
 
     told = None
 

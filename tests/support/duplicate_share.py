@@ -1,9 +1,9 @@
-"""How many different queries ran, and what share were repeats, from a sample by key.
+"""Estimates how many different queries ran, and what share were repeats, from a sample by key.
 
-Rows of cold keys stand for 1 / rate keys each (Horvitz and Thompson, 1952), those of hot keys for
-themselves. A key that was hot once is known with certainty, wherever else it appears. Rates within a
-period are halves of each other, and a key that is kept at the lower one is kept at the higher one too: so
-the lowest is that of the period.
+A row of a cold key stands for 1 / rate keys (Horvitz and Thompson, 1952), a row of a hot key for itself. A
+key that was hot once is known with certainty, wherever else it appears. Rates within a period are halves of
+each other, and a key that is kept at a lower rate is kept at each higher one. So the lowest rate is that of
+the period.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KEY_BITS: Final = 128
 
 
 class KeyedRow(Protocol):
-    """What is needed of a row of `query_logs`."""
+    """The columns of `query_logs` that are needed."""
 
     @property
     def key(self) -> bytes:
@@ -38,24 +38,24 @@ class KeyedRow(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DuplicateShare:
-    """What is estimated of a period."""
+    """The estimate for a period."""
 
     executions: int
-    """Exact, if the total is."""
+    """Exact, if the total is exact."""
     unique: float
     """Different keys."""
     share: float
     """Executions that repeated an earlier one, 0 to 1."""
     standard_error: float
-    """Of the share."""
+    """Standard error of the share."""
 
 
 def duplicate_share(rows: Iterable[KeyedRow], executions: int) -> DuplicateShare:
-    """The share of `executions` that repeated an earlier one.
+    """Estimate the share of `executions` that repeated an earlier one.
 
     Args:
-        rows: those of the period, from all processes.
-        executions: all of the period, kept or not (`query_totals`).
+        rows: rows of the period, from all processes.
+        executions: all executions of the period, kept or not (`query_totals`).
     """
     hot: set[bytes] = set()
     cold: set[bytes] = set()

@@ -25,7 +25,7 @@ from otel_ratelimit.queries.sampling import QuerySampler
 
 
 class Tables:
-    """A writer that can be told to fail."""
+    """A writer that can be made to fail."""
 
     def __init__(self):
         self.batches = []
@@ -93,7 +93,7 @@ def clock():
 
 
 class Served:
-    """What the thread is at."""
+    """The request that the thread serves."""
 
     request = None
 
@@ -439,7 +439,7 @@ def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_th
     assert listener.counts["dropped"] == 3
 
 
-def test_a_fault_of_ours_is_said_once_without_what_it_was_about(make, tables, caplog):
+def test_an_internal_error_is_logged_once_without_values(make, tables, caplog):
     log = make()
 
     def broken(statement):

@@ -74,7 +74,7 @@ def _reported_execute(reporter: ExecutionReporter) -> Callable[..., None]:
         try:
             session = connection.otel_ratelimit_session
             status = connection.get_transaction_status()
-            in_txn = (status or session.is_coloured) and session.begins(status, connection.isolation_level)
+            in_txn = (status or session.has_changes) and session.begins(status, connection.isolation_level)
         except Exception:  # noqa: BLE001 - it is the first statement, or the connection is closed
             session, in_txn = reporter.begun(connection)
         if session is None:

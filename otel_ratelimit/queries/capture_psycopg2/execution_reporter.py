@@ -59,7 +59,7 @@ class ExecutionReporter:
                 session = SessionState(connection)
                 setattr(connection, SESSION, session)
             status = connection.get_transaction_status()
-            in_txn = bool(status or session.is_coloured) and session.begins(
+            in_txn = bool(status or session.has_changes) and session.begins(
                 status, connection.isolation_level
             )
             return session, in_txn

@@ -79,7 +79,7 @@ class SessionState:
     Attributes:
         context: equal for two sessions in which equal queries have equal results; of bounded length.
         database: name of the database.
-        is_coloured: whether the transaction has done anything that its end may undo.
+        has_changes: whether the transaction has changed anything that its end may undo.
     """
 
     __slots__ = (
@@ -95,7 +95,7 @@ class SessionState:
         "_wrote",
         "context",
         "database",
-        "is_coloured",
+        "has_changes",
     )
 
     _before: Settings | None
@@ -132,7 +132,7 @@ class SessionState:
             isolation: the connection's isolation level, None for the server's default.
         """
         if status == _IDLE:
-            if self.is_coloured:
+            if self.has_changes:
                 self.committed()
             return False
         self._has_failed = status == _IN_ERROR
@@ -161,7 +161,7 @@ class SessionState:
 
     def wrote(self) -> None:
         """Called after a statement that wrote."""
-        self._wrote = self.is_coloured = True
+        self._wrote = self.has_changes = True
 
     def committed(self) -> None:
         """The transaction has ended, and its settings stay."""
@@ -194,7 +194,7 @@ class SessionState:
         self._put(Setting(_UNCERTAIN, _digest(self.context + statement), is_local=False))
 
     def _forget_transaction(self) -> None:
-        self._wrote = self._snapshot_kept = self.is_coloured = self._has_failed = False
+        self._wrote = self._snapshot_kept = self.has_changes = self._has_failed = False
         self._before, self._savepoints = None, []
 
     def _end(self, word: bytes, statement: bytes) -> None:
@@ -209,7 +209,7 @@ class SessionState:
     def _savepoint(self, word: bytes, statement: bytes) -> None:
         name = savepoint_named(statement)
         if word == b"savepoint":
-            self.is_coloured = True
+            self.has_changes = True
             self._savepoints.append(_Savepoint(name, dict(self._settings), dict(self._local), self._wrote))
             del self._savepoints[:-_MAX_SAVEPOINTS]
             return
@@ -276,7 +276,7 @@ class SessionState:
         name, value, is_local = new
         if name in WITHOUT_EFFECT:
             return
-        self.is_coloured = True
+        self.has_changes = True
         if self._before is None:
             self._before = dict(self._settings)
         if name == ALL:
@@ -308,7 +308,7 @@ class SessionState:
 
     def _look_for_isolation(self, statement: bytes) -> None:
         if keeps_snapshot(statement):
-            self._snapshot_kept = self.is_coloured = True
+            self._snapshot_kept = self.has_changes = True
 
 
 def _digest(data: bytes) -> bytes:
