@@ -365,22 +365,15 @@ pieces = st.one_of(
 @example("1.5e3$$;$$")
 @example("\N{ARABIC-INDIC DIGIT THREE}$$;$$")
 @example("0x1F$$;$$ 1_000e'\\'")
+@example("%s$a$%(a)s")
+@example("%(a)s$a$;$a$")
+@example("%%s$a$;$a$")
+@example("%%%s$a$;$a$")
+@example("%sé$a$;$a$")
 def test_marks_are_those_tokens_that_are_marks(text):
     expected = [(token.text, token.start) for token in tokens(text) if token.text in tuple(";()[]")]
     if is_certain(text):
-        assert list(marks(text)) == _with_placeholders(text, expected)
-
-
-def _with_placeholders(text: str, expected: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """With the parentheses of `%(name)s`, which belong to a placeholder."""
-    more = [
-        (text[position], position)
-        for token in tokens(text)
-        if token.kind is lexer.Kind.PARAMETER
-        for position in range(token.start, token.end)
-        if text[position] in "()"
-    ]
-    return sorted([*expected, *more], key=lambda mark: mark[1])
+        assert list(marks(text)) == expected
 
 
 def test_a_long_text_is_taken_apart_like_a_short_one():

@@ -66,7 +66,8 @@ _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _STEP: Final = re.compile(
     r"""
     (?:
-        [^'"$;()\[\]\\/\-\dA-Za-z_\x80-\U0010ffff]++
+        [^'"$;()\[\]\\/\-%\dA-Za-z_\x80-\U0010ffff]++
+      | %% | %[sbt](?![\w\x80-\U0010ffff]) | %\([^()%'"$;]*+\)[sbt] | %
       | 0[xX][\da-fA-F_]++ | 0[oO][0-7_]++ | 0[bB][01_]++
       | (?:\d[\d_]*+(?:\.(?!\.)[\d_]*+)?)(?:[eE][+-]?\d++)?
       | (?![eE]')[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+
@@ -130,7 +131,7 @@ class UnsureError(ValueError):
 
 
 def marks(text: str) -> Iterator[tuple[str, int]]:
-    """Semicolons, parentheses and brackets outside of strings, names and comments, each with its position.
+    """Semicolons, parentheses and brackets outside of other tokens, each with its position.
 
     The text is read as `tokens` reads it, but what is in between is skipped in few steps.
 
