@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 
 from shop import Read
 
-from otel_ratelimit.queries.capture_psycopg2 import Relay
-from otel_ratelimit.queries.execution import Asker, QueryObserver
+from otel_ratelimit.queries.capture_psycopg2 import CaptureTarget
+from otel_ratelimit.queries.execution import QueryObserver, SessionContext
 
 MS: Final = 1_000.0
 
@@ -55,22 +55,24 @@ class Stopwatch:
         self._log = log
         self.nanoseconds = 0
 
-    def executed(self, statement: str, sent: bytes, asker: Asker, nanoseconds: int, *more: Any) -> None:
+    def executed(
+        self, statement: str, sent: bytes, session: SessionContext, nanoseconds: int, *more: Any
+    ) -> None:
         """See `QueryObserver`."""
         self.nanoseconds += nanoseconds
-        self._log.executed(statement, sent, asker, nanoseconds, *more)
+        self._log.executed(statement, sent, session, nanoseconds, *more)
 
 
 class Shop:
     """The application's connection, whose queries are told to one log or another."""
 
-    def __init__(self, connection: Any, relay: Relay) -> None:
+    def __init__(self, connection: Any, capture: CaptureTarget) -> None:
         self._connection = connection
-        self._relay = relay
+        self._capture = capture
 
     def ask(self, read: Read, log: Stopwatch, spent: Spent) -> list[tuple[Any, ...]]:
         """The rows, from PostgreSQL."""
-        self._relay.target, before = log, log.nanoseconds
+        self._capture.observer, before = log, log.nanoseconds
         with self._connection.cursor() as cursor:
             begun = time.perf_counter()
             cursor.execute(read.text, (read.value,))

@@ -52,7 +52,7 @@ from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.postgres.query_day import postgres_query_day
-from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
+from otel_ratelimit.queries.capture_psycopg2 import CaptureTarget, prepare
 from otel_ratelimit.queries.execution import QueryObserver
 from otel_ratelimit.runtime.queries import Queries
 
@@ -94,11 +94,11 @@ def play(parts: Sequence[tuple[Sequence[Read], Way]], apart: float = APART_SECON
 
 
 @contextmanager
-def query_log(relay: Relay, url: str, rate: float) -> Iterator[QueryObserver]:
-    """The product's query log on the database `url`, without a claim to the relay; written when left.
+def query_log(capture: CaptureTarget, url: str, rate: float) -> Iterator[QueryObserver]:
+    """The product's query log on the database `url`, without a claim to the capture; written when left.
 
     Args:
-        relay: of this process.
+        capture: of this process.
         url: of a database with the product's tables.
         rate: share of keys to keep.
     """
@@ -106,31 +106,31 @@ def query_log(relay: Relay, url: str, rate: float) -> Iterator[QueryObserver]:
     settings = Settings(query_sample_rate=rate, hash_key="secret of the load test")
     meter = MeterProvider().get_meter("loadtest")
     queries = Queries(
-        relay, database, settings, builtin_policy().analytics, worker, meter, lambda: "loadtest"
+        capture, database, settings, builtin_policy().analytics, worker, meter, lambda: "loadtest"
     )
-    relay.target = None
+    capture.observer = None
     queries.claim()
-    observer = relay.target
-    relay.target = None
+    observer = capture.observer
+    capture.observer = None
     if observer is None:
-        raise RuntimeError("the query log does not take the relay")
+        raise RuntimeError("the query log does not take the capture")
     queries.log.tick()  # which learns the secret
     worker.ensure_started()
     try:
         yield observer
     finally:
-        relay.target = None
+        capture.observer = None
         worker.close()
         queries.close()
         database.close()
 
 
-def relay_of_this_process() -> Relay:
+def capture_of_this_process() -> CaptureTarget:
     """Who tells of the queries on connections opened from now on."""
-    relay = prepare()
-    if relay is None:
+    capture = prepare()
+    if capture is None:
         raise RuntimeError("this psycopg2 does not tell of its queries")
-    return relay
+    return capture
 
 
 def since(start: float) -> Period:
@@ -200,14 +200,14 @@ class Run:
 
     def rows(self, reads: int, seconds: float) -> list[Row]:
         """Play, predict and compare."""
-        relay = relay_of_this_process()
+        capture = capture_of_this_process()
         with (
             closing(psycopg2.connect(self._dsn("shop"))) as connection,
-            query_log(relay, self._dsn(self._log), self._rate) as log,
-            query_log(relay, self._dsn(self._aside_log), self._rate) as aside_log,
+            query_log(capture, self._dsn(self._log), self._rate) as log,
+            query_log(capture, self._dsn(self._aside_log), self._rate) as aside_log,
         ):
             connection.autocommit = True
-            shop, start = Shop(connection, relay), _next_minute()
+            shop, start = Shop(connection, capture), _next_minute()
             first = start - time.time()
             # The log gets to know what is hot, as it would have on a day that has begun.
             before = drawn(1_000 + self._number, round(reads * first / seconds), first - MARGIN_SECONDS)

@@ -9,18 +9,17 @@ import numpy as np
 from memory_day import QueryRowsDay
 
 from otel_ratelimit.core.periods import Period
-from otel_ratelimit.queries.execution import Asked
-from otel_ratelimit.queries.fingerprint import TemplateCache
+from otel_ratelimit.queries.collaborators import BackgroundThread, Caller, Clocks
+from otel_ratelimit.queries.execution import FixedContext
 from otel_ratelimit.queries.query_log import QueryLog
 from otel_ratelimit.queries.records import QueryBatch
 from otel_ratelimit.queries.sampling import QuerySampler
-from otel_ratelimit.queries.totals import Totals
 
 from workloads import Workload  # isort: skip
 
 START = 1_767_225_600
 """Midnight UTC of a day."""
-_ASKED = Asked(b"shop", "shop")
+_SESSION = FixedContext(b"shop", "shop")
 _TICK_SECONDS = 1.0
 
 
@@ -58,18 +57,12 @@ class _Process:
         self.log = QueryLog(
             self.tables,
             QuerySampler(rate),
-            Totals(),
-            TemplateCache(),
             lambda: secret,
-            lambda: None,
-            lambda: 0,
+            Caller(lambda: "one", lambda: None, lambda: 0),
+            BackgroundThread(lambda: None, lambda: None),
             _Nobody(),
-            lambda: None,
-            lambda: None,
-            process=lambda: "one",
             flush_interval=60.0,
-            clock=lambda: self.now,
-            monotonic=lambda: self.now,
+            clocks=Clocks(lambda: self.now, lambda: self.now),
         )
         self.log.tick()
 
@@ -108,11 +101,11 @@ def sampled_day(
         process.now = at
         if table >= 0:
             process.log.intake.executed(
-                writes[table], b"write %d" % number, _ASKED, 500_000, False, lambda _, __: (1, None), None
+                writes[table], b"write %d" % number, _SESSION, 500_000, False, lambda _, __: (1, None), None
             )
             continue
         process.log.intake.executed(
-            *(reads[template[key]], b"%d" % key, _ASKED, nanoseconds, False, _answer, size[key]),
+            *(reads[template[key]], b"%d" % key, _SESSION, nanoseconds, False, _answer, size[key]),
             started=at,
         )
     for process in running:

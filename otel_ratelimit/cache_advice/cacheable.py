@@ -19,11 +19,10 @@ from otel_ratelimit.cache_advice.columns import (
     Ints,
     Template,
 )
+from otel_ratelimit.core.names import UNREADABLE_TEMPLATE
 
 READS: Final = frozenset({"select", "values", "table"})
 """Operations whose answer a cache can give."""
-_REFUSED: Final = "<refused>"
-"""Template of what the server could make no sense of."""
 _CATALOGUES: Final = ("pg_catalog.", "information_schema.", "pg_")
 
 
@@ -69,7 +68,7 @@ def reasons(rows: Executions, templates: Ints) -> Ints:
 
 def of_template(template: Template) -> Reason:
     """What its text alone says."""
-    if template.text == _REFUSED:
+    if template.text == UNREADABLE_TEMPLATE:
         return Reason.FAILED
     if template.operation not in READS:
         return Reason.NO_READ

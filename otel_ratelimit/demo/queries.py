@@ -9,7 +9,7 @@ from typing import Final
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.query_reader import PostgresQueries
-from otel_ratelimit.queries.repeats import RepeatsInRequests, RepeatsInTime
+from otel_ratelimit.queries.duplicates import RepeatsInRequests, RepeatsInTime
 
 WITHIN_SECONDS: Final = 60.0
 _MOST: Final = 5

@@ -7,7 +7,7 @@ from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.sql_files import statements
 from otel_ratelimit.postgres.storable_text import storable, storable_names
-from otel_ratelimit.queries.repeats import RepeatsInRequests, RepeatsInTime
+from otel_ratelimit.queries.duplicates import RepeatsInRequests, RepeatsInTime
 
 
 class PostgresQueries:

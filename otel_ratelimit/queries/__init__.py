@@ -1,13 +1,25 @@
 """From executed queries to rows of the query log.
 
-capture_psycopg2   sees every query that psycopg2 runs
-fingerprint        a statement without its values: the template, and its hash
-execution_key      what a cache would have held, as a keyed hash
-sampling, hot_keys which executions are kept
-intake             decides and counts on the caller's thread
-query_log          templates, batches and delivery, on the background thread
-n_plus_one         requests that run one template again and again
-records            what is written
+records                what is written
+execution              one execution: how a capture reports it, and what is kept of it
+capture_psycopg2       reports every query that psycopg2 runs
+fingerprint            a statement without its values: the template, and its hash
+execution_key          the key of an execution, under which a cache would hold its result
+key_secret             when the secret of the keys is read
+sampling               which executions are kept, by their key
+frequent_keys          the most frequent keys of a stream, in bounded memory
+execution_intake       decides, counts and enqueues, on the caller's thread
+execution_totals       counts every execution, by text
+n_plus_one             what counts as N+1
+request_queries        the queries of one request
+n_plus_one_patterns    finds N+1 patterns in them
+query_log              processes the queue on the background thread
+pending_rows           what was kept becomes rows (query_log_rows), which wait
+pending_totals         totals that wait
+query_delivery         writes what waits, in batches
+collaborators          what the query log is given by the program around it
+internal_errors        errors of our own, logged without values
+duplicates             what `detect_duplicates` finds
 
 The public functions are in `otel_ratelimit.runtime.functions.queries`; they are imported from here.
 """
@@ -55,7 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Late, because these functions join all the parts, and a part must not load the whole.
+    # Loaded late, because these functions join all the parts, and a part must not load the whole.
     if name in __all__:
         from otel_ratelimit.runtime.functions import queries
 

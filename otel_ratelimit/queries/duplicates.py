@@ -1,76 +1,53 @@
-"""How many different queries ran, and what share were repeats, from a sample by key.
-
-Rows of cold keys stand for 1 / rate keys each (Horvitz and Thompson, 1952), those of hot keys for
-themselves. A key that was hot once is known with certainty, wherever else it appears. Rates within a
-period are halves of each other, and a key that is kept at the lower one is kept at the higher one too: so
-the lowest is that of the period.
-"""
+"""Queries that ran again and again: what `detect_duplicates` finds in the query log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
-from typing import Final, Protocol
-
-_KEY_BITS: Final = 128
-
-
-class KeyedRow(Protocol):
-    """What is needed of a row of `query_logs`."""
-
-    @property
-    def key(self) -> bytes:
-        """16 bytes."""
-
-    @property
-    def n(self) -> int:
-        """Executions."""
-
-    @property
-    def sample_rate(self) -> float:
-        """Share of the keys kept."""
-
-    @property
-    def tier(self) -> str:
-        """`hot` or `cold`."""
 
 
 @dataclass(frozen=True, slots=True)
-class DuplicateShare:
-    """What is estimated of a period."""
+class RepeatsInRequests:
+    """Requests of one endpoint that ran one template at least five times: an N+1 pattern."""
 
+    endpoint: str
+    template: str
+    template_hash: int
+    requests: int
     executions: int
-    """Exact, if the total is."""
-    unique: float
-    """Different keys."""
-    share: float
-    """Executions that repeated an earlier one, 0 to 1."""
-    standard_error: float
-    """Of the share."""
+    """Executions in these requests."""
+    most: int
+    """Executions in the worst of these requests."""
+    example_trace: str | None
+    """Trace of the worst of these requests, 32 hex digits."""
 
 
-def duplicate_share(rows: Iterable[KeyedRow], executions: int) -> DuplicateShare:
-    """The share of `executions` that repeated an earlier one.
+@dataclass(frozen=True, slots=True)
+class RepeatsInTime:
+    """Executions of one template that repeated an execution of shortly before."""
 
-    Args:
-        rows: those of the period, from all processes.
-        executions: all of the period, kept or not (`query_totals`).
-    """
-    hot: set[bytes] = set()
-    cold: set[bytes] = set()
-    rate = 1.0
-    for row in rows:
-        if row.tier == "hot":
-            hot.add(row.key)
-        else:
-            cold.add(row.key)
-            rate = min(rate, row.sample_rate)
-    limit = rate * (1 << _KEY_BITS)
-    sampled = sum(1 for key in cold - hot if rate >= 1.0 or int.from_bytes(key, "big") < limit)
-    unique = min(len(hot) + sampled / rate, float(max(executions, 0)))
-    # Each of the cold keys is in the sample with probability `rate`, independently of the others.
-    error = sqrt(sampled * (1 - rate)) / rate
-    if executions <= 0:
-        return DuplicateShare(0, 0.0, 0.0, 0.0)
-    return DuplicateShare(executions, unique, 1.0 - unique / executions, error / executions)
+    template: str
+    template_hash: int
+    executions: float
+    """Estimated where keys were sampled."""
+    repeats: float
+    """The executions that repeated one within the time; estimated likewise."""
+
+    @property
+    def share(self) -> float:
+        """Share of the executions that were repeats, 0 to 1."""
+        return self.repeats / self.executions if self.executions else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Repeats in requests and repeats in time, the worst first."""
+
+    in_requests: tuple[RepeatsInRequests, ...]
+    in_time: tuple[RepeatsInTime, ...]
+    services: tuple[str, ...] = ()
+    """All services whose queries are recorded in the period, by name."""
+    service: str | None = None
+    """The service whose queries these are; None if they are those of all `services`."""
+    without_service: int = 0
+    """Executions of the period that an earlier version recorded without a service. No service's figures
+    include them."""

@@ -1,4 +1,4 @@
-"""What is kept of queries, on its way from the capture to the database.
+"""Records of queries, on its way from the capture to the database.
 
 QueryTemplate   what code ran: a statement without its literals
 QueryRow        one execution of a sampled key, or a window of a hot one: a row of `query_logs`
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
+from otel_ratelimit.core.names import UNREADABLE_TEMPLATE
+
 Tier = Literal["hot", "cold"]
 
 
@@ -26,37 +28,41 @@ class QueryTemplate:
     text: str
     """Without comments and literals, lists collapsed."""
     operation: str
-    """The statement's first word in lower case (`select`, `insert`); of several statements the first's."""
+    """First word of the (first) statement, in lower case: `select`, `insert`."""
     tables: tuple[str, ...]
-    """Those it names, in lower case unless quoted, with a schema where it gives one; sorted, each once."""
+    """Tables that it names, in lower case unless quoted, with the schema if it gives one; sorted, unique."""
     is_write: bool
     """It may change data, or locks rows: never to be cached."""
     volatile: bool
-    """It calls `now()`, `random()` or the like: equal text, unequal results."""
+    """It calls `now()`, `random()` or the like: equal texts have different results."""
     written: tuple[tuple[str, str], ...] = ()
-    """Those of the tables that it writes, and how: `insert`, `update`, `delete` and so on."""
+    """Tables that it writes, and how: `insert`, `update`, `delete` and so on."""
 
 
-REFUSED: Final = QueryTemplate(1, "<refused>", "other", (), is_write=False, volatile=False)
-"""Stands for statements that the server could not make sense of: without quotes a value is in no literal."""
+UNREADABLE: Final = QueryTemplate(1, UNREADABLE_TEMPLATE, "other", (), is_write=False, volatile=False)
+"""Stands for statements whose literals cannot be told for certain, so that none of their text is kept.
+
+The server may have rejected the statement, or may read it in another way than this package does. In the
+database the text is `<refused>`, which stays as it is because rows of earlier versions have it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryRow:
-    """A row of `query_logs`; what else stands there comes from the template."""
+    """A row of `query_logs`; its other columns come from the template."""
 
     ts: float
-    """Unix time at which the first of them began, seconds."""
+    """Unix time at which the first execution started, seconds."""
     template: QueryTemplate
     key: bytes
-    """16 bytes: what a cache would have held."""
+    """16 bytes: the key under which a cache would hold the result."""
     n: int
-    """Executions that it stands for."""
+    """Executions that the row stands for."""
     sample_rate: float
-    """Share of the keys of its tier that were kept; 1.0 for hot ones."""
+    """Share of the keys of its tier that were kept; 1.0 for hot keys."""
     tier: Tier
     duration_us: int
-    """Microseconds, the mean."""
+    """Mean duration, microseconds."""
     rows: int | None
     """Rows returned or touched, of the last execution."""
     result_bytes: int | None
@@ -69,7 +75,7 @@ class QueryRow:
     status: str
     """`ok`, or the SQLSTATE of the error."""
     buckets: tuple[int, ...] | None
-    """Executions in each second from `ts` on, where it stands for several; their sum is `n`."""
+    """Executions in each second from `ts` on, where the row stands for several; their sum is `n`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ class TemplateTotal:
     """Executions, failed ones included."""
     failed: int
     dropped: int
-    """Executions that were to be kept in `query_logs` and had no room."""
+    """Executions that should have been kept in `query_logs`, for which there was no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +102,33 @@ class TableWrite:
     table: str
     operation: str
     n: int
-    """Statements that wrote it, those that failed not counted."""
+    """Statements that wrote it, without those that failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRepeats:
-    """A row of `query_repeats`: an N+1 pattern, or what looks like one."""
+    """A row of `query_repeats`: an N+1 pattern."""
 
     minute: int
     endpoint: str
     template: QueryTemplate
     requests: int
-    """Requests in which the template ran as often as makes a pattern, or more often."""
+    """Requests in which the template ran at least as often as makes a pattern."""
     executions: int
     """Its executions in those requests."""
     most: int
-    """Executions in the worst of them."""
+    """Executions in the worst of these requests."""
     trace_id: str | None
-    """Of the worst of them."""
+    """Trace of the worst of these requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryBatch:
-    """Rows that are written together; `id` lets the database know one that is sent twice."""
+    """Rows that are written together. The database recognises by `id` a batch that is sent twice."""
 
     id: UUID
     process: str
-    """Which process recorded it."""
+    """The process that recorded it."""
     rows: tuple[QueryRow, ...]
     totals: tuple[TemplateTotal, ...]
     writes: tuple[TableWrite, ...]
@@ -133,11 +139,11 @@ class QueryBatchWriter(Protocol):
     """Where batches go."""
 
     def write(self, batch: QueryBatch) -> None:
-        """Write `batch` and the templates it names, whole or not at all; one written before is not again.
+        """Write `batch` and the templates it names, whole or not at all; skip one that was written before.
 
         Raises:
-            DatabaseError: it could not be written, or it is not known whether it was.
+            DatabaseError: it could not be written, or it is unknown whether it was.
         """
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""

@@ -1,13 +1,13 @@
-"""Which executions are kept: those of the hottest keys, and of the rest those whose key is below a threshold.
+"""Which executions are kept: those of the hottest keys, and of other keys those that are below a threshold.
 
 Sampling by key rather than by execution keeps all executions of a key or none, so that repeats stay
-repeats (SHARDS: Waldspurger et al., Efficient MRC Construction with SHARDS, FAST '15); with the same
-secret everywhere, all processes keep the same keys. A few hot keys would make that estimate depend on
-whether they happen to be below the threshold; they are kept always, and count for themselves alone.
+repeats (SHARDS: Waldspurger et al., Efficient MRC Construction with SHARDS, FAST '15). With the same
+secret, all processes keep the same keys. The estimate would depend on whether the few hot keys happen to be
+below the threshold. So hot keys are always kept, and stand only for themselves.
 
-That is unbiased if who is hot does not depend on the threshold, and is known before the executions in
-question: keys are counted whether they are kept or not, and a window's hot keys follow from the windows
-before it. Only who is hot may be inexact.
+That is unbiased if the choice of hot keys does not depend on the threshold, and is made before the executions
+in question. Therefore keys are counted whether they are kept or not, and a window's hot keys follow from the
+windows before it. Which keys are hot need not be exact.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_ratelimit.queries.execution_key import KEY_BYTES
-from otel_ratelimit.queries.hot_keys import FrequentKeys
+from otel_ratelimit.queries.frequent_keys import FrequentKeys
 
 HOT_KEYS: Final = 1_024
 WINDOW_SECONDS: Final = 60
 MAX_ROWS: Final = 60_000
-"""Rows of cold keys in a window; beyond it the next windows keep fewer keys."""
-LEAST_HOT: Final = 4
-"""Executions, those of earlier windows faded, below which no key is worth being hot."""
+"""Rows of cold keys in a window; if there are more, the next windows keep fewer keys."""
+MIN_HOT_EXECUTIONS: Final = 4
+"""A key with fewer executions, those of earlier windows faded, does not become hot."""
 FADE: Final = 15 / 16
-"""What an execution counts for a window later: with little traffic, a minute alone tells nobody apart."""
+"""Weight of an execution one window later: with little traffic, one minute is too short to rank keys."""
 NOTED_ONE_IN: Final = 4
-"""Executions by which it is told which keys are hot: one in so many, of those kept and of those not alike."""
+"""One execution in this many is noted to find the hot keys, among those kept and those not kept alike."""
 BUSY_EXECUTIONS: Final = 30_000
-"""In a window; with fewer, every one is noted."""
+"""With fewer executions in a window, every one is noted."""
 PROMOTE_SECONDS: Final = 5.0
-"""How often it is looked whether more keys have become hot: what is on everybody's lips is soon forgotten."""
+"""How often new hot keys are looked for: keys that become popular suddenly do not stay popular for long."""
 _MAX_NOTED: Final = 16_384
 _MAX_HALVINGS: Final = 20
 _KEYS: Final = 1 << (8 * KEY_BYTES)
@@ -39,44 +39,42 @@ _KEYS: Final = 1 << (8 * KEY_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What holds until the next edge."""
+    """The choice of keys that holds until the next window starts."""
 
     start: float
     """Unix time, seconds."""
     hot: frozenset[bytes]
     rate: float
-    """Share of the keys that are kept, the hot ones apart."""
+    """Share of the keys that are kept, hot keys not included."""
     threshold: bytes
-    """Keys below it are kept."""
+    """Keys below this are kept."""
     noted_one_in: int = 1
-    """Executions of which one is noted."""
+    """One execution in this many is noted."""
 
 
 class QuerySampler:
-    """The present window, and how the next one follows from it.
+    """The current window, and how the next one follows from it.
 
     `window` and `note` on any thread; the rest on the background thread.
 
     Args:
         rate: share of keys to keep, 0 to 1.
-        hot_keys: how many keys are kept always, at most.
-        window_seconds: time between two edges, at which hot keys and the rate may change.
-        most_rows: rows of cold keys that a window may bring before the rate goes down.
+        hot_keys: at most this many keys are always kept.
+        window_seconds: length of a window; hot keys and the rate change when a new one starts.
+        most_rows: rows of cold keys in a window above which the rate goes down.
     """
 
     __slots__ = (
-        *(
-            "_frequent",
-            "_halvings",
-            "_hot_keys",
-            "_most_rows",
-            "_noted",
-            "_noted_in_window",
-            "_promoted_at",
-            "_rate",
-            "_window_seconds",
-            "window",
-        ),
+        "_frequent",
+        "_halvings",
+        "_hot_keys",
+        "_most_rows",
+        "_noted",
+        "_noted_in_window",
+        "_promoted_at",
+        "_rate",
+        "_window_seconds",
+        "window",
     )
 
     def __init__(
@@ -99,32 +97,32 @@ class QuerySampler:
         self.window = Window(0.0, frozenset(), rate, threshold(rate))
 
     def note(self, key: bytes) -> None:
-        """A key that was not kept was executed; an increment may be lost to another thread's."""
+        """A key that is not kept was executed; an increment may be lost to another thread's."""
         noted = self._noted
         if key in noted or len(noted) < _MAX_NOTED:
             noted[key] = noted.get(key, 0) + 1
 
     def seen(self, key: bytes) -> None:
-        """A key that was kept was executed."""
+        """A key that is kept was executed."""
         self._noted_in_window += 1
         self._frequent.add(key)
 
     def gather(self) -> None:
-        """Take in what was noted since the last time."""
+        """Count what was noted since the last time."""
         noted, self._noted = self._noted, {}
-        # A thread that still holds the old one may add to it yet.
+        # A thread that still holds the old dictionary may add to it.
         for key, n in list(noted.items()):
             self._noted_in_window += n
             self._frequent.add(key, n)
 
     def is_over(self, now: float) -> bool:
-        """Whether the present window is: the edge has passed, or the clock was set back."""
+        """Whether the current window is over: its time has passed, or the clock was set back."""
         return not self.window.start <= now < self.window.start + self._window_seconds
 
     def promote(self, now: float) -> bool:
-        """Let those be hot for the rest of the window that have become so since; whether there are any.
+        """Make keys hot, for the rest of the window, that have become frequent; whether there are any.
 
-        Looked at every few seconds only. None goes before the window ends.
+        They are looked for every few seconds only. No key stops being hot before the window ends.
         """
         if 0.0 <= now - self._promoted_at < PROMOTE_SECONDS:
             return False
@@ -134,7 +132,7 @@ class QuerySampler:
         new = [
             key
             for key, count in self._frequent.top(self._hot_keys if free > 0 else 0)
-            if count >= LEAST_HOT and key not in window.hot
+            if count >= MIN_HOT_EXECUTIONS and key not in window.hot
         ]
         if not new:
             return False
@@ -142,11 +140,11 @@ class QuerySampler:
         return True
 
     def roll(self, now: float, rows_kept: int) -> None:
-        """Begin the window that `now` is in.
+        """Start the window that contains `now`.
 
         Args:
             now: Unix time, seconds.
-            rows_kept: of cold keys, in the window that ends.
+            rows_kept: rows of cold keys in the window that ends.
         """
         self.gather()
         self._adapt(rows_kept)
@@ -159,7 +157,7 @@ class QuerySampler:
         self._frequent.fade(FADE)
 
     def _adapt(self, rows_kept: int) -> None:
-        """Rates are halves of each other: who is kept at the lower one is kept at the higher one."""
+        """Rates are halves of each other, so that a key kept at a lower rate is kept at each higher one."""
         if self._halvings and rows_kept * 4 <= self._most_rows:
             self._halvings -= 1
         while rows_kept > self._most_rows and self._halvings < _MAX_HALVINGS:
@@ -167,17 +165,19 @@ class QuerySampler:
             rows_kept //= 2
 
     def _next_hot(self) -> frozenset[bytes]:
-        """The most frequent; one that is hot stays so until it is far from it."""
+        """The most frequent keys. A hot key stays hot until it is far below the others."""
         top = self._frequent.top(2 * self._hot_keys)
-        stay = [key for key, count in top if key in self.window.hot and count >= LEAST_HOT // 2]
+        stay = [key for key, count in top if key in self.window.hot and count >= MIN_HOT_EXECUTIONS // 2]
         come = [
-            key for key, count in top[: self._hot_keys] if key not in self.window.hot and count >= LEAST_HOT
+            key
+            for key, count in top[: self._hot_keys]
+            if key not in self.window.hot and count >= MIN_HOT_EXECUTIONS
         ]
         return frozenset((stay + come)[: self._hot_keys])
 
 
 def threshold(rate: float) -> bytes:
-    """Keys below this are `rate` of all keys; above every key for 1, below every one for 0."""
+    """`rate` of all keys are below this; it is above every key for a rate of 1, and below every key for 0."""
     if rate >= 1.0:
         return b"\xff" * (KEY_BYTES + 1)
     if rate <= 0.0:

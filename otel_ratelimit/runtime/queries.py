@@ -22,11 +22,11 @@ from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
-from otel_ratelimit.queries.fingerprint import TemplateCache
-from otel_ratelimit.queries.query_log import MAX_PENDING, QueryLog
+from otel_ratelimit.queries.capture_psycopg2 import CaptureTarget, prepare
+from otel_ratelimit.queries.collaborators import BackgroundThread, Caller
+from otel_ratelimit.queries.pending_rows import MAX_PENDING
+from otel_ratelimit.queries.query_log import QueryLog
 from otel_ratelimit.queries.sampling import QuerySampler
-from otel_ratelimit.queries.totals import Totals
 from otel_ratelimit.telemetry import QueueTelemetry
 from otel_ratelimit.telemetry.logs.start import START
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
@@ -40,7 +40,7 @@ class Queries:
     """What is recorded of the application's queries.
 
     Args:
-        relay: who tells of them.
+        capture: reports them.
         database: where to; its connections are not recorded.
         settings: sample rate and secret.
         policy: the policy's `[analytics]`.
@@ -51,7 +51,7 @@ class Queries:
 
     def __init__(
         self,
-        relay: Relay,
+        capture: CaptureTarget,
         database: Database,
         settings: Settings,
         policy: AnalyticsPolicy,
@@ -64,20 +64,15 @@ class Queries:
         self.log = QueryLog(
             PostgresQueryWriter(database, unix_time, service),
             QuerySampler(settings.query_sample_rate),
-            Totals(),
-            TemplateCache(),
             lambda: given.reveal().encode() or shared_secret(database),
-            request_finder(trace_id),
-            trace_id,
+            Caller(_process_name, request_finder(trace_id), trace_id),
+            BackgroundThread(lambda: worker.wake(_TASK), worker.ensure_started),
             QueryTelemetry(meter),
-            lambda: worker.wake(_TASK),
-            worker.ensure_started,
-            process=_process_name,
             flush_interval=policy.flush_interval,
         )
         self._queue = QueueTelemetry(meter, "queries", lambda: self.log.waiting, MAX_PENDING)
         self._processor = QuerySpanProcessor(self.log)
-        self._relay = relay
+        self._capture = capture
         self._has_begun = False
         self._rate = settings.query_sample_rate
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
@@ -85,9 +80,9 @@ class Queries:
         at_exit(self, "close")
 
     def claim(self) -> bool:
-        """Have queries told to this one, unless they are told to another; whether they are."""
-        if self._relay.target is None:
-            self._relay.target = self._processor
+        """Observe queries, unless another one does; whether this one does."""
+        if self._capture.observer is None:
+            self._capture.observer = self._processor
             add = getattr(get_tracer_provider(), "add_span_processor", None)
             if add is not None and not self._has_begun:
                 add(self._processor)
@@ -97,13 +92,13 @@ class Queries:
                     100 * self._rate,
                 )
             self._has_begun = True
-        return self._relay.target is self._processor
+        return self._capture.observer is self._processor
 
     def close(self) -> bool:
         """Write what is left; connections opened from now on are left alone. Whether all was written."""
         self._worker.cancel(_TASK)
-        if self._relay.target is self._processor:
-            self._relay.target = None
+        if self._capture.observer is self._processor:
+            self._capture.observer = None
         return self.log.close()
 
 
@@ -116,8 +111,8 @@ def open_queries(
     service: Callable[[], str],
 ) -> Queries | None:
     """What records queries; None where nobody can tell of them."""
-    relay = prepare()
-    return None if relay is None else Queries(relay, database, settings, policy, worker, meter, service)
+    capture = prepare()
+    return None if capture is None else Queries(capture, database, settings, policy, worker, meter, service)
 
 
 def _process_name() -> str:

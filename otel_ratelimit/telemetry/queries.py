@@ -16,9 +16,11 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from otel_ratelimit.core import names
-from otel_ratelimit.queries.query_log import QueryCounts, QueryLog
+from otel_ratelimit.queries.collaborators import QueryCounts
+from otel_ratelimit.queries.n_plus_one import N_PLUS_ONE_EXECUTIONS
+from otel_ratelimit.queries.query_log import QueryLog
 from otel_ratelimit.queries.records import RequestRepeats
-from otel_ratelimit.queries.requests import PATTERN_EXECUTIONS, RequestQueries
+from otel_ratelimit.queries.request_queries import RequestQueries
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class QueryTelemetry:
         """Say on the request's span that it has run one text as often as makes a pattern."""
         span: Span | None = getattr(request, "span", None)
         if span is not None:
-            span.add_event(names.N_PLUS_ONE, {names.EXECUTIONS: PATTERN_EXECUTIONS})
+            span.add_event(names.N_PLUS_ONE, {names.EXECUTIONS: N_PLUS_ONE_EXECUTIONS})
 
     def captured(self, seconds: float) -> None:
         """So long it took to take note of a query."""
@@ -97,7 +99,7 @@ class QuerySpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Notice spans of queries that nobody told of."""
-        if self._query_log.intake.has_been_told or self._unseen >= UNSEEN_SPANS or self._is_closed:
+        if self._query_log.intake.has_executions or self._unseen >= UNSEEN_SPANS or self._is_closed:
             return
         scope = span.instrumentation_scope
         if scope is not None and scope.name == DRIVER_SCOPE:

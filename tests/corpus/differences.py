@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from otel_ratelimit.queries.fingerprint.lexer import Kind, Token
-from otel_ratelimit.queries.fingerprint.template import without_made_up
+from otel_ratelimit.queries.fingerprint.template import without_generated_parts
 from otel_ratelimit.queries.fingerprint.words import RESERVED
 
 WORD = re.compile(r'(?:[uU]&)?"(?:[^"]|"")*"|[^\W\d][\w$]*|\d+|::|:=|[(),.\[\]?;]|[^\s\w"(),.\[\]?;:]+|\S')
@@ -112,7 +112,7 @@ def _casts(statement: Statement) -> tuple[str, ...]:
 
 def _generated_names(statement: Statement) -> tuple[str, ...]:
     """Names, or parts of them, that were made up for one run: of temporary tables, or long numbers."""
-    kept = {part.text for part in without_made_up(statement.tokens)[0]}
+    kept = {part.text for part in without_generated_parts(statement.tokens)[0]}
     return tuple(part.text for part in statement.tokens if part.text not in kept)
 
 

@@ -90,16 +90,16 @@ def reads(read):
 @pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 def test_what_is_predicted_to_be_saved_is_what_a_cache_saves(latency, running_engine, jobs, logs, kind):
-    relay = latency.relay_of_this_process()
+    capture = latency.capture_of_this_process()
     with (
         running_engine(kind, enable_debug_command="yes") as engine,
         engine.client() as client,
         closing(psycopg2.connect(jobs)) as connection,
-        latency.query_log(relay, logs[0], 1.0) as log,
-        latency.query_log(relay, logs[1], 1.0) as other_log,
+        latency.query_log(capture, logs[0], 1.0) as log,
+        latency.query_log(capture, logs[1], 1.0) as other_log,
     ):
         connection.autocommit = True
-        shop = latency.Shop(connection, relay)
+        shop = latency.Shop(connection, capture)
         direct = latency.Direct(shop, log)
         aside = latency.CacheAside(shop, other_log, FarAway(client), TTL, "test:")
         start = time.time()

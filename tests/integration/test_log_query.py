@@ -139,7 +139,7 @@ def test_where_queries_are_not_recorded_it_says_so(app, limited):
         ({"duration_seconds": 1e300}, "too much for seconds"),
         ({"parameters": 7}, "parameters is int; give a sequence, such as (7,), or a mapping"),
         ({"parameters": "abc"}, "parameters is str; give a sequence"),
-        ({"sql": None}, "sql is NoneType; give text, bytes or what psycopg2.sql composes"),
+        ({"sql": None}, "sql is NoneType; give text, bytes or an object of psycopg2.sql"),
         ({"sql": " "}, "sql is empty"),
         ({"status": "nonsense"}, "status is 'nonsense'; give 'ok', or the five characters of the SQLSTATE"),
         ({"rows": 10**30}, "rows is 1000000"),

@@ -39,15 +39,15 @@ class Execution(NamedTuple):
 
 
 class Seen:
-    """An observer that keeps what it was told."""
+    """An observer that keeps the executions reported to it."""
 
     def __init__(self):
         self.executions = []
 
     def executed(
-        self, statement, sent, asker, nanoseconds, in_txn, answer_of, result, status="ok", started=None
+        self, statement, sent, session, nanoseconds, in_txn, size_of, result, status="ok", started=None
     ):
-        told = (statement, sent, asker.context, nanoseconds, in_txn, *answer_of(result, True), status)
+        told = (statement, sent, session.context, nanoseconds, in_txn, *size_of(result, True), status)
         self.executions.append(Execution(*told))
 
     @property
@@ -72,9 +72,9 @@ class Seen:
 
 @pytest.fixture
 def seen():
-    relay = prepare()
-    relay.target = Seen()
-    yield relay.target
+    capture = prepare()
+    capture.observer = Seen()
+    yield capture.observer
     remove()
 
 
@@ -311,7 +311,7 @@ def test_a_text_is_one_question_the_first_time_and_later_whatever_stands_around_
 
 
 def test_texts_that_never_come_again_do_not_fill_the_memory(seen, cursor):
-    plain = psycopg2._connect.watch.plain
+    plain = psycopg2._connect.reporter.plain
     for number in range(5_000):
         cursor.execute(f"SELECT {number}")
     assert 0 < len(plain) <= 4_096
@@ -333,8 +333,8 @@ def test_what_is_no_class_is_said_not_to_be_recorded_and_works(seen, empty_datab
 
 def test_connections_of_pools_and_of_a_connect_that_was_imported_before_are_seen(empty_database):
     connect = psycopg2.connect
-    relay = prepare()
-    relay.target = seen = Seen()
+    capture = prepare()
+    capture.observer = seen = Seen()
     try:
         pool = psycopg2.pool.ThreadedConnectionPool(1, 2, empty_database)
         pooled = pool.getconn()
@@ -363,11 +363,11 @@ def test_it_is_within_the_span_whoever_came_first(empty_database, monkeypatch, o
             assert exporter.get_finished_spans() == (), "the span has not ended yet"
 
     if order == "captured first":
-        relay = prepare()
+        capture = prepare()
     instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
     try:
-        relay = prepare()
-        relay.target = seen = Within()
+        capture = prepare()
+        capture.observer = seen = Within()
         with closing(psycopg2.connect(empty_database, cursor_factory=psycopg2.extras.DictCursor)) as opened:
             opened.cursor().execute("SELECT 1 AS one")
             assert len(exporter.get_finished_spans()) == 1

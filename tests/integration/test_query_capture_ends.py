@@ -24,17 +24,17 @@ class Seen:
         self.nanoseconds = []
 
     def executed(
-        self, statement, sent, asker, nanoseconds, in_txn, answer_of, result, status="ok", started=None
+        self, statement, sent, session, nanoseconds, in_txn, size_of, result, status="ok", started=None
     ):
-        self.executions.append((sent.decode(), *answer_of(result, True), status))
+        self.executions.append((sent.decode(), *size_of(result, True), status))
         self.nanoseconds.append(nanoseconds)
 
 
 @pytest.fixture
 def seen():
-    relay = prepare()
-    relay.target = Seen()
-    yield relay.target
+    capture = prepare()
+    capture.observer = Seen()
+    yield capture.observer
     remove()
 
 

@@ -54,19 +54,19 @@ class Told(NamedTuple):
 
 
 class Last:
-    """An observer that keeps what it was told last."""
+    """An observer that keeps the last execution."""
 
     told = None
 
-    def executed(self, statement, sent, asker, nanoseconds, in_txn, *_):
-        self.told = Told(asker.context, in_txn)
+    def executed(self, statement, sent, session, nanoseconds, in_txn, *_):
+        self.told = Told(session.context, in_txn)
 
 
 @pytest.fixture
 def last():
-    relay = prepare()
-    relay.target = Last()
-    yield relay.target
+    capture = prepare()
+    capture.observer = Last()
+    yield capture.observer
     remove()
 
 

@@ -20,7 +20,7 @@ from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.errors import DatabaseError, NoTimeLeftError
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.queries.capture_psycopg2 import prepare
-from otel_ratelimit.queries.execution import Asked
+from otel_ratelimit.queries.execution import FixedContext
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor
 
 SOON = 3.0
@@ -107,7 +107,7 @@ def limited():
     yield make
     for rate_limit in made:
         rate_limit.close(timeout=0.1)
-    prepare().target = None
+    prepare().observer = None
 
 
 @contextlib.contextmanager
@@ -120,7 +120,7 @@ def soon():
 
 def run_query(rate_limit, number=1):
     rate_limit.queries.log.intake.executed(
-        *("SELECT x FROM t WHERE id = %s", b"SELECT %d" % number, Asked(b"d", "d"), 1_000, False),
+        *("SELECT x FROM t WHERE id = %s", b"SELECT %d" % number, FixedContext(b"d", "d"), 1_000, False),
         *(lambda *_: (1, 1), None),
     )
 
@@ -299,7 +299,7 @@ import sys, time
 from flask import Flask
 from otel_ratelimit import RateLimit
 from otel_ratelimit.analytics import log_rate_limit_violation
-from otel_ratelimit.queries.execution import Asked
+from otel_ratelimit.queries.execution import FixedContext
 applications = []
 for _ in range(2):
     app = Flask("shop")
@@ -307,7 +307,7 @@ for _ in range(2):
     applications.append(rate_limit)
     if rate_limit.queries is not None:
         rate_limit.queries.log.intake.executed(
-            "SELECT 1", b"SELECT 1", Asked(b"d", "d"), 1000, False, lambda *_: (1, 1), None)
+            "SELECT 1", b"SELECT 1", FixedContext(b"d", "d"), 1000, False, lambda *_: (1, 1), None)
     with app.app_context():
         log_rate_limit_violation(
             endpoint="/a", client="192.0.2.1", limit_text="1 per 1 minute", limit_value=1, limit_seconds=60,

@@ -12,7 +12,7 @@ from flask import Flask, stream_with_context
 from otel_ratelimit import RateLimit
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.queries.capture_psycopg2 import remove
-from otel_ratelimit.queries.requests import PAUSE_SECONDS
+from otel_ratelimit.queries.request_queries import PAUSE_SECONDS
 
 NEWS = "SELECT %s::int AS news"
 

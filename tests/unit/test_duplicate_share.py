@@ -10,8 +10,8 @@ import statistics
 import sys
 
 import pytest
+from duplicate_share import duplicate_share
 
-from otel_ratelimit.queries.duplicates import duplicate_share
 from otel_ratelimit.queries.sampling import QuerySampler, threshold
 
 RATE = 0.1

@@ -19,8 +19,8 @@ from otel_ratelimit.analytics.rows import ViolationGroup
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.prices import CostBenefit
 from otel_ratelimit.cache_advice.result import CacheAnalysis
+from otel_ratelimit.queries.duplicates import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.queries.records import QueryTemplate
-from otel_ratelimit.queries.repeats import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.storage import KeyDistribution, MemoryHealth
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/functions.md").read_text()

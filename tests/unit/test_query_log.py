@@ -14,18 +14,18 @@ from otel_ratelimit.core.errors import (
     DataRejectedError,
     PartWrittenError,
 )
-from otel_ratelimit.queries import intake
-from otel_ratelimit.queries import query_log as module
-from otel_ratelimit.queries.execution import Asked
-from otel_ratelimit.queries.fingerprint import TemplateCache
-from otel_ratelimit.queries.query_log import KEY_REPLACED, QueryCounts, QueryLog
-from otel_ratelimit.queries.requests import RequestQueries
+from otel_ratelimit.queries import execution_intake as intake
+from otel_ratelimit.queries import pending_rows, query_delivery
+from otel_ratelimit.queries.collaborators import BackgroundThread, Caller, Clocks
+from otel_ratelimit.queries.execution import FixedContext
+from otel_ratelimit.queries.key_secret import KEY_REPLACED
+from otel_ratelimit.queries.query_log import QueryLog
+from otel_ratelimit.queries.request_queries import RequestQueries
 from otel_ratelimit.queries.sampling import QuerySampler
-from otel_ratelimit.queries.totals import Totals
 
 
 class Tables:
-    """A writer that can be told to fail."""
+    """A writer that can be made to fail."""
 
     def __init__(self):
         self.batches = []
@@ -93,7 +93,7 @@ def clock():
 
 
 class Served:
-    """What the thread is at."""
+    """The request that the thread serves."""
 
     request = None
 
@@ -123,19 +123,12 @@ def make(tables, listener, clock, served, timer):
         log = QueryLog(
             tables,
             QuerySampler(rate, **options),
-            Totals(),
-            TemplateCache(),
             secret,
-            lambda: served.request,
-            lambda: 7,
+            Caller(lambda: "one", lambda: served.request, lambda: 7),
+            BackgroundThread(lambda: None, lambda: listener.starts.append(True)),
             listener,
-            lambda: None,
-            lambda: listener.starts.append(True),
-            process=lambda: "one",
             flush_interval=60.0,
-            clock=clock,
-            monotonic=clock,
-            timer=timer,
+            clocks=Clocks(clock, clock, timer),
         )
         log.tick()
         return log
@@ -147,7 +140,7 @@ def failing():
     raise DatabaseError("away")
 
 
-SHOP = Asked(b"shop", "shop")
+SHOP = FixedContext(b"shop", "shop")
 
 
 def run(log, numbers, size=None, *, statement="SELECT x FROM a WHERE id = %s", status="ok", started=6_000.0):
@@ -186,7 +179,7 @@ def test_what_is_written_waits_for_the_interval_or_for_a_full_batch(make, tables
     clock.now += 60.0
     log.tick()
     assert len(tables.rows) == 1
-    monkeypatch.setattr(module, "BATCH_ROWS", 10)
+    monkeypatch.setattr(query_delivery, "BATCH_ROWS", 10)
     run(log, range(25))
     log.tick()
     assert [len(batch.rows) for batch in tables.batches] == [1, 10, 10, 5]
@@ -254,7 +247,7 @@ def test_a_hot_key_that_began_long_ago_has_a_row_of_its_own(make, tables, clock)
 
 
 def test_many_templates_are_written_in_several_batches(make, tables, monkeypatch):
-    monkeypatch.setattr(module, "BATCH_TOTALS", 10)
+    monkeypatch.setattr(query_delivery, "BATCH_TOTALS", 10)
     log = make(rate=0.0)
     for number in range(25):
         run(log, [1], statement=f"SELECT c{number} FROM a")
@@ -332,7 +325,6 @@ def test_executions_whose_table_was_dropped_are_counted_as_dropped(make, tables,
     run(log, [1, 2, 3])
     log.flush()
     assert (listener.counts["dropped"], listener.counts["recorded"]) == (3, 0)
-    assert log.failing == ""
     totals = [total for batch in tables.batches for total in batch.totals]
     assert sum(total.n for total in totals) == sum(total.dropped for total in totals) == 3
 
@@ -357,7 +349,7 @@ def test_a_full_queue_drops_and_counts(make, tables, listener, monkeypatch):
 
 @pytest.fixture
 def little_room(monkeypatch):
-    monkeypatch.setattr(module, "MAX_PENDING", 30)
+    monkeypatch.setattr(pending_rows, "MAX_PENDING", 30)
 
 
 @pytest.mark.usefixtures("little_room")
@@ -372,7 +364,8 @@ def test_while_it_cannot_be_written_rows_wait_within_their_bound_and_totals_stay
         run(log, range(10 * minute, 10 * minute + 10))
         clock.now += 60.0
         log.tick()
-    assert log.failing == "gone fishing"
+    assert "gone fishing" in caplog.text
+    assert tables.rows == []
     tables.failure = None
     clock.now += 60.0
     log.tick()
@@ -383,7 +376,7 @@ def test_while_it_cannot_be_written_rows_wait_within_their_bound_and_totals_stay
     assert "query logs are written again" in caplog.text
 
 
-def test_rows_the_database_will_never_take_are_given_up_and_said(make, tables, listener, caplog):
+def test_rows_that_the_database_rejects_are_dropped_and_logged(make, tables, listener, caplog):
     log = make()
     tables.failure = DataRejectedError("out of range")
     run(log, range(3))
@@ -392,7 +385,7 @@ def test_rows_the_database_will_never_take_are_given_up_and_said(make, tables, l
     run(log, [9])
     log.flush()
     assert len(tables.rows) == 1
-    assert "3 executions are given up" in caplog.text
+    assert "3 executions in the query log dropped: the database rejected them" in caplog.text
     assert listener.counts["dropped"] == 3
     totals = [total for batch in tables.batches for total in batch.totals]
     assert (sum(total.n for total in totals), sum(total.dropped for total in totals)) == (4, 3)
@@ -412,7 +405,7 @@ def test_a_row_the_database_will_never_take_takes_no_other_with_it(make, tables,
     run(log, range(9))
     assert log.flush()
     assert len(tables.rows) == 8
-    assert caplog.text.count("1 executions are given up") == 1
+    assert caplog.text.count("1 executions in the query log dropped") == 1
     assert (listener.counts["recorded"], listener.counts["dropped"]) == (8, 1)
     totals = [total for batch in tables.batches for total in batch.totals]
     assert (sum(total.n for total in totals), sum(total.dropped for total in totals)) == (9, 1)
@@ -434,30 +427,30 @@ def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_th
     tables.failure = TypeError("datetime is not JSON serializable: a secret")
     run(log, range(3))
     for _ in range(MAX_MISTAKES):
-        assert "given up" not in caplog.text
+        assert "dropped: the database rejected" not in caplog.text
         log.flush()
     tables.failure = None
     run(log, [9])
     log.flush()
     assert len(tables.rows) == 1
-    assert "3 executions are given up" in caplog.text
+    assert "3 executions in the query log dropped: the database rejected them" in caplog.text
     assert "TypeError" in caplog.text
     assert "secret" not in caplog.text
     assert listener.counts["dropped"] == 3
 
 
-def test_a_fault_of_ours_is_said_once_without_what_it_was_about(make, tables, caplog):
+def test_an_internal_error_is_logged_once_without_values(make, tables, caplog):
     log = make()
 
     def broken(statement):
         raise KeyError(statement)
 
-    log._template_of = broken
+    log._template_of = log._delivery.rows._template_of = broken
     for _ in range(3):
         run(log, [1], statement="SELECT 'sekrit'")
         log.tick()
     assert log.flush() is False
-    [said] = [record for record in caplog.records if "could not be worked up" in record.getMessage()]
+    [said] = [record for record in caplog.records if "could not be processed" in record.getMessage()]
     assert "KeyError" in said.getMessage()
     assert "broken" in said.getMessage()
     assert "sekrit" not in caplog.text
@@ -660,7 +653,7 @@ def test_a_request_tells_only_so_many_texts_apart():
     request = RequestQueries("/wide")
     news = [request.add(f"SELECT c{index}", 1_000, 10.0) for index in range(300)]
     assert news == [False] * 4 + [True] + [False] * 295
-    assert request.different == 256
+    assert len(request.burst.counts) == 256
     assert [request.executions(f"SELECT c{index}") for index in (0, 255, 256)] == [1, 1, 0]
 
 
@@ -692,11 +685,11 @@ def test_what_waits_for_a_key_is_small_and_what_has_one_is_without_its_values(ma
 
 def test_the_capture_of_one_execution_in_so_many_is_timed(make, listener):
     log = make()
-    assert not log.intake.has_been_told
+    assert not log.intake.has_executions
     run(log, range(intake.START_AFTER + intake.DURATION_SAMPLE * 2 + 1))
     assert len(listener.seconds) == 3
     assert all(0 < seconds < 1 for seconds in listener.seconds)
-    assert log.intake.has_been_told
+    assert log.intake.has_executions
 
 
 def test_the_size_is_asked_for_by_chance_and_always_where_it_took_long(make):
@@ -726,7 +719,7 @@ def test_where_no_request_starts_it_the_queries_do_and_again_after_a_fork(make, 
     assert len(listener.starts) == 2
 
 
-def test_threads_that_execute_while_it_is_worked_up_lose_nothing(make, tables, clock):
+def test_threads_that_execute_during_a_tick_lose_nothing(make, tables, listener, clock):
     log = make(rate=0.5)
     stop = threading.Event()
 
@@ -746,6 +739,8 @@ def test_threads_that_execute_while_it_is_worked_up_lose_nothing(make, tables, c
     log.close()
     log.tick()
     assert tables.executions == 8_000
-    counts = log.counts
-    assert counts.recorded + counts.sampled_out + counts.dropped == 8_000
-    assert counts == QueryCounts(len(tables.rows), 8_000 - len(tables.rows), 0)
+    assert listener.counts == {
+        "recorded": len(tables.rows),
+        "sampled_out": 8_000 - len(tables.rows),
+        "dropped": 0,
+    }

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.queries.execution_key import KEY_BYTES, ExecutionKeys
-from otel_ratelimit.queries.hot_keys import FrequentKeys
+from otel_ratelimit.queries.frequent_keys import FrequentKeys
 from otel_ratelimit.queries.sampling import (
     BUSY_EXECUTIONS,
-    LEAST_HOT,
+    MIN_HOT_EXECUTIONS,
     NOTED_ONE_IN,
     PROMOTE_SECONDS,
     QuerySampler,
@@ -74,7 +74,7 @@ def test_hot_keys_follow_from_the_windows_before_whether_they_were_kept_or_not()
 def test_where_little_happens_nothing_is_hot():
     sampler = QuerySampler(1.0)
     for number in range(100):
-        for _ in range(LEAST_HOT - 1):
+        for _ in range(MIN_HOT_EXECUTIONS - 1):
             sampler.seen(key(number))
     sampler.roll(60.0, 0)
     assert sampler.window.hot == frozenset()
@@ -160,7 +160,7 @@ def test_keys_differ_by_secret_context_and_text_and_by_nothing_else():
     assert len(others | {one}) == 7
     for number in range(3_000):
         keys.key(str(number).encode(), b"")
-    assert len(keys.begun) <= 1024
+    assert len(keys.started) <= 1024
     assert keys.key(b"shop", b"SELECT 1") == one
     assert keys.has(b"one secret")
     assert not keys.has(b"another secret")
@@ -170,7 +170,7 @@ def test_who_becomes_hot_within_a_window_is_kept_from_the_next_look_on():
     sampler = QuerySampler(0.5, hot_keys=2)
     sampler.roll(60.0, 0)
     assert sampler.promote(61.0) is False
-    for _ in range(LEAST_HOT):
+    for _ in range(MIN_HOT_EXECUTIONS):
         sampler.seen(key(1))
     assert sampler.promote(61.0 + PROMOTE_SECONDS / 2) is False, "not looked at yet"
     before = sampler.window
@@ -181,7 +181,7 @@ def test_who_becomes_hot_within_a_window_is_kept_from_the_next_look_on():
 
 def test_nobody_is_pushed_out_before_the_window_ends():
     sampler = QuerySampler(0.5, hot_keys=1)
-    for _ in range(LEAST_HOT):
+    for _ in range(MIN_HOT_EXECUTIONS):
         sampler.seen(key(1))
     sampler.roll(60.0, 0)
     for _ in range(100):

@@ -6,15 +6,25 @@ import threading
 
 import pytest
 
-from otel_ratelimit.queries import totals as module
+from otel_ratelimit.queries import execution_totals as module
+from otel_ratelimit.queries import pending_totals
+from otel_ratelimit.queries.execution_totals import OTHER, ExecutionTotals
 from otel_ratelimit.queries.fingerprint import TemplateCache, hash_query
+from otel_ratelimit.queries.pending_totals import PendingTotals, table_writes
 from otel_ratelimit.queries.records import TemplateTotal
-from otel_ratelimit.queries.totals import OTHER, PendingTotals, Totals, table_writes
 
 
 @pytest.fixture
 def totals():
-    return Totals()
+    return ExecutionTotals()
+
+
+def count(totals, statement, database):
+    """As the intake does."""
+    try:
+        totals.steps[statement, database]()
+    except KeyError:
+        totals.count_unknown(statement, database)
 
 
 def counted(found):
@@ -29,9 +39,9 @@ def counted(found):
 
 def test_executions_are_counted_by_template_and_database(totals):
     for number in range(5):
-        totals.count(f"SELECT {number}", "shop")
-        totals.count("UPDATE a SET x = 1", "shop")
-        totals.count("UPDATE a SET x = 1", "archive")
+        count(totals, f"SELECT {number}", "shop")
+        count(totals, "UPDATE a SET x = 1", "shop")
+        count(totals, "UPDATE a SET x = 1", "archive")
     totals.failed("UPDATE a SET x = 1", "shop")
     totals.dropped("SELECT 3", "shop")
     found = totals.drain(125.0, hash_query)
@@ -48,12 +58,12 @@ def test_executions_are_counted_by_template_and_database(totals):
 
 def test_a_text_that_comes_again_is_known_and_one_that_does_not_takes_no_room(totals):
     for _ in range(3):
-        totals.count("SELECT x FROM a", "shop")
+        count(totals, "SELECT x FROM a", "shop")
     for number in range(100):
-        totals.count(f"SELECT {number}", "shop")
+        count(totals, f"SELECT {number}", "shop")
     totals.drain(0.0, hash_query)
     assert list(totals._known) == [("SELECT x FROM a", "shop")]
-    totals.count("SELECT x FROM a", "shop")
+    count(totals, "SELECT x FROM a", "shop")
     assert not totals._new
 
 
@@ -63,7 +73,7 @@ def test_known_texts_that_are_forgotten_lose_no_count(totals, monkeypatch):
     for round_ in range(20):
         for number in range(10):
             for _ in range(2):
-                totals.count(f"SELECT c{number} FROM t{round_ % 3}", "shop")
+                count(totals, f"SELECT c{number} FROM t{round_ % 3}", "shop")
                 expected += 1
         found = totals.drain(0.0, hash_query)
         expected -= sum(total.n for total in found)
@@ -73,8 +83,8 @@ def test_known_texts_that_are_forgotten_lose_no_count(totals, monkeypatch):
 
 
 def test_a_thread_that_steps_a_counter_just_dropped_is_counted_the_next_time(totals, monkeypatch):
-    totals.count("SELECT a", "shop")
-    totals.count("SELECT a", "shop")
+    count(totals, "SELECT a", "shop")
+    count(totals, "SELECT a", "shop")
     totals.drain(0.0, hash_query)
     step = totals.steps["SELECT a", "shop"]
     monkeypatch.setattr(module, "MAX_KNOWN", 0)
@@ -87,7 +97,7 @@ def test_a_thread_that_steps_a_counter_just_dropped_is_counted_the_next_time(tot
 def test_what_finds_no_room_is_counted_as_such(totals, monkeypatch):
     monkeypatch.setattr(module, "MAX_NEW", 10)
     for number in range(25):
-        totals.count(f"SELECT {number}", "shop")
+        count(totals, f"SELECT {number}", "shop")
     assert counted(totals.drain(0.0, hash_query)) == {
         ("select ?", "shop"): (10, 0, 0),
         (OTHER.text, ""): (15, 0, 0),
@@ -102,9 +112,9 @@ def test_threads_and_a_drain_at_the_same_time_count_to_the_unit(totals):
 
     def work(number):
         for index in range(each):
-            totals.count(f"SELECT c{index % 50} FROM t", "shop")
+            count(totals, f"SELECT c{index % 50} FROM t", "shop")
             if index % 100 == 0:
-                totals.count(f"SELECT {number * each + index}", "shop")
+                count(totals, f"SELECT {number * each + index}", "shop")
 
     def drain():
         while not stop.is_set():
@@ -127,7 +137,7 @@ def test_threads_and_a_drain_at_the_same_time_count_to_the_unit(totals):
 
 
 def test_a_forked_child_begins_at_nothing(totals):
-    totals.count("SELECT 1", "shop")
+    count(totals, "SELECT 1", "shop")
     totals.failed("SELECT 1", "shop")
     totals.reset_after_fork()
     assert totals.drain(0.0, hash_query) == []
@@ -154,7 +164,7 @@ def test_totals_that_wait_are_summed_and_bounded(monkeypatch):
     pending.add([TemplateTotal(60, select, "shop", 2, 1, 0), TemplateTotal(60, select, "shop", 3, 0, 1)])
     assert pending.take(10) == (TemplateTotal(60, select, "shop", 5, 1, 1),)
     assert pending.take(10) == ()
-    monkeypatch.setattr(module, "_MAX_TEMPLATES", 2)
+    monkeypatch.setattr(pending_totals, "_MAX_TEMPLATES", 2)
     pending.add([TemplateTotal(minute, select, "shop", 1, 0, 0) for minute in (60, 120, 180, 240)])
     pending.add([TemplateTotal(240, other, "shop", 7, 0, 0)])
     found = pending.take(100_000)
@@ -163,7 +173,7 @@ def test_totals_that_wait_are_summed_and_bounded(monkeypatch):
 
 
 def test_a_handler_of_a_signal_that_comes_within_does_not_wait_for_itself():
-    totals = Totals()
+    totals = ExecutionTotals()
     with totals._lock:
         totals.failed("SELECT 1", "shop")
         totals.dropped("SELECT 1", "shop")
@@ -180,39 +190,39 @@ def by_minute(found):
 
 def test_what_began_earlier_counts_in_its_minute_and_once(totals):
     for _ in range(3):
-        totals.count(TEXT, "shop")
+        count(totals, TEXT, "shop")
     for started in (61.0, 119.9, 7_200.0):
-        totals.began(TEXT, "shop", started, has_failed=started == 61.0)
-        totals.count(TEXT, "shop")
+        totals.started_at(TEXT, "shop", started, has_failed=started == 61.0)
+        count(totals, TEXT, "shop")
     totals.failed(TEXT, "shop")
 
     assert by_minute(totals.drain(20_000.0, hash_query)) == [(60, 2, 1), (7_200, 1, 0), (19_980, 3, 0)]
-    totals.count(TEXT, "shop")
+    count(totals, TEXT, "shop")
     assert by_minute(totals.drain(20_060.0, hash_query)) == [(20_040, 1, 0)]
 
 
 def test_what_is_told_of_before_a_drain_and_counted_after_it_keeps_its_minute(totals):
-    totals.began(TEXT, "shop", 61.0, has_failed=False)
+    totals.started_at(TEXT, "shop", 61.0, has_failed=False)
     assert totals.drain(20_000.0, hash_query) == []
-    totals.count(TEXT, "shop")
+    count(totals, TEXT, "shop")
     assert by_minute(totals.drain(20_001.0, hash_query)) == [(60, 1, 0)]
 
 
 def test_what_is_never_counted_takes_nothing_of_what_comes_later(totals):
-    totals.began(TEXT, "shop", 61.0, has_failed=True)
+    totals.started_at(TEXT, "shop", 61.0, has_failed=True)
     for now in (20_000.0, 20_001.0):
         assert totals.drain(now, hash_query) == []
-    totals.count(TEXT, "shop")
+    count(totals, TEXT, "shop")
     assert by_minute(totals.drain(20_002.0, hash_query)) == [(19_980, 1, 0)]
 
 
 def test_minutes_that_find_no_room_count_now_and_none_is_lost(totals, monkeypatch):
     monkeypatch.setattr(module, "MAX_NEW", 5)
     for minute in range(5):
-        totals.began(TEXT, "shop", 60.0 * minute, has_failed=False)
-        totals.count(TEXT, "shop")
-    totals.began(TEXT, "shop", 600.0, has_failed=False)
-    totals.count(TEXT, "shop")
+        totals.started_at(TEXT, "shop", 60.0 * minute, has_failed=False)
+        count(totals, TEXT, "shop")
+    totals.started_at(TEXT, "shop", 600.0, has_failed=False)
+    count(totals, TEXT, "shop")
 
     found = totals.drain(20_000.0, hash_query)
 

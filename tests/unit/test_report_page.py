@@ -162,7 +162,7 @@ def test_a_day_with_nothing_to_cache_has_no_charts_of_a_cache(cache_reports, nam
     assert "Breaks even" not in document.text
 
 
-def test_a_surface_is_coloured_by_its_ratios_and_may_be_missing(cache_reports):
+def test_a_surface_has_changes_by_its_ratios_and_may_be_missing(cache_reports):
     analysis = cache_reports.open.analysis
     shown = page(cache_reports.open, [])
     assert analysis.surface is not None

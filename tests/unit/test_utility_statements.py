@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 
 from otel_ratelimit.queries.fingerprint import TemplateCache, hash_query
-from otel_ratelimit.queries.records import REFUSED
+from otel_ratelimit.queries.records import UNREADABLE
 
 # Names in utility statements: PostgreSQL 17 and 18 leave them out as well.
 
@@ -343,4 +343,4 @@ def test_hash_query_raises_for_nothing(make):
 
 
 def test_the_refused_are_one_template():
-    assert TemplateCache()(REFUSED.text) is REFUSED
+    assert TemplateCache()(UNREADABLE.text) is UNREADABLE

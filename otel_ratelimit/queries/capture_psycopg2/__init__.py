@@ -1,92 +1,24 @@
-"""What the application's queries are, as psycopg2 runs them.
+"""Captures the application's queries, as psycopg2 runs them.
 
-This is the one part that is about a driver: it tells a `QueryObserver` of executions, as the capture of
+This is the one part that depends on a driver: it reports executions to a `QueryObserver`, as the capture of
 another driver would.
 
-connections, cursors   classes that stand between psycopg2's own and the application's
-asynchronous           the same for connections whose queries end when they are polled
-session                what of a connection decides on a query's answer
-answers                what came back, and how large it is
-relay                  who is told
-
-`psycopg2.connect` is what OpenTelemetry and others wrap, and what applications import; beneath all of them it
-calls one function, which is replaced here. So it makes no difference who wrapped what first.
+patch                   puts the capture into psycopg2
+connections, cursors    classes that stand between psycopg2's own and the application's
+async_cursors           the same for connections whose queries end when they are polled
+class_below             how such a class gets below any other
+execution_reporter      from a call of a cursor to an execution
+sent_text               the text of a statement
+session_state           the state of a session that a query's result depends on
+statement_effects       how statements change that state, by their text
+set_statements          the same for settings
+result_size             rows and bytes of a result
+capture_target          where executions go
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any
+from otel_ratelimit.queries.capture_psycopg2.capture_target import CaptureTarget
+from otel_ratelimit.queries.capture_psycopg2.patch import prepare, remove
 
-import psycopg2
-from psycopg2 import extensions
-
-from otel_ratelimit.queries.capture_psycopg2.answers import answer_reader
-from otel_ratelimit.queries.capture_psycopg2.asynchronous import capturing_async_cursor
-from otel_ratelimit.queries.capture_psycopg2.connections import below, capturing_connection
-from otel_ratelimit.queries.capture_psycopg2.cursors import Watch, capturing_cursor, named_as
-from otel_ratelimit.queries.capture_psycopg2.relay import Relay
-
-__all__ = ["Relay", "prepare", "remove"]
-
-_log = logging.getLogger(__name__)
-
-_MAX_CLASSES = 64
-
-
-def prepare() -> Relay | None:
-    """Make every connection that psycopg2 opens from now on tell of its queries.
-
-    Returns:
-        The process's relay, the same each time; None where this psycopg2 cannot be made to tell.
-    """
-    current = getattr(psycopg2, "_connect", None)
-    if isinstance(current, _Connect):
-        return current.relay
-    if current is None:
-        _log.warning("queries are not recorded: this psycopg2 is made in a way that is not known here")
-        return None
-    ours = _Connect(current)
-    psycopg2._connect = ours  # type: ignore[attr-defined]  # noqa: SLF001 - see the module
-    return ours.relay
-
-
-def remove() -> None:
-    """Leave the connections opened from now on alone; unless somebody has replaced that function since."""
-    current = getattr(psycopg2, "_connect", None)
-    if isinstance(current, _Connect):
-        current.relay.target = None
-        psycopg2._connect = current.original  # type: ignore[attr-defined]  # noqa: SLF001 - see the module
-
-
-class _Connect:
-    """Stands for psycopg2's own `_connect`, and gives it a class of connections that is also ours."""
-
-    def __init__(self, original: Callable[..., Any]) -> None:
-        self.original = original
-        self.relay = Relay()
-        self._said: set[str] = set()
-        self.watch = Watch(self.relay, answer_reader())
-        in_turn = named_as(capturing_async_cursor(self.watch), extensions.cursor)
-        ours = capturing_connection(capturing_cursor(self.watch), in_turn, self._say_once)
-        self._ours = ours
-        self._classes: dict[Any, Any] = {extensions.connection: ours}
-
-    def __call__(self, dsn: Any, connection_factory: Any = None, **options: Any) -> Any:
-        return self.original(dsn, connection_factory=self._class_of(connection_factory), **options)
-
-    def _class_of(self, wanted: Any) -> Any:
-        wanted = wanted or extensions.connection
-        try:
-            return self._classes[wanted]
-        except (KeyError, TypeError):
-            made = below(wanted, self._ours, extensions.connection, self._say_once)
-        if isinstance(wanted, type) and len(self._classes) < _MAX_CLASSES:
-            self._classes[wanted] = made
-        return made
-
-    def _say_once(self, name: str, why: str) -> None:
-        if name not in self._said and len(self._said) < _MAX_CLASSES:
-            self._said.add(name)
-            _log.warning("queries through %s are not recorded: it %s", name, why)
+__all__ = ["CaptureTarget", "prepare", "remove"]

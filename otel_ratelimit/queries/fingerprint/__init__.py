@@ -1,16 +1,17 @@
-"""What code ran: a statement's template, its hash, and what it does to which tables.
+"""From a statement to its template: what code ran, its hash, and what it does to which tables.
 
-statement_text  the text of whatever is given as a statement
-lexer           PostgreSQL's lexical rules
-splitting       texts of several statements
-long_texts      of long lists of values, what differs
-utility         names and settings in utility statements
-normalise       one spelling, without literals
-tables          which tables it names
-words           what its words mean here
-template        all of this together
-template_cache  the same, for texts that come again
-comments        statements without their comments, for the key of an execution
+statement_text      the text of an object that is given as a statement
+lexer               PostgreSQL's lexical rules
+splitting           splits texts of several statements
+long_texts          skips equal elements of long lists of values
+utility_statements  leaves names and settings out of utility statements
+generated_names     leaves out names that are generated for one run
+normalise           one spelling, without literals
+tables              which tables a statement names
+words               lists of SQL words and functions
+template            the template, from all of these
+template_cache      remembers templates of texts that come again
+comments            statements without their comments, for the key of an execution
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 from otel_ratelimit.queries.fingerprint.long_texts import MAX_READ_CHARACTERS
 from otel_ratelimit.queries.fingerprint.splitting import split_statements
 from otel_ratelimit.queries.fingerprint.statement_text import is_statement, statement_text
-from otel_ratelimit.queries.fingerprint.template import MAX_TEMPLATE_CHARACTERS, hash_query, template_of
+from otel_ratelimit.queries.fingerprint.template import MAX_TEMPLATE_CHARACTERS, hash_query
 from otel_ratelimit.queries.fingerprint.template_cache import TemplateCache, without_values
 
 __all__ = [
@@ -29,6 +30,5 @@ __all__ = [
     "is_statement",
     "split_statements",
     "statement_text",
-    "template_of",
     "without_values",
 ]

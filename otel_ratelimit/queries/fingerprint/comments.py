@@ -1,4 +1,4 @@
-"""Statements without their comments, the literals kept: what the server was asked."""
+"""Statements without their comments, but with their literals: what the server was asked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from otel_ratelimit.queries.fingerprint.lexer import tokens
 
 _TRAILING: Final = re.compile(rb"/\*[^*'\"$\\\n]*+(?:'[^'*\\\n]*+'[^*'\"$\\\n]*+|(?!))*+\*/\Z")
-"""A comment in which quotes are even: had it begun within a literal, that would have been ended in it, and
-begun again.
+"""A comment with an even number of quotes. If it started within a literal, that would have ended in it, and
+another one started.
 """
 _END: Final = b"; \t\r\n"
 
 
 def without_trailing_comment(text: bytes) -> bytes:
-    """`text` without the comment that ends it, as sqlcommenter writes one; itself where that is not certain.
+    """`text` without the comment at its end, as sqlcommenter writes one; `text` itself if that is uncertain.
 
     https://google.github.io/sqlcommenter/spec/: `SELECT 1 /*key='value',key='value'*/`.
     """
@@ -29,7 +29,7 @@ def without_trailing_comment(text: bytes) -> bytes:
 
 
 def without_comments(text: bytes) -> bytes:
-    """`text` with each comment, and the white space around it, as one blank."""
+    """`text` with one blank for each comment and the white space around it."""
     decoded = text.decode("utf-8", "surrogateescape")
     parts: list[str] = []
     end = 0

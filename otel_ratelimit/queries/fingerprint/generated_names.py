@@ -1,6 +1,6 @@
-"""Names that were made up for one run, in part or wholly: `import_3f2a9c01`, `tmp_17`, `events_20261129`.
+"""Names of which a part is generated for one run: `import_3f2a9c01`, `tmp_17`, `events_20261129`.
 
-What is made up is `…` in a template: a letter to PostgreSQL, as is everything beyond ASCII.
+A template has `…` for that part. To PostgreSQL it is a letter, as is everything beyond ASCII.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _ANYWHERE: Final = re.compile(
     | (?<=[a-z])\d{10,}+(?![a-z0-9])""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""A UUID, ten digits or more, or eight hexadecimal ones or more in which digits and letters take turns."""
+"""A UUID, ten digits or more, or eight or more hexadecimal digits that mix digits and letters."""
 _OF_TABLES: Final = re.compile(r"(?<![0-9])\d{6,}+(?![a-z0-9])", re.IGNORECASE)
-"""Six digits or more, as those of a date: in the name of a table."""
+"""In the name of a table: six digits or more, such as those of a date."""
 _TEMPORARY: Final = re.compile(r'(?<![^_"])(?:te?mp|temporary)(?![^_"\d])', re.IGNORECASE)
 _PART_WITH_DIGIT: Final = re.compile(r"(?<=_)[a-z]*+\d[a-z0-9]*+|\d++", re.IGNORECASE)
 _DATA: Final = frozenset({"select", "insert", "update", "delete", "merge", "values", "table", "with", "copy"})
-"""Statements in which names are mostly those of columns; in others they are those of tables and the like."""
+"""Statements in which most names are those of columns. In others they are those of tables and the like."""
 _SHORTEST: Final = 4
 _has_digit: Final[Callable[[str], object]] = re.compile(r"\d").search
 
 
 def without_generated(statement: Sequence[Token], operation: str, tables: Iterable[str]) -> list[Token]:
-    """`statement` with `…` for what is made up in its names.
+    """`statement` with `…` for the generated parts of its names.
 
     Args:
         statement: its tokens.

@@ -1,9 +1,9 @@
-"""PostgreSQL's lexical rules, as far as it takes to tell literals, names, comments and operators apart.
+"""PostgreSQL's lexical rules, as far as needed to distinguish literals, names, comments and operators.
 
-PostgreSQL's documentation, "Lexical Structure", and the placeholders of psycopg. Linear in the text's
-length: no repetition here ever gives back what it has taken. Whatever is not ended extends to the end of
-the text; `marks` says whether there is any. `standard_conforming_strings` is taken to be on, as it is since
-PostgreSQL 9.1.
+PostgreSQL's documentation, "Lexical Structure", and the placeholders of psycopg. The time is linear in the
+text's length, because no repetition here gives back what it has matched. A string, a name or a comment that
+is not ended extends to the end of the text, and `marks` raises for it. `standard_conforming_strings` is
+assumed to be on, as it is by default since PostgreSQL 9.1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 
 class Kind(IntEnum):
-    """What a token is."""
+    """Kinds of tokens."""
 
     WORD = 1
     """A keyword or a name without quotes."""
@@ -30,7 +30,7 @@ class Kind(IntEnum):
 
 
 class Token(NamedTuple):
-    """A part of a statement; comments and white space are none."""
+    """A part of a statement. Comments and white space are not tokens."""
 
     kind: Kind
     text: str
@@ -56,17 +56,18 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""An operator has at most 63 characters; without that limit a run of signs would be read again for each.
-Whatever is not ASCII may be part of a name.
+"""An operator has at most 63 characters. Without that limit a run of signs would be read again for each sign.
+Any character beyond ASCII may be part of a name.
 """
 _GOES_ON: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+)*+'")
-"""What stands between two parts of one string; the second one is like the first."""
+"""Separates two parts of one string, and the quote that starts the second part."""
 _ESCAPED_PART: Final = re.compile(r"(?:[^'\\]++|\\.|'')*+(?P<end>'|\Z|\\\Z)", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _STEP: Final = re.compile(
     r"""
     (?:
-        [^'"$;()\[\]\\/\-\dA-Za-z_\x80-\U0010ffff]++
+        [^'"$;()\[\]\\/\-%\dA-Za-z_\x80-\U0010ffff]++
+      | %% | %[sbt](?![\w\x80-\U0010ffff]) | %\([^()%'"$;]*+\)[sbt] | %
       | 0[xX][\da-fA-F_]++ | 0[oO][0-7_]++ | 0[bB][01_]++
       | (?:\d[\d_]*+(?:\.(?!\.)[\d_]*+)?)(?:[eE][+-]?\d++)?
       | (?![eE]')[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+
@@ -80,10 +81,10 @@ _STEP: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-"""As `_TOKEN`, but as many tokens as possible at once, and none that is not ended.
+"""Like `_TOKEN`, but it matches as many tokens as possible at once, and none that is not ended.
 
-In Python 3.11.0 to 3.11.4 a possessive repetition keeps what its last, failed turn has taken (CPython's
-gh-106052), unless a branch that takes nothing is tried last: `(?!)`.
+In Python 3.11.0 to 3.11.4 a possessive repetition keeps what its last, failed turn has matched (CPython's
+gh-106052), unless the last branch matches nothing: `(?!)`.
 """
 _KINDS: Final = {
     "string": Kind.STRING,
@@ -99,12 +100,12 @@ _KEEPS_ITS_SIGN: Final = frozenset("~!@#%^&|`?")
 
 
 def tokens(text: str, position: int = 0) -> Iterator[Token]:
-    """The tokens of `text` from `position` on, where one must begin."""
+    """The tokens of `text` from `position` on, where a token must start."""
     end = len(text)
     match = _TOKEN.match
     while position < end:
         found = match(text, position)
-        if found is None:  # cannot be: `other` takes anything
+        if found is None:  # impossible: `other` matches anything
             return
         start, position, group = position, found.end(), found.lastgroup
         if group == "blank":
@@ -126,16 +127,16 @@ def tokens(text: str, position: int = 0) -> Iterator[Token]:
 
 
 class UnsureError(ValueError):
-    """The text is not read here as the server reads it: it has something that no statement has."""
+    """This module reads the text in another way than the server: something in it is not SQL."""
 
 
 def marks(text: str) -> Iterator[tuple[str, int]]:
-    """Semicolons, parentheses and brackets outside of strings, names and comments, each with its position.
+    """Semicolons, parentheses and brackets outside of other tokens, each with its position.
 
-    As `tokens` reads the text, but what lies between is passed over in few steps.
+    The text is read as `tokens` reads it, but what is in between is skipped in few steps.
 
     Raises:
-        UnsureError: a string, a name or a comment is not ended, or a backslash or a dollar stands outside.
+        UnsureError: a string, a name or a comment is not ended, or a backslash or dollar is outside of them.
             A server that has accepted the text must have read it in another way.
     """
     position, end = 0, len(text)
@@ -162,7 +163,7 @@ def marks(text: str) -> Iterator[tuple[str, int]]:
 
 
 def is_certain(text: str) -> bool:
-    """Whether everything that begins in `text` ends in it, as in each text that a server accepts."""
+    """Whether every string, name and comment of `text` is ended, as in each text that a server accepts."""
     try:
         for _ in marks(text):
             pass
@@ -172,7 +173,7 @@ def is_certain(text: str) -> bool:
 
 
 def _end_of_comment(text: str, position: int) -> tuple[int, bool]:
-    """Where the comment ends in which `position` is, and whether it does; comments nest."""
+    """The end of the comment that contains `position`, and whether it is ended. Comments nest."""
     depth = 1
     for edge in _COMMENT_EDGE.finditer(text, position):
         depth += 1 if edge[0] == "/*" else -1
@@ -182,7 +183,7 @@ def _end_of_comment(text: str, position: int) -> tuple[int, bool]:
 
 
 def _end_of_escaped(text: str, position: int) -> tuple[int, bool]:
-    """Where the string ends of which a part ends at `position`, and whether it does; its parts are alike."""
+    """The end of a string that has a part which ends at `position`, and whether it is ended."""
     while text[position - 1] == "'" and (goes_on := _GOES_ON.match(text, position)):
         part = _ESCAPED_PART.match(text, goes_on.end())
         if part is None or part["end"] != "'":

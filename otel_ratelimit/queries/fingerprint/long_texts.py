@@ -1,9 +1,9 @@
-"""Tokens of long texts, which are lists of values nearly always: of a list, the elements that differ.
+"""The tokens of long texts, without the equal elements of lists: nearly all long texts are lists of values.
 
-Reading everything takes a second a megabyte, and holds the interpreter's lock meanwhile. So of the elements
-of IN (...), of ARRAY[...], of the rows of VALUES and of chains (`a = 1 OR a = 2`, `WHEN 1 THEN 'a'`) those
-are passed over that are like the one before, in one step of `re`. What comes behind the list, which may lock
-rows or update them, is read.
+Reading everything would take a second per megabyte, and hold the interpreter's lock meanwhile. So elements
+that are like the one before are skipped in one step of `re`: those of IN (...) and ARRAY[...], rows of
+VALUES, and links of chains (`a = 1 OR a = 2`, `WHEN 1 THEN 'a'`). The text behind a list, which may lock or
+update rows, is read.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from otel_ratelimit.queries.fingerprint.lexer import Kind, Token, tokens
 from otel_ratelimit.queries.fingerprint.words import CONSTANTS
 
 MAX_READ_CHARACTERS: Final = 16_000
-"""Texts up to this length are read whole; longer ones are long."""
+"""Texts up to this length are read completely; longer ones are long."""
 MAX_TOKENS: Final = 20_000
-"""As many of a long text are read; what comes behind them is searched for words that write, and no more."""
+"""Tokens of a long text that are read. The rest is only searched for words that write."""
 _MAX_ELEMENT_TOKENS: Final = 4_000
 """A row has up to 1,664 columns."""
 _MAX_PARTS: Final = 32
-"""Of a pattern: runs of values, and what stands between them."""
+"""Parts of a pattern: runs of values, and what is between them."""
 _MAX_PATTERNS: Final = 64
-"""Tried for one text."""
+"""Patterns that are tried for one text."""
 
 _BLANK: Final = r"[ \t\n\r\f\v]*+"
 _NAME_GOES_ON: Final = r"[\w$\x80-\U0010ffff]"
@@ -47,38 +47,38 @@ _LITERALS: Final = frozenset({Kind.STRING, Kind.NUMBER, Kind.PARAMETER})
 _NAMES: Final = frozenset({Kind.WORD, Kind.NAME})
 _SIGNS: Final = frozenset("+-")
 _CHAINING: Final = frozenset({"or", "and", "when", "union"})
-"""What stands between the links of a chain, such as those of Django's `Q` objects and `bulk_update`."""
+"""Words between the links of a chain, such as those of Django's `Q` objects and `bulk_update`."""
 _ABOVE: Final = {
     "or": ("and",),
     "when": ("or", "and"),
     "union": ("or", "and", "when"),
     ",": ("or", "and", "when"),
 }
-"""What binds closer than a separator: its chain ends there."""
+"""By separator, those that bind more tightly: their chains end there."""
 _CLOSING: Final = {"(": ")", "[": "]"}
 
 
 class Read(NamedTuple):
-    """What was read of a text."""
+    """The part of a text that was read."""
 
     tokens: list[Token]
     rest: int | None
-    """Where the part begins that was not read; None if all was."""
+    """Where the part starts that was not read; None if all of it was."""
 
 
 @dataclass(slots=True)
 class _Level:
-    """A depth of parentheses: what is listed there with commas, and where present elements begin."""
+    """One depth of parentheses: what is listed there with commas, and where the current elements start."""
 
     lists: str
     begins: dict[str, int]
-    """By what separates them: a comma, OR, AND, WHEN or UNION."""
+    """By separator: a comma, OR, AND, WHEN or UNION."""
 
 
 def read(text: str) -> Read:
-    """The tokens of `text`, of lists in a long one those elements that are unlike the one before.
+    """The tokens of `text`. In the lists of a long text, only elements that differ from the one before.
 
-    Of elements that are alike the first and the last are kept.
+    The first and the last of several equal elements are kept.
     """
     if len(text) <= MAX_READ_CHARACTERS:
         return Read(list(tokens(text)), None)
@@ -105,10 +105,10 @@ def read(text: str) -> Read:
 
 
 def _element(level: _Level, separator: str, found: Sequence[Token]) -> Sequence[Token]:
-    """What stands before the separator, which is the last token; what comes next begins behind it."""
+    """The element before the separator, which is the last token. The next element starts behind it."""
     element = found[level.begins.get(separator, len(found)) : -1]
     if separator in _ABOVE:
-        # What AND joins ends where OR does.
+        # A chain of AND ends where OR follows.
         for below in _ABOVE[separator]:
             level.begins.pop(below, None)
     level.begins[separator] = len(found)
@@ -116,7 +116,7 @@ def _element(level: _Level, separator: str, found: Sequence[Token]) -> Sequence[
 
 
 def _step(levels: list[_Level], token: Token, word: str, before: str, position: int) -> None:
-    """Keep `levels` as `token` leaves them, the word `before` it and the next token's `position` given."""
+    """Update `levels` for `token`, given the word `before` it and the `position` of the next token."""
     if word in ("(", "["):
         lists = "elements" if before in ("in", "array") else ""
         levels.append(_Level(lists, {",": position} if lists else {}))
@@ -128,7 +128,7 @@ def _step(levels: list[_Level], token: Token, word: str, before: str, position: 
 
 
 def _end_of_like(element: Sequence[Token], separator: str, text: str, position: int) -> int:
-    """Where the elements like `element` end that come next, each with its separator; else `position`."""
+    """Where the next elements that are like `element` end, with their separators; `position` if none is."""
     pattern = _pattern(element, separator) if element else None
     if pattern is None:
         return position
@@ -142,7 +142,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _pattern(element: Sequence[Token], separator: str = ",") -> str | None:
-    """What elements with other values, or without a value, look like; None if there is too much to it."""
+    """A pattern for elements that differ from this one in their values only; None if it would be too long."""
     parts: list[str] = []
     for part, run in groupby(_runs(_parts(element))):
         times = len(list(run))
@@ -151,7 +151,7 @@ def _pattern(element: Sequence[Token], separator: str = ",") -> str | None:
 
 
 def _runs(parts: Sequence[str]) -> list[str]:
-    """Each value together with the comma behind it, so that a run of values is of equal parts."""
+    """Each value together with the comma behind it, so that a run of values has equal parts."""
     joined: list[str] = []
     index = 0
     while index < len(parts):
@@ -166,7 +166,7 @@ def _runs(parts: Sequence[str]) -> list[str]:
 
 
 def _escaped(part: str) -> str:
-    # Behind a word another must not go on.
+    # The word must end here.
     return re.escape(part) + (f"(?!{_NAME_GOES_ON})" if part[-1].isalnum() else "")
 
 
@@ -188,7 +188,7 @@ def _parts(element: Sequence[Token]) -> list[str]:
 
 
 def _end_of_value(element: Sequence[Token], index: int) -> int:
-    """Of a literal, a placeholder or an array of them, with its casts; `index` where none begins."""
+    """The end of a literal, placeholder or array of them, with its casts; `index` if none starts there."""
     token = element[index]
     word = token.text.lower() if token.kind is Kind.WORD else ""
     if token.kind in _LITERALS or word in CONSTANTS:

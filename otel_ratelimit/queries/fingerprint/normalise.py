@@ -1,4 +1,4 @@
-"""A statement as a template: one spelling, literals and placeholders as `?`, lists and rows once.
+"""The text of a template: one spelling, `?` for literals and placeholders, lists and rows only once.
 
 PostgreSQL groups statements in much the same way (`pg_stat_statements`), by their parse tree. Without a parse
 tree some differences remain, on purpose: names count as they are written, and so do aliases, redundant
@@ -24,7 +24,7 @@ _TIGHT_AFTER: Final = frozenset({"(", "[", ".", "::", ":"})
 _TIGHT_BEFORE: Final = frozenset({")", "]", ".", "::", ",", ";", "[", ":"})
 _OF_A_LIST: Final = frozenset({PLACEHOLDER, ","})
 _LISTS_ON: Final = frozenset({"by", "rollup", "cube", "sets", "(", ","})
-"""Before a parenthesis in which what is grouped or ordered by goes on."""
+"""Before a parenthesis that continues the columns to group or order by."""
 _MAX_ROW_PARTS: Final = 4_000
 """A row has up to 1,664 columns."""
 _MAX_DIGITS: Final = 4
@@ -32,19 +32,32 @@ _MAX_DIGITS: Final = 4
 _GOES_WITH_ORDINAL: Final = frozenset({"asc", "desc", "nulls", "using"})
 _ENDS_LIST: Final = frozenset(
     {
-        *("limit", "offset", "fetch", "for", "having", "window", "union", "intersect", "except"),
-        *("select", "from", "where", "returning", "values", "set"),
+        "except",
+        "fetch",
+        "for",
+        "from",
+        "having",
+        "intersect",
+        "limit",
+        "offset",
+        "returning",
+        "select",
+        "set",
+        "union",
+        "values",
+        "where",
+        "window",
     }
 )
-"""What a list of columns to order or group by cannot go on behind."""
+"""Words that end a list of columns to order or group by."""
 
 
 def normalise(statement: Iterable[Token], *, is_cut: bool = False) -> str:
-    """The template's text; of several statements with a semicolon between them.
+    """The template's text; several statements keep the semicolons between them.
 
     Args:
         statement: its tokens.
-        is_cut: whether there were more; what is left unfinished by that is no part of the template.
+        is_cut: whether there were more tokens. Lists that are unfinished for that reason are left out.
     """
     writer = _Writer()
     for token in statement:
@@ -55,14 +68,14 @@ def normalise(statement: Iterable[Token], *, is_cut: bool = False) -> str:
 
 
 class Cast(Enum):
-    """Where in the type of a cast it stands."""
+    """The position within the type of a cast."""
 
     NONE = auto()
     TYPE = auto()
     """A name must follow."""
     BEHIND = auto()
     WITHIN = auto()
-    """In the parenthesis or bracket behind the name."""
+    """In the parentheses or brackets behind the name."""
 
 
 _AFTER_TYPE: Final = {".": Cast.TYPE, "(": Cast.WITHIN, "[": Cast.WITHIN}
@@ -70,25 +83,25 @@ _BEFORE_ROW: Final = frozenset({"values", ",", "(", "["})
 
 
 class _Writer:
-    """Parts of the text so far, and which list or row is being written."""
+    """The parts of the text so far, and the list or row that is being written."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._is_name: list[bool] = []
         self._opened: list[int] = []
         self._rows_begin: list[bool] = [False]
-        """By depth: whether rows of VALUES are being written there."""
+        """By depth: whether rows of VALUES are being written."""
         self._rows: list[set[tuple[str, ...]]] = [set()]
-        """By depth: the rows that are written, each once."""
+        """By depth: the different rows written so far."""
         self._selects: list[bool] = [False]
-        """By depth: whether it is a query; elsewhere ORDER BY 1 orders by a constant."""
+        """By depth: whether it is a query. Elsewhere ORDER BY 1 orders by a constant."""
         self._orders: list[str] = [""]
-        """By depth: `order` or `group` where columns are listed there that a number may stand for."""
+        """By depth: `order` or `group` in a list of columns, in which a number may stand for a column."""
         self._lists: list[bool] = [False]
-        """By depth: whether it is a list of values, where a literal's type makes no other template."""
+        """By depth: whether it is a list of values, in which the type of a literal makes no difference."""
         self._cast = Cast.NONE
         self._ordinal = -1
-        """Where the number stands that came last, if it may be a column's."""
+        """Position of the last number, if it may stand for a column."""
         self._after_string = False
 
     def add(self, token: Token) -> None:
@@ -111,7 +124,7 @@ class _Writer:
             self._mark(token.text)
 
     def break_off(self) -> None:
-        """Leave out what is unfinished in lists of values: how much of it there is depends on the values."""
+        """Leave out unfinished lists of values: how much of them was read depends on the values."""
         while self._opened:
             for by_depth in (self._rows_begin, self._rows, self._selects, self._orders, self._lists):
                 by_depth.pop()
@@ -123,7 +136,7 @@ class _Writer:
                 self._cut(begin + 1, len(self._parts))
         if self._parts[-1:] == [","]:
             self._cut(len(self._parts) - 1, len(self._parts))
-        # Rows are as good as complete: what comes behind them is seldom there, and short.
+        # Rows count as complete: what may follow them is rare and short.
         if not self._rows_begin[-1]:
             self._put(UNFINISHED)
 
@@ -164,14 +177,14 @@ class _Writer:
         return word != "null" and self._parts[-2:-1] != ["is"]
 
     def _number(self, number: str) -> None:
-        """The number of a column that is ordered or grouped by is no value; a sign belongs to a value."""
+        """A number that stands for a column to order or group by is no value. A sign belongs to a value."""
         parts = self._parts
         before = parts[-1] if parts else ""
         if self._orders[-1] and before in _LISTS_ON and number.isdecimal() and len(number) <= _MAX_DIGITS:
             self._ordinal = len(parts)
             self._put(number)
             return
-        if before == "-" and (len(parts) < 2 or self._wants_operand(-2)):  # noqa: PLR2004  # sign and before
+        if before == "-" and (len(parts) <= 1 or self._wants_operand(-2)):
             self._cut(len(parts) - 1, len(parts))
         self._put(PLACEHOLDER)
 
@@ -185,7 +198,7 @@ class _Writer:
             self._close(self._opened.pop())
         else:
             if self._ordinal == len(self._parts) - 1 >= 0 and mark not in ",;":
-                self._parts[-1] = PLACEHOLDER  # part of an expression after all
+                self._parts[-1] = PLACEHOLDER  # it is part of an expression
             if mark == "::" and self._lists[-1] and self._parts[-1:] == [PLACEHOLDER]:
                 self._cast = Cast.TYPE
                 return
@@ -193,7 +206,7 @@ class _Writer:
 
     def _open(self, mark: str) -> None:
         before = self._parts[-1] if self._parts else ""
-        # GROUP BY (1, 2) lists columns; ORDER BY (a, 2) is by a row.
+        # GROUP BY (1, 2) lists columns; ORDER BY (a, 2) orders by a row.
         goes_on = self._orders[-1] == "group" and before in _LISTS_ON
         is_distinct = before == "on" and self._parts[-2:-1] == ["distinct"]
         is_row = before in _BEFORE_ROW and (self._rows_begin[-1] or self._lists[-1])
@@ -207,12 +220,12 @@ class _Writer:
         self._put(mark)
 
     def _close(self, begin: int) -> None:
-        """A list that began at `begin` is cut to one element; a row like the last is left out."""
+        """Cut a list that starts at `begin` to one element; leave out a row that was written before."""
         parts = self._parts
         before = parts[begin - 1] if begin else ""
         length = len(parts) - begin
-        # No part is looked at more than once by lists within lists, and rows within rows are compared up to a
-        # length: the time stays in proportion to the text.
+        # Lists within lists look at each part only once, and rows within rows are compared up to a length.
+        # So the time stays proportional to the text.
         if before in ("in", "array") and length > len("(?)"):
             if all(parts[index] in _OF_A_LIST for index in range(begin + 1, len(parts) - 1)):
                 self._cut(begin + 2, len(parts) - 1)
@@ -227,7 +240,7 @@ class _Writer:
             self._rows[-1].add(row)
 
     def _is_of_cast(self, token: Token) -> bool:
-        """Whether `token` is part of the type that a literal in a list is cast to, which is left out."""
+        """Whether `token` belongs to the type that a literal in a list is cast to. The type is left out."""
         text, state = token.text, self._cast
         if state is Cast.TYPE:
             self._cast = Cast.BEHIND if token.kind in _NAMES else Cast.NONE
@@ -257,14 +270,14 @@ def _is_tight(before: str, after: str, *, after_name: bool) -> bool:
 
 
 def _lowered(word: str) -> str:
-    """As PostgreSQL folds names: letters of ASCII only."""
+    """In lower case as PostgreSQL does it: ASCII letters only."""
     if word.isascii():
         return word.lower()
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
 def _unquoted(name: str) -> str:
-    """A quoted name without its quotes, where that means the same."""
+    """A quoted name without its quotes, if that means the same."""
     plain = name[1:-1]
     if name[0] != '"' or not plain.isascii() or not plain.isidentifier() or plain != plain.lower():
         return name
@@ -272,5 +285,5 @@ def _unquoted(name: str) -> str:
 
 
 def words_of(statement: Sequence[Token]) -> list[str]:
-    """Keywords and names without quotes in lower case, and everything else as it is."""
+    """The texts of the tokens; keywords and names without quotes in lower case."""
     return [_lowered(token.text) if token.kind is Kind.WORD else token.text for token in statement]

@@ -1,4 +1,4 @@
-"""Texts of several statements, taken apart."""
+"""Splits texts of several statements."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _OPENING: Final = frozenset("([")
 
 
 def split_statements(text: str) -> tuple[str, ...] | None:
-    """The statements of a text with semicolons between them; those within a function's body are one.
+    """The statements of a text, which are separated by semicolons; a function with its body is one statement.
 
     Returns:
-        None where it is not certain where they end: something is not ended that begins, or a long text has
-        semicolons in parentheses or may have such a body. Then nothing of the text may be kept, as what looks
-        like SQL may stand in a literal.
+        None if it is uncertain where they end: a string, a name or a comment is not ended, or a long text has
+        semicolons in parentheses or may have such a body. Then no part of the text may be kept, because what
+        looks like SQL may be in a literal.
     """
     try:
         parts = _between_marks(text) if len(text) > MAX_READ_CHARACTERS else _between_tokens(text)
@@ -28,7 +28,7 @@ def split_statements(text: str) -> tuple[str, ...] | None:
 
 
 def _between_marks(text: str) -> list[str]:
-    """Of long texts: a step for each mark, not for each token."""
+    """The statements of a long text: one step for each mark, not for each token."""
     if "atomic" in text.lower() and _ATOMIC.search(text) is not None:
         raise UnsureError("it may have a function's body")
     parts: list[str] = []
@@ -37,7 +37,7 @@ def _between_marks(text: str) -> list[str]:
         if mark != ";":
             depth += 1 if mark in _OPENING else -1
         elif depth:
-            raise UnsureError(f"the semicolon at character {position} stands in parentheses")
+            raise UnsureError(f"the semicolon at character {position} is in parentheses")
         else:
             parts.append(text[begin:position])
             begin = position + 1
@@ -45,7 +45,7 @@ def _between_marks(text: str) -> list[str]:
 
 
 def _between_tokens(text: str) -> list[str]:
-    for _ in marks(text):  # raises where it is not certain
+    for _ in marks(text):  # raises if it is uncertain
         pass
     parts: list[str] = []
     begin, depth, blocks = 0, 0, 0

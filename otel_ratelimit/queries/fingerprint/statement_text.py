@@ -1,24 +1,27 @@
-"""The text of whatever is given as a statement."""
+"""The text of an object that is given as a statement."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 _MAX_PARTS: Final = 1_000_000
-"""Of what psycopg2.sql composes; more has been put into itself."""
+"""Parts of an object of psycopg2.sql. One with more contains itself."""
 
 
 def is_statement(sql: Any) -> bool:
-    """Whether it is text, bytes, or what psycopg2.sql composes."""
+    """Whether it is text, bytes or an object of psycopg2.sql."""
     return isinstance(sql, str | bytes | bytearray | memoryview) or _is_composed(sql)
 
 
 def statement_text(sql: Any) -> str:
     """The text of a statement as `hash_query` reads it; its literals may be placeholders.
 
-    Nothing raises: of what has no text it is the name of its type.
+    It never raises. For an object without a text, it is the name of its type.
     """
-    try:
+    with suppress(
+        Exception
+    ):  # the application's objects may raise anything when they are asked for their text
         if isinstance(sql, str):
             return str.__str__(sql)
         if isinstance(sql, bytes | bytearray | memoryview):
@@ -26,17 +29,16 @@ def statement_text(sql: Any) -> str:
         if _is_composed(sql):
             return _composed(sql)
         return str.__str__(str(sql))
-    except Exception:  # noqa: BLE001 - whatever an object of the application's raises when it is asked for its text
-        return f"<{type.__dict__['__name__'].__get__(type(sql))}>"
+    return f"<{type.__dict__['__name__'].__get__(type(sql))}>"
 
 
 def _is_composed(sql: Any) -> bool:
-    # By name: psycopg2 is no part of the core.
+    # By name, because this package does not depend on psycopg2.
     return any(base.__name__ == "Composable" for base in type(sql).__mro__)
 
 
 def _composed(sql: Any) -> str:
-    """What psycopg2.sql composes, without the connection that it would need to write literals."""
+    """The text of an object of psycopg2.sql. To write literals it would need a connection."""
     texts: list[str] = []
     waiting = [sql]
     for _ in range(_MAX_PARTS):

@@ -1,4 +1,4 @@
-"""Which tables a statement names: after FROM, JOIN, INTO, UPDATE and the like; not CTEs and functions."""
+"""Which tables a statement names: after FROM, JOIN, INTO, UPDATE and the like, without CTEs and functions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,35 @@ from otel_ratelimit.queries.fingerprint.lexer import Kind, Token
 from otel_ratelimit.queries.fingerprint.words import BEFORE_OPERAND, FROM_WITHIN
 
 _LISTING: Final = frozenset({"from", "using", "truncate", "table"})
-"""Words after which tables may come with commas between them."""
+"""Words that may be followed by several tables with commas between them."""
 _NAMING: Final = frozenset({"join", "into", "update"})
 _ENDING: Final = frozenset(
     {
-        *("select", "where", "group", "having", "order", "limit", "offset", "fetch", "window", "for"),
-        *("union", "intersect", "except", "returning", "set", "values", "when", ";"),
+        ";",
+        "except",
+        "fetch",
+        "for",
+        "group",
+        "having",
+        "intersect",
+        "limit",
+        "offset",
+        "order",
+        "returning",
+        "select",
+        "set",
+        "union",
+        "values",
+        "when",
+        "where",
+        "window",
     }
 )
-"""What a list of tables cannot go on behind."""
+"""Words that end a list of tables."""
 _SKIPPED: Final = frozenset({"only", "lateral", "table", "if", "not", "exists", "concurrently"})
 _MAX_SKIPPED: Final = 16
 _CURSORS: Final = frozenset({"fetch", "move", "close", "import", "listen", "notify", "unlisten"})
-"""What names no table behind FROM."""
+"""Statements in which FROM is not followed by a table."""
 _CHANGING: Final = frozenset(
     {
         "select",
@@ -53,15 +69,20 @@ _CHANGING: Final = frozenset(
         "execute",
     }
 )
-"""What writes some of the tables that it names, or none; other statements (ALTER, DROP) change all."""
+"""Statements that write some of the tables that they name, or none; others (ALTER, DROP) change all."""
 _HOW: Final = {"update": "update", "into": "insert", ("merge", "into"): "merge"}
-"""By the word before a table, and the one before that."""
+"""How a table is written, by the word before it, or by the two words before it."""
 _NO_NAMES: Final = BEFORE_OPERAND | {"values"}
 _NOT_A_TABLES_UPDATE: Final = frozenset({"for", "key", "do", "on", "of", "or"})
 
 
 def tables(statement: Sequence[Token], operation: str) -> tuple[set[str], dict[str, str]]:
-    """Names of tables, and of those that are written how; `operation` is the statement's first word."""
+    """The tables that a statement names, and how it writes those that it writes.
+
+    Args:
+        statement: its tokens.
+        operation: its first word.
+    """
     if operation in _CURSORS:
         return set(), {}
     words = [token.text.lower() if token.kind is Kind.WORD else token.text for token in statement]
@@ -72,7 +93,7 @@ def tables(statement: Sequence[Token], operation: str) -> tuple[set[str], dict[s
         before = words[index - 1] if index else ""
         if word == "(":
             calls.append(before)
-            # FROM (a JOIN b): the parenthesis is within the list.
+            # FROM (a JOIN b): the parentheses are within the list.
             listing.append(listing[-1] and before in ("from", "join", ",", "(", "using"))
         elif word == ")" and calls:
             calls.pop()
@@ -100,12 +121,12 @@ class _Found:
         self.written: dict[str, str] = {}
 
     def see(self, index: int, before: str, call: str) -> bool:
-        """Add the table that the word at `index` announces; whether more may come, with commas between.
+        """Add the table that the word at `index` announces; whether more may follow, separated by commas.
 
         Args:
-            index: of the word.
+            index: index of the word.
             before: the word before it.
-            call: what stands before the parenthesis around it; empty where there is none.
+            call: the word before the parentheses around it; empty if there are none.
         """
         word, operation = self._words[index], self._operation
         if word in _LISTING and self._lists(word, before, call):
@@ -120,7 +141,7 @@ class _Found:
         return False
 
     def _writing(self, word: str, before: str) -> str:
-        """How the table behind `word` is written; empty where it is read."""
+        """How the table behind `word` is written; empty if it is read."""
         if before == "delete":
             return "delete"
         if self._operation == "create" and word == "table":
@@ -137,7 +158,7 @@ class _Found:
         return True
 
     def add(self, index: int, *, is_target: bool = False, writes: str = "") -> None:
-        """The table that `index` begins with, if it is one and not a function or a subquery."""
+        """Add the table at `index`, unless it is a function or a subquery."""
         words = self._words
         end = index + _MAX_SKIPPED
         while index < min(len(words), end) and (words[index] in _SKIPPED or words[index] == "("):
@@ -151,7 +172,7 @@ class _Found:
 
 
 def _name(statement: Sequence[Token], index: int) -> tuple[str, int]:
-    """`a`, `a.b` or `a.b.c` from `index` on, and where it ends; empty if none begins there."""
+    """`a`, `a.b` or `a.b.c` from `index` on, and where it ends; empty if no name starts there."""
     parts: list[str] = []
     while index < len(statement):
         token = statement[index]
@@ -172,7 +193,7 @@ def _name(statement: Sequence[Token], index: int) -> tuple[str, int]:
 
 
 def _ends(words: Sequence[str]) -> dict[int, int]:
-    """Of each parenthesis that is closed: where it opens, and what stands behind it."""
+    """By position of each opening parenthesis, the position behind the one that closes it."""
     ends: dict[int, int] = {}
     opened: list[int] = []
     for index, word in enumerate(words):

@@ -14,7 +14,7 @@ from otel_ratelimit.queries.fingerprint.long_texts import read
 from otel_ratelimit.queries.fingerprint.normalise import normalise, words_of
 from otel_ratelimit.queries.fingerprint.statement_text import statement_text
 from otel_ratelimit.queries.fingerprint.tables import tables
-from otel_ratelimit.queries.fingerprint.utility import begin_of_explained, without_names
+from otel_ratelimit.queries.fingerprint.utility_statements import begin_of_explained, without_names
 from otel_ratelimit.queries.fingerprint.words import (
     READING,
     VERBS,
@@ -25,32 +25,28 @@ from otel_ratelimit.queries.fingerprint.words import (
 from otel_ratelimit.queries.records import QueryTemplate
 
 MAX_TEMPLATE_CHARACTERS: Final = 10_000
-"""As much of a template's text is kept; its hash is over all of it."""
+"""Longest text of a template; its hash is over the whole text."""
 _CUT: Final = " …"
 _WRITES: Final = frozenset({"insert", "update", "delete", "merge", "into", "share"}) | WRITING_CALLS
 _VOLATILE: Final = VOLATILE_CALLS | VOLATILE_WORDS
 _WORD: Final = re.compile(r"[a-z_]\w*+", re.IGNORECASE)
-"""Of what is not read of a long text: rather a query that is not cached than a wrong answer."""
+"""Words in the unread part of a long text: a query that is not cached does less harm than a wrong answer."""
 
 
 def hash_query(sql: Any) -> QueryTemplate:
     """The template of a statement, and its hash.
 
     Args:
-        sql: text, bytes (UTF-8), or what psycopg2.sql composes; of anything else, its text.
+        sql: text, bytes (UTF-8), or an object of psycopg2.sql; the text of any other object.
 
     Returns:
-        The template. `hash` is the first 64 bits of the BLAKE2b hash of its whole text, signed. Whatever
-        cannot be read as SQL is a template of its own; nothing raises. Of lists in texts of more than
-        `MAX_READ_CHARACTERS` only the elements that differ are read, and of what is left `MAX_TOKENS`.
+        The template. `hash` is the first 64 bits of the BLAKE2b hash of its whole text, signed. A text that
+        cannot be read as SQL is a template of its own; nothing raises. In texts of more than
+        `MAX_READ_CHARACTERS`, only the elements of lists that differ are read, and at most `MAX_TOKENS`.
     """
-    return template_of(statement_text(sql))
-
-
-def template_of(text: str) -> QueryTemplate:
-    """As `hash_query`, of a text."""
+    text = statement_text(sql)
     found, rest = read(text)
-    statement, operation = without_made_up(found)
+    statement, operation = without_generated_parts(found)
     words = words_of(statement)
     normal = normalise(statement, is_cut=rest is not None)
     named, written = tables(statement, operation)
@@ -71,8 +67,8 @@ def template_of(text: str) -> QueryTemplate:
     )
 
 
-def without_made_up(statement: Sequence[Token]) -> tuple[list[Token], str]:
-    """`statement` without names and settings that are made up for one run, and its operation."""
+def without_generated_parts(statement: Sequence[Token]) -> tuple[list[Token], str]:
+    """`statement` without names and settings that are generated for one run, and its operation."""
     left = without_names(statement)
     operation = _operation(words_of(left))
     return without_generated(left, operation, tables(left, operation)[0]), operation
@@ -86,7 +82,7 @@ def _operation(words: Sequence[str]) -> str:
 
 
 def _at_top(words: Sequence[str]) -> Iterator[str]:
-    """Those that are in no parenthesis."""
+    """The words outside of parentheses."""
     depth = 0
     for word in words:
         depth += {"(": 1, ")": -1}.get(word, 0)

@@ -1,4 +1,4 @@
-"""`hash_query` for one thread, with a memory."""
+"""`hash_query` for one thread, which remembers the templates of texts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Final
 from otel_ratelimit.queries.fingerprint.lexer import is_certain
 from otel_ratelimit.queries.fingerprint.long_texts import MAX_READ_CHARACTERS
 from otel_ratelimit.queries.fingerprint.template import hash_query
-from otel_ratelimit.queries.records import REFUSED, QueryTemplate
+from otel_ratelimit.queries.records import UNREADABLE, QueryTemplate
 
 _VALUES: Final = r"""
     (?P<string>'(?:[^']++|'')*+(?:'|\Z))
   | (?P<kept>"(?:[^"]++|"")*+(?:"|\Z) | --[^\n\r]*+)
   | (?<![\w$.])(?P<number>[0-9]++(?:\.[0-9]++)?)(?![\w.])
     """
-"""Strings and plain numbers, and what may hold something that looks like one."""
+"""Strings and plain numbers, and names and comments, which may contain something that looks like them."""
 _COLUMNS: Final = r"(?P<column>(?:\b[bB][yY]|[(,])[ \t\n\r\f\v]*+[0-9]{1,4}+(?![\w.])) |"
-"""What may be the number of a column that is ordered or grouped by."""
+"""A number that may stand for a column to order or group by."""
 _UNSURE: Final = re.compile(r"/\*|\$(?:[^\W\d]\w*+)?\$|[eE]'|[^\x00-\x7f\w]")
-"""Comments nest, which no pattern can follow; an E or a dollar may end one thing or begin a string; beyond
-ASCII a name may have any character.
+"""Comments nest, which no pattern can follow. An E or a dollar may end a name or start a string. Beyond
+ASCII any character may be part of a name.
 """
 _FLAGS: Final = re.VERBOSE | re.DOTALL
 _VALUE: Final = re.compile(_VALUES, _FLAGS)
@@ -33,10 +33,10 @@ _MAX_CACHED_CHARACTERS: Final = 8_000_000
 
 
 class TemplateCache:
-    """`hash_query` for one thread, remembering the texts that were asked for last.
+    """`hash_query` for one thread. It remembers the texts that were asked for last.
 
-    An application that writes values into its SQL never sends the same text twice. So what is remembered
-    is also the text without its values, which takes a tenth of the time of reading it.
+    An application that writes values into its SQL never sends the same text twice. So the text without its
+    values is remembered as well. To make that takes a tenth of the time of reading the text.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class TemplateCache:
         return len(self._templates)
 
     def __call__(self, text: str) -> QueryTemplate:
-        """The template of `text`; `REFUSED` where it is not read here as the server has read it."""
-        if text == REFUSED.text:
-            return REFUSED
-        # A long text is remembered by its hash, behind a character that no text has.
+        """The template of `text`; `UNREADABLE` if the server must have read the text in another way."""
+        if text == UNREADABLE.text:
+            return UNREADABLE
+        # A long text is remembered by its hash, after a character that no text has.
         key = text if len(text) <= MAX_READ_CHARACTERS else f"\0{_digest(text)}"
         known = self._templates.get(key)
         if known is not None:
             self._templates.move_to_end(key)
             return known
-        template = self._new(text) if is_certain(text) else REFUSED
+        template = self._new(text) if is_certain(text) else UNREADABLE
         self._remember(key, template)
         return template
 
@@ -86,12 +86,12 @@ class TemplateCache:
 
 
 def without_values(text: str) -> str:
-    """`text` with its literals emptied: another statement with the same template."""
+    """`text` with empty literals: another statement with the same template."""
     if _UNSURE.search(text):
         return text
     if not _HAS_COLUMNS.search(text):
         return _VALUE.sub(_emptied, text)
-    if "--" in text:  # it may stand between BY and the number
+    if "--" in text:  # it may be between BY and the number
         return text
     return _VALUE_NOT_COLUMN.sub(_emptied, text)
 
@@ -103,7 +103,7 @@ def _digest(text: str) -> str:
 def _emptied(found: re.Match[str]) -> str:
     value = found[0]
     if found.lastgroup == "number":
-        return "0.0"  # which no column has
+        return "0.0"  # no column has this number
     if found.lastgroup == "string" and value.endswith("'"):
         return "''"
     return value

@@ -1,4 +1,4 @@
-"""Words of PostgreSQL's SQL that mean something here.
+"""Words and functions of PostgreSQL's SQL that make a difference to templates.
 
 PostgreSQL's documentation: "SQL Key Words"; "Function Volatility Categories"; `pg_proc.provolatile`.
 """
@@ -14,8 +14,7 @@ BEFORE_OPERAND: Final = frozenset(
     isnull notnull collate materialized recursive lateral fetch first next rows only
     """.split()
 ) - {"end", "null", "isnull", "notnull", "row"}
-"""Keywords after which an operand, a list or a subquery comes: a sign is one, a parenthesis is not a
-call's."""
+"""Keywords before an operand, a list or a subquery. After them `-` is a sign, and parentheses are no call."""
 
 READING: Final = frozenset(
     """select values table show explain fetch declare close move begin start commit end rollback abort
@@ -76,6 +75,8 @@ RESERVED: Final = BEFORE_OPERAND | frozenset(
     xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
     insert update delete merge""".split()
 )
-"""Words that may mean something else without quotes: those that `pg_get_keywords()` of PostgreSQL 18 calls
-reserved or not free to be functions or types (`"char"` is not `char`), and those that are read here.
+"""Words that may mean something else without quotes.
+
+These are the words that `pg_get_keywords()` of PostgreSQL 18 calls reserved, or that cannot be functions or
+types (`"char"` is not `char`), and words that this package interprets.
 """

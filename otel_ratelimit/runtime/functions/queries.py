@@ -1,4 +1,4 @@
-"""The application's queries: what they are, which repeat, and recording one by hand.
+"""Functions for the application's queries: their templates, their repeats, and recording one by hand.
 
     from otel_ratelimit.queries import detect_duplicates, hash_query, log_query
 
@@ -22,10 +22,10 @@ from otel_ratelimit.core.periods import period_or_last_day
 from otel_ratelimit.core.services import QueriesWithoutServiceWarning, queries_read, warnings_of
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.postgres.query_services import PostgresQueryServices
-from otel_ratelimit.queries.execution import OK, Asked, text_told
+from otel_ratelimit.queries.duplicates import Duplicates, RepeatsInRequests, RepeatsInTime
+from otel_ratelimit.queries.execution import OK, FixedContext, recordable_text
 from otel_ratelimit.queries.fingerprint import hash_query, is_statement, statement_text
 from otel_ratelimit.queries.records import QueryTemplate
-from otel_ratelimit.queries.repeats import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.runtime.analytics import named_database
 from otel_ratelimit.runtime.application_here import application_here, recording_here, service_here
 from otel_ratelimit.runtime.rate_limit import database_url_here, rate_limit_of
@@ -45,17 +45,17 @@ __all__ = [
 WITHIN_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
 MAX_SECONDS = 366 * DAY_SECONDS
-"""A duration or a time between two executions."""
+"""Longest duration, and longest time between two executions."""
 MAX_NUMBER = 2**63 - 1
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 MAX_TEMPLATES = 1_000
-"""As many are answered at most, those with the most to save."""
+"""At most this many are returned, those with the most to save."""
 
 Moment = date | datetime | str
 Parameters = Sequence[object] | Mapping[str, object]
 
 
-def log_query(  # noqa: PLR0913 - what is known of an execution, by name
+def log_query(  # noqa: PLR0913 - public: everything known of an execution, by name
     sql: object,
     *,
     duration_seconds: float,
@@ -68,28 +68,28 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     context: str = "",
     started_at: float | None = None,
 ) -> bool:
-    """Record a query that was not run through psycopg2; as quick as the plugin's own, and as safe.
+    """Record a query that was not run through psycopg2, as quickly and safely as the capture does.
 
     Args:
-        sql: the statement, as text, bytes or what psycopg2.sql composes; its values are not stored.
+        sql: the statement, as text, bytes or an object of psycopg2.sql; its values are not stored.
         duration_seconds: how long it took.
-        parameters: what a cache would tell executions apart by, hashed and not stored; equal ones must have
-            equal `repr`.
+        parameters: the values by which a cache would distinguish executions; hashed, not stored. Equal ones
+            must have equal `repr`.
         database: name of the database.
         rows: returned or touched.
         result_bytes: size of the result.
         status: `ok`, or the SQLSTATE of the error.
-        in_transaction: whether the transaction it stood in had written before.
-        context: anything else that makes equal questions have unequal answers: the role, `search_path`.
-        started_at: Unix time, seconds; if not given, now less the duration. It is recorded and counted in
-            that minute, and deleted with what else is older than the retention.
+        in_transaction: whether its transaction had written before.
+        context: anything else that makes equal queries have different results: the role, `search_path`.
+        started_at: Unix time, seconds; if not given, now less the duration. The execution is recorded and
+            counted in that minute, and deleted when it is older than the retention.
 
     Returns:
-        Whether it is being recorded: False where queries are not.
+        Whether it is recorded: False if the application's queries are not recorded.
 
     Raises:
-        RuntimeError: outside of an application, or of one that has no rate limits.
-        TypeError, ValueError: an argument makes no sense; nothing was recorded.
+        RuntimeError: there is no current application, or it has no rate limits.
+        TypeError, ValueError: an argument is invalid; nothing was recorded.
     """
     took = _seconds("duration_seconds", duration_seconds, MAX_SECONDS)
     latest = time.time() + DAY_SECONDS
@@ -105,13 +105,13 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
     queries = rate_limit.queries
     if queries is None:
         return False
-    told = text_told(statement, status)
+    text = recordable_text(statement, status)
     if started is not None:
-        queries.log.began(told, database, started, has_failed=status != OK)
+        queries.log.started_at(text, database, started, has_failed=status != OK)
     queries.log.intake.executed(
-        told,
+        text,
         b"\0".join((statement.encode(errors="replace"), repr(given).encode(errors="replace"))),
-        Asked(b"\0".join((b"log_query", database.encode(), context.encode())), database),
+        FixedContext(b"\0".join((b"log_query", database.encode(), context.encode())), database),
         int(took * 1e9),
         bool(in_transaction),
         lambda known, _: known,
@@ -124,7 +124,7 @@ def log_query(  # noqa: PLR0913 - what is known of an execution, by name
 
 def _statement(sql: object) -> str:
     if not is_statement(sql):
-        raise TypeError(f"sql is {type(sql).__name__}; give text, bytes or what psycopg2.sql composes")
+        raise TypeError(f"sql is {type(sql).__name__}; give text, bytes or an object of psycopg2.sql")
     text = statement_text(sql)
     if not text.strip():
         raise ValueError("sql is empty; give the statement")
@@ -170,26 +170,26 @@ def detect_duplicates(
     service: str | None = None,
     database_url: str | None = None,
 ) -> Duplicates:
-    """Queries that ran again and again, in one request (N+1) and in a short time, the worst first.
+    """Find queries that ran again and again in one request (N+1), or within a short time; the worst first.
 
-    Where several services record to the database, the answer is of one of them, chosen as in
-    `otel_ratelimit.analytics`; else it is of all of them, and a `SeveralServicesWarning` names them.
-    Queries that an earlier version recorded carry no service: they are left out of the answer for a single
-    one, and a `QueriesWithoutServiceWarning` says how many they are.
+    Where several services record to the database, the answer is about one of them, chosen as in
+    `otel_ratelimit.analytics`; otherwise it is about all of them, and a `SeveralServicesWarning` names them.
+    Queries that an earlier version recorded have no service: they are left out of the answer for a single
+    service, and a `QueriesWithoutServiceWarning` tells how many there are.
 
     Args:
-        start_date: the period's beginning; 24 hours before its end if not given.
-        end_date: its end; a date is included whole; now if not given.
-        within_seconds: how soon the same question has to come again to count as repeated.
-        endpoint: only of this route template, or Flask endpoint of the current application.
-        service: whose queries; `"*"` for those of all services together, without a warning.
-        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
+        start_date: start of the period; 24 hours before its end if not given.
+        end_date: end of the period; a date is included whole; now if not given.
+        within_seconds: the longest time between two equal queries that counts as a repeat.
+        endpoint: only queries of this route template, or Flask endpoint of the current application.
+        service: only queries of this service; `"*"` for all services together, without a warning.
+        database_url: used instead of the current application's, or `OTEL_RATELIMIT_DATABASE_URL`.
 
     Raises:
         ConfigurationError: no database is named.
         DatabaseError: it cannot be read.
-        TypeError, ValueError: the period or `within_seconds` makes no sense, or nothing is
-            recorded of the service.
+        TypeError, ValueError: the period or `within_seconds` is invalid, or nothing is recorded of the
+            service.
     """
     _seconds("within_seconds", within_seconds, MAX_SECONDS)
     if endpoint is not None and not isinstance(endpoint, str):

@@ -1,50 +1,28 @@
-"""Executions that were kept, as rows: one each, or one for a window of a hot key."""
+"""Rows of `query_logs`: one for each execution that was kept, or one for a window of a hot key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Final, NamedTuple
-
+from otel_ratelimit.queries.execution import CapturedExecution
 from otel_ratelimit.queries.records import QueryRow, QueryTemplate
 
 
-class Told(NamedTuple):
-    """An execution that is kept, as it was told of."""
-
-    statement: str
-    database: str
-    started: float
-    nanoseconds: int
-    rows: int | None
-    size: int | None
-    status: str
-    in_txn: bool
-    endpoint: str | None
-    trace_id: int
-
-
-told: Final[Callable[[tuple[Any, ...]], Told]] = partial(tuple.__new__, Told)
-"""`Told` of a tuple, in half the time of calling the class."""
-
-
-def cold_row(told: Told, key: bytes, rate: float, template: QueryTemplate) -> QueryRow:
+def cold_row(execution: CapturedExecution, key: bytes, rate: float, template: QueryTemplate) -> QueryRow:
     """The row of one execution of a sampled key; `rate` of the cold keys were kept in its window."""
     return QueryRow(
-        ts=told.started,
+        ts=execution.started,
         template=template,
         key=key,
         n=1,
         sample_rate=rate,
         tier="cold",
-        duration_us=told.nanoseconds // 1000,
-        rows=told.rows,
-        result_bytes=told.size,
-        endpoint=told.endpoint,
-        trace_id=_hex(told.trace_id),
-        database=told.database,
-        in_txn=told.in_txn,
-        status=told.status,
+        duration_us=execution.nanoseconds // 1000,
+        rows=execution.rows,
+        result_bytes=execution.size,
+        endpoint=execution.endpoint,
+        trace_id=_hex(execution.trace_id),
+        database=execution.database,
+        in_txn=execution.in_txn,
+        status=execution.status,
         buckets=None,
     )
 
@@ -54,8 +32,8 @@ class HotRow:
 
     __slots__ = ("_first", "_key", "_nanoseconds", "_rows", "_seconds", "_size", "_template")
 
-    def __init__(self, told: Told, key: bytes, template: QueryTemplate) -> None:
-        self._first = told
+    def __init__(self, execution: CapturedExecution, key: bytes, template: QueryTemplate) -> None:
+        self._first = execution
         self._key = key
         self._template = template
         self._nanoseconds = 0
@@ -63,14 +41,14 @@ class HotRow:
         self._size: int | None = None
         self._seconds: dict[int, int] = {}
 
-    def add(self, told: Told) -> None:
-        """One more execution, which may have begun before the first that was added."""
-        if told.started < self._first.started:
-            self._first = told
-        self._nanoseconds += told.nanoseconds
-        self._rows = told.rows if told.rows is not None else self._rows
-        self._size = told.size if told.size is not None else self._size
-        second = int(told.started // 1)
+    def add(self, execution: CapturedExecution) -> None:
+        """Add an execution, which may have started before the first that was added."""
+        if execution.started < self._first.started:
+            self._first = execution
+        self._nanoseconds += execution.nanoseconds
+        self._rows = execution.rows if execution.rows is not None else self._rows
+        self._size = execution.size if execution.size is not None else self._size
+        second = int(execution.started // 1)
         self._seconds[second] = self._seconds.get(second, 0) + 1
 
     def row(self) -> QueryRow:
@@ -78,7 +56,7 @@ class HotRow:
         first, n = self._first, sum(self._seconds.values())
         begins, ends = min(self._seconds), max(self._seconds)
         return QueryRow(
-            # The buckets are counted from here on.
+            # The first bucket starts here.
             ts=first.started if n == 1 else float(begins),
             template=self._template,
             key=self._key,

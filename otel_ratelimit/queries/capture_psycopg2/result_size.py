@@ -1,9 +1,8 @@
-"""What came back, as a cache would hold it: asked of libpq, without fetching.
+"""The size of a result, as a cache would hold it. libpq knows it, so nothing is fetched.
 
 libpq, "Retrieving Query Result Information": `PQgetlength` is the length of one value as it was sent.
-That takes a third of a microsecond, so of large results some rows speak for the others.
-`PQresultMemorySize`, which costs nothing, counts libpq's own blocks and is twice the values for small
-numbers.
+One call takes a third of a microsecond, so a large result is estimated from some of its rows.
+`PQresultMemorySize`, which costs nothing, counts libpq's own blocks: for small numbers, twice the values.
 """
 
 from __future__ import annotations
@@ -12,24 +11,24 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Final
 
-from psycopg2 import _psycopg  # the extension module: libpq is among what it is linked with
+from psycopg2 import _psycopg  # the extension module, which is linked with libpq
 
-from otel_ratelimit.queries.execution import Answer, AnswerOf
+from otel_ratelimit.queries.execution import ResultSize, ResultSizeReader
 
 VALUES_COUNTED: Final = 24
-"""Results of as many values are counted wholly; of larger ones so many rows as have as many values."""
+"""A result of this many values is counted whole; of a larger one, as many rows as have this many values."""
 
 
-def answer_reader() -> AnswerOf:
-    """What says how many rows a cursor's present result has, and how many bytes its values."""
+def result_size_reader() -> ResultSizeReader:
+    """A function that returns how many rows a cursor's current result has, and how many bytes its values."""
     try:
-        # PyDLL, which keeps the interpreter's lock: these only look something up.
+        # PyDLL keeps the interpreter's lock, because these functions only look something up.
         library = ctypes.PyDLL(_psycopg.__file__)
         ntuples, length = _function(library.PQntuples, 1), _function(library.PQgetlength, 3)
-    except (OSError, AttributeError):  # psycopg2 linked in a way we do not know
+    except (OSError, AttributeError):  # psycopg2 is linked in another way
         return _rows_alone
 
-    def answer(cursor: Any, is_measured: bool) -> Answer:
+    def size_of(cursor: Any, is_measured: bool) -> ResultSize:
         touched = cursor.rowcount
         rows = touched if touched >= 0 else None
         if not is_measured:
@@ -46,10 +45,10 @@ def answer_reader() -> AnswerOf:
         found = sum([length(result, row, column) for row in chosen for column in range(width)])
         return rows, found if there <= counted else found * there // counted
 
-    return answer
+    return size_of
 
 
-def _rows_alone(cursor: Any, _is_measured: bool) -> Answer:
+def _rows_alone(cursor: Any, _is_measured: bool) -> ResultSize:
     return (cursor.rowcount if cursor.rowcount >= 0 else None), None
 
 

@@ -1,7 +1,7 @@
-"""What a statement sets for the session it runs in, where that can be read from its text.
+"""The settings that a statement changes in its session, where that can be read from its text.
 
-PostgreSQL's documentation: SET, RESET, DISCARD, "System Administration Functions" for `set_config`. What is
-written in any other way than the usual ones is not guessed at.
+PostgreSQL's documentation: SET, RESET, DISCARD, "System Administration Functions" for `set_config`. There is
+no guess about statements that are written in an unusual way.
 """
 
 from __future__ import annotations
@@ -13,28 +13,34 @@ from otel_ratelimit.queries.fingerprint import MAX_READ_CHARACTERS
 from otel_ratelimit.queries.fingerprint.lexer import Kind, tokens
 
 ALL: Final = b"*"
-"""Every setting but the role's and the session's user."""
+"""Every setting except the role and the session's user."""
 ROLE: Final = b"role"
 USER: Final = b"session authorization"
 
 
 class Setting(NamedTuple):
-    """A setting by its one name."""
+    """A setting, under one of its names."""
 
     name: bytes
     value: bytes
-    """Empty for the default."""
+    """Empty for the default value."""
     is_local: bool
     """It ends with the transaction."""
 
 
 WITHOUT_EFFECT: Final = frozenset(
     {
-        *(b"application_name", b"statement_timeout", b"lock_timeout", b"client_min_messages", b"work_mem"),
-        *(b"idle_in_transaction_session_timeout", b"idle_session_timeout", b"transaction_timeout"),
+        b"application_name",
+        b"client_min_messages",
+        b"idle_in_transaction_session_timeout",
+        b"idle_session_timeout",
+        b"lock_timeout",
+        b"statement_timeout",
+        b"transaction_timeout",
+        b"work_mem",
     }
 )
-"""Settings that do not change what a query answers."""
+"""Settings that do not change the result of a query."""
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
 _SET: Final = re.compile(
     rb"\s*+SET\s++(?:(SESSION|LOCAL)\s++(?!AUTHORIZATION\b))?"
@@ -55,7 +61,7 @@ _DEFAULTS: Final = frozenset({b"default"})
 
 
 def set_by(statement: bytes) -> Setting | None:
-    """What a SET of one setting sets; None where it is another SET, or written in another way."""
+    """The setting that a SET of one setting changes; None for other statements and unusual spellings."""
     found = _SET.fullmatch(statement)
     if found is None:
         return None
@@ -64,7 +70,7 @@ def set_by(statement: bytes) -> Setting | None:
 
 
 def reset_by(statement: bytes) -> Setting | None:
-    """What a RESET sets back; None where it is written in another way."""
+    """The setting that a RESET resets; None for an unusual spelling."""
     found = _RESET.fullmatch(statement)
     if found is None:
         return None
@@ -73,7 +79,7 @@ def reset_by(statement: bytes) -> Setting | None:
 
 
 def calls_set_config(statement: bytes) -> bool:
-    """Whether it may."""
+    """Whether a statement may call `set_config`."""
     if b"set_config" not in statement.lower():
         return False
     if len(statement) > MAX_READ_CHARACTERS:
@@ -84,7 +90,7 @@ def calls_set_config(statement: bytes) -> bool:
 
 
 def set_by_calls(statement: bytes) -> tuple[Setting, ...] | None:
-    """What a SELECT of nothing but `set_config` with literals sets; None for any other."""
+    """The settings that a SELECT of only `set_config` with literals changes; None for other statements."""
     if _CALLS.fullmatch(statement) is None:
         return None
     calls = _ONE_CALL.findall(statement)
@@ -94,7 +100,7 @@ def set_by_calls(statement: bytes) -> tuple[Setting, ...] | None:
 
 
 def setting(name: bytes, value: bytes, *, is_local: bool) -> Setting:
-    """A setting, its value in one spelling where there are several usual ones."""
+    """A setting. Its value is in one spelling where several are usual."""
     value = value.strip()
     quoted = _QUOTED.fullmatch(value)
     if quoted is not None:

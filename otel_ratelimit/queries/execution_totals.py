@@ -1,37 +1,36 @@
-"""How often each template runs, every execution counted, at the price of one step of a counter.
+"""How often each template runs. Every execution counts, and costs one step of a counter.
 
-A text that is known has a counter, stepped without a lock: one step of `itertools.count` is one
-indivisible operation. A text that is not known is handed to the background thread, which counts it, and
-makes it known when it comes again: an application that writes values into its SQL never sends the same
-text twice.
+A known text has a counter, which is stepped without a lock: one step of `itertools.count` is one indivisible
+operation. An unknown text goes to the background thread, which counts it, and makes it known when it comes
+again: an application that writes values into its SQL never sends the same text twice.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
-from itertools import count, islice
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Final
 
-from otel_ratelimit.queries.records import QueryTemplate, TableWrite, TemplateTotal
+from otel_ratelimit.queries.records import QueryTemplate, TemplateTotal
 
 MAX_KNOWN: Final = 4_096
 MAX_NEW: Final = 20_000
-"""Texts not known that wait for the background thread; further ones count for `OTHER`."""
+"""Unknown texts that wait for the background thread; further ones count for `OTHER`."""
 MAX_KNOWN_CHARACTERS: Final = 20_000
 _MAX_ONCE: Final = 8_192
-_MAX_TEMPLATES: Final = 20_000
-"""Different minutes, templates and databases that wait to be written; beyond, minutes are not told apart."""
 OTHER: Final = QueryTemplate(0, "<other>", "other", (), is_write=False, volatile=False)
-"""Stands for the texts that found no room."""
+"""Stands for texts for which there was no room."""
 
 Text = tuple[str, str]
 """A text and its database."""
 
+_OTHER_TEXT: Final[Text] = (OTHER.text, "")
+
 
 class _Counter:
-    """Steps on any thread, read by one."""
+    """Stepped on any thread, read by one thread."""
 
     __slots__ = ("_reads", "_taken", "step")
 
@@ -42,17 +41,17 @@ class _Counter:
 
     def take(self) -> int:
         """Steps since the last time."""
-        # Reading steps as well.
+        # Reading the counter steps it as well.
         steps = self.step() - self._reads
         self._reads += 1
         new, self._taken = steps - self._taken, steps
         return new
 
 
-class _Earlier:
-    """Executions that are counted now and began in an earlier minute; on any thread, taken by one.
+class _EarlierMinutes:
+    """Executions that are counted now and started in an earlier minute; `take` on one thread, `add` on any.
 
-    Each is told of just before it is counted, so that it is counted now or by the next `take`.
+    Each is announced just before it is counted, so that it is counted now or by the next `take`.
     """
 
     __slots__ = ("_lock", "_new", "_waiting")
@@ -63,7 +62,7 @@ class _Earlier:
         self._waiting: dict[tuple[Text, int], list[int]] = {}
 
     def add(self, text: Text, minute: int, failed: int) -> bool:
-        """One more; False where there is no room, so that it stays in the minute in which it is counted."""
+        """Announce one; False if there is no room, so that it counts in the minute in which it is counted."""
         with self._lock:
             at = (text, minute)
             if at not in self._new and len(self._new) >= MAX_NEW:
@@ -74,7 +73,7 @@ class _Earlier:
             return True
 
     def take(self, found: dict[Text, int], failed: dict[Text, int]) -> Iterator[tuple[Text, int, int, int]]:
-        """Text, minute, executions and failures, which are taken off `found` and `failed`."""
+        """Yield text, minute, executions and failures, and subtract them from `found` and `failed`."""
         with self._lock:
             new, self._new = self._new, {}
         waited, self._waiting = self._waiting, {}
@@ -86,15 +85,16 @@ class _Earlier:
                 failed[text] = failed.get(text, 0) - moved_bad
                 yield text, minute, moved, moved_bad
             if moved < n and (text, minute) in new:
-                # What is not counted the next time either found no room.
+                # If it is not counted the next time either, there was no room for it.
                 self._waiting[text, minute] = [n - moved, bad - moved_bad]
 
 
-class Totals:
-    """Executions by text. `count`, `failed`, `dropped` on any thread, the rest on the background thread.
+class ExecutionTotals:
+    """Executions by text. `drain` on the background thread, the rest on any thread.
 
     Attributes:
-        steps: by text and database, what counts one more; for whoever cannot afford a call of `count`.
+        steps: by text and database, the function that counts one more. For a text that is not in it, call
+            `count_unknown`.
     """
 
     __slots__ = (
@@ -114,56 +114,48 @@ class Totals:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """In a forked child: what is counted is the parent's."""
+        """In a forked child: forget what is counted, because the parent writes it."""
         self.steps: dict[Text, Callable[[], int]] = {}
         self._known: OrderedDict[Text, _Counter] = OrderedDict()
         self._retired: list[tuple[Text, _Counter]] = []
         self._new: deque[Text] = deque()
         self._other = _Counter()
         self._once: OrderedDict[Text, None] = OrderedDict()
-        # Taken again by the same thread where a signal's handler runs a query.
+        # The same thread takes it again where a signal's handler runs a query.
         self._lock = threading.RLock()
         self._failed: dict[Text, int] = {}
         self._dropped: dict[Text, int] = {}
-        self._earlier = _Earlier()
+        self._earlier = _EarlierMinutes()
 
-    def began(self, statement: str, database: str, started: float, *, has_failed: bool) -> None:
-        """The execution that is counted next began at `started` (Unix time): count it in that minute."""
+    def started_at(self, statement: str, database: str, started: float, *, has_failed: bool) -> None:
+        """Count the next execution in the minute of `started` (Unix time)."""
         self._earlier.add((statement, database), int(started // 60) * 60, int(has_failed))
 
-    def count(self, statement: str, database: str) -> None:
-        """One more execution."""
-        step = self.steps.get((statement, database))
-        if step is not None:
-            step()
-        else:
-            self.unknown(statement, database)
-
-    def unknown(self, statement: str, database: str) -> None:
-        """One more execution of a text that is not in `steps`."""
+    def count_unknown(self, statement: str, database: str) -> None:
+        """Count one more execution of a text that is not in `steps`."""
         if len(self._new) < MAX_NEW:
             self._new.append((statement, database))
         else:
             self._other.step()
 
-    def untold(self) -> None:
-        """One more execution, of a text too large to wait, and dropped."""
+    def count_oversized(self) -> None:
+        """Count one more execution of a text that is too large to wait, as dropped."""
         self._other.step()
         with self._lock:
             _increase(self._dropped, _OTHER_TEXT)
 
     def failed(self, statement: str, database: str) -> None:
-        """Of those counted, one failed."""
+        """One of the executions counted has failed."""
         with self._lock:
             _increase(self._failed, (statement, database))
 
     def dropped(self, statement: str, database: str) -> None:
-        """Of those counted, one was to be kept and found no room."""
+        """One of the executions counted was to be kept, and there was no room for it."""
         with self._lock:
             _increase(self._dropped, (statement, database))
 
     def drain(self, now: float, template_of: Callable[[str], QueryTemplate]) -> list[TemplateTotal]:
-        """What was counted since the last time, by template, as of the minute of `now`."""
+        """The executions counted since the last time, by template, for the minute of `now`."""
         found: dict[Text, int] = {}
         for text, counter in self._known.items():
             steps = counter.take()
@@ -174,7 +166,7 @@ class Totals:
         for _ in range(len(self._new)):
             text = self._new.popleft()
             found[text] = found.get(text, 0) + 1
-            self._meet(text)
+            self._remember(text)
         forgotten = self._forget()
         for text, steps in forgotten:
             found[text] = found.get(text, 0) + steps
@@ -197,14 +189,14 @@ class Totals:
     def _with_rest(
         self, found: dict[Text, int], failed: dict[Text, int], dropped: dict[Text, int]
     ) -> dict[Text, int]:
-        """Also texts that were counted in an earlier round and failed in this one."""
+        """`found`, with texts that were counted in an earlier round and failed in this one."""
         others = self._other.take()
         if others:
             found[_OTHER_TEXT] = others
         return {**dict.fromkeys([*failed, *dropped], 0), **found}
 
-    def _meet(self, text: Text) -> None:
-        """Make a text known that comes a second time."""
+    def _remember(self, text: Text) -> None:
+        """Make a text known if it comes a second time."""
         if text in self._known or len(text[0]) > MAX_KNOWN_CHARACTERS:
             return
         if text in self._once:
@@ -217,9 +209,9 @@ class Totals:
             self._once.popitem(last=False)
 
     def _forget(self) -> list[tuple[Text, int]]:
-        """Drop the texts not seen for longest.
+        """Drop the texts that were not seen for longest.
 
-        A thread that has looked one up may step it yet; so what is dropped is read once more the next time.
+        A thread that has looked a counter up may still step it. So a dropped one is read once more next time.
         """
         dropped, self._retired = self._retired, []
         found = [(text, counter.take()) for text, counter in dropped]
@@ -235,62 +227,3 @@ def _increase(counts: dict[Text, int], text: Text) -> None:
     if text not in counts and len(counts) >= MAX_NEW:
         text = _OTHER_TEXT
     counts[text] = counts.get(text, 0) + 1
-
-
-_OTHER_TEXT: Final[Text] = (OTHER.text, "")
-
-
-class PendingTotals:
-    """Totals that wait to be written, those of the same minute, template and database as one."""
-
-    def __init__(self) -> None:
-        self._totals: dict[tuple[int, int, str], TemplateTotal] = {}
-
-    def add(self, totals: Iterable[TemplateTotal]) -> None:
-        """More of them."""
-        for new in totals:
-            place = (new.minute, new.template.hash, new.database)
-            if place not in self._totals and len(self._totals) >= _MAX_TEMPLATES:
-                place, new = self._nearest(new)  # noqa: PLW2901 - the same, in a coarser place
-            old = self._totals.get(place)
-            self._totals[place] = new if old is None else _sum(old, new)
-
-    def __len__(self) -> int:
-        return len(self._totals)
-
-    def take(self, most: int) -> tuple[TemplateTotal, ...]:
-        """As many of them, the oldest first."""
-        places = list(islice(self._totals, most))
-        return tuple(self._totals.pop(place) for place in places)
-
-    def _nearest(self, new: TemplateTotal) -> tuple[tuple[int, int, str], TemplateTotal]:
-        """The same template in a minute that is there already, or else the texts that found no room."""
-        for old in self._totals.values():
-            if (old.template.hash, old.database) == (new.template.hash, new.database):
-                return (old.minute, old.template.hash, old.database), new
-        minute = next(iter(self._totals))[0]
-        other = TemplateTotal(minute, OTHER, "", new.n, new.failed, new.dropped)
-        return (minute, OTHER.hash, ""), other
-
-
-def _sum(old: TemplateTotal, new: TemplateTotal) -> TemplateTotal:
-    return TemplateTotal(
-        old.minute,
-        old.template,
-        old.database,
-        old.n + new.n,
-        old.failed + new.failed,
-        old.dropped + new.dropped,
-    )
-
-
-def table_writes(totals: Iterable[TemplateTotal]) -> tuple[TableWrite, ...]:
-    """The same by table: statements that wrote it and did not fail."""
-    found: dict[tuple[int, str, str, str], int] = {}
-    for total in totals:
-        if not total.template.is_write:
-            continue
-        for table, operation in total.template.written:
-            place = (total.minute, total.database, table, operation)
-            found[place] = found.get(place, 0) + total.n - total.failed
-    return tuple(TableWrite(*place, n) for place, n in found.items() if n > 0)

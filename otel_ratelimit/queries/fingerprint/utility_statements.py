@@ -1,6 +1,6 @@
-"""What utility statements name and set, which makes no other template: `savepoint ?`, `set x to ?`.
+"""Leaves names and values out of utility statements: `savepoint ?`, `set x to ?`.
 
-Frameworks make up names of savepoints, cursors and temporary tables, and what SET sets needs no quotes.
+Frameworks generate names of savepoints, cursors and temporary tables, and the value of a SET needs no quotes.
 PostgreSQL leaves most of this out of its query ids as well ("pg_stat_statements", since versions 17 and 18).
 """
 
@@ -15,10 +15,10 @@ _LEFT_OUT: Final = "?"
 _NAMES: Final = frozenset({Kind.WORD, Kind.NAME})
 _IN_NAME: Final = frozenset({Kind.WORD, Kind.NAME, Kind.PARAMETER})
 _SET_OTHERWISE: Final = frozenset({"transaction", "constraints", "characteristics"})
-"""What SET is followed by where it sets nothing by name, and all of its words are key words or names."""
+"""Words behind a SET that does not set a value by name; all of its words are key words or names."""
 _SET_WITHOUT_TO: Final = frozenset({"authorization", "names", "role", "schema"})
 _NAMED: Final = (["."], ["="], ["to"])
-"""Behind a word that is a setting's name, or the first part of one."""
+"""Tokens behind a setting's name, or behind the first part of one."""
 _WITH_SETTINGS: Final = frozenset({"create", "alter"})
 _TEMPORARY: Final = frozenset({"temp", "temporary"})
 _NAMED_AFTER: Final = {
@@ -33,7 +33,7 @@ _NAMED_AFTER: Final = {
     "notify": frozenset[str](),
     "unlisten": frozenset[str](),
 }
-"""Statements with a name behind their first word, and words that may stand between."""
+"""Statements with a name behind their first word, and the words that may be in between."""
 _NOT_A_NAME: Final = frozenset({"all", "transaction"})
 """CLOSE ALL, DEALLOCATE ALL, PREPARE TRANSACTION."""
 _MAKING_TABLES: Final = frozenset({"table", "view", "sequence"})
@@ -41,7 +41,7 @@ _BEFORE_TABLE: Final = frozenset({"if", "not", "exists"})
 
 
 def without_names(statement: Sequence[Token]) -> list[Token]:
-    """`statement`, or several with semicolons between them, without what is made up for each run."""
+    """`statement`, or several with semicolons between them, without what is generated for each run."""
     left: list[Token] = []
     for piece in _pieces(statement):
         left += _without(piece)
@@ -49,7 +49,7 @@ def without_names(statement: Sequence[Token]) -> list[Token]:
 
 
 def _pieces(statement: Sequence[Token]) -> Iterator[list[Token]]:
-    """Each with the semicolon that ends it."""
+    """The statements, each with the semicolon that ends it."""
     piece: list[Token] = []
     for token in statement:
         piece.append(token)
@@ -89,7 +89,7 @@ def _words(piece: Sequence[Token]) -> list[str]:
 
 
 def begin_of_explained(words: Sequence[str]) -> int:
-    """Behind EXPLAIN and its options."""
+    """Position behind EXPLAIN and its options."""
     if words[:1] != ["explain"]:
         return 0
     index = 1
@@ -116,7 +116,7 @@ def _named_after(piece: list[Token], words: Sequence[str], begin: int) -> list[T
 
 
 def _replaced(piece: list[Token], index: int) -> list[Token]:
-    """With a placeholder for the name at `index`, if there is one."""
+    """`piece` with a placeholder for the name at `index`, if there is one."""
     if index >= len(piece) or piece[index].kind not in _NAMES:
         return piece
     end = index + 1
@@ -126,7 +126,7 @@ def _replaced(piece: list[Token], index: int) -> list[Token]:
 
 
 def _without_arguments(piece: list[Token], begin: int) -> list[Token]:
-    """With one placeholder for what stands in parentheses from `begin` on: the server may not look at it."""
+    """`piece` with one placeholder in the parentheses at `begin`, which the server may not read."""
     if len(piece) < begin + 2 or piece[begin].text != "(":
         return piece
     ends = max((index for index, token in enumerate(piece) if token.text == ")"), default=len(piece))
@@ -138,7 +138,7 @@ def _placeholder(token: Token) -> Token:
 
 
 def _without_what_is_set(piece: list[Token], words: Sequence[str], begin: int) -> list[Token]:
-    """SET without its value, which is the rest: `SET a.b.c TO x, y`, `SET TIME ZONE x`, `SET ROLE x`."""
+    """SET without its value, which is all the rest: `SET a.b.c TO x, y`, `SET TIME ZONE x`, `SET ROLE x`."""
     index = begin + 1
     if words[index : index + 1] in (["session"], ["local"]) and words[index + 1 : index + 2] not in _NAMED:
         index += 1
@@ -150,7 +150,7 @@ def _without_what_is_set(piece: list[Token], words: Sequence[str], begin: int) -
 
 
 def _begin_of_value(piece: Sequence[Token], words: Sequence[str], index: int) -> int | None:
-    """Behind `x TO`, `x =`, `ROLE` and the like from `index` on; None where nothing is set by name."""
+    """Position behind `x TO`, `x =`, `ROLE` and the like, from `index` on; None if nothing is set by name."""
     end = _end_of_name(piece, index)
     if words[end : end + 1] in (["="], ["to"]):
         return end + 1
@@ -187,7 +187,7 @@ def _without_settings(piece: list[Token], words: Sequence[str]) -> list[Token]:
 
 
 def _end_of_name(piece: Sequence[Token], index: int) -> int:
-    """Of `a`, `a.b` and so on; `index` where none begins."""
+    """Position behind the name (`a`, `a.b` and so on) at `index`; `index` if there is none."""
     end = index
     while end < len(piece) and piece[end].kind in _NAMES:
         end += 1
@@ -198,7 +198,7 @@ def _end_of_name(piece: Sequence[Token], index: int) -> int:
 
 
 def _end_of_values(piece: Sequence[Token], index: int) -> int:
-    """`x`, `'x'`, `-1`, with commas between several."""
+    """Position behind `x`, `'x'`, `-1`, or several with commas between them."""
     while index < len(piece):
         if piece[index].kind is Kind.OPERATOR:  # a sign
             index += 1
