@@ -12,8 +12,9 @@ from limits import RateLimitItem
 
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
+from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
 from otel_ratelimit.policy.match import Pattern
-from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
+from otel_ratelimit.policy.model import parse_network
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.wrong import Wrong, nearest, shown
 

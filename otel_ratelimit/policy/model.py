@@ -29,33 +29,18 @@ from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.core.route_plan import HeaderStyle, KeySpec, OnError, Strategy
 from otel_ratelimit.core.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
-    IPV6_PREFIX_BITS,
     MEMORY_CAPACITY_BYTES,
     MEMORY_CRITICAL_BYTES,
     MEMORY_WARNING_BYTES,
+    MEMORY_WARNING_SHARE,
 )
+from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
 from otel_ratelimit.policy.table import Duration, Size, Table, read_size
 from otel_ratelimit.policy.wrong import Wrong, shown
-
-BUILT_IN_TIERS: Final[Mapping[str, str]] = {
-    "expensive": "10/minute; 50/hour",
-    "moderate": "20/minute; 200/hour",
-    "cheap": "200/minute",
-    "default": "100/minute",
-}
-BUILT_IN_EXEMPT: Final = (
-    "/health",
-    "/health/**",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/ready",
-    "/ping",
-)
 
 _KEY_KINDS: Final = ("ip", "user", "ip+user")
 _HEADER: Final = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]+)")
@@ -245,7 +230,7 @@ class IdentityTable(Table):
     """`[identity]`: who a client is."""
 
     user: Annotated[StrictStr, AfterValidator(_user)] = "auto"
-    ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = IPV6_PREFIX_BITS
+    ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = defaults.IPV6_PREFIX_BITS
 
 
 class Memory(Table):
@@ -265,7 +250,7 @@ class Memory(Table):
             # What is no size is reported where it stands, when the key itself is read.
             with contextlib.suppress(Wrong):
                 size = read_size(capacity)
-                table = {"warning": int(size * 0.8), "critical": size, **table}
+                table = {"warning": int(size * MEMORY_WARNING_SHARE), "critical": size, **table}
         return table
 
     @model_validator(mode="after")
@@ -281,9 +266,9 @@ class Memory(Table):
 class Analytics(Table):
     """`[analytics]`: what is kept of refused requests."""
 
-    batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = 10
-    flush_interval: Duration = 60.0
-    retention: Duration = 30 * 86_400.0
+    batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = defaults.BATCH_SIZE
+    flush_interval: Duration = defaults.FLUSH_INTERVAL_SECONDS
+    retention: Duration = defaults.RETENTION_SECONDS
     client_addresses: Literal["whole", "masked", "hashed"] = "whole"
 
 
@@ -293,8 +278,8 @@ class Report(Table):
     to: tuple[MailAddress, ...] = ()
     sender: MailAddress | None = Field(default=None, alias="from")
     """The file's `from`, which Python keeps for itself."""
-    time_zone: ZoneName = "UTC"
-    at: TimeOfDay = "00:15"
+    time_zone: ZoneName = defaults.REPORT_TIME_ZONE
+    at: TimeOfDay = defaults.REPORT_TIME
 
     @field_validator("to")
     @classmethod
@@ -320,7 +305,7 @@ class Report(Table):
 class Responses(Table):
     """`[responses]`: which rate-limit headers responses carry."""
 
-    draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = 11
+    draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = defaults.HEADERS_DRAFT
     """Revision of draft-ietf-httpapi-ratelimit-headers; 12 is the editors' text, not published yet."""
     x_headers: StrictBool = True
 
@@ -334,12 +319,12 @@ class Policy(Table):
     """A whole policy file."""
 
     version: Annotated[Literal[1], BeforeValidator(_whole)]
-    default_tier: StrictStr = "default"
-    key: Key = "ip+user"
-    strategy: StrategyName = "fixed-window"
-    on_error: OnError = "closed"
-    exempt: tuple[PatternText, ...] = BUILT_IN_EXEMPT
-    tiers: dict[TierName, Limits] = Field(default_factory=lambda: dict(BUILT_IN_TIERS))
+    default_tier: StrictStr = defaults.DEFAULT_TIER
+    key: Key = defaults.KEY
+    strategy: StrategyName = defaults.STRATEGY
+    on_error: OnError = defaults.ON_ERROR
+    exempt: tuple[PatternText, ...] = defaults.BUILT_IN_EXEMPT
+    tiers: dict[TierName, Limits] = Field(default_factory=lambda: dict(defaults.BUILT_IN_TIERS))
     routes: tuple[RouteRule, ...] = ()
     clients: tuple[ClientRule, ...] = ()
     unmatched: Unmatched = Unmatched()
@@ -355,7 +340,7 @@ class Policy(Table):
     @field_validator("tiers", mode="before")
     @classmethod
     def _built_in_tiers_stay(cls, tiers: Any) -> Any:
-        return {**BUILT_IN_TIERS, **tiers} if isinstance(tiers, dict) else tiers
+        return {**defaults.BUILT_IN_TIERS, **tiers} if isinstance(tiers, dict) else tiers
 
     @property
     def key_spec(self) -> KeySpec:

@@ -15,7 +15,7 @@ from limits import RateLimitItem
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Strategy, Window
-from otel_ratelimit.core.thresholds import API_LIMITS
+from otel_ratelimit.policy.defaults import API_LIMITS
 from otel_ratelimit.policy.match import METHODS, Pattern
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits

@@ -17,7 +17,6 @@ from otel_ratelimit.core.errors import Problem, SettingsError, StorageNotMeasure
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords_among
 from otel_ratelimit.core.storage_uri import secrets_in
-from otel_ratelimit.core.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
@@ -29,6 +28,7 @@ from otel_ratelimit.storage import (
 )
 from otel_ratelimit.storage.bounded_memory import SCHEME
 from otel_ratelimit.storage.by_user import keys_by_user
+from otel_ratelimit.storage.circuit_breaker import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
 from otel_ratelimit.storage.health import effective_thresholds
 from otel_ratelimit.storage.remote import SequentialCounters

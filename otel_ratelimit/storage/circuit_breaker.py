@@ -23,7 +23,6 @@ from otel_ratelimit.core.counter_store import CounterStore, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Window
 from otel_ratelimit.core.secret import Redactor
-from otel_ratelimit.core.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.server_errors import (
     StoreFailure,
     advice_on,
@@ -36,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+STORAGE_RETRY_SECONDS: Final = 1.0
+"""How long a failed store is left alone before one request tries it again."""
 _LOG_AGAIN_SECONDS: Final = 60.0
 """Between two log lines about errors of single requests of one type."""
 _NOTHING_SECRET: Final = Redactor()

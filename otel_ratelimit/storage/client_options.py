@@ -20,10 +20,12 @@ from limits.storage import RedisStorage, Storage
 
 from otel_ratelimit.core.errors import Problem
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.storage.tls_storages import TlsSentinelStorage
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_OPTIONS"
+
+STORAGE_TIMEOUT_SECONDS: Final = 0.25
+"""How long a request waits for a remote store, unless the operator's options say otherwise."""
 
 _URI: Final = "name the hosts in OTEL_RATELIMIT_STORAGE_URI"
 _REFUSED: Final = {

@@ -13,7 +13,12 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
-from otel_ratelimit.core.thresholds import MEGABYTE, MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
+from otel_ratelimit.core.thresholds import (
+    MEGABYTE,
+    MEMORY_CRITICAL_BYTES,
+    MEMORY_WARNING_BYTES,
+    MEMORY_WARNING_SHARE,
+)
 from otel_ratelimit.storage.accounting import full_bytes
 from otel_ratelimit.storage.default_store import default_store
 
@@ -21,8 +26,6 @@ _log = logging.getLogger(__name__)
 
 Status: TypeAlias = Literal["ok", "warning", "critical"]
 
-_WARNING_SHARE: Final = 0.8
-"""Of critical, where a small store can never reach the threshold that was given."""
 _RETURN_SHARE: Final = 0.95
 """A status is left only when the size is below this share of the threshold, lest the log be flooded."""
 _RANK: Final[dict[Status, int]] = {"ok": 0, "warning": 1, "critical": 2}
@@ -112,7 +115,7 @@ def effective_thresholds(capacity: int | None, warning: int, critical: int) -> t
     if capacity is None:
         return warning, critical
     critical = min(critical, full_bytes(capacity))
-    return (warning if warning < critical else int(critical * _WARNING_SHARE)), critical
+    return (warning if warning < critical else int(critical * MEMORY_WARNING_SHARE)), critical
 
 
 def check_memory_health(

@@ -15,12 +15,13 @@ from typing import Final, Self
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.counter_store import CleanupReport
-from otel_ratelimit.core.thresholds import MAX_SWEEP_PAUSE_SECONDS
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sharded_table import Table
 
 _log = logging.getLogger(__name__)
 
+MAX_SWEEP_PAUSE_SECONDS: Final = 0.001
+"""The longest that a request may wait for the sweeper."""
 _STEP_SECONDS: Final = MAX_SWEEP_PAUSE_SECONDS / 5
 _REST_SECONDS: Final = 0.0005
 

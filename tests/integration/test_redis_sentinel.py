@@ -12,8 +12,8 @@ from variants import quick_first
 
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.storage.client_options import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 PLAN = [Window(f"n|e|86400|{strategy}|", 9, 86_400, strategy, False, "", "") for strategy in Strategy]

@@ -15,9 +15,9 @@ from limits.storage import storage_from_string
 
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.demo.ports import quiet_ports
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.storage.client_options import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 FIXED, MOVING = Strategy.FIXED_WINDOW, Strategy.MOVING_WINDOW

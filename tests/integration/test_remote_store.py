@@ -11,9 +11,9 @@ from limits.storage import MemoryStorage, storage_from_string
 from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import ConfigurationError, SettingsError, StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.storage.client_options import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 POLICY = """

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from otel_ratelimit.core.identity import ClientKey, Identity
 from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS, KeyKind, KeySpec
 from otel_ratelimit.core.secret import SecretKey
+from otel_ratelimit.policy.defaults import IPV6_PREFIX_BITS
 from otel_ratelimit.policy.identity.addresses import client_address, client_network
 from otel_ratelimit.policy.identity.answers import WANTED, UnusableAnswerError, client_text
 from otel_ratelimit.policy.identity.networks import coarse_network
@@ -78,7 +79,7 @@ class Identifier:
     def __init__(
         self,
         trusted: TrustedProxies,
-        ipv6_prefix: int = 64,
+        ipv6_prefix: int = IPV6_PREFIX_BITS,
         hash_key: bytes | SecretKey = b"",
         cache_size: int = 4096,
         user_from: str = "auto",
