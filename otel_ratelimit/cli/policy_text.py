@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.policy.load import dotted
 from otel_ratelimit.policy.model import RouteRule
-from otel_ratelimit.policy.table import Table, unit_of
+from otel_ratelimit.policy.toml_table import Table, unit_of
 
 DEFAULT: Final = "default"
 FOLLOWS: Final = "follows other keys"

@@ -19,8 +19,8 @@ from otel_ratelimit.cli import suggested_comments as comments
 from otel_ratelimit.cli.suggested_comments import LostRule
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import Policy
-from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.policy.route_pattern import Pattern
 
 _PARAMETER: Final = re.compile(r"<[^<>]*?(\w*)[^\w<>]*>")
 _UNWRITABLE: Final = re.compile(r"[<>{}?#*\s]+|(?<=/):|^:")

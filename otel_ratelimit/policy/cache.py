@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from otel_ratelimit.policy.table import Size, Table
-from otel_ratelimit.policy.wrong import Wrong, shown
+from otel_ratelimit.policy.invalid_value import Wrong, shown
+from otel_ratelimit.policy.toml_table import Size, Table
 
 Engine: TypeAlias = Literal["redis", "valkey"]
 Allocator: TypeAlias = Literal["jemalloc", "jemalloc-shared", "libc"]

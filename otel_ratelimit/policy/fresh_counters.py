@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from otel_ratelimit.core.names import OTHER_METHOD
 from otel_ratelimit.core.route_plan import RoutePlan, Window
-from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import Policy
 from otel_ratelimit.policy.resolve import PolicyResolver
+from otel_ratelimit.policy.route_pattern import Pattern
 
 _EVERY_OTHER: Final = "/(every other route)"
 _LISTED: Final = 10

@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails
 
 from otel_ratelimit.core.errors import PolicyError, Problem
 from otel_ratelimit.policy.cache import Cache, CachePrice
-from otel_ratelimit.policy.check import check
-from otel_ratelimit.policy.locate import Lines
+from otel_ratelimit.policy.cross_checks import check
+from otel_ratelimit.policy.invalid_value import Wrong, nearest, shown
 from otel_ratelimit.policy.model import (
     Analytics,
     ClientRule,
@@ -27,8 +27,8 @@ from otel_ratelimit.policy.model import (
     RouteRule,
     Unmatched,
 )
-from otel_ratelimit.policy.table import Table
-from otel_ratelimit.policy.wrong import Wrong, nearest, shown
+from otel_ratelimit.policy.toml_lines import Lines
+from otel_ratelimit.policy.toml_table import Table
 
 MAX_BYTES: Final = 1_000_000
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")

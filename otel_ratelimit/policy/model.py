@@ -36,11 +36,11 @@ from otel_ratelimit.core.thresholds import (
 )
 from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.cache import Cache
-from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.invalid_value import Wrong, shown
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
-from otel_ratelimit.policy.table import Duration, Size, Table, read_size
-from otel_ratelimit.policy.wrong import Wrong, shown
+from otel_ratelimit.policy.route_pattern import Pattern
+from otel_ratelimit.policy.toml_table import Duration, Size, Table, read_size
 
 _KEY_KINDS: Final = ("ip", "user", "ip+user")
 _HEADER: Final = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]+)")

@@ -13,7 +13,7 @@ from typing import Final
 
 from limits import RateLimitItem, parse
 
-from otel_ratelimit.policy.wrong import Wrong, nearest, shown
+from otel_ratelimit.policy.invalid_value import Wrong, nearest, shown
 
 _LIMIT: Final = re.compile(
     r"(?P<amount>[0-9]+)\s*(?:/|\bper\b)\s*(?P<multiples>[0-9]+)?\s*(?P<unit>[a-z]+)",

@@ -13,7 +13,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from typing import Any, Final
 
-from otel_ratelimit.policy.wrong import Wrong, shown
+from otel_ratelimit.policy.invalid_value import Wrong, shown
 
 _ADDRESS_EXAMPLE: Final = 'write the address alone, for instance "team@example.com"'
 _VISIBLE: Final = re.compile(r"[!-~]+")

@@ -15,11 +15,11 @@ from limits import RateLimitItem
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Strategy, Window
+from otel_ratelimit.policy.counter_scope import Scopes, escape, escape_endpoint
 from otel_ratelimit.policy.defaults import API_LIMITS
-from otel_ratelimit.policy.match import METHODS, Pattern
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.scope import Scopes, escape, escape_endpoint
+from otel_ratelimit.policy.route_pattern import METHODS, Pattern
 
 DEFAULT_SOURCE: Final = "default_tier"
 """`RoutePlan.source` of a route that no rule names."""

@@ -26,12 +26,12 @@ from otel_ratelimit.storage import (
     refused_uri,
     storage_options,
 )
+from otel_ratelimit.storage.any_limits_storage import SequentialCounters
 from otel_ratelimit.storage.bounded_memory import SCHEME
-from otel_ratelimit.storage.by_user import keys_by_user
 from otel_ratelimit.storage.circuit_breaker import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
+from otel_ratelimit.storage.counters_by_user import keys_by_user
 from otel_ratelimit.storage.health import effective_thresholds
-from otel_ratelimit.storage.remote import SequentialCounters
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter

@@ -13,7 +13,7 @@ from otel_ratelimit.storage.health import (
     get_storage_size,
 )
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
-from otel_ratelimit.storage.open import counter_store, refused_uri, validate_uri
+from otel_ratelimit.storage.store_from_uri import counter_store, refused_uri, validate_uri
 
 __all__ = [
     "BoundedMemoryStorage",

@@ -28,8 +28,7 @@ from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import StorageSnapshot, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.accounting import Ledger
-from otel_ratelimit.storage.keys import (
+from otel_ratelimit.storage.counter_keys import (
     CLIENT_KEYS,
     KIND_NAMES,
     KINDS,
@@ -38,9 +37,10 @@ from otel_ratelimit.storage.keys import (
     Keys,
     network_of,
 )
+from otel_ratelimit.storage.memory_budget import Ledger
 from otel_ratelimit.storage.overflow import Overflow
 from otel_ratelimit.storage.sharded_table import Books, Table
-from otel_ratelimit.storage.windows import RULES, UNIT_BYTES, Value, units_held
+from otel_ratelimit.storage.strategies import RULES, UNIT_BYTES, Value, units_held
 
 SCHEME: Final = "bounded-memory"
 _RECLAIM_EVERY_SECONDS: Final = 1.0

@@ -19,8 +19,8 @@ from otel_ratelimit.core.thresholds import (
     MEMORY_WARNING_BYTES,
     MEMORY_WARNING_SHARE,
 )
-from otel_ratelimit.storage.accounting import full_bytes
 from otel_ratelimit.storage.default_store import default_store
+from otel_ratelimit.storage.memory_budget import full_bytes
 
 _log = logging.getLogger(__name__)
 

@@ -29,13 +29,13 @@ from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, SettingsError, StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
-from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
 from otel_ratelimit.storage.bounded_memory import SCHEME, Ask, BoundedCounters
-from otel_ratelimit.storage.keys import MAX_PLAIN_TEXT, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
+from otel_ratelimit.storage.counter_keys import MAX_PLAIN_TEXT, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
+from otel_ratelimit.storage.memory_budget import parse_capacity, parse_interval
 from otel_ratelimit.storage.overflow import Overflow
 from otel_ratelimit.storage.sharded_table import Table
+from otel_ratelimit.storage.strategies import Value, moving_counts, sliding_counts
 from otel_ratelimit.storage.sweeper import Sweeper
-from otel_ratelimit.storage.windows import Value, moving_counts, sliding_counts
 
 LIMITS_ENDPOINT: Final = "(flask-limiter)"
 """Under which counters are reported that came through the interface of `limits`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from otel_ratelimit.storage.accounting import Ledger
-from otel_ratelimit.storage.keys import KIND_SHIFT
-from otel_ratelimit.storage.windows import SLIDING_WINDOW_COUNTER, Rules, Value
+from otel_ratelimit.storage.counter_keys import KIND_SHIFT
+from otel_ratelimit.storage.memory_budget import Ledger
+from otel_ratelimit.storage.strategies import SLIDING_WINDOW_COUNTER, Rules, Value
 
 _BUCKETS_AT_ONCE: Final = 256
 _SPARSE_BYTES: Final = 1024

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from otel_ratelimit.core.identity import ClientKey
-from otel_ratelimit.storage.accounting import (
+from otel_ratelimit.storage.counter_keys import KIND_SHIFT, KeyForm
+from otel_ratelimit.storage.memory_budget import (
     ENTRY_BYTES,
     INTEGER_BYTES,
     MAX_KEY_BYTES,
@@ -24,9 +25,8 @@ from otel_ratelimit.storage.accounting import (
     TABLE_BYTES,
     Ledger,
 )
-from otel_ratelimit.storage.keys import KIND_SHIFT, KeyForm
 from otel_ratelimit.storage.overflow import Overflow
-from otel_ratelimit.storage.windows import Rules, Value
+from otel_ratelimit.storage.strategies import Rules, Value
 
 SHARD_KEYS: Final = 320
 """Split above this; both halves then fit a dict of 256 slots (170 entries)."""

@@ -16,7 +16,7 @@ from recorded import CLIENT, decisions, queries
 from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.policy.identity.privacy import address_keeper
+from otel_ratelimit.policy.identity.address_masking import address_keeper
 from otel_ratelimit.postgres import Database, PostgresBatchWriter, batches
 from otel_ratelimit.postgres.migrate import downgrade
 from otel_ratelimit.postgres.query_writer import PostgresQueryWriter

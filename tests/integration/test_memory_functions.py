@@ -14,7 +14,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import StorageNotMeasuredError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity import Identifier
-from otel_ratelimit.policy.identity.keys import MAX_USERS
+from otel_ratelimit.policy.identity.client_key import MAX_USERS
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
     check_memory_health,
@@ -22,7 +22,7 @@ from otel_ratelimit.storage import (
     get_key_distribution,
     get_storage_size,
 )
-from otel_ratelimit.storage.by_user import keys_by_user, most_first
+from otel_ratelimit.storage.counters_by_user import keys_by_user, most_first
 
 POLICY = """
 version = 1

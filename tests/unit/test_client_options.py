@@ -12,7 +12,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.core.settings import Settings, settings_from
 from otel_ratelimit.storage.client_options import option_problems, storage_options
-from otel_ratelimit.storage.open import redact_uri, validate_uri
+from otel_ratelimit.storage.store_from_uri import redact_uri, validate_uri
 
 SECRET = "topsecrettopsecret"
 REMOTE = [

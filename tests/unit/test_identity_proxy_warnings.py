@@ -11,7 +11,7 @@ import pytest
 
 from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
-from otel_ratelimit.policy.identity.shared_address import REQUESTS, ROUNDS
+from otel_ratelimit.policy.identity.shared_address_warning import REQUESTS, ROUNDS
 
 LB, PEER = "34.1.2.3", "130.211.1.1"
 GOOGLE = "130.211.0.0/22, 35.191.0.0/16"

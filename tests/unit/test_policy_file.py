@@ -23,7 +23,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def log(caplog):
-    caplog.set_level(logging.INFO, "otel_ratelimit.policy.watch")
+    caplog.set_level(logging.INFO, "otel_ratelimit.policy.policy_file")
     return caplog
 
 

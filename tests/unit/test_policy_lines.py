@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.policy.locate import Lines
+from otel_ratelimit.policy.toml_lines import Lines
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_ratelimit.policy.cache import Cache, CachePrice
-from otel_ratelimit.policy.locate import Lines
-from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import (
     Analytics,
     ClientRule,
@@ -22,6 +20,8 @@ from otel_ratelimit.policy.model import (
     RouteRule,
     Unmatched,
 )
+from otel_ratelimit.policy.route_pattern import Pattern
+from otel_ratelimit.policy.toml_lines import Lines
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_ratelimit.policy.invalid_value import Wrong
 from otel_ratelimit.policy.quantities import parse_duration, parse_limits, parse_size
-from otel_ratelimit.policy.wrong import Wrong
 
 UNIT_SECONDS = {
     "second": 1,

@@ -12,7 +12,6 @@ from pydantic_core import PydanticUndefined
 from otel_ratelimit.cache_advice.prices import PRICES
 from otel_ratelimit.cli import main
 from otel_ratelimit.policy.cache import Cache, CachePrice
-from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import (
     BUILT_IN_EXEMPT,
     BUILT_IN_TIERS,
@@ -26,6 +25,7 @@ from otel_ratelimit.policy.model import (
     RouteRule,
 )
 from otel_ratelimit.policy.quantities import parse_duration, parse_size
+from otel_ratelimit.policy.route_pattern import Pattern
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
 TABLES = {

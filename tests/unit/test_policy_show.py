@@ -11,7 +11,7 @@ from otel_ratelimit.cli import main, policy_text
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.cache import CachePrice
 from otel_ratelimit.policy.model import ClientRule, Policy, RouteRule
-from otel_ratelimit.policy.table import Table
+from otel_ratelimit.policy.toml_table import Table
 
 WHOLE = """\
 version = 1

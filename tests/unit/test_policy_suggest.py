@@ -14,7 +14,7 @@ from otel_ratelimit.cli.suggested_policy import known_tiers, pattern_path, polic
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, UNMATCHED_ROUTE
 from otel_ratelimit.core.periods import period
 from otel_ratelimit.policy import PolicyResolver, builtin_policy, parse_policy
-from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.route_pattern import Pattern
 
 WEEK = period("2026-01-01", "2026-01-07")
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.core.route_plan import KIND_LETTERS
-from otel_ratelimit.storage.keys import (
+from otel_ratelimit.storage.counter_keys import (
     CLIENT_KEYS,
     KIND_NAMES,
     KIND_SHIFT,

@@ -13,10 +13,10 @@ from variants import quick_first
 from otel_ratelimit.core.identity import ClientKey
 from otel_ratelimit.core.route_plan import KeySpec, Strategy, Window
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
-from otel_ratelimit.storage.accounting import ENTRY_BYTES
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
-from otel_ratelimit.storage.keys import CLIENT_KEYS, TEXT_KEYS, Keys
+from otel_ratelimit.storage.counter_keys import CLIENT_KEYS, TEXT_KEYS, Keys
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
+from otel_ratelimit.storage.memory_budget import ENTRY_BYTES
 from otel_ratelimit.storage.sweeper import Sweeper
 
 NOW = 1_700_000_000.0

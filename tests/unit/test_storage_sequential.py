@@ -8,7 +8,7 @@ import pytest
 from limits.storage import MemoryStorage
 
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.remote import SequentialCounters
+from otel_ratelimit.storage.any_limits_storage import SequentialCounters
 
 CLIENT = "i" + "0" * 32
 

@@ -4,10 +4,10 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.storage.accounting import Ledger
-from otel_ratelimit.storage.keys import CLIENT_KEYS, KINDS, TEXT_KEYS, Keys
+from otel_ratelimit.storage.counter_keys import CLIENT_KEYS, KINDS, TEXT_KEYS, Keys
+from otel_ratelimit.storage.memory_budget import Ledger
 from otel_ratelimit.storage.sharded_table import SHARD_KEYS, Books, Table
-from otel_ratelimit.storage.windows import FIXED_WINDOW, MOVING_WINDOW, SLIDING_WINDOW_COUNTER
+from otel_ratelimit.storage.strategies import FIXED_WINDOW, MOVING_WINDOW, SLIDING_WINDOW_COUNTER
 
 keys = Keys(b"secret")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from otel_ratelimit.policy.identity.addresses import parse_address
-from otel_ratelimit.policy.identity.proxies import HOPS_VARIABLE, TrustedProxies, private
-from otel_ratelimit.policy.identity.proxies import VARIABLE as PROXIES_VARIABLE
+from otel_ratelimit.policy.identity.client_address import parse_address
 from otel_ratelimit.policy.identity.proxy_header import DEFAULT_NAME
 from otel_ratelimit.policy.identity.proxy_header import VARIABLE as HEADER_VARIABLE
+from otel_ratelimit.policy.identity.trusted_proxies import HOPS_VARIABLE, TrustedProxies, private
+from otel_ratelimit.policy.identity.trusted_proxies import VARIABLE as PROXIES_VARIABLE
 
 _log = logging.getLogger(__name__)
 

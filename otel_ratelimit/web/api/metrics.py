@@ -12,7 +12,7 @@ from flask import current_app
 from otel_ratelimit.analytics.recorder import RecorderState
 from otel_ratelimit.core.counter_store import StorageSnapshot
 from otel_ratelimit.core.thresholds import MEGABYTE
-from otel_ratelimit.storage.by_user import most_first
+from otel_ratelimit.storage.counters_by_user import most_first
 from otel_ratelimit.storage.health import check_memory_health, effective_thresholds
 from otel_ratelimit.web.api.models import (
     CleanupAnswer,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from otel_ratelimit.core.ipv4_in_ipv6 import client_prefix, ipv4_of, one_client
-from otel_ratelimit.policy.identity.proxies import Address, TrustedProxies
+from otel_ratelimit.policy.identity.trusted_proxies import Address, TrustedProxies
 
 UNKNOWN_ADDRESS: Final = "unknown"
 """The address of a client that the server gives none for, as on a Unix socket."""

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from otel_ratelimit.core.identity import ClientKey
 from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS
-from otel_ratelimit.storage.accounting import OVERFLOW_BYTES, OVERFLOW_TEXT_BYTES, rounded
+from otel_ratelimit.storage.memory_budget import OVERFLOW_BYTES, OVERFLOW_TEXT_BYTES, rounded
 
 KINDS: Final = 32
 """A client key's top five bits are its kind: a digit in base 32."""

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
+from otel_ratelimit.policy.invalid_value import Wrong, shown
 from otel_ratelimit.policy.quantities import parse_duration, parse_size
-from otel_ratelimit.policy.wrong import Wrong, shown
 
 
 class Table(BaseModel):

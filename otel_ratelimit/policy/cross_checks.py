@@ -13,10 +13,10 @@ from limits import RateLimitItem
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
 from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
-from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.invalid_value import Wrong, nearest, shown
 from otel_ratelimit.policy.model import parse_network
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.wrong import Wrong, nearest, shown
+from otel_ratelimit.policy.route_pattern import Pattern
 
 MAX_MOVING_WINDOW: Final = 100_000
 """Units of a moving window: each takes eight bytes for every client."""

@@ -17,8 +17,8 @@ from functools import lru_cache
 from typing import Final
 
 from otel_ratelimit.core.names import OTHER_METHOD
-from otel_ratelimit.policy.match import METHODS, Pattern, canonical_path
 from otel_ratelimit.policy.model import RouteRule
+from otel_ratelimit.policy.route_pattern import METHODS, Pattern, canonical_path
 
 _METHODS: Final = (*sorted(METHODS - {"HEAD"}), OTHER_METHOD)
 _REMEMBERED_ENDPOINTS: Final = 1024

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.route_plan import Strategy
-from otel_ratelimit.storage.accounting import rounded
+from otel_ratelimit.storage.memory_budget import rounded
 
 Value: TypeAlias = Any
 """`complex`, `int` or `bytes`: only the strategy that made it looks inside."""

@@ -15,9 +15,9 @@ import logging
 import threading
 from typing import Final
 
-from otel_ratelimit.policy.identity.addresses import parse_address
-from otel_ratelimit.policy.identity.proxies import HOPS_VARIABLE, TrustedProxies
-from otel_ratelimit.policy.identity.proxies import VARIABLE as PROXIES_VARIABLE
+from otel_ratelimit.policy.identity.client_address import parse_address
+from otel_ratelimit.policy.identity.trusted_proxies import HOPS_VARIABLE, TrustedProxies
+from otel_ratelimit.policy.identity.trusted_proxies import VARIABLE as PROXIES_VARIABLE
 
 _log = logging.getLogger(__name__)
 

@@ -20,12 +20,12 @@ from otel_ratelimit.core.identity import ClientKey, Identity
 from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS, KeyKind, KeySpec
 from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.policy.defaults import IPV6_PREFIX_BITS
-from otel_ratelimit.policy.identity.addresses import client_address, client_network
-from otel_ratelimit.policy.identity.answers import WANTED, UnusableAnswerError, client_text
-from otel_ratelimit.policy.identity.networks import coarse_network
-from otel_ratelimit.policy.identity.proxies import TrustedProxies
+from otel_ratelimit.policy.identity.application_answer import WANTED, UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.client_address import client_address, client_network
+from otel_ratelimit.policy.identity.client_network import coarse_network
 from otel_ratelimit.policy.identity.proxy_warnings import ProxyWarnings
-from otel_ratelimit.policy.identity.shared_address import SharedAddressWatch
+from otel_ratelimit.policy.identity.shared_address_warning import SharedAddressWatch
+from otel_ratelimit.policy.identity.trusted_proxies import TrustedProxies
 
 _log = logging.getLogger(__name__)
 

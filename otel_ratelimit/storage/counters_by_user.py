@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from otel_ratelimit.core.route_plan import KIND_LETTERS
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
-from otel_ratelimit.storage.keys import KINDS, kind_of
+from otel_ratelimit.storage.counter_keys import KINDS, kind_of
 
 NO_USER: Final = ""
 """Counters of requests without a user, and of those whose key does not say."""
