@@ -18,7 +18,7 @@ from typing import Final
 
 from otel_ratelimit.core.names import OTHER_METHOD
 from otel_ratelimit.policy.model import RouteRule
-from otel_ratelimit.policy.route_pattern import METHODS, Pattern, canonical_path
+from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern, canonical_path
 
 _METHODS: Final = (*sorted(METHODS - {"HEAD"}), OTHER_METHOD)
 _REMEMBERED_ENDPOINTS: Final = 1024
@@ -32,7 +32,7 @@ class Scopes:
         default_tier: of what no rule decides for.
     """
 
-    def __init__(self, rules: Sequence[tuple[Pattern, RouteRule]], default_tier: str) -> None:
+    def __init__(self, rules: Sequence[tuple[RoutePattern, RouteRule]], default_tier: str) -> None:
         self._rules = rules
         self._default_tier = default_tier
         self._tiers: dict[str, str] = {}

@@ -16,7 +16,7 @@ from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
 from otel_ratelimit.policy.invalid_value import Wrong, nearest, shown
 from otel_ratelimit.policy.model import parse_network
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.route_pattern import Pattern
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 MAX_MOVING_WINDOW: Final = 100_000
 """Units of a moving window: each takes eight bytes for every client."""
@@ -68,7 +68,7 @@ def _tiers(data: dict[str, Any]) -> Iterator[Finding]:
 
 def _unreachable(data: dict[str, Any]) -> Iterator[Finding]:
     exempt = data.get("exempt", BUILT_IN_EXEMPT if "exempt" not in data else [])
-    earlier: list[tuple[tuple[str | int, ...], Pattern]] = []
+    earlier: list[tuple[tuple[str | int, ...], RoutePattern]] = []
     for index, text in enumerate(exempt if isinstance(exempt, list | tuple) else []):
         pattern = _pattern(text)
         if pattern is not None:
@@ -196,8 +196,8 @@ def _items(text: object) -> tuple[RateLimitItem, ...]:
         return ()
 
 
-def _pattern(text: object) -> Pattern | None:
+def _pattern(text: object) -> RoutePattern | None:
     try:
-        return Pattern.parse(text) if isinstance(text, str) else None
+        return RoutePattern.parse(text) if isinstance(text, str) else None
     except Wrong:
         return None

@@ -14,7 +14,7 @@ from otel_ratelimit.core.names import OTHER_METHOD
 from otel_ratelimit.core.route_plan import RoutePlan, Window
 from otel_ratelimit.policy.model import Policy
 from otel_ratelimit.policy.resolve import PolicyResolver
-from otel_ratelimit.policy.route_pattern import Pattern
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 _EVERY_OTHER: Final = "/(every other route)"
 _LISTED: Final = 10
@@ -51,7 +51,7 @@ def fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePlan]) -> l
 
 def fresh_between(before: Policy, after: Policy) -> list[FreshCounter]:
     """What begins anew as far as it can be told without an application: for the routes that rules name."""
-    patterns = [Pattern.parse(rule.match) for policy in (after, before) for rule in policy.routes]
+    patterns = [RoutePattern.parse(rule.match) for policy in (after, before) for rule in policy.routes]
     routes = [
         (each.target, method)
         for each in patterns

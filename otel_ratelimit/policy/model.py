@@ -39,7 +39,7 @@ from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.invalid_value import Wrong, shown
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
-from otel_ratelimit.policy.route_pattern import Pattern
+from otel_ratelimit.policy.route_pattern import RoutePattern
 from otel_ratelimit.policy.toml_table import Duration, Size, Table, read_size
 
 _KEY_KINDS: Final = ("ip", "user", "ip+user")
@@ -75,7 +75,7 @@ def _key(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    Pattern.parse(text)
+    RoutePattern.parse(text)
     return text
 
 

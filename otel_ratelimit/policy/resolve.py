@@ -19,7 +19,7 @@ from otel_ratelimit.policy.counter_scope import Scopes, escape, escape_endpoint
 from otel_ratelimit.policy.defaults import API_LIMITS
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.route_pattern import METHODS, Pattern
+from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern
 
 DEFAULT_SOURCE: Final = "default_tier"
 """`RoutePlan.source` of a route that no rule names."""
@@ -45,8 +45,8 @@ class PolicyResolver:
         self._policy = policy
         self._namespace = escape(namespace)
         self._shadow = shadow
-        self._exempt = tuple(Pattern.parse(text) for text in policy.exempt)
-        self._rules = tuple((Pattern.parse(rule.match), rule) for rule in policy.routes)
+        self._exempt = tuple(RoutePattern.parse(text) for text in policy.exempt)
+        self._rules = tuple((RoutePattern.parse(rule.match), rule) for rule in policy.routes)
         self._scopes = Scopes(self._rules, policy.default_tier)
         self._users: dict[str, ClientOverride] = {}
         self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ClientOverride]] = []

@@ -26,7 +26,7 @@ _ANY_DEPTH: Final = "**"
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class RoutePattern:
     """A parsed `match`. `methods` is empty for all of them."""
 
     text: str
@@ -36,7 +36,7 @@ class Pattern:
     endpoint: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Pattern:
+    def parse(cls, text: str) -> RoutePattern:
         """Read a pattern.
 
         Raises:
@@ -95,7 +95,7 @@ class Pattern:
         """The path or endpoint's name in one spelling."""
         return self.endpoint if self.segments is None else _joined(self.segments)
 
-    def covers(self, other: Pattern) -> bool:
+    def covers(self, other: RoutePattern) -> bool:
         """Whether all that `other` matches is matched by this one. Sound, not complete."""
         if self.methods and not (other.methods and other.methods <= self.methods):
             return False

@@ -20,13 +20,13 @@ from otel_ratelimit.core.storage_uri import secrets_in
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
-    GuardedStore,
+    CircuitBreaker,
     MemoryHealthLog,
     counter_store,
     refused_uri,
     storage_options,
 )
-from otel_ratelimit.storage.any_limits_storage import SequentialCounters
+from otel_ratelimit.storage.any_limits_storage import SequentialStore
 from otel_ratelimit.storage.bounded_memory import SCHEME
 from otel_ratelimit.storage.circuit_breaker import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
@@ -183,10 +183,10 @@ def join_storage(
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     redact = Redactor([*secrets_in(uri), *passwords_among(given)])
-    guarded = GuardedStore(store, on_error=telemetry.failed, redact=redact)
+    guarded = CircuitBreaker(store, on_error=telemetry.failed, redact=redact)
     limiter.storage_failed = guarded.failed_elsewhere
     local = isinstance(storage, MemoryStorage)
-    unable = store.unable if isinstance(store, SequentialCounters) else _able
+    unable = store.unable if isinstance(store, SequentialStore) else _able
     return OpenedStorage(
         limiter=limiter,
         store=guarded,

@@ -1,7 +1,7 @@
 """Where counters live: in this process, or in a store that several processes share."""
 
 from otel_ratelimit.core.storage_uri import redact_uri
-from otel_ratelimit.storage.circuit_breaker import GuardedStore
+from otel_ratelimit.storage.circuit_breaker import CircuitBreaker
 from otel_ratelimit.storage.client_options import storage_options
 from otel_ratelimit.storage.health import (
     KeyDistribution,
@@ -17,7 +17,7 @@ from otel_ratelimit.storage.store_from_uri import counter_store, refused_uri, va
 
 __all__ = [
     "BoundedMemoryStorage",
-    "GuardedStore",
+    "CircuitBreaker",
     "KeyDistribution",
     "MemoryHealth",
     "MemoryHealthLog",

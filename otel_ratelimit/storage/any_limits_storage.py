@@ -33,7 +33,7 @@ _NEEDS: Final[dict[Strategy, type]] = {
 }
 
 
-class SequentialCounters:
+class SequentialStore:
     """A `CounterStore` over a storage of `limits`. Raises what the storage raises."""
 
     def __init__(self, storage: Storage, name: str, clock: Clock) -> None:

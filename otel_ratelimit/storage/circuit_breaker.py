@@ -42,7 +42,7 @@ _LOG_AGAIN_SECONDS: Final = 60.0
 _NOTHING_SECRET: Final = Redactor()
 
 
-class GuardedStore:
+class CircuitBreaker:
     """A `CounterStore` over another; all it raises is StorageUnavailableError.
 
     Args:
@@ -185,7 +185,7 @@ class GuardedStore:
             _log.warning("counter store %s answers again", self.name)
 
 
-def _renew_lock_after_fork(store: GuardedStore) -> None:
+def _renew_lock_after_fork(store: CircuitBreaker) -> None:
     reference = weakref.ref(store)
 
     def renew() -> None:

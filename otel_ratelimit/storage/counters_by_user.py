@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from otel_ratelimit.core.route_plan import KIND_LETTERS
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.counter_keys import KINDS, kind_of
 
 NO_USER: Final = ""
@@ -25,7 +25,7 @@ _find_client: Final = re.compile(rf"/([{_LETTERS}][0-9a-f]{{32}})/", re.ASCII).s
 """The client in a text key (`LIMITER/u0123.../...`)."""
 
 
-def keys_by_user(counters: BoundedCounters, users: Mapping[str, str]) -> dict[str, int]:
+def keys_by_user(counters: BoundedMemoryStore, users: Mapping[str, str]) -> dict[str, int]:
     """Counters by user, the most first.
 
     Takes the store's lock for a shard at a time, and about a tenth of a second for 300,000 counters.
@@ -61,7 +61,7 @@ def most_first(counts: Mapping[str, int], most: int | None = None) -> dict[str, 
     return kept
 
 
-def _shards(counters: BoundedCounters) -> Iterator[list[Any]]:
+def _shards(counters: BoundedMemoryStore) -> Iterator[list[Any]]:
     """The keys of all shards, as they are when each is looked at."""
     with counters.lock:
         # A shard that is split meanwhile leaves its dict as it was, so none is missed or seen twice.

@@ -39,7 +39,7 @@ class DefaultStore:
         self._find: Callable[[], MeasuredStore] = _nobody
 
     def found_by(self, find: Callable[[], MeasuredStore]) -> None:
-        """Ask `find`, which may raise RuntimeError; once, when the package is put together."""
+        """CounterRequest `find`, which may raise RuntimeError; once, when the package is put together."""
         self._find = find
 
     def __call__(self) -> MeasuredStore:

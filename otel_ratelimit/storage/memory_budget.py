@@ -1,7 +1,7 @@
-"""What counters weigh, and the ledger that adds it up in O(1) per change.
+"""How much memory counters take, added up in O(1) per change against a budget that is never exceeded.
 
-Sizes are those CPython really takes: `__sizeof__` of the very objects, rounded up as its allocator
-does (`Objects/obmalloc.c`: multiples of 16 bytes). Nothing is estimated that can be asked.
+Sizes are those that CPython really takes: `__sizeof__` of the objects themselves, rounded up as its allocator
+does (`Objects/obmalloc.c`: multiples of 16 bytes). Only what Python cannot report is estimated.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ def rounded(size: int) -> int:
 
 
 MAX_KEY_BYTES: Final = 192
-"""No key with its value takes more, the list of a moving window excepted."""
+"""The most that a key with its value takes, not counting the list of a moving window."""
 INTEGER_BYTES: Final = rounded(sys.getsizeof(1 << 29))
 """A small integer that CPython does not share (those above 256)."""
 SHARD_BYTES: Final = 32
-"""What a dict takes beyond its `__sizeof__`: the collector's header and the allocator's."""
+"""What a dict takes beyond its `__sizeof__`: headers of the garbage collector and of the allocator."""
 TABLE_BYTES: Final = 1600
-"""A table with one empty shard, its directory, its name and the place of its overflow bucket."""
+"""A table with one empty shard, its directory, its name and its last overflow bucket."""
 OVERFLOW_BYTES: Final = 160
 """One overflow bucket: its key, its value, its entry."""
 OVERFLOW_TEXT_BYTES: Final = 224
-"""Likewise where the key is a text."""
+"""One overflow bucket whose key is a text."""
 ENTRY_BYTES: Final = 32
-"""About what a counter takes of its shard's dict, for the account of its network."""
+"""About what a counter takes of its shard's dict; added to the sum of its network."""
 
 MIN_CAPACITY_BYTES: Final = MEGABYTE
 _FULL_SHARE: Final = 0.98
 _FULL_MARGIN_BYTES: Final = 150_000
 _OVERFLOW_PERCENT: Final = 6
 _SMALL_RESERVE_BYTES: Final = 100_000
-"""Tables are reserved a twenty-fifth of the capacity; this much of a small one, a tenth at most."""
+"""Tables have a reserve of 1/25 of the capacity; in a small store this many bytes, but at most 1/10 of it."""
 _MAX_NETWORKS: Final = 65_521
 """The largest prime below 2 ** 16."""
 _CAPACITY_PER_NETWORK: Final = 512
@@ -61,98 +61,100 @@ _UNITS: Final = {
 _BYTES: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?B|B|)\s*", re.IGNORECASE | re.ASCII)
 
 
-class Ledger:
+class MemoryBudget:
     """Bytes in use against a capacity that is never exceeded, and how many of them each network holds.
 
-    Overflow buckets have a share of their own, and tables a reserve, so that in a full store a route that
-    was not asked before, and a policy reloaded in the middle of a flood, find room. Counters stop at a
-    mark below; the lists of moving windows may grow a little beyond it.
+    Overflow buckets have a share of their own, and tables have a reserve. So a full store still has room for
+    a route that was not requested before, and for a policy that is reloaded in the middle of a flood. New
+    counters are accepted up to `key_mark`; the lists of moving windows may grow a little more, up to
+    `growth_mark`.
 
-    A network stops earlier: where it holds more than there is room left. So one network alone gets half of
-    the room, n of them 1 / (n + 1) each, and always there is as much left for those that hold less. Switches
-    share their memory between queues in this way (Choudhury and Hahne, "Dynamic queue length thresholds for
-    shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998).
+    A network must stop earlier, when it holds more than there is room left. One network alone thus gets half
+    of the room, n networks get 1 / (n + 1) each, and as much stays free for those that hold less. Network
+    switches share their memory between queues in this way (Choudhury and Hahne, "Dynamic queue length
+    thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998).
     """
 
     __slots__ = (
         "_tables",
-        "apart",
         "capacity",
         "growth_mark",
         "key_mark",
+        "network_slots",
         "networks",
         "overflow",
         "overflow_share",
-        "slots",
+        "overhead",
         "used",
     )
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.slots = min(capacity // _CAPACITY_PER_NETWORK | 1, _MAX_NETWORKS)
+        self.network_slots = min(capacity // _CAPACITY_PER_NETWORK | 1, _MAX_NETWORKS)
         self.overflow_share = capacity * _OVERFLOW_PERCENT // 100
-        """What overflow buckets may take."""
+        """The most that overflow buckets may take."""
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew."""
-        self.networks = array("I" if self.capacity < _WIDE else "Q", [0]) * self.slots
-        """Bytes that the counters of each network take, by its number modulo `slots`."""
+        """Start again with an empty store."""
+        self.networks = array("I" if self.capacity < _WIDE else "Q", [0]) * self.network_slots
+        """Bytes that the counters of each network take, by its number modulo `network_slots`."""
         self.used = 0
-        self.apart = 0
-        """How much of that is in tables and overflow buckets, and not in counters."""
+        self.overhead = 0
+        """The part of `used` that tables and overflow buckets take."""
         self.overflow = 0
-        """How much is in overflow buckets."""
+        """The part of `used` that overflow buckets take."""
         self._tables = 0
         self._set_marks()
 
-    def spill(self, size: int) -> None:
-        """Count `size` bytes of overflow buckets."""
+    def add_overflow(self, size: int) -> None:
+        """Add the size of overflow buckets that were opened, or minus that of closed ones."""
         self.overflow += size
-        self.apart += size
+        self.overhead += size
         self.used += size
 
-    def open_tables(self, number: int) -> None:
-        """Count so many tables more, or fewer."""
+    def add_tables(self, number: int) -> None:
+        """Add tables that were opened, or minus those that were closed."""
         self._tables += number * TABLE_BYTES
-        self.apart += number * TABLE_BYTES
+        self.overhead += number * TABLE_BYTES
         self.used += number * TABLE_BYTES
         self._set_marks()
 
-    def may_open(self) -> bool:
-        """Whether there is room for one table more."""
-        return self.used - self.apart <= self._besides(self._tables + TABLE_BYTES)
+    def has_room_for_table(self) -> bool:
+        """Whether one more table fits."""
+        return self.used - self.overhead <= self._room_beside(self._tables + TABLE_BYTES)
 
-    def crowded(self, network: int, room: int) -> bool:
-        """Whether `network` must leave the `room` there is to others."""
-        return room < 0 or self.networks[network % self.slots] > room
+    def must_overflow(self, network: int, room: int) -> bool:
+        """Whether a new counter of `network` must go to an overflow bucket, with `room` bytes left."""
+        return room < 0 or self.networks[network % self.network_slots] > room
 
     def _set_marks(self) -> None:
         reserve = max(self.capacity // 25, min(self.capacity // 10, _SMALL_RESERVE_BYTES))
-        self.growth_mark = self._besides(max(reserve, self._tables))
-        """What counters may take, lists grown."""
+        self.growth_mark = self._room_beside(max(reserve, self._tables))
+        """The most that counters may take, growth of moving windows included."""
         self.key_mark = self.growth_mark - self.capacity // 100
-        """What they may take when a new one comes."""
+        """The most that counters may take when a new one is opened."""
 
-    def _besides(self, tables: int) -> int:
-        """The room for counters beside tables of that size."""
-        fixed = self.slots * self.networks.itemsize
+    def _room_beside(self, tables: int) -> int:
+        """The room for counters beside tables of `tables` bytes."""
+        fixed = self.network_slots * self.networks.itemsize
         return self.capacity - fixed - self.overflow_share - tables
 
 
 def full_bytes(capacity: int) -> int:
-    """From what size on a store of that capacity is full, for all that matters.
+    """The size from which a store of that capacity counts as full.
 
-    It turns new keys away somewhat below its capacity, since it must be sure that what it takes in fits.
+    The store rejects new keys somewhat below its capacity, because it must be sure that every key it accepts
+    fits.
     """
-    return int(Ledger(capacity).key_mark * _FULL_SHARE) - _FULL_MARGIN_BYTES
+    return int(MemoryBudget(capacity).key_mark * _FULL_SHARE) - _FULL_MARGIN_BYTES
 
 
 def parse_capacity(value: str | float, where: str) -> int:
     """A capacity in bytes: a number, or text such as `50MB` or `64MiB`.
 
     Raises:
-        SettingsError: not a size, or too small to be of use.
+        SettingsError: `value` is not a size, or is less than `MIN_CAPACITY_BYTES`.
     """
     match = _BYTES.fullmatch(str(value))
     if match is None:
@@ -164,10 +166,10 @@ def parse_capacity(value: str | float, where: str) -> int:
 
 
 def parse_interval(value: str | float, where: str) -> float:
-    """Seconds between two cleanups.
+    """The seconds between two cleanups.
 
     Raises:
-        SettingsError: not a positive number of seconds.
+        SettingsError: `value` is not a positive number of seconds.
     """
     try:
         seconds = float(value)

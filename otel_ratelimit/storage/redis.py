@@ -25,7 +25,7 @@ _PER_WINDOW: Final = 3
 """Values that the script answers for each window."""
 
 
-class RedisCounters:
+class RedisStore:
     """A `CounterStore` over what `limits` has connected to. Raises what the client raises.
 
     Args:

@@ -15,10 +15,10 @@ from otel_ratelimit.core.counter_store import CounterStore
 from otel_ratelimit.core.errors import Problem
 from otel_ratelimit.core.secret import Redactor, Secret
 from otel_ratelimit.core.storage_uri import redact_uri, secrets_in
-from otel_ratelimit.storage.any_limits_storage import SequentialCounters
+from otel_ratelimit.storage.any_limits_storage import SequentialStore
 from otel_ratelimit.storage.bounded_memory import SCHEME
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
-from otel_ratelimit.storage.redis import RedisCounters
+from otel_ratelimit.storage.redis import RedisStore
 from otel_ratelimit.storage.tls_storages import TlsClusterStorage, TlsSentinelStorage
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_URI"
@@ -129,5 +129,5 @@ def counter_store(storage: Storage, given: str | Secret, clock: Clock) -> Counte
         return storage.counters
     uri = Secret.of(given).reveal()
     if isinstance(storage, RedisStorage):
-        return RedisCounters(storage, _named_hosts(uri))
-    return SequentialCounters(storage, uri.partition("://")[0], clock)
+        return RedisStore(storage, _named_hosts(uri))
+    return SequentialStore(storage, uri.partition("://")[0], clock)

@@ -34,7 +34,7 @@ _state: Final = tuple.__new__
 """Builds a NamedTuple in half the time of calling its class."""
 
 
-class Rules(NamedTuple):
+class StrategyRules(NamedTuple):
     """One strategy. All but `seconds` and `cost` is in the value, so rules hold no state."""
 
     wait: Callable[[Value | None, int, int, int, float], float]
@@ -278,7 +278,7 @@ def _constant(sample: Value) -> Callable[[Value], int]:
     return lambda _value: size
 
 
-FIXED_WINDOW: Final = Rules(
+FIXED_WINDOW: Final = StrategyRules(
     _fixed_wait,
     _fixed_add,
     _fixed_state,
@@ -288,7 +288,7 @@ FIXED_WINDOW: Final = Rules(
     _constant(1j),
     elastic=False,
 )
-SLIDING_WINDOW_COUNTER: Final = Rules(
+SLIDING_WINDOW_COUNTER: Final = StrategyRules(
     _sliding_wait,
     _sliding_add,
     _sliding_state,
@@ -298,7 +298,7 @@ SLIDING_WINDOW_COUNTER: Final = Rules(
     _constant(1 << 159),
     elastic=False,
 )
-MOVING_WINDOW: Final = Rules(
+MOVING_WINDOW: Final = StrategyRules(
     _moving_wait,
     _moving_add,
     _moving_state,
@@ -309,7 +309,7 @@ MOVING_WINDOW: Final = Rules(
     elastic=True,
 )
 
-RULES: Final[Mapping[Strategy, Rules]] = {
+RULES: Final[Mapping[Strategy, StrategyRules]] = {
     Strategy.FIXED_WINDOW: FIXED_WINDOW,
     Strategy.SLIDING_WINDOW_COUNTER: SLIDING_WINDOW_COUNTER,
     Strategy.MOVING_WINDOW: MOVING_WINDOW,

@@ -15,8 +15,8 @@ from typing import Final, Self
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.counter_store import CleanupReport
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
-from otel_ratelimit.storage.sharded_table import Table
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
+from otel_ratelimit.storage.sharded_table import ShardedTable
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Sweeper:
 
     def __init__(
         self,
-        counters: BoundedCounters,
+        counters: BoundedMemoryStore,
         interval: float,
         worker: BackgroundWorker | None = None,
         *,
@@ -88,7 +88,7 @@ class Sweeper:
         self._tell(report)
         return report
 
-    def _sweep_step(self, pending: list[tuple[Table, int]]) -> CleanupReport:
+    def _sweep_step(self, pending: list[tuple[ShardedTable, int]]) -> CleanupReport:
         """Sweep from the end of `pending` until the time for a step is used up."""
         counters = self._counters
         removed = 0
@@ -106,7 +106,7 @@ class Sweeper:
                     break
         return step.report(removed)
 
-    def _tidy_step(self, tables: list[Table]) -> CleanupReport:
+    def _tidy_step(self, tables: list[ShardedTable]) -> CleanupReport:
         """Tidy from the end of `tables` until the time for a step is used up."""
         with self._step() as step:
             now = self._counters.clock()
@@ -138,9 +138,9 @@ class Sweeper:
 class _Step:
     """Holds the lock, and knows for how long and to what effect."""
 
-    def __init__(self, counters: BoundedCounters, timer: Callable[[], float]) -> None:
+    def __init__(self, counters: BoundedMemoryStore, timer: Callable[[], float]) -> None:
         self._lock = counters.lock
-        self._ledger = counters.ledger
+        self._ledger = counters.budget
         self._timer = timer
 
     def __enter__(self) -> Self:

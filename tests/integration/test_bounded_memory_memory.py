@@ -1,4 +1,4 @@
-"""The ledger against what the process really takes, each measurement in a process of its own."""
+"""The budget against what the process really takes, each measurement in a process of its own."""
 
 import json
 import subprocess
@@ -42,16 +42,16 @@ if tool == "tracemalloc":
     grown = lambda: tracemalloc.get_traced_memory()[0]
 else:
     grown = lambda: psutil.Process().memory_info().rss
-found, before, highest, ledger = [], grown(), 0, 0
+found, before, highest, budget = [], grown(), 0, 0
 for n in range(1, checkpoints[-1] + 1):
     hit(n)
     if n % 5000 == 0:
         highest = max(highest, grown() - before)
-        ledger = max(ledger, counters.ledger.used)
+        budget = max(budget, counters.budget.used)
     if n in checkpoints:
         keys = storage.snapshot().keys
-        found.append({"keys": keys, "accounted": counters.ledger.used, "real": grown() - before})
-print(json.dumps({"checkpoints": found, "highest_accounted": ledger, "highest_real": highest}))
+        found.append({"keys": keys, "accounted": counters.budget.used, "real": grown() - before})
+print(json.dumps({"checkpoints": found, "highest_accounted": budget, "highest_real": highest}))
 """
 
 

@@ -126,7 +126,7 @@ def test_threads_that_add_and_remove_keys_leave_an_exact_ledger():
 
     allowed_by_all(2_000, hit)
 
-    assert counters.ledger.used == sum(table.weigh() for table in counters.tables())
+    assert counters.budget.used == sum(table.weigh() for table in counters.tables())
     assert counters.snapshot().keys == sum(
         len(shard)
         for table in counters.tables()

@@ -20,7 +20,7 @@ from otel_ratelimit.policy.model import (
     RouteRule,
     Unmatched,
 )
-from otel_ratelimit.policy.route_pattern import Pattern
+from otel_ratelimit.policy.route_pattern import RoutePattern
 from otel_ratelimit.policy.toml_lines import Lines
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
@@ -32,7 +32,7 @@ METHODS = st.sampled_from(["", "GET ", "POST ", "GET,POST "])
 
 @st.composite
 def patterns(draw):
-    return Pattern.parse(draw(METHODS) + "/" + "/".join(draw(st.lists(WILD, max_size=4))))
+    return RoutePattern.parse(draw(METHODS) + "/" + "/".join(draw(st.lists(WILD, max_size=4))))
 
 
 ROUTES = st.lists(SEGMENTS, max_size=5).map(lambda parts: "/" + "/".join(parts))
@@ -65,13 +65,13 @@ def test_a_pattern_that_covers_another_matches_all_that_the_other_matches(wide, 
     ],
 )
 def test_a_pattern_that_matches_less_does_not_cover(wide, narrow):
-    assert not Pattern.parse(wide).covers(Pattern.parse(narrow))
+    assert not RoutePattern.parse(wide).covers(RoutePattern.parse(narrow))
 
 
 def test_an_asterisk_stands_for_any_character():
-    assert Pattern.parse("/*").matches("e", "GET", "/a\nb")
-    assert Pattern.parse("a*").matches("a\nb", "GET", "/")
-    assert not Pattern.parse("a?").matches("ab", "GET", "/")
+    assert RoutePattern.parse("/*").matches("e", "GET", "/a\nb")
+    assert RoutePattern.parse("a*").matches("a\nb", "GET", "/")
+    assert not RoutePattern.parse("a?").matches("ab", "GET", "/")
 
 
 @given(patterns())
@@ -82,8 +82,8 @@ def test_a_pattern_covers_itself(pattern):
 @given(st.lists(st.sampled_from(["a", "b"]), max_size=5))
 def test_any_depth_matches_any_depth(parts):
     route = "/x/" + "/".join(parts)
-    assert Pattern.parse("/x/**").matches("e", "GET", route)
-    assert Pattern.parse("/**").matches("e", "GET", route)
+    assert RoutePattern.parse("/x/**").matches("e", "GET", route)
+    assert RoutePattern.parse("/**").matches("e", "GET", route)
 
 
 NAMES = st.sampled_from(["alpha", "beta", '"quoted key"', "x-1"])

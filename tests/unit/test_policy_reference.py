@@ -25,7 +25,7 @@ from otel_ratelimit.policy.model import (
     RouteRule,
 )
 from otel_ratelimit.policy.quantities import parse_duration, parse_size
-from otel_ratelimit.policy.route_pattern import Pattern
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
 TABLES = {
@@ -111,10 +111,10 @@ def test_the_mistakes_are_told_as_the_page_shows(tmp_path, monkeypatch):
 )
 def test_the_patterns_of_the_page_match_what_it_says(pattern, matched, passed):
     assert f"| `{pattern}` |" in PAGE
-    parsed = Pattern.parse(pattern)
+    parsed = RoutePattern.parse(pattern)
     for routes, expected in ((matched, True), (passed, False)):
         for method, route in (entry.split() for entry in routes):
             assert parsed.matches("endpoint", method, route) is expected, (method, route)
-    jobs = Pattern.parse("jobs.*")
+    jobs = RoutePattern.parse("jobs.*")
     assert jobs.matches("jobs.create", "POST", "/x")
     assert not jobs.matches("jobs", "POST", "/x")

@@ -6,7 +6,7 @@ import pytest
 
 from otel_ratelimit.core.counter_store import Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
-from otel_ratelimit.storage.circuit_breaker import GuardedStore
+from otel_ratelimit.storage.circuit_breaker import CircuitBreaker
 from otel_ratelimit.storage.server_errors import error_type_of
 
 ANSWER = Taken(True, ())
@@ -53,8 +53,8 @@ def ask(guard):
 
 
 def test_a_working_store_is_passed_through(store):
-    assert ask(GuardedStore(store)) is ANSWER
-    assert GuardedStore(store).retry_after() == 0.0
+    assert ask(CircuitBreaker(store)) is ANSWER
+    assert CircuitBreaker(store).retry_after() == 0.0
 
 
 def test_whatever_the_store_raises_becomes_one_kind_of_error(store):
@@ -63,7 +63,7 @@ def test_whatever_the_store_raises_becomes_one_kind_of_error(store):
 
     store.error = ConnectionRefusedByPeerError("no")
     with pytest.raises(StorageUnavailableError) as caught:
-        ask(GuardedStore(store))
+        ask(CircuitBreaker(store))
     assert caught.value.error_type == "connection"
 
 
@@ -85,7 +85,7 @@ def test_error_types_are_few_words_and_never_the_message(error, expected):
 
 
 def test_a_failed_store_is_left_alone_until_the_time_has_come(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    guard = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     for _ in range(50):
         with pytest.raises(StorageUnavailableError):
@@ -99,7 +99,7 @@ def test_a_failed_store_is_left_alone_until_the_time_has_come(store, monotonic):
 
 
 def test_it_recovers_with_the_first_answer_and_says_so_once(store, monotonic, caplog):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    guard = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
         ask(guard)
@@ -112,7 +112,7 @@ def test_it_recovers_with_the_first_answer_and_says_so_once(store, monotonic, ca
 
 
 def test_only_one_request_at_a_time_tries_a_failed_store(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    guard = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
         ask(guard)
@@ -137,7 +137,7 @@ def test_only_one_request_at_a_time_tries_a_failed_store(store, monotonic):
 
 
 def test_a_request_refused_while_another_notes_the_recovery_has_an_error_type(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    guard = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
         ask(guard)
@@ -154,7 +154,7 @@ def test_a_request_refused_while_another_notes_the_recovery_has_an_error_type(st
 
 def test_only_real_failures_are_counted(store, monotonic):
     kinds = []
-    guard = GuardedStore(store, on_error=kinds.append, monotonic=monotonic)
+    guard = CircuitBreaker(store, on_error=kinds.append, monotonic=monotonic)
     store.error = TimeoutError()
     for _ in range(10):
         with pytest.raises(StorageUnavailableError):
@@ -163,7 +163,7 @@ def test_only_real_failures_are_counted(store, monotonic):
 
 
 def test_peek_and_clear_are_guarded_too(store):
-    guard = GuardedStore(store)
+    guard = CircuitBreaker(store)
     assert guard.peek((), "client", 1, 0.0) is ANSWER
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
@@ -182,7 +182,7 @@ def failing(guard):
 
 
 def test_an_error_of_one_request_fails_that_request_only(store, monotonic):
-    guard = GuardedStore(store, monotonic=monotonic)
+    guard = CircuitBreaker(store, monotonic=monotonic)
     store.error = WRONG_TYPE
     assert failing(guard) == "wrong_type"
     assert guard.healthy
@@ -193,7 +193,7 @@ def test_an_error_of_one_request_fails_that_request_only(store, monotonic):
 
 def test_errors_of_single_requests_are_all_counted_and_logged_once_a_minute(store, monotonic, caplog):
     kinds = []
-    guard = GuardedStore(store, on_error=kinds.append, monotonic=monotonic)
+    guard = CircuitBreaker(store, on_error=kinds.append, monotonic=monotonic)
     store.error = WRONG_TYPE
     for _ in range(50):
         failing(guard)
@@ -205,7 +205,7 @@ def test_errors_of_single_requests_are_all_counted_and_logged_once_a_minute(stor
 
 
 def test_a_reply_that_concerns_one_request_ends_the_pause(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    guard = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     failing(guard)
     monotonic.now += 1.0
@@ -215,7 +215,7 @@ def test_a_reply_that_concerns_one_request_ends_the_pause(store, monotonic):
 
 
 def test_an_error_that_never_reached_the_server_says_nothing_about_it(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    guard = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     failing(guard)
     monotonic.now += 1.0
@@ -228,7 +228,7 @@ def test_an_error_that_never_reached_the_server_says_nothing_about_it(store, mon
 def test_after_an_error_of_the_server_its_connections_are_dropped(store, monotonic, error):
     dropped = []
     store.drop_connections = lambda: dropped.append(True)
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    guard = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = error
     for _ in range(5):
         failing(guard)
@@ -241,7 +241,7 @@ def test_after_an_error_of_the_server_its_connections_are_dropped(store, monoton
 def test_after_an_error_of_one_request_the_connections_stay(store):
     store.drop_connections = lambda: pytest.fail("dropped")
     store.error = WRONG_TYPE
-    failing(GuardedStore(store))
+    failing(CircuitBreaker(store))
 
 
 def test_connections_that_cannot_be_closed_are_no_error_of_the_request(store, caplog):
@@ -250,5 +250,5 @@ def test_connections_that_cannot_be_closed_are_no_error_of_the_request(store, ca
 
     store.drop_connections = broken
     store.error = TimeoutError()
-    assert failing(GuardedStore(store)) == "timeout"
+    assert failing(CircuitBreaker(store)) == "timeout"
     assert "could not be closed" in caplog.text
