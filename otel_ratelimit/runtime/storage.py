@@ -183,20 +183,20 @@ def join_storage(
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     redact = Redactor([*secrets_in(uri), *passwords_among(given)])
-    guarded = CircuitBreaker(store, on_error=telemetry.failed, redact=redact)
-    limiter.storage_failed = guarded.failed_elsewhere
+    breaker = CircuitBreaker(store, on_error=telemetry.failed, redact=redact)
+    limiter.storage_failed = breaker.record_client_failure
     local = isinstance(storage, MemoryStorage)
     unable = store.unable if isinstance(store, SequentialStore) else _able
     return OpenedStorage(
         limiter=limiter,
-        store=guarded,
-        retry_seconds=guarded.retry_after,
+        store=breaker,
+        retry_seconds=breaker.retry_after,
         local=local,
         telemetry=telemetry,
         unable=unable,
         snapshot=lambda: None,
         cleanup=lambda: None,
-        healthy=lambda: guarded.healthy,
+        healthy=lambda: breaker.healthy,
         keys_by_user=lambda _users: {},
     )
 

@@ -160,7 +160,7 @@ def test_options_that_would_undo_something_are_refused_with_what_to_set(uri, nam
 @pytest.mark.parametrize("value", ["0.5", True, [1], {}])
 def test_what_must_be_a_number_is_one(name, value):
     (problem,) = option_problems("redis://h:1", {name: value})
-    assert f"{name} is no number" in problem.what
+    assert f"{name} is not a number" in problem.what
 
 
 @pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
