@@ -24,7 +24,7 @@ _METHODS: Final = (*sorted(METHODS - {"HEAD"}), OTHER_METHOD)
 _REMEMBERED_ENDPOINTS: Final = 1024
 
 
-class Scopes:
+class CounterScopes:
     """The scopes of one policy.
 
     Args:

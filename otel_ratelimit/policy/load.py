@@ -14,26 +14,26 @@ from pydantic_core import ErrorDetails
 
 from otel_ratelimit.core.errors import PolicyError, Problem
 from otel_ratelimit.policy.cache import Cache, CachePrice
-from otel_ratelimit.policy.cross_checks import check
-from otel_ratelimit.policy.invalid_value import Wrong, nearest, shown
+from otel_ratelimit.policy.cross_checks import find_contradictions
+from otel_ratelimit.policy.invalid_value import InvalidValueError, nearest, shown
 from otel_ratelimit.policy.model import (
     Analytics,
     ClientRule,
     IdentityTable,
     Memory,
     Policy,
-    Report,
     Responses,
     RouteRule,
     Unmatched,
 )
-from otel_ratelimit.policy.toml_lines import Lines
-from otel_ratelimit.policy.toml_table import Table
+from otel_ratelimit.policy.report import Report
+from otel_ratelimit.policy.toml_lines import TomlLines
+from otel_ratelimit.policy.toml_table import TomlTable
 
 MAX_BYTES: Final = 1_000_000
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
-_TABLES: Final[dict[str, type[Table]]] = {
+_TABLES: Final[dict[str, type[TomlTable]]] = {
     "routes": RouteRule,
     "clients": ClientRule,
     "unmatched": Unmatched,
@@ -103,11 +103,11 @@ def parse_policy(text: str, filename: str) -> Policy:
         # Thousands of brackets, or of digits; tomllib says neither where nor as its own error.
         what = "is nested too deeply" if isinstance(error, RecursionError) else f"is not TOML: {error}"
         raise PolicyError([Problem(filename, what, "is it the right file?")]) from error
-    lines = Lines(text)
+    lines = TomlLines(text)
     policy, problems = _validate(data)
     problems += [
         (finding.path, _with_other(finding.what, finding.other, filename, lines), finding.instead)
-        for finding in check(data)
+        for finding in find_contradictions(data)
     ]
     if policy is None or problems:
         found = {
@@ -152,7 +152,7 @@ def _validate(data: dict[str, Any]) -> tuple[Policy | None, list[_Located]]:
 def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
     path = _path_in(details["loc"], data)
     cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, Wrong):
+    if isinstance(cause, InvalidValueError):
         return path, cause.what, cause.instead
     value = details["input"]
     kind = details["type"]
@@ -187,14 +187,14 @@ def _known_keys(path: Sequence[str | int]) -> Iterator[str]:
     return iter(_TABLES.get(table, Policy).known_keys())
 
 
-def _with_other(what: str, other: Sequence[str | int], filename: str, lines: Lines) -> str:
+def _with_other(what: str, other: Sequence[str | int], filename: str, lines: TomlLines) -> str:
     # A default of ours stands on no line.
     if not other or other == ("exempt",):
         return what
     return f"{what} ({filename}:{lines.of(other)})"
 
 
-def _origins(data: dict[str, Any], filename: str, lines: Lines) -> Iterator[tuple[str, str]]:
+def _origins(data: dict[str, Any], filename: str, lines: TomlLines) -> Iterator[tuple[str, str]]:
     short = Path(filename).name
     for path in _paths(data):
         place = dotted(path)
@@ -210,7 +210,7 @@ def _paths(node: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from _paths(value, path)
 
 
-def _where(filename: str, lines: Lines, path: Sequence[str | int]) -> str:
+def _where(filename: str, lines: TomlLines, path: Sequence[str | int]) -> str:
     return f"{filename}:{lines.of(path)}" + (f": {dotted(path)}" if path else "")
 
 

@@ -10,7 +10,6 @@ import contextlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from datetime import time, tzinfo
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -36,11 +35,11 @@ from otel_ratelimit.core.thresholds import (
 )
 from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.cache import Cache
-from otel_ratelimit.policy.invalid_value import Wrong, shown
+from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
+from otel_ratelimit.policy.report import Report
 from otel_ratelimit.policy.route_pattern import RoutePattern
-from otel_ratelimit.policy.toml_table import Duration, Size, Table, read_size
+from otel_ratelimit.policy.toml_table import Duration, Size, TomlTable, read_size
 
 _KEY_KINDS: Final = ("ip", "user", "ip+user")
 _HEADER: Final = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]+)")
@@ -52,7 +51,7 @@ def parse_key(text: str) -> KeySpec:
     """Read `ip | user | ip+user | header:NAME | module:function`.
 
     Raises:
-        Wrong: it is none of these.
+        InvalidValueError: it is none of these.
     """
     if text in _KEY_KINDS:
         return KeySpec(text)  # type: ignore[arg-type]  # one of them, as just seen
@@ -61,7 +60,9 @@ def parse_key(text: str) -> KeySpec:
         return KeySpec("header", header[1])
     if not text.startswith("header:") and _FUNCTION.fullmatch(text):
         return KeySpec("function", text)
-    raise Wrong(f"{shown(text)} is not a key", "use ip, user, ip+user, header:NAME or module:function")
+    raise InvalidValueError(
+        f"{shown(text)} is not a key", "use ip, user, ip+user, header:NAME or module:function"
+    )
 
 
 def _limits(text: str) -> str:
@@ -85,7 +86,7 @@ def _user(text: str) -> str:
         return text
     if kind != "header" and _FUNCTION.fullmatch(text):
         return text
-    raise Wrong(
+    raise InvalidValueError(
         f"{shown(text)} does not say where the user is found",
         "use auto, none, header:NAME, session:KEY or module:function",
     )
@@ -96,7 +97,7 @@ def _shadow(value: Any) -> Any:
     if isinstance(value, str):
         return _limits(value)
     if not isinstance(value, bool):
-        raise Wrong(
+        raise InvalidValueError(
             f"{shown(value)} is neither true, false nor limits", "write true, or the limits that only observe"
         )
     return value
@@ -105,7 +106,7 @@ def _shadow(value: Any) -> Any:
 def _whole(value: Any) -> Any:
     # True and 1.0 equal 1 in Python, and would pass for it.
     if type(value) is not int:
-        raise Wrong(f"{shown(value)} is not a version", "write version = 1")
+        raise InvalidValueError(f"{shown(value)} is not a version", "write version = 1")
     return value
 
 
@@ -113,37 +114,24 @@ def _draft(value: Any) -> Any:
     # True would pass for 1, and 11.0 for 11.
     if type(value) in {int, str} and value in (11, 12, "none"):
         return value
-    raise Wrong(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
+    raise InvalidValueError(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
 
 
 def _tier_name(name: str) -> str:
     if not _TIER_NAME.fullmatch(name):
-        raise Wrong(f"{shown(name)} is not a tier's name", "use up to 64 letters, digits, - _ .")
+        raise InvalidValueError(f"{shown(name)} is not a tier's name", "use up to 64 letters, digits, - _ .")
     return name
-
-
-def _zone(name: str) -> str:
-    parse_time_zone(name)
-    return name
-
-
-def _time(value: Any) -> Any:
-    parse_time_of_day(value)
-    return value
 
 
 Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
 TierName = Annotated[StrictStr, AfterValidator(_tier_name)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
-MailAddress = Annotated[StrictStr, AfterValidator(parse_address)]
-ZoneName = Annotated[StrictStr, AfterValidator(_zone)]
-TimeOfDay = Annotated[StrictStr, BeforeValidator(_time)]
 StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window"]
 Scope = Literal["endpoint", "method", "rule", "tier"]
 
 
-class RouteRule(Table):
+class RouteRule(TomlTable):
     """`[[routes]]`: limits for the routes that `match` speaks of. The first that matches wins."""
 
     match: PatternText
@@ -162,13 +150,17 @@ class RouteRule(Table):
     def _one_of_tier_and_limits(self) -> RouteRule:
         if (self.tier is None) == (self.limits is None):
             what = "neither a tier nor limits" if self.tier is None else "both a tier and limits"
-            raise Wrong(f"the rule for {shown(self.match)} has {what}", "give exactly one of them")
+            raise InvalidValueError(
+                f"the rule for {shown(self.match)} has {what}", "give exactly one of them"
+            )
         if self.scope == "tier" and self.tier is None:
-            raise Wrong(f"the rule for {shown(self.match)} has scope tier and no tier", "name a tier")
+            raise InvalidValueError(
+                f"the rule for {shown(self.match)} has scope tier and no tier", "name a tier"
+            )
         return self
 
 
-class ClientRule(Table):
+class ClientRule(TomlTable):
     """`[[clients]]`: a known client's limits times `multiply`, or none at all."""
 
     match: StrictStr
@@ -184,35 +176,39 @@ class ClientRule(Table):
             return match
         if kind == "user" and argument:
             return match
-        raise Wrong(f"{shown(match)} names no client", 'write "user:NAME" or "ip:ADDRESS" or "ip:CIDR"')
+        raise InvalidValueError(
+            f"{shown(match)} names no client", 'write "user:NAME" or "ip:ADDRESS" or "ip:CIDR"'
+        )
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """The network that an address or CIDR names.
 
     Raises:
-        Wrong: it is neither.
+        InvalidValueError: it is neither.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         instead = "write for instance 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48"
-        raise Wrong(f"{shown(text)} is neither an address nor a CIDR", instead) from error
+        raise InvalidValueError(f"{shown(text)} is neither an address nor a CIDR", instead) from error
     if "%" in text:
-        raise Wrong(f"{shown(text)} has a zone, and addresses are compared without", text.partition("%")[0])
+        raise InvalidValueError(
+            f"{shown(text)} has a zone, and addresses are compared without", text.partition("%")[0]
+        )
     host = ipaddress.ip_address(text.partition("/")[0])
     if host != network.network_address:
-        raise Wrong(f"{shown(text)} has bits set after its prefix", f"did you mean {network}?")
+        raise InvalidValueError(f"{shown(text)} has bits set after its prefix", f"did you mean {network}?")
     carried = ipv4_of(host) if isinstance(host, ipaddress.IPv6Address) else None
     if carried is not None:
-        raise Wrong(
+        raise InvalidValueError(
             f"{shown(text)} can never match: IPv4-mapped and NAT64 addresses are taken as IPv4",
             f"write for instance {carried}",
         )
     return network
 
 
-class Unmatched(Table):
+class Unmatched(TomlTable):
     """`[unmatched]`: requests that match no route (404, 405); they share one bucket."""
 
     tier: StrictStr | None = None
@@ -222,18 +218,18 @@ class Unmatched(Table):
     @model_validator(mode="after")
     def _not_both(self) -> Unmatched:
         if self.tier is not None and self.limits is not None:
-            raise Wrong("[unmatched] has both a tier and limits", "give one of them")
+            raise InvalidValueError("[unmatched] has both a tier and limits", "give one of them")
         return self
 
 
-class IdentityTable(Table):
+class IdentityTable(TomlTable):
     """`[identity]`: who a client is."""
 
     user: Annotated[StrictStr, AfterValidator(_user)] = "auto"
     ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = defaults.IPV6_PREFIX_BITS
 
 
-class Memory(Table):
+class Memory(TomlTable):
     """`[memory]`: the in-process store. Read at start only."""
 
     capacity: Size = MEMORY_CAPACITY_BYTES
@@ -248,7 +244,7 @@ class Memory(Table):
         if isinstance(table, dict) and isinstance(table.get("capacity"), str | int):
             capacity = table["capacity"]
             # What is no size is reported where it stands, when the key itself is read.
-            with contextlib.suppress(Wrong):
+            with contextlib.suppress(InvalidValueError):
                 size = read_size(capacity)
                 table = {"warning": int(size * MEMORY_WARNING_SHARE), "critical": size, **table}
         return table
@@ -256,14 +252,14 @@ class Memory(Table):
     @model_validator(mode="after")
     def _in_order(self) -> Memory:
         if not self.warning <= self.critical <= self.capacity:
-            raise Wrong(
+            raise InvalidValueError(
                 f"warning {self.warning}, critical {self.critical}, capacity {self.capacity}: out of order",
                 "warning must not exceed critical, nor critical the capacity",
             )
         return self
 
 
-class Analytics(Table):
+class Analytics(TomlTable):
     """`[analytics]`: what is kept of refused requests."""
 
     batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = defaults.BATCH_SIZE
@@ -272,37 +268,7 @@ class Analytics(Table):
     client_addresses: Literal["whole", "masked", "hashed"] = "whole"
 
 
-class Report(Table):
-    """`[report]`: who gets the nightly report, and when it is made."""
-
-    to: tuple[MailAddress, ...] = ()
-    sender: MailAddress | None = Field(default=None, alias="from")
-    """The file's `from`, which Python keeps for itself."""
-    time_zone: ZoneName = defaults.REPORT_TIME_ZONE
-    at: TimeOfDay = defaults.REPORT_TIME
-
-    @field_validator("to")
-    @classmethod
-    def _each_once(cls, to: tuple[str, ...]) -> tuple[str, ...]:
-        seen: set[str] = set()
-        for address in to:
-            if address.casefold() in seen:
-                raise Wrong(f"{shown(address)} is there twice", "each address gets the report once")
-            seen.add(address.casefold())
-        return to
-
-    @property
-    def zone(self) -> tzinfo:
-        """The time zone in which a day of the report begins and ends."""
-        return parse_time_zone(self.time_zone)
-
-    @property
-    def starts_at(self) -> time:
-        """When the report of the day before is begun, in that zone."""
-        return parse_time_of_day(self.at)
-
-
-class Responses(Table):
+class Responses(TomlTable):
     """`[responses]`: which rate-limit headers responses carry."""
 
     draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = defaults.HEADERS_DRAFT
@@ -315,7 +281,7 @@ class Responses(Table):
         return HeaderStyle(0 if self.draft == "none" else self.draft, self.x_headers)
 
 
-class Policy(Table):
+class Policy(TomlTable):
     """A whole policy file."""
 
     version: Annotated[Literal[1], BeforeValidator(_whole)]

@@ -15,7 +15,7 @@ from limits import RateLimitItem
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Strategy, Window
-from otel_ratelimit.policy.counter_scope import Scopes, escape, escape_endpoint
+from otel_ratelimit.policy.counter_scope import CounterScopes, escape, escape_endpoint
 from otel_ratelimit.policy.defaults import API_LIMITS
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
@@ -47,7 +47,7 @@ class PolicyResolver:
         self._shadow = shadow
         self._exempt = tuple(RoutePattern.parse(text) for text in policy.exempt)
         self._rules = tuple((RoutePattern.parse(rule.match), rule) for rule in policy.routes)
-        self._scopes = Scopes(self._rules, policy.default_tier)
+        self._scopes = CounterScopes(self._rules, policy.default_tier)
         self._users: dict[str, ClientOverride] = {}
         self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ClientOverride]] = []
         self._read_clients()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from otel_ratelimit.policy.invalid_value import Wrong, nearest, shown
+from otel_ratelimit.policy.invalid_value import InvalidValueError, nearest, shown
 
 METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
@@ -40,22 +40,22 @@ class RoutePattern:
         """Read a pattern.
 
         Raises:
-            Wrong: it is not one.
+            InvalidValueError: it is not one.
         """
         words = text.split()
         if not words or len(words) > 2:  # noqa: PLR2004 - methods and path
-            raise Wrong(
+            raise InvalidValueError(
                 f"{shown(text)} is not a pattern", 'write for instance "POST /api/ai/*" or "jobs.create"'
             )
         methods = _methods(words[0], text) if len(words) > 1 else frozenset()
         target = words[-1]
         if len(words) == 1 and target.upper() in METHODS:
-            raise Wrong(
+            raise InvalidValueError(
                 f"{shown(text)} names a method and no path", f'write for instance "{target.upper()} /**"'
             )
         if not target.startswith("/"):
             if "/" in target:
-                raise Wrong(
+                raise InvalidValueError(
                     f"{shown(text)} is neither a path nor an endpoint's name", f"did you mean '/{target}'?"
                 )
             return cls(text, methods, None, target)
@@ -63,11 +63,13 @@ class RoutePattern:
         for segment in segments:
             foreign = _FOREIGN.search(segment.replace("<>", ""))
             if foreign:
-                raise Wrong(
+                raise InvalidValueError(
                     f"{shown(text)}: no route's template has {foreign[0]!r}", "write a parameter as <id> or *"
                 )
             if _ANY_DEPTH in segment and segment != _ANY_DEPTH:
-                raise Wrong(f"{shown(text)}: ** must be a segment of its own", "write /a/** or /a/*")
+                raise InvalidValueError(
+                    f"{shown(text)}: ** must be a segment of its own", "write /a/** or /a/*"
+                )
         return cls(text, methods, segments)
 
     def matches(self, endpoint: str, method: str, route: str) -> bool:
@@ -110,9 +112,11 @@ class RoutePattern:
 def _methods(text: str, whole: str) -> frozenset[str]:
     methods = frozenset(method.upper() for method in text.split(","))
     for method in sorted(methods - METHODS):
-        raise Wrong(f"{shown(whole)}: {shown(method)} is not a method", nearest(method, METHODS))
+        raise InvalidValueError(f"{shown(whole)}: {shown(method)} is not a method", nearest(method, METHODS))
     if "HEAD" in methods and "GET" not in methods:
-        raise Wrong(f"{shown(whole)}: HEAD is planned as GET and has no rule of its own", "write GET")
+        raise InvalidValueError(
+            f"{shown(whole)}: HEAD is planned as GET and has no rule of its own", "write GET"
+        )
     return methods
 
 

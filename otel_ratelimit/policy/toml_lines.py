@@ -26,7 +26,7 @@ _BARE_VALUE: Final = re.compile(r"[^,\]}\n#]*")
 _KEY: Final = re.compile(r"""(?:[A-Za-z0-9_.\- \t]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')+""")
 
 
-class Lines:
+class TomlLines:
     """Where each key of a TOML text stands; lines count from 1.
 
     Args:

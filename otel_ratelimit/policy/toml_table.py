@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
-from otel_ratelimit.policy.invalid_value import Wrong, shown
+from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
 from otel_ratelimit.policy.quantities import parse_duration, parse_size
 
 
-class Table(BaseModel):
+class TomlTable(BaseModel):
     """A table of the file: what it does not know is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,10 +26,10 @@ def read_size(value: Any) -> int:
     """Bytes, from what a file has.
 
     Raises:
-        Wrong: it is not a size.
+        InvalidValueError: it is not a size.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Wrong(f"{shown(value)} is not a size", 'write bytes, or for instance "50 MB"')
+        raise InvalidValueError(f"{shown(value)} is not a size", 'write bytes, or for instance "50 MB"')
     return parse_size(value)
 
 
@@ -37,10 +37,10 @@ def read_duration(value: Any) -> float:
     """Seconds, from what a file has.
 
     Raises:
-        Wrong: it is not a duration.
+        InvalidValueError: it is not a duration.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise Wrong(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s"')
+        raise InvalidValueError(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s"')
     return parse_duration(value)
 
 

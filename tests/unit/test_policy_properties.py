@@ -16,12 +16,12 @@ from otel_ratelimit.policy.model import (
     IdentityTable,
     Memory,
     Policy,
-    Report,
     RouteRule,
     Unmatched,
 )
+from otel_ratelimit.policy.report import Report
 from otel_ratelimit.policy.route_pattern import RoutePattern
-from otel_ratelimit.policy.toml_lines import Lines
+from otel_ratelimit.policy.toml_lines import TomlLines
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
 
@@ -119,19 +119,19 @@ def documents(draw):
 def test_the_line_of_every_key_is_found(document):
     text, expected = document
     tomllib.loads(text)
-    lines = Lines(text)
+    lines = TomlLines(text)
     assert {path: lines.of(path) for path in expected} == expected
 
 
 @given(st.text(max_size=200), st.lists(st.one_of(st.text(max_size=5), st.integers(0, 3)), max_size=4))
 def test_whatever_the_text_a_line_is_inside_it(text, path):
-    line = Lines(text).of(path)
+    line = TomlLines(text).of(path)
     assert 1 <= line <= max(1, len(text.splitlines()))
 
 
 def test_the_items_of_a_list_have_lines_of_their_own():
     text = 'version = 1\nexempt = [\n  "/a",\n  # between\n  "/b", "/c",\n]\nlast = 1\n'
-    lines = Lines(text)
+    lines = TomlLines(text)
     assert [lines.of(("exempt", index)) for index in range(3)] == [3, 5, 5]
     assert lines.of(("last",)) == 7
 

@@ -12,19 +12,18 @@ from pydantic_core import PydanticUndefined
 from otel_ratelimit.cache_advice.prices import PRICES
 from otel_ratelimit.cli import main
 from otel_ratelimit.policy.cache import Cache, CachePrice
+from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
 from otel_ratelimit.policy.model import (
-    BUILT_IN_EXEMPT,
-    BUILT_IN_TIERS,
     Analytics,
     ClientRule,
     IdentityTable,
     Memory,
     Policy,
-    Report,
     Responses,
     RouteRule,
 )
 from otel_ratelimit.policy.quantities import parse_duration, parse_size
+from otel_ratelimit.policy.report import Report
 from otel_ratelimit.policy.route_pattern import RoutePattern
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
