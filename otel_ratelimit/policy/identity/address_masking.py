@@ -11,7 +11,8 @@ from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.core.names import OTHER_CLIENTS
 from otel_ratelimit.core.secret import SecretKey
-from otel_ratelimit.policy.identity.client_address import UNKNOWN_ADDRESS, parse_address, prefix_of
+from otel_ratelimit.policy.identity.client_address import UNKNOWN_ADDRESS, parse_address
+from otel_ratelimit.policy.identity.client_network import prefix_of
 
 AddressStyle: TypeAlias = Literal["whole", "masked", "hashed"]
 

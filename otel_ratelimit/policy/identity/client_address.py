@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from otel_ratelimit.core.ipv4_in_ipv6 import client_prefix, ipv4_of, one_client
+from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.identity.trusted_proxies import Address, TrustedProxies
 
 UNKNOWN_ADDRESS: Final = "unknown"
@@ -51,22 +51,7 @@ def normalise(text: str) -> str:
     return UNKNOWN_ADDRESS if address is None else str(address)
 
 
-def prefix_of(address: str, ipv6_prefix: int) -> str:
-    """The network of an address: itself for IPv4, the prefix for IPv6."""
-    if ":" not in address:
-        return address
-    return str(ipaddress.ip_network((address, ipv6_prefix), strict=False))
-
-
-def client_network(address: str, ipv6_prefix: int) -> str:
-    """What stands for the client in its key: its network, or the IPv4 client that an IPv6 address carries."""
-    if ":" not in address:
-        return address
-    parsed = ipaddress.IPv6Address(address)
-    return one_client(parsed) or prefix_of(address, client_prefix(parsed, ipv6_prefix))
-
-
-def client_address(peer: str, written: str | None, trusted: TrustedProxies) -> str:
+def find_client_address(peer: str, written: str | None, trusted: TrustedProxies) -> str:
     """The address of the client, normalised.
 
     Args:

@@ -21,8 +21,8 @@ from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS, KeyKind
 from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.policy.defaults import IPV6_PREFIX_BITS
 from otel_ratelimit.policy.identity.application_answer import WANTED, UnusableAnswerError, client_text
-from otel_ratelimit.policy.identity.client_address import client_address, client_network
-from otel_ratelimit.policy.identity.client_network import coarse_network
+from otel_ratelimit.policy.identity.client_address import find_client_address
+from otel_ratelimit.policy.identity.client_network import coarse_network, one_client_of
 from otel_ratelimit.policy.identity.proxy_warnings import ProxyWarnings
 from otel_ratelimit.policy.identity.shared_address_warning import SharedAddressWatch
 from otel_ratelimit.policy.identity.trusted_proxies import TrustedProxies
@@ -98,7 +98,7 @@ class Identifier:
         self._by_peer = lru_cache(cache_size)(self._remembered)
         self._users: list[tuple[str, str]] = []
         self._next_user = itertools.count()
-        self._by_headers = lru_cache(cache_size)(partial(client_address, trusted=trusted))
+        self._by_headers = lru_cache(cache_size)(partial(find_client_address, trusted=trusted))
         self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._warnings.may_be_proxy)
 
     def identify(self, spec: KeySpec, source: ClientSource) -> Identity:
@@ -150,10 +150,10 @@ class Identifier:
 
     def _identity(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
         # Not only the known forms come here: the raw address of a peer is the cheapest thing to look up.
-        address = client_address(address, None, self._trusted)
+        address = find_client_address(address, None, self._trusted)
         parts: list[str] = [kind]
         if kind in {"ip", "ip+user"}:
-            parts.append(client_network(address, self._ipv6_prefix))
+            parts.append(one_client_of(address, self._ipv6_prefix))
         if value:
             parts.append(value)
         return Identity(self._key(kind, address, value, parts), kind, address, user, fallback)
@@ -197,7 +197,7 @@ class Identifier:
         if warnings.of_untrusted and self._may_be_proxy(peer):
             warnings.untrusted(peer, self._header)
         if len(peer) + len(written) > _CACHED_CHARACTERS:
-            address = client_address(peer, written, self._trusted)
+            address = find_client_address(peer, written, self._trusted)
         else:
             address = self._by_headers(peer, written)
         if address == peer:
