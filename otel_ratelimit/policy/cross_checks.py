@@ -1,6 +1,6 @@
-"""What can be wrong between the tables of a policy file.
+"""Contradictions between the tables of a policy file: unknown tiers, rules that can never match, and so on.
 
-Works on the raw data, so that one mistake does not hide another.
+The checks read the raw data, so that a mistake in one table does not hide a mistake in another.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.route_pattern import RoutePattern
 
 MAX_MOVING_WINDOW: Final = 100_000
-"""Units of a moving window: each takes eight bytes for every client."""
+"""The most units of a moving window; each unit takes eight bytes for every client."""
 
 
 class Contradiction(NamedTuple):
-    """A mistake and the place of the key that has it."""
+    """A mistake, and the place of the key that has it."""
 
     path: tuple[str | int, ...]
     what: str
     instead: str
     other: tuple[str | int, ...] = ()
-    """The place that contradicts it, if there is one."""
+    """The place that contradicts it, if any."""
 
 
 def find_contradictions(data: dict[str, Any]) -> Iterator[Contradiction]:
@@ -84,7 +84,7 @@ def _unreachable(data: dict[str, Any]) -> Iterator[Contradiction]:
                 yield Contradiction(
                     place,
                     f"{shown(pattern.text)} can never match: all of it {by} {shown(candidate.text)}",
-                    "put the more specific rule first, or take one away",
+                    "put the more specific rule first, or remove one of them",
                     former,
                 )
                 break
@@ -138,7 +138,7 @@ def _twice(data: dict[str, Any]) -> Iterator[Contradiction]:
                 yield Contradiction(
                     ("clients", index, "match"),
                     f"{shown(match)} can never match: it is already matched by {shown(text)}",
-                    "put the more specific one first, or take one away",
+                    "put the more specific one first, or remove one of them",
                     ("clients", former, "match"),
                 )
                 break
@@ -189,7 +189,7 @@ def _holds(network: Any, other: Any) -> bool:
 
 
 def _items(text: object) -> tuple[RateLimitItem, ...]:
-    """The limits in `text`; none where it has mistakes, which are told of the text itself."""
+    """The limits in `text`; empty if it has mistakes, which the model reports."""
     try:
         return parse_limits(text) if isinstance(text, str) else ()
     except InvalidValueError:

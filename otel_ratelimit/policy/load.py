@@ -1,4 +1,4 @@
-"""From a TOML file to a `Policy`, or to every problem in it with file, line and key."""
+"""Reads a TOML file as a `Policy`, or reports every problem in it with file, line and key."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _TABLES: Final[dict[str, type[TomlTable]]] = {
 
 
 def builtin_policy() -> Policy:
-    """What holds without a policy file."""
+    """The policy that holds without a policy file."""
     return Policy(version=1)
 
 
@@ -56,7 +56,7 @@ def load_policy(path: Path | str) -> Policy:
     """Read a policy file.
 
     Raises:
-        PolicyError: it cannot be read or is not valid; with every problem.
+        PolicyError: the file cannot be read or is not valid; with every problem.
     """
     return parse_policy(read_policy(Path(path)), str(path))
 
@@ -65,13 +65,13 @@ def read_policy(path: Path) -> str:
     """The file's text.
 
     Raises:
-        PolicyError: it is missing, too large, or not text.
+        PolicyError: the file is missing, too large, or not text.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        # A ValueError is a NUL in the name.
+        # A ValueError means that the name contains NUL.
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise PolicyError(
             [
@@ -93,14 +93,14 @@ def parse_policy(text: str, filename: str) -> Policy:
     """Read a policy from `text`; `filename` is for messages.
 
     Raises:
-        PolicyError: it is not valid; with every problem.
+        PolicyError: the policy is not valid; with every problem.
     """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError([_syntax_problem(filename, text, error)]) from error
     except (RecursionError, ValueError) as error:
-        # Thousands of brackets, or of digits; tomllib says neither where nor as its own error.
+        # Thousands of brackets or digits: tomllib raises no error of its own for these, and names no line.
         what = "is nested too deeply" if isinstance(error, RecursionError) else f"is not TOML: {error}"
         raise PolicyError([Problem(filename, what, "is it the right file?")]) from error
     lines = TomlLines(text)
@@ -129,13 +129,13 @@ _WANTED: Final = {
     "int_type": "a whole number",
     "float_type": "a number",
 }
-"""How this file's readers call what pydantic names otherwise."""
+"""Words of the policy file for the types in pydantic's errors."""
 _EXAMPLES: Final = {
     "version": "write version = 1",
     "name": 'write for instance name = "our own"',
     "kind": 'write for instance kind = "self-hosted"',
 }
-"""Of keys that must be there."""
+"""Examples for required keys."""
 
 _Located: typing.TypeAlias = tuple[tuple[str | int, ...], str, str]
 
@@ -144,7 +144,7 @@ def _validate(data: dict[str, Any]) -> tuple[Policy | None, list[_Located]]:
     try:
         return Policy.model_validate(data), []
     except ValidationError as error:
-        # A value that may be of two kinds is reported once for each: the last says most.
+        # A value that may have two types is reported once for each; the last report says most.
         found = {_path_in(details["loc"], data): _explain(details, data) for details in error.errors()}
         return None, list(found.values())
 
@@ -167,7 +167,7 @@ def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
 
 
 def _path_in(location: Sequence[str | int], data: dict[str, Any]) -> tuple[str | int, ...]:
-    """Pydantic's location without what it adds for unions and keys, as far as the file has it."""
+    """Pydantic's location as a place in the file, without what pydantic adds for unions and keys."""
     path: list[str | int] = []
     node: Any = data
     for index, part in enumerate(location):
@@ -188,7 +188,7 @@ def _known_keys(path: Sequence[str | int]) -> Iterator[str]:
 
 
 def _with_other(what: str, other: Sequence[str | int], filename: str, lines: TomlLines) -> str:
-    # A default of ours stands on no line.
+    # A built-in default has no line.
     if not other or other == ("exempt",):
         return what
     return f"{what} ({filename}:{lines.of(other)})"
@@ -202,7 +202,7 @@ def _origins(data: dict[str, Any], filename: str, lines: TomlLines) -> Iterator[
 
 
 def _paths(node: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """All that the file gives: each key, and each entry of a list."""
+    """Every place in the file: each key, and each entry of a list."""
     inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for part, value in inside:
         path = (*above, part)
@@ -215,7 +215,7 @@ def _where(filename: str, lines: TomlLines, path: Sequence[str | int]) -> str:
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """A place in the file as it is written in messages: `routes[2].match`."""
+    """A place in the file as messages write it: `routes[2].match`."""
     text = ""
     for part in path:
         if isinstance(part, int):

@@ -1,7 +1,7 @@
 """The policy file as a validated, immutable model: every key, its type and its default.
 
-What can be said of one table alone is checked here, of `[cache]` in `cache`; what concerns several is in
-`check`.
+The models check each table for itself; `cross_checks` compares tables. `[report]` is in `report`, `[cache]`
+in `cache`.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def parse_key(text: str) -> KeySpec:
     """Read `ip | user | ip+user | header:NAME | module:function`.
 
     Raises:
-        InvalidValueError: it is none of these.
+        InvalidValueError: `text` is none of these.
     """
     if text in _KEY_KINDS:
-        return KeySpec(text)  # type: ignore[arg-type]  # one of them, as just seen
+        return KeySpec(text)  # type: ignore[arg-type]  # checked above
     header = _HEADER.fullmatch(text)
     if header:
         return KeySpec("header", header[1])
@@ -93,7 +93,7 @@ def _user(text: str) -> str:
 
 
 def _shadow(value: Any) -> Any:
-    # Before the union is tried, which would report what is wrong with each of its sides.
+    # Checked before the union, which would report an error for each of its types.
     if isinstance(value, str):
         return _limits(value)
     if not isinstance(value, bool):
@@ -104,14 +104,14 @@ def _shadow(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    # True and 1.0 equal 1 in Python, and would pass for it.
+    # True and 1.0 equal 1 in Python, and would be accepted.
     if type(value) is not int:
         raise InvalidValueError(f"{shown(value)} is not a version", "write version = 1")
     return value
 
 
 def _draft(value: Any) -> Any:
-    # True would pass for 1, and 11.0 for 11.
+    # True would be accepted for 1, and 11.0 for 11.
     if type(value) in {int, str} and value in (11, 12, "none"):
         return value
     raise InvalidValueError(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
@@ -132,7 +132,7 @@ Scope = Literal["endpoint", "method", "rule", "tier"]
 
 
 class RouteRule(TomlTable):
-    """`[[routes]]`: limits for the routes that `match` speaks of. The first that matches wins."""
+    """`[[routes]]`: limits for the routes that `match` names. The first rule that matches wins."""
 
     match: PatternText
     tier: StrictStr | None = None
@@ -141,9 +141,9 @@ class RouteRule(TomlTable):
     strategy: StrategyName | None = None
     on_error: OnError | None = None
     shadow: Annotated[StrictBool | Limits, BeforeValidator(_shadow)] = False
-    """True observes only; a text names which of the rule's limits do."""
+    """True: the rule only observes. A text names those of its limits that only observe."""
     scope: Scope = "endpoint"
-    """What shares a counter: an endpoint, an endpoint's method, the whole rule, the whole tier."""
+    """What shares a counter: the endpoint, each method of it, all routes of the rule, or of the tier."""
     cost: Annotated[StrictInt, Field(ge=0)] = 1
 
     @model_validator(mode="after")
@@ -161,7 +161,7 @@ class RouteRule(TomlTable):
 
 
 class ClientRule(TomlTable):
-    """`[[clients]]`: a known client's limits times `multiply`, or none at all."""
+    """`[[clients]]`: a known client, whose limits are multiplied by `multiply` or do not apply (`exempt`)."""
 
     match: StrictStr
     multiply: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1.0
@@ -182,10 +182,10 @@ class ClientRule(TomlTable):
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """The network that an address or CIDR names.
+    """The network of an address or CIDR.
 
     Raises:
-        InvalidValueError: it is neither.
+        InvalidValueError: `text` is neither.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)
@@ -194,7 +194,7 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise InvalidValueError(f"{shown(text)} is neither an address nor a CIDR", instead) from error
     if "%" in text:
         raise InvalidValueError(
-            f"{shown(text)} has a zone, and addresses are compared without", text.partition("%")[0]
+            f"{shown(text)} has a zone, and addresses are compared without zones", text.partition("%")[0]
         )
     host = ipaddress.ip_address(text.partition("/")[0])
     if host != network.network_address:
@@ -209,7 +209,7 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 class Unmatched(TomlTable):
-    """`[unmatched]`: requests that match no route (404, 405); they share one bucket."""
+    """`[unmatched]`: requests that match no route (404, 405); they share one counter."""
 
     tier: StrictStr | None = None
     limits: Limits | None = None
@@ -243,7 +243,7 @@ class Memory(TomlTable):
         """A smaller store has smaller thresholds, unless they are given."""
         if isinstance(table, dict) and isinstance(table.get("capacity"), str | int):
             capacity = table["capacity"]
-            # What is no size is reported where it stands, when the key itself is read.
+            # A value that is not a size is reported later, when the key itself is validated.
             with contextlib.suppress(InvalidValueError):
                 size = read_size(capacity)
                 table = {"warning": int(size * MEMORY_WARNING_SHARE), "critical": size, **table}
@@ -260,7 +260,7 @@ class Memory(TomlTable):
 
 
 class Analytics(TomlTable):
-    """`[analytics]`: what is kept of refused requests."""
+    """`[analytics]`: what is recorded about refused requests."""
 
     batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = defaults.BATCH_SIZE
     flush_interval: Duration = defaults.FLUSH_INTERVAL_SECONDS
@@ -272,12 +272,12 @@ class Responses(TomlTable):
     """`[responses]`: which rate-limit headers responses carry."""
 
     draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = defaults.HEADERS_DRAFT
-    """Revision of draft-ietf-httpapi-ratelimit-headers; 12 is the editors' text, not published yet."""
+    """Revision of draft-ietf-httpapi-ratelimit-headers; 12 is the editors' draft, not published yet."""
     x_headers: StrictBool = True
 
     @property
     def style(self) -> HeaderStyle:
-        """The same for the writer of headers."""
+        """The same as the type that the writer of headers takes."""
         return HeaderStyle(0 if self.draft == "none" else self.draft, self.x_headers)
 
 
@@ -328,13 +328,13 @@ class Policy(TomlTable):
         return self._origin.get(place, place)
 
     def line_of(self, place: str) -> str:
-        """`ratelimit.toml:31`; empty where the file does not give `place`, so that the default holds."""
+        """`ratelimit.toml:31`; empty if `place` is not in the file, so that the default holds."""
         return self.origin(place).removeprefix(place).strip(" ()")
 
     def given(self) -> dict[str, str]:
-        """File and line of all that the file gives, by its place: `memory.capacity`, `routes[2].tier`."""
+        """File and line of everything in the file, by its place: `memory.capacity`, `routes[2].tier`."""
         return {place: self.line_of(place) for place in self._origin}
 
     def set_origins(self, origins: Mapping[str, str]) -> None:
-        """Note where each place stands in the file; done once, by the loader."""
+        """Set the file and line of each place; the loader calls this once."""
         self._origin.update(origins)

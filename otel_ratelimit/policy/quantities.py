@@ -1,7 +1,7 @@
-"""Limits, sizes and durations as they are written in the policy file, read strictly.
+"""Limits (`10/minute`), sizes (`50 MB`) and durations (`30d`) of the policy file, read strictly.
 
-The `limits` library looks for a limit anywhere in a text and skips the rest, so that `10/minuet` or
-`ten per minute` can leave a route without one. Here the whole text must be limits.
+The `limits` library finds a limit anywhere in a text and skips the rest, so that `10/minuet` or
+`ten per minute` can leave a route without a limit. Here, the whole text must consist of limits.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def parse_size(value: float | str) -> int:
     """Bytes, from a number or from `50 MB` (10^6) or `48 MiB` (2^20).
 
     Raises:
-        InvalidValueError: it is neither, or below one byte.
+        InvalidValueError: `value` is neither, or less than one byte.
     """
     if isinstance(value, str):
         found = _SIZE.fullmatch(value.strip())
@@ -89,7 +89,7 @@ def parse_duration(value: float | str) -> float:
     """Seconds, from a number or from `60s`, `5m`, `12h`, `30d`.
 
     Raises:
-        InvalidValueError: it is neither, not positive, or longer than ten years.
+        InvalidValueError: `value` is neither, is not positive, or is longer than ten years.
     """
     if isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
@@ -109,7 +109,7 @@ def parse_duration(value: float | str) -> float:
 
 def _why_not_a_duration(value: float | str, seconds: float) -> str:
     if seconds <= 0:
-        return f"{shown(value)} must be longer than nothing"
+        return f"{shown(value)} must be longer than zero"
     if seconds > _MAX_SECONDS:
         return f"{shown(value)} is longer than ten years"
     return f"{shown(value)} is not a duration"

@@ -1,6 +1,6 @@
-"""What `[report]` holds, read strictly: addresses, a time zone, a time of day.
+"""`[report]`: who gets the nightly report and when, with strict checks of addresses, time zone and time.
 
-An address goes into the envelope and into headers, so it is one address and nothing around it.
+An address is written into the SMTP envelope and into headers, so it must be one address and nothing else.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from otel_ratelimit.policy.toml_table import TomlTable
 _ADDRESS_EXAMPLE: Final = 'write the address alone, for instance "team@example.com"'
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _MAX_CHARACTERS: Final = 254
-"""Of an address, so that it fits into a path with its brackets (RFC 5321, section 4.5.3.1.3)."""
+"""The longest address that fits into an SMTP path with its brackets (RFC 5321, section 4.5.3.1.3)."""
 _MAX_CHARACTERS_BEFORE_AT: Final = 64
 _ZONE_EXAMPLE: Final = 'write for instance "Europe/Berlin", or "UTC"'
 _NO_ZONES: Final = (
-    "there is no time zone database here: install the package tzdata, of the system or from PyPI,"
+    "this system has no time zone database: install the package tzdata, of the system or from PyPI,"
     ' or write "UTC"'
 )
 _NOT_OF_IANA: Final = ("posix/", "right/", "posixrules", "localtime")
-"""What stands beside the zones in some systems' folders: other ways to count, and this machine's own zone."""
+"""Other files in the zone folders of some systems: other ways to count seconds, and the system's own zone."""
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -38,10 +38,10 @@ def parse_mail_address(text: str) -> str:
     """`text` if it is an e-mail address (RFC 5322, `addr-spec`) of visible ASCII characters.
 
     Raises:
-        InvalidValueError: it is not.
+        InvalidValueError: `text` is not such an address.
     """
     if not _VISIBLE.fullmatch(text):
-        what = f"{shown(text)} has a character that an address cannot have everywhere"
+        what = f"{shown(text)} has a character that not every mail server accepts in an address"
         raise InvalidValueError(
             what, "use ASCII without spaces and line breaks; a domain's xn-- form where it has one"
         )
@@ -58,7 +58,7 @@ def parse_mail_address(text: str) -> str:
 
 
 def is_mail_address(text: str) -> bool:
-    """Whether `parse_mail_address` takes it."""
+    """Whether `parse_mail_address` accepts `text`."""
     try:
         parse_mail_address(text)
     except InvalidValueError:
@@ -67,10 +67,10 @@ def is_mail_address(text: str) -> bool:
 
 
 def parse_time_zone(name: str) -> tzinfo:
-    """The time zone of IANA's database that `name` names; UTC is known without it.
+    """The time zone with that name in IANA's database; `UTC` works without the database.
 
     Raises:
-        InvalidValueError: there is none of that name.
+        InvalidValueError: no time zone has that name.
     """
     if name == "UTC":
         return UTC
@@ -81,16 +81,16 @@ def parse_time_zone(name: str) -> tzinfo:
         zoneinfo.ZoneInfoNotFoundError,
         ValueError,
         OSError,
-    ) as error:  # ValueError, OSError: no file of zones
+    ) as error:  # ValueError, OSError: not a zone file
         raise _no_zone(name) from error
     raise _no_zone(name)
 
 
 def parse_time_of_day(value: Any) -> time:
-    """The time that `HH:MM` says.
+    """The time of day in `HH:MM`.
 
     Raises:
-        InvalidValueError: it is none.
+        InvalidValueError: `value` is not a time of day.
     """
     found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
@@ -127,7 +127,7 @@ class Report(TomlTable):
 
     to: tuple[MailAddress, ...] = ()
     sender: MailAddress | None = Field(default=None, alias="from")
-    """The file's `from`, which Python keeps for itself."""
+    """`from` in the file; that is a keyword in Python."""
     time_zone: ZoneName = defaults.REPORT_TIME_ZONE
     at: TimeOfDay = defaults.REPORT_TIME
 
@@ -150,5 +150,5 @@ class Report(TomlTable):
 
     @property
     def starts_at(self) -> time:
-        """When the report of the day before is begun, in that zone."""
+        """When the report of the previous day is started, in that zone."""
         return parse_time_of_day(self.at)

@@ -1,9 +1,9 @@
-"""Which routes a rule speaks of: `[METHOD[,METHOD]] path` with wildcards, or an endpoint's name.
+"""Which routes a rule matches: `[METHOD[,METHOD]] path` with wildcards, or the name of an endpoint.
 
-A path is held against a route's template, not against what clients send: `*` stands for a segment or
-part of one, `**` for any number of segments, none included, and `<x>` for a parameter whatever its name and
-converter. A slash at the end makes no difference. An endpoint's name has no leading slash; `*` in it
-stands for anything.
+A path is compared with the template of a route, not with what clients send: `*` stands for one segment or
+part of one, `**` for any number of segments or none, and `<x>` for a parameter with any name and converter. A
+slash at the end makes no difference. The name of an endpoint has no leading slash; `*` in it stands for any
+text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 )
 _FOREIGN: Final = re.compile(r"[<>{}?#]|^:")
-"""What other frameworks, or URLs, write where a template has something else."""
+"""Characters of URLs and of other frameworks' templates that a template of Flask does not have."""
 _PARAMETER: Final = re.compile(r"<[^<>]*>")
 _ANY: Final = "*"
 _ANY_DEPTH: Final = "**"
@@ -27,12 +27,12 @@ _ANY_DEPTH: Final = "**"
 
 @dataclass(frozen=True, slots=True)
 class RoutePattern:
-    """A parsed `match`. `methods` is empty for all of them."""
+    """A parsed `match`. `methods` is empty if the pattern is for all methods."""
 
     text: str
     methods: frozenset[str]
     segments: tuple[str, ...] | None
-    """Of a path; None for an endpoint's name."""
+    """The segments of a path; None for the name of an endpoint."""
     endpoint: str = ""
 
     @classmethod
@@ -40,10 +40,10 @@ class RoutePattern:
         """Read a pattern.
 
         Raises:
-            InvalidValueError: it is not one.
+            InvalidValueError: `text` is not a pattern.
         """
         words = text.split()
-        if not words or len(words) > 2:  # noqa: PLR2004 - methods and path
+        if len(words) not in {1, 2}:
             raise InvalidValueError(
                 f"{shown(text)} is not a pattern", 'write for instance "POST /api/ai/*" or "jobs.create"'
             )
@@ -73,32 +73,32 @@ class RoutePattern:
         return cls(text, methods, segments)
 
     def matches(self, endpoint: str, method: str, route: str) -> bool:
-        """Whether it speaks of this endpoint and method; HEAD goes with GET."""
-        return self.takes(method) and self.speaks_of(endpoint, route)
+        """Whether the pattern matches this endpoint and method; HEAD is treated as GET."""
+        return self.matches_method(method) and self.matches_endpoint(endpoint, route)
 
-    def takes(self, method: str) -> bool:
-        """Whether it speaks of this method; HEAD goes with GET."""
+    def matches_method(self, method: str) -> bool:
+        """Whether the pattern matches this method; HEAD is treated as GET."""
         return not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
 
-    def speaks_of(self, endpoint: str, route: str) -> bool:
-        """Whether it speaks of this endpoint, methods aside."""
+    def matches_endpoint(self, endpoint: str, route: str) -> bool:
+        """Whether the pattern matches this endpoint with some method."""
         if self.segments is None:
             return _text_matches(self.endpoint, endpoint)
         return _path_matches(self.segments, _segments(route))
 
     @property
     def canonical(self) -> str:
-        """One spelling for all that say the same: methods in order, without HEAD, which goes with GET."""
+        """One spelling for all equal patterns: methods in order, without HEAD, which is treated as GET."""
         methods = ",".join(sorted(self.methods - {"HEAD"}))
         return f"{methods} {self.target}" if methods else self.target
 
     @property
     def target(self) -> str:
-        """The path or endpoint's name in one spelling."""
+        """The path or the name of the endpoint, in one spelling."""
         return self.endpoint if self.segments is None else _joined(self.segments)
 
     def covers(self, other: RoutePattern) -> bool:
-        """Whether all that `other` matches is matched by this one. Sound, not complete."""
+        """Whether this pattern matches everything that `other` matches. Sound, but not complete."""
         if self.methods and not (other.methods and other.methods <= self.methods):
             return False
         if self.segments == (_ANY_DEPTH,):
@@ -125,7 +125,7 @@ def _segments(path: str) -> tuple[str, ...]:
 
 
 def canonical_path(path: str) -> str:
-    """A route's template in one spelling: no names and converters of parameters, no slash at the end."""
+    """The template of a route in one spelling: without names and converters of parameters and final slash."""
     return _joined(_segments(path))
 
 
@@ -155,5 +155,5 @@ def _path_covers(mine: Sequence[str], theirs: Sequence[str]) -> bool:
         return _path_covers(mine[1:], theirs) or (bool(theirs) and _path_covers(mine, theirs[1:]))
     if not theirs or theirs[0] == _ANY_DEPTH:
         return False
-    # An asterisk in theirs can only be met by one of mine, which then covers all it stands for.
+    # Only an asterisk in `mine` can match one in `theirs`, and then it covers everything that one stands for.
     return _text_matches(mine[0], theirs[0]) and _path_covers(mine[1:], theirs[1:])

@@ -1,4 +1,4 @@
-"""What the tables of the policy file have in common."""
+"""The base class of all tables of the policy file, and the types for sizes and durations in them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from otel_ratelimit.policy.quantities import parse_duration, parse_size
 
 
 class TomlTable(BaseModel):
-    """A table of the file: what it does not know is a mistake."""
+    """A table of the file; an unknown key is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def known_keys(cls) -> dict[str, FieldInfo]:
-        """The fields, by the keys that the file has for them."""
+        """The fields, by their keys in the file."""
         return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
 def read_size(value: Any) -> int:
-    """Bytes, from what a file has.
+    """Bytes, from a value in the file.
 
     Raises:
-        InvalidValueError: it is not a size.
+        InvalidValueError: `value` is not a size.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidValueError(f"{shown(value)} is not a size", 'write bytes, or for instance "50 MB"')
@@ -34,10 +34,10 @@ def read_size(value: Any) -> int:
 
 
 def read_duration(value: Any) -> float:
-    """Seconds, from what a file has.
+    """Seconds, from a value in the file.
 
     Raises:
-        InvalidValueError: it is not a duration.
+        InvalidValueError: `value` is not a duration.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InvalidValueError(f"{shown(value)} is not a duration", 'write seconds, or for instance "60s"')

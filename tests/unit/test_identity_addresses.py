@@ -169,12 +169,12 @@ def test_wrong_proxies_are_all_named_with_what_would_be_right():
             " (10.0.0.0/8, 2001:db8::/32) or the word unix"
         ),
         (
-            "OTEL_RATELIMIT_TRUSTED_PROXIES: '0.0.0.0/0' trusts everybody, so that every client could choose"
-            " its own address; name the networks of your proxies"
+            "OTEL_RATELIMIT_TRUSTED_PROXIES: '0.0.0.0/0' trusts every address, so that every client could"
+            " choose its own address; name the networks of your proxies"
         ),
         (
-            "OTEL_RATELIMIT_TRUSTED_PROXIES: '::/0' trusts everybody, so that every client could choose its"
-            " own address; name the networks of your proxies"
+            "OTEL_RATELIMIT_TRUSTED_PROXIES: '::/0' trusts every address, so that every client could"
+            " choose its own address; name the networks of your proxies"
         ),
     ]
 

@@ -86,14 +86,14 @@ def test_behind_any_number_of_proxies_the_client_is_the_first_stranger(claimed, 
 def test_an_ipv4_mapped_network_is_the_ipv4_network_that_peers_are_compared_with():
     proxies = TrustedProxies.parse("::ffff:10.0.0.0/104")
     assert find_client_address("::ffff:10.0.0.1", CLIENT, proxies) == CLIENT
-    with pytest.raises(SettingsError, match="trusts everybody"):
+    with pytest.raises(SettingsError, match="trusts every address"):
         TrustedProxies.parse("::ffff:0:0/96")
 
 
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ("fe80::1%eth0", "has a zone, and addresses are compared without; leave it away"),
+        ("fe80::1%eth0", "has a zone, and addresses are compared without zones; remove the zone"),
         ("10.0.0.1/0", "is not a network; write an address"),
         ("UNIX", "is not a network; write an address"),
         ("10/8", "is not a network; write an address"),

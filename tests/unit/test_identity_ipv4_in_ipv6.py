@@ -88,7 +88,7 @@ def test_an_address_that_only_carries_a_proxys_is_not_trusted(peer):
 
 def test_a_nat64_network_is_the_ipv4_network():
     assert TrustedProxies.parse("64:ff9b::10.0.0.0/104") == PROXIES
-    with pytest.raises(SettingsError, match="trusts everybody"):
+    with pytest.raises(SettingsError, match="trusts every address"):
         TrustedProxies.parse("64:ff9b::/96")
 
 

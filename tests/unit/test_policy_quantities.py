@@ -175,8 +175,8 @@ def test_what_is_not_a_duration_is_refused(value):
 
 
 @pytest.mark.parametrize("value", [0, -5, 0.0, "0", "0s", "0d", "0.0 h"])
-def test_a_duration_must_be_longer_than_nothing(value):
-    with pytest.raises(InvalidValueError, match="must be longer than nothing"):
+def test_a_duration_must_be_longer_than_zero(value):
+    with pytest.raises(InvalidValueError, match="must be longer than zero"):
         parse_duration(value)
 
 

@@ -1,9 +1,9 @@
-"""The client's address: from the peer and, through trusted proxies only, from the header that they write.
+"""The client's address: from the connection or, behind trusted proxies, from the header that they write.
 
-The header is read from right to left: each proxy appends the address it saw, so an entry is only as good
-as all the proxies to its right. The operator says how far the entries are believed, by naming the networks
-of the proxies or by counting them (`TrustedProxies`). What stands further left is the client's own claim and
-is ignored.
+The header is read from right to left. Each proxy appends the address that it saw, so an entry can only be
+trusted if all proxies to its right are trusted. The operator says how far the entries are trusted, by the
+networks of the proxies or by their number (`TrustedProxies`). Everything further left is the client's own
+claim and is ignored.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.identity.trusted_proxies import Address, TrustedProxies
 
 UNKNOWN_ADDRESS: Final = "unknown"
-"""The address of a client that the server gives none for, as on a Unix socket."""
+"""The address of a client for which the server has none, as on a Unix socket."""
 
 _PORT: Final = re.compile(r"^(\d{1,3}(?:\.\d{1,3}){3}):\d+$")
 _BRACKETED: Final = re.compile(r"^\[([^\]]+)\](?::[\w.-]+)?$")
 
 
 def parse_address(text: str) -> Address | None:
-    """The address in `text` without port, brackets and zone, None if it is none.
+    """The address in `text` without port, brackets and zone; None if `text` is not an address.
 
-    IPv4 that is written as IPv6 (IPv4-mapped, NAT64) is IPv4.
+    An IPv4 address that is written as IPv6 (IPv4-mapped, NAT64) is returned as IPv4.
     """
     text = text.strip()
     for form in (_BRACKETED, _PORT):
@@ -46,7 +46,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def normalise(text: str) -> str:
-    """One spelling for each address; `unknown` for what is none."""
+    """The address in one spelling; `unknown` if `text` is not an address."""
     address = parse_address(text)
     return UNKNOWN_ADDRESS if address is None else str(address)
 
@@ -56,8 +56,8 @@ def find_client_address(peer: str, written: str | None, trusted: TrustedProxies)
 
     Args:
         peer: the other end of the connection; empty for a Unix socket.
-        written: the header that the proxies write, all its values joined by commas, or None.
-        trusted: which header that is, and how far it is believed.
+        written: the header that the proxies write, with all its values joined by commas, or None.
+        trusted: which header that is, and which proxies are trusted.
     """
     nearest = parse_address(peer)
     if nearest is None and peer:
@@ -72,10 +72,10 @@ def find_client_address(peer: str, written: str | None, trusted: TrustedProxies)
 
 
 def _counted(known: str, entries: Iterator[str], hops: int) -> str:
-    """The entry that the outermost of `hops` proxies wrote, whatever the others say.
+    """The entry that the outermost of `hops` proxies wrote, whatever the other entries are.
 
-    Where there are fewer, the request did not come through all of them, and whoever came in between may have
-    written the leftmost: the peer is all that is known.
+    With fewer entries, the request did not come through all proxies, and the client may have written the
+    leftmost entry. Then only the peer is known.
     """
     nearest = known
     for number, entry in enumerate(entries, start=1):
@@ -88,11 +88,11 @@ def _counted(known: str, entries: Iterator[str], hops: int) -> str:
 
 
 def _first_stranger(known: str, entries: Iterator[str], trusted: TrustedProxies) -> str:
-    """Walks from the nearest entry on; answers the last address that is vouched for."""
+    """The first address from the right that is not a trusted proxy, or the last that such a proxy wrote."""
     for entry in entries:
         address = parse_address(entry)
         if address is None:
-            # `unknown`, an obfuscated name or garbage: the proxy next to it is all that is known.
+            # `unknown`, an obfuscated name or garbage: only the proxy next to it is known.
             return known
         known = str(address)
         if not trusted.trusts(address):
