@@ -84,7 +84,7 @@ class CounterScopes:
 def _name_of(
     decided: Mapping[tuple[str, str], Hashable], routes: tuple[str, ...], budget: Hashable, apart: str | None
 ) -> str:
-    """What the budget is for: methods, and also routes if it is not for all routes of the endpoint."""
+    """The methods that the budget is for, and also the routes if it is not for all routes of the endpoint."""
     names: dict[str, str] = {}
     for route in routes:
         methods = [method for method in _METHODS if decided[route, method] == budget]

@@ -54,7 +54,7 @@ def decide(
 
 
 def judge(windows: Sequence[Window], taken: Taken) -> tuple[DecisionKind, int]:
-    """What the store's answer means, and the index of the window to report.
+    """The meaning of the store's answer, and the index of the window to report.
 
     That is the window with the longest wait if a window refused, otherwise the window with the smallest share
     left.

@@ -1,4 +1,4 @@
-"""What holds where the policy file is silent, and without a policy file: every default of every table.
+"""The defaults of the policy file: they hold for every key that the file does not set, and without a file.
 
 Two tables have theirs elsewhere: `[memory]` in `core/thresholds.py`, because the store and the dashboards use
 the same figures, and `[cache]` in `cache.py`.
@@ -57,4 +57,4 @@ HEADERS_DRAFT: Final = 11
 """`[responses] draft`: revision of draft-ietf-httpapi-ratelimit-headers."""
 
 API_LIMITS: Final = "120 per 1 minute"
-"""What one address may ask of `/api/rate-limit/*`, all its endpoints together, where no rule names it."""
+"""The limits of one address on all endpoints of `/api/rate-limit/*` together, if no rule names them."""

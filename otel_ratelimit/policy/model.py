@@ -143,7 +143,7 @@ class RouteRule(TomlTable):
     shadow: Annotated[StrictBool | Limits, BeforeValidator(_shadow)] = False
     """True: the rule only observes. A text names those of its limits that only observe."""
     scope: Scope = "endpoint"
-    """What shares a counter: the endpoint, each method of it, all routes of the rule, or of the tier."""
+    """Whether one counter is for an endpoint, for each method of it, for the whole rule, or for the tier."""
     cost: Annotated[StrictInt, Field(ge=0)] = 1
 
     @model_validator(mode="after")

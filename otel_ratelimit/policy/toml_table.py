@@ -51,6 +51,6 @@ _UNITS: Final = {read_size: "B", read_duration: "s"}
 
 
 def unit_of(field: FieldInfo) -> str:
-    """The unit of a key's value: `B` for a size, `s` for a duration, else empty."""
+    """The unit of a key's value: `B` for a size, `s` for a duration, otherwise empty."""
     readers = (each.func for each in field.metadata if isinstance(each, BeforeValidator))
     return next((_UNITS[reader] for reader in readers if reader in _UNITS), "")

@@ -58,7 +58,7 @@ and how long to wait until the cost fits (0.0 when it fits now)."""
 
 
 class CounterRequest(NamedTuple):
-    """What a request wants from one counter."""
+    """The request to one counter."""
 
     amount: int
     seconds: int
@@ -67,7 +67,7 @@ class CounterRequest(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What a request would change, before anything is changed."""
+    """The slots and the decision of a request, before anything is changed."""
 
     slots: list[tuple[Window, Slot]]
     allowed: bool
@@ -141,7 +141,7 @@ class BoundedMemoryStore:
         return _new(Taken, (allowed, tuple(states)))
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """What `take` would answer now; see `CounterStore.peek`."""
+        """The answer that `take` would give now; see `CounterStore.peek`."""
         key = self.keys.of_client(client)
         with self.lock:
             plan = self._plan(windows, key, client, cost, now)
@@ -161,7 +161,7 @@ class BoundedMemoryStore:
     # --- one counter; the lock must be held ---
 
     def table(self, name: str, strategy: Strategy, seconds: int, form: KeyForm = CLIENT_KEYS) -> ShardedTable:
-        """The table of that name, opened if there is none yet.
+        """The table of that name, opened if it is new.
 
         Raises:
             StorageUnavailableError: the store is so full that not even an empty table fits.
@@ -177,7 +177,7 @@ class BoundedMemoryStore:
     def slot(
         self, table: ShardedTable, key: int | str, text: str, request: CounterRequest, pending: int = 0
     ) -> Slot:
-        """Where to count a request.
+        """The slot in which to count a request.
 
         `text` is the text that `key` was made of; `pending` is how many bytes the request's other slots will
         take.
@@ -315,7 +315,7 @@ class BoundedMemoryStore:
         return removed
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now."""
+        """A snapshot of the store's size and counters."""
         by_endpoint: Counter[str] = Counter()
         tables = self.tables()
         for table in tables:

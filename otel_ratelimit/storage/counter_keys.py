@@ -68,7 +68,7 @@ _MAX_LIMIT: Final = 42
 
 
 class KeyForm(NamedTuple):
-    """What a table must know about its keys."""
+    """The properties of keys that a table needs."""
 
     masks: tuple[int, ...]
     """masks[n] selects the first n bits of a shard's index."""

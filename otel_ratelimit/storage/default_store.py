@@ -22,7 +22,7 @@ class MeasuredStore(Protocol):
         """The policy's `warning` and `critical`, bytes."""
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now.
+        """A snapshot of the store's size and counters.
 
         Raises:
             StorageNotMeasuredError: the store cannot say.

@@ -42,7 +42,7 @@ class SnapshotSource(Protocol):
     """A store that can say what it holds."""
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now."""
+        """A snapshot of the store's size and counters."""
 
 
 class KeyDistribution(NamedTuple):

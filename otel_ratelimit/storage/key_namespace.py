@@ -33,7 +33,7 @@ _ENVIRONMENTS: Final = ("deployment.environment.name", "deployment.environment")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the OpenTelemetry resource says about this service; empty where it says nothing."""
+    """This service as the OpenTelemetry resource names it; an empty text stands for a missing attribute."""
 
     name: str = ""
     namespace: str = ""

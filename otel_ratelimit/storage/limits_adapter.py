@@ -4,9 +4,9 @@ Importing this module registers the scheme, so that Flask-Limiter and `limits` f
 
     limits.storage.storage_from_string("bounded-memory://?capacity=50MB&cleanup_interval=60")
 
-One store has two interfaces. What the strategies of `limits` call is here. `BoundedMemoryStorage.counters` is
-the `CounterStore` that decides a request for all its windows in one step. It is a separate object because
-both interfaces have a method `clear`, with different arguments.
+One store has two interfaces. This class has the methods that the strategies of `limits` call.
+`BoundedMemoryStorage.counters` is the `CounterStore` that decides a request for all its windows in one step.
+It is a separate object because both interfaces have a method `clear`, with different arguments.
 
 The methods return what those of `limits.storage.MemoryStorage` return, without its races. An `amount` of 0
 counts nothing and opens no counter. A negative `amount` returns units of a fixed window, never below 0, and
@@ -49,7 +49,7 @@ _MOVING: Final = _NAMES[Strategy.MOVING_WINDOW]
 _SLIDING: Final = _NAMES[Strategy.SLIDING_WINDOW_COUNTER]
 
 _ONE: Final = 1j
-"""What a hit adds to the value of a fixed window; see `strategies`."""
+"""One hit, to be added to the value of a fixed window; see `strategies`."""
 
 
 class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
@@ -110,7 +110,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         return f"{snapshot.keys} counters, {snapshot.size_bytes} B"
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now."""
+        """A snapshot of the store's size and counters."""
         return self.counters.snapshot()
 
     def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:

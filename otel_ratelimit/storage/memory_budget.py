@@ -1,4 +1,4 @@
-"""How much memory counters take, added up in O(1) per change against a budget that is never exceeded.
+"""The memory that counters take, added up in O(1) per change against a budget that is never exceeded.
 
 Sizes are those that CPython really takes: `__sizeof__` of the objects themselves, rounded up as its allocator
 does (`Objects/obmalloc.c`: multiples of 16 bytes). Only what Python cannot report is estimated.
@@ -27,7 +27,7 @@ MAX_KEY_BYTES: Final = 192
 INTEGER_BYTES: Final = rounded(sys.getsizeof(1 << 29))
 """A small integer that CPython does not share (those above 256)."""
 SHARD_BYTES: Final = 32
-"""What a dict takes beyond its `__sizeof__`: headers of the garbage collector and of the allocator."""
+"""Bytes that a dict takes beyond its `__sizeof__`: headers of the garbage collector and of the allocator."""
 TABLE_BYTES: Final = 1600
 """A table with one empty shard, its directory, its name and its last overflow bucket."""
 OVERFLOW_BYTES: Final = 160

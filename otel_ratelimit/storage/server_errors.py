@@ -22,7 +22,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class StoreFailure:
-    """What an error of the store's client means."""
+    """The meaning of an error of the store's client."""
 
     error_type: str
     """One of a few words, safe as a metric attribute."""
@@ -122,7 +122,7 @@ _ADVICE: Final = {
 
 
 def failure_of(error: BaseException) -> StoreFailure:
-    """What an exception of the store's client means."""
+    """The meaning of an exception of the store's client."""
     names = [kind.__name__ for kind in type(error).__mro__]
     text = str(error).lower()
     code = _code(error, names)
@@ -151,7 +151,7 @@ def is_of_client(error: BaseException) -> bool:
 
 
 def advice_on(error_type: str) -> str:
-    """What to do about an error, for the log; empty where the error itself says it."""
+    """Advice on an error for the log; empty if the error itself says what to do."""
     return _ADVICE.get(error_type, "")
 
 

@@ -46,7 +46,7 @@ class Accounts(NamedTuple):
 
 
 class SweepResult(NamedTuple):
-    """What one step of the sweep did to a shard."""
+    """The result of one step of the sweep in a shard."""
 
     removed: int
     done: bool
@@ -113,7 +113,7 @@ class ShardedTable:
 
     @property
     def endpoint(self) -> str:
-        """What the table counts, for display: the scope of its prefix, up to the first `:`."""
+        """The name of what the table counts, for display: the scope of its prefix, up to the first `:`."""
         parts = self.name.split("|")
         scope = parts[1] if len(parts) > 1 else self.name
         return unquote(scope.partition(":")[0]) or unquote(scope)

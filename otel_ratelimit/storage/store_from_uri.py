@@ -79,7 +79,7 @@ def _instead_of(scheme: str) -> str:
 
 
 def _missing(uri: str, scheme: str) -> str:
-    """What is missing from the URI behind its scheme; empty if nothing is."""
+    """The part that is missing in the URI behind its scheme; empty if nothing is missing."""
     try:
         parts = urlsplit(uri)
         hosts = _hosts(parts.netloc)

@@ -74,7 +74,7 @@ def measure(face, strategy, capacity, *checkpoints, tools):
 @pytest.mark.untraced
 @pytest.mark.parametrize("strategy", ["fixed-window", "sliding-window-counter", "moving-window"])
 @pytest.mark.parametrize("face", ["take", "limits"])
-def test_the_ledger_is_honest(face, strategy):
+def test_the_memory_in_use_is_what_the_process_grows_by(face, strategy):
     tools = ["tracemalloc", "rss"] if face == "take" else ["rss"]
 
     for found in measure(face, strategy, "50MB", 10_000, 100_000, tools=tools):

@@ -1,4 +1,4 @@
-"""`events.CounterStore` as the bounded store keeps it."""
+"""The bounded store as a `CounterStore`."""
 
 import secrets
 
@@ -262,7 +262,7 @@ def test_a_flood_against_a_full_store_searches_each_shard_once_a_second_at_most(
 @pytest.mark.untraced
 @pytest.mark.parametrize("capacity", quick_first([1_000_000, 2_000_000, 5_000_000]))
 @EVERY_STRATEGY
-def test_the_ledger_never_exceeds_the_capacity_and_is_exact(capacity, strategy):
+def test_the_memory_in_use_never_exceeds_the_capacity_and_is_exact(capacity, strategy):
     counters = BoundedMemoryStore(capacity)
     windows = [window(50, 60, strategy), window(500, 3600, strategy)]
     highest = 0

@@ -1,4 +1,4 @@
-"""What an application's function answers about the client, as a text that is the same in every request.
+"""The answer of an application's function, as a text that is the same in every request of a client.
 
 Text, bytes, whole numbers and UUIDs have such a text. Other types may not: a model without `__str__` shows
 its address in memory, a coroutine was never awaited, a float may be NaN. Then each request would be a new

@@ -27,7 +27,7 @@ def prefix_of(address: str, ipv6_prefix: int) -> str:
 
 
 def one_client_of(address: str, ipv6_prefix: int) -> str:
-    """What identifies the client in its key: its prefix, or the IPv4 client that an IPv6 address carries."""
+    """The part of a key that identifies the client: a prefix, or the IPv4 client that the address carries."""
     if ":" not in address:
         return address
     parsed = ipaddress.IPv6Address(address)
