@@ -21,7 +21,7 @@ from otel_ratelimit.policy.model import RouteRule
 from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern, canonical_path
 
 _METHODS: Final = (*sorted(METHODS - {"HEAD"}), OTHER_METHOD)
-_REMEMBERED_ENDPOINTS: Final = 1024
+_CACHED_ENDPOINTS: Final = 1024
 
 
 class CounterScopes:
@@ -40,7 +40,7 @@ class CounterScopes:
             if rule.scope == "tier" and rule.tier is not None:
                 first = self._tiers.get(rule.tier, pattern.canonical)
                 self._tiers[rule.tier] = min(first, pattern.canonical)
-        self._decided = lru_cache(_REMEMBERED_ENDPOINTS)(self._decide)
+        self._decided = lru_cache(_CACHED_ENDPOINTS)(self._decide)
 
     def of(self, endpoint: str, method: str, route: str, routes: Sequence[str], index: int | None) -> str:
         """The scope of a route to which the rule with that index applies, or no rule.

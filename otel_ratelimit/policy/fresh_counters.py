@@ -17,7 +17,7 @@ from otel_ratelimit.policy.resolve import PolicyResolver
 from otel_ratelimit.policy.route_pattern import RoutePattern
 
 _EVERY_OTHER: Final = "/(every other route)"
-_LISTED: Final = 10
+_MAX_LISTED: Final = 10
 
 
 class FreshCounter(NamedTuple):
@@ -69,9 +69,9 @@ def _plans(policy: Policy, routes: list[tuple[str, str]]) -> list[RoutePlan]:
 
 def listed(fresh: list[FreshCounter]) -> str:
     """The first of them, one on each line, and how many more there are."""
-    lines = [f"  {counter}" for counter in fresh[:_LISTED]]
-    if len(fresh) > _LISTED:
-        lines.append(f"  and {len(fresh) - _LISTED:,} more")
+    lines = [f"  {counter}" for counter in fresh[:_MAX_LISTED]]
+    if len(fresh) > _MAX_LISTED:
+        lines.append(f"  and {len(fresh) - _MAX_LISTED:,} more")
     return "\n".join(lines)
 
 

@@ -30,7 +30,7 @@ from otel_ratelimit.policy.report import Report
 from otel_ratelimit.policy.toml_lines import TomlLines
 from otel_ratelimit.policy.toml_table import TomlTable
 
-MAX_BYTES: Final = 1_000_000
+MAX_FILE_BYTES: Final = 1_000_000
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 _TABLES: Final[dict[str, type[TomlTable]]] = {
@@ -69,7 +69,7 @@ def read_policy(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         # A ValueError means that the name contains NUL.
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
@@ -80,8 +80,10 @@ def read_policy(path: Path) -> str:
                 )
             ]
         ) from error
-    if len(content) > MAX_BYTES:
-        raise PolicyError([Problem(str(path), f"is larger than {MAX_BYTES} bytes", "is it the right file?")])
+    if len(content) > MAX_FILE_BYTES:
+        raise PolicyError(
+            [Problem(str(path), f"is larger than {MAX_FILE_BYTES} bytes", "is it the right file?")]
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

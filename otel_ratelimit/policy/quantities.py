@@ -24,7 +24,7 @@ _EXAMPLE: Final = "write for instance 10/minute, or 10/minute; 50/hour"
 _MAX_AMOUNT: Final = 10**12
 _MAX_SECONDS: Final = 10 * 366 * 86_400
 _MAX_DIGITS: Final = 13
-_MAX_BYTES: Final = 2**60
+_MAX_SIZE_BYTES: Final = 2**60
 
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMG]i?)?B?", re.IGNORECASE | re.ASCII)
 _SIZE_FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -79,7 +79,7 @@ def parse_size(value: float | str) -> int:
         size = float(found[1]) * _SIZE_FACTORS[(found[2] or "").lower()] if found else math.nan
     else:
         size = value if isinstance(value, int) else math.nan
-    if not 1 <= size <= _MAX_BYTES:
+    if not 1 <= size <= _MAX_SIZE_BYTES:
         what = f"{shown(value)} must be at least one byte" if size < 1 else f"{shown(value)} is not a size"
         raise InvalidValueError(what, 'write whole bytes, or for instance "50 MB" or "48 MiB"')
     return int(size)

@@ -29,7 +29,7 @@ OWN_API_SOURCE: Final = "rate-limit API"
 CUSTOM_TIER: Final = "custom"
 """Tier of a rule that has limits of its own."""
 
-_REMEMBERED_CLIENTS: Final = 4096
+_CACHED_CLIENTS: Final = 4096
 
 
 class PolicyResolver:
@@ -53,7 +53,7 @@ class PolicyResolver:
         self._read_clients()
         self.has_clients = bool(policy.clients)
         self.policy_hash = policy_hash(policy)
-        self._network_of = lru_cache(_REMEMBERED_CLIENTS)(self._find_network)
+        self._network_of = lru_cache(_CACHED_CLIENTS)(self._find_network)
 
     def plan(self, endpoint: str, method: str, route: str, routes: Sequence[str] = ()) -> RoutePlan:
         """The plan for one method of a route; HEAD is planned as GET.

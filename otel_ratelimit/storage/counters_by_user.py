@@ -49,16 +49,16 @@ def keys_by_user(counters: BoundedMemoryStore, users: Mapping[str, str]) -> dict
     for keys in _shards(counters):
         name_of: Callable[[Any], str] = of_text if keys and isinstance(keys[0], str) else of_number
         found.update(map(name_of, keys))
-    return most_first(found)
+    return highest_first(found)
 
 
-def most_first(counts: Mapping[str, int], most: int | None = None) -> dict[str, int]:
-    """The highest counts first; names beyond `most` are added up under `OTHER_USERS`."""
+def highest_first(counts: Mapping[str, int], limit: int | None = None) -> dict[str, int]:
+    """The highest counts first; names beyond `limit` are added up under `OTHER_USERS`."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    if most is None or len(ordered) <= most:
+    if limit is None or len(ordered) <= limit:
         return dict(ordered)
-    kept = dict(ordered[: most - 1])
-    kept[OTHER_USERS] = kept.get(OTHER_USERS, 0) + sum(count for _, count in ordered[most - 1 :])
+    kept = dict(ordered[: limit - 1])
+    kept[OTHER_USERS] = kept.get(OTHER_USERS, 0) + sum(count for _, count in ordered[limit - 1 :])
     return kept
 
 

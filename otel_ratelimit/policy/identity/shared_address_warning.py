@@ -21,9 +21,9 @@ from otel_ratelimit.policy.identity.trusted_proxies import VARIABLE as PROXIES_V
 
 _log = logging.getLogger(__name__)
 
-REQUESTS: Final = 2000
+REQUESTS_PER_ROUND: Final = 2000
 """How many requests are evaluated together."""
-ROUNDS: Final = 5
+MAX_ROUNDS: Final = 5
 """After so many evaluations without a result, the watch ends."""
 MIN_SHARE: Final = 0.95
 MIN_CLAIMED: Final = 20
@@ -59,17 +59,17 @@ class SharedAddressWatch:
         else:
             self._address, self._lead, self._headers = address, 1, set()
         self._seen += 1
-        return self._seen >= REQUESTS and self._concluded()
+        return self._seen >= REQUESTS_PER_ROUND and self._concluded()
 
     def _concluded(self) -> bool:
         """Evaluate once, even if several threads come here at the same time."""
         with self._lock:
-            if self._over or self._seen < REQUESTS:
+            if self._over or self._seen < REQUESTS_PER_ROUND:
                 return self._over
             self._rounds += 1
             # The lead is the address's requests minus all others.
             share = (self._seen + self._lead) / (2 * self._seen)
-            self._over = (share >= MIN_SHARE and self._warned(share)) or self._rounds >= ROUNDS
+            self._over = (share >= MIN_SHARE and self._warned(share)) or self._rounds >= MAX_ROUNDS
             self._begin()
             return self._over
 
