@@ -38,6 +38,8 @@ STRATEGY: Final = "fixed-window"
 ON_ERROR: Final = "closed"
 """`on_error`: what happens to requests while the counter store is away."""
 
+USER: Final = "auto"
+"""`[identity] user`: where the verified user is found."""
 IPV6_PREFIX_BITS: Final = 64
 """`[identity] ipv6_prefix`: how many leading bits of an IPv6 address stand for one client."""
 
@@ -48,6 +50,9 @@ FLUSH_INTERVAL_SECONDS: Final = 60.0
 RETENTION_SECONDS: Final = 30 * 86_400.0
 """`[analytics] retention`: how long refusals are kept."""
 
+CLIENT_ADDRESSES: Final = "whole"
+"""`[analytics] client_addresses`: how addresses are recorded."""
+
 REPORT_TIME_ZONE: Final = "UTC"
 """`[report] time_zone`: where a day of the report begins and ends."""
 REPORT_TIME: Final = "00:15"
@@ -55,6 +60,8 @@ REPORT_TIME: Final = "00:15"
 
 HEADERS_DRAFT: Final = 11
 """`[responses] draft`: revision of draft-ietf-httpapi-ratelimit-headers."""
+X_HEADERS: Final = True
+"""`[responses] x_headers`: whether responses carry `X-RateLimit-*` headers."""
 
 API_LIMITS: Final = "120 per 1 minute"
 """The limits of one address on all endpoints of `/api/rate-limit/*` together, if no rule names them."""

@@ -225,7 +225,7 @@ class Unmatched(TomlTable):
 class IdentityTable(TomlTable):
     """`[identity]`: who a client is."""
 
-    user: Annotated[StrictStr, AfterValidator(_user)] = "auto"
+    user: Annotated[StrictStr, AfterValidator(_user)] = defaults.USER
     ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = defaults.IPV6_PREFIX_BITS
 
 
@@ -265,7 +265,7 @@ class Analytics(TomlTable):
     batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = defaults.BATCH_SIZE
     flush_interval: Duration = defaults.FLUSH_INTERVAL_SECONDS
     retention: Duration = defaults.RETENTION_SECONDS
-    client_addresses: Literal["whole", "masked", "hashed"] = "whole"
+    client_addresses: Literal["whole", "masked", "hashed"] = defaults.CLIENT_ADDRESSES
 
 
 class Responses(TomlTable):
@@ -273,7 +273,7 @@ class Responses(TomlTable):
 
     draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = defaults.HEADERS_DRAFT
     """Revision of draft-ietf-httpapi-ratelimit-headers; 12 is the editors' draft, not published yet."""
-    x_headers: StrictBool = True
+    x_headers: StrictBool = defaults.X_HEADERS
 
     @property
     def style(self) -> HeaderStyle:
