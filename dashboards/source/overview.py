@@ -25,6 +25,7 @@ from dashboards.source.panels import (
 )
 from otel_ratelimit.core import names, thresholds
 from otel_ratelimit.core.decision import DecisionKind
+from otel_ratelimit.storage.client_options import STORAGE_TIMEOUT_SECONDS
 
 UID: Final = links.OVERVIEW
 DESCRIPTION: Final = "Is anyone hurt by the rate limits, and is the limiter itself healthy?"
@@ -209,7 +210,7 @@ def _check_duration() -> stat.Panel:
         Prom(promql.quantile(0.99, promql.buckets(names.CHECK_DURATION))),
         unit="s",
         decimals=1,
-        colors=steps((thresholds.CHECK_SLOW_SECONDS, ORANGE), (thresholds.STORAGE_TIMEOUT_SECONDS, RED)),
+        colors=steps((thresholds.CHECK_SLOW_SECONDS, ORANGE), (STORAGE_TIMEOUT_SECONDS, RED)),
         empty="no requests",
     )
 

@@ -29,7 +29,7 @@ def policy() -> None:
     "--against",
     "former",
     type=click.Path(path_type=Path),
-    help="The policy in force: say which limits begin anew when FILE takes its place.",
+    help="The policy in force: say which limits start from zero when FILE takes its place.",
 )
 @click.option(
     "--app",
@@ -55,7 +55,7 @@ def check(file: Path | None, former: Path | None, app_path: str | None) -> None:
 
 
 def _print_fresh(path: Path, former: Path, app_path: str | None) -> None:
-    """Which limits begin anew when `path` takes the place of `former`."""
+    """Print which limits start from zero when `path` takes the place of `former`."""
     before, after = policy_of(former), policy_of(path)
     if app_path is None:
         fresh = fresh_between(before, after)
@@ -65,8 +65,8 @@ def _print_fresh(path: Path, former: Path, app_path: str | None) -> None:
     if not fresh:
         click.echo(f"against {former}: all counters stay")
         return
-    count = "1 limit begins" if len(fresh) == 1 else f"{len(fresh)} limits begin"
-    click.echo(f"against {former}: {count} anew, and clients have that much once more")
+    count = "1 limit starts" if len(fresh) == 1 else f"{len(fresh)} limits start"
+    click.echo(f"against {former}: {count} from zero, so clients have that much once more")
     for counter in fresh:
         click.echo(f"  {counter}")
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.policy.load import dotted
 from otel_ratelimit.policy.model import RouteRule
-from otel_ratelimit.policy.table import Table, unit_of
+from otel_ratelimit.policy.toml_table import TomlTable, unit_of
 
 DEFAULT: Final = "default"
 FOLLOWS: Final = "follows other keys"
@@ -95,14 +95,14 @@ def _rule(policy: Policy, index: int, rule: RouteRule) -> tuple[str, ...]:
     )
 
 
-def _sections(policy: Policy, table: Table, path: tuple[str | int, ...]) -> Iterator[Section]:
+def _sections(policy: Policy, table: TomlTable, path: tuple[str | int, ...]) -> Iterator[Section]:
     settings, below = [], []
     for name, field in type(table).model_fields.items():
         key, value = field.alias or name, getattr(table, name)
         here = (*path, key)
         if here[0] in _LISTED_APART:
             continue
-        if isinstance(value, Table):
+        if isinstance(value, TomlTable):
             below.append((here, value))
         elif _holds_tables(value):
             below += [((*here, index), each) for index, each in enumerate(value)]
@@ -114,7 +114,7 @@ def _sections(policy: Policy, table: Table, path: tuple[str | int, ...]) -> Iter
 
 
 def _holds_tables(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Table)
+    return isinstance(value, tuple) and bool(value) and isinstance(value[0], TomlTable)
 
 
 def _title(path: tuple[str | int, ...]) -> str:

@@ -19,8 +19,8 @@ from otel_ratelimit.cli import suggested_comments as comments
 from otel_ratelimit.cli.suggested_comments import LostRule
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import Policy
-from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 _PARAMETER: Final = re.compile(r"<[^<>]*?(\w*)[^\w<>]*>")
 _UNWRITABLE: Final = re.compile(r"[<>{}?#*\s]+|(?<=/):|^:")
@@ -83,7 +83,7 @@ def known_tiers(policy: Policy) -> dict[str, Amounts]:
 
 def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
     """Rules for the routes of `suggestion`, so that each can match and none is in another's way."""
-    exempt = [Pattern.parse(text) for text in policy.exempt]
+    exempt = [RoutePattern.parse(text) for text in policy.exempt]
     order = {name: index for index, name in enumerate([*known_tiers(policy), *suggestion.tiers])}
     found: dict[tuple[object, str], SuggestedRule] = {}
     undecided = list(suggestion.undecided)
@@ -96,7 +96,7 @@ def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
             continue
         rule = _rule(route, path, policy)
         # Equal for templates that differ in the names or converters of parameters only.
-        place = (Pattern.parse(path).segments, route.method)
+        place = (RoutePattern.parse(path).segments, route.method)
         same = found.get(place)
         if same is not None:
             wider = max(same.tier, rule.tier, key=lambda tier: order[tier])
@@ -135,7 +135,7 @@ def pattern_path(route: str) -> str | None:
     parts[1::2] = (f"<{name}>" for name in parts[1::2])
     path = "".join(parts)
     try:
-        return path if Pattern.parse(path).matches("", "GET", route) else None
+        return path if RoutePattern.parse(path).matches("", "GET", route) else None
     except ValueError:
         return None
 
@@ -164,7 +164,7 @@ def _unnameable(route: SuggestedRoute) -> Undecided:
 def _rule(route: SuggestedRoute, path: str, policy: Policy) -> SuggestedRule:
     kept: tuple[tuple[str, str | int], ...] = ()
     for present in policy.routes:
-        if Pattern.parse(present.match).matches("", route.method, route.endpoint):
+        if RoutePattern.parse(present.match).matches("", route.method, route.endpoint):
             said = present.model_dump(include=set(_KEPT_OF_RULES), exclude_unset=True)
             kept = tuple((key, said[key]) for key in _KEPT_OF_RULES if _can_be_kept(key, said.get(key)))
             break
@@ -178,7 +178,7 @@ def _can_be_kept(key: str, value: object) -> bool:
 
 def _lost(policy: Policy, suggestion: Suggestion) -> Iterator[LostRule]:
     for rule in policy.routes:
-        pattern = Pattern.parse(rule.match)
+        pattern = RoutePattern.parse(rule.match)
         if pattern.segments is None:
             yield LostRule(rule.match, "names an endpoint, while routes are recorded")
         elif not any(pattern.matches("", route.method, route.endpoint) for route in suggestion.routes):
@@ -204,9 +204,9 @@ def _by_methods(rules: Iterable[SuggestedRule]) -> list[SuggestedRule]:
 
 def _in_order(rules: list[SuggestedRule]) -> tuple[SuggestedRule, ...]:
     """The most specific first; without those that an earlier one leaves nothing to match."""
-    kept: list[tuple[Pattern, SuggestedRule]] = []
+    kept: list[tuple[RoutePattern, SuggestedRule]] = []
     for rule in sorted(rules, key=_specific_first):
-        pattern = Pattern.parse(rule.match)
+        pattern = RoutePattern.parse(rule.match)
         if not any(earlier.covers(pattern) for earlier, _ in kept):
             kept.append((pattern, rule))
     return tuple(rule for _, rule in kept)

@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from otel_ratelimit.policy.table import Size, Table
-from otel_ratelimit.policy.wrong import Wrong, shown
+from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
+from otel_ratelimit.policy.toml_table import Size, TomlTable
 
 Engine: TypeAlias = Literal["redis", "valkey"]
 Allocator: TypeAlias = Literal["jemalloc", "jemalloc-shared", "libc"]
@@ -51,7 +51,7 @@ def _number(what: str, instead: str, is_right: Callable[[float], bool]) -> Befor
     def read(value: Any) -> float:
         # True is 1 in Python, and would pass for it.
         if isinstance(value, bool) or not isinstance(value, int | float) or not is_right(value):
-            raise Wrong(f"{shown(value)} is not {what}", instead)
+            raise InvalidValueError(f"{shown(value)} is not {what}", instead)
         return float(value)
 
     return BeforeValidator(read)
@@ -59,14 +59,14 @@ def _number(what: str, instead: str, is_right: Callable[[float], bool]) -> Befor
 
 def _key_bytes(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= _MAX_KEY_BYTES:
-        raise Wrong(f"{shown(value)} is not the length of a key", "write whole bytes, at least 1")
+        raise InvalidValueError(f"{shown(value)} is not the length of a key", "write whole bytes, at least 1")
     return value
 
 
 def _currency(text: str) -> str:
     if not is_currency(text):
         example = text.upper() if is_currency(text.upper()) else BUILT_IN_CURRENCY
-        raise Wrong(
+        raise InvalidValueError(
             f"{shown(text)} is not a currency", f'write its three capital letters, for instance "{example}"'
         )
     return text
@@ -74,11 +74,13 @@ def _currency(text: str) -> str:
 
 def _name(text: str) -> str:
     if not text.strip():
-        raise Wrong("the name is empty", 'write for instance name = "our own"')
+        raise InvalidValueError("the name is empty", 'write for instance name = "our own"')
     if not text.isprintable():
-        raise Wrong(f"{shown(text)} is not one line of visible characters", "use letters, digits and spaces")
+        raise InvalidValueError(
+            f"{shown(text)} is not one line of visible characters", "use letters, digits and spaces"
+        )
     if len(text) > _MAX_NAME_CHARACTERS:
-        raise Wrong(
+        raise InvalidValueError(
             f"{shown(text)} has {len(text)} characters", f"use a name of at most {_MAX_NAME_CHARACTERS}"
         )
     return text
@@ -89,15 +91,21 @@ def _date(value: Any) -> date:
     if type(value) is date:
         return value
     if isinstance(value, datetime):
-        raise Wrong(f"{shown(value)} is a date with a time", f"write the date alone: {value.date()}")
+        raise InvalidValueError(
+            f"{shown(value)} is a date with a time", f"write the date alone: {value.date()}"
+        )
     if isinstance(value, str):
-        raise Wrong(f"{shown(value)} is text", "write a date without quotes, for instance 2026-06-01")
-    raise Wrong(f"{shown(value)} is not a date", "write for instance 2026-06-01")
+        raise InvalidValueError(
+            f"{shown(value)} is text", "write a date without quotes, for instance 2026-06-01"
+        )
+    raise InvalidValueError(f"{shown(value)} is not a date", "write for instance 2026-06-01")
 
 
 def _prices(value: Any) -> Any:
     if isinstance(value, dict):
-        raise Wrong("is one table, and prices are a list", "write [[cache.prices]], with two brackets")
+        raise InvalidValueError(
+            "is one table, and prices are a list", "write [[cache.prices]], with two brackets"
+        )
     return value
 
 
@@ -147,7 +155,7 @@ _KEYS: Final[Mapping[object, tuple[str, ...]]] = {
 _ALL_KEYS: Final = frozenset(key for keys in _KEYS.values() for key in keys)
 
 
-class CachePrice(Table):
+class CachePrice(TomlTable):
     """`[[cache.prices]]`: one way to have a cache, and what it costs; money in the currency of `[cache]`."""
 
     name: Annotated[StrictStr, AfterValidator(_name)]
@@ -193,7 +201,7 @@ def _mistakes(price: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         yield InitErrorDetails(type="value_error", loc=(key,), input=price.get(key), ctx={"error": wrong})
 
 
-def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, Wrong]]:
+def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, InvalidValueError]]:
     """Keys that say nothing of this kind of cache, and what is not said of it."""
     kind = price.get("kind")
     used = _KEYS.get(kind, ()) if isinstance(kind, str) else ()
@@ -202,19 +210,25 @@ def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, Wrong]]:
     for key in price:
         if key in _ALL_KEYS and key not in used:
             what = f"{key} means nothing for kind = {shown(kind)}"
-            yield key, Wrong(what, f"take it away; the price is made of {', '.join(used)}")
+            yield key, InvalidValueError(what, f"take it away; the price is made of {', '.join(used)}")
     if kind == "instance" and "memory" not in price:
-        yield "memory", Wrong("the memory of one instance is missing", 'write for instance memory = "4 GB"')
+        yield (
+            "memory",
+            InvalidValueError("the memory of one instance is missing", 'write for instance memory = "4 GB"'),
+        )
     if kind == "instance" and _is_free(price, "month"):
-        yield "month", Wrong("an instance costs something a month", "write for instance month = 30.0")
+        yield (
+            "month",
+            InvalidValueError("an instance costs something a month", "write for instance month = 30.0"),
+        )
     if kind == "serverless" and _is_free(price, "gb_hour", "million_requests"):
         what = "a serverless cache costs something for its memory or for requests"
         instead = "write for instance gb_hour = 0.1, or million_requests = 0.003"
-        yield _first(price, "gb_hour", "million_requests"), Wrong(what, instead)
+        yield _first(price, "gb_hour", "million_requests"), InvalidValueError(what, instead)
     if kind == "self-hosted" and _is_free(price, "month", "gb_hour"):
         what = "a cache of one's own costs something too: its memory, or looking after it"
         instead = "write for instance month = 30.0, or gb_hour = 0.01"
-        yield _first(price, "month", "gb_hour"), Wrong(what, instead)
+        yield _first(price, "month", "gb_hour"), InvalidValueError(what, instead)
 
 
 def _is_free(price: Mapping[str, Any], *keys: str) -> bool:
@@ -228,7 +242,7 @@ def _first(price: Mapping[str, Any], *keys: str) -> str:
     return next((key for key in keys if key in price), keys[0])
 
 
-class Cache(Table):
+class Cache(TomlTable):
     """`[cache]`: what the cache analysis reckons with."""
 
     engine: Engine = "valkey"

@@ -1,8 +1,8 @@
-"""From a plan and an identity to one Decision. Pure but for the store it is given.
+"""From a plan and an identity to one Decision; the only side effect is the call of the store.
 
     plan (which limits) + identity (who) ─► store.take (all or none) ─► Decision
 
-The store is asked once. What it cannot answer is decided by the plan's `on_error`.
+The store is called once. If it fails, the plan's `on_error` says what happens to the request.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def decide(
     clock: Clock,
     timer: Callable[[], float],
 ) -> Decision:
-    """Take `plan.cost` from all `windows` for `identity`, or from none, and say what came of it.
+    """Count `plan.cost` in all `windows` for `identity`, or in none, and return the decision.
 
     Args:
         plan: the route's plan.
         windows: the plan's windows, scaled if the client has an override.
-        identity: who asks.
-        store: where the counters live; it may raise StorageUnavailableError and nothing else.
+        identity: the client.
+        store: the counter store; it may only raise StorageUnavailableError.
         clock: Unix time in seconds.
         timer: monotonic seconds, for the decision's `duration`.
     """
@@ -54,15 +54,15 @@ def decide(
 
 
 def judge(windows: Sequence[Window], taken: Taken) -> tuple[DecisionKind, int]:
-    """What the store's answer means, and the index of the window to speak of.
+    """The meaning of the store's answer, and the index of the window to report.
 
-    That is the window which keeps the client waiting longest when one refused, else the one with
-    the smallest share left.
+    That is the window with the longest wait if a window refused, otherwise the window with the smallest share
+    left.
     """
     states = taken.states
     if not taken.allowed:
         return DecisionKind.BLOCKED, _longest_wait(windows, states, shadow=False)
-    # The common case first: nothing refused, so only the least room left is wanted.
+    # The common case first: no window refused, so only the smallest share left is needed.
     tightest, least = -1, 2.0
     refused = False
     for index, state in enumerate(states):

@@ -1,8 +1,8 @@
 """Which limits count from zero when one policy takes the place of another.
 
-A counter is known by its prefix (application, scope, window, strategy), and by the client's key, so a window
-whose prefix the route did not have before begins anew, and all of them do where clients are told apart in
-another way: each client has that limit once more.
+A counter is identified by its prefix (application, scope, window, strategy) and by the client's key. So a
+window starts from zero if the route had no window with its prefix before, and all windows do if the route's
+`key` changes. Each client then has the whole limit once more.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Final, NamedTuple
 
 from otel_ratelimit.core.names import OTHER_METHOD
 from otel_ratelimit.core.route_plan import RoutePlan, Window
-from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import Policy
 from otel_ratelimit.policy.resolve import PolicyResolver
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 _EVERY_OTHER: Final = "/(every other route)"
-_LISTED: Final = 10
+_MAX_LISTED: Final = 10
 
 
 class FreshCounter(NamedTuple):
-    """One limit of a route that begins anew."""
+    """One limit of a route that starts from zero."""
 
     method: str
     route: str
@@ -30,11 +30,11 @@ class FreshCounter(NamedTuple):
 
     def __str__(self) -> str:
         method = "*" if self.method == OTHER_METHOD else self.method
-        return f"{method} {self.route}: {self.limit} begins anew: {self.reason}"
+        return f"{method} {self.route}: {self.limit} starts from zero: {self.reason}"
 
 
 def fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePlan]) -> list[FreshCounter]:
-    """What begins anew, in the order of `after`. A route that was not there before does not."""
+    """The limits that start from zero, in the order of `after`, without those of new routes."""
     former = {(plan.endpoint, plan.method, plan.route): plan for plan in before}
     found: dict[FreshCounter, None] = {}
     for plan in after:
@@ -50,8 +50,8 @@ def fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePlan]) -> l
 
 
 def fresh_between(before: Policy, after: Policy) -> list[FreshCounter]:
-    """What begins anew as far as it can be told without an application: for the routes that rules name."""
-    patterns = [Pattern.parse(rule.match) for policy in (after, before) for rule in policy.routes]
+    """The limits that start from zero, for the routes that rules name, without knowing the application."""
+    patterns = [RoutePattern.parse(rule.match) for policy in (after, before) for rule in policy.routes]
     routes = [
         (each.target, method)
         for each in patterns
@@ -68,10 +68,10 @@ def _plans(policy: Policy, routes: list[tuple[str, str]]) -> list[RoutePlan]:
 
 
 def listed(fresh: list[FreshCounter]) -> str:
-    """The first of them, one a line, and how many more there are."""
-    lines = [f"  {counter}" for counter in fresh[:_LISTED]]
-    if len(fresh) > _LISTED:
-        lines.append(f"  and {len(fresh) - _LISTED:,} more")
+    """The first of them, one on each line, and how many more there are."""
+    lines = [f"  {counter}" for counter in fresh[:_MAX_LISTED]]
+    if len(fresh) > _MAX_LISTED:
+        lines.append(f"  and {len(fresh) - _MAX_LISTED:,} more")
     return "\n".join(lines)
 
 

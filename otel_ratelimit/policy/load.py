@@ -1,4 +1,4 @@
-"""From a TOML file to a `Policy`, or to every problem in it with file, line and key."""
+"""Reads a TOML file as a `Policy`, or reports every problem in it with file, line and key."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pydantic_core import ErrorDetails
 
 from otel_ratelimit.core.errors import PolicyError, Problem
 from otel_ratelimit.policy.cache import Cache, CachePrice
-from otel_ratelimit.policy.check import check
-from otel_ratelimit.policy.locate import Lines
+from otel_ratelimit.policy.cross_checks import find_contradictions
+from otel_ratelimit.policy.invalid_value import InvalidValueError, nearest, shown
 from otel_ratelimit.policy.model import (
     Analytics,
     ClientRule,
     IdentityTable,
     Memory,
     Policy,
-    Report,
     Responses,
     RouteRule,
     Unmatched,
 )
-from otel_ratelimit.policy.table import Table
-from otel_ratelimit.policy.wrong import Wrong, nearest, shown
+from otel_ratelimit.policy.report import Report
+from otel_ratelimit.policy.toml_lines import TomlLines
+from otel_ratelimit.policy.toml_table import TomlTable
 
-MAX_BYTES: Final = 1_000_000
+MAX_FILE_BYTES: Final = 1_000_000
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
-_TABLES: Final[dict[str, type[Table]]] = {
+_TABLES: Final[dict[str, type[TomlTable]]] = {
     "routes": RouteRule,
     "clients": ClientRule,
     "unmatched": Unmatched,
@@ -48,7 +48,7 @@ _TABLES: Final[dict[str, type[Table]]] = {
 
 
 def builtin_policy() -> Policy:
-    """What holds without a policy file."""
+    """The policy that holds without a policy file."""
     return Policy(version=1)
 
 
@@ -56,7 +56,7 @@ def load_policy(path: Path | str) -> Policy:
     """Read a policy file.
 
     Raises:
-        PolicyError: it cannot be read or is not valid; with every problem.
+        PolicyError: the file cannot be read or is not valid; with every problem.
     """
     return parse_policy(read_policy(Path(path)), str(path))
 
@@ -65,13 +65,13 @@ def read_policy(path: Path) -> str:
     """The file's text.
 
     Raises:
-        PolicyError: it is missing, too large, or not text.
+        PolicyError: the file is missing, too large, or not text.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        # A ValueError is a NUL in the name.
+        # A ValueError means that the name contains NUL.
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise PolicyError(
             [
@@ -80,8 +80,10 @@ def read_policy(path: Path) -> str:
                 )
             ]
         ) from error
-    if len(content) > MAX_BYTES:
-        raise PolicyError([Problem(str(path), f"is larger than {MAX_BYTES} bytes", "is it the right file?")])
+    if len(content) > MAX_FILE_BYTES:
+        raise PolicyError(
+            [Problem(str(path), f"is larger than {MAX_FILE_BYTES} bytes", "is it the right file?")]
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,21 +95,21 @@ def parse_policy(text: str, filename: str) -> Policy:
     """Read a policy from `text`; `filename` is for messages.
 
     Raises:
-        PolicyError: it is not valid; with every problem.
+        PolicyError: the policy is not valid; with every problem.
     """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError([_syntax_problem(filename, text, error)]) from error
     except (RecursionError, ValueError) as error:
-        # Thousands of brackets, or of digits; tomllib says neither where nor as its own error.
+        # Thousands of brackets or digits: tomllib raises no error of its own for these, and names no line.
         what = "is nested too deeply" if isinstance(error, RecursionError) else f"is not TOML: {error}"
         raise PolicyError([Problem(filename, what, "is it the right file?")]) from error
-    lines = Lines(text)
+    lines = TomlLines(text)
     policy, problems = _validate(data)
     problems += [
         (finding.path, _with_other(finding.what, finding.other, filename, lines), finding.instead)
-        for finding in check(data)
+        for finding in find_contradictions(data)
     ]
     if policy is None or problems:
         found = {
@@ -129,13 +131,13 @@ _WANTED: Final = {
     "int_type": "a whole number",
     "float_type": "a number",
 }
-"""How this file's readers call what pydantic names otherwise."""
+"""Words of the policy file for the types in pydantic's errors."""
 _EXAMPLES: Final = {
     "version": "write version = 1",
     "name": 'write for instance name = "our own"',
     "kind": 'write for instance kind = "self-hosted"',
 }
-"""Of keys that must be there."""
+"""Examples for required keys."""
 
 _Located: typing.TypeAlias = tuple[tuple[str | int, ...], str, str]
 
@@ -144,7 +146,7 @@ def _validate(data: dict[str, Any]) -> tuple[Policy | None, list[_Located]]:
     try:
         return Policy.model_validate(data), []
     except ValidationError as error:
-        # A value that may be of two kinds is reported once for each: the last says most.
+        # A value that may have two types is reported once for each; the last report says most.
         found = {_path_in(details["loc"], data): _explain(details, data) for details in error.errors()}
         return None, list(found.values())
 
@@ -152,7 +154,7 @@ def _validate(data: dict[str, Any]) -> tuple[Policy | None, list[_Located]]:
 def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
     path = _path_in(details["loc"], data)
     cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, Wrong):
+    if isinstance(cause, InvalidValueError):
         return path, cause.what, cause.instead
     value = details["input"]
     kind = details["type"]
@@ -167,7 +169,7 @@ def _explain(details: ErrorDetails, data: dict[str, Any]) -> _Located:
 
 
 def _path_in(location: Sequence[str | int], data: dict[str, Any]) -> tuple[str | int, ...]:
-    """Pydantic's location without what it adds for unions and keys, as far as the file has it."""
+    """Pydantic's location as a place in the file, without what pydantic adds for unions and keys."""
     path: list[str | int] = []
     node: Any = data
     for index, part in enumerate(location):
@@ -187,14 +189,14 @@ def _known_keys(path: Sequence[str | int]) -> Iterator[str]:
     return iter(_TABLES.get(table, Policy).known_keys())
 
 
-def _with_other(what: str, other: Sequence[str | int], filename: str, lines: Lines) -> str:
-    # A default of ours stands on no line.
+def _with_other(what: str, other: Sequence[str | int], filename: str, lines: TomlLines) -> str:
+    # A built-in default has no line.
     if not other or other == ("exempt",):
         return what
     return f"{what} ({filename}:{lines.of(other)})"
 
 
-def _origins(data: dict[str, Any], filename: str, lines: Lines) -> Iterator[tuple[str, str]]:
+def _origins(data: dict[str, Any], filename: str, lines: TomlLines) -> Iterator[tuple[str, str]]:
     short = Path(filename).name
     for path in _paths(data):
         place = dotted(path)
@@ -202,7 +204,7 @@ def _origins(data: dict[str, Any], filename: str, lines: Lines) -> Iterator[tupl
 
 
 def _paths(node: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """All that the file gives: each key, and each entry of a list."""
+    """Every place in the file: each key, and each entry of a list."""
     inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for part, value in inside:
         path = (*above, part)
@@ -210,12 +212,12 @@ def _paths(node: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from _paths(value, path)
 
 
-def _where(filename: str, lines: Lines, path: Sequence[str | int]) -> str:
+def _where(filename: str, lines: TomlLines, path: Sequence[str | int]) -> str:
     return f"{filename}:{lines.of(path)}" + (f": {dotted(path)}" if path else "")
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """A place in the file as it is written in messages: `routes[2].match`."""
+    """A place in the file as messages write it: `routes[2].match`."""
     text = ""
     for part in path:
         if isinstance(part, int):

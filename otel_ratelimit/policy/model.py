@@ -1,7 +1,7 @@
 """The policy file as a validated, immutable model: every key, its type and its default.
 
-What can be said of one table alone is checked here, of `[cache]` in `cache`; what concerns several is in
-`check`.
+The models check each table for itself; `cross_checks` compares tables. `[report]` is in `report`, `[cache]`
+in `cache`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from datetime import time, tzinfo
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -29,33 +28,18 @@ from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.core.route_plan import HeaderStyle, KeySpec, OnError, Strategy
 from otel_ratelimit.core.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
-    IPV6_PREFIX_BITS,
     MEMORY_CAPACITY_BYTES,
     MEMORY_CRITICAL_BYTES,
     MEMORY_WARNING_BYTES,
+    MEMORY_WARNING_SHARE,
 )
+from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.cache import Cache
-from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.report import parse_address, parse_time_of_day, parse_time_zone
-from otel_ratelimit.policy.table import Duration, Size, Table, read_size
-from otel_ratelimit.policy.wrong import Wrong, shown
-
-BUILT_IN_TIERS: Final[Mapping[str, str]] = {
-    "expensive": "10/minute; 50/hour",
-    "moderate": "20/minute; 200/hour",
-    "cheap": "200/minute",
-    "default": "100/minute",
-}
-BUILT_IN_EXEMPT: Final = (
-    "/health",
-    "/health/**",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/ready",
-    "/ping",
-)
+from otel_ratelimit.policy.report import Report
+from otel_ratelimit.policy.route_pattern import RoutePattern
+from otel_ratelimit.policy.toml_table import Duration, Size, TomlTable, read_size
 
 _KEY_KINDS: Final = ("ip", "user", "ip+user")
 _HEADER: Final = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]+)")
@@ -67,16 +51,18 @@ def parse_key(text: str) -> KeySpec:
     """Read `ip | user | ip+user | header:NAME | module:function`.
 
     Raises:
-        Wrong: it is none of these.
+        InvalidValueError: `text` is none of these.
     """
     if text in _KEY_KINDS:
-        return KeySpec(text)  # type: ignore[arg-type]  # one of them, as just seen
+        return KeySpec(text)  # type: ignore[arg-type]  # checked above
     header = _HEADER.fullmatch(text)
     if header:
         return KeySpec("header", header[1])
     if not text.startswith("header:") and _FUNCTION.fullmatch(text):
         return KeySpec("function", text)
-    raise Wrong(f"{shown(text)} is not a key", "use ip, user, ip+user, header:NAME or module:function")
+    raise InvalidValueError(
+        f"{shown(text)} is not a key", "use ip, user, ip+user, header:NAME or module:function"
+    )
 
 
 def _limits(text: str) -> str:
@@ -90,7 +76,7 @@ def _key(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    Pattern.parse(text)
+    RoutePattern.parse(text)
     return text
 
 
@@ -100,66 +86,53 @@ def _user(text: str) -> str:
         return text
     if kind != "header" and _FUNCTION.fullmatch(text):
         return text
-    raise Wrong(
+    raise InvalidValueError(
         f"{shown(text)} does not say where the user is found",
         "use auto, none, header:NAME, session:KEY or module:function",
     )
 
 
 def _shadow(value: Any) -> Any:
-    # Before the union is tried, which would report what is wrong with each of its sides.
+    # Checked before the union, which would report an error for each of its types.
     if isinstance(value, str):
         return _limits(value)
     if not isinstance(value, bool):
-        raise Wrong(
+        raise InvalidValueError(
             f"{shown(value)} is neither true, false nor limits", "write true, or the limits that only observe"
         )
     return value
 
 
 def _whole(value: Any) -> Any:
-    # True and 1.0 equal 1 in Python, and would pass for it.
+    # True and 1.0 equal 1 in Python, and would be accepted.
     if type(value) is not int:
-        raise Wrong(f"{shown(value)} is not a version", "write version = 1")
+        raise InvalidValueError(f"{shown(value)} is not a version", "write version = 1")
     return value
 
 
 def _draft(value: Any) -> Any:
-    # True would pass for 1, and 11.0 for 11.
+    # True would be accepted for 1, and 11.0 for 11.
     if type(value) in {int, str} and value in (11, 12, "none"):
         return value
-    raise Wrong(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
+    raise InvalidValueError(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
 
 
 def _tier_name(name: str) -> str:
     if not _TIER_NAME.fullmatch(name):
-        raise Wrong(f"{shown(name)} is not a tier's name", "use up to 64 letters, digits, - _ .")
+        raise InvalidValueError(f"{shown(name)} is not a tier's name", "use up to 64 letters, digits, - _ .")
     return name
-
-
-def _zone(name: str) -> str:
-    parse_time_zone(name)
-    return name
-
-
-def _time(value: Any) -> Any:
-    parse_time_of_day(value)
-    return value
 
 
 Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
 TierName = Annotated[StrictStr, AfterValidator(_tier_name)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
-MailAddress = Annotated[StrictStr, AfterValidator(parse_address)]
-ZoneName = Annotated[StrictStr, AfterValidator(_zone)]
-TimeOfDay = Annotated[StrictStr, BeforeValidator(_time)]
 StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window"]
 Scope = Literal["endpoint", "method", "rule", "tier"]
 
 
-class RouteRule(Table):
-    """`[[routes]]`: limits for the routes that `match` speaks of. The first that matches wins."""
+class RouteRule(TomlTable):
+    """`[[routes]]`: limits for the routes that `match` names. The first rule that matches wins."""
 
     match: PatternText
     tier: StrictStr | None = None
@@ -168,23 +141,27 @@ class RouteRule(Table):
     strategy: StrategyName | None = None
     on_error: OnError | None = None
     shadow: Annotated[StrictBool | Limits, BeforeValidator(_shadow)] = False
-    """True observes only; a text names which of the rule's limits do."""
+    """True: the rule only observes. A text names those of its limits that only observe."""
     scope: Scope = "endpoint"
-    """What shares a counter: an endpoint, an endpoint's method, the whole rule, the whole tier."""
+    """Whether one counter is for an endpoint, for each method of it, for the whole rule, or for the tier."""
     cost: Annotated[StrictInt, Field(ge=0)] = 1
 
     @model_validator(mode="after")
     def _one_of_tier_and_limits(self) -> RouteRule:
         if (self.tier is None) == (self.limits is None):
             what = "neither a tier nor limits" if self.tier is None else "both a tier and limits"
-            raise Wrong(f"the rule for {shown(self.match)} has {what}", "give exactly one of them")
+            raise InvalidValueError(
+                f"the rule for {shown(self.match)} has {what}", "give exactly one of them"
+            )
         if self.scope == "tier" and self.tier is None:
-            raise Wrong(f"the rule for {shown(self.match)} has scope tier and no tier", "name a tier")
+            raise InvalidValueError(
+                f"the rule for {shown(self.match)} has scope tier and no tier", "name a tier"
+            )
         return self
 
 
-class ClientRule(Table):
-    """`[[clients]]`: a known client's limits times `multiply`, or none at all."""
+class ClientRule(TomlTable):
+    """`[[clients]]`: a known client, whose limits are multiplied by `multiply` or do not apply (`exempt`)."""
 
     match: StrictStr
     multiply: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1.0
@@ -199,36 +176,40 @@ class ClientRule(Table):
             return match
         if kind == "user" and argument:
             return match
-        raise Wrong(f"{shown(match)} names no client", 'write "user:NAME" or "ip:ADDRESS" or "ip:CIDR"')
+        raise InvalidValueError(
+            f"{shown(match)} names no client", 'write "user:NAME" or "ip:ADDRESS" or "ip:CIDR"'
+        )
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """The network that an address or CIDR names.
+    """The network of an address or CIDR.
 
     Raises:
-        Wrong: it is neither.
+        InvalidValueError: `text` is neither.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         instead = "write for instance 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48"
-        raise Wrong(f"{shown(text)} is neither an address nor a CIDR", instead) from error
+        raise InvalidValueError(f"{shown(text)} is neither an address nor a CIDR", instead) from error
     if "%" in text:
-        raise Wrong(f"{shown(text)} has a zone, and addresses are compared without", text.partition("%")[0])
+        raise InvalidValueError(
+            f"{shown(text)} has a zone, and addresses are compared without zones", text.partition("%")[0]
+        )
     host = ipaddress.ip_address(text.partition("/")[0])
     if host != network.network_address:
-        raise Wrong(f"{shown(text)} has bits set after its prefix", f"did you mean {network}?")
+        raise InvalidValueError(f"{shown(text)} has bits set after its prefix", f"did you mean {network}?")
     carried = ipv4_of(host) if isinstance(host, ipaddress.IPv6Address) else None
     if carried is not None:
-        raise Wrong(
+        raise InvalidValueError(
             f"{shown(text)} can never match: IPv4-mapped and NAT64 addresses are taken as IPv4",
             f"write for instance {carried}",
         )
     return network
 
 
-class Unmatched(Table):
-    """`[unmatched]`: requests that match no route (404, 405); they share one bucket."""
+class Unmatched(TomlTable):
+    """`[unmatched]`: requests that match no route (404, 405); they share one counter."""
 
     tier: StrictStr | None = None
     limits: Limits | None = None
@@ -237,18 +218,18 @@ class Unmatched(Table):
     @model_validator(mode="after")
     def _not_both(self) -> Unmatched:
         if self.tier is not None and self.limits is not None:
-            raise Wrong("[unmatched] has both a tier and limits", "give one of them")
+            raise InvalidValueError("[unmatched] has both a tier and limits", "give one of them")
         return self
 
 
-class IdentityTable(Table):
+class IdentityTable(TomlTable):
     """`[identity]`: who a client is."""
 
-    user: Annotated[StrictStr, AfterValidator(_user)] = "auto"
-    ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = IPV6_PREFIX_BITS
+    user: Annotated[StrictStr, AfterValidator(_user)] = defaults.USER
+    ipv6_prefix: Annotated[StrictInt, Field(ge=32, le=128)] = defaults.IPV6_PREFIX_BITS
 
 
-class Memory(Table):
+class Memory(TomlTable):
     """`[memory]`: the in-process store. Read at start only."""
 
     capacity: Size = MEMORY_CAPACITY_BYTES
@@ -262,84 +243,54 @@ class Memory(Table):
         """A smaller store has smaller thresholds, unless they are given."""
         if isinstance(table, dict) and isinstance(table.get("capacity"), str | int):
             capacity = table["capacity"]
-            # What is no size is reported where it stands, when the key itself is read.
-            with contextlib.suppress(Wrong):
+            # A value that is not a size is reported later, when the key itself is validated.
+            with contextlib.suppress(InvalidValueError):
                 size = read_size(capacity)
-                table = {"warning": int(size * 0.8), "critical": size, **table}
+                table = {"warning": int(size * MEMORY_WARNING_SHARE), "critical": size, **table}
         return table
 
     @model_validator(mode="after")
     def _in_order(self) -> Memory:
         if not self.warning <= self.critical <= self.capacity:
-            raise Wrong(
+            raise InvalidValueError(
                 f"warning {self.warning}, critical {self.critical}, capacity {self.capacity}: out of order",
                 "warning must not exceed critical, nor critical the capacity",
             )
         return self
 
 
-class Analytics(Table):
-    """`[analytics]`: what is kept of refused requests."""
+class Analytics(TomlTable):
+    """`[analytics]`: what is recorded about refused requests."""
 
-    batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = 10
-    flush_interval: Duration = 60.0
-    retention: Duration = 30 * 86_400.0
-    client_addresses: Literal["whole", "masked", "hashed"] = "whole"
-
-
-class Report(Table):
-    """`[report]`: who gets the nightly report, and when it is made."""
-
-    to: tuple[MailAddress, ...] = ()
-    sender: MailAddress | None = Field(default=None, alias="from")
-    """The file's `from`, which Python keeps for itself."""
-    time_zone: ZoneName = "UTC"
-    at: TimeOfDay = "00:15"
-
-    @field_validator("to")
-    @classmethod
-    def _each_once(cls, to: tuple[str, ...]) -> tuple[str, ...]:
-        seen: set[str] = set()
-        for address in to:
-            if address.casefold() in seen:
-                raise Wrong(f"{shown(address)} is there twice", "each address gets the report once")
-            seen.add(address.casefold())
-        return to
-
-    @property
-    def zone(self) -> tzinfo:
-        """The time zone in which a day of the report begins and ends."""
-        return parse_time_zone(self.time_zone)
-
-    @property
-    def starts_at(self) -> time:
-        """When the report of the day before is begun, in that zone."""
-        return parse_time_of_day(self.at)
+    batch_size: Annotated[StrictInt, Field(ge=1, le=10_000)] = defaults.BATCH_SIZE
+    flush_interval: Duration = defaults.FLUSH_INTERVAL_SECONDS
+    retention: Duration = defaults.RETENTION_SECONDS
+    client_addresses: Literal["whole", "masked", "hashed"] = defaults.CLIENT_ADDRESSES
 
 
-class Responses(Table):
+class Responses(TomlTable):
     """`[responses]`: which rate-limit headers responses carry."""
 
-    draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = 11
-    """Revision of draft-ietf-httpapi-ratelimit-headers; 12 is the editors' text, not published yet."""
-    x_headers: StrictBool = True
+    draft: Annotated[Literal[11, 12, "none"], BeforeValidator(_draft)] = defaults.HEADERS_DRAFT
+    """Revision of draft-ietf-httpapi-ratelimit-headers; 12 is the editors' draft, not published yet."""
+    x_headers: StrictBool = defaults.X_HEADERS
 
     @property
     def style(self) -> HeaderStyle:
-        """The same for the writer of headers."""
+        """The same as the type that the writer of headers takes."""
         return HeaderStyle(0 if self.draft == "none" else self.draft, self.x_headers)
 
 
-class Policy(Table):
+class Policy(TomlTable):
     """A whole policy file."""
 
     version: Annotated[Literal[1], BeforeValidator(_whole)]
-    default_tier: StrictStr = "default"
-    key: Key = "ip+user"
-    strategy: StrategyName = "fixed-window"
-    on_error: OnError = "closed"
-    exempt: tuple[PatternText, ...] = BUILT_IN_EXEMPT
-    tiers: dict[TierName, Limits] = Field(default_factory=lambda: dict(BUILT_IN_TIERS))
+    default_tier: StrictStr = defaults.DEFAULT_TIER
+    key: Key = defaults.KEY
+    strategy: StrategyName = defaults.STRATEGY
+    on_error: OnError = defaults.ON_ERROR
+    exempt: tuple[PatternText, ...] = defaults.BUILT_IN_EXEMPT
+    tiers: dict[TierName, Limits] = Field(default_factory=lambda: dict(defaults.BUILT_IN_TIERS))
     routes: tuple[RouteRule, ...] = ()
     clients: tuple[ClientRule, ...] = ()
     unmatched: Unmatched = Unmatched()
@@ -355,7 +306,7 @@ class Policy(Table):
     @field_validator("tiers", mode="before")
     @classmethod
     def _built_in_tiers_stay(cls, tiers: Any) -> Any:
-        return {**BUILT_IN_TIERS, **tiers} if isinstance(tiers, dict) else tiers
+        return {**defaults.BUILT_IN_TIERS, **tiers} if isinstance(tiers, dict) else tiers
 
     @property
     def key_spec(self) -> KeySpec:
@@ -377,13 +328,13 @@ class Policy(Table):
         return self._origin.get(place, place)
 
     def line_of(self, place: str) -> str:
-        """`ratelimit.toml:31`; empty where the file does not give `place`, so that the default holds."""
+        """`ratelimit.toml:31`; empty if `place` is not in the file, so that the default holds."""
         return self.origin(place).removeprefix(place).strip(" ()")
 
     def given(self) -> dict[str, str]:
-        """File and line of all that the file gives, by its place: `memory.capacity`, `routes[2].tier`."""
+        """File and line of everything in the file, by its place: `memory.capacity`, `routes[2].tier`."""
         return {place: self.line_of(place) for place in self._origin}
 
     def set_origins(self, origins: Mapping[str, str]) -> None:
-        """Note where each place stands in the file; done once, by the loader."""
+        """Set the file and line of each place; the loader calls this once."""
         self._origin.update(origins)

@@ -1,4 +1,4 @@
-"""What the policy says of a route: limits, key and failure mode, resolved once and not per request."""
+"""The plan of each route: its limits, key and failure mode, resolved once and not for each request."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from limits import RateLimitItem
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Strategy, Window
-from otel_ratelimit.core.thresholds import API_LIMITS
-from otel_ratelimit.policy.match import METHODS, Pattern
+from otel_ratelimit.policy.counter_scope import CounterScopes, escape, escape_endpoint
+from otel_ratelimit.policy.defaults import API_LIMITS
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.scope import Scopes, escape, escape_endpoint
+from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern
 
 DEFAULT_SOURCE: Final = "default_tier"
-"""`RoutePlan.source` of a route that no rule names."""
+"""`RoutePlan.source` of a route that no rule matches."""
 UNMATCHED_SOURCE: Final = "unmatched"
 PREFLIGHT_SOURCE: Final = "preflight"
 OWN_API_SOURCE: Final = "rate-limit API"
 CUSTOM_TIER: Final = "custom"
 """Tier of a rule that has limits of its own."""
 
-_REMEMBERED_CLIENTS: Final = 4096
+_CACHED_CLIENTS: Final = 4096
 
 
 class PolicyResolver:
-    """One policy, ready to be asked about routes and clients.
+    """Answers which plan of one policy applies to a route, and which exception to a client.
 
     Args:
         policy: the policy.
@@ -45,15 +45,15 @@ class PolicyResolver:
         self._policy = policy
         self._namespace = escape(namespace)
         self._shadow = shadow
-        self._exempt = tuple(Pattern.parse(text) for text in policy.exempt)
-        self._rules = tuple((Pattern.parse(rule.match), rule) for rule in policy.routes)
-        self._scopes = Scopes(self._rules, policy.default_tier)
+        self._exempt = tuple(RoutePattern.parse(text) for text in policy.exempt)
+        self._rules = tuple((RoutePattern.parse(rule.match), rule) for rule in policy.routes)
+        self._scopes = CounterScopes(self._rules, policy.default_tier)
         self._users: dict[str, ClientOverride] = {}
         self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ClientOverride]] = []
         self._read_clients()
         self.has_clients = bool(policy.clients)
         self.policy_hash = policy_hash(policy)
-        self._network_of = lru_cache(_REMEMBERED_CLIENTS)(self._find_network)
+        self._network_of = lru_cache(_CACHED_CLIENTS)(self._find_network)
 
     def plan(self, endpoint: str, method: str, route: str, routes: Sequence[str] = ()) -> RoutePlan:
         """The plan for one method of a route; HEAD is planned as GET.
@@ -92,16 +92,16 @@ class PolicyResolver:
     def preflight(
         self, endpoint: str, route: str, routes: Sequence[str] = (), *, by_flask: bool = True
     ) -> RoutePlan:
-        """The plan for OPTIONS: never a bucket that other methods use, since browsers send it unasked.
+        """The plan for OPTIONS, with a counter of its own, because browsers send it without being asked.
 
-        Its own bucket has the limits of the rule that names OPTIONS or, where a view answers and may do work,
-        governs the route; else those of the default tier.
+        Its limits are those of the first matching rule that names OPTIONS. If a view answers, and so may do
+        work, a matching rule need not name it. Otherwise they are those of the default tier.
 
         Args:
             endpoint: Flask's endpoint.
             route: the route's template.
             routes: the templates of all routes of the endpoint.
-            by_flask: whether Flask answers, and no view.
+            by_flask: whether Flask answers the request, and not a view.
         """
         exempt = self._exempt_plan_of(endpoint, "OPTIONS", route)
         if exempt is not None:
@@ -115,9 +115,9 @@ class PolicyResolver:
         return self._default_plan(endpoint, "OPTIONS", route, scope, PREFLIGHT_SOURCE)
 
     def own_api(self, endpoint: str, method: str, route: str) -> RoutePlan:
-        """The plan for our own HTTP API where no rule names it: enforced even in shadow.
+        """The plan for our own HTTP API if no rule names it; it is enforced even in shadow mode.
 
-        Its tokens must not be guessed at leisure, and an application that only observes loses nothing by it.
+        Otherwise somebody could guess its tokens at any speed. It limits no route of the application.
         """
         scope = "*:api:preflight" if method == "OPTIONS" else "*:api"
         windows = self._windows(API_LIMITS, scope, Strategy.FIXED_WINDOW, frozenset())
@@ -135,21 +135,21 @@ class PolicyResolver:
         )
 
     def client(self, identity: Identity) -> ClientOverride | None:
-        """What the policy says of this client in particular."""
+        """The policy's exception for this client, if any."""
         if identity.user is not None and identity.user in self._users:
             return self._users[identity.user]
         return self._network_of(identity.address) if self._networks else None
 
     def scaled(self, windows: tuple[Window, ...], override: ClientOverride) -> tuple[Window, ...]:
-        """The windows as they are for a client with an override; its counters are the same."""
+        """The windows for a client with an override; the counters are the same."""
         return tuple(
             _with_amount(window, max(1, round(window.amount * override.multiply))) for window in windows
         )
 
     def unused_rules(self, routes: list[tuple[str, str, str]]) -> list[str]:
-        """Rules that decide for none of `routes`, given as endpoint, method, route template."""
+        """Rules that apply to none of `routes`, which are given as endpoint, method and route template."""
         used = {self.plan(*route).source for route in routes}
-        # Flask answers OPTIONS for every route, and a rule that names it governs that too.
+        # Flask answers OPTIONS for every route, and a rule may name OPTIONS.
         used |= {self.preflight(endpoint, route).source for endpoint, _method, route in routes}
         origins = [self._policy.origin(f"routes[{index}]") for index in range(len(self._rules))]
         return [origin for origin in origins if origin not in used]
@@ -207,7 +207,7 @@ class PolicyResolver:
         self, limits: str, scope: str, strategy: Strategy, shadows: frozenset[RateLimitItem]
     ) -> tuple[Window, ...]:
         def counted(item: RateLimitItem) -> str:
-            # What a rule only observes has a counter of its own, lest it use up what another enforces.
+            # A limit that only observes has its own counter, so that it does not use up an enforced limit.
             return f"{scope}:shadow" if item in shadows else scope
 
         return tuple(
@@ -244,7 +244,7 @@ class PolicyResolver:
 
 
 def policy_hash(policy: Policy) -> str:
-    """Twelve hex digits that change with anything the policy says."""
+    """Twelve hexadecimal digits that change with every change of the policy."""
     content = json.dumps(policy.model_dump(mode="json", by_alias=True), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 

@@ -29,7 +29,7 @@ def warn_of_fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePla
     """Log which limits count from zero under the new policy, if any do."""
     fresh = fresh_counters(before, after)
     if fresh:
-        _log.warning("the new policy begins %d limits anew:\n%s", len(fresh), listed(fresh))
+        _log.warning("with the new policy, %d limits start from zero:\n%s", len(fresh), listed(fresh))
 
 
 class PolicyReloader:

@@ -17,21 +17,21 @@ from otel_ratelimit.core.errors import Problem, SettingsError, StorageNotMeasure
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords_among
 from otel_ratelimit.core.storage_uri import secrets_in
-from otel_ratelimit.core.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.policy import Memory
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
-    GuardedStore,
+    CircuitBreaker,
     MemoryHealthLog,
     counter_store,
     refused_uri,
     storage_options,
 )
+from otel_ratelimit.storage.any_limits_storage import SequentialStore
 from otel_ratelimit.storage.bounded_memory import SCHEME
-from otel_ratelimit.storage.by_user import keys_by_user
+from otel_ratelimit.storage.circuit_breaker import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
+from otel_ratelimit.storage.counters_by_user import keys_by_user
 from otel_ratelimit.storage.health import effective_thresholds
-from otel_ratelimit.storage.remote import SequentialCounters
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
@@ -183,20 +183,20 @@ def join_storage(
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     redact = Redactor([*secrets_in(uri), *passwords_among(given)])
-    guarded = GuardedStore(store, on_error=telemetry.failed, redact=redact)
-    limiter.storage_failed = guarded.failed_elsewhere
+    breaker = CircuitBreaker(store, on_error=telemetry.failed, redact=redact)
+    limiter.storage_failed = breaker.record_client_failure
     local = isinstance(storage, MemoryStorage)
-    unable = store.unable if isinstance(store, SequentialCounters) else _able
+    unable = store.unable if isinstance(store, SequentialStore) else _able
     return OpenedStorage(
         limiter=limiter,
-        store=guarded,
-        retry_seconds=guarded.retry_after,
+        store=breaker,
+        retry_seconds=breaker.retry_after,
         local=local,
         telemetry=telemetry,
         unable=unable,
         snapshot=lambda: None,
         cleanup=lambda: None,
-        healthy=lambda: guarded.healthy,
+        healthy=lambda: breaker.healthy,
         keys_by_user=lambda _users: {},
     )
 

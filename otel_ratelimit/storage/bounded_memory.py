@@ -2,16 +2,17 @@
 
 How it works, from the outside in:
 
-* A counter belongs to a table (one per `Window.prefix`, see `tables`) and is found by an integer made of the
-  client's key (see `keys`). Its value is one small immutable object (see `windows`).
-* One lock guards everything and is held for microseconds: for one request, or for one bounded step
-  of the sweeper.
-* A ledger (see `accounting`) knows at any moment what all of this weighs. When there is no room for
-  a new key, what has expired is reclaimed on the spot, a bounded piece at a time. If that does
-  not help, the key is counted in an overflow bucket that it shares with others of its network. A live
-  counter is never forgotten: else an attacker could flood his own record out.
-* No network may hold more than there is room left, so that one alone cannot fill the store.
-* The sweeper (see `sweeper`) removes what has expired, a piece at a time.
+* A counter belongs to a table: one for each `Window.prefix`, split into shards (`sharded_table`). Its key is
+  an integer made of the client's key (`counter_keys`); its value is one small immutable object
+  (`strategies`).
+* One lock protects everything. It is held for microseconds: for one request, or for one bounded step of the
+  sweeper.
+* A budget (`memory_budget`) knows at any moment how many bytes all of this takes. When a new key does not
+  fit, expired counters are removed at once, one shard at a time. If that does not help, the key is counted in
+  an overflow bucket (`overflow`), which it shares with other keys of its network. A live counter is never
+  removed: otherwise attackers could flood the store until their own counters are gone.
+* No network may hold more than there is room left, so that no network can fill the store alone.
+* The sweeper (`sweeper`) removes expired counters every minute, a small step at a time.
 """
 
 from __future__ import annotations
@@ -28,36 +29,36 @@ from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import StorageSnapshot, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.accounting import Ledger
-from otel_ratelimit.storage.keys import (
+from otel_ratelimit.storage.counter_keys import (
     CLIENT_KEYS,
     KIND_NAMES,
     KINDS,
     OTHER_KIND_NAME,
+    CounterKeys,
     KeyForm,
-    Keys,
     network_of,
 )
-from otel_ratelimit.storage.overflow import Overflow
-from otel_ratelimit.storage.sharded_table import Books, Table
-from otel_ratelimit.storage.windows import RULES, UNIT_BYTES, Value, units_held
+from otel_ratelimit.storage.memory_budget import MemoryBudget
+from otel_ratelimit.storage.overflow import OverflowBuckets
+from otel_ratelimit.storage.sharded_table import Accounts, ShardedTable
+from otel_ratelimit.storage.strategies import RULES, UNIT_BYTES, Value, units_held
 
 SCHEME: Final = "bounded-memory"
 _RECLAIM_EVERY_SECONDS: Final = 1.0
-"""A full store is searched for expired counters once in this time at most, a shard per new key."""
+"""A full store is searched for expired counters at most once in this time, one shard for each new key."""
 _FORK_WAIT_SECONDS: Final = 1.0
 
 _new: Final = tuple.__new__
 """Builds a NamedTuple in half the time of calling its class."""
 
 
-Seat: TypeAlias = tuple[Table | Overflow, dict[Any, Value], Any, Value | None, float]
-"""Where one window of one request is counted: holder, its cells, the key in them, the value there, and
-how long to wait until the cost fits (0.0 when it fits)."""
+Slot: TypeAlias = tuple[ShardedTable | OverflowBuckets, dict[Any, Value], Any, Value | None, float]
+"""Where one window of one request is counted: the holder, its cells, the key in them, the value found there,
+and how long to wait until the cost fits (0.0 when it fits now)."""
 
 
-class Ask(NamedTuple):
-    """What one counter is asked for."""
+class CounterRequest(NamedTuple):
+    """The request to one counter."""
 
     amount: int
     seconds: int
@@ -66,41 +67,41 @@ class Ask(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What a request would do, before it does it."""
+    """The slots and the decision of a request, before anything is changed."""
 
-    seats: list[tuple[Window, Seat]]
+    slots: list[tuple[Window, Slot]]
     allowed: bool
     """Whether every enforced window has room."""
     shadows: bool
-    """Whether every shadow window has."""
-    crowded: list[str]
+    """Whether every shadow window has room."""
+    overflowing: list[str]
     """Prefixes of the windows that are counted in an overflow bucket."""
 
 
-class BoundedCounters:
-    """`events.CounterStore` in this process's memory, never above `capacity_bytes`.
+class BoundedMemoryStore:
+    """A `CounterStore` in this process's memory that never takes more than `capacity_bytes`.
 
-    Windows of one call that have the same prefix are one counter, which is drained once.
+    Windows of one call that have the same prefix share one counter, which is drained once.
 
     Args:
-        capacity_bytes: what the counters may take, all included.
-        clock: for calls that bring no time of their own.
+        capacity_bytes: the most that the counters may take, with everything that they need.
+        clock: Unix time in seconds, for calls that pass none.
     """
 
     def __init__(self, capacity_bytes: int, clock: Clock = unix_time) -> None:
         self.clock = clock
-        self.ledger = Ledger(capacity_bytes)
-        self.keys = Keys(secrets.token_bytes(32))
+        self.budget = MemoryBudget(capacity_bytes)
+        self.keys = CounterKeys(secrets.token_bytes(32))
         self.lock = threading.Lock()
         self.overflows = 0
         self.on_use: Callable[[], object] | None = None
-        """Called by the next request, and only by that; see `call_on_use`."""
+        """The next request calls it, and no later one; see `call_on_use`."""
         self._call_on_use: Callable[[], object] | None = None
-        self.by_prefix: dict[str, Table] = {}
+        self.by_prefix: dict[str, ShardedTable] = {}
         """Tables by name."""
-        self._books = Books(self.ledger, [0] * KINDS)
+        self._accounts = Accounts(self.budget, [0] * KINDS)
         self._overflow_listeners: list[Callable[[str], object]] = []
-        self._reclaiming: Iterator[tuple[Table, int]] = iter(())
+        self._reclaiming: Iterator[tuple[ShardedTable, int]] = iter(())
         self._reclaim_after = float("-inf")
         _survive_fork(self)
 
@@ -112,20 +113,20 @@ class BoundedCounters:
     # --- CounterStore ---
 
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """Count `cost` for `client` in all windows or in none; see `events.CounterStore`."""
+        """Count `cost` for `client` in all windows or in none; see `CounterStore.take`."""
         if cost < 0:
             raise ValueError(f"cost is {cost}; it must be 0 or more")
         if self.on_use is not None:
-            self.used()
+            self.report_use()
         key = self.keys.of_client(client)
         states = []
         with self.lock:
             plan = self._plan(windows, key, client, cost, now)
-            if plan.crowded and self.reclaim(now):
+            if plan.overflowing and self.reclaim(now):
                 plan = self._plan(windows, key, client, cost, now)
-            seats, allowed, shadows, crowded = plan
+            slots, allowed, shadows, overflowing = plan
             drained = allowed and cost > 0
-            for window, (holder, cells, at, value, wait) in seats:
+            for window, (holder, cells, at, value, wait) in slots:
                 if drained and (shadows or not window.shadow):
                     new = holder.add(value, window.seconds, cost, now)
                     if value is None or holder.elastic:
@@ -135,23 +136,23 @@ class BoundedCounters:
                     states.append(holder.state(new, window.amount, window.seconds, now, wait))
                 else:
                     states.append(holder.state(value, window.amount, window.seconds, now, wait))
-        if crowded:
-            self.overflowed(crowded)
+        if overflowing:
+            self.count_overflows(overflowing)
         return _new(Taken, (allowed, tuple(states)))
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """What `take` would answer now; see `events.CounterStore`."""
+        """The answer that `take` would give now; see `CounterStore.peek`."""
         key = self.keys.of_client(client)
         with self.lock:
             plan = self._plan(windows, key, client, cost, now)
             states = tuple(
                 holder.state(value, window.amount, window.seconds, now, wait)
-                for window, (holder, _, _, value, wait) in plan.seats
+                for window, (holder, _, _, value, wait) in plan.slots
             )
         return Taken(plan.allowed, states)
 
     def clear(self, windows: Sequence[Window], client: str) -> int:
-        """Forget `client`'s counters in `windows`. Overflow buckets stay: they are others' too."""
+        """Remove `client`'s counters in `windows`. Overflow buckets stay, since other clients share them."""
         key = self.keys.of_client(client)
         with self.lock:
             tables = {window.prefix: self.by_prefix.get(window.prefix) for window in windows}
@@ -159,55 +160,60 @@ class BoundedCounters:
 
     # --- one counter; the lock must be held ---
 
-    def table(self, name: str, strategy: Strategy, seconds: int, form: KeyForm = CLIENT_KEYS) -> Table:
-        """The table of that name, opened if need be.
+    def table(self, name: str, strategy: Strategy, seconds: int, form: KeyForm = CLIENT_KEYS) -> ShardedTable:
+        """The table of that name, opened if it is new.
 
         Raises:
-            StorageUnavailableError: the store is so full that not even an empty table has room.
+            StorageUnavailableError: the store is so full that not even an empty table fits.
         """
         table = self.by_prefix.get(name)
         if table is None:
-            if not self.ledger.may_open():
+            if not self.budget.has_room_for_table():
                 raise StorageUnavailableError("full")
-            table = Table(name, RULES[strategy], form, seconds, self._books)
+            table = ShardedTable(name, RULES[strategy], form, seconds, self._accounts)
             self.by_prefix[name] = table
         return table
 
-    def seat(self, table: Table, key: int | str, text: str, ask: Ask, pending: int = 0) -> Seat:
-        """Where to count what is asked; `pending` bytes are spoken for by seats not yet taken.
+    def slot(
+        self, table: ShardedTable, key: int | str, text: str, request: CounterRequest, pending: int = 0
+    ) -> Slot:
+        """The slot in which to count a request.
 
-        `text` is what `key` was made of.
+        `text` is the text that `key` was made of; `pending` is how many bytes the request's other slots will
+        take.
         """
-        amount, seconds, cost, now = ask
-        cells = table.shards[table.form.spot(key, table.mask)]
+        amount, seconds, cost, now = request
+        cells = table.shards[table.form.shard_index(key, table.mask)]
         value = cells.get(key)
         growth = cost * UNIT_BYTES if table.elastic else 0
-        ledger = self.ledger
+        budget = self.budget
         if value is None:
-            room = ledger.key_mark - ledger.used + ledger.apart - pending - table.growth - growth
-            # Else no network can hold more than there is room.
-            if room < ledger.used and ledger.crowded(network := network_of(text) or table.network(key), room):
+            room = budget.key_mark - budget.used + budget.overhead - pending - table.growth - growth
+            # Only above half of the budget can a network hold more than there is room left.
+            if room < budget.used and budget.must_overflow(
+                network := network_of(text) or table.network(key), room
+            ):
                 overflow = table.overflow
                 bucket = overflow.bucket(network, table.form.limit(text))
                 value = overflow.cells.get(bucket)
                 wait = overflow.wait(value, amount, seconds, cost, now)
                 return overflow, overflow.cells, bucket, value, wait
         elif growth:
-            room = ledger.growth_mark - ledger.used + ledger.apart - pending - growth
-            if room < ledger.used and ledger.crowded(table.network_of(key), room):
+            room = budget.growth_mark - budget.used + budget.overhead - pending - growth
+            if room < budget.used and budget.must_overflow(table.network_of(key), room):
                 amount = min(amount, units_held(value))
         return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
 
-    def admit(self, table: Table, key: int | str, text: str, ask: Ask) -> Seat:
-        """As `seat`, after making room if there is none."""
-        seat = self.seat(table, key, text, ask)
-        if seat[0] is not table and self.reclaim(ask.now):
-            seat = self.seat(table, key, text, ask)
-        return seat
+    def admit(self, table: ShardedTable, key: int | str, text: str, request: CounterRequest) -> Slot:
+        """As `slot`, but expired counters are removed first if the key does not fit."""
+        slot = self.slot(table, key, text, request)
+        if slot[0] is not table and self.reclaim(request.now):
+            slot = self.slot(table, key, text, request)
+        return slot
 
     def _plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> _Plan:
-        seats: list[tuple[Window, Seat]] = []
-        crowded: list[str] = []
+        slots: list[tuple[Window, Slot]] = []
+        overflowing: list[str] = []
         allowed = shadows = True
         pending = 0
         tables = self.by_prefix
@@ -218,36 +224,36 @@ class BoundedCounters:
             cells = table.shards[key & table.mask]
             value = cells.get(key)
             if value is None or table.elastic:
-                ask = Ask(window.amount, window.seconds, cost, now)
-                seat = self.seat(table, key, client, ask, pending)
-                if seat[0] is table:
+                request = CounterRequest(window.amount, window.seconds, cost, now)
+                slot = self.slot(table, key, client, request, pending)
+                if slot[0] is table:
                     pending += table.growth + cost * UNIT_BYTES
                 else:
-                    crowded.append(window.prefix)
-            else:  # as `seat` would, without the call
+                    overflowing.append(window.prefix)
+            else:  # as `slot` would, without the call
                 wait = table.wait(value, window.amount, window.seconds, cost, now)
-                seat = (table, cells, key, value, wait)
-            seats.append((window, seat))
-            if seat[4]:
+                slot = (table, cells, key, value, wait)
+            slots.append((window, slot))
+            if slot[4]:
                 if window.shadow:
                     shadows = False
                 else:
                     allowed = False
-        return _new(_Plan, (seats, allowed, shadows, crowded))
+        return _new(_Plan, (slots, allowed, shadows, overflowing))
 
     # --- upkeep ---
 
     def call_on_use(self, start: Callable[[], object]) -> None:
-        """Call `start` at the next request of this process, and at the first of each forked child."""
+        """Call `start` at the next request of this process, and at the first request of each forked child."""
         self.on_use = self._call_on_use = start
 
-    def used(self) -> None:
-        """Tell whoever asked that the store is in use."""
+    def report_use(self) -> None:
+        """Call what `call_on_use` was given, once."""
         on_use, self.on_use = self.on_use, None
         if on_use is not None:
             on_use()
 
-    def overflowed(self, names: Sequence[str]) -> None:
+    def count_overflows(self, names: Sequence[str]) -> None:
         """Note that a hit was counted in the overflow bucket of each of these limits."""
         with self.lock:
             self.overflows += len(names)
@@ -258,19 +264,19 @@ class BoundedCounters:
     def on_overflow(self, listener: Callable[[str], object]) -> None:
         """Call `listener` with the prefix (or limit) whenever a hit goes to an overflow bucket.
 
-        It is called on the request's thread, outside the lock, and must be quick.
+        The request's thread calls it, outside the lock, so it must be quick.
         """
         self._overflow_listeners.append(listener)
 
-    def tables(self) -> list[Table]:
-        """All tables there are now."""
+    def tables(self) -> list[ShardedTable]:
+        """All tables that are open now."""
         with self.lock:
             return list(self.by_prefix.values())
 
     def reclaim(self, now: float) -> int:
-        """Look for expired counters in one shard more; the lock must be held.
+        """Remove the expired counters of the next shard, and return how many; the lock must be held.
 
-        A flood of new keys against a full store costs a look at each shard once a second, no more.
+        A flood of new keys against a full store costs no more than one look at each shard per second.
         """
         step = next(self._reclaiming, None)
         if step is None:
@@ -281,11 +287,10 @@ class BoundedCounters:
             step = next(self._reclaiming, None)
         return step[0].sweep(step[1], now).removed if step else 0
 
-    def tidy(self, table: Table, now: float, overdue: Callable[[], bool]) -> bool:
-        """Give back what `table` takes for nothing, or close it if nothing is counted there.
+    def tidy(self, table: ShardedTable, now: float, overdue: Callable[[], bool]) -> bool:
+        """Free what `table` does not need, and close it if it is empty; a replaced policy leaves such tables.
 
-        A policy that was replaced leaves such tables. False if it was `overdue` before the end. The lock
-        must be held.
+        Returns False if it was `overdue` before the end. The lock must be held.
         """
         if self.by_prefix.get(table.name) is not table:
             return True
@@ -298,30 +303,30 @@ class BoundedCounters:
         return True
 
     def reset(self) -> int:
-        """Forget everything; returns how many counters that were."""
+        """Remove all counters, and return how many there were."""
         with self.lock:
             removed = sum(table.keys for table in self.by_prefix.values())
             old = dict(self.by_prefix)
             self.by_prefix.clear()
-            self._books.kinds[:] = [0] * KINDS
+            self._accounts.kinds[:] = [0] * KINDS
             self._reclaiming = iter(())
-            self.ledger.clear()
-        del old  # outside the lock: freeing much takes a while
+            self.budget.clear()
+        del old  # outside the lock, because freeing many objects takes a while
         return removed
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now."""
+        """A snapshot of the store's size and counters."""
         by_endpoint: Counter[str] = Counter()
         tables = self.tables()
         for table in tables:
             by_endpoint[table.endpoint] += table.keys
         kinds = {KIND_NAMES.get(kind, OTHER_KIND_NAME): 0 for kind in range(KINDS)}
-        for kind, keys in enumerate(self._books.kinds):
+        for kind, keys in enumerate(self._accounts.kinds):
             kinds[KIND_NAMES.get(kind, OTHER_KIND_NAME)] += keys
         return StorageSnapshot(
             name=SCHEME,
-            size_bytes=self.ledger.used,
-            capacity_bytes=self.ledger.capacity,
+            size_bytes=self.budget.used,
+            capacity_bytes=self.budget.capacity,
             keys=sum(table.keys for table in tables),
             overflows=self.overflows,
             by_endpoint={endpoint: keys for endpoint, keys in by_endpoint.items() if keys},
@@ -331,29 +336,29 @@ class BoundedCounters:
     # --- fork ---
 
     def before_fork(self) -> None:
-        """Have no other thread in the middle of a change when the process is copied."""
+        """Take the lock, so that the copy of the process holds no half-made change of another thread."""
         self.lock.acquire(timeout=_FORK_WAIT_SECONDS)
 
     def after_fork(self) -> None:
-        """Go on as before."""
+        """Release the lock."""
         if self.lock.locked():
             self.lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Go on, with the upkeep started anew when there is use of it."""
+        """Release the lock, and start the sweeper again at the child's first request."""
         self.after_fork()
         self.on_use = self._call_on_use
 
 
-def _survive_fork(counters: BoundedCounters) -> None:
+def _survive_fork(counters: BoundedMemoryStore) -> None:
     reference = weakref.ref(counters)
 
-    def run(hook: Callable[[BoundedCounters], None]) -> None:
+    def run(hook: Callable[[BoundedMemoryStore], None]) -> None:
         if (alive := reference()) is not None:
             hook(alive)
 
     os.register_at_fork(
-        before=lambda: run(BoundedCounters.before_fork),
-        after_in_parent=lambda: run(BoundedCounters.after_fork),
-        after_in_child=lambda: run(BoundedCounters.after_fork_in_child),
+        before=lambda: run(BoundedMemoryStore.before_fork),
+        after_in_parent=lambda: run(BoundedMemoryStore.after_fork),
+        after_in_child=lambda: run(BoundedMemoryStore.after_fork_in_child),
     )

@@ -1,12 +1,15 @@
-"""A store that may fail, made safe for requests: one kind of error, and no waiting for what is away.
+"""A circuit breaker around a counter store that may fail, so that requests do not wait for it.
 
-After a failure that concerns everybody the store is left alone for a while (a circuit breaker): requests in
-that time fail at once, without I/O. Then one of them tries it again, on a new connection, and the others
-go on failing at once until it answers. A new connection, because a name may lead to another server by now:
-the old one may live on as a replica, and would refuse for ever.
+Closed: the store is asked. A failure that concerns all requests opens the breaker.
+Open: requests fail at once, without I/O, for `STORAGE_RETRY_SECONDS`.
+Half-open: after that, one request tries the store on a new connection, while all others still fail at once.
+If the store answers, the breaker closes; otherwise it stays open for another `STORAGE_RETRY_SECONDS`.
 
-An error that concerns one request (`server_errors`) fails that request and no other: the server answered,
-so asking it again costs nobody a wait.
+The connection is new because the host name may lead to another server by now. The old server may still run as
+a replica, and would reject every request.
+
+An error that concerns one request only (`server_errors`) fails that request and no other: the server
+answered, so the next request need not wait for it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from otel_ratelimit.core.counter_store import CounterStore, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Window
 from otel_ratelimit.core.secret import Redactor
-from otel_ratelimit.core.thresholds import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.server_errors import (
     StoreFailure,
     advice_on,
@@ -36,20 +38,23 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+STORAGE_RETRY_SECONDS: Final = 1.0
+"""How long a failed store is left alone before one request tries it again."""
 _LOG_AGAIN_SECONDS: Final = 60.0
-"""Between two log lines about errors of single requests of one type."""
+"""Time between two log lines about errors of one type that concern single requests only."""
 _NOTHING_SECRET: Final = Redactor()
 
 
-class GuardedStore:
-    """A `CounterStore` over another; all it raises is StorageUnavailableError.
+class CircuitBreaker:
+    """A `CounterStore` around another; the only error that it raises is StorageUnavailableError.
 
     Args:
         store: the store that may fail.
-        on_error: told the kind of each failure of the store itself, not of the requests failed meanwhile.
-        retry_seconds: how long a failed store is left alone.
-        monotonic: seconds.
-        redact: takes out of an error's text what must not be logged.
+        on_error: called with the type of each error of the store, but not for requests that fail while the
+            breaker is open.
+        retry_seconds: how long the breaker stays open before the store is tried again.
+        monotonic: a clock in seconds.
+        redact: removes from an error's text what must not be logged.
     """
 
     def __init__(
@@ -66,56 +71,59 @@ class GuardedStore:
         self._monotonic = monotonic
         self._redact = redact
         self._lock = threading.Lock()
-        self._failed: str = ""
+        self._open_because = ""
         self._try_again_at = 0.0
         self._logged: dict[str, float] = {}
         _renew_lock_after_fork(self)
 
     @property
     def name(self) -> str:
-        """The store's own."""
+        """The name of the store behind the breaker."""
         return self._store.name
 
     @property
     def healthy(self) -> bool:
-        """Whether it answered when last asked."""
-        return not self._failed
+        """Whether the store answered the last request that reached it."""
+        return not self._open_because
 
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """As the store's; raises StorageUnavailableError only."""
+        """The store's answer; raises StorageUnavailableError only."""
         return self._call(lambda: self._store.take(windows, client, cost, now))
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """As the store's; raises StorageUnavailableError only."""
+        """The store's answer; raises StorageUnavailableError only."""
         return self._call(lambda: self._store.peek(windows, client, cost, now))
 
     def clear(self, windows: Sequence[Window], client: str) -> int:
-        """As the store's; raises StorageUnavailableError only."""
+        """The store's answer; raises StorageUnavailableError only."""
         return self._call(lambda: self._store.clear(windows, client))
 
     def retry_after(self) -> float:
         """Seconds until the store is tried again; 0.0 when it works."""
-        return max(0.0, self._try_again_at - self._monotonic()) if self._failed else 0.0
+        return max(0.0, self._try_again_at - self._monotonic()) if self._open_because else 0.0
 
     def renew_lock(self) -> None:
-        """In a forked child, where another thread's lock would stay held."""
+        """Replace the lock in a forked child, where a lock that another thread held would stay locked."""
         self._lock = threading.Lock()
 
     def _call(self, ask: Callable[[], T]) -> T:
-        failed = self._failed  # once: another thread may note the recovery meanwhile
-        if failed and not self._may_try():
-            raise StorageUnavailableError(failed)
+        reason = self._open_because  # read once, because another thread may close the breaker meanwhile
+        if reason and not self._may_try():
+            raise StorageUnavailableError(reason)
         try:
             answer = ask()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the store's
-            # A server may repeat what it was sent, and whoever reports the error shows its cause as well.
-            raise self.failed(error) from (error if self._worded(error) == str(error) else None)
-        if self._failed:
-            self._note_recovery()
+        except Exception as error:
+            unavailable = self.record_failure(error)
+            if self._redacted(error) != str(error):
+                # The server repeated a secret, and error reports show an exception's cause.
+                raise unavailable from None
+            raise unavailable from error
+        if self._open_because:
+            self._close()
         return answer
 
     def _may_try(self) -> bool:
-        """True for one request when the time has come; the next has to wait anew."""
+        """True for one request each time the pause is over; the pause then starts again."""
         with self._lock:
             now = self._monotonic()
             if now < self._try_again_at:
@@ -123,33 +131,35 @@ class GuardedStore:
             self._try_again_at = now + self._retry_seconds
             return True
 
-    def failed(self, error: Exception) -> StorageUnavailableError:
-        """Note an error of the store, whoever asked it; answers what to raise instead."""
+    def record_failure(self, error: Exception) -> StorageUnavailableError:
+        """Log and count an error of the store, and return what to raise in its place."""
         failure = failure_of(error)
         if failure.concerns_all:
-            self._note_failure(failure, error)
+            self._open(failure, error)
         else:
             self._note_single(failure, error)
         self._on_error(failure.error_type)
         return StorageUnavailableError(failure.error_type)
 
-    def failed_elsewhere(self, error: Exception) -> StorageUnavailableError:
-        """As `failed`, for an error where code of the application ran too: only a client's is the store's."""
-        return self.failed(error) if is_of_client(error) else StorageUnavailableError(type(error).__name__)
+    def record_client_failure(self, error: Exception) -> StorageUnavailableError:
+        """As `record_failure`, for an error that the application's own code may have raised instead."""
+        if is_of_client(error):
+            return self.record_failure(error)
+        return StorageUnavailableError(type(error).__name__)
 
-    def _note_failure(self, failure: StoreFailure, error: Exception) -> None:
+    def _open(self, failure: StoreFailure, error: Exception) -> None:
         with self._lock:
-            first = not self._failed
-            self._failed = failure.error_type
+            first = not self._open_because
+            self._open_because = failure.error_type
             self._try_again_at = self._monotonic() + self._retry_seconds
         if first:
             self._log_error("failed", failure, error)
         self._drop_connections()
 
     def _note_single(self, failure: StoreFailure, error: Exception) -> None:
-        """An error of one request; the server that replied with it is there."""
-        if failure.answered and self._failed:
-            self._note_recovery()
+        """Handle an error of one request; if it is the server's reply, the server works."""
+        if failure.answered and self._open_because:
+            self._close()
         now = self._monotonic()
         with self._lock:
             if now < self._logged.get(failure.error_type, now):
@@ -159,33 +169,33 @@ class GuardedStore:
 
     def _log_error(self, what: str, failure: StoreFailure, error: Exception) -> None:
         advice = advice_on(failure.error_type)
-        worded = self._worded(error)
-        said = f"{worded}; {advice}" if advice else worded
+        text = self._redacted(error)
+        said = f"{text}; {advice}" if advice else text
         _log.error("counter store %s %s (%s): %s", self.name, what, failure.error_type, said)
 
     def _drop_connections(self) -> None:
-        """Close idle connections, so that the next attempt looks the server up and connects again."""
+        """Close idle connections, so that the next attempt looks up the host name and connects again."""
         drop = getattr(self._store, "drop_connections", None)
         if drop is None:
             return
         try:
             drop()
-        except Exception as error:  # noqa: BLE001 - the request has its answer, and the next attempt comes anyway
-            said = self._worded(error)
+        except Exception as error:  # noqa: BLE001 - a client's fault must not fail the request
+            said = self._redacted(error)
             _log.warning("connections to counter store %s could not be closed: %s", self.name, said)
 
-    def _worded(self, error: Exception) -> str:
+    def _redacted(self, error: Exception) -> str:
         return self._redact(without_echo(str(error)))
 
-    def _note_recovery(self) -> None:
+    def _close(self) -> None:
         with self._lock:
-            recovered, self._failed = bool(self._failed), ""
+            recovered, self._open_because = bool(self._open_because), ""
         if recovered:
             _log.warning("counter store %s answers again", self.name)
 
 
-def _renew_lock_after_fork(store: GuardedStore) -> None:
-    reference = weakref.ref(store)
+def _renew_lock_after_fork(breaker: CircuitBreaker) -> None:
+    reference = weakref.ref(breaker)
 
     def renew() -> None:
         alive = reference()

@@ -1,9 +1,9 @@
-"""Options of a store's client: those we set, those the operator gives, and what is wrong with these.
+"""Options of a store's client: the time-outs that we set, the operator's options, and their validation.
 
-`OTEL_RATELIMIT_STORAGE_OPTIONS` is handed to the client as it is (redis-py, valkey-py, pymemcache), over our
-own time-outs. The clients tell a misspelt option late, at the first request, or not at all; so names are
-looked up in the signatures of the client's classes, and one connection is made, without connecting,
-before the application starts. An option may be a password: no message shows a value.
+`OTEL_RATELIMIT_STORAGE_OPTIONS` is passed to the client as it is (redis-py, valkey-py, pymemcache), and
+overrides our own time-outs. The clients report a misspelt option late, at the first request, or not at all.
+So names are looked up in the signatures of the client's classes, and one connection object is created,
+without connecting, before the application starts. An option may be a password, so no message shows a value.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from limits.storage import RedisStorage, Storage
 
 from otel_ratelimit.core.errors import Problem
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
-from otel_ratelimit.storage.tls_storages import TlsSentinelStorage
+from otel_ratelimit.storage.tls_storages import SENTINEL_SCHEMES
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_OPTIONS"
+
+STORAGE_TIMEOUT_SECONDS: Final = 0.25
+"""How long a request waits for a remote store, unless the operator's options say otherwise."""
 
 _URI: Final = "name the hosts in OTEL_RATELIMIT_STORAGE_URI"
 _REFUSED: Final = {
@@ -31,7 +33,7 @@ _REFUSED: Final = {
     "wrap_exceptions": "leave it out",
     **dict.fromkeys(("uri", "url", "host", "port", "startup_nodes", "sentinels", "unix_socket_path"), _URI),
 }
-"""Options that would be taken, and would do harm; with what to do instead."""
+"""Options that the client would accept but that would do harm, each with what to do instead."""
 _NUMBERS: Final = frozenset(
     {"socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections", "timeout"}
     | {"connect_timeout", "max_pool_size", "db"}
@@ -53,21 +55,21 @@ _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "pymemcache": ("client.base:Client", "client.base:PooledClient", "client.hash:HashClient"),
 }
-"""Client to the classes, below it, whose arguments are options."""
+"""The client's package, to the classes in it whose arguments are options."""
 _OF_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
     "redis": ("connection_pool",),
     "valkey": ("connection_pool",),
     "pymemcache": ("library", "cluster_library", "client_getter"),
 }
-"""What `limits` takes besides."""
+"""Further options, which `limits` itself accepts."""
 
 
 def storage_options(uri: str | Secret, given: Mapping[str, object] | None = None) -> dict[str, object]:
-    """What a remote store's client is made with, so that a store that is away costs a request little.
+    """The options of a remote store's client, chosen so that a request waits little for a store that is down.
 
     Args:
-        uri: of the store.
-        given: the operator's options; they win over ours.
+        uri: the store's URI.
+        given: the operator's options, which override ours.
     """
     uri = Secret.of(uri).reveal()
     scheme = uri.partition("://")[0]
@@ -82,7 +84,7 @@ def storage_options(uri: str | Secret, given: Mapping[str, object] | None = None
 
 
 def option_problems(uri: str | Secret, given: Mapping[str, object]) -> list[Problem]:
-    """What is wrong with the operator's options for the store behind `uri`, by names and types."""
+    """The problems of the operator's options for the store at `uri`: unknown names and wrong types."""
     scheme = Secret.of(uri).reveal().partition("://")[0]
     client = _client_of(scheme)
     if not given:
@@ -96,24 +98,24 @@ def option_problems(uri: str | Secret, given: Mapping[str, object]) -> list[Prob
         if isinstance(of_sentinel, Mapping):
             problems += _wrong(of_sentinel, _known_options(client, client), "sentinel_kwargs.")
         else:
-            problems.append(Problem(VARIABLE, "sentinel_kwargs is no object", 'write {"password": …}'))
+            problems.append(Problem(VARIABLE, "sentinel_kwargs is not an object", 'write {"password": …}'))
     return problems
 
 
 def connection_problem(storage: Storage, given: Mapping[str, object]) -> Problem | None:
-    """What the client has against the options: a connection is made, and not connected."""
+    """Why the client rejects the options, found by creating a connection object without connecting."""
     if not given or not isinstance(storage, RedisStorage):
         return None
     for pool in _pools(storage):
         try:
             pool.connection_class(**pool.connection_kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, every request would meet it
+        except Exception as error:  # noqa: BLE001 - any error here would occur in every request
             return refused_options(given, error)
     return None
 
 
 def refused_options(given: Mapping[str, object], error: Exception) -> Problem:
-    """The client's refusal, without the values that its message may hold."""
+    """The problem when the client rejects the options, without the values that its message may hold."""
     text = str(error)
     named = [name for name in given if name in text] or list(given)
     what = f"the client refuses {', '.join(named)} ({type(error).__name__})"
@@ -121,7 +123,7 @@ def refused_options(given: Mapping[str, object], error: Exception) -> Problem:
 
 
 def _client_of(scheme: str) -> str:
-    """The module of the client for a scheme; empty where there is none."""
+    """The client's package for a scheme; empty if the scheme needs no client."""
     for begins, client in (("redis", "redis"), ("valkey", "valkey"), ("memcached", "pymemcache")):
         if scheme.startswith(begins):
             return client
@@ -135,16 +137,16 @@ def _redis_options(uri: str, scheme: str, given: Mapping[str, object]) -> dict[s
         "retry": None,
     }
     if scheme.endswith("+cluster"):
-        # Else the clients ask a node that is silent up to ten times, for seconds. The valkey client and
-        # redis before 6 know this name only; later ones still take it.
+        # Without this, the clients ask a silent node up to ten times, which takes seconds. The valkey client
+        # and redis before 6 know this name only; later versions of redis still accept it.
         return {**once, "cluster_error_retry_attempts": 0, **_login(uri), **given}
     if scheme.endswith("+sentinel"):
-        # `limits` hands none of it on to the sentinels: a silent one would be waited for without end.
+        # `limits` passes none of these options to the sentinels, and would wait for a silent one for ever.
         of_sentinel = given.get("sentinel_kwargs")
         tls = {name: value for name, value in given.items() if name.startswith(_TLS)}
         sentinels = {
             **once,
-            **(tls if scheme in TlsSentinelStorage.STORAGE_SCHEME else {}),
+            **(tls if scheme in SENTINEL_SCHEMES else {}),
             **(of_sentinel if isinstance(of_sentinel, Mapping) else {}),
         }
         return {**once, **_login(uri), **given, "sentinel_kwargs": sentinels}
@@ -152,7 +154,7 @@ def _redis_options(uri: str, scheme: str, given: Mapping[str, object]) -> dict[s
 
 
 def _login(uri: str) -> dict[str, object]:
-    """User and password of a URI, which `limits` takes as they are written, percent signs and all."""
+    """The user and password of a URI, decoded, because `limits` does not decode percent signs."""
     parts = urlsplit(uri)
     login = {"username": parts.username, "password": parts.password}
     return {name: unquote(text) for name, text in login.items() if text}
@@ -165,7 +167,7 @@ def _known_options(client: str, scheme: str) -> set[str]:
         for kind in getattr(import_module(f"{client}.{module}"), name).__mro__:
             known |= set(inspect.signature(kind.__init__).parameters)
     if scheme.endswith("+cluster"):
-        # The rest is dropped without a word; and a cluster has no databases.
+        # A cluster client ignores all other options silently; and a cluster has no databases.
         cluster = import_module(f"{client}.cluster")
         taken = set(getattr(cluster, f"{client.upper()}_ALLOWED_KEYS", known)) - {"db"}
         kind = getattr(cluster, f"{client.title()}Cluster")
@@ -182,15 +184,15 @@ def _wrong(given: Mapping[Any, object], known: set[str], within: str) -> Iterato
         elif name not in known:
             near = get_close_matches(str(name), known, n=1)
             instead = f"did you mean {near[0]}?" if near else "see the client's documentation"
-            yield Problem(VARIABLE, f"{within}{name} is no option of this store's client", instead)
+            yield Problem(VARIABLE, f"{within}{name} is not an option of this store's client", instead)
         elif (
             name in _NUMBERS
             and value is not None
             and (isinstance(value, bool) or not isinstance(value, int | float))
         ):
-            yield Problem(VARIABLE, f"{within}{name} is no number", "write it without quotes")
+            yield Problem(VARIABLE, f"{within}{name} is not a number", "write it without quotes")
         elif name in _FILES and isinstance(value, str) and not Path(value).is_file():
-            yield Problem(VARIABLE, f"the file that {within}{name} names is not there", "name a file in PEM")
+            yield Problem(VARIABLE, f"the file in {within}{name} does not exist", "name a file in PEM")
 
 
 def _pools(storage: RedisStorage) -> Iterator[Any]:

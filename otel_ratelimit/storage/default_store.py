@@ -1,4 +1,4 @@
-"""The store that is asked where a caller names none: that of the application, which only the wiring knows."""
+"""The store that functions use when a caller passes none: the application's, which only `runtime` knows."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ NO_RATE_LIMITS: Final = (
     "no application with rate limits in this process; start it with `opentelemetry-instrument`, or call"
     " `RateLimit(app)`, or ask the running application: `otel-ratelimit status`"
 )
-"""In place of the store, where no application of the process has one."""
+"""The error where no application of the process has a store."""
 
 
 class MeasuredStore(Protocol):
-    """A store, with what its application knows of it."""
+    """A store, with what its application knows about it."""
 
     @property
     def thresholds(self) -> tuple[int, int]:
         """The policy's `warning` and `critical`, bytes."""
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now.
+        """A snapshot of the store's size and counters.
 
         Raises:
             StorageNotMeasuredError: the store cannot say.
         """
 
     def keys_by_user(self) -> Mapping[str, int]:
-        """How many counters each user has, the most first; see `KeyDistribution.by_user`."""
+        """How many counters each user has, the highest number first; see `KeyDistribution.by_user`."""
 
 
 class DefaultStore:
-    """Hands on to whoever knows applications, so that this layer need not."""
+    """Asks the layer above for the application's store, because this layer knows no applications."""
 
     def __init__(self) -> None:
         self._find: Callable[[], MeasuredStore] = _nobody
 
     def found_by(self, find: Callable[[], MeasuredStore]) -> None:
-        """Ask `find`, which may raise RuntimeError; once, when the package is put together."""
+        """CounterRequest `find`, which may raise RuntimeError; once, when the package is put together."""
         self._find = find
 
     def __call__(self) -> MeasuredStore:
-        """The store that is meant here.
+        """The store of the current application, or of the only one in this process.
 
         Raises:
-            RuntimeError: there is none, or more than one could be meant; with what to do.
+            RuntimeError: no application has a store, or it is not clear which one is meant; says what to do.
         """
         return self._find()
 
 
 def _nobody() -> MeasuredStore:
-    """Nobody has made a `RateLimit`: the module that does has not even been imported."""
+    """Report that no `RateLimit` exists: not even its module has been imported."""
     raise RuntimeError(NO_RATE_LIMITS)
 
 

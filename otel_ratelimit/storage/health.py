@@ -1,7 +1,7 @@
-"""How full the counter store is, in words and in the log.
+"""How full the counter store is: functions for callers, and lines in the log.
 
-The functions take anything that can give a `StorageSnapshot`, so that they serve every store. Without one
-they speak of the store of the current application, else of the only `RateLimit` of this process.
+The functions accept anything that can return a `StorageSnapshot`, so they work with every store. Without an
+argument they use the store of the current application, or of the only `RateLimit` in this process.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
-from otel_ratelimit.core.thresholds import MEGABYTE, MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
-from otel_ratelimit.storage.accounting import full_bytes
+from otel_ratelimit.core.thresholds import (
+    MEGABYTE,
+    MEMORY_CRITICAL_BYTES,
+    MEMORY_WARNING_BYTES,
+    MEMORY_WARNING_SHARE,
+)
 from otel_ratelimit.storage.default_store import default_store
+from otel_ratelimit.storage.memory_budget import full_bytes
 
 _log = logging.getLogger(__name__)
 
 Status: TypeAlias = Literal["ok", "warning", "critical"]
 
-_WARNING_SHARE: Final = 0.8
-"""Of critical, where a small store can never reach the threshold that was given."""
 _RETURN_SHARE: Final = 0.95
-"""A status is left only when the size is below this share of the threshold, lest the log be flooded."""
+"""A status ends only when the size is below this share of its threshold, so that it does not flap."""
 _RANK: Final[dict[Status, int]] = {"ok": 0, "warning": 1, "critical": 2}
 _LEVELS: Final[dict[Status, int]] = {
     "ok": logging.INFO,
@@ -32,31 +35,31 @@ _LEVELS: Final[dict[Status, int]] = {
     "critical": logging.CRITICAL,
 }
 _MAX_ENDPOINTS: Final = 5
-"""So many with the most counters are named in a line."""
+"""How many endpoints a log line names, those with the most counters."""
 
 
 class SnapshotSource(Protocol):
     """A store that can say what it holds."""
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now."""
+        """A snapshot of the store's size and counters."""
 
 
 class KeyDistribution(NamedTuple):
-    """Live and not yet removed counters, by what they count and by whom."""
+    """Counters, also expired ones that are not removed yet, by what they count and whom."""
 
     by_endpoint: dict[str, int]
     """By Flask's endpoint name (`jobs.list`); `*` for those that several endpoints share."""
     by_client_kind: dict[str, int]
-    """By what clients are told apart by: `ip`, `user`, `ip+user`, `header`, `function`, `other`."""
+    """By the kind of key that tells clients apart: `ip`, `user`, `ip+user`, `header`, `function`, `other`."""
     by_user: dict[str, int]
-    """By user, the most first; empty text for counters without one, `<other>` for users whose names are not
-    remembered. Empty for a store that is passed, which knows no names."""
+    """By user, the highest number first; the empty text stands for counters without a user, `<other>` for
+    users whose names are not remembered. Empty for a store that is passed as an argument."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryHealth:
-    """Verdict on a store's size."""
+    """Whether the size of a store is a problem."""
 
     status: Status
     size_bytes: int
@@ -70,25 +73,25 @@ def get_storage_size(storage: SnapshotSource | None = None) -> int:
     """Bytes that the counters take.
 
     Args:
-        storage: a store; that of the current application if not given, else of the only `RateLimit` there is.
+        storage: a store; if not given, that of the current application, or of the only `RateLimit` there is.
 
     Raises:
-        RuntimeError: no store is given, and none can be meant; with what to do.
-        StorageNotMeasuredError: the counters are in a store elsewhere, which cannot say.
+        RuntimeError: no store is given, and it is not clear which one is meant; says what to do.
+        StorageNotMeasuredError: the counters are in a remote store, which does not report its size.
     """
-    return _meant(storage).snapshot().size_bytes
+    return _given_or_default(storage).snapshot().size_bytes
 
 
 def get_active_keys(storage: SnapshotSource | None = None) -> int:
-    """How many counters there are; one that has expired counts until it is removed.
+    """How many counters there are; an expired counter is included until it is removed.
 
     Arguments and errors are those of `get_storage_size`.
     """
-    return _meant(storage).snapshot().keys
+    return _given_or_default(storage).snapshot().keys
 
 
 def get_key_distribution(storage: SnapshotSource | None = None) -> KeyDistribution:
-    """How the counters spread over endpoints, kinds of client and users.
+    """How the counters are distributed over endpoints, kinds of client and users.
 
     Arguments and errors are those of `get_storage_size`.
     """
@@ -100,19 +103,19 @@ def get_key_distribution(storage: SnapshotSource | None = None) -> KeyDistributi
     return KeyDistribution(dict(snapshot.by_endpoint), dict(snapshot.by_client_kind), by_user)
 
 
-def _meant(storage: SnapshotSource | None) -> SnapshotSource:
+def _given_or_default(storage: SnapshotSource | None) -> SnapshotSource:
     return default_store() if storage is None else storage
 
 
 def effective_thresholds(capacity: int | None, warning: int, critical: int) -> tuple[int, int]:
-    """The thresholds for a store of that capacity: what it can never reach would never be reported.
+    """The warning and critical thresholds, lowered to sizes that a store of that capacity can reach.
 
-    A store is full a little below its capacity, and that is critical whatever the threshold says.
+    A store is full a little below its capacity, and a full store is critical whatever the threshold is.
     """
     if capacity is None:
         return warning, critical
     critical = min(critical, full_bytes(capacity))
-    return (warning if warning < critical else int(critical * _WARNING_SHARE)), critical
+    return (warning if warning < critical else int(critical * MEMORY_WARNING_SHARE)), critical
 
 
 def check_memory_health(
@@ -120,25 +123,26 @@ def check_memory_health(
     warning: int | None = None,
     critical: int | None = None,
 ) -> MemoryHealth:
-    """Whether the store's size is below `warning` bytes, above them, or critical.
+    """Whether the store's size is ok, at the warning threshold or above, or critical.
 
-    Critical is from `critical` bytes on, or from where the store is full if that comes first.
+    The status is critical from `critical` bytes on, or when the store is full if that comes first.
 
     Args:
         storage: as for `get_storage_size`.
-        warning: bytes; if not given, the policy's for the application's own store, else 40 MB.
-        critical: bytes; if not given, likewise, else 50 MB.
+        warning: bytes; if not given, the policy's for the application's own store, otherwise 40 MB.
+        critical: bytes; if not given, the policy's for the application's own store, otherwise 50 MB.
 
     Raises:
-        RuntimeError, StorageNotMeasuredError: as `get_storage_size`.
+        RuntimeError, StorageNotMeasuredError: as for `get_storage_size`.
     """
-    usual = MEMORY_WARNING_BYTES, MEMORY_CRITICAL_BYTES
+    default = MEMORY_WARNING_BYTES, MEMORY_CRITICAL_BYTES
     if storage is None:
         store = default_store()
-        snapshot, usual = store.snapshot(), store.thresholds
+        snapshot, default = store.snapshot(), store.thresholds
     else:
         snapshot = storage.snapshot()
-    warning, critical = usual[0] if warning is None else warning, usual[1] if critical is None else critical
+    warning = default[0] if warning is None else warning
+    critical = default[1] if critical is None else critical
     return _assess(snapshot, warning, critical)
 
 
@@ -161,7 +165,7 @@ def _shown_size(size: int) -> str:
 class MemoryHealthLog:
     """Logs a store's size at the start, after each cleanup, and whenever a threshold is crossed.
 
-    Call `start` once, and give `cleaned` and `overflowed` to the store as its listeners.
+    Call `start` once, and register `cleaned` and `overflowed` as listeners of the store.
     """
 
     def __init__(
@@ -176,58 +180,60 @@ class MemoryHealthLog:
         self._critical = critical
         self._log = logger
         self.status: Status = "ok"
-        """The status last reported."""
+        """The status that was logged last."""
 
     def start(self) -> None:
         """Log the size and the thresholds."""
-        self._say(logging.INFO, "counter store", self._look())
+        self._say(logging.INFO, "counter store", self._measure())
 
     def cleaned(self, report: CleanupReport) -> None:
-        """After a cleanup: log what it did and the size, and a threshold if one was crossed."""
+        """Log what a cleanup did and the size after it, and a threshold if one was crossed."""
         before = self.status
-        looked = self._look()
+        measured = self._measure()
         what = (
             f"cleanup removed {report.removed_keys} expired counters, {report.freed_bytes} bytes,"
             f" in {report.duration_seconds * 1e3:.1f} ms"
         )
-        # A crossing has been logged at its level a moment ago.
+        # `_measure` has just logged a crossed threshold at its own level.
         level = _LEVELS[self.status] if self.status == before else logging.INFO
         more = {names.CLEANUP_REMOVED_KEYS: report.removed_keys, names.CLEANUP_FREED: report.freed_bytes}
-        self._say(level, what, looked, more)
+        self._say(level, what, measured, more)
 
     def overflowed(self, _limit: str) -> None:
-        """At a hit on an overflow bucket: the store is full, which need not wait for the cleanup."""
+        """Check the size at a hit on an overflow bucket: a full store is reported before the next cleanup."""
         if self.status != "critical":
             self.check()
 
     def check(self) -> MemoryHealth:
         """Log a threshold if one was crossed since the last check."""
-        return self._look().health
+        return self._measure().health
 
-    def _look(self) -> _Looked:
+    def _measure(self) -> _Measured:
         snapshot = self._storage.snapshot()
-        looked = _Looked(snapshot, _assess(snapshot, self._warning, self._critical))
-        health = looked.health
-        if health.status != self.status and not self._lingers(health):
+        measured = _Measured(snapshot, _assess(snapshot, self._warning, self._critical))
+        health = measured.health
+        if health.status != self.status and not self._is_hardly_below(health):
             worse = _RANK[health.status] > _RANK[self.status]
             self.status = health.status
             level = _LEVELS[health.status] if worse else logging.INFO
-            self._say(level, f"counter store is {health.status}", looked)
-        return looked
+            self._say(level, f"counter store is {health.status}", measured)
+        return measured
 
-    def _say(self, level: int, what: str, looked: _Looked, more: Mapping[str, object] | None = None) -> None:
+    def _say(
+        self, level: int, what: str, measured: _Measured, more: Mapping[str, object] | None = None
+    ) -> None:
         if self._log.isEnabledFor(level):
             self._log.log(
                 level,
                 "%s: %s%s",
                 what,
-                looked.health.message,
-                _spread(looked.snapshot),
-                extra={**_attributes(looked), **(more or {})},
+                measured.health.message,
+                _distribution(measured.snapshot),
+                extra={**_attributes(measured), **(more or {})},
             )
 
-    def _lingers(self, health: MemoryHealth) -> bool:
-        """Whether the size is below the threshold of the status in force, but hardly."""
+    def _is_hardly_below(self, health: MemoryHealth) -> bool:
+        """Whether the size is below the threshold of the current status, but not by `_RETURN_SHARE`."""
         if _RANK[health.status] > _RANK[self.status]:
             return False
         warning, critical = effective_thresholds(health.capacity_bytes, self._warning, self._critical)
@@ -235,13 +241,13 @@ class MemoryHealthLog:
         return health.size_bytes >= threshold * _RETURN_SHARE
 
 
-class _Looked(NamedTuple):
+class _Measured(NamedTuple):
     snapshot: StorageSnapshot
     health: MemoryHealth
 
 
-def _spread(snapshot: StorageSnapshot) -> str:
-    """How the counters spread over endpoints and kinds of client, in words."""
+def _distribution(snapshot: StorageSnapshot) -> str:
+    """How the counters are distributed over endpoints and kinds of client, as text."""
     if not snapshot.keys:
         return ""
     endpoints = sorted(snapshot.by_endpoint.items(), key=lambda entry: -entry[1])
@@ -253,9 +259,9 @@ def _spread(snapshot: StorageSnapshot) -> str:
     return f"; keys by endpoint: {', '.join(named)}; by kind of client: {', '.join(kinds)}"
 
 
-def _attributes(looked: _Looked) -> dict[str, object]:
-    """What the line says, for whoever reads log lines by field."""
-    snapshot, health = looked
+def _attributes(measured: _Measured) -> dict[str, object]:
+    """The figures of the log line as attributes of the log record."""
+    snapshot, health = measured
     attributes: dict[str, object] = {
         names.STORAGE_SIZE: health.size_bytes,
         names.STORAGE_KEYS: snapshot.keys,

@@ -1,4 +1,4 @@
-"""The first part of every counter's key: what keeps services apart that share one store.
+"""The namespace at the start of every counter's key, which separates services that share one store.
 
     environment:namespace:service:application        production:payments:checkout:app
     prefix:application                               checkout-eu:app
@@ -6,9 +6,10 @@
 
 The first form comes from the OpenTelemetry resource (`service.name`, `service.namespace`,
 `deployment.environment.name`; semantic conventions, "Service" and "Deployment"), whose parts may be empty.
-The second is that of an operator who chose a prefix, the third is left where nothing is known. The
-application is Flask's import name, which is `app` of very many. Replicas of a service have equal names, so
-they share counters; what differs between them (`service.instance.id`) is no part of it.
+The second form holds the prefix that an operator has chosen. The third form is used if nothing is known. The
+application is Flask's import name, which is `app` for very many applications. Replicas of a service have
+equal names, so they share counters; what differs between them (`service.instance.id`) is not part of the
+namespace.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 _MAX_PREFIX_CHARACTERS: Final = 96
-"""Of what the resource gives; more is cut and told apart by a hash. Every key holds it."""
+"""A longer prefix from the resource is cut, and a hash is added, because every key contains it."""
 _KEPT_CHARACTERS: Final = 64
 _UNNAMED: Final = "unknown_service"
-"""What the SDK calls a service without a name, alone or before a colon and the program."""
+"""The SDK's name for a service without a name, alone or followed by a colon and the program."""
 
 _NAME: Final = "service.name"
 _NAMESPACE: Final = "service.namespace"
@@ -32,7 +33,7 @@ _ENVIRONMENTS: Final = ("deployment.environment.name", "deployment.environment")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the OpenTelemetry resource says of the service that runs here; empty where it says nothing."""
+    """This service as the OpenTelemetry resource names it; an empty text stands for a missing attribute."""
 
     name: str = ""
     namespace: str = ""
@@ -40,11 +41,11 @@ class Service:
 
 
 def service_of(environ: Mapping[str, str], providers: Iterable[object] = ()) -> Service:
-    """The service, by the resource of the first of `providers` that has one, else by the environment.
+    """The service, from the first of `providers` that has a resource, otherwise from the environment.
 
     Args:
         environ: read for `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
-        providers: of meters or tracers. Those of the API alone have no resource.
+        providers: providers of meters or tracers. Those of the API without an SDK have no resource.
     """
     sources = [*filter(None, map(_resource_of, providers)), _declared(environ)]
     return Service(
@@ -55,7 +56,7 @@ def service_of(environ: Mapping[str, str], providers: Iterable[object] = ()) -> 
 
 
 def key_prefix(chosen: str, service: Service) -> str:
-    """What all keys of this service begin with: the prefix chosen, else the service; may be empty."""
+    """The start of all keys of this service: the chosen prefix, otherwise the service; may be empty."""
     if chosen or service == Service():
         return chosen
     parts = (service.environment, service.namespace, service.name)
@@ -76,11 +77,12 @@ UNNAMED_SERVICE_WARNING: Final = (
     "name: set OTEL_SERVICE_NAME (and service.namespace, deployment.environment.name in "
     "OTEL_RESOURCE_ATTRIBUTES), or OTEL_RATELIMIT_KEY_PREFIX"
 )
-"""For the log, where a store is shared, no prefix was chosen, and the service has no name."""
+"""Logged if a store is shared, no prefix was chosen, and the service has no name."""
 
 
 def _resource_of(provider: object) -> Mapping[str, object] | None:
-    # A TracerProvider of the SDK has it in public; a MeterProvider keeps it in its configuration.
+    # A TracerProvider of the SDK has a public attribute; a MeterProvider keeps the resource in its
+    # configuration.
     holder = provider if hasattr(provider, "resource") else getattr(provider, "_sdk_config", None)
     attributes = getattr(getattr(holder, "resource", None), "attributes", None)
     return attributes if isinstance(attributes, Mapping) else None

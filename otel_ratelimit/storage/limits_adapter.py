@@ -4,13 +4,13 @@ Importing this module registers the scheme, so that Flask-Limiter and `limits` f
 
     limits.storage.storage_from_string("bounded-memory://?capacity=50MB&cleanup_interval=60")
 
-Two faces of one store: what `limits`' strategies call is here; what decides a request for all its
-windows in one step (`events.CounterStore`) is `BoundedMemoryStorage.counters`. The latter is an object of
-its own because both interfaces have a method `clear`, with different arguments.
+One store has two interfaces. This class has the methods that the strategies of `limits` call.
+`BoundedMemoryStorage.counters` is the `CounterStore` that decides a request for all its windows in one step.
+It is a separate object because both interfaces have a method `clear`, with different arguments.
 
-The methods answer as those of `limits.storage.MemoryStorage`, without its races. An `amount` of 0
-counts nothing and opens no counter; a negative one gives units of a fixed window back, never below 0,
-and counts nothing elsewhere.
+The methods return what those of `limits.storage.MemoryStorage` return, without its races. An `amount` of 0
+counts nothing and opens no counter. A negative `amount` returns units of a fixed window, never below 0, and
+counts nothing with the other strategies.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, SettingsError, StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
-from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
-from otel_ratelimit.storage.bounded_memory import SCHEME, Ask, BoundedCounters
-from otel_ratelimit.storage.keys import MAX_PLAIN_TEXT, TEXT_KEYS, TEXT_SPOT_SHIFT, limit_of
-from otel_ratelimit.storage.overflow import Overflow
-from otel_ratelimit.storage.sharded_table import Table
+from otel_ratelimit.storage.bounded_memory import SCHEME, BoundedMemoryStore, CounterRequest
+from otel_ratelimit.storage.counter_keys import MAX_PLAIN_TEXT, TEXT_KEYS, TEXT_SHARD_SHIFT, limit_of
+from otel_ratelimit.storage.memory_budget import parse_capacity, parse_interval
+from otel_ratelimit.storage.overflow import OverflowBuckets
+from otel_ratelimit.storage.sharded_table import ShardedTable
+from otel_ratelimit.storage.strategies import Value, moving_counts, sliding_counts
 from otel_ratelimit.storage.sweeper import Sweeper
-from otel_ratelimit.storage.windows import Value, moving_counts, sliding_counts
 
 LIMITS_ENDPOINT: Final = "(flask-limiter)"
-"""Under which counters are reported that came through the interface of `limits`."""
+"""The endpoint under which counters are reported that came through the interface of `limits`."""
 
 # Names in the form of a `Window.prefix`, with an empty namespace, which no policy has. Fixed windows of all
-# lengths share a table, since `get` is not told the length; of the others there is one table per length.
+# lengths share a table, because `get` has no argument for the length; the other strategies have one table for
+# each length.
 _NAMES: Final = {strategy: f"|{LIMITS_ENDPOINT}||{strategy}|" for strategy in Strategy}
 _FIXED: Final = _NAMES[Strategy.FIXED_WINDOW]
 _MOVING: Final = _NAMES[Strategy.MOVING_WINDOW]
 _SLIDING: Final = _NAMES[Strategy.SLIDING_WINDOW_COUNTER]
 
 _ONE: Final = 1j
-"""What a hit adds to the value of a fixed window; see `windows`."""
+"""One hit, to be added to the value of a fixed window; see `strategies`."""
 
 
 class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
@@ -57,10 +58,10 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
     Args:
         uri: `bounded-memory://`, with options as its query.
         wrap_exceptions: raise `limits.errors.StorageError` instead of our own errors.
-        capacity: what the counters may take at most: bytes, or text such as `50MB`.
-        cleanup_interval: seconds between two removals of what is expired.
-        clock: Unix time, for the methods of `limits`, which bring none.
-        worker: runs the cleanup; without one the store starts its own at the first hit.
+        capacity: the most that the counters may take: bytes, or text such as `50MB`.
+        cleanup_interval: seconds between two removals of expired counters.
+        clock: Unix time, for the methods of `limits`, which pass none.
+        worker: runs the cleanup; if not given, the store starts its own worker at the first hit.
 
     Raises:
         SettingsError: an option is unknown or not valid.
@@ -85,8 +86,8 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         if cleanup_interval is None:
             cleanup_interval = given.get("cleanup_interval", CLEANUP_INTERVAL_SECONDS)
         where = f"storage {SCHEME}: "
-        self.counters = BoundedCounters(parse_capacity(capacity, f"{where}capacity"), clock)
-        """The same store as an `events.CounterStore`."""
+        self.counters = BoundedMemoryStore(parse_capacity(capacity, f"{where}capacity"), clock)
+        """The same store as a `CounterStore`."""
         self._lock = self.counters.lock
         self._clock = clock
         self._tables = self.counters.by_prefix
@@ -97,19 +98,19 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        """What a storage of this kind may raise."""
+        """The exceptions that this storage may raise."""
         return StorageUnavailableError
 
-    # --- for people and dashboards ---
+    # --- what the store holds ---
 
     @property
     def storage(self) -> str:
-        """What holds the counters, in words: Flask-Limiter's `config` command prints it of any storage."""
+        """A short description, which Flask-Limiter's `config` command prints for any storage."""
         snapshot = self.counters.snapshot()
         return f"{snapshot.keys} counters, {snapshot.size_bytes} B"
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now."""
+        """A snapshot of the store's size and counters."""
         return self.counters.snapshot()
 
     def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
@@ -117,21 +118,21 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         self.sweeper.on_cleanup(listener)
 
     def on_overflow(self, listener: Callable[[str], object]) -> None:
-        """Call `listener` for each hit that is counted in an overflow bucket; see `BoundedCounters`."""
+        """Call `listener` for each hit on an overflow bucket; see `BoundedMemoryStore.on_overflow`."""
         self.counters.on_overflow(listener)
 
     # --- all strategies ---
 
     def check(self) -> bool:
-        """Whether the store can be used: always."""
+        """Whether the store can be used, which is always true."""
         return True
 
     def reset(self) -> int | None:
-        """Forget all counters, those of `counters` included; returns how many there were."""
+        """Remove all counters, also those of the policy; returns how many there were."""
         return self.counters.reset()
 
     def clear(self, key: str) -> None:
-        """Forget the fixed and moving windows of `key`."""
+        """Remove the fixed and moving windows of `key`."""
         at = self._of_text(key)
         with self._lock:
             for name, table in self._tables.items():
@@ -147,33 +148,33 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
             now = self._clock()
             table = self._tables.get(_FIXED)
             if table is not None:
-                cells = table.shards[hash(at) >> TEXT_SPOT_SHIFT & table.mask]
+                cells = table.shards[hash(at) >> TEXT_SHARD_SHIFT & table.mask]
                 value = cells.get(at)
                 if value is not None and value.real > now and amount == 1:
                     cells[at] = value = value + _ONE
                     return int(value.imag)
-            used, crowded = self._incr(key, at, expiry, amount, now)
-        self._noted(crowded)
+            used, overflowing = self._incr(key, at, expiry, amount, now)
+        self._after_hit(overflowing)
         return used
 
     def get(self, key: str) -> int:
-        """What the counter `key` stands at."""
+        """The value of the counter `key`."""
         value = self._fixed(key)
         return int(value.imag) if value is not None else 0
 
     def get_expiry(self, key: str) -> float:
-        """When the counter `key` begins anew; now, if nothing is counted."""
+        """When the window of `key` ends, as Unix time; now, if nothing is counted."""
         value = self._fixed(key)
         return value.real if value is not None else self._clock()
 
     def _incr(self, key: str, at: str, expiry: int, amount: int, now: float) -> tuple[int, list[str]]:
         table = self._table(_FIXED, Strategy.FIXED_WINDOW, expiry)
-        holder, _, place, value, _ = self.counters.admit(table, at, key, Ask(0, expiry, 0, now))
+        holder, _, place, value, _ = self.counters.admit(table, at, key, CounterRequest(0, expiry, 0, now))
         used = holder.state(value, 0, expiry, now, 0.0).used if value is not None else 0
         added = max(amount, -used)
         if added:
             holder.put(place, holder.add(value, expiry, added, now))
-        return used + added, [limit_of(key)] if isinstance(holder, Overflow) else []
+        return used + added, [limit_of(key)] if isinstance(holder, OverflowBuckets) else []
 
     def _fixed(self, key: str) -> complex | None:
         """The live value that counts for `key`: its own, or its limit's overflow bucket in a full store."""
@@ -185,7 +186,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
                 return None
             value: complex | None = table.get(at)
             if value is None:
-                value = self.counters.seat(table, at, key, Ask(0, 0, 0, now))[3]
+                value = self.counters.slot(table, at, key, CounterRequest(0, 0, 0, now))[3]
         return value if value is not None and value.real > now else None
 
     # --- moving window ---
@@ -197,7 +198,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """When the oldest unit in the window was taken, and how many units there are."""
         holder, value, now = self._look(Strategy.MOVING_WINDOW, key, limit, expiry)
-        if isinstance(holder, Overflow):
+        if isinstance(holder, OverflowBuckets):
             return now, holder.state(value, limit, expiry, now, 0.0).used
         oldest, used = moving_counts(value, now)
         return (oldest - expiry, used) if used else (now, 0)
@@ -214,7 +215,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         return sliding_counts(value, expiry, now)
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget the sliding window of `key`."""
+        """Remove the sliding window of `key`."""
         at = self._of_text(key)
         with self._lock:
             table = self._tables.get(f"{_SLIDING}{expiry}")
@@ -223,7 +224,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
 
     # --- shared ---
 
-    def _table(self, name: str, strategy: Strategy, expiry: int) -> Table:
+    def _table(self, name: str, strategy: Strategy, expiry: int) -> ShardedTable:
         try:
             table = self.counters.table(name, strategy, expiry, TEXT_KEYS)
         except StorageUnavailableError as error:
@@ -233,13 +234,13 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         table.seconds = max(table.seconds, expiry)
         return table
 
-    def _noted(self, crowded: list[str]) -> None:
-        """After a hit that was not on a live counter."""
+    def _after_hit(self, overflowing: list[str]) -> None:
+        """Report a hit that was not on a live counter."""
         counters = self.counters
         if counters.on_use is not None:
-            counters.used()
-        if crowded:
-            counters.overflowed(crowded)
+            counters.report_use()
+        if overflowing:
+            counters.count_overflows(overflowing)
 
     def _acquire(self, strategy: Strategy, key: str, limit: int, expiry: int, amount: int) -> bool:
         cost = max(amount, 0)
@@ -247,23 +248,23 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         with self._lock:
             now = self._clock()
             table = self._table(f"{_NAMES[strategy]}{expiry}", strategy, expiry)
-            ask = Ask(limit, expiry, cost, now)
-            holder, _, place, value, wait = self.counters.admit(table, at, key, ask)
+            request = CounterRequest(limit, expiry, cost, now)
+            holder, _, place, value, wait = self.counters.admit(table, at, key, request)
             if cost and not wait:
                 holder.put(place, holder.add(value, expiry, cost, now))
-        if value is None or isinstance(holder, Overflow):
-            self._noted([limit_of(key)] if isinstance(holder, Overflow) else [])
+        if value is None or isinstance(holder, OverflowBuckets):
+            self._after_hit([limit_of(key)] if isinstance(holder, OverflowBuckets) else [])
         return not wait
 
     def _look(
         self, strategy: Strategy, key: str, limit: int, expiry: int
-    ) -> tuple[Table | Overflow, Value | None, float]:
+    ) -> tuple[ShardedTable | OverflowBuckets, Value | None, float]:
         counters = self.counters
         at = self._of_text(key)
         with self._lock:
             now = self._clock()
             table = self._table(f"{_NAMES[strategy]}{expiry}", strategy, expiry)
-            holder, _, _, value, _ = counters.seat(table, at, key, Ask(limit, expiry, 0, now))
+            holder, _, _, value, _ = counters.slot(table, at, key, CounterRequest(limit, expiry, 0, now))
         return holder, value, now
 
 
@@ -279,13 +280,15 @@ def _options(uri: str | None, unknown: dict[str, float | str | bool]) -> dict[st
     ]
     if parsed.netloc or parsed.path.strip("/"):
         problems.append(
-            Problem(f"storage {SCHEME}", f"{uri!r} names a place", f"write {SCHEME}://?capacity=50MB")
+            Problem(
+                f"storage {SCHEME}", f"{uri!r} names a host or a path", f"write {SCHEME}://?capacity=50MB"
+            )
         )
     if problems:
         raise SettingsError(problems)
     return given
 
 
-# The base class wraps every method, lest an error escape untranslated. `incr`, the hottest of them, spends a
-# seventh of its time on that; `_table` translates the only error it can meet.
+# The base class wraps every method to translate errors. That takes a seventh of the time of `incr`, the
+# method that is called most; `_table` translates the only error that `incr` can meet.
 BoundedMemoryStorage.incr = unwrap(BoundedMemoryStorage.incr)  # type: ignore[method-assign]

@@ -1,11 +1,11 @@
-"""Counters in Redis or Valkey, shared by all processes: one round trip a request.
+"""Counters in Redis or Valkey, shared by all processes, with one round trip for each request.
 
 `take.lua` counts in all windows of a request in one atomic step, whatever their number and
 strategies. The client's key is the hash tag, so that in a cluster all of them lie on one node:
 
     LIMITS:{client}namespace|scope|seconds|strategy|      (the namespace: see `key_namespace`)
 
-Every key has a time to live, and the clock is the server's, so that processes on several machines agree.
+Every key has a TTL. Times come from the server's clock, so that processes on several machines agree.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from otel_ratelimit.core.route_plan import Window
 
 _SCRIPT: Final = "take.lua"
 _PER_WINDOW: Final = 3
-"""Values that the script answers for each window."""
+"""Values that the script returns for each window."""
 
 
-class RedisCounters:
-    """A `CounterStore` over what `limits` has connected to. Raises what the client raises.
+class RedisStore:
+    """A `CounterStore` in the server that `limits` is connected to. Raises what the client raises.
 
     Args:
-        storage: what `limits` has opened.
+        storage: the storage of `limits`, which holds the client.
         hosts: host and port of each server that the URI names; used for a cluster.
     """
 
@@ -49,12 +49,12 @@ class RedisCounters:
         """`redis` or `valkey`."""
         return self._storage.target_server
 
-    def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:  # noqa: ARG002 - the server's clock is used
-        """As `CounterStore.take`, by the server's clock."""
+    def take(self, windows: Sequence[Window], client: str, cost: int, _now: float) -> Taken:
+        """As `CounterStore.take`, but with the time of the server's clock."""
         return self._run(windows, client, cost, counting=1)
 
-    def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:  # noqa: ARG002 - the server's clock is used
-        """As `CounterStore.peek`, by the server's clock."""
+    def peek(self, windows: Sequence[Window], client: str, cost: int, _now: float) -> Taken:
+        """As `CounterStore.peek`, but with the time of the server's clock."""
         return self._run(windows, client, cost, counting=0)
 
     def clear(self, windows: Sequence[Window], client: str) -> int:
@@ -63,11 +63,11 @@ class RedisCounters:
         return int(self._storage.get_connection().delete(*keys)) if keys else 0
 
     def drop_connections(self) -> None:
-        """Close the idle connections; the next request looks the server up again. No I/O but the closing."""
+        """Close the idle connections, so that the next request looks up the host name again."""
         for pool in self._pools():
             try:
                 pool.disconnect(inuse_connections=False)
-            except TypeError:  # a pool class that closes all of them or none
+            except TypeError:  # a pool class that can only close all connections
                 pool.disconnect()
         self._remember_startup_nodes()
 
@@ -83,7 +83,7 @@ class RedisCounters:
         return Taken(bool(answer[0]), states)
 
     def _pools(self) -> Iterator[Any]:
-        """The pools of connections: one; two with Sentinel, for its replicas; one for each cluster node."""
+        """The connection pools: one, with Sentinel another for the replicas, or one for each cluster node."""
         client: Any = self._storage.get_connection()
         if self._cluster is not None:
             for node in (*client.get_nodes(), *self._startup_nodes):
@@ -98,10 +98,10 @@ class RedisCounters:
             yield replicas.connection_pool
 
     def _remember_startup_nodes(self) -> None:
-        """Let the next look-up of a cluster's layout also ask the hosts of the URI.
+        """Let the client also ask the hosts of the URI when it next reads the layout of a cluster.
 
-        The clients replace these by the addresses that the nodes announce, which may all have changed since,
-        and valkey-py strikes out each node that fails, until it has none to ask.
+        The clients replace these hosts by the addresses that the nodes announce, which may all have changed
+        since. valkey-py also removes each node that fails, until no node is left to ask.
         """
         if self._cluster is None:
             return

@@ -1,16 +1,16 @@
-"""What an error of a counter store concerns: the server and the connections to it, or one request only.
+"""Whether an error of a counter store concerns all requests, or only the request that met it.
 
-A server answers an error with a code, the first word of its reply (RESP, "Simple errors"). Some codes are
-states of the server that a connection leads to: it has become a replica, it loads its data, the password
-was changed. There every request fails alike, and the next attempt needs a new connection, because the
-name in the URI may lead elsewhere by now. All other replies concern the request that was answered: a key
-of the wrong type is one client's, and a full memory refuses new counters and not the established ones.
+The reply of a server to a failed command begins with a code (RESP, "Simple errors"). Some codes are states of
+the server: it has become a replica, it loads its data, its password was changed. Then every request fails,
+and the next attempt needs a new connection, because the host name may lead to another server by now. All
+other codes concern one request: a key of the wrong type belongs to one client, and a server whose memory is
+full rejects new counters but goes on with existing ones.
 
-What is no reply at all (a time-out, a refused connection) is a state of the server too.
+An error that is not a reply (a time-out, a rejected connection) is a state of the server too.
 
-The clients (redis-py, valkey-py) turn some codes into classes and cut the code off the message, each
-release others; so both are looked at. Servers before Redis 7 put the code of an error within a script
-behind `Error running script (call to f_…): @user_script:`.
+The clients (redis-py, valkey-py) turn some codes into exception classes and remove the code from the message;
+which codes depends on the release. So classes and messages are both read. Servers before Redis 7 put the code
+of an error in a script behind `Error running script (call to f_…): @user_script:`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class StoreFailure:
-    """One error of the store's client, understood."""
+    """The meaning of an error of the store's client."""
 
     error_type: str
     """One of a few words, safe as a metric attribute."""
     concerns_all: bool
-    """Whether every request would fail now: the store is left alone for a while, and connected to again."""
+    """Whether every request would fail now, so that the circuit breaker must open."""
     answered: bool = False
-    """Whether the server replied, so that it is there."""
+    """Whether the server replied, so that it works."""
 
 
 _STATES: Final = {
@@ -46,7 +46,7 @@ _STATES: Final = {
     "DENIED": "authentication",
     "NOPERM": "permission",
 }
-"""Codes of a server, or of a connection to it, that can count for nobody."""
+"""Codes of a server, or of a connection to it, with which no request can be counted."""
 
 _OF_ONE_REQUEST: Final = {
     "WRONGTYPE": "wrong_type",
@@ -56,7 +56,7 @@ _OF_ONE_REQUEST: Final = {
     "TRYAGAIN": "cluster",
     "CROSSSLOT": "cluster",
 }
-"""Codes of a server that goes on counting for others."""
+"""Codes of a server that still counts other requests."""
 
 _TEXTS_OF_STATES: Final = (
     ("max number of clients", "max_clients"),
@@ -71,7 +71,7 @@ _TEXTS_OF_ONE_REQUEST: Final = (
     ("would overflow", "bad_value"),
     ("out of memory", "oom"),
 )
-"""What follows the code `ERR`, or stands in an error that has no code; in lower case."""
+"""Parts of messages, in lower case, behind the code `ERR` or in an error without a code."""
 
 _CODE_OF_CLASS: Final = {
     "ReadOnlyError": "READONLY",
@@ -87,7 +87,7 @@ _CODE_OF_CLASS: Final = {
     "AskError": "ASK",
     "ClusterCrossSlotError": "CROSSSLOT",
 }
-"""Of the exceptions whose message has lost its code."""
+"""Exception classes whose messages do not contain the code any more."""
 
 _UNANSWERED: Final = (
     ("timeout", "timeout"),
@@ -99,12 +99,12 @@ _UNANSWERED: Final = (
     ("socket", "connection"),
     ("unexpectedclose", "connection"),
 )
-"""Parts of the names of exceptions that are no reply."""
+"""Parts of the names of exception classes for errors that are not replies."""
 
 _CLIENTS: Final = frozenset({"redis", "valkey", "pymemcache"})
 
 _NEVER_SENT: Final = ("DataError", "MemcacheClientError", "MemcacheIllegalInputError")
-"""The client refuses what this request would send."""
+"""Exception classes of commands that the client rejected before it sent them."""
 
 _CODE: Final = re.compile(r"-?([A-Z][A-Z0-9_]+)(?= |$)")
 _CODE_WITHIN_SCRIPT: Final = re.compile(r"@user_script: ?\d+: -?([A-Z][A-Z0-9_]+) ")
@@ -122,7 +122,7 @@ _ADVICE: Final = {
 
 
 def failure_of(error: BaseException) -> StoreFailure:
-    """What an exception of the store's client says."""
+    """The meaning of an exception of the store's client."""
     names = [kind.__name__ for kind in type(error).__mro__]
     text = str(error).lower()
     code = _code(error, names)
@@ -146,22 +146,22 @@ def error_type_of(error: BaseException) -> str:
 
 
 def is_of_client(error: BaseException) -> bool:
-    """Whether a client of a store raised it, and not the application or ourselves."""
+    """Whether a store's client library raised `error`, not the application or this package."""
     return any(kind.__module__.partition(".")[0] in _CLIENTS for kind in type(error).__mro__)
 
 
 def advice_on(error_type: str) -> str:
-    """What to do about an error, for the log; empty where the error says it itself."""
+    """Advice on an error for the log; empty if the error itself says what to do."""
     return _ADVICE.get(error_type, "")
 
 
 def without_echo(text: str) -> str:
-    """`text` without the arguments of a command that a server did not know: a password, or clients' keys."""
+    """`text` without the arguments of an unknown command, which may be a password or clients' keys."""
     return _ECHO.sub(r"\1 ***", text)
 
 
 def _code(error: BaseException, names: list[str]) -> str:
-    """The code of the server's reply; empty where the error is none."""
+    """The code of the server's reply; empty if the error is not a reply."""
     for name in names:
         if name in _CODE_OF_CLASS:
             return _CODE_OF_CLASS[name]
@@ -190,5 +190,5 @@ def _unanswered(error: BaseException, names: list[str]) -> StoreFailure:
         for part, word in _UNANSWERED:
             if part in name.lower():
                 return StoreFailure(word, concerns_all=True)
-    # What is no client's came without waiting, and says nothing about the requests of others.
+    # Any other error took no time, and does not concern the requests of other clients.
     return StoreFailure("other", concerns_all=is_of_client(error))

@@ -1,8 +1,8 @@
-"""Removes expired counters, every minute, without making a request wait.
+"""Removes expired counters every minute, without making a request wait.
 
-The lock is held for one step at a time, which ends when a fifth of the pause that is allowed has passed.
-Between two steps the thread sleeps, so that it takes a small share of the processor and whoever waits for
-the lock gets it.
+The sweeper holds the lock for one step at a time, and ends a step after a fifth of `MAX_SWEEP_PAUSE_SECONDS`.
+Between two steps its thread sleeps, so that it uses little of the processor and waiting requests get the
+lock.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Final, Self
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.counter_store import CleanupReport
-from otel_ratelimit.core.thresholds import MAX_SWEEP_PAUSE_SECONDS
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
-from otel_ratelimit.storage.sharded_table import Table
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
+from otel_ratelimit.storage.sharded_table import ShardedTable
 
 _log = logging.getLogger(__name__)
 
+MAX_SWEEP_PAUSE_SECONDS: Final = 0.001
+"""The longest that a request may wait for the sweeper."""
 _STEP_SECONDS: Final = MAX_SWEEP_PAUSE_SECONDS / 5
 _REST_SECONDS: Final = 0.0005
 
@@ -28,12 +29,12 @@ _REST_SECONDS: Final = 0.0005
 class Sweeper:
     """Sweeps `counters` every `interval` seconds on `worker`, from the first request on.
 
-    Without a worker it has one of its own, started then and stopped when the store is gone.
+    Without a worker the sweeper starts its own, and stops it when the store is garbage-collected.
     """
 
     def __init__(
         self,
-        counters: BoundedCounters,
+        counters: BoundedMemoryStore,
         interval: float,
         worker: BackgroundWorker | None = None,
         *,
@@ -42,7 +43,7 @@ class Sweeper:
     ) -> None:
         self.interval = interval
         self.last: CleanupReport | None = None
-        """What the latest sweep did."""
+        """The report of the latest sweep."""
         self._counters = counters
         self._timer = timer
         self._rest = rest
@@ -58,11 +59,11 @@ class Sweeper:
         counters.call_on_use(_call_if_alive(self._start))
 
     def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
-        """Call `listener` after each sweep; what it raises is logged."""
+        """Call `listener` after each sweep; an exception that it raises is logged."""
         self._listeners.append(listener)
 
     def sweep(self) -> CleanupReport:
-        """Remove all that is expired now, in small steps."""
+        """Remove all counters that are expired now, in small steps."""
         started = self._timer()
         removed = freed = 0
         longest = 0.0
@@ -76,7 +77,7 @@ class Sweeper:
             self._rest(_REST_SECONDS)
         report = CleanupReport(removed, freed, self._timer() - started, longest)
         self.last = report
-        # The log of the store's memory says it at INFO, together with what is left.
+        # `MemoryHealthLog` logs the same at INFO, together with the size that is left.
         _log.debug(
             "cleanup: %d expired counters removed, %d bytes freed, in %.1f ms (longest pause %.3f ms)",
             removed,
@@ -87,7 +88,7 @@ class Sweeper:
         self._tell(report)
         return report
 
-    def _sweep_step(self, pending: list[tuple[Table, int]]) -> CleanupReport:
+    def _sweep_step(self, pending: list[tuple[ShardedTable, int]]) -> CleanupReport:
         """Sweep from the end of `pending` until the time for a step is used up."""
         counters = self._counters
         removed = 0
@@ -105,7 +106,7 @@ class Sweeper:
                     break
         return step.report(removed)
 
-    def _tidy_step(self, tables: list[Table]) -> CleanupReport:
+    def _tidy_step(self, tables: list[ShardedTable]) -> CleanupReport:
         """Tidy from the end of `tables` until the time for a step is used up."""
         with self._step() as step:
             now = self._counters.clock()
@@ -123,7 +124,7 @@ class Sweeper:
         for listener in self._listeners:
             try:
                 listener(report)
-            except Exception:  # noqa: BLE001 - a listener's fault must not end the upkeep
+            except Exception:  # noqa: BLE001 - a listener's fault must not end the sweeping
                 _log.exception("cleanup listener %r failed", listener)
 
     def _start(self) -> None:
@@ -135,11 +136,11 @@ class Sweeper:
 
 
 class _Step:
-    """Holds the lock, and knows for how long and to what effect."""
+    """Holds the lock, and measures for how long and how many bytes were freed."""
 
-    def __init__(self, counters: BoundedCounters, timer: Callable[[], float]) -> None:
+    def __init__(self, counters: BoundedMemoryStore, timer: Callable[[], float]) -> None:
         self._lock = counters.lock
-        self._ledger = counters.ledger
+        self._ledger = counters.budget
         self._timer = timer
 
     def __enter__(self) -> Self:
@@ -158,12 +159,12 @@ class _Step:
         return self._timer() - self._begun >= _STEP_SECONDS
 
     def report(self, removed: int) -> CleanupReport:
-        """What the step did, once it is over."""
+        """The report of the step, after it has ended."""
         return CleanupReport(removed, self._freed, self._took, self._took)
 
 
 def _call_if_alive(method: Callable[[], object]) -> Callable[[], None]:
-    """`method` without keeping its object alive."""
+    """A function that calls `method` without keeping its object alive."""
     reference = weakref.WeakMethod(method)
 
     def call() -> None:

@@ -1,18 +1,18 @@
--- Count for one client in several windows, in all of them or in none (events.CounterStore.take).
+-- Count for one client in several windows, in all of them or in none (CounterStore.take).
 --
--- KEYS   one for each window
--- ARGV   cost; 1 to count, 0 to look only; then for each window: amount, seconds, strategy, 1 if in shadow
--- Gives  1 or 0 (allowed), then for each window: used, seconds to a retry, seconds to the reset
+-- KEYS     one for each window
+-- ARGV     cost; 1 to count, 0 to only read; then for each window: amount, seconds, strategy, 1 if in shadow
+-- Returns  1 or 0 (allowed), then for each window: used, seconds to a retry, seconds to the reset
 --
 -- fixed-window            a string: the count; it expires with the window
 -- sliding-window-counter  a hash: i the window's index, c its count, p the count of the one before
--- moving-window           a list of the times of what was taken, in microseconds, the newest first
+-- moving-window           a list of the times of the units taken, in microseconds, the newest first
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local cost = tonumber(ARGV[1])
 local counting = ARGV[2] == '1'
--- Key expiry is in milliseconds, and a key lives through its last one.
+-- Key expiry is in milliseconds, and a key still exists in its last millisecond.
 local TICK = 0.002
 
 local function fixed_wait(key, amount, seconds)
@@ -51,7 +51,7 @@ local function sliding_wait(key, amount, seconds)
   if current + cost > amount then
     previous, current, last = current, 0, last + seconds
   end
-  -- The weighted count is rounded down: it fits as soon as it is below room + 1.
+  -- The weighted count is rounded down, so the cost fits as soon as the count is below room + 1.
   local moment = last - (amount - cost - current + 1) * seconds / previous
   return math.max(moment, at) - now + TICK
 end
@@ -75,7 +75,7 @@ local function moving_time(key, index)
   return moment and tonumber(moment) / 1000000
 end
 
--- What is older than the window no longer counts; after this the list is as long as what does.
+-- Removes the entries that are older than the window; the length of the list is then the units in use.
 local function moving_used(key, seconds)
   local oldest = moving_time(key, -1)
   while oldest and oldest <= now - seconds do
@@ -88,7 +88,7 @@ end
 local function moving_wait(key, amount, seconds)
   local used = moving_used(key, seconds)
   if used + cost <= amount then return 0 end
-  -- Room for the cost is there once the entry has gone that stands before it.
+  -- The cost fits as soon as this entry expires.
   return math.max(moving_time(key, amount - cost) + seconds - now, 0) + TICK
 end
 
@@ -147,9 +147,9 @@ local function count_all()
   end
 end
 
--- At its `maxmemory` a server refuses the first write of a script if it could take memory, and no later one.
--- Whoever has a live counter goes on being counted: to set its expiry to what it is takes none. So limits
--- hold for clients that are known, and only new ones are left to `on_error`.
+-- At its `maxmemory`, a server rejects the first write of a script if that could take memory, but no later write.
+-- A client with a live counter is still counted: the first write sets the expiry of its counter to the value that
+-- it has, which takes no memory. So limits hold for known clients, and only new clients are left to `on_error`.
 local function has_live_counter()
   for _, key in ipairs(KEYS) do
     local left = redis.call('PTTL', key)
@@ -168,7 +168,7 @@ if counting and cost > 0 then
     elseif full then
       return redis.error_reply("OOM command not allowed when used memory > 'maxmemory'.")
     else
-      -- Servers before Redis 7 write the place and a minus before the code.
+      -- Servers before Redis 7 put the place and a minus sign before the code.
       return redis.error_reply((string.gsub(problem, '^@user_script: ?%d+: %-?', '')))
     end
   end

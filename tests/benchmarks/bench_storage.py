@@ -27,7 +27,7 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.sweeper import Sweeper
 
@@ -152,7 +152,7 @@ def measure_sweep(keys: int) -> dict[str, float]:
     found = {"keys": float(keys)}
     for name, timer in (("wall", time.perf_counter), ("cpu", time.thread_time)):
         now = [time.time()]
-        counters = BoundedCounters(500_000_000, clock=lambda now=now: now[0])
+        counters = BoundedMemoryStore(500_000_000, clock=lambda now=now: now[0])
         window = Window("a|endpoint|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
         for n in range(keys):
             counters.take([window], client(n), 1, now[0])
@@ -175,7 +175,7 @@ def measure_distinct(distinct: int) -> dict[str, float]:
     for n in range(LIVE, LIVE + distinct):
         counters.take(plan, client(n), 1, time.time())
         if n % 20_000 == 0:
-            accounted = max(accounted, counters.ledger.used)
+            accounted = max(accounted, counters.budget.used)
             grown = max(grown, psutil.Process().memory_info().rss - before)
     took = time.perf_counter() - begun
     used = [counters.peek(plan, client(n), 0, time.time()).states[0].used for n in range(LIVE)]

@@ -1,4 +1,4 @@
-"""The ledger against what the process really takes, each measurement in a process of its own."""
+"""The budget against what the process really takes, each measurement in a process of its own."""
 
 import json
 import subprocess
@@ -42,16 +42,16 @@ if tool == "tracemalloc":
     grown = lambda: tracemalloc.get_traced_memory()[0]
 else:
     grown = lambda: psutil.Process().memory_info().rss
-found, before, highest, ledger = [], grown(), 0, 0
+found, before, highest, budget = [], grown(), 0, 0
 for n in range(1, checkpoints[-1] + 1):
     hit(n)
     if n % 5000 == 0:
         highest = max(highest, grown() - before)
-        ledger = max(ledger, counters.ledger.used)
+        budget = max(budget, counters.budget.used)
     if n in checkpoints:
         keys = storage.snapshot().keys
-        found.append({"keys": keys, "accounted": counters.ledger.used, "real": grown() - before})
-print(json.dumps({"checkpoints": found, "highest_accounted": ledger, "highest_real": highest}))
+        found.append({"keys": keys, "accounted": counters.budget.used, "real": grown() - before})
+print(json.dumps({"checkpoints": found, "highest_accounted": budget, "highest_real": highest}))
 """
 
 
@@ -74,7 +74,7 @@ def measure(face, strategy, capacity, *checkpoints, tools):
 @pytest.mark.untraced
 @pytest.mark.parametrize("strategy", ["fixed-window", "sliding-window-counter", "moving-window"])
 @pytest.mark.parametrize("face", ["take", "limits"])
-def test_the_ledger_is_honest(face, strategy):
+def test_the_memory_in_use_is_what_the_process_grows_by(face, strategy):
     tools = ["tracemalloc", "rss"] if face == "take" else ["rss"]
 
     for found in measure(face, strategy, "50MB", 10_000, 100_000, tools=tools):

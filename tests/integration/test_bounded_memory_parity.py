@@ -205,7 +205,7 @@ def test_the_scheme_takes_its_options_from_the_uri_and_from_arguments():
     [
         ("bounded-memory://?capasity=2MB", {}, "unknown option 'capasity'; known are capacity and cleanup"),
         ("bounded-memory://", {"size": 3}, "unknown option 'size'"),
-        ("bounded-memory://localhost", {}, "names a place"),
+        ("bounded-memory://localhost", {}, "names a host or a path"),
         ("bounded-memory://?capacity=much", {}, "'much' is not a size"),
         ("bounded-memory://?cleanup_interval=never", {}, "not a positive number of seconds"),
     ],
@@ -219,7 +219,7 @@ def test_an_option_that_is_wrong_is_refused_in_plain_words(uri, options, message
 @pytest.mark.parametrize("wrap", [False, True])
 def test_a_store_too_full_for_a_table_raises_what_the_caller_asked_for(method, wrap):
     storage = BoundedMemoryStorage(wrap_exceptions=wrap)
-    storage.counters.ledger.used = storage.counters.ledger.capacity
+    storage.counters.budget.used = storage.counters.budget.capacity
 
     with pytest.raises(limits.errors.StorageError if wrap else StorageUnavailableError):
         getattr(storage, method)("key", 5, 60)

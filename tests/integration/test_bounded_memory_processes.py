@@ -91,7 +91,7 @@ def test_children_forked_while_other_threads_hit_the_store_are_neither_stuck_nor
         # The child's own sweeper may be at work.
         with counters.lock:
             tables = counters.by_prefix.values()
-            return counters.ledger.used == sum(table.weigh() for table in tables)
+            return counters.budget.used == sum(table.weigh() for table in tables)
 
     try:
         assert [exit_status_of_child(check) for _ in range(20)] == [0] * 20

@@ -108,7 +108,7 @@ def test_no_window_of_a_second_lets_more_through_while_counters_expire_and_are_s
 
 
 @often
-def test_threads_that_add_and_remove_keys_leave_an_exact_ledger():
+def test_threads_that_add_and_remove_keys_leave_an_exact_sum():
     now = [1_700_000_000.0]
     storage = BoundedMemoryStorage(capacity="2MB", clock=lambda: now[0])
     counters = storage.counters
@@ -126,7 +126,7 @@ def test_threads_that_add_and_remove_keys_leave_an_exact_ledger():
 
     allowed_by_all(2_000, hit)
 
-    assert counters.ledger.used == sum(table.weigh() for table in counters.tables())
+    assert counters.budget.used == sum(table.weigh() for table in counters.tables())
     assert counters.snapshot().keys == sum(
         len(shard)
         for table in counters.tables()

@@ -14,7 +14,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import StorageNotMeasuredError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity import Identifier
-from otel_ratelimit.policy.identity.keys import MAX_USERS
+from otel_ratelimit.policy.identity.client_key import MAX_USERS
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
     check_memory_health,
@@ -22,7 +22,7 @@ from otel_ratelimit.storage import (
     get_key_distribution,
     get_storage_size,
 )
-from otel_ratelimit.storage.by_user import keys_by_user, most_first
+from otel_ratelimit.storage.counters_by_user import highest_first, keys_by_user
 
 POLICY = """
 version = 1
@@ -275,9 +275,9 @@ def test_no_more_names_are_remembered_than_there_is_room_for():
 
 def test_those_with_most_counters_are_named_and_the_others_told_together():
     counted = {f"user {n}": n for n in range(1, 8)} | {"<other>": 6}
-    assert most_first(counted, 3) == {"user 7": 7, "<other>": 6 + 6 + 5 + 4 + 3 + 2 + 1}
-    assert most_first(counted, 4) == {"user 7": 7, "<other>": 6 + 5 + 4 + 3 + 2 + 1, "user 6": 6}
-    assert most_first(counted, 100) == counted
+    assert highest_first(counted, 3) == {"user 7": 7, "<other>": 6 + 6 + 5 + 4 + 3 + 2 + 1}
+    assert highest_first(counted, 4) == {"user 7": 7, "<other>": 6 + 5 + 4 + 3 + 2 + 1, "user 6": 6}
+    assert highest_first(counted, 100) == counted
 
 
 def test_counters_may_come_and_go_while_they_are_counted(make):

@@ -81,10 +81,10 @@ def test_a_reload_with_other_words_gives_no_fresh_budget(limited, caplog):
 
     assert app.test_client().post("/jobs").status_code == 429
     assert statuses(app, "/other", 2) == [200, 429]
-    assert "anew" not in caplog.text
+    assert "start from zero" not in caplog.text
 
 
-def test_a_reload_that_begins_limits_anew_says_which(limited, caplog):
+def test_a_reload_says_which_limits_start_from_zero(limited, caplog):
     app, limits, file = limited
     assert statuses(app, "/jobs", 4) == [200, 200, 200, 429]
 
@@ -92,8 +92,8 @@ def test_a_reload_that_begins_limits_anew_says_which(limited, caplog):
         reload_with(limits, file, LONGER)
 
     assert statuses(app, "/jobs", 1) == [200]
-    assert "the new policy begins 2 limits anew" in caplog.text
-    assert "GET /jobs: 3 per 1 hour begins anew: there was no window of this length" in caplog.text
+    assert "with the new policy, 2 limits start from zero" in caplog.text
+    assert "GET /jobs: 3 per 1 hour starts from zero: there was no window of this length" in caplog.text
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def files(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("more", [[], ["--app", "jobs_application:app"]])
-def test_policy_check_says_what_begins_anew(files, more):
+def test_policy_check_says_what_starts_from_zero(files, more):
     run = CliRunner().invoke
 
     stays = run(main, ["policy", "check", "renamed.toml", "--against", "old.toml", *more])
@@ -116,8 +116,8 @@ def test_policy_check_says_what_begins_anew(files, more):
 
     assert stays.exit_code == anew.exit_code == 0, stays.output + anew.output
     assert "against old.toml: all counters stay" in stays.output
-    assert "against old.toml: 2 limits begin anew" in anew.output
-    assert "  POST /jobs: 3 per 1 hour begins anew: there was no window of this length" in anew.output
+    assert "against old.toml: 2 limits start from zero" in anew.output
+    assert "  POST /jobs: 3 per 1 hour starts from zero: there was no window of this length" in anew.output
 
 
 def test_policy_check_reads_the_former_policy_as_strictly(files):

@@ -12,8 +12,8 @@ from variants import quick_first
 
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
-from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.storage import CircuitBreaker, counter_store, storage_options
+from otel_ratelimit.storage.client_options import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 PLAN = [Window(f"n|e|86400|{strategy}|", 9, 86_400, strategy, False, "", "") for strategy in Strategy]
@@ -52,7 +52,7 @@ def test_a_sentinel_that_does_not_answer_is_not_waited_for(uri, sentinel, silenc
 def test_when_the_master_has_gone_the_one_counts_that_the_sentinel_names_next(
     uri, redis, other_redis, sentinel
 ):
-    store = GuardedStore(opened(uri), retry_seconds=0.05)
+    store = CircuitBreaker(opened(uri), retry_seconds=0.05)
     assert [store.take(PLAN, CLIENT, 1, 0.0).states[0].used for _ in range(2)] == [1, 2]
     redis.stop()
     with pytest.raises(StorageUnavailableError):
@@ -74,7 +74,7 @@ def test_when_the_master_has_gone_the_one_counts_that_the_sentinel_names_next(
 
 
 def test_a_master_that_lives_on_as_a_replica_is_left(uri, redis, other_redis, sentinel):
-    store = GuardedStore(opened(uri), retry_seconds=0.05)
+    store = CircuitBreaker(opened(uri), retry_seconds=0.05)
     assert [store.take(PLAN, CLIENT, 1, 0.0).states[0].used for _ in range(2)] == [1, 2]
     Redis(port=redis.port).execute_command("REPLICAOF", "127.0.0.1", other_redis.port)
     asked = Redis(port=sentinel.port)

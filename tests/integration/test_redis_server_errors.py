@@ -23,7 +23,7 @@ from otel_ratelimit.core import names
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.storage import CircuitBreaker, counter_store, storage_options
 
 POLICY = """
 version = 1
@@ -147,7 +147,7 @@ def test_no_connection_of_the_pool_is_left_with_the_old_master(engine, proxy):
     old, new = engine(), engine("--repl-diskless-sync-delay", "0")
     proxy.to = old.port
     counters = opened(old.uri.replace(str(old.port), str(proxy.port)))
-    store = GuardedStore(counters, retry_seconds=0.0)
+    store = CircuitBreaker(counters, retry_seconds=0.0)
     plan = [window(Strategy.FIXED_WINDOW, 10_000)]
     pool = counters._storage.storage.connection_pool
     taken = [pool.get_connection("EVALSHA") for _ in range(8)]
@@ -373,7 +373,7 @@ def test_a_cluster_all_of_whose_addresses_have_changed_is_found_again_by_its_nam
     old, new = single_node_cluster(engine), single_node_cluster(engine)
     proxy.to = old.port
     uri = f"{engine.family}+cluster://127.0.0.1:{proxy.port}"
-    store = GuardedStore(opened(uri), retry_seconds=0.0)
+    store = CircuitBreaker(opened(uri), retry_seconds=0.0)
     plan = [window(Strategy.FIXED_WINDOW)]
     assert failure(store, plan) == ""
     old.stop()
@@ -436,7 +436,7 @@ def test_a_broken_key_is_logged_once_with_what_to_do_and_known_of_each_decision(
 def test_a_broken_key_gives_no_fresh_budget_and_is_healed_by_a_reset(engine):
     """It is not overwritten: what another has written there is not ours, and a reset is one call."""
     server = engine()
-    store = GuardedStore(opened(server.uri))
+    store = CircuitBreaker(opened(server.uri))
     plan = [window(strategy) for strategy in Strategy]
     store.take(plan, CLIENT, 1, 0.0)
     spoil_counters_of_all(server, "SET", "someone else's")
@@ -450,7 +450,7 @@ def test_a_broken_key_gives_no_fresh_budget_and_is_healed_by_a_reset(engine):
 
 def test_when_one_window_of_a_client_is_broken_nothing_is_taken_from_its_others(engine):
     server = engine()
-    store = GuardedStore(opened(server.uri))
+    store = CircuitBreaker(opened(server.uri))
     plan = [window(Strategy.FIXED_WINDOW, scope=name) for name in ("first", "second", "third")]
     store.take(plan, CLIENT, 1, 0.0)
     (broken,) = admin(server).keys("*third*")
@@ -463,7 +463,7 @@ def test_when_one_window_of_a_client_is_broken_nothing_is_taken_from_its_others(
 
 def test_a_broken_key_that_is_asked_for_first_after_an_outage_ends_the_pause_for_the_others(engine):
     server = engine()
-    store = GuardedStore(opened(server.uri), retry_seconds=0.05)
+    store = CircuitBreaker(opened(server.uri), retry_seconds=0.05)
     plan = [window(Strategy.FIXED_WINDOW)]
     store.take(plan, CLIENT, 1, 0.0)
     admin(server).lpush("other", 1)
@@ -510,7 +510,7 @@ def test_a_full_server_refuses_new_clients_only_and_says_so(engine, serve, reade
 @pytest.mark.parametrize("strategy", Strategy)
 def test_on_a_full_server_an_established_counter_counts_to_its_limit_and_keeps_its_end(engine, strategy):
     server = engine("--maxmemory-policy", "noeviction")
-    store = GuardedStore(opened(server.uri))
+    store = CircuitBreaker(opened(server.uri))
     plan = [window(strategy, 5)]
     store.take(plan, CLIENT, 1, 0.0)
     (key,) = admin(server).keys("*")
@@ -526,7 +526,7 @@ def test_on_a_full_server_an_established_counter_counts_to_its_limit_and_keeps_i
 @pytest.mark.parametrize("order", [1, -1])
 def test_on_a_full_server_a_client_with_one_live_window_is_counted_in_all(engine, order):
     server = engine("--maxmemory-policy", "noeviction")
-    store = GuardedStore(opened(server.uri))
+    store = CircuitBreaker(opened(server.uri))
     lasting, over = (window(Strategy.FIXED_WINDOW, 5, scope=name) for name in ("lasting", "over"))
     store.take([lasting], CLIENT, 1, 0.0)
     admin(server).config_set("maxmemory", 1)
@@ -536,7 +536,7 @@ def test_on_a_full_server_a_client_with_one_live_window_is_counted_in_all(engine
 
 def test_a_full_server_can_still_be_asked_and_reset(engine):
     server = engine("--maxmemory-policy", "noeviction")
-    store = GuardedStore(opened(server.uri))
+    store = CircuitBreaker(opened(server.uri))
     plan = [window(Strategy.FIXED_WINDOW)]
     store.take(plan, CLIENT, 1, 0.0)
     admin(server).config_set("maxmemory", 1)
@@ -547,7 +547,7 @@ def test_a_full_server_can_still_be_asked_and_reset(engine):
 
 def test_a_request_is_one_round_trip_also_when_it_fails(engine):
     server = engine("--maxmemory-policy", "noeviction")
-    store = GuardedStore(opened(server.uri))
+    store = CircuitBreaker(opened(server.uri))
     plan = [window(strategy) for strategy in Strategy]
     store.take(plan, CLIENT, 1, 0.0)
     admin(server).config_set("maxmemory", 1)

@@ -15,9 +15,9 @@ from limits.storage import storage_from_string
 
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.demo.ports import quiet_ports
-from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.storage import CircuitBreaker, counter_store, storage_options
+from otel_ratelimit.storage.client_options import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 FIXED, MOVING = Strategy.FIXED_WINDOW, Strategy.MOVING_WINDOW
@@ -90,7 +90,7 @@ def test_a_server_killed_under_load_is_one_kind_of_error_to_all_and_counts_again
     redis, family
 ):
     failures = []
-    store = GuardedStore(
+    store = CircuitBreaker(
         opened(redis.uri.replace("redis", family, 1)), on_error=failures.append, retry_seconds=0.05
     )
     plan = [window(300, 86_400, Strategy.FIXED_WINDOW), window(9999, 86_400, Strategy.MOVING_WINDOW)]

@@ -11,9 +11,9 @@ from limits.storage import MemoryStorage, storage_from_string
 from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import ConfigurationError, SettingsError, StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.core.thresholds import STORAGE_TIMEOUT_SECONDS
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.storage import GuardedStore, counter_store, storage_options
+from otel_ratelimit.storage import CircuitBreaker, counter_store, storage_options
+from otel_ratelimit.storage.client_options import STORAGE_TIMEOUT_SECONDS
 
 CLIENT = "i" + "0" * 32
 POLICY = """
@@ -98,7 +98,7 @@ def test_a_lowered_moving_limit_says_truly_when_to_retry():
 
 def test_a_silent_memcached_is_waited_for_once(memcached):
     uri = memcached.uri
-    store = GuardedStore(
+    store = CircuitBreaker(
         counter_store(storage_from_string(uri, **storage_options(uri)), uri, time.time), retry_seconds=60
     )
     plan = [window(5), window(9, 3600)]

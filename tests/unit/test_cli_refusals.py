@@ -87,4 +87,4 @@ def test_a_policy_file_that_is_named_and_missing_is_not_blamed_on_the_environmen
 @pytest.mark.parametrize("given", ["0d", "0"])
 def test_a_retention_of_nothing_is_said_as_it_is(run, given):
     refused = run("db", "maintain", "--retention", given)
-    assert f"'{given}' must be longer than nothing" in refused.stderr
+    assert f"'{given}' must be longer than zero" in refused.stderr

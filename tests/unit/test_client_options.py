@@ -12,7 +12,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.core.settings import Settings, settings_from
 from otel_ratelimit.storage.client_options import option_problems, storage_options
-from otel_ratelimit.storage.open import redact_uri, validate_uri
+from otel_ratelimit.storage.store_from_uri import redact_uri, validate_uri
 
 SECRET = "topsecrettopsecret"
 REMOTE = [
@@ -160,7 +160,7 @@ def test_options_that_would_undo_something_are_refused_with_what_to_set(uri, nam
 @pytest.mark.parametrize("value", ["0.5", True, [1], {}])
 def test_what_must_be_a_number_is_one(name, value):
     (problem,) = option_problems("redis://h:1", {name: value})
-    assert f"{name} is no number" in problem.what
+    assert f"{name} is not a number" in problem.what
 
 
 @pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])

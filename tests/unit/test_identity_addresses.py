@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.core.errors import SettingsError
-from otel_ratelimit.policy.identity import TrustedProxies, client_address, normalise, prefix_of
+from otel_ratelimit.policy.identity import TrustedProxies, find_client_address, normalise, prefix_of
 
 PROXIES = TrustedProxies.parse("10.0.0.0/8, 2001:db8:ffff::/48")
 FORWARDED = TrustedProxies.parse("10.0.0.0/8, 2001:db8:ffff::/48", header="Forwarded")
@@ -77,7 +77,7 @@ def test_only_ipv6_is_counted_by_prefix():
     ],
 )
 def test_x_forwarded_for_is_walked_from_right_to_left(peer, x_forwarded_for, expected):
-    assert client_address(peer, x_forwarded_for, PROXIES) == expected
+    assert find_client_address(peer, x_forwarded_for, PROXIES) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_x_forwarded_for_is_walked_from_right_to_left(peer, x_forwarded_for, exp
     ],
 )
 def test_forwarded_is_read_as_rfc_7239_says(forwarded, expected):
-    assert client_address("10.0.0.1", forwarded, FORWARDED) == expected
+    assert find_client_address("10.0.0.1", forwarded, FORWARDED) == expected
 
 
 def test_a_unix_socket_is_believed_only_by_name():
     by_name = TrustedProxies.parse("unix")
-    assert client_address("", "198.51.100.1", by_name) == "198.51.100.1"
-    assert client_address("", "198.51.100.1", NOBODY) == "unknown"
+    assert find_client_address("", "198.51.100.1", by_name) == "198.51.100.1"
+    assert find_client_address("", "198.51.100.1", NOBODY) == "unknown"
 
 
 def test_a_header_of_a_megabyte_is_bounded_work():
@@ -121,9 +121,9 @@ def test_a_header_of_a_megabyte_is_bounded_work():
         # Whatever stands further left than the bound makes no difference.
         short = header[-4096:]
         for trusted, claim in ((PROXIES, "6.6.6.6,"), (FORWARDED, "for=6.6.6.6,"), (SINGLE, "6.6.6.6,")):
-            answer = client_address("10.0.0.1", short, trusted)
-            assert client_address("10.0.0.1", header, trusted) == answer
-            assert client_address("10.0.0.1", claim + header, trusted) == answer
+            answer = find_client_address("10.0.0.1", short, trusted)
+            assert find_client_address("10.0.0.1", header, trusted) == answer
+            assert find_client_address("10.0.0.1", claim + header, trusted) == answer
 
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
@@ -132,7 +132,7 @@ JUNK = st.one_of(st.text(max_size=40), ADDRESSES, st.sampled_from(["unknown", "f
 
 @given(ADDRESSES, st.lists(JUNK, max_size=6).map(",".join))
 def test_from_a_stranger_no_header_changes_the_address(peer, written):
-    assert client_address(peer, written, NOBODY) == normalise(peer)
+    assert find_client_address(peer, written, NOBODY) == normalise(peer)
 
 
 @given(
@@ -143,7 +143,7 @@ def test_from_a_stranger_no_header_changes_the_address(peer, written):
     ),
 )
 def test_whatever_comes_an_address_or_unknown_is_the_answer(peer, written, trusted):
-    answer = client_address(peer, written, trusted)
+    answer = find_client_address(peer, written, trusted)
     assert answer == "unknown" or ipaddress.ip_address(answer)
 
 
@@ -156,7 +156,7 @@ INSIDE = st.integers(1, 2**24 - 1).map(lambda n: str(ipaddress.ip_address((10 <<
 @given(st.lists(JUNK, max_size=4), OUTSIDE, st.lists(INSIDE, max_size=5), INSIDE)
 def test_the_client_is_the_first_stranger_from_the_right(claims, client, hops, peer):
     header = ",".join([*claims, client, *hops])
-    assert client_address(peer, header, PROXIES) == client
+    assert find_client_address(peer, header, PROXIES) == client
 
 
 def test_wrong_proxies_are_all_named_with_what_would_be_right():
@@ -169,12 +169,12 @@ def test_wrong_proxies_are_all_named_with_what_would_be_right():
             " (10.0.0.0/8, 2001:db8::/32) or the word unix"
         ),
         (
-            "OTEL_RATELIMIT_TRUSTED_PROXIES: '0.0.0.0/0' trusts everybody, so that every client could choose"
-            " its own address; name the networks of your proxies"
+            "OTEL_RATELIMIT_TRUSTED_PROXIES: '0.0.0.0/0' trusts every address, so that every client could"
+            " choose its own address; name the networks of your proxies"
         ),
         (
-            "OTEL_RATELIMIT_TRUSTED_PROXIES: '::/0' trusts everybody, so that every client could choose its"
-            " own address; name the networks of your proxies"
+            "OTEL_RATELIMIT_TRUSTED_PROXIES: '::/0' trusts every address, so that every client could"
+            " choose its own address; name the networks of your proxies"
         ),
     ]
 

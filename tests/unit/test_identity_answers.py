@@ -21,7 +21,7 @@ from werkzeug.local import LocalProxy
 
 from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
-from otel_ratelimit.policy.identity.answers import UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.application_answer import UnusableAnswerError, client_text
 from otel_ratelimit.web.source import FlaskClientSource, load_function, user_reader
 
 
@@ -143,7 +143,7 @@ def test_anything_else_is_none(make):
     "write", [str, repr, "tenant-{}".format, lambda o: Markup(repr(o)), lambda o: f"[{[o]}]"]
 )
 def test_the_text_that_python_gives_an_object_without_one_is_none_either(write):
-    with pytest.raises(UnusableAnswerError, match="shows where an object lies in memory"):
+    with pytest.raises(UnusableAnswerError, match="shows the address of an object in memory"):
         client_text(write(object()))
 
 
@@ -200,7 +200,7 @@ def test_what_is_no_client_is_counted_by_its_address_and_the_log_says_once_what_
     assert (found.kind, found.address, found.fallback) == ("ip", "198.51.100.7", "error")
     (record,) = caplog.records
     setting = {"key": 'key = "app:tenant"', "user": '[identity] user = "app:user"'}[kind]
-    assert record.getMessage().startswith(f"{setting} answered an object of type ")
+    assert record.getMessage().startswith(f"{setting} returned an object of type ")
     assert "return text, bytes, an int or a UUID, or None" in record.getMessage()
 
 

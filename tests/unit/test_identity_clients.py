@@ -19,7 +19,7 @@ PROXIES = TrustedProxies.parse("10.0.0.0/8")
 IP, USER, BOTH = KeySpec("ip"), KeySpec("user"), KeySpec("ip+user")
 API_KEY, FUNCTION = KeySpec("header", "X-Api-Key"), KeySpec("function", "app:tenant")
 LETTERS = {"ip": "i", "user": "u", "ip+user": "b", "header": "h", "function": "f"}
-LOGGER = "otel_ratelimit.policy.identity.keys"
+LOGGER = "otel_ratelimit.policy.identity.client_key"
 
 
 @dataclass

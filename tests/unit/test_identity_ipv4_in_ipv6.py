@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.policy.identity import TrustedProxies, client_address, client_network, normalise
+from otel_ratelimit.policy.identity import TrustedProxies, find_client_address, normalise, one_client_of
 
 V4 = "192.0.2.1"
 PROXIES = TrustedProxies.parse("10.0.0.0/8")
@@ -58,37 +58,37 @@ def test_no_other_address_is_taken_for_ipv4(text):
     ],
 )
 def test_what_stands_for_one_client(address, client):
-    assert client_network(str(ipaddress.ip_address(address)), 64) == client
+    assert one_client_of(str(ipaddress.ip_address(address)), 64) == client
 
 
 def test_a_6to4_network_is_never_counted_finer_than_its_ipv4_address():
-    assert client_network("2002:c000:201:1::1", 128) == "2002:c000:201::/48"
-    assert client_network("2002:c000:201:1::1", 40) == "2002:c000:200::/40"
+    assert one_client_of("2002:c000:201:1::1", 128) == "2002:c000:201::/48"
+    assert one_client_of("2002:c000:201:1::1", 40) == "2002:c000:200::/40"
 
 
 @settings(deadline=None)
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4), st.sampled_from(["64:ff9b::", "64:ff9b:1::", "::ffff:"]))
 def test_two_translated_clients_are_one_only_if_their_addresses_are(one, other, prefix):
-    found = {client_network(normalise(f"{prefix}{address}"), 64) for address in (one, other)}
+    found = {one_client_of(normalise(f"{prefix}{address}"), 64) for address in (one, other)}
     assert len(found) == len({one, other})
 
 
 def test_a_translated_peer_is_the_proxy_that_it_is():
-    assert client_address("64:ff9b::10.0.0.1", "198.51.100.7", PROXIES) == "198.51.100.7"
-    assert client_address("10.0.0.1", "198.51.100.7, 64:ff9b::a00:2", PROXIES) == "198.51.100.7"
-    assert client_address("10.0.0.1", "64:ff9b::198.51.100.7", PROXIES) == "198.51.100.7"
+    assert find_client_address("64:ff9b::10.0.0.1", "198.51.100.7", PROXIES) == "198.51.100.7"
+    assert find_client_address("10.0.0.1", "198.51.100.7, 64:ff9b::a00:2", PROXIES) == "198.51.100.7"
+    assert find_client_address("10.0.0.1", "64:ff9b::198.51.100.7", PROXIES) == "198.51.100.7"
 
 
 @pytest.mark.parametrize(
     "peer", ["2002:a00:1::1", "::10.0.0.1", "2001:0:1:1:8000:1:f5ff:fffe", "64:ff9b:1::a00:1"]
 )
 def test_an_address_that_only_carries_a_proxys_is_not_trusted(peer):
-    assert client_address(peer, "198.51.100.7", PROXIES) == normalise(peer)
+    assert find_client_address(peer, "198.51.100.7", PROXIES) == normalise(peer)
 
 
 def test_a_nat64_network_is_the_ipv4_network():
     assert TrustedProxies.parse("64:ff9b::10.0.0.0/104") == PROXIES
-    with pytest.raises(SettingsError, match="trusts everybody"):
+    with pytest.raises(SettingsError, match="trusts every address"):
         TrustedProxies.parse("64:ff9b::/96")
 
 

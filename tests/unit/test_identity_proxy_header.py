@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from otel_ratelimit.core.errors import Problem, SettingsError
 from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.policy.identity import Identifier, TrustedProxies, client_address
+from otel_ratelimit.policy.identity import Identifier, TrustedProxies, find_client_address
 from otel_ratelimit.policy.identity.proxy_header import ProxyHeader
 
 PROXY, CLIENT, LB = "10.0.0.1", "198.51.100.7", "34.1.2.3"
@@ -114,17 +114,17 @@ HOPS = [
 
 @pytest.mark.parametrize(("hops", "peer", "header", "client"), HOPS)
 def test_hops_count_entries_from_the_right(hops, peer, header, client):
-    assert client_address(peer, header, TrustedProxies.parse("", hops)) == client
+    assert find_client_address(peer, header, TrustedProxies.parse("", hops)) == client
 
 
 def test_with_networks_too_the_peer_must_be_in_one_and_the_number_alone_says_how_far_to_read():
     both = TrustedProxies.parse("10.0.0.0/8", 2)
-    assert client_address(PROXY, "6.6.6.6, 198.51.100.7, 34.1.2.3", both) == CLIENT
-    assert client_address("8.8.8.8", "6.6.6.6, 198.51.100.7, 34.1.2.3", both) == "8.8.8.8"
-    assert client_address("", "198.51.100.7, 34.1.2.3", both) == "unknown"
-    assert client_address("", "198.51.100.7, 34.1.2.3", TrustedProxies.parse("unix", 2)) == CLIENT
+    assert find_client_address(PROXY, "6.6.6.6, 198.51.100.7, 34.1.2.3", both) == CLIENT
+    assert find_client_address("8.8.8.8", "6.6.6.6, 198.51.100.7, 34.1.2.3", both) == "8.8.8.8"
+    assert find_client_address("", "198.51.100.7, 34.1.2.3", both) == "unknown"
+    assert find_client_address("", "198.51.100.7, 34.1.2.3", TrustedProxies.parse("unix", 2)) == CLIENT
     # A client inside of a trusted network cannot make the walk go on to what it claims.
-    assert client_address(PROXY, "6.6.6.6, 10.9.9.9, 10.0.0.2", both) == "10.9.9.9"
+    assert find_client_address(PROXY, "6.6.6.6, 10.9.9.9, 10.0.0.2", both) == "10.9.9.9"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_with_networks_too_the_peer_must_be_in_one_and_the_number_alone_says_how
 @pytest.mark.parametrize("header", ["CF-Connecting-IP", "X-Real-IP", "X-Our-Edge-Client"])
 @pytest.mark.parametrize("settings", [("10.0.0.0/8", 0), ("", 1), ("10.0.0.0/8", 1)])
 def test_a_header_with_one_address_is_that_address(settings, header, written, client):
-    assert client_address(PROXY, written, TrustedProxies.parse(*settings, header)) == client
+    assert find_client_address(PROXY, written, TrustedProxies.parse(*settings, header)) == client
 
 
 CLIENTS = st.ip_addresses(v=4, network="198.51.100.0/24") | st.ip_addresses(v=6, network="2001:db8::/32")

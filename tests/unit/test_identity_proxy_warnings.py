@@ -11,7 +11,7 @@ import pytest
 
 from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
-from otel_ratelimit.policy.identity.shared_address import REQUESTS, ROUNDS
+from otel_ratelimit.policy.identity.shared_address_warning import MAX_ROUNDS, REQUESTS_PER_ROUND
 
 LB, PEER = "34.1.2.3", "130.211.1.1"
 GOOGLE = "130.211.0.0/22, 35.191.0.0/16"
@@ -33,7 +33,7 @@ def public(number):
     return f"203.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
-def many(count=REQUESTS, form="{}, " + LB):
+def many(count=REQUESTS_PER_ROUND, form="{}, " + LB):
     return [form.format(public(number * 7919)) for number in range(count)]
 
 
@@ -70,7 +70,7 @@ def test_it_is_warned_of_in_forwarded_as_well(caplog):
 
 def test_a_few_other_clients_do_not_hide_it(caplog):
     headers = many()
-    for place in range(0, REQUESTS, 25):
+    for place in range(0, REQUESTS_PER_ROUND, 25):
         headers[place] = public(place)
     send_all(TrustedProxies.parse(GOOGLE), headers)
     assert len(caplog.records) == 1
@@ -79,7 +79,7 @@ def test_a_few_other_clients_do_not_hide_it(caplog):
 
 def test_what_the_sentence_says_to_set_tells_the_clients_apart(caplog):
     for trusted in (TrustedProxies.parse(GOOGLE, 2), TrustedProxies.parse(f"{GOOGLE}, {LB}")):
-        identifier = send_all(trusted, many(ROUNDS * REQUESTS))
+        identifier = send_all(trusted, many(MAX_ROUNDS * REQUESTS_PER_ROUND))
         assert send(identifier, {"X-Forwarded-For": f"6.6.6.6, 198.51.100.7, {LB}"}) == "198.51.100.7"
     assert not caplog.records
 
@@ -87,15 +87,18 @@ def test_what_the_sentence_says_to_set_tells_the_clients_apart(caplog):
 @pytest.mark.parametrize(
     "headers",
     [
-        ["198.51.100.7"] * REQUESTS,
-        [f"6.6.6.6, {LB}"] * REQUESTS,
-        [f"198.51.100.7:{1024 + number}" for number in range(REQUESTS)],
-        [f"garbage{number}, {LB}" for number in range(REQUESTS)],
-        [f"10.0.0.{number % 9}, {LB}" for number in range(REQUESTS)],
+        ["198.51.100.7"] * REQUESTS_PER_ROUND,
+        [f"6.6.6.6, {LB}"] * REQUESTS_PER_ROUND,
+        [f"198.51.100.7:{1024 + number}" for number in range(REQUESTS_PER_ROUND)],
+        [f"garbage{number}, {LB}" for number in range(REQUESTS_PER_ROUND)],
+        [f"10.0.0.{number % 9}, {LB}" for number in range(REQUESTS_PER_ROUND)],
         many(form="{}"),
-        [f"6.6.6.6, {public(number)}" for number in range(REQUESTS)],
-        [f"{public(number)}, {LB if number % 10 else public(number)}" for number in range(REQUESTS)],
-        many(REQUESTS - 1),
+        [f"6.6.6.6, {public(number)}" for number in range(REQUESTS_PER_ROUND)],
+        [
+            f"{public(number)}, {LB if number % 10 else public(number)}"
+            for number in range(REQUESTS_PER_ROUND)
+        ],
+        many(REQUESTS_PER_ROUND - 1),
     ],
     ids=[
         "one test client",
@@ -110,26 +113,28 @@ def test_what_the_sentence_says_to_set_tells_the_clients_apart(caplog):
     ],
 )
 def test_nothing_is_said_where_nothing_need_be_wrong(headers, caplog):
-    send_all(TrustedProxies.parse(GOOGLE), headers * (1 if len(headers) < REQUESTS else 2))
+    send_all(TrustedProxies.parse(GOOGLE), headers * (1 if len(headers) < REQUESTS_PER_ROUND else 2))
     assert not caplog.records
 
 
 def test_one_client_of_many_that_has_the_first_word_is_not_taken_for_all(caplog):
     draw = random.Random(5)
-    headers = many(REQUESTS // 2) + [public(draw.randrange(2**24)) for _ in range(REQUESTS // 2)]
+    headers = many(REQUESTS_PER_ROUND // 2) + [
+        public(draw.randrange(2**24)) for _ in range(REQUESTS_PER_ROUND // 2)
+    ]
     send_all(TrustedProxies.parse(GOOGLE), headers)
     assert not caplog.records
 
 
 def test_after_some_rounds_nobody_watches_any_more():
-    identifier = send_all(TrustedProxies.parse(GOOGLE), many(ROUNDS * REQUESTS, form="{}"))
+    identifier = send_all(TrustedProxies.parse(GOOGLE), many(MAX_ROUNDS * REQUESTS_PER_ROUND, form="{}"))
     assert identifier._watch is None
 
 
 @pytest.mark.parametrize(("form", "said"), [("{}, " + LB, 1), ("{}", 0)])
 def test_threads_that_conclude_together_fail_no_request_and_say_it_once(form, said, caplog):
     identifier = Identifier(TrustedProxies.parse(GOOGLE))
-    headers = many(3 * REQUESTS, form=form)
+    headers = many(3 * REQUESTS_PER_ROUND, form=form)
     with ThreadPoolExecutor(8) as threads:
         found = [threads.submit(send, identifier, {"X-Forwarded-For": header}) for header in headers]
         assert all(future.result() for future in found)

@@ -177,7 +177,7 @@ def test_a_route_that_was_exempt_begins_anew():
     after = parse_policy('version = 1\n[[routes]]\nmatch = "/b"\nlimits = "5/minute"\n', "p.toml")
 
     assert [str(each) for each in fresh_between(before, after)] == [
-        "* /b: 5 per 1 minute begins anew: there was no limit"
+        "* /b: 5 per 1 minute starts from zero: there was no limit"
     ]
 
 
@@ -187,5 +187,5 @@ def test_a_route_that_was_not_there_begins_nothing_anew():
 
 def test_a_long_list_is_cut_and_says_so():
     fresh = [FreshCounter("GET", f"/{n}", "5 per 1 minute", "there was no limit") for n in range(25)]
-    assert listed(fresh).count("begins anew") == 10
+    assert listed(fresh).count("starts from zero") == 10
     assert listed(fresh).endswith("and 15 more")

@@ -23,7 +23,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def log(caplog):
-    caplog.set_level(logging.INFO, "otel_ratelimit.policy.watch")
+    caplog.set_level(logging.INFO, "otel_ratelimit.policy.policy_file")
     return caplog
 
 
@@ -79,7 +79,7 @@ def test_a_refused_file_leaves_the_policy_and_is_logged_once(path, log):
     assert "did you mean 'minute'?" in str(results[0].problems[0])
     assert file.policy is before
     (message,) = log.messages
-    assert "the former one stays in force" in message
+    assert "the previous one stays in force" in message
     assert f"{path}:3: tiers.default: '6/minuet'" in message
 
 

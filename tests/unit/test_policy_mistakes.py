@@ -240,7 +240,7 @@ def test_sizes_and_durations_have_units():
         ('match = "user:"', "names no client"),
         ('match = "ip:here"', "'here' is neither an address nor a CIDR; write for instance 192.0.2.7, "),
         ('match = "ip:10.0.0.1/8"', "'10.0.0.1/8' has bits set after its prefix; did you mean 10.0.0.0/8?"),
-        ('match = "ip:fe80::1%eth0"', "has a zone, and addresses are compared without; fe80::1"),
+        ('match = "ip:fe80::1%eth0"', "has a zone, and addresses are compared without zones; fe80::1"),
         (
             'match = "ip:::ffff:192.0.2.7"',
             "IPv4-mapped and NAT64 addresses are taken as IPv4; write for instance 192.0.2.7",
@@ -271,7 +271,7 @@ def test_a_client_that_can_never_match_names_both_lines(earlier, later):
     assert only(text) == (
         f"p.toml:5: clients[1].match: {later!r} can never match: "
         f"it is already matched by {earlier!r} (p.toml:3); "
-        "put the more specific one first, or take one away"
+        "put the more specific one first, or remove one of them"
     )
 
 

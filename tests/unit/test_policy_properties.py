@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from page_lists import listed_names
 
 from otel_ratelimit.policy.cache import Cache, CachePrice
-from otel_ratelimit.policy.locate import Lines
-from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import (
     Analytics,
     ClientRule,
     IdentityTable,
     Memory,
     Policy,
-    Report,
     RouteRule,
     Unmatched,
 )
+from otel_ratelimit.policy.report import Report
+from otel_ratelimit.policy.route_pattern import RoutePattern
+from otel_ratelimit.policy.toml_lines import TomlLines
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
 
@@ -33,7 +33,7 @@ METHODS = st.sampled_from(["", "GET ", "POST ", "GET,POST "])
 
 @st.composite
 def patterns(draw):
-    return Pattern.parse(draw(METHODS) + "/" + "/".join(draw(st.lists(WILD, max_size=4))))
+    return RoutePattern.parse(draw(METHODS) + "/" + "/".join(draw(st.lists(WILD, max_size=4))))
 
 
 ROUTES = st.lists(SEGMENTS, max_size=5).map(lambda parts: "/" + "/".join(parts))
@@ -66,13 +66,13 @@ def test_a_pattern_that_covers_another_matches_all_that_the_other_matches(wide, 
     ],
 )
 def test_a_pattern_that_matches_less_does_not_cover(wide, narrow):
-    assert not Pattern.parse(wide).covers(Pattern.parse(narrow))
+    assert not RoutePattern.parse(wide).covers(RoutePattern.parse(narrow))
 
 
 def test_an_asterisk_stands_for_any_character():
-    assert Pattern.parse("/*").matches("e", "GET", "/a\nb")
-    assert Pattern.parse("a*").matches("a\nb", "GET", "/")
-    assert not Pattern.parse("a?").matches("ab", "GET", "/")
+    assert RoutePattern.parse("/*").matches("e", "GET", "/a\nb")
+    assert RoutePattern.parse("a*").matches("a\nb", "GET", "/")
+    assert not RoutePattern.parse("a?").matches("ab", "GET", "/")
 
 
 @given(patterns())
@@ -83,8 +83,8 @@ def test_a_pattern_covers_itself(pattern):
 @given(st.lists(st.sampled_from(["a", "b"]), max_size=5))
 def test_any_depth_matches_any_depth(parts):
     route = "/x/" + "/".join(parts)
-    assert Pattern.parse("/x/**").matches("e", "GET", route)
-    assert Pattern.parse("/**").matches("e", "GET", route)
+    assert RoutePattern.parse("/x/**").matches("e", "GET", route)
+    assert RoutePattern.parse("/**").matches("e", "GET", route)
 
 
 NAMES = st.sampled_from(["alpha", "beta", '"quoted key"', "x-1"])
@@ -120,19 +120,19 @@ def documents(draw):
 def test_the_line_of_every_key_is_found(document):
     text, expected = document
     tomllib.loads(text)
-    lines = Lines(text)
+    lines = TomlLines(text)
     assert {path: lines.of(path) for path in expected} == expected
 
 
 @given(st.text(max_size=200), st.lists(st.one_of(st.text(max_size=5), st.integers(0, 3)), max_size=4))
 def test_whatever_the_text_a_line_is_inside_it(text, path):
-    line = Lines(text).of(path)
+    line = TomlLines(text).of(path)
     assert 1 <= line <= max(1, len(text.splitlines()))
 
 
 def test_the_items_of_a_list_have_lines_of_their_own():
     text = 'version = 1\nexempt = [\n  "/a",\n  # between\n  "/b", "/c",\n]\nlast = 1\n'
-    lines = Lines(text)
+    lines = TomlLines(text)
     assert [lines.of(("exempt", index)) for index in range(3)] == [3, 5, 5]
     assert lines.of(("last",)) == 7
 

@@ -13,20 +13,19 @@ from pydantic_core import PydanticUndefined
 from otel_ratelimit.cache_advice.prices import PRICES
 from otel_ratelimit.cli import main
 from otel_ratelimit.policy.cache import Cache, CachePrice
-from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
 from otel_ratelimit.policy.model import (
-    BUILT_IN_EXEMPT,
-    BUILT_IN_TIERS,
     Analytics,
     ClientRule,
     IdentityTable,
     Memory,
     Policy,
-    Report,
     Responses,
     RouteRule,
 )
 from otel_ratelimit.policy.quantities import parse_duration, parse_size
+from otel_ratelimit.policy.report import Report
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
 ENTRY = re.compile(r"`(\w+)` \(([^)]+)\): ")
@@ -116,10 +115,10 @@ def test_the_mistakes_are_told_as_the_page_shows(tmp_path, monkeypatch):
 )
 def test_the_patterns_of_the_page_match_what_it_says(pattern, matched, passed):
     assert f"| `{pattern}` |" in PAGE
-    parsed = Pattern.parse(pattern)
+    parsed = RoutePattern.parse(pattern)
     for routes, expected in ((matched, True), (passed, False)):
         for method, route in (entry.split() for entry in routes):
             assert parsed.matches("endpoint", method, route) is expected, (method, route)
-    jobs = Pattern.parse("jobs.*")
+    jobs = RoutePattern.parse("jobs.*")
     assert jobs.matches("jobs.create", "POST", "/x")
     assert not jobs.matches("jobs", "POST", "/x")

@@ -11,7 +11,7 @@ from otel_ratelimit.cli import main, policy_text
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.cache import CachePrice
 from otel_ratelimit.policy.model import ClientRule, Policy, RouteRule
-from otel_ratelimit.policy.table import Table
+from otel_ratelimit.policy.toml_table import TomlTable
 
 WHOLE = """\
 version = 1
@@ -61,7 +61,7 @@ def every_place(table=Policy, above=""):
         inner = field.annotation
         if place in LISTS:
             yield from every_place(LISTS[place], f"{place}[0].")
-        elif isinstance(inner, type) and issubclass(inner, Table):
+        elif isinstance(inner, type) and issubclass(inner, TomlTable):
             yield from every_place(inner, f"{place}.")
         else:
             yield place

@@ -14,7 +14,7 @@ from otel_ratelimit.cli.suggested_policy import known_tiers, pattern_path, polic
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, UNMATCHED_ROUTE
 from otel_ratelimit.core.periods import period
 from otel_ratelimit.policy import PolicyResolver, builtin_policy, parse_policy
-from otel_ratelimit.policy.match import Pattern
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 WEEK = period("2026-01-01", "2026-01-07")
 
@@ -286,7 +286,7 @@ def test_whatever_the_routes_are_called_the_file_is_valid_and_enough_for_each(ne
             for (route, method), (each, windows) in needs.items()
         ]
     )
-    named = [Pattern.parse(rule.match) for rule in read.routes if "*" not in rule.match]
+    named = [RoutePattern.parse(rule.match) for rule in read.routes if "*" not in rule.match]
     for (route, method), (each, windows) in needs.items():
         is_named = any(pattern.matches("", method, route) for pattern in named)
         if windows == 500 and route.startswith("/") and is_named:

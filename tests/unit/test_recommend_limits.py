@@ -16,7 +16,7 @@ from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
 from otel_ratelimit.policy.decide import decide
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 
 SECONDS = 60
 
@@ -27,7 +27,7 @@ def decisions(requests, amount, *, cost=1, shadow=False):
         "p|", amount, SECONDS, Strategy.FIXED_WINDOW, shadow, f"{amount} per 1 minute", "a-per-minute"
     )
     plan = RoutePlan("e", "GET", "/a", "t", False, KeySpec("ip"), (window,), cost, "closed", "")
-    store = BoundedCounters(10_000_000)
+    store = BoundedMemoryStore(10_000_000)
     for at, client in requests:
         who = Identity(f"i{client * 32}", "ip", client, None)
         yield decide(plan, plan.windows, who, store, clock=lambda at=at: at, timer=lambda: 0.0)

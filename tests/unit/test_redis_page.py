@@ -12,7 +12,7 @@ from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.storage import server_errors
 from otel_ratelimit.storage.client_options import option_problems
 from otel_ratelimit.storage.key_namespace import key_namespace, key_prefix, service_of
-from otel_ratelimit.storage.open import _SCHEMES, validate_uri
+from otel_ratelimit.storage.store_from_uri import _SCHEMES, validate_uri
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/redis.md").read_text(encoding="utf-8")

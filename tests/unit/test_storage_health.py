@@ -6,7 +6,7 @@ import pytest
 from otel_ratelimit.core import names
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.health import (
     MemoryHealthLog,
     check_memory_health,
@@ -69,7 +69,7 @@ def test_warning_comes_before_critical_and_critical_can_be_reached(capacity):
 @pytest.mark.parametrize("capacity", [1 * MB, 3 * MB, 8 * MB])
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_a_full_store_is_critical(capacity, strategy):
-    counters = BoundedCounters(capacity)
+    counters = BoundedMemoryStore(capacity)
     windows = [Window(f"a|b|{s}|{strategy}|", 9, s, strategy, False, "", "") for s in (60, 3600)]
     n = 0
     while not counters.overflows:
@@ -175,7 +175,7 @@ def test_many_endpoints_are_summed_up_in_words(caplog):
 
 def test_a_small_store_is_told_in_bytes_and_an_empty_one_has_no_spread(caplog):
     caplog.set_level(logging.INFO)
-    MemoryHealthLog(BoundedCounters(1 * MB)).start()
+    MemoryHealthLog(BoundedMemoryStore(1 * MB)).start()
 
     assert re.search(r"counters take \d+ bytes of 1\.0 MB \(\d\.\d %\), 0 keys", caplog.messages[0])
     assert "by endpoint" not in caplog.messages[0]

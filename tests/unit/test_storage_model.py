@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.sweeper import Sweeper
 
 
@@ -74,7 +74,7 @@ class Comparison(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.now = 1_700_000_000.0
-        self.counters = BoundedCounters(1_000_000, clock=lambda: self.now)
+        self.counters = BoundedMemoryStore(1_000_000, clock=lambda: self.now)
         self.sweeper = Sweeper(self.counters, 60, rest=lambda _seconds: None)
         self.model = Model()
 
@@ -129,7 +129,7 @@ class Comparison(RuleBasedStateMachine):
     @invariant()
     def the_ledger_is_exact(self):
         weight = sum(table.weigh() for table in self.counters.tables())
-        assert self.counters.ledger.used == weight <= 1_000_000
+        assert self.counters.budget.used == weight <= 1_000_000
 
 
 Comparison.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

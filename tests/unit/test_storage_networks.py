@@ -13,10 +13,10 @@ from variants import quick_first
 from otel_ratelimit.core.identity import ClientKey
 from otel_ratelimit.core.route_plan import KeySpec, Strategy, Window
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
-from otel_ratelimit.storage.accounting import ENTRY_BYTES
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
-from otel_ratelimit.storage.keys import CLIENT_KEYS, TEXT_KEYS, Keys
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
+from otel_ratelimit.storage.counter_keys import CLIENT_KEYS, TEXT_KEYS, CounterKeys
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
+from otel_ratelimit.storage.memory_budget import ENTRY_BYTES
 from otel_ratelimit.storage.sweeper import Sweeper
 
 NOW = 1_700_000_000.0
@@ -71,7 +71,7 @@ def of_one_function(n):
 
 
 def network_of(client):
-    return CLIENT_KEYS.network(Keys(b"").of_client(client))
+    return CLIENT_KEYS.network(CounterKeys(b"").of_client(client))
 
 
 def sent_from(client):
@@ -90,7 +90,7 @@ def used_up(counters, limit, client, now):
 @EVERY_STRATEGY
 def test_a_flood_from_one_network_leaves_all_others_their_limit_window_after_window(attacker, strategy):
     now = NOW
-    counters = BoundedCounters(CAPACITY, clock=lambda: now)
+    counters = BoundedMemoryStore(CAPACITY, clock=lambda: now)
     sweeper = Sweeper(counters, 60, rest=lambda _seconds: None)
     limit = window(7, 60, strategy)
     old = [key(f"192.0.{n}.1") for n in range(3)] + [key(f"2a0{n}:7::1") for n in range(5)]
@@ -108,11 +108,11 @@ def test_a_flood_from_one_network_leaves_all_others_their_limit_window_after_win
 
         assert allowed == [7] * 18
         assert counters.overflows
-        assert counters.ledger.used <= CAPACITY
+        assert counters.budget.used <= CAPACITY
 
 
 def test_a_flood_of_header_values_leaves_those_who_send_the_header_elsewhere_their_limit():
-    counters = BoundedCounters(CAPACITY)
+    counters = BoundedMemoryStore(CAPACITY)
     limit = window(7, 3600)
     for n in range(20_000):
         counters.take([limit], of_one_sender(n), 1, NOW)
@@ -125,17 +125,17 @@ def test_a_flood_of_header_values_leaves_those_who_send_the_header_elsewhere_the
 @pytest.mark.parametrize("seconds", [60, 3600])
 @EVERY_STRATEGY
 def test_lists_of_one_network_leave_room_for_those_of_others(strategy, seconds):
-    counters = BoundedCounters(CAPACITY)
+    counters = BoundedMemoryStore(CAPACITY)
     limit = window(2_000, seconds, strategy)
     for n in range(300):
         counters.take([limit], from_one_48(n), 1_900, NOW)
 
     assert used_up(counters, limit, key("192.0.2.1"), NOW) == 2_000
-    assert counters.ledger.used <= CAPACITY
+    assert counters.budget.used <= CAPACITY
 
 
 def test_one_network_gets_half_of_the_room_and_several_share_it():
-    counters = BoundedCounters(CAPACITY)
+    counters = BoundedMemoryStore(CAPACITY)
     limit = window(1, 3600)
     for n in range(9_000):
         counters.take([limit], from_one_48(n), 1, NOW)
@@ -153,7 +153,7 @@ def test_one_network_gets_half_of_the_room_and_several_share_it():
 @pytest.mark.untraced
 @EVERY_STRATEGY
 def test_a_botnet_that_fills_the_store_meets_its_own_networks_buckets(strategy):
-    counters = BoundedCounters(5_000_000)
+    counters = BoundedMemoryStore(5_000_000)
     limit = window(7, 3600, strategy)
     live = [key(f"192.{n}.2.1") for n in range(50)]
     for n, client in enumerate(live):
@@ -167,18 +167,18 @@ def test_a_botnet_that_fills_the_store_meets_its_own_networks_buckets(strategy):
 
     assert left == [7 - 1 - n % 7 for n in range(50)]
     assert strangers.count(7) >= 195  # one in ninety shares a network's bucket by chance
-    assert counters.ledger.used <= 5_000_000
+    assert counters.budget.used <= 5_000_000
 
 
 @pytest.mark.untraced
 def test_buckets_are_bounded_and_go_when_they_have_expired():
     now = NOW
-    counters = BoundedCounters(CAPACITY, clock=lambda: now)
+    counters = BoundedMemoryStore(CAPACITY, clock=lambda: now)
     limits = [window(1, 60, scope=f"s{n}") for n in range(4)]
     highest = 0
     for n in range(30_000):
         counters.take(limits, key(f"2001:{n // 8:x}:{n % 8}::1"), 1, now)
-        highest = max(highest, counters.ledger.used)
+        highest = max(highest, counters.budget.used)
     buckets = sum(len(table.overflow.cells) for table in counters.tables())
 
     now += 121
@@ -186,12 +186,12 @@ def test_buckets_are_bounded_and_go_when_they_have_expired():
 
     assert highest <= CAPACITY
     assert 100 < buckets < 1_000
-    assert counters.ledger.used == 0
+    assert counters.budget.used == 0
     assert not counters.tables()
 
 
 def test_a_flood_from_everywhere_leaves_room_for_the_tables_of_routes_not_asked_before():
-    counters = BoundedCounters(CAPACITY)
+    counters = BoundedMemoryStore(CAPACITY)
     flooded = [window(5, seconds, scope="flooded") for seconds in (60, 3600)]
     for n in range(30_000):
         counters.take(flooded, key(f"2001:{n // 8:x}:{n % 8}::1"), 1, NOW)
@@ -207,7 +207,7 @@ def test_a_flood_from_everywhere_leaves_room_for_the_tables_of_routes_not_asked_
 )
 def test_what_each_network_holds_is_exact(strategy, steps):
     now = NOW
-    counters = BoundedCounters(CAPACITY, clock=lambda: now)
+    counters = BoundedMemoryStore(CAPACITY, clock=lambda: now)
     sweeper = Sweeper(counters, 60, rest=lambda _seconds: None)
     limits = [window(40, 10, strategy), window(90, 60, strategy)]
     clients = [key(f"{n % 7}.1.2.{n}") for n in range(50)]
@@ -230,11 +230,11 @@ def test_what_each_network_holds_is_exact(strategy, steps):
             for index in table.depths:
                 for each, value in table.shards[index].items():
                     size = table.form.size(each) + table.rules.size(value) + ENTRY_BYTES
-                    held[table.network_of(each) % counters.ledger.slots] += size
-        assert counters.ledger.used == sum(table.weigh() for table in counters.tables())
+                    held[table.network_of(each) % counters.budget.network_slots] += size
+        assert counters.budget.used == sum(table.weigh() for table in counters.tables())
         noted = sum(len(shard) for table in counters.tables() for shard in table.senders.shards.values())
         assert noted == counters.snapshot().by_client_kind.get("header", 0)
-        found = {n: size for n, size in enumerate(counters.ledger.networks) if size}
+        found = {n: size for n, size in enumerate(counters.budget.networks) if size}
         assert found == dict(held)
 
 
@@ -255,7 +255,7 @@ def test_a_network_is_a_48_or_a_16_and_each_kind_of_key_apart():
 
 @pytest.mark.parametrize("seconds", [60, 3600])
 def test_a_value_of_a_header_or_function_is_one_client_wherever_it_comes_from(seconds):
-    counters = BoundedCounters(CAPACITY)
+    counters = BoundedMemoryStore(CAPACITY)
     limit = window(5, seconds)
     for request in ({"spec": HEADER, "headers": {"X-Api-Key": "k"}}, {"spec": FUNCTION, "answer": "t"}):
         sent = [key(f"{n}.1.1.1", **request) for n in range(20)]
@@ -287,7 +287,7 @@ def test_a_user_is_the_same_client_wherever_he_comes_from():
 )
 @pytest.mark.parametrize("tail", ["view/5/1/minute", "x" * 100 + "/5/1/minute", "\xfc/5/1/minute"])
 def test_texts_of_limits_name_the_network_of_the_address_in_them(one, other, same, tail):
-    keys = Keys(b"secret")
+    keys = CounterKeys(b"secret")
     one, other = (TEXT_KEYS.network(keys.of_text(f"LIMITER/{who}/{tail}")) for who in (one, other))
 
     assert (one == other) is same
@@ -308,7 +308,7 @@ def test_the_interface_of_limits_keeps_networks_apart_as_well():
 
 
 def test_a_text_cannot_name_a_network_as_a_hashed_text_does():
-    keys = Keys(b"secret")
+    keys = CounterKeys(b"secret")
     hashed = keys.of_text("LIMITER/203.0.113.1/" + "x" * 100)
 
     assert TEXT_KEYS.network(hashed) == TEXT_KEYS.network(keys.of_text("LIMITER/203.0.113.1/x"))

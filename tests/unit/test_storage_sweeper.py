@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.sweeper import Sweeper
 
 MINUTE = Window("a|ep|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
@@ -22,7 +22,7 @@ class Clock:
 
 
 def filled(clock, keys=5000):
-    counters = BoundedCounters(50_000_000, clock)
+    counters = BoundedMemoryStore(50_000_000, clock)
     for n in range(keys):
         counters.take([MINUTE, HOUR], f"i{n:032x}", 1, clock.now)
     return counters
@@ -52,25 +52,25 @@ def test_a_sweep_removes_what_is_expired_and_nothing_else():
 def test_a_sweep_reports_the_bytes_it_freed():
     clock = Clock()
     counters = filled(clock)
-    before = counters.ledger.used
+    before = counters.budget.used
     clock.now += 60
 
     report = Sweeper(counters, 60).sweep()
 
-    assert report.freed_bytes == before - counters.ledger.used
+    assert report.freed_bytes == before - counters.budget.used
     assert report.freed_bytes > 5000 * 80
     assert report.duration_seconds >= report.longest_pause_seconds > 0
 
 
 def test_memory_goes_back_to_that_of_an_empty_store():
     clock = Clock()
-    empty = BoundedCounters(50_000_000).ledger.used
+    empty = BoundedMemoryStore(50_000_000).budget.used
     counters = filled(clock)
     clock.now += 3600
 
     Sweeper(counters, 60).sweep()
 
-    assert counters.ledger.used == empty
+    assert counters.budget.used == empty
     assert counters.tables() == []
 
 
@@ -94,7 +94,7 @@ def test_the_lock_is_released_as_soon_as_the_time_for_a_step_is_over():
 
 def test_small_shards_share_a_step():
     clock = Clock()
-    counters = BoundedCounters(50_000_000, clock)
+    counters = BoundedMemoryStore(50_000_000, clock)
     for n in range(100):
         window = Window(f"a|ep{n}|60|fixed-window|", 5, 60, Strategy.FIXED_WINDOW, False, "", "")
         counters.take([window], "i" + 32 * "f", 1, clock.now)
@@ -122,7 +122,7 @@ def test_a_store_that_is_reset_during_a_sweep_keeps_an_exact_ledger():
     Sweeper(counters, 60, timer=lambda: float(next(ticks)), rest=rest).sweep()
 
     assert len(rests) > 3
-    assert counters.ledger.used == sum(table.weigh() for table in counters.tables())
+    assert counters.budget.used == sum(table.weigh() for table in counters.tables())
     assert counters.snapshot().keys == 1
     assert counters.snapshot().by_client_kind == {"ip": 1}
 
@@ -153,7 +153,7 @@ def test_a_sweep_says_in_the_log_what_it_removed(caplog):
 
 def test_no_thread_runs_before_the_first_request_and_one_sweeps_from_then_on():
     clock = Clock()
-    counters = BoundedCounters(1_000_000, clock)
+    counters = BoundedMemoryStore(1_000_000, clock)
     sweeper = Sweeper(counters, 0.01)
     assert not sweeper._worker.alive
 
@@ -166,7 +166,7 @@ def test_no_thread_runs_before_the_first_request_and_one_sweeps_from_then_on():
 
 def test_a_worker_that_is_given_is_used():
     worker = BackgroundWorker("given")
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     sweeper = Sweeper(counters, 0.01, worker)
     try:
         counters.take([MINUTE], "i" + 32 * "f", 1, time.time())
@@ -177,7 +177,7 @@ def test_a_worker_that_is_given_is_used():
 
 
 def test_a_store_that_nobody_needs_any_more_is_collected_and_its_thread_ends():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     sweeper = Sweeper(counters, 0.01)
     counters.take([MINUTE], "i" + 32 * "f", 1, time.time())
     wait_until(lambda: sweeper.last is not None)

@@ -1,15 +1,21 @@
-"""Who asks: from a request's address, headers and user to a key of fixed size."""
+"""Who sends a request: from address, headers and user to a key of fixed size.
 
-from otel_ratelimit.policy.identity.addresses import (
-    UNKNOWN_ADDRESS,
-    client_address,
-    client_network,
-    normalise,
-    prefix_of,
-)
-from otel_ratelimit.policy.identity.keys import ClientSource, Identifier
-from otel_ratelimit.policy.identity.proxies import TrustedProxies
+client_address.py           the client's address, from the connection or from a proxy's header
+trusted_proxies.py          which proxies are believed
+proxy_header.py             which header they write, and how it is read
+proxy_warnings.py           what the log says about wrong proxy settings
+shared_address_warning.py   ... and where all clients seem to be one
+client_network.py           what counts as one IPv6 client, and as one network
+client_key.py               how a client's key is made
+application_answer.py       which answers of the application can stand for a client
+address_masking.py          how recorded addresses are masked or hashed
+"""
+
+from otel_ratelimit.policy.identity.client_address import UNKNOWN_ADDRESS, find_client_address, normalise
+from otel_ratelimit.policy.identity.client_key import ClientSource, Identifier
+from otel_ratelimit.policy.identity.client_network import one_client_of, prefix_of
 from otel_ratelimit.policy.identity.proxy_warnings import HEADER_WITHOUT_TRUST
+from otel_ratelimit.policy.identity.trusted_proxies import TrustedProxies
 
 __all__ = [
     "HEADER_WITHOUT_TRUST",
@@ -17,8 +23,8 @@ __all__ = [
     "ClientSource",
     "Identifier",
     "TrustedProxies",
-    "client_address",
-    "client_network",
+    "find_client_address",
     "normalise",
+    "one_client_of",
     "prefix_of",
 ]

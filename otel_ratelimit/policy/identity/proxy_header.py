@@ -1,11 +1,11 @@
-"""The one header in which the operator's proxies write the client's address.
+"""The header in which the operator's proxies write the client's address, and how it is read.
 
     X-Forwarded-For    a list; each proxy appends the address that it saw
     Forwarded          the same as `for=` of each element (RFC 7239)
     any other name     one address, which the outermost proxy writes: CF-Connecting-IP, X-Real-IP ...
 
-Only this header is read. A proxy writes one and hands the others on as the client sent them, so that any
-other is the client's own claim.
+Only this header is read. A proxy writes one header and passes on all others as the client sent them, so any
+other header is the client's own claim.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VARIABLE: Final = "OTEL_RATELIMIT_PROXY_HEADER"
 DEFAULT_NAME: Final = "X-Forwarded-For"
 
 MAX_HOPS: Final = 32
-"""Entries read from the right; a longer chain of proxies does not occur."""
+"""How many entries are read from the right; longer chains of proxies do not occur."""
 _MAX_CHARACTERS: Final = 64 * MAX_HOPS
 
 _LISTS: Final = (DEFAULT_NAME, "X-Vercel-Forwarded-For")
@@ -50,9 +50,9 @@ _WITHOUT_CLIENT: Final = re.compile(
     r"|user-agent|authorization|cookie|content-.*|accept.*|cf-ipcountry|cf-ray|remote-addr"
     r"|x-original-forwarded-for|cloudfront-viewer-address"
 )
-"""Headers without an address, with what the client sent itself, or with a port that looks like IPv6."""
+"""Headers that hold no address, or what the client sent, or a port that looks like a part of IPv6."""
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+")
-"""A field name (RFC 9110), without the underscore, which servers drop or take for a hyphen."""
+"""A field name (RFC 9110) without underscores, which servers drop or treat as hyphens."""
 _CLOSE: Final = 0.85
 
 _PAIR: Final = re.compile(r'\s*([\w!#$%&*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))\s*', re.DOTALL)
@@ -61,14 +61,14 @@ _ELEMENT: Final = re.compile(rf"(?:{_PAIR.pattern})(?:;(?:{_PAIR.pattern})?)*", 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """A header's name, and how it is read."""
+    """The name of a header, and how it is read."""
 
     name: str = DEFAULT_NAME
     form: Literal["list", "forwarded", "single"] = "list"
 
     @classmethod
     def parse(cls, given: str) -> ProxyHeader | Problem:
-        """The header of that name, in any case of letters; what is wrong with it otherwise."""
+        """The header with that name, in upper or lower case; a problem if the name is wrong."""
         lowered = given.strip().lower()
         name = _KNOWN.get(lowered, given.strip())
         if lowered not in _KNOWN:
@@ -80,10 +80,10 @@ class ProxyHeader:
         return cls(name, "list" if lowered.endswith("-forwarded-for") else "single")
 
     def entries(self, value: str) -> Iterator[str]:
-        """What `value` says of each hop, from the nearest on; a bounded number of them.
+        """The entries of `value` from the nearest hop on, at most `MAX_HOPS`.
 
-        Where a single-address header comes more than once, the last is taken: a proxy that adds it instead of
-        replacing it adds it behind what the client sent.
+        If a header with a single address comes more than once, the last one is used: a proxy that adds the
+        header instead of replacing it adds it behind the client's.
         """
         if self.form == "single":
             return iter((value[-_MAX_CHARACTERS:].rpartition(",")[2],))
@@ -104,7 +104,7 @@ def _problem_with(name: str) -> Problem | None:
         return Problem(
             VARIABLE,
             f"{name!r} names more than one header",
-            "name the one that your proxies write; all others are the client's own",
+            "name the one that your proxies write; the client can write all others",
         )
     if not _NAME.fullmatch(name):
         what = f"{name!r} is not the name of a header"
@@ -122,7 +122,7 @@ def _problem_with(name: str) -> Problem | None:
 
 
 def _entries(header: str) -> Iterator[str]:
-    """Entries of X-Forwarded-For from right to left, a bounded number of them."""
+    """The entries of X-Forwarded-For from right to left, at most `MAX_HOPS`."""
     return islice(reversed(_whole_entries(header, header[-_MAX_CHARACTERS:].split(","))), MAX_HOPS)
 
 
@@ -133,7 +133,7 @@ def _forwarded_entries(header: str) -> Iterator[str]:
 
 
 def _whole_entries(header: str, entries: list[str]) -> list[str]:
-    """Without the one that was cut in two, which could read as another address."""
+    """The entries without the one that was cut, which could be read as another address."""
     return entries if len(header) <= _MAX_CHARACTERS else entries[1:]
 
 
@@ -150,10 +150,10 @@ def _for_of(element: str) -> str:
 
 
 def _split_outside_quotes(header: str) -> list[str]:
-    """The elements of a header, from left to right, told apart from right to left.
+    """The elements of a header from left to right, split from right to left.
 
-    A quotation mark that a client opens and never closes would otherwise swallow, or make a quotation
-    of, what the proxies to its right have written.
+    Otherwise a client could open a quotation mark without closing it, and so hide what the proxies to its
+    right have written.
     """
     elements, end, quoted = [], len(header), False
     for index in range(len(header) - 1, -1, -1):

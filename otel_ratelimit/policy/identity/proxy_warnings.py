@@ -1,48 +1,47 @@
-"""What the log says, once each, where requests look as if the settings of the proxies were not right."""
+"""Warnings, each logged once, when requests show that the settings of the proxies are probably wrong."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
-from otel_ratelimit.policy.identity.addresses import parse_address
-from otel_ratelimit.policy.identity.proxies import HOPS_VARIABLE, TrustedProxies, private
-from otel_ratelimit.policy.identity.proxies import VARIABLE as PROXIES_VARIABLE
+from otel_ratelimit.policy.identity.client_address import parse_address
 from otel_ratelimit.policy.identity.proxy_header import DEFAULT_NAME
 from otel_ratelimit.policy.identity.proxy_header import VARIABLE as HEADER_VARIABLE
+from otel_ratelimit.policy.identity.trusted_proxies import HOPS_VARIABLE, TrustedProxies, private
+from otel_ratelimit.policy.identity.trusted_proxies import VARIABLE as PROXIES_VARIABLE
 
 _log = logging.getLogger(__name__)
 
 HEADER_WITHOUT_TRUST: Final = (
-    f"{HEADER_VARIABLE} has no effect, because nobody is believed to write that header: set"
-    f" {PROXIES_VARIABLE} or {HOPS_VARIABLE}"
+    f"{HEADER_VARIABLE} has no effect, because no proxy is trusted: set {PROXIES_VARIABLE} or {HOPS_VARIABLE}"
 )
-"""Said at start."""
+"""Logged at the start."""
 _UNIX_SOCKET: Final = "a Unix socket"
 
 
 class ProxyWarnings:
-    """Each warning is given once; the flags say whether there is still something to look for."""
+    """Logs each warning once; the flags say which warnings are still possible."""
 
     def __init__(self, trusted: TrustedProxies) -> None:
         self._trusted = trusted
         self.header = trusted.header.name
         """The header that is read."""
         self.other = "Forwarded" if self.header == DEFAULT_NAME else DEFAULT_NAME
-        """The one that proxies may write instead."""
+        """The header that proxies may write instead."""
         self.of_untrusted = True
         self.of_other_header = True
         self.of_few_hops = trusted.hops > 1
 
     def may_be_proxy(self, peer: str) -> bool:
-        """Whether the peer is a private address whose header is not believed."""
+        """Whether the peer is a private address that is not trusted."""
         address = parse_address(peer)
         if self._trusted.believes(address):
             return False
         return not peer or (address is not None and private([address]))
 
     def untrusted(self, peer: str, header: str) -> None:
-        """A private peer sends `header` and is not trusted."""
+        """Warn that a private peer sends `header` and is not trusted."""
         self.of_untrusted = False
         _log.warning(
             "a forwarding header came from %s, which is not a trusted proxy: all clients behind it share one"
@@ -54,7 +53,7 @@ class ProxyWarnings:
         )
 
     def other_header(self, peer: str) -> None:
-        """A trusted peer sends the other header, and not the one that is read."""
+        """Warn that a trusted peer sends the other header, and not the one that is read."""
         if not self._trusted.believes(parse_address(peer)):
             return
         self.of_other_header = False
@@ -69,7 +68,7 @@ class ProxyWarnings:
         )
 
     def few_hops(self, peer: str, written: str) -> None:
-        """The header may have fewer entries than there are proxies."""
+        """Warn if the header has fewer entries than there are proxies."""
         found = sum(1 for _ in self._trusted.header.entries(written))
         if found >= self._trusted.hops or not self._trusted.believes(parse_address(peer)):
             return

@@ -12,7 +12,7 @@ from typing import Final
 
 from otel_ratelimit.core.smtp_url import SmtpServer
 from otel_ratelimit.policy import Report
-from otel_ratelimit.policy.report import is_address
+from otel_ratelimit.policy.report import is_mail_address
 
 NAME: Final = "otel-ratelimit"
 """The display name of the sender, and the local part of its address if none is configured."""
@@ -31,7 +31,7 @@ def sender(report: Report, server: SmtpServer, hostname: str) -> str:
         hostname: of this machine, from `socket.gethostname`.
     """
     given = (report.sender, server.user, f"{NAME}@{hostname}")
-    return next((address for address in given if address and is_address(address)), f"{NAME}@localhost")
+    return next((address for address in given if address and is_mail_address(address)), f"{NAME}@localhost")
 
 
 def message(

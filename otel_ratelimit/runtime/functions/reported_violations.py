@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, SupportsFloat
 
 from otel_ratelimit.analytics.recorder import UNKNOWN_CLIENT
-from otel_ratelimit.policy.identity.answers import UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.application_answer import UnusableAnswerError, client_text
 
 MAX_CHARACTERS: Final = 512
 """Of a text, as much as is kept in the tables."""

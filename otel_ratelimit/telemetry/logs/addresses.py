@@ -9,7 +9,7 @@ from typing import Final
 
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import SecretKey
-from otel_ratelimit.policy.identity.privacy import AddressStyle, address_keeper
+from otel_ratelimit.policy.identity.address_masking import AddressStyle, address_keeper
 
 _log = logging.getLogger(__name__)
 

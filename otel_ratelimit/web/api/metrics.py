@@ -12,7 +12,7 @@ from flask import current_app
 from otel_ratelimit.analytics.recorder import RecorderState
 from otel_ratelimit.core.counter_store import StorageSnapshot
 from otel_ratelimit.core.thresholds import MEGABYTE
-from otel_ratelimit.storage.by_user import most_first
+from otel_ratelimit.storage.counters_by_user import highest_first
 from otel_ratelimit.storage.health import check_memory_health, effective_thresholds
 from otel_ratelimit.web.api.models import (
     CleanupAnswer,
@@ -80,10 +80,10 @@ def _keys(snapshot: StorageSnapshot, services: ApiServices) -> KeysAnswer:
     return KeysAnswer(
         active=snapshot.keys,
         overflows=snapshot.overflows,
-        by_endpoint=most_first(snapshot.by_endpoint),
+        by_endpoint=highest_first(snapshot.by_endpoint),
         routes={endpoint: list(routes_of(current_app, endpoint)) for endpoint in snapshot.by_endpoint},
-        by_client_kind=most_first(snapshot.by_client_kind),
-        by_user=most_first(services.keys_by_user(), MAX_USERS),
+        by_client_kind=highest_first(snapshot.by_client_kind),
+        by_user=highest_first(services.keys_by_user(), MAX_USERS),
     )
 
 

@@ -1,10 +1,11 @@
-"""From a request to an `Identity`: whom the counters count.
+"""From a request to an `Identity`: how the key of a client is made.
 
-A key is `KIND_LETTERS` and two keyed BLAKE2b hashes (RFC 7693) over kind and parts, each with its length
-before it, so that no two different clients can be written alike, and nothing a client sends changes a key's
-size: 24 bits of the client's network (see `networks`), 104 bits of the client. A verified user is the same
-client in every network, so he is a network of his own. The value of a header or of a function is one client
-in every network as well, but the sender may choose it: there his network stands beside the key (`ClientKey`).
+A key is a letter (`KIND_LETTERS`) and two keyed BLAKE2b hashes (RFC 7693): 24 bits for the client's network
+(`client_network`) and 104 bits for the client. They hash the kind and the parts of the client, each part
+after its length, so that different clients never hash the same text, and nothing that a client sends changes
+the size of a key. A verified user is the same client in every network, so each user is a network. The value
+of a header or of a function is one client in every network as well, but the sender may choose it. There the
+sender's network is kept beside the key (`ClientKey`).
 """
 
 from __future__ import annotations
@@ -19,66 +20,67 @@ from typing import Final, Protocol
 from otel_ratelimit.core.identity import ClientKey, Identity
 from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS, KeyKind, KeySpec
 from otel_ratelimit.core.secret import SecretKey
-from otel_ratelimit.policy.identity.addresses import client_address, client_network
-from otel_ratelimit.policy.identity.answers import WANTED, UnusableAnswerError, client_text
-from otel_ratelimit.policy.identity.networks import coarse_network
-from otel_ratelimit.policy.identity.proxies import TrustedProxies
+from otel_ratelimit.policy.defaults import IPV6_PREFIX_BITS
+from otel_ratelimit.policy.identity.application_answer import WANTED, UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.client_address import find_client_address
+from otel_ratelimit.policy.identity.client_network import coarse_network, one_client_of
 from otel_ratelimit.policy.identity.proxy_warnings import ProxyWarnings
-from otel_ratelimit.policy.identity.shared_address import SharedAddressWatch
+from otel_ratelimit.policy.identity.shared_address_warning import SharedAddressWatch
+from otel_ratelimit.policy.identity.trusted_proxies import TrustedProxies
 
 _log = logging.getLogger(__name__)
 
 _NETWORK_BYTES: Final = NETWORK_DIGITS // 2
 _CLIENT_BYTES: Final = 16 - _NETWORK_BYTES
 _KEY_BASE: Final = 32
-"""Letters of kinds and hexadecimal digits are all digits of this base."""
+"""The letters of kinds and hexadecimal digits are all digits in this base."""
 _CACHED_CHARACTERS: Final = 256
-"""Longer values are not remembered, so that the cache's size has a bound in bytes too."""
+"""Longer values are not cached, so that the size of the cache in bytes is bounded too."""
 _CACHED_PEERS: Final = 256
-"""Proxies are few; this is for the servers that are met directly as well."""
+"""Proxies are few, but without proxies every client is a peer."""
 _MAX_HASH_KEY_BYTES: Final = 64
 MAX_USERS: Final = 16_384
-"""Users whose names are remembered, for whoever asks which of them has how many counters."""
+"""How many names of users are remembered, to show how many counters each user has."""
 _MAX_REPORTS: Final = 32
-"""Different faults of the application's functions that are logged at WARNING; more are logged at DEBUG."""
+"""How many different faults of the application's functions are logged at WARNING; more go to DEBUG."""
 
 
 class ClientSource(Protocol):
-    """What can be asked of a request. Read only as far as the key needs it."""
+    """The parts of a request that a key may need; only those that it does need are read."""
 
     @property
     def peer(self) -> str:
-        """Address of the other end of the connection; empty for a Unix socket."""
+        """The address at the other end of the connection; empty for a Unix socket."""
 
     @property
     def proxied(self) -> bool:
-        """Whether `peer` is the client's address already, since something before us has put it there."""
+        """Whether `peer` is already the client's address, because earlier code has set it."""
 
     def header(self, name: str) -> str | None:
         """All values of the header joined by commas; None if it is absent."""
 
     def user(self) -> object:
-        """The verified user as the application names it, if there is one; may raise anything."""
+        """The verified user as the application returns it, or None; may raise anything."""
 
     def evaluate(self, path: str) -> object:
-        """What the application's `module:function` answers; may raise anything."""
+        """The return value of the application's `module:function`; may raise anything."""
 
 
 class Identifier:
     """Makes identities.
 
     Args:
-        trusted: whose forwarding header is believed, which one that is, and how far.
+        trusted: which proxies are trusted, and which header they write.
         ipv6_prefix: bits of an IPv6 address that stand for one client.
-        hash_key: secret of the hashes; empty makes them the same everywhere, and guessable.
-        cache_size: how many clients are remembered.
-        user_from: where the policy says that the user is found, for the log.
+        hash_key: the secret of the hashes; without one they are the same everywhere, and can be guessed.
+        cache_size: how many clients are cached.
+        user_from: the policy's `[identity] user`, for the log.
     """
 
     def __init__(
         self,
         trusted: TrustedProxies,
-        ipv6_prefix: int = 64,
+        ipv6_prefix: int = IPV6_PREFIX_BITS,
         hash_key: bytes | SecretKey = b"",
         cache_size: int = 4096,
         user_from: str = "auto",
@@ -88,23 +90,24 @@ class Identifier:
         self._user_from = user_from
         self._reported: set[tuple[str, str]] = set()
         self._ipv6_prefix = ipv6_prefix
-        # Begun once and copied for each hash; and no variable holds the key, which others could show.
+        # Created once and copied for each hash. So no attribute holds the secret, which could be printed.
         self._begun = {size: _keyed(SecretKey.of(hash_key), size) for size in (_NETWORK_BYTES, _CLIENT_BYTES)}
         self._warnings = ProxyWarnings(trusted)
         self._header, self._other_header = self._warnings.header, self._warnings.other
-        # A header with one address has nothing to the left of it to compare with.
+        # A header with a single address has no other address to compare with.
         self._watch = SharedAddressWatch(trusted) if trusted and trusted.header.form != "single" else None
         self._by_peer = lru_cache(cache_size)(self._remembered)
         self._users: list[tuple[str, str]] = []
         self._next_user = itertools.count()
-        self._by_headers = lru_cache(cache_size)(partial(client_address, trusted=trusted))
+        self._by_headers = lru_cache(cache_size)(partial(find_client_address, trusted=trusted))
         self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._warnings.may_be_proxy)
 
     def identify(self, spec: KeySpec, source: ClientSource) -> Identity:
-        """Who sends this request, as `spec` tells clients apart.
+        """The client of a request, by the key that `spec` names.
 
-        An anonymous request of `user` or `ip+user` is keyed by address. So is one whose header is missing or
-        whose function fails, answers nothing or what cannot stand for a client; then `fallback` says why.
+        An anonymous request is keyed by its address if `spec` is `user` or `ip+user`. So is a request without
+        the header, or whose function fails or returns nothing that can identify a client; `fallback` says
+        why.
         """
         address = self._address(source)
         kind = spec.kind
@@ -122,11 +125,11 @@ class Identifier:
             value, fallback = self._ask("key", spec.argument, lambda: source.evaluate(spec.argument))
         if not value:
             return self._of("ip", address, "", None, fallback)
-        # With its source: the same value in another header is another client.
+        # The source is hashed too: the same value in another header is another client.
         return self._of(kind, address, f"{spec.argument}\0{value}", None, "")
 
     def users(self) -> dict[str, str]:
-        """Names of the users seen last, by client key: at most `MAX_USERS`, none of them very long."""
+        """The names of the users seen last, by client key: at most `MAX_USERS`, and no very long ones."""
         return dict(self._users)
 
     def _of(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
@@ -137,7 +140,7 @@ class Identifier:
     def _remembered(
         self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str
     ) -> Identity:
-        """A new identity, its user's name noted: a ring, so that no lock is needed and memory has a bound."""
+        """A new identity; the user's name is stored in a ring, which needs no lock and is bounded."""
         identity = self._identity(kind, address, value, user, fallback)
         if user is not None:
             place, users = next(self._next_user) % MAX_USERS, self._users
@@ -148,11 +151,11 @@ class Identifier:
         return identity
 
     def _identity(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
-        # Not only the known forms come here: the raw address of a peer is the cheapest thing to look up.
-        address = client_address(address, None, self._trusted)
+        # The address may be a peer's that is not normalised yet, because that is the cheapest cache key.
+        address = find_client_address(address, None, self._trusted)
         parts: list[str] = [kind]
         if kind in {"ip", "ip+user"}:
-            parts.append(client_network(address, self._ipv6_prefix))
+            parts.append(one_client_of(address, self._ipv6_prefix))
         if value:
             parts.append(value)
         return Identity(self._key(kind, address, value, parts), kind, address, user, fallback)
@@ -177,7 +180,7 @@ class Identifier:
         return state.hexdigest()
 
     def _address(self, source: ClientSource) -> str:
-        """The client's address, the peer's own not yet normalised."""
+        """The client's address; that of the peer is not normalised yet."""
         peer, warnings = source.peer, self._warnings
         if not self._believing:
             if warnings.of_untrusted and (source.header(self._header) or source.header(self._other_header)):
@@ -188,15 +191,15 @@ class Identifier:
             if warnings.of_other_header and source.header(self._other_header) and not source.proxied:
                 warnings.other_header(peer)
             return peer
-        return peer if source.proxied else self._vouched_for(peer, written)
+        return peer if source.proxied else self._address_from_proxies(peer, written)
 
-    def _vouched_for(self, peer: str, written: str) -> str:
-        """The address that the proxies wrote, if the peer is one of them; takes note of what looks wrong."""
+    def _address_from_proxies(self, peer: str, written: str) -> str:
+        """The address that the proxies wrote, if the peer is one of them; warns about suspicious settings."""
         warnings = self._warnings
         if warnings.of_untrusted and self._may_be_proxy(peer):
             warnings.untrusted(peer, self._header)
         if len(peer) + len(written) > _CACHED_CHARACTERS:
-            address = client_address(peer, written, self._trusted)
+            address = find_client_address(peer, written, self._trusted)
         else:
             address = self._by_headers(peer, written)
         if address == peer:
@@ -214,18 +217,18 @@ class Identifier:
             self._warnings.untrusted(peer, written)
 
     def _ask(self, setting: str, where: str, question: Callable[[], object]) -> tuple[str, str]:
-        """Asks the application who the client is: the answer as text, and why there is none."""
+        """Ask the application who the client is: the answer as text, and the reason if there is no answer."""
         try:
             text = client_text(question())
-        except Exception as error:  # noqa: BLE001 - the application's own code; counted, and the address stands in
+        except Exception as error:  # noqa: BLE001 - the application's own code may raise anything
             self._report(f'{setting} = "{where}"', error)
             return "", "error"
         return text, "" if text else "empty"
 
     def _report(self, setting: str, error: Exception) -> None:
-        """Log a fault of the application's function at WARNING the first time, and at DEBUG after that."""
+        """Log a fault of the application's function at WARNING the first time, and at DEBUG later."""
         if isinstance(error, UnusableAnswerError):
-            what = f"answered {error}, which can be another text in each request"
+            what = f"returned {error}, which can be another text in each request"
         else:
             what = f"raised {type(error).__name__}"
         fault = (setting, what)
@@ -238,7 +241,7 @@ class Identifier:
 
 
 def _keyed(key: SecretKey, size: int) -> hashlib.blake2b:
-    """A hash of `size` bytes, begun with `key`; one that is too long for it is hashed first."""
+    """A hash of `size` bytes with `key`; a key that is too long is hashed first."""
     if len(key.reveal()) > _MAX_HASH_KEY_BYTES:
         key = SecretKey(hashlib.blake2b(key.reveal(), digest_size=_MAX_HASH_KEY_BYTES).digest())
     return hashlib.blake2b(key=key.reveal(), digest_size=size)

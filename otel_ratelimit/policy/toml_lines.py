@@ -1,6 +1,6 @@
-"""On which line of a TOML file a key stands: `tomllib` reads values and forgets where they were.
+"""The line of each key in a TOML file, for messages: `tomllib` returns values without their lines.
 
-A walk over a text that `tomllib` has already accepted, so that it only has to tell where keys and values
+The scanner reads a text that `tomllib` has already accepted, so it only has to find where keys and values
 begin and end (https://toml.io/en/v1.0.0).
 """
 
@@ -26,11 +26,11 @@ _BARE_VALUE: Final = re.compile(r"[^,\]}\n#]*")
 _KEY: Final = re.compile(r"""(?:[A-Za-z0-9_.\- \t]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')+""")
 
 
-class Lines:
-    """Where each key of a TOML text stands; lines count from 1.
+class TomlLines:
+    """The line of each key of a TOML text; the first line is 1.
 
     Args:
-        text: what `tomllib` has accepted. For any other text, what is found is still a line of it.
+        text: a text that `tomllib` has accepted. For any other text, each result is still one of its lines.
     """
 
     def __init__(self, text: str) -> None:
@@ -41,7 +41,7 @@ class Lines:
         self._scan()
 
     def of(self, path: Sequence[str | int]) -> int:
-        """The line of `path`, or of the nearest thing around it that has one."""
+        """The line of `path`, or of the nearest table or list around it that has a line."""
         place = tuple(path)
         while place not in self._at:
             place = place[:-1]
@@ -56,7 +56,7 @@ class Lines:
                 position, table = self._header(position)
             else:
                 position = self._key_and_value(position, table)
-            # Something must have been read, or the text is not TOML.
+            # If nothing was read, the text is not TOML; go on with the next character.
             position = self._blank(max(position, start + 1))
 
     def _blank(self, position: int) -> int:
@@ -94,7 +94,7 @@ class Lines:
         return self._value(self._blank(end + 1), path)
 
     def _value(self, position: int, path: Path) -> int:
-        """Notes what stands inside the value; answers where it ends."""
+        """Record the lines inside the value, and return where it ends."""
         if self._text[position : position + 1] not in {"[", "{"}:
             found = _STRING.match(self._text, position) or _BARE_VALUE.match(self._text, position)
             return found.end() if found else position

@@ -1,4 +1,4 @@
-"""`events.CounterStore` as the bounded store keeps it."""
+"""The bounded store as a `CounterStore`."""
 
 import secrets
 
@@ -7,7 +7,7 @@ from variants import quick_first
 
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.sweeper import Sweeper
 
 NOW = 1_700_000_000.0
@@ -46,7 +46,7 @@ def flood(counters, windows, now=NOW):
 
 @EVERY_STRATEGY
 def test_as_many_are_taken_as_the_limit_says(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
 
     answers = [counters.take([window(3, 60, strategy)], client(), 1, NOW) for _ in range(5)]
 
@@ -58,7 +58,7 @@ def test_as_many_are_taken_as_the_limit_says(strategy):
 
 @EVERY_STRATEGY
 def test_a_window_that_refuses_drains_no_other(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     tight, roomy = window(1, 60, strategy), window(10, 3600, strategy)
     counters.take([tight, roomy], client(), 1, NOW)
 
@@ -71,7 +71,7 @@ def test_a_window_that_refuses_drains_no_other(strategy):
 
 @EVERY_STRATEGY
 def test_a_full_shadow_window_refuses_nothing_and_drains_no_other_shadow_window(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     enforced = window(10, 60, strategy)
     narrow, wide = window(1, 10, strategy, shadow=True), window(5, 20, strategy, shadow=True)
     counters.take([enforced, narrow, wide], client(), 1, NOW)
@@ -85,7 +85,7 @@ def test_a_full_shadow_window_refuses_nothing_and_drains_no_other_shadow_window(
 
 @EVERY_STRATEGY
 def test_a_refusal_leaves_shadow_windows_alone(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     enforced, shadow = window(1, 60, strategy), window(5, 20, strategy, shadow=True)
     counters.take([enforced, shadow], client(), 1, NOW)
 
@@ -94,7 +94,7 @@ def test_a_refusal_leaves_shadow_windows_alone(strategy):
 
 @EVERY_STRATEGY
 def test_a_cost_of_nothing_is_judged_and_opens_no_counter(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
 
     assert counters.take([window(1, 60, strategy)], client(), 0, NOW).allowed
     assert counters.snapshot().keys == 0
@@ -102,7 +102,7 @@ def test_a_cost_of_nothing_is_judged_and_opens_no_counter(strategy):
 
 @EVERY_STRATEGY
 def test_a_cost_above_the_amount_waits_for_the_windows_length(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
 
     refused = counters.take([window(3, 60, strategy)], client(), 4, NOW)
 
@@ -113,16 +113,16 @@ def test_a_cost_above_the_amount_waits_for_the_windows_length(strategy):
 
 def test_a_negative_cost_is_refused():
     with pytest.raises(ValueError, match="0 or more"):
-        BoundedCounters(1_000_000).take([window(3, 60)], client(), -1, NOW)
+        BoundedMemoryStore(1_000_000).take([window(3, 60)], client(), -1, NOW)
 
 
 def test_no_windows_are_no_limit():
-    assert BoundedCounters(1_000_000).take([], client(), 1, NOW) == (True, ())
+    assert BoundedMemoryStore(1_000_000).take([], client(), 1, NOW) == (True, ())
 
 
 @EVERY_STRATEGY
 def test_peek_answers_as_take_would_and_drains_nothing(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     windows = [window(1, 60, strategy)]
 
     assert counters.peek(windows, client(), 1, NOW).allowed
@@ -135,7 +135,7 @@ def test_peek_answers_as_take_would_and_drains_nothing(strategy):
 
 @EVERY_STRATEGY
 def test_clear_forgets_one_client_in_the_windows_given(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     minute, hour = window(5, 60, strategy), window(5, 3600, strategy)
     for who in (client(1), client(2)):
         counters.take([minute, hour], who, 2, NOW)
@@ -145,12 +145,12 @@ def test_clear_forgets_one_client_in_the_windows_given(strategy):
 
     assert [s.used for s in counters.peek([minute, hour], client(1), 1, NOW).states] == [0, 2]
     assert [s.used for s in counters.peek([minute, hour], client(2), 1, NOW).states] == [2, 2]
-    assert counters.ledger.used == weight(counters)
+    assert counters.budget.used == weight(counters)
 
 
 @EVERY_STRATEGY
 def test_two_windows_of_one_prefix_are_one_counter_drained_once(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     enforced, stricter = window(10, 60, strategy), window(2, 60, strategy, shadow=True)
 
     for n in range(700):  # enough for shards to split in between
@@ -158,13 +158,13 @@ def test_two_windows_of_one_prefix_are_one_counter_drained_once(strategy):
         assert [state.used for state in answer.states] == [1, 1]
 
     assert counters.snapshot().keys == 700
-    assert counters.ledger.used == weight(counters)
+    assert counters.budget.used == weight(counters)
 
 
 @pytest.mark.untraced
 @EVERY_STRATEGY
 def test_a_live_counter_survives_a_full_store(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     limit = window(3, 60, strategy)
     for _ in range(3):
         counters.take([limit], client(), 1, NOW)
@@ -174,12 +174,12 @@ def test_a_live_counter_survives_a_full_store(strategy):
         counters.take([limit], client(5_000_000 + n), 1, NOW)
 
     assert not counters.take([limit], client(), 1, NOW).allowed
-    assert counters.ledger.used == weight(counters) <= 1_000_000
+    assert counters.budget.used == weight(counters) <= 1_000_000
 
 
 @EVERY_STRATEGY
 def test_clients_of_a_network_that_find_no_room_share_one_bucket_of_their_limit(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     limit, other = window(3, 60, strategy), window(2, 60, strategy, scope="other")
     flood(counters, [limit])
     flood(counters, [other])
@@ -193,7 +193,7 @@ def test_clients_of_a_network_that_find_no_room_share_one_bucket_of_their_limit(
 
 @EVERY_STRATEGY
 def test_waiting_as_told_helps_in_an_overflow_bucket_too(strategy):
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     flood(counters, [window(1, 86_400, scope="keep")])
     limit = window(3, 60, strategy)
     flood(counters, [limit])
@@ -206,7 +206,7 @@ def test_waiting_as_told_helps_in_an_overflow_bucket_too(strategy):
 
 
 def test_an_overflow_is_counted_and_told():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     told = []
     limit = window(1000, 60)
     unlucky = flood(counters, [limit])
@@ -221,7 +221,7 @@ def test_an_overflow_is_counted_and_told():
 
 
 def test_a_full_store_takes_new_keys_again_when_the_old_have_expired_without_any_cleanup():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     limit = window(1, 60)
     unlucky = flood(counters, [limit])
     overflows = counters.overflows
@@ -232,11 +232,11 @@ def test_a_full_store_takes_new_keys_again_when_the_old_have_expired_without_any
     assert all(allowed)
     assert counters.overflows == overflows
     assert counters.take([limit], unlucky, 1, later).allowed
-    assert counters.ledger.used == weight(counters)
+    assert counters.budget.used == weight(counters)
 
 
 def test_a_flood_against_a_full_store_searches_each_shard_once_a_second_at_most():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     limit = window(1, 3600)
     flood(counters, [limit])
     (table,) = counters.tables()
@@ -262,21 +262,21 @@ def test_a_flood_against_a_full_store_searches_each_shard_once_a_second_at_most(
 @pytest.mark.untraced
 @pytest.mark.parametrize("capacity", quick_first([1_000_000, 2_000_000, 5_000_000]))
 @EVERY_STRATEGY
-def test_the_ledger_never_exceeds_the_capacity_and_is_exact(capacity, strategy):
-    counters = BoundedCounters(capacity)
+def test_the_memory_in_use_never_exceeds_the_capacity_and_is_exact(capacity, strategy):
+    counters = BoundedMemoryStore(capacity)
     windows = [window(50, 60, strategy), window(500, 3600, strategy)]
     highest = 0
     for n in range(capacity // 40):
         counters.take(windows, client(n % (capacity // 60)), 1 + n % 3, NOW + n / 1e5)
-        highest = max(highest, counters.ledger.used)
+        highest = max(highest, counters.budget.used)
 
     assert counters.overflows
     assert highest <= capacity
-    assert counters.ledger.used == weight(counters)
+    assert counters.budget.used == weight(counters)
 
 
 def test_a_moving_window_that_cannot_grow_refuses_until_units_expire():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     limit = window(200_000, 60, Strategy.MOVING_WINDOW)
     taken = 0
     while counters.take([limit], client(), 1000, NOW + taken / 1e6).allowed:
@@ -285,12 +285,12 @@ def test_a_moving_window_that_cannot_grow_refuses_until_units_expire():
     (state,) = counters.peek([limit], client(), 1000, NOW + 1).states
 
     assert taken < 200_000
-    assert counters.ledger.used <= 1_000_000
+    assert counters.budget.used <= 1_000_000
     assert counters.take([limit], client(), 1000, NOW + 1 + state.retry_after).allowed
 
 
 def test_a_policy_reloaded_in_the_middle_of_a_flood_finds_room_for_its_tables():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     flood(counters, [window(1, 60)])
 
     for n in range(5):
@@ -298,19 +298,19 @@ def test_a_policy_reloaded_in_the_middle_of_a_flood_finds_room_for_its_tables():
 
 
 def test_a_store_without_room_for_one_more_table_says_that_it_is_full():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
 
     many = [window(1, 60, scope=f"s{n}") for n in range(10_000)]
     with pytest.raises(StorageUnavailableError, match="full"):
         counters.take(many, client(), 1, NOW)
 
-    assert counters.ledger.used <= 1_000_000
+    assert counters.budget.used <= 1_000_000
 
 
 @EVERY_STRATEGY
 def test_a_clock_set_back_blocks_nobody_for_longer_than_the_next_cleanup_and_the_window(strategy):
     now = [NOW]
-    counters = BoundedCounters(1_000_000, clock=lambda: now[0])
+    counters = BoundedMemoryStore(1_000_000, clock=lambda: now[0])
     limit = window(2, 60, strategy)
     for _ in range(2):
         counters.take([limit], client(), 1, NOW)
@@ -325,7 +325,7 @@ def test_a_clock_set_back_blocks_nobody_for_longer_than_the_next_cleanup_and_the
 
 
 def test_the_snapshot_tells_endpoints_and_kinds_of_client():
-    counters = BoundedCounters(1_000_000)
+    counters = BoundedMemoryStore(1_000_000)
     list_, create = window(5, 60, scope="users.list"), window(5, 60, scope="users.create:POST")
     for kind, n in (("i", 3), ("u", 2), ("b", 1)):
         for _ in range(n):

@@ -1,6 +1,6 @@
-"""What can be wrong between the tables of a policy file.
+"""Contradictions between the tables of a policy file: unknown tiers, rules that can never match, and so on.
 
-Works on the raw data, so that one mistake does not hide another.
+The checks read the raw data, so that a mistake in one table does not hide a mistake in another.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ from limits import RateLimitItem
 
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
-from otel_ratelimit.policy.match import Pattern
-from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
+from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
+from otel_ratelimit.policy.invalid_value import InvalidValueError, nearest, shown
+from otel_ratelimit.policy.model import parse_network
 from otel_ratelimit.policy.quantities import parse_limits
-from otel_ratelimit.policy.wrong import Wrong, nearest, shown
+from otel_ratelimit.policy.route_pattern import RoutePattern
 
 MAX_MOVING_WINDOW: Final = 100_000
-"""Units of a moving window: each takes eight bytes for every client."""
+"""The most units of a moving window; each unit takes eight bytes for every client."""
 
 
-class Finding(NamedTuple):
-    """A mistake and the place of the key that has it."""
+class Contradiction(NamedTuple):
+    """A mistake, and the place of the key that has it."""
 
     path: tuple[str | int, ...]
     what: str
     instead: str
     other: tuple[str | int, ...] = ()
-    """The place that contradicts it, if there is one."""
+    """The place that contradicts it, if any."""
 
 
-def check(data: dict[str, Any]) -> Iterator[Finding]:
+def find_contradictions(data: dict[str, Any]) -> Iterator[Contradiction]:
     """Every contradiction between tables."""
     yield from _tiers(data)
     yield from _unreachable(data)
@@ -53,7 +54,7 @@ def _tables(data: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, An
                 yield index, table
 
 
-def _tiers(data: dict[str, Any]) -> Iterator[Finding]:
+def _tiers(data: dict[str, Any]) -> Iterator[Contradiction]:
     known = _known_tiers(data)
     named: list[tuple[tuple[str | int, ...], Any]] = [(("default_tier",), data.get("default_tier"))]
     named += [(("routes", index, "tier"), rule.get("tier")) for index, rule in _tables(data, "routes")]
@@ -62,12 +63,12 @@ def _tiers(data: dict[str, Any]) -> Iterator[Finding]:
         named.append((("unmatched", "tier"), unmatched.get("tier")))
     for path, tier in named:
         if isinstance(tier, str) and tier not in known:
-            yield Finding(path, f"there is no tier {shown(tier)}", nearest(tier, known))
+            yield Contradiction(path, f"there is no tier {shown(tier)}", nearest(tier, known))
 
 
-def _unreachable(data: dict[str, Any]) -> Iterator[Finding]:
+def _unreachable(data: dict[str, Any]) -> Iterator[Contradiction]:
     exempt = data.get("exempt", BUILT_IN_EXEMPT if "exempt" not in data else [])
-    earlier: list[tuple[tuple[str | int, ...], Pattern]] = []
+    earlier: list[tuple[tuple[str | int, ...], RoutePattern]] = []
     for index, text in enumerate(exempt if isinstance(exempt, list | tuple) else []):
         pattern = _pattern(text)
         if pattern is not None:
@@ -80,17 +81,17 @@ def _unreachable(data: dict[str, Any]) -> Iterator[Finding]:
         for former, candidate in earlier:
             if candidate.covers(pattern):
                 by = "is exempt because of" if former[0] == "exempt" else "is already matched by"
-                yield Finding(
+                yield Contradiction(
                     place,
                     f"{shown(pattern.text)} can never match: all of it {by} {shown(candidate.text)}",
-                    "put the more specific rule first, or take one away",
+                    "put the more specific rule first, or remove one of them",
                     former,
                 )
                 break
         earlier.append((place, pattern))
 
 
-def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
+def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Contradiction]:
     tiers = _known_tiers(data)
     for index, rule in _tables(data, "routes"):
         tier = rule.get("tier")
@@ -101,7 +102,7 @@ def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
         largest = max(items, key=lambda item: item.amount)
         strategy = rule.get("strategy", data.get("strategy"))
         if strategy == Strategy.MOVING_WINDOW and largest.amount > MAX_MOVING_WINDOW:
-            yield Finding(
+            yield Contradiction(
                 ("routes", index, "strategy" if "strategy" in rule else "match"),
                 f"moving-window keeps a time for each unit, and {largest} has too many",
                 f"use sliding-window-counter, or at most {MAX_MOVING_WINDOW}",
@@ -109,7 +110,7 @@ def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
         cost = rule.get("cost", 1)
         tightest = min(items, key=lambda item: item.amount)
         if isinstance(cost, int) and cost > tightest.amount:
-            yield Finding(
+            yield Contradiction(
                 ("routes", index, "cost"),
                 f"a cost of {shown(cost)} is more than {tightest} ever allows",
                 "make the cost smaller or the limit larger",
@@ -118,14 +119,14 @@ def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Finding]:
         if isinstance(shadow, str):
             for item in _items(shadow):
                 if item not in items:
-                    yield Finding(
+                    yield Contradiction(
                         ("routes", index, "shadow"),
                         f"{item} is not one of the rule's limits",
                         f"name some of {shown(text)}, or write true",
                     )
 
 
-def _twice(data: dict[str, Any]) -> Iterator[Finding]:
+def _twice(data: dict[str, Any]) -> Iterator[Contradiction]:
     earlier: list[tuple[int, str, Any]] = []
     for index, rule in _tables(data, "clients"):
         match = rule.get("match")
@@ -134,17 +135,17 @@ def _twice(data: dict[str, Any]) -> Iterator[Finding]:
             continue
         for former, text, known in earlier:
             if known == client or _holds(known, client):
-                yield Finding(
+                yield Contradiction(
                     ("clients", index, "match"),
                     f"{shown(match)} can never match: it is already matched by {shown(text)}",
-                    "put the more specific one first, or take one away",
+                    "put the more specific one first, or remove one of them",
                     ("clients", former, "match"),
                 )
                 break
         earlier.append((index, str(match), client))
 
 
-def _prices(data: dict[str, Any]) -> Iterator[Finding]:
+def _prices(data: dict[str, Any]) -> Iterator[Contradiction]:
     cache = data.get("cache")
     if not isinstance(cache, dict):
         return
@@ -154,7 +155,7 @@ def _prices(data: dict[str, Any]) -> Iterator[Finding]:
         if not isinstance(name, str):
             continue
         if name in earlier:
-            yield Finding(
+            yield Contradiction(
                 ("cache", "prices", index, "name"),
                 f"{shown(name)} is there twice",
                 "give each price a name of its own",
@@ -163,7 +164,7 @@ def _prices(data: dict[str, Any]) -> Iterator[Finding]:
         earlier.setdefault(name, index)
     currency = cache.get("currency", BUILT_IN_CURRENCY)
     if is_currency(currency) and currency != BUILT_IN_CURRENCY and not cache.get("prices"):
-        yield Finding(
+        yield Contradiction(
             ("cache", "currency"),
             f"there are no prices in {currency}: the built-in ones are in {BUILT_IN_CURRENCY}",
             "add [[cache.prices]] with prices of your own, or leave the currency out",
@@ -177,7 +178,7 @@ def _client(match: object) -> Any:
         return argument if kind == "user" else None
     try:
         return parse_network(argument)
-    except Wrong:
+    except InvalidValueError:
         return None
 
 
@@ -188,15 +189,15 @@ def _holds(network: Any, other: Any) -> bool:
 
 
 def _items(text: object) -> tuple[RateLimitItem, ...]:
-    """The limits in `text`; none where it has mistakes, which are told of the text itself."""
+    """The limits in `text`; empty if it has mistakes, which the model reports."""
     try:
         return parse_limits(text) if isinstance(text, str) else ()
-    except Wrong:
+    except InvalidValueError:
         return ()
 
 
-def _pattern(text: object) -> Pattern | None:
+def _pattern(text: object) -> RoutePattern | None:
     try:
-        return Pattern.parse(text) if isinstance(text, str) else None
-    except Wrong:
+        return RoutePattern.parse(text) if isinstance(text, str) else None
+    except InvalidValueError:
         return None

@@ -1,6 +1,7 @@
-"""How many counters each user has: found when somebody asks, so that no request pays for it.
+"""How many counters each user has: counted on demand, so that requests do no work for it.
 
-The store knows users by keyed hashes only. Their names are those that the application's identifier remembers.
+The store knows users by keyed hashes only. Their names come from the `Identifier` of the application, which
+remembers the users seen last.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from otel_ratelimit.core.route_plan import KIND_LETTERS
-from otel_ratelimit.storage.bounded_memory import BoundedCounters
-from otel_ratelimit.storage.keys import KINDS, kind_of
+from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
+from otel_ratelimit.storage.counter_keys import KINDS, kind_of
 
 NO_USER: Final = ""
-"""Counters of requests without a user, and of those whose key does not say."""
+"""Counters of requests without a user, and counters whose key does not name a user."""
 OTHER_USERS: Final = "<other>"
-"""Users whose names are not remembered, together."""
+"""All users whose names are not remembered."""
 
 _LETTERS: Final = KIND_LETTERS["user"] + KIND_LETTERS["ip+user"]
 _KINDS: Final = frozenset(int(letter, KINDS) for letter in _LETTERS)
@@ -25,13 +26,13 @@ _find_client: Final = re.compile(rf"/([{_LETTERS}][0-9a-f]{{32}})/", re.ASCII).s
 """The client in a text key (`LIMITER/u0123.../...`)."""
 
 
-def keys_by_user(counters: BoundedCounters, users: Mapping[str, str]) -> dict[str, int]:
-    """Counters by user, the most first.
+def keys_by_user(counters: BoundedMemoryStore, users: Mapping[str, str]) -> dict[str, int]:
+    """Number of counters by user, the highest number first.
 
-    Takes the store's lock for a shard at a time, and about a tenth of a second for 300,000 counters.
+    Holds the store's lock for one shard at a time; 300,000 counters take about 0.1 s.
 
     Args:
-        counters: the store.
+        counters: the store to count in.
         users: names by client key (`Identity.key`).
     """
     by_number = {int(key, KINDS): name for key, name in users.items()}
@@ -48,23 +49,23 @@ def keys_by_user(counters: BoundedCounters, users: Mapping[str, str]) -> dict[st
     for keys in _shards(counters):
         name_of: Callable[[Any], str] = of_text if keys and isinstance(keys[0], str) else of_number
         found.update(map(name_of, keys))
-    return most_first(found)
+    return highest_first(found)
 
 
-def most_first(counts: Mapping[str, int], most: int | None = None) -> dict[str, int]:
-    """The highest counts first; beyond `most` names, the others together."""
+def highest_first(counts: Mapping[str, int], limit: int | None = None) -> dict[str, int]:
+    """The highest counts first; names beyond `limit` are added up under `OTHER_USERS`."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    if most is None or len(ordered) <= most:
+    if limit is None or len(ordered) <= limit:
         return dict(ordered)
-    kept = dict(ordered[: most - 1])
-    kept[OTHER_USERS] = kept.get(OTHER_USERS, 0) + sum(count for _, count in ordered[most - 1 :])
+    kept = dict(ordered[: limit - 1])
+    kept[OTHER_USERS] = kept.get(OTHER_USERS, 0) + sum(count for _, count in ordered[limit - 1 :])
     return kept
 
 
-def _shards(counters: BoundedCounters) -> Iterator[list[Any]]:
-    """The keys of all shards, as they are when each is looked at."""
+def _shards(counters: BoundedMemoryStore) -> Iterator[list[Any]]:
+    """The keys of each shard, as they are at the time when that shard is read."""
     with counters.lock:
-        # A shard that is split meanwhile leaves its dict as it was, so none is missed or seen twice.
+        # A shard that is split meanwhile leaves its old dict unchanged, so no key is missed or counted twice.
         shards: Iterable[dict[Any, Any]] = [
             table.shards[index] for table in counters.by_prefix.values() for index in table.depths
         ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.storage.windows import (
+from otel_ratelimit.storage.strategies import (
     FIXED_WINDOW,
     MOVING_WINDOW,
     SLIDING_WINDOW_COUNTER,

@@ -1,15 +1,15 @@
-"""The arithmetic of the three ways to count, as pure functions of one counter's value.
+"""The arithmetic of the three strategies, as pure functions of one counter's value.
 
-A value is one immutable object that the garbage collector need not visit, and the smallest that
-CPython has for the purpose; `None` is a counter that nobody has hit yet.
+A value is one immutable object that the garbage collector need not visit, and the smallest object of CPython
+that can hold the data. `None` is a counter without a hit.
 
     fixed window            complex(expiry, used): two floats in 32 bytes
     sliding-window counter  index << 128 | previous << 64 | current: one integer, 48 bytes
     moving window           bytes: the expiry of each unit taken, a float64 each, oldest first
 
-The numbers are those of `limits.strategies` over `limits.storage.MemoryStorage`. One thing differs: a unit
-of a moving window ceases to count exactly `seconds` after it was taken (there: just after), so that
-waiting for `retry_after` is always enough. A counter is expired when its expiry is now or earlier.
+The results are those of `limits.strategies` on `limits.storage.MemoryStorage`, with one difference: a unit of
+a moving window stops counting exactly `seconds` after it was taken (in `limits`: just after that), so that it
+is always enough to wait for `retry_after`. A counter is expired when its expiry is now or earlier.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.route_plan import Strategy
-from otel_ratelimit.storage.accounting import rounded
+from otel_ratelimit.storage.memory_budget import rounded
 
 Value: TypeAlias = Any
 """`complex`, `int` or `bytes`: only the strategy that made it looks inside."""
 
 CLOCK_SLACK_SECONDS: Final = 1.0
-"""A value this far in the future is laid to threads overtaking each other, not to the clock."""
+"""A value this far in the future is explained by threads that overtook each other, not by the clock."""
 
 _state: Final = tuple.__new__
 """Builds a NamedTuple in half the time of calling its class."""
 
 
-class Rules(NamedTuple):
-    """One strategy. All but `seconds` and `cost` is in the value, so rules hold no state."""
+class StrategyRules(NamedTuple):
+    """The functions of one strategy. They hold no state: everything is in the value and the arguments."""
 
     wait: Callable[[Value | None, int, int, int, float], float]
-    """(value, amount, seconds, cost, now): until `cost` fits; 0.0 when it fits now."""
+    """(value, amount, seconds, cost, now): seconds until `cost` fits; 0.0 if it fits now."""
     add: Callable[[Value | None, int, int, float], Value]
     """(value, seconds, cost, now): the value with `cost` counted."""
     state: Callable[[Value | None, int, int, float, float], WindowState]
-    """(value, amount, seconds, now, wait): what to report."""
+    """(value, amount, seconds, now, wait): the state to report."""
     expiry: Callable[[Value, int], float]
-    """(value, seconds): from when on the value means nothing."""
+    """(value, seconds): the time from which the value has no effect."""
     unfit: Callable[[Mapping[Any, Value], int, float], list[Any]]
-    """(values, seconds, now): keys that are expired, or lie further ahead than the clock allows."""
+    """(values, seconds, now): keys whose value is expired, or too far in the future for the clock."""
     settled: Callable[[Value, int, float], Value]
-    """(value, seconds, now): the value as if taken now; for when the clock was set back."""
+    """(value, seconds, now): the value as if it was counted now, for a clock that was set back."""
     size: Callable[[Value], int]
-    """Bytes the value takes."""
+    """(value): bytes that it takes."""
     elastic: bool
-    """Whether a value's size changes with its content."""
+    """Whether the size of a value depends on its content."""
 
 
 def _until(moment: float, now: float, seconds: int) -> float:
-    """Seconds from `now` that, added to `now`, reach `moment` in spite of rounding."""
+    """Seconds from `now` to `moment`, rounded up so that `now` plus the result reaches `moment`."""
     wait = moment - now
-    if wait > seconds + CLOCK_SLACK_SECONDS:  # the clock was set back; the sweeper puts the value right
+    if wait > seconds + CLOCK_SLACK_SECONDS:  # the clock was set back; the sweeper corrects the value
         return float(seconds)
     while now + wait < moment:
         wait = nextafter(wait, inf)
@@ -110,9 +110,9 @@ _INDEX: Final = 2 * _BITS
 
 
 def _sliding_read(value: int | None, seconds: int, now: float) -> tuple[int, int, int, float]:
-    """(index, previous, current, now): both counts as they stand at `now`.
+    """(index, previous, current, now): both counts as they are at `now`.
 
-    A value from the window ahead is read at that window's start: another thread was a moment earlier.
+    A value of the next window is read at the start of that window: another thread was a moment faster.
     """
     index = int(now // seconds)
     if value is None:
@@ -127,7 +127,7 @@ def _sliding_read(value: int | None, seconds: int, now: float) -> tuple[int, int
 
 
 def sliding_counts(value: int | None, seconds: int, now: float) -> tuple[int, float, int, float]:
-    """Previous count and how long it still weighs, current count and how long it lives."""
+    """The previous count and for how long it is still weighted, the current count and its TTL."""
     index, previous, current, at = _sliding_read(value, seconds, now)
     left = (index + 1) * seconds - at
     return previous, (left if previous else 0.0), current, left + seconds
@@ -142,9 +142,9 @@ def _sliding_wait(value: int | None, amount: int, seconds: int, cost: int, now: 
     end = (index + 1) * seconds
     if int(previous * (end - at) / seconds + current) + cost <= amount:
         return 0.0
-    if current + cost > amount:  # not in this window; in the next one `current` weighs less and less
+    if current + cost > amount:  # not in this window; in the next one the weight of `current` falls
         previous, current, end = current, 0, end + seconds
-    # The weighted count is rounded down: it fits as soon as it is below room + 1.
+    # The weighted count is rounded down, so the cost fits as soon as the count is below room + 1.
     moment = end - (amount - cost - current + 1) * seconds / previous
     wait = max(moment, at) - now
     step = ulp(now)
@@ -207,12 +207,12 @@ def _expired_units(value: bytes, now: float) -> int:
 
 
 def units_held(value: bytes | None) -> int:
-    """How many units, live or expired, the value has room for as it is."""
+    """How many units, live or expired, the value holds."""
     return len(value) // UNIT_BYTES if value else 0
 
 
 def moving_counts(value: bytes | None, now: float) -> tuple[float, int]:
-    """Expiry of the oldest live unit (0.0 without any), and how many are live."""
+    """The expiry of the oldest live unit (0.0 if no unit is live), and how many units are live."""
     expired = _expired_units(value, now) if value else 0
     live = units_held(value) - expired
     if not value or not live:
@@ -228,7 +228,7 @@ def _moving_wait(value: bytes | None, amount: int, seconds: int, cost: int, now:
     held = len(value) // UNIT_BYTES
     if held + cost <= amount:
         return 0.0
-    # The unit with whose expiry `cost` more fit, counted from the newest.
+    # `cost` fits when this unit expires; its place is counted from the newest unit.
     (moment,) = _UNIT.unpack_from(value, (held - (amount - cost) - 1) * UNIT_BYTES)
     return _until(moment, now, seconds) if moment > now else 0.0
 
@@ -237,7 +237,7 @@ def _moving_add(value: bytes | None, seconds: int, cost: int, now: float) -> byt
     expiry = now + seconds
     if not value:
         return _UNIT.pack(expiry) * cost
-    # Never before the newest, lest a thread that was overtaken spoils the order.
+    # Not before the newest unit, so that a thread that was overtaken keeps the order.
     newest = _UNIT.unpack_from(value, len(value) - UNIT_BYTES)[0]
     units = _UNIT.pack(max(expiry, newest)) * cost
     return value[_expired_units(value, now) * UNIT_BYTES :] + units
@@ -278,7 +278,7 @@ def _constant(sample: Value) -> Callable[[Value], int]:
     return lambda _value: size
 
 
-FIXED_WINDOW: Final = Rules(
+FIXED_WINDOW: Final = StrategyRules(
     _fixed_wait,
     _fixed_add,
     _fixed_state,
@@ -288,7 +288,7 @@ FIXED_WINDOW: Final = Rules(
     _constant(1j),
     elastic=False,
 )
-SLIDING_WINDOW_COUNTER: Final = Rules(
+SLIDING_WINDOW_COUNTER: Final = StrategyRules(
     _sliding_wait,
     _sliding_add,
     _sliding_state,
@@ -298,7 +298,7 @@ SLIDING_WINDOW_COUNTER: Final = Rules(
     _constant(1 << 159),
     elastic=False,
 )
-MOVING_WINDOW: Final = Rules(
+MOVING_WINDOW: Final = StrategyRules(
     _moving_wait,
     _moving_add,
     _moving_state,
@@ -309,7 +309,7 @@ MOVING_WINDOW: Final = Rules(
     elastic=True,
 )
 
-RULES: Final[Mapping[Strategy, Rules]] = {
+RULES: Final[Mapping[Strategy, StrategyRules]] = {
     Strategy.FIXED_WINDOW: FIXED_WINDOW,
     Strategy.SLIDING_WINDOW_COUNTER: SLIDING_WINDOW_COUNTER,
     Strategy.MOVING_WINDOW: MOVING_WINDOW,

@@ -6,7 +6,7 @@ import pytest
 
 from otel_ratelimit.core.counter_store import Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
-from otel_ratelimit.storage.circuit_breaker import GuardedStore
+from otel_ratelimit.storage.circuit_breaker import CircuitBreaker
 from otel_ratelimit.storage.server_errors import error_type_of
 
 ANSWER = Taken(True, ())
@@ -48,13 +48,13 @@ def monotonic():
     return Monotonic()
 
 
-def ask(guard):
-    return guard.take((), "client", 1, 0.0)
+def ask(breaker):
+    return breaker.take((), "client", 1, 0.0)
 
 
 def test_a_working_store_is_passed_through(store):
-    assert ask(GuardedStore(store)) is ANSWER
-    assert GuardedStore(store).retry_after() == 0.0
+    assert ask(CircuitBreaker(store)) is ANSWER
+    assert CircuitBreaker(store).retry_after() == 0.0
 
 
 def test_whatever_the_store_raises_becomes_one_kind_of_error(store):
@@ -63,7 +63,7 @@ def test_whatever_the_store_raises_becomes_one_kind_of_error(store):
 
     store.error = ConnectionRefusedByPeerError("no")
     with pytest.raises(StorageUnavailableError) as caught:
-        ask(GuardedStore(store))
+        ask(CircuitBreaker(store))
     assert caught.value.error_type == "connection"
 
 
@@ -85,37 +85,37 @@ def test_error_types_are_few_words_and_never_the_message(error, expected):
 
 
 def test_a_failed_store_is_left_alone_until_the_time_has_come(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    breaker = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     for _ in range(50):
         with pytest.raises(StorageUnavailableError):
-            ask(guard)
+            ask(breaker)
     assert store.calls == 1
-    assert guard.retry_after() == 1.0
+    assert breaker.retry_after() == 1.0
     monotonic.now += 1.0
     with pytest.raises(StorageUnavailableError):
-        ask(guard)
+        ask(breaker)
     assert store.calls == 2
 
 
 def test_it_recovers_with_the_first_answer_and_says_so_once(store, monotonic, caplog):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    breaker = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
-        ask(guard)
+        ask(breaker)
     store.error = None
     monotonic.now += 1.0
-    assert [ask(guard) for _ in range(3)] == [ANSWER] * 3
+    assert [ask(breaker) for _ in range(3)] == [ANSWER] * 3
     assert sum("answers again" in record.message for record in caplog.records) == 1
     assert sum("failed" in record.message for record in caplog.records) == 1
-    assert guard.retry_after() == 0.0
+    assert breaker.retry_after() == 0.0
 
 
 def test_only_one_request_at_a_time_tries_a_failed_store(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    breaker = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
-        ask(guard)
+        ask(breaker)
     store.error = None
     monotonic.now += 1.0
     entered, leave = threading.Event(), threading.Event()
@@ -126,48 +126,48 @@ def test_only_one_request_at_a_time_tries_a_failed_store(store, monotonic):
         return ANSWER
 
     store.take = slow
-    probe = threading.Thread(target=ask, args=(guard,))
+    probe = threading.Thread(target=ask, args=(breaker,))
     probe.start()
     assert entered.wait(10)
     with pytest.raises(StorageUnavailableError):
-        ask(guard)
+        ask(breaker)
     leave.set()
     probe.join()
-    assert ask(guard) is ANSWER
+    assert ask(breaker) is ANSWER
 
 
 def test_a_request_refused_while_another_notes_the_recovery_has_an_error_type(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    breaker = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
-        ask(guard)
+        ask(breaker)
 
     def looked_at_as_another_recovers():
-        guard._failed = ""
+        breaker._open_because = ""
         return monotonic.now
 
-    guard._monotonic = looked_at_as_another_recovers
+    breaker._monotonic = looked_at_as_another_recovers
     with pytest.raises(StorageUnavailableError) as caught:
-        ask(guard)
+        ask(breaker)
     assert caught.value.error_type == "timeout"
 
 
 def test_only_real_failures_are_counted(store, monotonic):
     kinds = []
-    guard = GuardedStore(store, on_error=kinds.append, monotonic=monotonic)
+    breaker = CircuitBreaker(store, on_error=kinds.append, monotonic=monotonic)
     store.error = TimeoutError()
     for _ in range(10):
         with pytest.raises(StorageUnavailableError):
-            ask(guard)
+            ask(breaker)
     assert kinds == ["timeout"]
 
 
 def test_peek_and_clear_are_guarded_too(store):
-    guard = GuardedStore(store)
-    assert guard.peek((), "client", 1, 0.0) is ANSWER
+    breaker = CircuitBreaker(store)
+    assert breaker.peek((), "client", 1, 0.0) is ANSWER
     store.error = TimeoutError()
     with pytest.raises(StorageUnavailableError):
-        guard.clear((), "client")
+        breaker.clear((), "client")
 
 
 ResponseError = type("ResponseError", (Exception,), {})
@@ -175,73 +175,73 @@ WRONG_TYPE = ResponseError("WRONGTYPE Operation against a key holding the wrong 
 READ_ONLY = ResponseError("READONLY You can't write against a read only replica.")
 
 
-def failing(guard):
+def failing(breaker):
     with pytest.raises(StorageUnavailableError) as caught:
-        ask(guard)
+        ask(breaker)
     return caught.value.error_type
 
 
 def test_an_error_of_one_request_fails_that_request_only(store, monotonic):
-    guard = GuardedStore(store, monotonic=monotonic)
+    breaker = CircuitBreaker(store, monotonic=monotonic)
     store.error = WRONG_TYPE
-    assert failing(guard) == "wrong_type"
-    assert guard.healthy
-    assert guard.retry_after() == 0.0
+    assert failing(breaker) == "wrong_type"
+    assert breaker.healthy
+    assert breaker.retry_after() == 0.0
     store.error = None
-    assert ask(guard) is ANSWER
+    assert ask(breaker) is ANSWER
 
 
 def test_errors_of_single_requests_are_all_counted_and_logged_once_a_minute(store, monotonic, caplog):
     kinds = []
-    guard = GuardedStore(store, on_error=kinds.append, monotonic=monotonic)
+    breaker = CircuitBreaker(store, on_error=kinds.append, monotonic=monotonic)
     store.error = WRONG_TYPE
     for _ in range(50):
-        failing(guard)
+        failing(breaker)
     assert kinds == ["wrong_type"] * 50
     assert len(caplog.records) == 1
     monotonic.now += 60.0
-    failing(guard)
+    failing(breaker)
     assert len(caplog.records) == 2
 
 
 def test_a_reply_that_concerns_one_request_ends_the_pause(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    breaker = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
-    failing(guard)
+    failing(breaker)
     monotonic.now += 1.0
     store.error = WRONG_TYPE
-    assert failing(guard) == "wrong_type"
-    assert guard.healthy
+    assert failing(breaker) == "wrong_type"
+    assert breaker.healthy
 
 
 def test_an_error_that_never_reached_the_server_says_nothing_about_it(store, monotonic):
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    breaker = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = TimeoutError()
-    failing(guard)
+    failing(breaker)
     monotonic.now += 1.0
     store.error = ValueError("not sent")
-    assert failing(guard) == "other"
-    assert not guard.healthy
+    assert failing(breaker) == "other"
+    assert not breaker.healthy
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), READ_ONLY, ConnectionRefusedError()])
 def test_after_an_error_of_the_server_its_connections_are_dropped(store, monotonic, error):
     dropped = []
     store.drop_connections = lambda: dropped.append(True)
-    guard = GuardedStore(store, retry_seconds=1.0, monotonic=monotonic)
+    breaker = CircuitBreaker(store, retry_seconds=1.0, monotonic=monotonic)
     store.error = error
     for _ in range(5):
-        failing(guard)
+        failing(breaker)
     assert len(dropped) == 1, "once an attempt"
     monotonic.now += 1.0
-    failing(guard)
+    failing(breaker)
     assert len(dropped) == 2
 
 
 def test_after_an_error_of_one_request_the_connections_stay(store):
     store.drop_connections = lambda: pytest.fail("dropped")
     store.error = WRONG_TYPE
-    failing(GuardedStore(store))
+    failing(CircuitBreaker(store))
 
 
 def test_connections_that_cannot_be_closed_are_no_error_of_the_request(store, caplog):
@@ -250,5 +250,5 @@ def test_connections_that_cannot_be_closed_are_no_error_of_the_request(store, ca
 
     store.drop_connections = broken
     store.error = TimeoutError()
-    assert failing(GuardedStore(store)) == "timeout"
+    assert failing(CircuitBreaker(store)) == "timeout"
     assert "could not be closed" in caplog.text

@@ -1,4 +1,4 @@
-"""What a storage URI must say, and which `CounterStore` goes with what was opened."""
+"""Which storage URIs are valid, and which `CounterStore` belongs to which storage."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from otel_ratelimit.core.counter_store import CounterStore
 from otel_ratelimit.core.errors import Problem
 from otel_ratelimit.core.secret import Redactor, Secret
 from otel_ratelimit.core.storage_uri import redact_uri, secrets_in
+from otel_ratelimit.storage.any_limits_storage import SequentialStore
 from otel_ratelimit.storage.bounded_memory import SCHEME
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
-from otel_ratelimit.storage.redis import RedisCounters
-from otel_ratelimit.storage.remote import SequentialCounters
-from otel_ratelimit.storage.tls_storages import TlsClusterStorage, TlsSentinelStorage
+from otel_ratelimit.storage.redis import RedisStore
+from otel_ratelimit.storage.tls_storages import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_URI"
 
@@ -28,7 +28,7 @@ _CLIENTS: Final[Mapping[str, tuple[str, str]]] = {
     "valkey": ("valkey", "redis"),
     "memcached": ("pymemcache", "memcached"),
 }
-"""Family of schemes to the client's module and the extra that brings it."""
+"""Family of schemes to the module of its client and the extra that installs it."""
 _SCHEMES: Final = {
     SCHEME: "",
     "memory": "",
@@ -38,17 +38,14 @@ _SCHEMES: Final = {
         for family in ("redis", "valkey")
         for suffix in ("", "s", "+sentinel", "+cluster", "+unix")
     },
-    **{
-        scheme: scheme.partition("s+")[0]
-        for scheme in (*TlsClusterStorage.STORAGE_SCHEME, *TlsSentinelStorage.STORAGE_SCHEME)
-    },
+    **{scheme: scheme.partition("s+")[0] for scheme in (*CLUSTER_SCHEMES, *SENTINEL_SCHEMES)},
 }
 _SEVERAL_HOSTS: Final = ("+cluster", "+sentinel")
-"""Ends of the schemes whose hosts all need a port, and may be several."""
+"""How schemes end whose URI may name several hosts, each with a port."""
 
 
 def validate_uri(given: str | Secret) -> list[Problem]:
-    """What is wrong with a storage URI; empty when nothing is."""
+    """The problems of a storage URI; empty if it is valid."""
     uri = Secret.of(given).reveal()
     scheme, separator, _ = uri.partition("://")
     family = _SCHEMES.get(scheme) if separator else None
@@ -69,7 +66,7 @@ def validate_uri(given: str | Secret) -> list[Problem]:
 
 
 def refused_uri(uri: Secret, error: Exception) -> Problem:
-    """The client's refusal of a URI that `validate_uri` took, without what the URI hides."""
+    """The problem when the client rejects a URI that `validate_uri` accepts, without the URI's secrets."""
     said = Redactor(secrets_in(uri))(str(error))
     return Problem(VARIABLE, f"the client refuses {uri}: {said}", "see the client's documentation")
 
@@ -82,7 +79,7 @@ def _instead_of(scheme: str) -> str:
 
 
 def _missing(uri: str, scheme: str) -> str:
-    """What the part of the URI behind the scheme lacks; empty when nothing."""
+    """The part that is missing in the URI behind its scheme; empty if nothing is missing."""
     try:
         parts = urlsplit(uri)
         hosts = _hosts(parts.netloc)
@@ -94,7 +91,7 @@ def _missing(uri: str, scheme: str) -> str:
         return "" if scheme == "memcached" and parts.path else "names no host"
     if scheme.endswith("+sentinel") and not parts.path.strip("/"):
         return "does not say which master the sentinels watch"
-    return _amiss(hosts, scheme)
+    return _wrong_hosts(hosts, scheme)
 
 
 def _hosts(netloc: str) -> list[tuple[str | None, int | None]]:
@@ -103,11 +100,11 @@ def _hosts(netloc: str) -> list[tuple[str | None, int | None]]:
 
 
 def _named_hosts(uri: str) -> list[tuple[str, int]]:
-    """Those of `uri` that have a port."""
+    """The hosts of `uri` that have a port."""
     return [(host, port) for host, port in _hosts(urlsplit(uri).netloc) if host and port]
 
 
-def _amiss(hosts: list[tuple[str | None, int | None]], scheme: str) -> str:
+def _wrong_hosts(hosts: list[tuple[str | None, int | None]], scheme: str) -> str:
     family = _SCHEMES[scheme]
     if scheme.endswith(_SEVERAL_HOSTS) or family == "memcached":
         return "" if all(host and port for host, port in hosts) else "has a host without a port"
@@ -115,7 +112,7 @@ def _amiss(hosts: list[tuple[str | None, int | None]], scheme: str) -> str:
 
 
 def _form(scheme: str) -> str:
-    """How a URI of this scheme is written."""
+    """The form of a URI with this scheme."""
     if scheme.endswith("+unix"):
         return f"{scheme}:///path/to/the/socket"
     if scheme.endswith("+cluster"):
@@ -124,10 +121,10 @@ def _form(scheme: str) -> str:
 
 
 def counter_store(storage: Storage, given: str | Secret, clock: Clock) -> CounterStore:
-    """The store that decides for all windows in one call, over what `limits` has opened."""
+    """The store that decides for all windows in one call, on a storage that `limits` has opened."""
     if isinstance(storage, BoundedMemoryStorage):
         return storage.counters
     uri = Secret.of(given).reveal()
     if isinstance(storage, RedisStorage):
-        return RedisCounters(storage, _named_hosts(uri))
-    return SequentialCounters(storage, uri.partition("://")[0], clock)
+        return RedisStore(storage, _named_hosts(uri))
+    return SequentialStore(storage, uri.partition("://")[0], clock)

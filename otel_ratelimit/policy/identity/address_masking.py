@@ -1,22 +1,24 @@
-"""What of a client's address is kept: the whole of it, its network only, or a keyed hash.
+"""How a client's address is recorded: whole, masked to its network, or as a keyed hash.
 
-A hash without a key would be no secret: all IPv4 addresses are tried in minutes.
+A hash without a key would hide nothing, because all IPv4 addresses can be tried in minutes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.core.names import OTHER_CLIENTS
 from otel_ratelimit.core.secret import SecretKey
-from otel_ratelimit.policy.identity.addresses import UNKNOWN_ADDRESS, parse_address, prefix_of
+from otel_ratelimit.policy.identity.client_address import UNKNOWN_ADDRESS, parse_address
+from otel_ratelimit.policy.identity.client_network import prefix_of
 
 AddressStyle: TypeAlias = Literal["whole", "masked", "hashed"]
 
 HIDDEN_TEXT: Final = "<hidden>"
-"""What a mask leaves of a text that is no address: it may hold one, or more than one."""
+"""The masked form of a text that is not an address, because it may contain one or more addresses."""
 _OWN_WORDS: Final = frozenset({UNKNOWN_ADDRESS, OTHER_CLIENTS, HIDDEN_TEXT, ""})
 MASKED_IPV4_BITS: Final = 24
 MASKED_IPV6_BITS: Final = 48
@@ -25,10 +27,10 @@ _MAX_KEY_BYTES: Final = 64
 
 
 def address_keeper(style: AddressStyle, key: bytes | SecretKey) -> Callable[[str], str]:
-    """What becomes of an address by `style`; `key` is the secret of the hashes.
+    """A function that turns an address into what is recorded; `key` is the secret of the hashes.
 
-    The words for a client without one (`unknown`, `<other>`) stay as they are. Any other text is masked
-    whole, or hashed: `203.0.113.7, 10.0.0.1` is not exactly an address, and shows two.
+    The words for clients without an address (`unknown`, `<other>`) stay as they are. Any other text is masked
+    or hashed as a whole: `203.0.113.7, 10.0.0.1` is not an address, but shows two.
     """
     if style == "whole":
         return str
@@ -39,11 +41,11 @@ def address_keeper(style: AddressStyle, key: bytes | SecretKey) -> Callable[[str
 
 
 def mask_address(address: str) -> str:
-    """The network of `address`: /24 of IPv4, /48 of IPv6; `HIDDEN_TEXT` for what is no address."""
+    """The network of `address`: /24 of IPv4, /48 of IPv6; `HIDDEN_TEXT` for any other text."""
     parsed = parse_address(address)
     if parsed is None:
         return address if address in _OWN_WORDS else HIDDEN_TEXT
-    if parsed.version == 6:  # noqa: PLR2004 - IPv6
+    if isinstance(parsed, ipaddress.IPv6Address):
         return prefix_of(str(parsed), MASKED_IPV6_BITS)
     return f"{str(parsed).rpartition('.')[0]}.0/{MASKED_IPV4_BITS}"
 

@@ -8,7 +8,7 @@ import pytest
 from limits.storage import MemoryStorage
 
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.remote import SequentialCounters
+from otel_ratelimit.storage.any_limits_storage import SequentialStore
 
 CLIENT = "i" + "0" * 32
 
@@ -51,7 +51,7 @@ def clock():
 
 @pytest.fixture
 def store(storage, clock):
-    return SequentialCounters(storage, "memory", clock)
+    return SequentialStore(storage, "memory", clock)
 
 
 def used(store, *windows):

@@ -1,9 +1,9 @@
-"""Whose forwarding header is believed, which one that is, and how far.
+"""Which proxies are trusted, which header they write, and how far that header is believed.
 
-Networks say which addresses are proxies; the header is read to the left as long as its entries are. A number
-of hops says how many proxies stand in front, whatever their addresses are: the entry that the outermost of
-them wrote is the client. With both, the connection must come from one of the networks, and the number alone
-says how far the header is read.
+Networks say which addresses are proxies: the header is read from the right until an entry is not a proxy. A
+number of hops says how many proxies are in front of the application, whatever their addresses: the client is
+the entry that the outermost of them wrote. With both, the connection must come from one of the networks, and
+only the number says how far the header is read.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ VARIABLE: Final = "OTEL_RATELIMIT_TRUSTED_PROXIES"
 HOPS_VARIABLE: Final = "OTEL_RATELIMIT_TRUSTED_HOPS"
 _EMBEDDING_BITS: Final = IPV6_BITS - IPV4_BITS
 UNIX_SOCKET: Final = "unix"
-"""Stands for a peer on a Unix socket, which has no address."""
+"""The word for a peer on a Unix socket, which has no address."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """Networks or number of the proxies, and the header that they write."""
+    """The networks or the number of the proxies, and the header that they write."""
 
     networks: tuple[Network, ...] = ()
     unix_socket: bool = False
     """Whether a peer on a Unix socket is a proxy."""
     hops: int = 0
-    """How many proxies stand in front, the peer included; 0: not said."""
+    """How many proxies are in front, including the peer; 0 if not given."""
     header: ProxyHeader = X_FORWARDED_FOR
 
     @classmethod
     def parse(cls, text: str, hops: int = 0, header: str = "") -> TrustedProxies:
-        """From comma-separated CIDRs and addresses, and the word `unix`; a number; a header's name.
+        """Read comma-separated CIDRs, addresses and the word `unix`, a number, and the name of a header.
 
         Raises:
-            SettingsError: with everything that is wrong.
+            SettingsError: with every problem.
         """
         networks: list[Network] = []
         problems: list[Problem] = []
@@ -78,7 +78,7 @@ class TrustedProxies:
         return self.hops > 0
 
     def trusts(self, address: Address | None) -> bool:
-        """Whether this is a proxy of ours; None is a peer on a Unix socket."""
+        """Whether this is a trusted proxy; None is a peer on a Unix socket."""
         if address is None:
             return self.unix_socket
         return any(address.version == network.version and address in network for network in self.networks)
@@ -87,7 +87,7 @@ class TrustedProxies:
 def _wrong_hops(hops: int, header: ProxyHeader) -> Iterator[Problem]:
     if isinstance(hops, bool) or not isinstance(hops, int) or not 0 <= hops <= MAX_HOPS:
         what = f"{hops!r} is not a number of proxies"
-        yield Problem(HOPS_VARIABLE, what, f"write a number from 1 to {MAX_HOPS}, or leave it away")
+        yield Problem(HOPS_VARIABLE, what, f"write a number from 1 to {MAX_HOPS}, or remove it")
     elif hops > 1 and header.form == "single":
         yield Problem(
             HOPS_VARIABLE,
@@ -102,18 +102,20 @@ def _network(entry: str) -> Network | Problem:
     except ValueError:
         return Problem(VARIABLE, f"{entry!r} is not a network", _instead(entry))
     if "%" in entry:
-        return Problem(VARIABLE, f"{entry!r} has a zone, and addresses are compared without", "leave it away")
+        return Problem(
+            VARIABLE, f"{entry!r} has a zone, and addresses are compared without zones", "remove the zone"
+        )
     if network.prefixlen == 0:
         return Problem(
             VARIABLE,
-            f"{entry!r} trusts everybody, so that every client could choose its own address",
+            f"{entry!r} trusts every address, so that every client could choose its own address",
             "name the networks of your proxies",
         )
     return network
 
 
 def _unmapped(network: Network) -> Network:
-    """Networks of IPv4 that is written as IPv6 as IPv4, since peers' addresses are compared so."""
+    """The IPv4 network for one that is written as IPv6, because addresses of peers are compared as IPv4."""
     first = ipv4_of(network.network_address) if isinstance(network, ipaddress.IPv6Network) else None
     if first is None or network.prefixlen < _EMBEDDING_BITS:
         return network

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ratelimit.policy.locate import Lines
+from otel_ratelimit.policy.toml_lines import TomlLines
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ from otel_ratelimit.policy.locate import Lines
 )
 def test_the_line_of_a_key(text, path, line):
     tomllib.loads(text)
-    assert Lines(text).of(path) == line
+    assert TomlLines(text).of(path) == line
 
 
 # JSON writes these as TOML does.
@@ -127,7 +127,7 @@ def test_everything_in_a_generated_document_is_found_on_its_line(document, windo
     if windows:
         text = text.replace("\n", "\r\n")
     tomllib.loads(text)
-    lines = Lines(text)
+    lines = TomlLines(text)
     assert {path: lines.of(path) for path in places} == places
 
 
@@ -137,17 +137,17 @@ def test_everything_in_a_generated_document_is_found_on_its_line(document, windo
 )
 @settings(max_examples=1000)
 def test_no_text_makes_it_raise_or_leave_the_file(text, path):
-    assert 1 <= Lines(text).of(path) <= text.count("\n") + 1
+    assert 1 <= TomlLines(text).of(path) <= text.count("\n") + 1
 
 
 def test_an_array_of_many_lines_is_walked_once():
     # One look at each line, not one for each pair of them: that would take minutes.
     text = "a = [\n" + '  "/some/path/or/other",\n' * 30_000 + "]\nb = 1\n"
-    assert Lines(text).of(("b",)) == 30_003
-    assert Lines(text).of(("a", 29_999)) == 30_001
+    assert TomlLines(text).of(("b",)) == 30_003
+    assert TomlLines(text).of(("a", 29_999)) == 30_001
 
 
 def test_what_tomllib_can_nest_can_be_walked():
     text = "a = " + "[\n" * 250 + "]" * 250
     tomllib.loads(text)
-    assert Lines(text).of(("a", *[0] * 249)) == 250
+    assert TomlLines(text).of(("a", *[0] * 249)) == 250

@@ -3,13 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.core.route_plan import KIND_LETTERS
-from otel_ratelimit.storage.keys import (
+from otel_ratelimit.storage.counter_keys import (
     CLIENT_KEYS,
     KIND_NAMES,
     KIND_SHIFT,
     MAX_PLAIN_TEXT,
     TEXT_KEYS,
-    Keys,
+    CounterKeys,
     limit_of,
 )
 
@@ -17,7 +17,7 @@ HEX = st.text("0123456789abcdef", min_size=32, max_size=32)
 CLIENTS = st.builds(str.__add__, st.sampled_from(sorted(KIND_LETTERS.values())), HEX)
 # Lengths and characters that `int` might read as something else.
 NEARLY_CLIENTS = st.text("0123456789abcdefiuh_+- \n", min_size=31, max_size=34)
-keys = Keys(b"secret")
+keys = CounterKeys(b"secret")
 
 
 def kind_of(key):
@@ -66,16 +66,16 @@ def test_texts_of_any_length_and_content_have_a_key(text):
 def test_the_hash_of_a_text_cannot_be_prepared():
     long = "x" * 1000
 
-    assert Keys(b"one").of_text(long) != Keys(b"two").of_text(long)
+    assert CounterKeys(b"one").of_text(long) != CounterKeys(b"two").of_text(long)
 
 
 @pytest.mark.parametrize("form", [CLIENT_KEYS, TEXT_KEYS], ids=["client", "text"])
 def test_keys_spread_evenly_over_shards(form):
     make = keys.of_client if form is CLIENT_KEYS else keys.of_text
     mask = form.masks[4]
-    counts = dict.fromkeys({form.spot(make(f"i{n:032x}"), mask) for n in range(16_000)}, 0)
+    counts = dict.fromkeys({form.shard_index(make(f"i{n:032x}"), mask) for n in range(16_000)}, 0)
     for n in range(16_000):
-        counts[form.spot(make(f"i{n:032x}"), mask)] += 1
+        counts[form.shard_index(make(f"i{n:032x}"), mask)] += 1
 
     assert len(counts) == 16
     assert min(counts.values()) > 800

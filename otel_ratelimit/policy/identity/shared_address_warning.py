@@ -1,12 +1,12 @@
-"""Notices that nearly all clients behind trusted proxies have become one, and says which setting is missing.
+"""Warns when nearly all clients behind trusted proxies have one address, and says which setting is missing.
 
-A load balancer that is not trusted, such as Google's, which writes its own public address behind the
-client's, is taken for the client: everybody shares its limit. Seen from here that is one address in nearly
-all requests, with many different addresses to the left of it. A single client that forges addresses looks
-the same, so the sentence names both cases.
+Some load balancers, such as Google's, write their own public address behind the client's. If that address is
+not trusted, it is taken for the client, and all clients share one limit. Nearly all requests then have one
+address, with many different addresses to the left of it. A single client that forges addresses looks the
+same, so the warning names both cases.
 
-On the request path this costs a comparison and an addition (the majority vote of Boyer and Moore); what the
-headers hold is looked at once, at the end.
+On the request path this costs a comparison and an addition (the majority vote of Boyer and Moore); the
+headers are read once, at the end.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import logging
 import threading
 from typing import Final
 
-from otel_ratelimit.policy.identity.addresses import parse_address
-from otel_ratelimit.policy.identity.proxies import HOPS_VARIABLE, TrustedProxies
-from otel_ratelimit.policy.identity.proxies import VARIABLE as PROXIES_VARIABLE
+from otel_ratelimit.policy.identity.client_address import parse_address
+from otel_ratelimit.policy.identity.trusted_proxies import HOPS_VARIABLE, TrustedProxies
+from otel_ratelimit.policy.identity.trusted_proxies import VARIABLE as PROXIES_VARIABLE
 
 _log = logging.getLogger(__name__)
 
-REQUESTS: Final = 2000
-"""Requests that are looked at together."""
-ROUNDS: Final = 5
-"""After so many times that number without a finding, nothing is looked at any more."""
+REQUESTS_PER_ROUND: Final = 2000
+"""How many requests are evaluated together."""
+MAX_ROUNDS: Final = 5
+"""After so many evaluations without a result, the watch ends."""
 MIN_SHARE: Final = 0.95
 MIN_CLAIMED: Final = 20
-"""So many different addresses must stand to the left; fewer can be clients behind a proxy of their own."""
+"""How many different addresses there must be to the left; fewer may be clients behind their own proxy."""
 _KEPT_HEADERS: Final = 64
 _KEPT_CHARACTERS: Final = 256
 
@@ -49,7 +49,7 @@ class SharedAddressWatch:
         self._headers: set[str] = set()
 
     def saw(self, written: str, address: str) -> bool:
-        """Take note of a request; whether that was the last one of interest."""
+        """Note a request; returns True when no more requests are needed."""
         if address == self._address:
             self._lead += 1
             if len(self._headers) < _KEPT_HEADERS:
@@ -59,17 +59,17 @@ class SharedAddressWatch:
         else:
             self._address, self._lead, self._headers = address, 1, set()
         self._seen += 1
-        return self._seen >= REQUESTS and self._concluded()
+        return self._seen >= REQUESTS_PER_ROUND and self._concluded()
 
     def _concluded(self) -> bool:
-        """Once for all threads that come here together."""
+        """Evaluate once, even if several threads come here at the same time."""
         with self._lock:
-            if self._over or self._seen < REQUESTS:
+            if self._over or self._seen < REQUESTS_PER_ROUND:
                 return self._over
             self._rounds += 1
             # The lead is the address's requests minus all others.
             share = (self._seen + self._lead) / (2 * self._seen)
-            self._over = (share >= MIN_SHARE and self._warned(share)) or self._rounds >= ROUNDS
+            self._over = (share >= MIN_SHARE and self._warned(share)) or self._rounds >= MAX_ROUNDS
             self._begin()
             return self._over
 

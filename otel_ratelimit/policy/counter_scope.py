@@ -1,13 +1,13 @@
-"""What shares a counter: the scope in a window's prefix, made of routes and methods, not of a policy's words.
+"""Which routes share a counter: the scope in a window's prefix, made of routes and methods, not of names.
 
-A tier that gets another name, a `match` in another spelling and rules in another order leave every counter
-where it is, and so does a route that moves from the default tier to a rule. What rules of one endpoint share
-is told apart by the methods (and, where an endpoint has several routes, the routes) that they decide for:
+So counters go on when a tier gets another name, when a `match` is spelt differently, when rules change their
+order, and when a route moves from the default tier to a rule. The rules of one endpoint have different scopes
+by the methods that they apply to (and by the routes, if the endpoint has several routes):
 
-    users.list:            everything but what another rule decides for
-    users.list:POST,PUT    what one rule, or all rules of one tier, decide for
+    users.list:            everything that no other rule applies to
+    users.list:POST,PUT    what one rule, or all rules of one tier, apply to
     *:rule=GET /api/**     scope = "rule": the rule's `match` in one spelling
-    *:tier=/api/upload     scope = "tier": the first of its rules' matches, in the order of the alphabet
+    *:tier=/api/upload     scope = "tier": the first of its rules' matches, in alphabetical order
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from functools import lru_cache
 from typing import Final
 
 from otel_ratelimit.core.names import OTHER_METHOD
-from otel_ratelimit.policy.match import METHODS, Pattern, canonical_path
 from otel_ratelimit.policy.model import RouteRule
+from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern, canonical_path
 
 _METHODS: Final = (*sorted(METHODS - {"HEAD"}), OTHER_METHOD)
-_REMEMBERED_ENDPOINTS: Final = 1024
+_CACHED_ENDPOINTS: Final = 1024
 
 
-class Scopes:
+class CounterScopes:
     """The scopes of one policy.
 
     Args:
-        rules: in the order in which they are tried.
-        default_tier: of what no rule decides for.
+        rules: the rules in the order in which they are tried.
+        default_tier: the tier of everything that no rule applies to.
     """
 
-    def __init__(self, rules: Sequence[tuple[Pattern, RouteRule]], default_tier: str) -> None:
+    def __init__(self, rules: Sequence[tuple[RoutePattern, RouteRule]], default_tier: str) -> None:
         self._rules = rules
         self._default_tier = default_tier
         self._tiers: dict[str, str] = {}
@@ -40,10 +40,10 @@ class Scopes:
             if rule.scope == "tier" and rule.tier is not None:
                 first = self._tiers.get(rule.tier, pattern.canonical)
                 self._tiers[rule.tier] = min(first, pattern.canonical)
-        self._decided = lru_cache(_REMEMBERED_ENDPOINTS)(self._decide)
+        self._decided = lru_cache(_CACHED_ENDPOINTS)(self._decide)
 
     def of(self, endpoint: str, method: str, route: str, routes: Sequence[str], index: int | None) -> str:
-        """The scope of a route that the rule of that index decides for, or none.
+        """The scope of a route to which the rule with that index applies, or no rule.
 
         `routes` are the templates of all routes of the endpoint.
         """
@@ -58,7 +58,7 @@ class Scopes:
         return f"{escape_endpoint(endpoint)}:{escape_endpoint(name)}"
 
     def _budget(self, index: int | None) -> Hashable:
-        """Equal for rules whose limits are counted together."""
+        """A value that is equal for rules whose limits are counted together."""
         if index is None:
             return self._default_tier, "endpoint"
         rule = self._rules[index][1]
@@ -73,10 +73,10 @@ class Scopes:
             rules = [
                 (pattern, index)
                 for index, (pattern, _) in enumerate(self._rules)
-                if pattern.speaks_of(endpoint, route)
+                if pattern.matches_endpoint(endpoint, route)
             ]
             for method in _METHODS:
-                index = next((index for pattern, index in rules if pattern.takes(method)), None)
+                index = next((index for pattern, index in rules if pattern.matches_method(method)), None)
                 found[route, method] = self._budget(index)
         return found
 
@@ -84,7 +84,7 @@ class Scopes:
 def _name_of(
     decided: Mapping[tuple[str, str], Hashable], routes: tuple[str, ...], budget: Hashable, apart: str | None
 ) -> str:
-    """What the budget is for: methods, and routes where it is not for all of the endpoint's."""
+    """The methods that the budget is for, and also the routes if it is not for all routes of the endpoint."""
     names: dict[str, str] = {}
     for route in routes:
         methods = [method for method in _METHODS if decided[route, method] == budget]
@@ -95,7 +95,8 @@ def _name_of(
         else:
             names[route] = ",".join(methods) or _NOTHING
     if len(set(names.values())) == 1 or not names[routes[0]]:
-        # The rest of the first route has no name, so that a rule for another route changes nothing here.
+        # The remaining methods of the first route have no name, so that a rule for another route changes
+        # nothing.
         return names[routes[0]]
     return ",".join(
         f"{route.replace(',', '%2C')} {name}".rstrip() for route, name in names.items() if name != _NOTHING
@@ -106,10 +107,10 @@ _NOTHING: Final = "-"
 
 
 def escape(text: str) -> str:
-    """`text` without the signs that part a prefix."""
+    """`text` with the separators of a prefix escaped."""
     return text.replace("%", "%25").replace("|", "%7C")
 
 
 def escape_endpoint(endpoint: str) -> str:
-    """Likewise without the sign that ends an endpoint's name."""
+    """The same, with the colon escaped that ends the name of an endpoint."""
     return escape(endpoint).replace(":", "%3A")

@@ -1,8 +1,8 @@
-"""What an application answers to "who is this?", as text that is the same in each request of a client.
+"""The answer of an application's function, as a text that is the same in every request of a client.
 
-Text, bytes, whole numbers and UUIDs have such a text. Anything else may not: a model without `__str__` shows
-where it lies in memory, a coroutine was never awaited, a float may be NaN. Each request would be a new
-client, and no limit would apply, so these count as no answer.
+Text, bytes, whole numbers and UUIDs have such a text. Other types may not: a model without `__str__` shows
+its address in memory, a coroutine was never awaited, a float may be NaN. Then each request would be a new
+client, and no limit would apply. So other types are treated as a failure of the function.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ WANTED: Final = "text, bytes, an int or a UUID, or None for an anonymous request
 
 _PLACE: Final = " at 0x"
 _SHOWN_OBJECT: Final = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
-"""As Python writes an object that has no text of its own; `str(user)` in the function gives it too."""
+"""Python's text for an object without `__str__`, which `str(user)` in the function returns too."""
 
 
 class UnusableAnswerError(TypeError):
-    """An answer that cannot stand for a client; says what it is."""
+    """An answer that cannot identify a client; its message says what it is."""
 
 
 def client_text(answer: object) -> str:
-    """The answer as text; empty when it is nobody.
+    """The answer as text; empty for an anonymous request.
 
     Raises:
-        UnusableAnswerError: it is of a type that cannot stand for a client.
-        ValueError: it is a number too large to be written.
+        UnusableAnswerError: the type of the answer cannot identify a client.
+        ValueError: the answer is a number that is too large to be written.
     """
-    # Exact text first: nearly all answers are. What a subclass makes of `str()` may differ each time.
+    # Exact `str` first, because nearly all answers are. `str()` of a subclass may differ each time.
     if type(answer) is str:
         if _PLACE in answer and _SHOWN_OBJECT.search(answer):
-            raise UnusableAnswerError("a text that shows where an object lies in memory")
+            raise UnusableAnswerError("a text that shows the address of an object in memory")
         return answer
-    # False is what `user.is_authenticated and user.id` answers for nobody.
+    # `user.is_authenticated and user.id` is False for an anonymous request.
     if answer is None or answer is False:
         return ""
     kind = type(answer)
@@ -50,5 +50,5 @@ def client_text(answer: object) -> str:
     if issubclass(kind, UUID):
         return UUID.__str__(answer)
     if isinstance(answer, Coroutine):
-        answer.close()  # else Python warns of it in every request
+        answer.close()  # otherwise Python warns about it in every request
     raise UnusableAnswerError(f"an object of type {kind.__name__}")

@@ -1,7 +1,7 @@
 import pytest
 
 from otel_ratelimit.core.errors import SettingsError
-from otel_ratelimit.storage.accounting import parse_capacity, parse_interval
+from otel_ratelimit.storage.memory_budget import parse_capacity, parse_interval
 
 
 @pytest.mark.parametrize(

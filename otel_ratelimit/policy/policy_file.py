@@ -1,4 +1,4 @@
-"""The policy file as it changes: a valid new one comes into force, anything else leaves the old one."""
+"""Reads the policy file again: a valid policy comes into force; otherwise the previous one stays."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _Stamp: TypeAlias = tuple[int, int, int] | None
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """What a reload came to."""
+    """The result of a reload."""
 
     outcome: ReloadOutcome
     policy_hash: str
-    """Of the policy in force afterwards."""
+    """The hash of the policy that is in force afterwards."""
     problems: tuple[Problem, ...] = ()
 
 
@@ -45,7 +45,7 @@ class PolicyFile:
         self._refused: tuple[Problem, ...] = ()
 
     def changed(self) -> bool:
-        """Whether the file is another than at the last look; cheap."""
+        """Whether the file has changed since it was last read; costs one `stat`."""
         return self._look() != self._stamp
 
     def reload(self) -> ReloadResult:
@@ -67,7 +67,7 @@ class PolicyFile:
         if problems != self._refused:
             self._refused = problems
             _log.error(
-                "the changed policy is refused and the former one stays in force:\n%s",
+                "the changed policy is invalid, so the previous one stays in force:\n%s",
                 "\n".join(f"  {problem}" for problem in problems),
             )
         return ReloadResult("refused", policy_hash(self.policy), problems)

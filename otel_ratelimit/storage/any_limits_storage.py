@@ -1,10 +1,11 @@
-"""Counters in any other store of the `limits` library (`memory://`, `memcached://`, …), call by call.
+"""Counters in any other storage of the `limits` library, such as `memcached://` and `memory://`.
 
-Such a store cannot take several windows in one step. So all enforced windows are looked at first, and
-only if all have room are they taken one after the other. Where another request comes between and one of
-them refuses after all, the fixed windows taken are given back, if the store can; the others stay taken.
-Nothing is given back shortly before a window ends, since it could reach the next one. So a race can cost
-a client a unit too many; it never lets one request more through than the limit.
+Such a storage cannot count in several windows in one step. So all enforced windows are read first, and only
+if all of them have room, each is counted in, one after the other. If another request came between and one
+window rejects the request after all, the units of fixed windows are returned, if the storage can do that;
+units of other windows stay counted. Nothing is returned shortly before a window ends, because the call could
+reach the next window. So a race can cost a client one unit too many, but it never lets more requests through
+than the limit.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from otel_ratelimit.core.errors import ConfigurationError, Problem
 from otel_ratelimit.core.route_plan import Strategy, Window
 
 _MAX_KEY_CHARACTERS: Final = 200
-"""memcached takes 250, and `limits` appends to some keys."""
+"""memcached accepts 250 characters, and `limits` appends to some keys."""
 _EDGE_SECONDS: Final = 1.0
-"""A window with less than this to run gets nothing back; no call to a store should take longer."""
+"""Nothing is returned to a window that ends sooner than this; no call to a store should take longer."""
 _NEEDS: Final[dict[Strategy, type]] = {
     Strategy.FIXED_WINDOW: Storage,
     Strategy.MOVING_WINDOW: MovingWindowSupport,
@@ -33,17 +34,17 @@ _NEEDS: Final[dict[Strategy, type]] = {
 }
 
 
-class SequentialCounters:
-    """A `CounterStore` over a storage of `limits`. Raises what the storage raises."""
+class SequentialStore:
+    """A `CounterStore` on any storage of `limits`. Raises what the storage raises."""
 
     def __init__(self, storage: Storage, name: str, clock: Clock) -> None:
-        # Which of the methods there are depends on the kind of storage, and is asked for by name.
+        # Which methods exist depends on the class of the storage.
         self._storage: Any = storage
         self._able = [strategy for strategy, needed in _NEEDS.items() if isinstance(storage, needed)]
         self._lower: Callable[[str, int], object] | None = getattr(storage, "decr", None)
         self._name = name
         self._clock = clock
-        # memcached counts time in whole seconds, so that a counter may live one longer than was asked.
+        # memcached counts time in whole seconds, so a counter may live one second longer than requested.
         self._tick = 1.0 if isinstance(storage, MemcachedStorage) else 0.0
 
     @property
@@ -52,11 +53,11 @@ class SequentialCounters:
         return self._name
 
     def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
-        """Which of `strategies` this store has not, as problems of its URI."""
+        """The `strategies` that this storage does not support, as problems of its URI."""
         return [self._cannot(strategy) for strategy in sorted(set(strategies)) if strategy not in self._able]
 
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """As `CounterStore.take`, but not in one step; see the module."""
+        """As `CounterStore.take`, but not in one step; see the module's docstring."""
         seen = self.peek(windows, client, cost, now)
         if not seen.allowed or cost == 0:
             return seen
@@ -92,7 +93,7 @@ class SequentialCounters:
         return held
 
     def _add(self, window: Window, key: str, cost: int) -> bool:
-        """Takes; answers whether there was room."""
+        """Count `cost`; returns whether there was room."""
         if window.strategy is Strategy.MOVING_WINDOW:
             return bool(self._storage.acquire_entry(key, window.amount, window.seconds, cost))
         if window.strategy is Strategy.SLIDING_WINDOW_COUNTER:
@@ -100,7 +101,7 @@ class SequentialCounters:
         return int(self._storage.incr(key, window.seconds, cost)) <= window.amount
 
     def _refusing(self, windows: Sequence[Window], client: str, cost: int) -> Window | None:
-        """Takes in all, or gives back what it can; answers the one that refused."""
+        """Count in all windows; if one rejects, return what can be returned, and answer with that window."""
         taken: list[tuple[str, float]] = []
         for window in windows:
             key = _key(window, client)
@@ -112,9 +113,9 @@ class SequentialCounters:
         return None
 
     def _end(self, window: Window, key: str) -> float:
-        """When the running window ends, or one that began now would."""
+        """When the current window ends, or a window that would begin now."""
         end = float(self._storage.get_expiry(key))
-        now = self._clock()  # after: of a key that is not there a store answers the time it is asked
+        now = self._clock()  # read last: for a missing key, the storage returns its own current time
         return end if end > now else now + window.seconds
 
     def _give_back(self, taken: Sequence[tuple[str, float]], cost: int) -> None:
@@ -126,7 +127,7 @@ class SequentialCounters:
         states = [self._state(window, client, cost, now) for window in windows]
         at = windows.index(by)
         if not states[at].exceeded:
-            # It has room again already; whoever was refused may come back as soon as can be said.
+            # The window has room again already, so the client may come back after the shortest time.
             states[at] = states[at]._replace(retry_after=1.0)
         return Taken(False, tuple(states))
 
@@ -151,9 +152,10 @@ class SequentialCounters:
 
     def _moving(self, window: Window, key: str, cost: int, now: float) -> WindowState:
         start, used = self._storage.get_moving_window(key, window.amount, window.seconds)
-        # Only the oldest entry is known; where more must go, the whole window is sure to be enough.
+        # Only the oldest entry is known. If more than one must expire, the length of the window is always
+        # enough.
         wait = start + window.seconds - now if used + cost - window.amount <= 1 else window.seconds
-        # The newest is not known either: at the latest all has gone a window from now.
+        # The newest entry is not known either; a window from now, all entries have expired.
         return _seen(window, used, float(window.seconds) if used else 0.0, cost, max(wait, 0.0) + 0.001)
 
     def _sliding(self, window: Window, key: str, cost: int) -> WindowState:
@@ -163,7 +165,7 @@ class SequentialCounters:
         left = current_ttl - seconds if current else previous_ttl
         reset = left + seconds if current else left
         if current + cost > amount:
-            # In the next window what is counted in this one weighs less and less.
+            # In the next window, the weight of what is counted in this one falls.
             wait = left + seconds - (amount - cost + 1) * seconds / max(current, 1)
             wait = max(wait, left)
         else:
@@ -172,7 +174,7 @@ class SequentialCounters:
 
 
 def _key(window: Window, client: str) -> str:
-    """What every store takes as a key: memcached wants short ASCII without blanks."""
+    """A key that every storage accepts: memcached requires short ASCII without blanks."""
     text = window.prefix + client
     key = quote(text, safe="|/:=*<>", errors="surrogatepass")
     if len(key) <= _MAX_KEY_CHARACTERS:

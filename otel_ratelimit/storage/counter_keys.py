@@ -1,17 +1,19 @@
-"""What a counter is stored under, in which shard, and to which network it belongs.
+"""The key of a counter in the bounded store, the shard that it chooses, and the network that it belongs to.
 
-Two kinds of key, each small and of bounded size whatever the client sends:
+There are two kinds of key. Each is small, and its size is bounded whatever the client sends:
 
-*Client keys* (`events.Identity.key`): a letter for the kind of client and 32 hexadecimal digits, already
-keyed hashes: 6 digits of the client's network, 26 of the client. All its characters are digits in base 32,
-so the whole of it reads as one number of 165 bits: no hash, nothing lost, 48 bytes where the text takes 96.
-(Case does not count, as in all hexadecimal.) The first 7 digits number the network, each kind of client
-apart; the last 5 choose the shard. Other text in that place is hashed, and belongs to one network.
+*Client keys* (`Identity.key`): a letter for the kind of client and 32 hexadecimal digits, already keyed
+hashes: 6 digits of the client's network, 26 of the client. All its characters are digits in base 32, so the
+key is read as one number of 165 bits. That needs no hash, loses nothing, and takes 48 bytes where the text
+takes 96. (Case is ignored, as always in hexadecimal.) The first 7 digits are the number of the network, which
+is different for each kind of client; the last 5 digits choose the shard. Any other text in that place is
+hashed, and all such texts belong to one network.
 
-*Text keys* (those that `limits` builds): kept as they are when short and plain, which is quickest; else
-hashed. The hash is BLAKE2s (RFC 7693), 160 bits, under a secret made anew in each process, so that nobody
-can prepare two texts that collide, or a text that equals another's hash. Their network is that of the
-address, or of the client key, in second place (`LIMITER/192.0.2.1/...`); all others belong to one network.
+*Text keys* (those that `limits` builds): short ASCII texts are kept as they are, which is quickest; others
+are hashed. The hash is BLAKE2s (RFC 7693) of 160 bits, with a secret that each process makes for itself, so
+that nobody can prepare two texts that collide, or a text that equals the hash of another. The network of such
+a key is that of the address, or of the client key, in second place (`LIMITER/192.0.2.1/...`); all other texts
+belong to one network.
 """
 
 from __future__ import annotations
@@ -25,20 +27,20 @@ from typing import Any, Final, NamedTuple
 
 from otel_ratelimit.core.identity import ClientKey
 from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS
-from otel_ratelimit.storage.accounting import OVERFLOW_BYTES, OVERFLOW_TEXT_BYTES, rounded
+from otel_ratelimit.storage.memory_budget import OVERFLOW_BYTES, OVERFLOW_TEXT_BYTES, rounded
 
 KINDS: Final = 32
-"""A client key's top five bits are its kind: a digit in base 32."""
+"""The top five bits of a client key are its kind: one digit in base 32."""
 OTHER_KIND: Final = 1
-"""Kind of a key that does not begin with a letter of `KIND_LETTERS`."""
+"""The kind of a key that does not begin with a letter of `KIND_LETTERS`."""
 OTHER_KIND_NAME: Final = "other"
 KIND_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {int(letter, KINDS): kind for kind, letter in KIND_LETTERS.items()}
 )
 MAX_PLAIN_TEXT: Final = 80
 """Longer text keys are hashed."""
-TEXT_SPOT_SHIFT: Final = 12
-"""A shard's dict uses a hash's low bits; those that choose the shard must be others."""
+TEXT_SHARD_SHIFT: Final = 12
+"""A shard's dict uses the low bits of a hash, so higher bits must choose the shard."""
 
 KIND_SHIFT: Final = 5 * NETWORK_DIGITS
 """The top bits of a network's number are the kind of client."""
@@ -48,12 +50,12 @@ _NETWORK_SHIFT: Final = 5 * (_IDENTITY_LENGTH - 1 - NETWORK_DIGITS)
 _KEY_KIND_SHIFT: Final = _NETWORK_SHIFT + KIND_SHIFT
 _LOWEST: Final = (OTHER_KIND + 1) << _KEY_KIND_SHIFT
 _CLIENT_KEY_BYTES: Final = rounded(_LOWEST.__sizeof__())
-"""From 161 bits on, as from 165, a number has six digits of CPython's."""
+"""CPython stores any number of 161 to 165 bits in six of its digits, so all keys have this size."""
 _DIGEST_BYTES: Final = _KEY_KIND_SHIFT // 8
 _NO_NETWORK: Final = OTHER_KIND << KIND_SHIFT
 _NETWORK_MASK: Final = (1 << KIND_SHIFT) - 1
 _match_network: Final = re.compile(
-    r"/#([0-9a-f]{9})/"  # a text that was hashed: the network's number
+    r"/#([0-9a-f]{9})/"  # the network's number in a key that was hashed
     r"|[^/]*/(?:"
     r"(\d{1,3}\.\d{1,3}\.)[\d.]+"  # the /16 of an IPv4 address
     r"|([0-9a-f]{1,4}:[0-9a-f]{0,4}:[0-9a-f]{0,4}:)[0-9a-f:.]*"  # the /48 of an IPv6 address
@@ -66,22 +68,22 @@ _MAX_LIMIT: Final = 42
 
 
 class KeyForm(NamedTuple):
-    """What a table must know of its keys."""
+    """The properties of keys that a table needs."""
 
     masks: tuple[int, ...]
-    """masks[n] selects the first n bits of a spot."""
-    spot: Callable[[Any, int], int]
+    """masks[n] selects the first n bits of a shard's index."""
+    shard_index: Callable[[Any, int], int]
     """(key, mask): the index of the key's shard."""
     size: Callable[[Any], int]
     """Bytes the key takes."""
-    flat: bool
-    """Whether all keys take the same."""
+    fixed_size: bool
+    """Whether all keys take the same number of bytes."""
     network: Callable[[Any], int]
     """The number of the client's network, whose top bits are the kind of client (`KIND_SHIFT`)."""
     limit: Callable[[str], str]
-    """The limit that a text names, where a table counts several."""
+    """The limit that a text key names, where a table counts several limits."""
     overflow_bytes: int
-    """What an overflow bucket takes."""
+    """Bytes that an overflow bucket takes."""
 
 
 def _masks(bits: list[int]) -> tuple[int, ...]:
@@ -94,12 +96,12 @@ def _network_of_text(text: str) -> int:
         return _NO_NETWORK
     if found.lastindex == 1:
         return int(found[1], 16)
-    # Python's hash of a text is keyed with a secret of the process, which forked children share.
+    # Python keys the hash of a text with a secret of the process, and forked children share that secret.
     return _NO_NETWORK | hash(found[found.lastindex or 0]) & _NETWORK_MASK
 
 
 def network_of(client: str) -> int:
-    """The number of the sender's network, where a client's key does not tell it; else 0."""
+    """The number of the sender's network, where the client's key does not contain it; otherwise 0."""
     return client.network if isinstance(client, ClientKey) else 0
 
 
@@ -109,47 +111,48 @@ def kind_of(key: int) -> int:
 
 
 def limit_of(text: str) -> str:
-    """The limit at the end of a key that `limits` built (`10/1/minute`); empty if there is none."""
+    """The limit at the end of a key that `limits` built (`10/1/minute`); empty if it names no limit."""
     tail = "/".join(text[-_MAX_LIMIT - 1 :].rsplit("/", 3)[1:])
     return tail if _LIMIT.fullmatch(tail) else ""
 
 
-# Every fifth bit of a client key is 0, a hexadecimal digit being below 16.
+# Every fifth bit of a client key is 0, because a hexadecimal digit is below 16.
 CLIENT_KEYS: Final = KeyForm(
     masks=_masks([5 * digit + bit for digit in range(5) for bit in range(4)]),
-    spot=int.__and__,
+    shard_index=int.__and__,
     size=lambda _key: _CLIENT_KEY_BYTES,
-    flat=True,
+    fixed_size=True,
     network=lambda key: key >> _NETWORK_SHIFT,
     limit=lambda _text: "",
     overflow_bytes=OVERFLOW_BYTES,
 )
 TEXT_KEYS: Final = KeyForm(
     masks=_masks(list(range(20))),
-    spot=lambda key, mask: hash(key) >> TEXT_SPOT_SHIFT & mask,
+    shard_index=lambda key, mask: hash(key) >> TEXT_SHARD_SHIFT & mask,
     size=lambda key: key.__sizeof__() + 15 & -16,  # `rounded`, without the call
-    flat=False,
+    fixed_size=False,
     network=_network_of_text,
     limit=limit_of,
     overflow_bytes=OVERFLOW_TEXT_BYTES,
 )
 
 
-class Keys:
-    """Makes keys; `secret` keys the hash (1 to 32 bytes)."""
+class CounterKeys:
+    """Makes counter keys; `secret` is the key of the hash (at most 32 bytes)."""
 
     def __init__(self, secret: bytes) -> None:
         self._keyed = hashlib.blake2s(key=secret, digest_size=_DIGEST_BYTES)
 
     def of_client(self, client: str) -> int:
-        """The key of a client, its kind kept."""
+        """The counter key of a client, with its kind."""
         if len(client) == _IDENTITY_LENGTH:
             try:
                 key = int(client, KINDS)
             except ValueError:
                 pass
             else:
-                # Below, one of the characters was no digit (`_`, a blank, a sign) or the letter a 0 or 1.
+                # A lower number means that a character was not a digit (`_`, a blank, a sign), or that the
+                # letter was 0 or 1.
                 if key >= _LOWEST:
                     return key
         letter = client[:1]
@@ -157,7 +160,7 @@ class Keys:
         return int.from_bytes(self._digest(client), "little") >> KIND_SHIFT | kind << _KEY_KIND_SHIFT
 
     def of_text(self, text: str) -> str:
-        """The key of any text: itself, or its hash."""
+        """The counter key of any text: the text itself, or its hash."""
         if len(text) <= MAX_PLAIN_TEXT and text.isascii():
             return text
         return f"/#{_network_of_text(text):09x}/{self._digest(text).hex()}"
