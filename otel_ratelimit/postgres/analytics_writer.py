@@ -10,7 +10,7 @@ from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
 from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import SecretKey
-from otel_ratelimit.policy.identity.privacy import AddressStyle, address_keeper
+from otel_ratelimit.policy.identity.address_masking import AddressStyle, address_keeper
 from otel_ratelimit.postgres.batch_tables import BatchTables, Part
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.hash_key import shared_secret

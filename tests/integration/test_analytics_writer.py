@@ -16,7 +16,7 @@ from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan
-from otel_ratelimit.policy.identity.privacy import address_keeper, mask_address
+from otel_ratelimit.policy.identity.address_masking import address_keeper, mask_address
 from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.sql_files import statements
 

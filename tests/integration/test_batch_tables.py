@@ -16,7 +16,7 @@ from recorded import CLIENT, decisions, queries
 from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import PartWrittenError, SchemaMissingError
 from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.policy.identity.privacy import address_keeper
+from otel_ratelimit.policy.identity.address_masking import address_keeper
 from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter, batch_tables
 from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.postgres.migrate import downgrade

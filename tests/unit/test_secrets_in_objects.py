@@ -18,7 +18,7 @@ from otel_ratelimit.core.errors import SettingsError
 from otel_ratelimit.core.secret import HiddenEnvironment, HiddenValues, Secret, SecretKey
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
-from otel_ratelimit.policy.identity.privacy import address_keeper
+from otel_ratelimit.policy.identity.address_masking import address_keeper
 from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase
 from otel_ratelimit.postgres.embedded.server import EmbeddedPostgres
