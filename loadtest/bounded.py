@@ -18,11 +18,11 @@ from workloads import SECONDS, Floats
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import WRITE, Executions, HotExecutions
 from otel_ratelimit.cache_advice.entry_memory import entry_bytes
+from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratio_with_memory
+from otel_ratelimit.cache_advice.query_day import WRITE, Executions, HotExecutions
+from otel_ratelimit.cache_advice.replay_trace import Trace, TraceSample
 from otel_ratelimit.cache_advice.result import AtTtl
-from otel_ratelimit.cache_advice.surface import hit_ratio_with_memory
-from otel_ratelimit.cache_advice.trace import Trace, TraceSample
 
 TTL = 600
 SHARES = (0.2, 0.5)

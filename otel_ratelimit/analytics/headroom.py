@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
+from otel_ratelimit.analytics.reader import LimitUse
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
-from otel_ratelimit.analytics.rows import LimitUse
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from otel_ratelimit.analytics.rows import RequestTotal
+from otel_ratelimit.analytics.reader import RequestTotal
 from otel_ratelimit.core.decision import DecisionKind
 
 

@@ -25,8 +25,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
-from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.core.sentences import counted, part_of, per_window, percent
 
 By: TypeAlias = Literal["clients", "requests"]

@@ -19,8 +19,8 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.analytics.records import Batch, BatchWriter, UsageRow, Violation
-from otel_ratelimit.analytics.usage import UsageBuffer
-from otel_ratelimit.analytics.violations import USER_AGENT_CHARACTERS, ViolationBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
+from otel_ratelimit.analytics.violation_buffer import USER_AGENT_CHARACTERS, ViolationBuffer
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.decision import Decision, DecisionKind

@@ -14,13 +14,13 @@ from math import floor, log
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analytics.headroom import percent_at
+from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.recommended_limits import (
     MAX_REJECTED_SHARE,
     By,
     Recommendation,
     recommend_limits,
 )
-from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 
 MAX_TIERS: Final = 6

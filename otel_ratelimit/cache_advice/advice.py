@@ -14,15 +14,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Bools, Floats, Ints, Template
 from otel_ratelimit.cache_advice.estimate import Estimates, half_width
+from otel_ratelimit.cache_advice.number_format import counted, milliseconds
 from otel_ratelimit.cache_advice.obstacles import Obstacles
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
+from otel_ratelimit.cache_advice.query_day import Bools, Floats, Ints, Template
+from otel_ratelimit.cache_advice.reasons import Sentences
 from otel_ratelimit.cache_advice.result import Advice, AtTtl, HeldBack, ObstacleName, TemplateResult
+from otel_ratelimit.cache_advice.savings import most, saved_ms, worth
+from otel_ratelimit.cache_advice.template_peak_memory import Peaks
 from otel_ratelimit.cache_advice.ttl import shortest
-from otel_ratelimit.cache_advice.why_not import Sentences
-from otel_ratelimit.cache_advice.wording import counted, milliseconds
-from otel_ratelimit.cache_advice.worth import most, saved_ms, worth
 
 CLEARLY_MORE: Final = 1.25
 """Invalidation has to bring so many times what the TTL alone does."""

@@ -11,26 +11,27 @@ import numpy as np
 from otel_ratelimit.cache_advice.advice import Adviser
 from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.cacheable import Reason, Sorted
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.entry_memory import entry_bytes
+from otel_ratelimit.cache_advice.estimate import estimate
+from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratio_surface
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
+from otel_ratelimit.cache_advice.query_day import (
     Executions,
     Floats,
     HotExecutions,
     QueryDay,
     Template,
 )
-from otel_ratelimit.cache_advice.entry_memory import entry_bytes
-from otel_ratelimit.cache_advice.estimate import estimate
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
-from otel_ratelimit.cache_advice.replay_cold import ColdPlayback
-from otel_ratelimit.cache_advice.replay_context import Playing
-from otel_ratelimit.cache_advice.replay_hot import HotPlayback
+from otel_ratelimit.cache_advice.replay_cold import ColdReplay
+from otel_ratelimit.cache_advice.replay_context import ReplayContext
+from otel_ratelimit.cache_advice.replay_counts import ReplayCounts
+from otel_ratelimit.cache_advice.replay_hot import HotReplay
+from otel_ratelimit.cache_advice.replay_trace import TraceSample
 from otel_ratelimit.cache_advice.result import CacheAnalysis, NotCacheable, Sample, TemplateResult
-from otel_ratelimit.cache_advice.sampled import Sampled
-from otel_ratelimit.cache_advice.surface import hit_ratio_surface
-from otel_ratelimit.cache_advice.tally import LiveEntries, Tally
-from otel_ratelimit.cache_advice.trace import TraceSample
+from otel_ratelimit.cache_advice.sampled_keys import SampledKeys
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
+from otel_ratelimit.cache_advice.template_peak_memory import Peaks
 from otel_ratelimit.cache_advice.ttl_candidates import TTL_SECONDS
-from otel_ratelimit.cache_advice.writes import WrittenTables
 
 TOP: Final = 10
 _A_REPEAT: Final = 0.5
@@ -80,7 +81,7 @@ class _Analysis:
         self._seen = _Seen()
         self._mean_bytes = np.array([template.mean_result_bytes for template in self._templates])
         self._trace = TraceSample(self._start, self._stored, self._mean_bytes)
-        self._hot, self._cold = (Tally(len(self._templates), len(ttls)) for _ in range(2))
+        self._hot, self._cold = (ReplayCounts(len(self._templates), len(ttls)) for _ in range(2))
         self._hot_live, self._cold_live = (
             LiveEntries(ttls, self._seconds, day.lowest_rate) for _ in range(2)
         )
@@ -125,8 +126,8 @@ class _Analysis:
         )
 
     def _play_back(self) -> None:
-        playing = Playing(
-            sampled=Sampled(self._day.lowest_rate),
+        playing = ReplayContext(
+            sampled=SampledKeys(self._day.lowest_rate),
             ttls=self._ttls,
             written=self._written,
             start=self._start,
@@ -134,7 +135,7 @@ class _Analysis:
             entry_bytes=self._stored,
             mean_bytes=self._mean_bytes,
         )
-        hot = HotPlayback(self._hot, self._cold, self._hot_live, self._cold_live, playing)
+        hot = HotReplay(self._hot, self._cold, self._hot_live, self._cold_live, playing)
 
         def take_hot(piece: HotExecutions) -> None:
             chosen = self._cacheable_hot(piece)
@@ -144,7 +145,7 @@ class _Analysis:
         self._day.hot(take_hot)
         hot.finish()
         self._seen.hot_keys = hot.keys
-        cold = ColdPlayback(self._cold, self._cold_live, playing)
+        cold = ColdReplay(self._cold, self._cold_live, playing)
 
         def take_cold(rows: Executions) -> None:
             chosen = self._cacheable(rows)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.query_day import (
     FAILED,
     IN_TRANSACTION,
     VOLATILE,

@@ -24,8 +24,8 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import Bools, Floats
-from otel_ratelimit.cache_advice.tally import Tally
+from otel_ratelimit.cache_advice.query_day import Bools, Floats
+from otel_ratelimit.cache_advice.replay_counts import ReplayCounts
 
 ENOUGH_KEYS: Final = 50
 """Sampled keys from which a template's own share is trusted for itself."""
@@ -74,7 +74,7 @@ def half_width(variance: Floats, executions: float) -> Floats:
     return np.where(deviation > 0.0, np.maximum(SIGMAS * deviation, FLOOR), 0.0)
 
 
-def estimate(hot: Tally, cold: Tally, executions: Floats) -> Estimates:
+def estimate(hot: ReplayCounts, cold: ReplayCounts, executions: Floats) -> Estimates:
     """All that follows of a day.
 
     Args:
@@ -134,7 +134,7 @@ class _Shares:
         is_own: which templates have one of their own.
     """
 
-    def __init__(self, cold: Tally, unseen: Floats, is_own: Bools) -> None:
+    def __init__(self, cold: ReplayCounts, unseen: Floats, is_own: Bools) -> None:
         self.is_own = is_own
         self._cold = cold
         self._unseen = unseen
@@ -149,7 +149,7 @@ class _Shares:
         """Misses in truth by template and TTL, from those in the sample."""
         return self._unseen[:, None] * self._share(misses)[self._group]
 
-    def mean_us(self, cold: Tally, hot: Tally) -> Floats:
+    def mean_us(self, cold: ReplayCounts, hot: ReplayCounts) -> Floats:
         """Duration of a cold execution by template.
 
         That of its hot ones where none of it is in the sample, that of its group where there are none either.

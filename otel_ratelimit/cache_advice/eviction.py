@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.trace import Trace
+from otel_ratelimit.cache_advice.replay_trace import Trace
 
 SAMPLES: Final = 5
 """`maxmemory-samples`."""

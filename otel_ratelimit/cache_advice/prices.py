@@ -16,8 +16,8 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic import model_validator
 
+from otel_ratelimit.cache_advice.number_format import apart
 from otel_ratelimit.cache_advice.result import Result
-from otel_ratelimit.cache_advice.wording import apart
 
 HOURS_A_MONTH: Final = 730.5
 DAYS_A_MONTH: Final = HOURS_A_MONTH / 24

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
+from otel_ratelimit.cache_advice.query_day import (
     MICROSECONDS,
     UNKNOWN,
     Bools,
@@ -18,16 +19,16 @@ from otel_ratelimit.cache_advice.columns import (
     Ints,
     begins,
 )
-from otel_ratelimit.cache_advice.replay_context import Playing
-from otel_ratelimit.cache_advice.sampled import in_half
-from otel_ratelimit.cache_advice.tally import LiveEntries, Tally
-from otel_ratelimit.cache_advice.writes import WrittenTables
+from otel_ratelimit.cache_advice.replay_context import ReplayContext
+from otel_ratelimit.cache_advice.replay_counts import ReplayCounts
+from otel_ratelimit.cache_advice.sampled_keys import in_half
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
 
 KEY_SHIFT = 38
 """Microseconds of three days: executions of different keys are further apart than any TTL."""
 
 
-class ColdPlayback:
+class ColdReplay:
     """Takes pieces, each with whole keys, and counts.
 
     Args:
@@ -36,7 +37,7 @@ class ColdPlayback:
         playing: the day, and what all play-backs share.
     """
 
-    def __init__(self, tally: Tally, live: LiveEntries, playing: Playing) -> None:
+    def __init__(self, tally: ReplayCounts, live: LiveEntries, playing: ReplayContext) -> None:
         self._tally = tally
         self._live = live
         self._sampled = playing.sampled

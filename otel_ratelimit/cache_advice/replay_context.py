@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from otel_ratelimit.cache_advice.columns import Floats
-from otel_ratelimit.cache_advice.sampled import Sampled
-from otel_ratelimit.cache_advice.writes import WrittenTables
+from otel_ratelimit.cache_advice.query_day import Floats
+from otel_ratelimit.cache_advice.sampled_keys import SampledKeys
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Playing:
+class ReplayContext:
     """A day, and the cache that is played on it."""
 
-    sampled: Sampled
+    sampled: SampledKeys
     """Which keys are in the sample."""
     ttls: Sequence[int]
     """Seconds."""

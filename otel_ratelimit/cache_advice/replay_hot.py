@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
+from otel_ratelimit.cache_advice.query_day import (
     HOT,
     MICROSECONDS,
     UNKNOWN,
@@ -32,11 +33,11 @@ from otel_ratelimit.cache_advice.columns import (
     Keys,
     begins,
 )
-from otel_ratelimit.cache_advice.replay_context import Playing
-from otel_ratelimit.cache_advice.replay_hot_entries import Course, WritesMet
-from otel_ratelimit.cache_advice.sampled import in_half
-from otel_ratelimit.cache_advice.tally import LiveEntries, Tally
-from otel_ratelimit.cache_advice.writes import WrittenTables
+from otel_ratelimit.cache_advice.replay_context import ReplayContext
+from otel_ratelimit.cache_advice.replay_counts import ReplayCounts
+from otel_ratelimit.cache_advice.replay_hot_entries import EntryTimeline, WritesToEntries
+from otel_ratelimit.cache_advice.sampled_keys import in_half
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
 
 _FIRST_ROOM: Final = 1_024
 _SECOND_BITS: Final = 17
@@ -50,7 +51,7 @@ _ALL: Final = 1
 """The one that sees everything of sampled keys."""
 
 
-class HotPlayback:
+class HotReplay:
     """Takes pieces, the earlier first, and counts; `finish` when there are no more.
 
     Args:
@@ -62,7 +63,12 @@ class HotPlayback:
     """
 
     def __init__(
-        self, hot: Tally, cold: Tally, live: LiveEntries, cold_live: LiveEntries, playing: Playing
+        self,
+        hot: ReplayCounts,
+        cold: ReplayCounts,
+        live: LiveEntries,
+        cold_live: LiveEntries,
+        playing: ReplayContext,
     ) -> None:
         self._tallies = hot, cold
         self._sampled = playing.sampled
@@ -196,7 +202,9 @@ class _Counted:
 class _Caches:
     """Both caches; the one's entries at even places, the other's at odd ones."""
 
-    def __init__(self, known: _Known, playing: Playing, live: LiveEntries, cold_live: LiveEntries) -> None:
+    def __init__(
+        self, known: _Known, playing: ReplayContext, live: LiveEntries, cold_live: LiveEntries
+    ) -> None:
         self._known = known
         self._ttls = playing.ttls
         self._sampled = playing.sampled
@@ -223,7 +231,9 @@ class _Caches:
         hot = self.of(_HOT)
         return {name: array - hot[name] for name, array in self.of(_ALL).items()}
 
-    def tell(self, tally: Tally, counted: dict[str, Floats], weight: Floats, *, kept: float = 0.0) -> None:
+    def tell(
+        self, tally: ReplayCounts, counted: dict[str, Floats], weight: Floats, *, kept: float = 0.0
+    ) -> None:
         """Add up by template.
 
         Args:
@@ -262,7 +272,7 @@ class _Caches:
             return
         counted, known = self._counted, self._known
         luck = _uniform(known.key[cells.key >> 1], cells.second)
-        course = Course(cells.key, cells.second, cells.n, 1.0 - luck ** (1.0 / cells.n))
+        course = EntryTimeline(cells.key, cells.second, cells.n, 1.0 - luck ** (1.0 / cells.n))
         entry = course.entry
         writes = None if written is None else self._writes_met(cells, course, written)
         certain, sampled = self._weights(entry)
@@ -290,21 +300,21 @@ class _Caches:
         if writes is not None:
             counted.writes_seen[entry] = writes.seen
 
-    def _meet(self, course: Course, certain: Floats, sampled: Floats, *, is_new: Bools) -> None:
+    def _meet(self, course: EntryTimeline, certain: Floats, sampled: Floats, *, is_new: Bools) -> None:
         second = course.second[course.first][is_new]
         self._live.met(second, certain[is_new])
         if not self._sampled.is_everything:
             self._cold_live.met(second, sampled[is_new])
 
-    def _writes_met(self, cells: _Cells, course: Course, written: WrittenTables) -> WritesMet:
+    def _writes_met(self, cells: _Cells, course: EntryTimeline, written: WrittenTables) -> WritesToEntries:
         known = self._known
         key = cells.key >> 1
         template = known.template[key]
         before, within = written.in_second(template, cells.second)
         luck = _uniform(known.key[key], cells.second + _OTHER_LUCK)
-        return WritesMet(course, before, within, self._counted.writes_seen[course.entry], luck)
+        return WritesToEntries(course, before, within, self._counted.writes_seen[course.entry], luck)
 
-    def _meet_writes(self, place: int, ttl: int, entry: Ints, miss: Ints, writes: WritesMet) -> None:
+    def _meet_writes(self, place: int, ttl: int, entry: Ints, miss: Ints, writes: WritesToEntries) -> None:
         counted = self._counted
         at_fill, expires = counted.writes_at_fill[entry, place], counted.dropped_expires[entry, place]
         stale, overtaken = writes.overtaken(miss, at_fill)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_ratelimit.cache_advice.columns import Bools, Floats, Ints, begins
+from otel_ratelimit.cache_advice.query_day import Bools, Floats, Ints, begins
 
 _ENTRY_SHIFT: Final = 32
 """Seconds of different entries are further apart than any TTL."""
@@ -22,7 +22,7 @@ _LONG_AGO: Final = -1e12
 """When something was filled that is not there, whatever the TTL."""
 
 
-class Course:
+class EntryTimeline:
     """Cells: seconds in which an entry is executed, by entry and then by time, each pair once.
 
     Args:
@@ -100,7 +100,7 @@ class Course:
         return np.flatnonzero(miss)
 
 
-class WritesMet:
+class WritesToEntries:
     """The same entries, whose tables are written meanwhile.
 
     Args:
@@ -111,7 +111,7 @@ class WritesMet:
         luck: of each cell, in (0, 1).
     """
 
-    def __init__(self, course: Course, before: Ints, within: Ints, seen: Ints, luck: Floats) -> None:
+    def __init__(self, course: EntryTimeline, before: Ints, within: Ints, seen: Ints, luck: Floats) -> None:
         self._course = course
         self._before = before
         self.seen: Ints = (before + within)[course.last]

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import Floats
+from otel_ratelimit.cache_advice.query_day import Floats
 
 NEARLY_ALL: Final = 0.95
 """A longer TTL that adds less than the rest is not worth what it holds in memory, and how old it is."""

@@ -14,7 +14,7 @@ import pytest
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.expiry import uncollected
-from otel_ratelimit.cache_advice.surface import hit_ratio_with_memory
+from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratio_with_memory
 
 LOADTEST = Path(__file__).parents[2] / "loadtest"
 TTL = 600

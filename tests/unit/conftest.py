@@ -12,8 +12,8 @@ from memory_day import QueryRowsDay
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
-from otel_ratelimit.cache_advice.history import DayInBrief
 from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite
 from otel_ratelimit.storage import BoundedMemoryStorage

@@ -15,11 +15,11 @@ from memory_day import QueryRowsDay
 from otel_ratelimit.cache_advice.advice import Adviser
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Template
 from otel_ratelimit.cache_advice.estimate import Estimates
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
-from otel_ratelimit.cache_advice.tally import LiveEntries
-from otel_ratelimit.cache_advice.trace import TraceSample
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
+from otel_ratelimit.cache_advice.query_day import Template
+from otel_ratelimit.cache_advice.replay_trace import TraceSample
+from otel_ratelimit.cache_advice.template_peak_memory import Peaks
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
 

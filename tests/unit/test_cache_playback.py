@@ -12,11 +12,11 @@ from memory_day import QueryRowsDay
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Template, Writes
 from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
 from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.cache_advice.query_day import Template, Writes
 from otel_ratelimit.cache_advice.replay_cold import missed
-from otel_ratelimit.cache_advice.writes import WrittenTables
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
 

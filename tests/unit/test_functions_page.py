@@ -14,7 +14,7 @@ import pytest
 
 from otel_ratelimit.analytics.headroom import BreathingRoom
 from otel_ratelimit.analytics.hit_rate import HitRate
-from otel_ratelimit.analytics.rows import ViolationGroup
+from otel_ratelimit.analytics.reader import ViolationGroup
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.prices import CostBenefit
 from otel_ratelimit.cache_advice.result import CacheAnalysis

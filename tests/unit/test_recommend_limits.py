@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.analytics.headroom import breathing_room
+from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.rows import Excess, LimitUse
-from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
 from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window

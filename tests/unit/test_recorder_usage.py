@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
-from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity

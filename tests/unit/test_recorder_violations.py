@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.analytics.records import OTHER_LIMITS, Violation
-from otel_ratelimit.analytics.violations import ViolationBuffer
+from otel_ratelimit.analytics.violation_buffer import ViolationBuffer
 from otel_ratelimit.core.names import OTHER_CLIENTS
 
 FIRST = Violation(

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from otel_ratelimit.analytics.headroom import breathing_room
 from otel_ratelimit.analytics.hit_rate import HitRate, hit_rates, overall_hit_rate
+from otel_ratelimit.analytics.reader import Excess, LimitUse, RequestTotal
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal
-from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.reports.rendering import figures, plain, words
 from otel_ratelimit.reports.rendering.environment import template
 from otel_ratelimit.reports.rendering.hit_ratio import of_those_that_ask

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
 from otel_ratelimit.cache_advice.result import Advice, AtTtl, CacheAnalysis, Sample, TemplateResult
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.reports.rendering import figures, words
 from otel_ratelimit.reports.rendering.comparison import ComparisonTable, comparison_table
 from otel_ratelimit.reports.rendering.facts import Fact, currency_of, key_facts, rests_on, supposed_facts

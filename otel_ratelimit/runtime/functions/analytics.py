@@ -35,10 +35,10 @@ from flask import has_request_context
 
 from otel_ratelimit.analytics.headroom import BreathingRoom, breathing_room
 from otel_ratelimit.analytics.hit_rate import HitRate, hit_rates
+from otel_ratelimit.analytics.reader import Scope, ViolationGroup
 from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE, By, Recommendation
 from otel_ratelimit.analytics.recommended_limits import recommend_limits as _recommend
 from otel_ratelimit.analytics.records import Violation
-from otel_ratelimit.analytics.rows import Scope, ViolationGroup
 from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.periods import Period, period_or_last_day
 from otel_ratelimit.core.services import (

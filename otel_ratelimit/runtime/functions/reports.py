@@ -27,9 +27,9 @@ from opentelemetry.trace import get_tracer
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import QueryDay
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.prices import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.query_day import QueryDay
 from otel_ratelimit.cache_advice.result import CacheAnalysis
 from otel_ratelimit.core import names
 from otel_ratelimit.core.clock import unix_time

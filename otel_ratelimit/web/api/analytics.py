@@ -10,8 +10,8 @@ from flask import current_app
 
 from otel_ratelimit.analytics.headroom import breathing_room
 from otel_ratelimit.analytics.hit_rate import hit_rates, overall_hit_rate
+from otel_ratelimit.analytics.reader import AnalyticsReader, GroupBy, Scope, group_named
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.rows import AnalyticsReader, GroupBy, Scope, group_named
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import ServicesRead, UnknownServiceError, services_read
 from otel_ratelimit.web.api.models import (

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport, Scale, Supposed
-from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
 from otel_ratelimit.cache_advice.prices import CostBenefit
 from otel_ratelimit.cache_advice.result import Advice, CacheAnalysis, TemplateResult
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.web.api.cache_models import (
     AtTtlAnswer,

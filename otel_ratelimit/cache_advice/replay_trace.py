@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.query_day import (
     MICROSECONDS,
     UNKNOWN,
     Bools,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import Bools, Floats, Keys
+from otel_ratelimit.cache_advice.query_day import Bools, Floats, Keys
 
 _SPACE = 2.0**64
 
 
-class Sampled:
+class SampledKeys:
     """Those below a threshold, the lowest there was on the day.
 
     Where there was too much to keep, fewer keys were kept for some minutes. Who was kept then was kept

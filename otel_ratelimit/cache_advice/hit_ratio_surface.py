@@ -8,8 +8,8 @@ from typing import Final
 from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.entry_memory import table_bytes
 from otel_ratelimit.cache_advice.eviction import CLOCK_SECONDS, simulated_hit_ratio
+from otel_ratelimit.cache_advice.replay_trace import Trace
 from otel_ratelimit.cache_advice.result import AtTtl, Surface
-from otel_ratelimit.cache_advice.trace import Trace
 
 MAX_MEMORIES: Final = 6
 _TTLS: Final = (60, 300, 3_600, 86_400)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import MICROSECONDS, Bools, Ints, Template, Writes
+from otel_ratelimit.cache_advice.query_day import MICROSECONDS, Bools, Ints, Template, Writes
 
 _MAX_CELLS: Final = 16_000_000
 """64 MB."""

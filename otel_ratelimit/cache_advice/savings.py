@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Floats
+from otel_ratelimit.cache_advice.query_day import Floats
 
 _GB_HOUR: Final = 3_600 * 1e9
 _US: Final = 1_000.0
