@@ -24,6 +24,7 @@ from dashboards.source.panels import (
     steps,
 )
 from dashboards.source.postgres import Format
+from otel_ratelimit.cache_advice.cost_benefit import MIN_LOAD_REDUCTION
 from otel_ratelimit.core import names, thresholds
 
 UID: Final = links.CACHE
@@ -37,8 +38,6 @@ _HISTORY: Final = "30d"
 """Shown of what there is one of a day, whatever time the dashboard shows."""
 _FILE: Final = "cache_advisor"
 _NO_REPORT: Final = "no report"
-_LEAST_LOAD_REDUCTION: Final = 0.1
-"""As `otel_ratelimit.cache_advice.prices`, which is not imported: that would take numpy."""
 
 
 def rows() -> list[Row]:
@@ -150,7 +149,7 @@ def _load() -> stat.Panel:
         Sql(_FILE, "load_reduction"),
         unit="percentunit",
         decimals=1,
-        colors=steps((_LEAST_LOAD_REDUCTION, GREEN), base="blue"),
+        colors=steps((MIN_LOAD_REDUCTION, GREEN), base="blue"),
         empty=_NO_REPORT,
     )
 

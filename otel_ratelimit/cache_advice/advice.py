@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.estimate import Estimates, half_width
 from otel_ratelimit.cache_advice.number_format import counted, milliseconds
 from otel_ratelimit.cache_advice.obstacles import Obstacles
@@ -23,6 +22,7 @@ from otel_ratelimit.cache_advice.result import Advice, AtTtl, HeldBack, Obstacle
 from otel_ratelimit.cache_advice.savings import most, saved_ms, worth
 from otel_ratelimit.cache_advice.template_peak_memory import Peaks
 from otel_ratelimit.cache_advice.ttl import shortest
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 CLEARLY_MORE: Final = 1.25
 """Invalidation has to bring so many times what the TTL alone does."""

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from otel_ratelimit.cache_advice.advice import Adviser
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.cacheable import Reason, Sorted
 from otel_ratelimit.cache_advice.entry_memory import entry_bytes
 from otel_ratelimit.cache_advice.estimate import estimate
@@ -32,6 +31,7 @@ from otel_ratelimit.cache_advice.sampled_keys import SampledKeys
 from otel_ratelimit.cache_advice.table_writes import WrittenTables
 from otel_ratelimit.cache_advice.template_peak_memory import Peaks
 from otel_ratelimit.cache_advice.ttl_candidates import TTL_SECONDS
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 TOP: Final = 10
 _A_REPEAT: Final = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
-from otel_ratelimit.cache_advice.needs import needs_at
-from otel_ratelimit.cache_advice.prices import CostBenefit, Needs
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit
+from otel_ratelimit.cache_advice.needs import Needs, needs_at
 from otel_ratelimit.cache_advice.result import AtTtl, CacheAnalysis, Result
 
 ComparedName: TypeAlias = Literal[

@@ -14,6 +14,14 @@ of it is at most 128 bytes. Entries lie in buckets of 64 bytes with seven places
 buckets, doubled when their places would be full, and a bucket that overflows gets further ones as children.
 How many do follows from keys' falling into buckets at random: loads have a Poisson distribution.
 
+Allocators:
+jemalloc         as the engines are built with it, and so in their official images (deps/Makefile); sizes are
+                 8 bytes apart
+jemalloc-shared  the shared library of Linux distributions such as Debian; small sizes are 16 bytes apart
+libc             glibc's malloc, which may give 16 bytes more than it was asked for where the remainder is too
+                 small to be of use. That depends on what was freed before: an entry takes up to 7 % more than
+                 this module says where the value has about 110 bytes, and hardly any more elsewhere
+
 Other versions lay entries out in other ways: Valkey before 9.1 takes only 64 bytes as one piece.
 
 Assumed of the tables: that they have settled. While one grows, the old and the new one both exist, half as
@@ -26,18 +34,12 @@ HASHTABLE_MAX_LOAD_FACTOR); it then takes less than this says.
 from __future__ import annotations
 
 from math import factorial
-from typing import Final, Literal, TypeAlias, overload
+from typing import Final, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-Engine: TypeAlias = Literal["redis", "valkey"]
-Allocator: TypeAlias = Literal["jemalloc", "jemalloc-shared", "libc"]
-"""jemalloc as the engines are built with it, and so in their official images (deps/Makefile: sizes 8 bytes
-apart); the shared library of Linux distributions such as Debian, whose small sizes lie 16 bytes apart;
-glibc's malloc. The last may give 16 bytes more than were asked for, where what it would keep back is too
-little to be of use, which depends on what was freed before: it takes up to 7 % more than said here where the
-value is of about 110 bytes, hardly any elsewhere."""
+from otel_ratelimit.core.cache_assumptions import Allocator, Engine
 
 _Sizes: TypeAlias = NDArray[np.int64]
 

@@ -26,8 +26,8 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.entry_memory import Engine
 from otel_ratelimit.cache_advice.query_day import Floats
+from otel_ratelimit.core.cache_assumptions import Engine
 
 CYCLES_A_SECOND: Final = 10.0
 """`hz`; `dynamic-hz` raises it only with more than 2,000 clients."""

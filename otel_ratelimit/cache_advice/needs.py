@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from otel_ratelimit.cache_advice.prices import Needs
 from otel_ratelimit.cache_advice.result import AtTtl, CacheAnalysis
 
 _DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a day asks of a cache, and what the cache saves on that day."""
+
+    memory_bytes: float
+    """At the peak."""
+    requests_a_day: float
+    """Lookups and stores."""
+    executions_a_day: float
+    """Queries that are looked up in it."""
+    latency_saved_ms: float
+    """In 24 hours."""
+    latency_saved_low_ms: float
+    """At the lower end of its interval."""
+    latency_saved_high_ms: float
+    database_saved_ms: float
+    """Over the day."""
+    database_saved_low_ms: float
+    """At the lower end of its interval."""
+    database_saved_high_ms: float
+    database_ms: float
+    """Time that all queries take on a day."""
 
 
 def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:

@@ -21,11 +21,11 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.estimate import Estimates
 from otel_ratelimit.cache_advice.query_day import Bools, Floats, Ints
 from otel_ratelimit.cache_advice.result import ObstacleName
 from otel_ratelimit.cache_advice.savings import most, saved_ms, worth
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 EVERY: Final[tuple[ObstacleName, ...]] = ("writes", "memory_price", "few_repeats", "small_gain")
 """Those that can be taken away; `not_executed` and `not_measured` leave nothing to weigh."""

@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.entry_memory import Engine, table_bytes
+from otel_ratelimit.cache_advice.entry_memory import table_bytes
 from otel_ratelimit.cache_advice.expiry import uncollected
 from otel_ratelimit.cache_advice.live_entries import LiveEntries
 from otel_ratelimit.cache_advice.query_day import Floats
+from otel_ratelimit.core.cache_assumptions import Assumptions, Engine
 
 _HALF: Final = 0.5
 """Of a key; less is the rounding error of sums that come to nothing."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.estimate import Estimates
 from otel_ratelimit.cache_advice.number_format import apart, counted, milliseconds
 from otel_ratelimit.cache_advice.query_day import Ints
 from otel_ratelimit.cache_advice.result import ObstacleName
 from otel_ratelimit.cache_advice.savings import saved_ms
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 _US: Final = 1_000.0
 _A_HIT: Final = 0.5

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.query_day import Floats
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 _GB_HOUR: Final = 3_600 * 1e9
 _US: Final = 1_000.0

@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.live_entries import LiveEntries
 from otel_ratelimit.cache_advice.peak_memory import peaks
 from otel_ratelimit.cache_advice.query_day import MICROSECONDS, Bools, Floats, Ints
 from otel_ratelimit.cache_advice.replay_cold import KEY_SHIFT, missed
 from otel_ratelimit.cache_advice.replay_trace import Trace
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 _LEAST: Final = 1e-9
 

@@ -1,7 +1,7 @@
-"""`[cache]`: what the cache analysis reckons with, and `[[cache.prices]]`: what a cache costs.
+"""`[cache]`: the assumptions of the cache analysis; `[[cache.prices]]`: what a cache costs.
 
-The analysis knows nothing of policy files: its names and defaults are written again here, and a test compares
-them.
+This module only reads and checks the file. The defaults are in `core/cache_assumptions.py`, and the price
+presets in `cache_advice/prices.py`. `reports/assumptions.py` hands both to the analysis.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,15 +21,18 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from otel_ratelimit.core.cache_assumptions import (
+    DEFAULT_CURRENCY,
+    DEFAULT_RESERVE,
+    Allocator,
+    Assumptions,
+    Engine,
+    PriceKind,
+)
 from otel_ratelimit.policy.table import Size, Table
 from otel_ratelimit.policy.wrong import Wrong, shown
 
-Engine: TypeAlias = Literal["redis", "valkey"]
-Allocator: TypeAlias = Literal["jemalloc", "jemalloc-shared", "libc"]
-PriceKind: TypeAlias = Literal["instance", "serverless", "self-hosted"]
-
-BUILT_IN_CURRENCY: Final = "USD"
-"""Of the prices that hold where the file has none."""
+_DEFAULTS: Final = Assumptions()
 
 _MAX_KEY_BYTES: Final = 512 * 2**20
 """Redis and Valkey take no longer key (https://redis.io/docs/latest/develop/using-commands/keyspace/)."""
@@ -65,7 +68,7 @@ def _key_bytes(value: Any) -> int:
 
 def _currency(text: str) -> str:
     if not is_currency(text):
-        example = text.upper() if is_currency(text.upper()) else BUILT_IN_CURRENCY
+        example = text.upper() if is_currency(text.upper()) else DEFAULT_CURRENCY
         raise Wrong(
             f"{shown(text)} is not a currency", f'write its three capital letters, for instance "{example}"'
         )
@@ -229,25 +232,25 @@ def _first(price: Mapping[str, Any], *keys: str) -> str:
 
 
 class Cache(Table):
-    """`[cache]`: what the cache analysis reckons with."""
+    """`[cache]`: the assumptions of the cache analysis."""
 
-    engine: Engine = "valkey"
-    allocator: Allocator = "jemalloc"
-    """What the engine takes its memory from."""
-    key_bytes: Annotated[int, BeforeValidator(_key_bytes)] = 40
+    engine: Engine = _DEFAULTS.engine
+    allocator: Allocator = _DEFAULTS.allocator
+    """The memory allocator of the engine."""
+    key_bytes: Annotated[int, BeforeValidator(_key_bytes)] = _DEFAULTS.key_bytes
     """Length of a key in the cache."""
-    size_factor: _SizeFactor = 1.0
+    size_factor: _SizeFactor = _DEFAULTS.size_factor
     """Size of a cached value, as a multiple of the result as PostgreSQL sent it."""
-    lookup_milliseconds: _Milliseconds = 0.5
-    store_milliseconds: _Milliseconds = 0.5
-    stale_share: _StaleShare = 0.01
+    lookup_milliseconds: _Milliseconds = _DEFAULTS.lookup_ms
+    store_milliseconds: _Milliseconds = _DEFAULTS.store_ms
+    stale_share: _StaleShare = _DEFAULTS.stale_budget
     """Share of the cache's answers that may be older than a write to their tables."""
-    reserve: _Reserve = 0.25
+    reserve: _Reserve = DEFAULT_RESERVE
     """Share of memory that must stay free."""
-    currency: Annotated[StrictStr, AfterValidator(_currency)] = BUILT_IN_CURRENCY
-    value_of_saved_millisecond: _Money = 0.0
+    currency: Annotated[StrictStr, AfterValidator(_currency)] = DEFAULT_CURRENCY
+    value_of_saved_millisecond: _Money = _DEFAULTS.value_of_saved_ms
     """Money, for a millisecond that one execution takes less."""
-    value_of_database_second: _Money = 0.0
+    value_of_database_second: _Money = _DEFAULTS.value_of_database_second
     """Money, for a second that the database is not busy."""
     prices: Annotated[tuple[CachePrice, ...], BeforeValidator(_prices)] = ()
-    """None stands for the built-in ones."""
+    """Where it is empty, the presets of `cache_advice/prices.py` apply."""

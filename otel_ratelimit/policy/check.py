@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from limits import RateLimitItem
 
+from otel_ratelimit.core.cache_assumptions import DEFAULT_CURRENCY
 from otel_ratelimit.core.route_plan import Strategy
-from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
+from otel_ratelimit.policy.cache import is_currency
 from otel_ratelimit.policy.match import Pattern
 from otel_ratelimit.policy.model import BUILT_IN_EXEMPT, BUILT_IN_TIERS, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
@@ -161,11 +162,11 @@ def _prices(data: dict[str, Any]) -> Iterator[Finding]:
                 ("cache", "prices", earlier[name], "name"),
             )
         earlier.setdefault(name, index)
-    currency = cache.get("currency", BUILT_IN_CURRENCY)
-    if is_currency(currency) and currency != BUILT_IN_CURRENCY and not cache.get("prices"):
+    currency = cache.get("currency", DEFAULT_CURRENCY)
+    if is_currency(currency) and currency != DEFAULT_CURRENCY and not cache.get("prices"):
         yield Finding(
             ("cache", "currency"),
-            f"there are no prices in {currency}: the built-in ones are in {BUILT_IN_CURRENCY}",
+            f"there are no prices in {currency}: the built-in ones are in {DEFAULT_CURRENCY}",
             "add [[cache.prices]] with prices of your own, or leave the currency out",
         )
 

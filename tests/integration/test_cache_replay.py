@@ -14,7 +14,7 @@ import pytest
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.expiry import uncollected
-from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratio_with_memory
+from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratios_with_memory
 
 LOADTEST = Path(__file__).parents[2] / "loadtest"
 TTL = 600
@@ -87,7 +87,7 @@ def test_what_a_tenth_of_the_keys_predicts_of_too_little_memory_is_what_an_engin
     measured = replayed(kind, getattr(load["workloads"], name)(SCALE), TTL, memory_bytes)
 
     trace = load["bounded"].trace_of(day(name, 0.1), assumed)
-    predicted = hit_ratio_with_memory(trace, at, memory_bytes, assumed)
+    [predicted] = hit_ratios_with_memory(trace, at, [memory_bytes], assumed)
 
     assert measured.evicted > 1_000
     assert predicted == pytest.approx(measured.hit_ratio, abs=BOUNDED_POINTS)

@@ -7,14 +7,9 @@ from datetime import date
 
 import pytest
 
-from otel_ratelimit.cache_advice.prices import (
-    DAYS_A_MONTH,
-    HOURS_A_MONTH,
-    PRICES,
-    Needs,
-    Price,
-    calculate_redis_cost_benefit,
-)
+from otel_ratelimit.cache_advice.cost_benefit import calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.needs import Needs
+from otel_ratelimit.cache_advice.prices import DAYS_A_MONTH, HOURS_A_MONTH, PRICES, Price
 
 TODAY = date(2026, 6, 1)
 NEEDS = Needs(

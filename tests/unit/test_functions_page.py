@@ -15,8 +15,8 @@ import pytest
 from otel_ratelimit.analytics.headroom import BreathingRoom
 from otel_ratelimit.analytics.hit_rate import HitRate
 from otel_ratelimit.analytics.reader import ViolationGroup
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.prices import CostBenefit
 from otel_ratelimit.cache_advice.result import CacheAnalysis
 from otel_ratelimit.queries.records import QueryTemplate
 from otel_ratelimit.queries.repeats import Duplicates, RepeatsInRequests, RepeatsInTime

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from otel_ratelimit.cache_advice.cost_benefit import MIN_LOAD, MIN_LOAD_REDUCTION
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.prices import LEAST_LOAD, LEAST_LOAD_REDUCTION
 from otel_ratelimit.cache_advice.result import Advice, ReasonName
 from otel_ratelimit.reports.rendering import figures
 from otel_ratelimit.reports.rendering.scale import scale_of
@@ -149,8 +149,8 @@ def _how_sure(report: DailyCacheReport) -> str:
         return "Likely: the middle of the hit ratio's interval says so, but not both of its ends."
     return (
         "By that rule a cache pays if it saves time and takes at least"
-        f" {LEAST_LOAD_REDUCTION:.0%} of the load off a database that is busy with queries for at least"
-        f" {LEAST_LOAD:.0%} of the time.".replace("%", " %")
+        f" {MIN_LOAD_REDUCTION:.0%} of the load off a database that is busy with queries for at least"
+        f" {MIN_LOAD:.0%} of the time.".replace("%", " %")
     )
 
 

@@ -26,12 +26,14 @@ from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit, calculate_redis_cost_benefit
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.prices import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.needs import Needs
+from otel_ratelimit.cache_advice.prices import Price
 from otel_ratelimit.cache_advice.query_day import QueryDay
 from otel_ratelimit.cache_advice.result import CacheAnalysis
 from otel_ratelimit.core import names
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.days import last_full_day, local_day
 from otel_ratelimit.core.errors import DatabaseBusyError
