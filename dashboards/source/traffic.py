@@ -96,7 +96,7 @@ def last_violations() -> table.Panel:
             Column("Limit", width=140),
             Column("Used", "locale", 0, 80),
             Column("Times", "locale", 0, 80),
-            Column("DecisionKind", width=90),
+            Column("Outcome", width=90),
             trace_column(),
         ],
         empty="no violations",
