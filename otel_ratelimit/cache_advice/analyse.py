@@ -114,7 +114,7 @@ class _Analysis:
             plan=planned.advice,
             planned_templates=planned.templates,
             most_repeated=_top(found.executions - found.unique, adviser, least=_A_REPEAT),
-            most_worth=_top(adviser.best_worth(), adviser, least=0.0),
+            most_worth=_top(adviser.worth(), adviser, least=0.0),
             surface=surface,
             sample=Sample(
                 rows=self._seen.rows,
