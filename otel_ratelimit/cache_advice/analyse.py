@@ -1,4 +1,4 @@
-"""The analysis of a day: play back, estimate, choose."""
+"""The analysis of a day: replay it, estimate, choose what to cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from otel_ratelimit.cache_advice.advice import Adviser
-from otel_ratelimit.cache_advice.cacheable import Reason, Sorted
+from otel_ratelimit.cache_advice.cacheable import CacheableCounts, Reason
 from otel_ratelimit.cache_advice.entry_memory import entry_bytes
 from otel_ratelimit.cache_advice.estimate import estimate
 from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratio_surface
@@ -35,7 +35,7 @@ from otel_ratelimit.core.cache_assumptions import Assumptions
 
 TOP: Final = 10
 _A_REPEAT: Final = 0.5
-"""Fewer are what an estimate leaves of none."""
+"""A smaller estimate of repeats stands for no repeat."""
 
 
 def analyze_cache_potential(
@@ -45,16 +45,16 @@ def analyze_cache_potential(
     ttls: tuple[int, ...] = TTL_SECONDS,
     report: Callable[[str], None] = lambda _: None,
 ) -> CacheAnalysis:
-    """What a cache before the database would have brought on `day`.
+    """What a cache in front of the database would have brought on `day`.
 
-    Time and memory grow with the rows and the keys that were ever hot, respectively; a piece of the rows is
-    held at a time.
+    The time grows with the number of rows, and the memory with the number of keys that were hot at some time;
+    only one piece of the rows is in memory at a time.
 
     Args:
-        day: its rows, counts and writes.
-        assumptions: of the cache.
-        ttls: times to live to try, seconds, rising.
-        report: told what is being done.
+        day: rows, counts and writes of a day.
+        assumptions: what is assumed of the cache; the defaults if not given.
+        ttls: TTLs to try, seconds, rising.
+        report: called with a sentence about each step.
     """
     return _Analysis(day, assumptions or Assumptions(), ttls, report).result()
 
@@ -77,7 +77,7 @@ class _Analysis:
         self._start = int(day.period.start.timestamp())
         self._seconds = int(day.period.end.timestamp()) - self._start
         self._written = WrittenTables(self._templates, day.writes, self._start, self._seconds)
-        self._sorted = Sorted(self._templates)
+        self._reasons = CacheableCounts(self._templates)
         self._seen = _Seen()
         self._mean_bytes = np.array([template.mean_result_bytes for template in self._templates])
         self._trace = TraceSample(self._start, self._stored, self._mean_bytes)
@@ -87,8 +87,8 @@ class _Analysis:
         )
 
     def result(self) -> CacheAnalysis:
-        self._play_back()
-        by_reason = self._sorted.calibrated(self._day.counts)
+        self._replay()
+        by_reason = self._reasons.calibrated(self._day.counts)
         found = estimate(self._hot, self._cold, by_reason[:, Reason.CACHEABLE])
         self._hot_live.add(self._cold_live, found.cold_factor)
         trace = self._trace.trace()
@@ -96,7 +96,7 @@ class _Analysis:
         adviser = Adviser(self._templates, found, peaks, self._written.total(), self._assumptions, self._ttls)
         by_ttl = adviser.all_together()
         planned = adviser.plan()
-        self._report("trying the cache with less memory")
+        self._report("simulating the cache with less memory")
         surface = hit_ratio_surface(trace, by_ttl, self._assumptions)
         executions, unique = float(found.executions.sum()), float(found.unique.sum())
         return CacheAnalysis(
@@ -104,7 +104,7 @@ class _Analysis:
             period_end=self._day.period.end,
             engine=self._assumptions.engine,
             all_executions=round(float(by_reason.sum())),
-            database_ms=self._sorted.took_us(by_reason) / 1_000.0,
+            database_ms=self._reasons.took_us(by_reason) / 1_000.0,
             executions=executions,
             unique=unique,
             duplicates=executions - unique,
@@ -125,8 +125,8 @@ class _Analysis:
             held_back=adviser.held_back(),
         )
 
-    def _play_back(self) -> None:
-        playing = ReplayContext(
+    def _replay(self) -> None:
+        context = ReplayContext(
             sampled=SampledKeys(self._day.lowest_rate),
             ttls=self._ttls,
             written=self._written,
@@ -135,7 +135,7 @@ class _Analysis:
             entry_bytes=self._stored,
             mean_bytes=self._mean_bytes,
         )
-        hot = HotReplay(self._hot, self._cold, self._hot_live, self._cold_live, playing)
+        hot = HotReplay(self._hot, self._cold, self._hot_live, self._cold_live, context)
 
         def take_hot(piece: HotExecutions) -> None:
             chosen = self._cacheable_hot(piece)
@@ -145,30 +145,30 @@ class _Analysis:
         self._day.hot(take_hot)
         hot.finish()
         self._seen.hot_keys = hot.keys
-        cold = ColdReplay(self._cold, self._cold_live, playing)
+        cold = ColdReplay(self._cold, self._cold_live, context)
 
         def take_cold(rows: Executions) -> None:
             chosen = self._cacheable(rows)
             cold.add(chosen)
             self._trace.add_cold(chosen)
-            self._report(f"{self._seen.rows:,} rows played back")
+            self._report(f"{self._seen.rows:,} rows replayed")
 
         self._day.cold(take_cold)
 
     def _stored(self, result_bytes: Floats) -> Floats:
-        """Bytes of the entries for results of these sizes."""
+        """Bytes of the cache entries for results of these sizes."""
         assumed = self._assumptions
         values = np.rint(assumed.size_factor * result_bytes).astype(np.int64)
         return entry_bytes(assumed.engine, assumed.key_bytes, values, allocator=assumed.allocator)
 
     def _cacheable(self, rows: Executions) -> Executions:
         self._seen.rows += len(rows)
-        reason = self._sorted.add(rows)
+        reason = self._reasons.add(rows)
         return rows if not reason.any() else rows.where(reason == Reason.CACHEABLE)
 
     def _cacheable_hot(self, piece: HotExecutions) -> HotExecutions:
         self._seen.rows += len(piece.rows)
-        chosen = self._sorted.add(piece.rows) == Reason.CACHEABLE
+        chosen = self._reasons.add(piece.rows) == Reason.CACHEABLE
         return piece if chosen.all() else piece.where(chosen)
 
 

@@ -26,24 +26,25 @@ Certainty: TypeAlias = Literal["certain", "likely", "open"]
 
 
 class CostBenefit(Result):
-    """Whether it pays."""
+    """Whether a cache pays, and why."""
 
     price: Price
-    """The cheapest."""
+    """The cheapest of the prices."""
     monthly_cost: float
     by_price: tuple[tuple[str, float], ...]
-    """Names and monthly costs of all, the cheapest first."""
+    """Names and monthly costs of all prices, the cheapest first."""
     monthly_benefit: float
-    """0 where nothing has a value."""
+    """0 if saved time has no value."""
     latency_saved_ms_a_day: float
     load_reduction: float
     """Share of the database's time for queries, 0 to 1."""
     break_even_executions_a_day: float | None
-    """From as many it pays with one of the prices, if they are like these; None where that is never, or
-    nothing has a value."""
+    """With this many executions of the same kind a cache starts to pay; None if it never does, or if saved
+    time has no value."""
     worthwhile: bool
     certainty: Certainty
-    """certain: at both ends of the interval; likely: in its middle; open: by the rule of thumb alone."""
+    """certain: both ends of the interval say the same; likely: only its middle says so; open: only the rule
+    of thumb says so."""
     reason: str
 
 
@@ -56,23 +57,23 @@ def calculate_redis_cost_benefit(
     reserve: float = 0.25,
     currency: str = "USD",
 ) -> CostBenefit:
-    """Weigh what a cache costs against what it brings.
+    """Compare what a cache costs with what it brings.
 
     Args:
-        needs: of the day, which is taken to be like all others.
-        prices: to choose the cheapest of.
+        needs: needs of a day that stands for all other days.
+        prices: prices to choose the cheapest from.
         value_of_saved_ms: money, for a millisecond that one execution takes less.
         value_of_database_second: money, for a second that the database is not busy.
         reserve: share of memory that must stay free, for the engine's own work.
-        currency: of all that is money; only named, in the reason.
+        currency: currency of all amounts; only named in the reason.
 
     Raises:
-        ValueError: there is no price, or `reserve` is not from 0 to less than 1.
+        ValueError: `prices` is empty, or `reserve` is not from 0 to less than 1.
     """
     if not prices:
-        raise ValueError("no price to choose from; give at least one, or leave them out for the defaults")
+        raise ValueError("there is no price; give at least one, or leave `prices` out for the presets")
     if not 0.0 <= reserve < 1.0:
-        raise ValueError(f"reserve {reserve} is not a share of memory; give for instance 0.25")
+        raise ValueError(f"reserve is {reserve}; give a share of memory from 0 to less than 1, such as 0.25")
     costs = sorted(((price.monthly(needs, reserve), price) for price in prices), key=lambda pair: pair[0])
     cost, cheapest = costs[0]
 
@@ -126,7 +127,7 @@ def _percent(share: float, digits: int) -> str:
 
 
 def _rule_of_thumb(needs: Needs, reduction: float, load: float, cost: str) -> str:
-    """Shares only: they are the same of a day and of a part of one."""
+    """Only shares are named: they are the same for a day and for a part of a day."""
     without = f"no value is set for saved time; it would cost {cost} a month"
     if needs.latency_saved_ms <= 0.0:
         return f"asking the cache takes longer than its answers save; {without}"
@@ -144,9 +145,9 @@ def _rule_of_thumb(needs: Needs, reduction: float, load: float, cost: str) -> st
 
 
 def _break_even(needs: Needs, prices: Sequence[Price], reserve: float, gained: float) -> float | None:
-    """Executions a day from which what they bring, less what their requests cost, pays for the memory.
+    """Executions a day from which their benefit, less the price of their requests, pays for the memory.
 
-    Of so many executions another price may be the cheapest than of those that there are.
+    At that number of executions another price may be the cheapest one.
     """
     if needs.executions_a_day <= 0.0:
         return None

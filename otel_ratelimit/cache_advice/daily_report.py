@@ -1,4 +1,4 @@
-"""The report of one day: what was found, what a cache would cost, and whether it would pay."""
+"""The report of one day: the analysis, what a cache would cost, and whether it would pay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import OF_ALL_QUERIES, QueriesRead
 
 Scale: TypeAlias = Literal["day", "so_far", "part"]
-"""What sums are of: a whole day, what of today has passed, or a day from when recording began to its end."""
+"""The time that sums cover: a whole day, today so far, or a day from the start of recording to its end."""
 _THEN: Final[dict[Scale, tuple[str, str]]] = {
     "day": ("of that day", "on that day"),
     "so_far": ("so far", "so far"),
@@ -68,28 +68,28 @@ class ReportedAssumptions(Result):
 
 
 class DailyCacheReport(Result):
-    """Kept as JSON in `cache_analysis_daily.details`; the properties are columns of their own as well."""
+    """Kept as JSON in `cache_analysis_daily.details`; the properties are columns of that table as well."""
 
     analysis_date: date
     time_zone: str
     supposed: ReportedAssumptions
     analysis: CacheAnalysis
-    """All sums in it are those of `scale`."""
+    """All its sums cover the time that `scale` names."""
     cost: CostBenefit
-    """Of 24 hours and of a month at the rate of what was analysed, as the names say."""
+    """For 24 hours and for a month, at the rate of the analysed time, as the names say."""
     services: tuple[str, ...] = ()
-    """All whose queries were recorded on that day, by name. Empty: not known."""
+    """All services whose queries were recorded on that day, sorted by name; empty if they are not known."""
     service: str | None = None
-    """The only one whose queries the report is of; None: it is of all of them together."""
+    """The only service that the report covers; None if it covers all services."""
     without_service: int = 0
-    """Executions that an earlier version recorded without a service; no service's report has them."""
+    """Executions that an earlier version recorded without a service; no report of one service has them."""
     scale: Scale = "day"
     covered_seconds: float | None = None
-    """Time that was analysed; of a day 23 or 25 hours where clocks are changed. None in older reports."""
+    """Length of the analysed time; a day has 23 or 25 hours when clocks change. None in older reports."""
     recording_began: datetime | None = None
-    """When it did, in the report's time zone; None where that was before the day, and in older reports."""
+    """In the report's time zone; None if recording began before that day, and in older reports."""
     comparison: Comparison | None = None
-    """None where no query was one that a cache could answer, and in older reports."""
+    """None if a cache could not have answered any query, and in older reports."""
 
     @property
     def worthwhile(self) -> bool:
@@ -98,7 +98,7 @@ class DailyCacheReport(Result):
 
     @property
     def reason(self) -> str:
-        """Why, in a sentence."""
+        """The reason, in a sentence."""
         return self.cost.reason
 
     @property
@@ -109,19 +109,19 @@ class DailyCacheReport(Result):
 
     @property
     def recommended_ttl_seconds(self) -> float | None:
-        """Of the planned cache."""
+        """TTL of the planned cache."""
         plan = self.analysis.plan
         return plan.at.ttl_seconds if plan is not None else None
 
     @property
     def latency_saved_ms(self) -> float:
-        """By the planned cache, over the day as long as it was."""
+        """Time that the planned cache saves, over the analysed time."""
         plan = self.analysis.plan
         return plan.at.latency_saved_ms if plan is not None else 0.0
 
     @property
     def memory_bytes(self) -> float:
-        """Of the planned cache, at its peak."""
+        """Memory of the planned cache at its peak."""
         plan = self.analysis.plan
         return plan.at.peak_bytes if plan is not None else 0.0
 

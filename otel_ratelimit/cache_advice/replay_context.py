@@ -1,4 +1,4 @@
-"""What the play-backs of a day have in common."""
+"""The day that is replayed, and the cache that is replayed on it: what hot and cold replay share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from otel_ratelimit.cache_advice.table_writes import WrittenTables
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayContext:
-    """A day, and the cache that is played on it."""
+    """A day, and the cache that is replayed on it."""
 
     sampled: SampledKeys
-    """Which keys are in the sample."""
+    """Keys that are in the sample all day."""
     ttls: Sequence[int]
     """Seconds."""
     written: WrittenTables
@@ -23,8 +23,8 @@ class ReplayContext:
     start: int
     """Unix time at which the day begins, seconds."""
     seconds: int
-    """Of the day."""
+    """Length of the day."""
     entry_bytes: Callable[[Floats], Floats]
-    """From the size of results to that of entries."""
+    """From the sizes of results to the sizes of entries."""
     mean_bytes: Floats
-    """Of results by template, for those not measured."""
+    """Mean size of results by template, for results that were not measured."""

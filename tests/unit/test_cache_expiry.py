@@ -82,7 +82,7 @@ def live_entries(rate, half):
     """A thousand keys in the first second, and twice as many in the 50th."""
     live = LiveEntries([10], 100, rate)
     at = np.array([0, 50])
-    live.met(at, np.array([1_000.0, 2_000.0]))
+    live.first_executed(at, np.array([1_000.0, 2_000.0]))
     live.filled(0, at, np.array([1_000.0, 2_000.0]), np.array([100.0, 100.0]), half)
     return live
 

@@ -91,7 +91,7 @@ def test_each_template_has_the_peak_of_its_own_time_and_no_part_of_another_one()
 
 def test_of_a_template_that_nobody_sees_in_the_trace_memory_is_its_share():
     live = LiveEntries((60,), SECONDS)
-    live.met(np.array([5]), np.array([100.0]))
+    live.first_executed(np.array([5]), np.array([100.0]))
     live.filled(0, np.array([5]), np.array([100.0]), np.array([200.0]))
     peaks = Peaks(live, TraceSample(0, np.copy, np.zeros(2)).trace(), Assumptions())
     whole = peaks.of(0, np.array([True, True]), keys=100.0, share=1.0)

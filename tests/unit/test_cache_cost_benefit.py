@@ -182,7 +182,7 @@ def test_a_day_without_queries():
 
 
 @pytest.mark.parametrize(
-    ("prices", "reserve", "said"), [([], 0.25, "no price"), ([NODE], 1.0, "reserve 1.0")]
+    ("prices", "reserve", "said"), [([], 0.25, "no price"), ([NODE], 1.0, "reserve is 1.0")]
 )
 def test_what_makes_no_sense_is_refused(prices, reserve, said):
     with pytest.raises(ValueError, match=said):
