@@ -44,15 +44,15 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
 def is_currency(value: object) -> bool:
-    """Whether it has the form of a currency's code (ISO 4217)."""
+    """Whether `value` has the form of a currency code (ISO 4217)."""
     return isinstance(value, str) and _CURRENCY.fullmatch(value) is not None
 
 
 def _number(what: str, instead: str, is_right: Callable[[float], bool]) -> BeforeValidator:
-    """A reader of numbers; NaN and infinity are none where `is_right` has bounds."""
+    """A validator for numbers; the bounds of `is_right` also exclude NaN and infinity."""
 
     def read(value: Any) -> float:
-        # True is 1 in Python, and would pass for it.
+        # True is an int in Python, and would be read as 1.
         if isinstance(value, bool) or not isinstance(value, int | float) or not is_right(value):
             raise Wrong(f"{shown(value)} is not {what}", instead)
         return float(value)
@@ -88,7 +88,7 @@ def _name(text: str) -> str:
 
 
 def _date(value: Any) -> date:
-    # A date with a time is a date in Python.
+    # In Python a datetime is a date, too.
     if type(value) is date:
         return value
     if isinstance(value, datetime):
@@ -146,32 +146,35 @@ _KEYS: Final[Mapping[object, tuple[str, ...]]] = {
     "serverless": _PAID_BY_USE,
     "self-hosted": _PAID_BY_USE,
 }
-"""What makes the price of each kind."""
+"""The keys that the price of each kind is made of."""
 _ALL_KEYS: Final = frozenset(key for keys in _KEYS.values() for key in keys)
 
 
 class CachePrice(Table):
-    """`[[cache.prices]]`: one way to have a cache, and what it costs; money in the currency of `[cache]`."""
+    """One table of `[[cache.prices]]`, as the file has it; amounts are in the currency of `[cache]`.
+
+    `Price` of `cache_advice/prices.py` is what the analysis computes with, and has the presets.
+    """
 
     name: Annotated[StrictStr, AfterValidator(_name)]
     kind: PriceKind
     as_of: Annotated[date | None, BeforeValidator(_date)] = None
-    """When this was the price."""
+    """The day on which the provider listed this price."""
     memory: Size = 0
-    """Bytes, of one instance; 0 for the other kinds."""
+    """Bytes of one instance; 0 for the other kinds."""
     month: _Money = 0.0
-    """Money a month for one instance, or for looking after one's own."""
+    """Money a month: for one instance, or for the operation of a self-hosted cache."""
     gb_hour: _Money = 0.0
     """Money for a gigabyte (10^9 bytes) for an hour."""
     million_requests: _Money = 0.0
     """Money for a million requests of up to a kilobyte each."""
     least_memory: Size = 0
-    """Bytes that are paid for at least."""
+    """The least memory that is billed, bytes."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _fits_its_kind(cls, table: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
-        """Tells of each key where it stands, and beside mistakes of other keys."""
+        """Reports wrong keys for this kind at their own lines, together with all other mistakes."""
         found = list(_mistakes(table)) if isinstance(table, dict) else []
         try:
             price = read(table)
@@ -197,7 +200,7 @@ def _mistakes(price: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
 
 
 def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, Wrong]]:
-    """Keys that say nothing of this kind of cache, and what is not said of it."""
+    """Keys that do not belong to this kind of cache, and keys that are missing."""
     kind = price.get("kind")
     used = _KEYS.get(kind, ()) if isinstance(kind, str) else ()
     if not used:
@@ -205,7 +208,7 @@ def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, Wrong]]:
     for key in price:
         if key in _ALL_KEYS and key not in used:
             what = f"{key} means nothing for kind = {shown(kind)}"
-            yield key, Wrong(what, f"take it away; the price is made of {', '.join(used)}")
+            yield key, Wrong(what, f"remove it; the price is made of {', '.join(used)}")
     if kind == "instance" and "memory" not in price:
         yield "memory", Wrong("the memory of one instance is missing", 'write for instance memory = "4 GB"')
     if kind == "instance" and _is_free(price, "month"):
@@ -215,19 +218,19 @@ def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, Wrong]]:
         instead = "write for instance gb_hour = 0.1, or million_requests = 0.003"
         yield _first(price, "gb_hour", "million_requests"), Wrong(what, instead)
     if kind == "self-hosted" and _is_free(price, "month", "gb_hour"):
-        what = "a cache of one's own costs something too: its memory, or looking after it"
+        what = "a self-hosted cache has a cost as well: its memory, or its operation"
         instead = "write for instance month = 30.0, or gb_hour = 0.01"
         yield _first(price, "month", "gb_hour"), Wrong(what, instead)
 
 
 def _is_free(price: Mapping[str, Any], *keys: str) -> bool:
-    """Whether all of them are 0; of what is no number its own reader tells."""
+    """Whether all these keys are 0; a value that is not a number has its own message."""
     values = [price.get(key, 0) for key in keys]
     return all(not isinstance(value, bool) and value == 0 for value in values)
 
 
 def _first(price: Mapping[str, Any], *keys: str) -> str:
-    """The first of them that the file has, so that the message has its line."""
+    """The first of these keys that the file has, so that the message names its line."""
     return next((key for key in keys if key in price), keys[0])
 
 

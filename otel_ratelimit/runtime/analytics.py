@@ -16,7 +16,7 @@ from typing import Final
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.analytics.recorder import Recorder
-from otel_ratelimit.analytics.violation_buffer import MAX_TOLD_APART
+from otel_ratelimit.analytics.violation_buffer import MAX_DISTINCT
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.decision import Decision, DecisionKind
@@ -98,7 +98,7 @@ class Analytics:
             batch_size=policy.batch_size,
             flush_interval=policy.flush_interval,
         )
-        self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MAX_TOLD_APART)
+        self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MAX_DISTINCT)
         upkeep = Upkeep(
             self._writing, timedelta(seconds=policy.retention), lambda: service_name(service()), clock
         )

@@ -92,7 +92,7 @@ def test_without_a_day_it_is_the_last_full_one_of_the_policys_zone(named, tmp_pa
     ("day", "error", "said"),
     [
         ("2026-13-01", ValueError, "'2026-13-01' is not a day; give for instance 2026-01-31"),
-        (20260101, TypeError, "day is int; give a date, or text"),
+        (20260101, TypeError, "day has the type int; give a date, or text"),
         (datetime(2026, 1, 1, tzinfo=UTC), TypeError, "day is datetime"),
         ("2999-01-01", ValueError, "2999-01-01 has not ended yet in UTC"),
         ("2026-01-01", ValueError, "no query of 2026-01-01 is known"),

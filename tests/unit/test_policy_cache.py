@@ -336,7 +336,7 @@ def test_a_key_that_means_nothing_for_the_kind_is_refused_where_it_stands(lines,
     line = 3 + lines.count("\n")
     assert price_problem(lines) == (
         f"p.toml:{line}: cache.prices[0].{key}: {key} means nothing for kind = '{kind}';"
-        f" take it away; the price is made of {takes}"
+        f" remove it; the price is made of {takes}"
     )
 
 
@@ -381,7 +381,7 @@ USE = (
     " write for instance gb_hour = 0.1, or million_requests = 0.003"
 )
 FREE = (
-    "a cache of one's own costs something too: its memory, or looking after it;"
+    "a self-hosted cache has a cost as well: its memory, or its operation;"
     " write for instance month = 30.0, or gb_hour = 0.01"
 )
 
@@ -449,7 +449,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_line():
         "p.toml:12: cache.prices[0].moth: unknown key 'moth'",
         "p.toml:15: cache.prices[1].name: 'a' is there twice (p.toml:9)",
         "p.toml:17: cache.prices[1].as_of: 'today' is text",
-        "p.toml:18: cache.prices[1].month: a cache of one's own costs something too: its memory",
+        "p.toml:18: cache.prices[1].month: a self-hosted cache has a cost as well: its memory",
         "p.toml:19: cache.prices[1].memory: memory means nothing for kind = 'self-hosted'",
         "p.toml:21: cache.prices[2]: 'name' is missing",
         f"p.toml:21: cache.prices[2].gb_hour: {USE.partition(';')[0]}",
