@@ -24,7 +24,7 @@ analyse                           all steps in their order
 cacheable                         leaves out what a cache cannot answer, with the reason
 sampled_keys, replay_context      which keys are in the sample; what all replays share
 table_writes                      when the tables were written
-replay_hot, replay_hot_entries    hot keys, by second
+replay_hot                        hot keys, by second; with replay_hot_caches, replay_hot_entries
 replay_cold                       cold keys, by exact time
 replay_counts, live_entries       what the replays add up
 estimate                          from the sample to all executions, with intervals

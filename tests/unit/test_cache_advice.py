@@ -144,9 +144,9 @@ def test_what_a_plan_says_of_itself_agrees_with_its_figures(templates, value, va
     slower = sum(one is not None and one.at.latency_saved_ms <= 0.0 for one in each)
     assert ("time with it" in said) == (slower == 0)
     assert (f"takes {milliseconds(-at.latency_saved_ms)} longer" in said) == (at.latency_saved_ms <= 0.0)
-    told = re.search(r"(\d+) of them takes? longer", said)
+    match = re.search(r"(\d+) of them takes? longer", said)
     if slower and at.latency_saved_ms > 0.0:
-        assert int(told[1]) == slower
+        assert int(match[1]) == slower
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_a_plan_says_of_itself_agrees_with_its_figures(templates, value, va
         (1_234_567.0, "1,234.6 s"),
     ],
 )
-def test_times_are_told_in_three_figures(value, said):
+def test_times_are_shown_in_three_figures(value, said):
     assert milliseconds(value) == said
 
 

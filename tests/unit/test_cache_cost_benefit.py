@@ -1,4 +1,4 @@
-"""What a cache costs and brings, reckoned by hand."""
+"""What a cache costs and brings, computed by hand."""
 
 from __future__ import annotations
 

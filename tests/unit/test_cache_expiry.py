@@ -49,7 +49,7 @@ def swept(filled_a_second, ttl, keys_a_look):
 def test_of_a_small_cache_what_expired_is_gone_in_a_second():
     live, expiring = np.full(100, 150.0), np.full(100, 10.0)
     small = uncollected("redis", live, expiring)
-    live[0] = 500.0  # has it reckoned second by second
+    live[0] = 500.0  # so that it is computed second by second
     assert small[10:] == pytest.approx(uncollected("redis", live, expiring)[10:])
 
 

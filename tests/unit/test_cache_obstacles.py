@@ -272,15 +272,15 @@ def test_what_is_named_decides_all_of_it_and_nothing_less(
         memory_gb_hour=memory,
     )
 
-    told = an_adviser(found, written, assumed).template(0)
+    advised = an_adviser(found, written, assumed).template(0)
 
-    assert (told.advice is None) == bool(told.obstacles) == bool(told.not_worth)
-    if told.advice is not None:
+    assert (advised.advice is None) == bool(advised.obstacles) == bool(advised.not_worth)
+    if advised.advice is not None:
         return
-    assert removed(found, written, assumed, told.obstacles).advice is not None
-    for fewer in range(len(told.obstacles)):
-        for some in combinations(told.obstacles, fewer):
+    assert removed(found, written, assumed, advised.obstacles).advice is not None
+    for fewer in range(len(advised.obstacles)):
+        for some in combinations(advised.obstacles, fewer):
             rest = removed(found, written, assumed, some)
             # It reveals what else is in the way, which is no more than was named.
             assert rest.advice is None
-            assert 0 < len(rest.obstacles) <= len(told.obstacles) - fewer
+            assert 0 < len(rest.obstacles) <= len(advised.obstacles) - fewer

@@ -1,4 +1,4 @@
-"""What a cache would have answered: a day reckoned by hand, and random ones by a naive cache."""
+"""What a cache would have answered: a day computed by hand, and random ones by a naive cache."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def analysed(rows, totals=(), writes=(), ttls=(10, 60), **assumed):
     return analyze_cache_potential(day, Assumptions(**assumed), ttls=ttls)
 
 
-def test_a_day_reckoned_by_hand():
+def test_a_day_computed_by_hand():
     rows = [
         # a: with 10 s filled at 0 and 20; with 60 s at 0 and 70. A hit does not make an entry live longer.
         *(row(at, "a") for at in (0, 5, 9, 20, 25, 70)),
@@ -112,7 +112,7 @@ def test_writes_make_hits_stale_or_drop_what_was_cached():
     assert hour.hits == 3
     # Those at 600 and 900 were filled at 0, before the write between 420 and 480.
     assert hour.stale_by_table == pytest.approx(2 / 3)
-    # Dropped by the write, the execution at 600 fills anew.
+    # The write drops the entry, so the execution at 600 fills it again.
     assert hour.hit_ratio_dropped == pytest.approx(2 / 4)
 
 
