@@ -180,7 +180,7 @@ def _rounded_up(amount: int) -> int:
 
 
 def _merged(wanted: set[Amounts], most: int) -> dict[Amounts, Amounts]:
-    """What each becomes when at most `most` are left for each set of windows."""
+    """From each set of amounts to the one that replaces it, if at most `most` remain for the same windows."""
     merged = {amounts: amounts for amounts in wanted}
     while True:
         left = sorted(set(merged.values()))

@@ -45,7 +45,7 @@ def hit_ratios_with_memory(
         at: the cache without a limit.
         memories: limits to try, bytes for entries and hash tables; at least one.
         assumptions: name the engine and its allocator.
-        clock_seconds: how finely the engine tells idle times apart.
+        clock_seconds: resolution at which the engine measures idle times.
     """
     if min(memories) >= at.peak_bytes:
         return [at.hit_ratio] * len(memories)

@@ -50,7 +50,7 @@ def peaks(live: LiveEntries, assumptions: Assumptions) -> list[tuple[float, floa
     """The same for each TTL; a longer TTL never takes less memory.
 
     With a longer TTL the same keys stay for longer. They are also filled at other times, so by chance a
-    shorter TTL can have more of them at once; nobody can rely on such a saving.
+    shorter TTL can have more of them at once; that is not a saving to rely on.
     """
     found: list[tuple[float, float]] = []
     for place in range(len(live.ttls)):

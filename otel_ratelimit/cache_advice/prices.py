@@ -20,7 +20,7 @@ from otel_ratelimit.core.cache_assumptions import DEFAULT_CURRENCY, DEFAULT_RESE
 HOURS_A_MONTH: Final = 730.5
 DAYS_A_MONTH: Final = HOURS_A_MONTH / 24
 REQUESTS_PRICED_TOGETHER: Final = 1e6
-"""`Price.million_requests` is for so many."""
+"""`Price.million_requests` is the price of this many requests."""
 _GB: Final = 1e9
 
 

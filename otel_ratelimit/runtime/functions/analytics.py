@@ -70,7 +70,7 @@ __all__ = [
 ]
 
 MAX_GROUPS = 10_000
-"""The functions return at most so many endpoints or clients, those with the most violations."""
+"""The largest number of endpoints or clients that a function returns: those with the most violations."""
 
 Moment = date | datetime | str
 
@@ -279,7 +279,7 @@ def _services(reader: PostgresAnalytics, asked: Period, service: str | None) -> 
 def _scope(
     reader: PostgresAnalytics, asked: Period, service: str | None, endpoint: str | None = None
 ) -> Scope:
-    """What to read; warns if that is several services and the caller did not ask for all."""
+    """The scope to read; warns if it has several services and the caller did not ask for all of them."""
     of = _services(reader, asked, service)
     if of.is_mixed and service is None:
         warnings.warn(of.sentence("service=NAME"), SeveralServicesWarning, stacklevel=3)
