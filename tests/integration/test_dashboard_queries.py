@@ -315,7 +315,7 @@ def test_clients_have_their_violations_and_routes(ask):
 def test_the_newest_violation_is_the_first(ask):
     newest, *_ = ask("Last violations")
     assert (newest["Client"], newest["User"], newest["Times"]) == ("192.0.2.2", "user:ann", 3)
-    assert (newest["Limit"], newest["DecisionKind"], newest["Trace"]) == (
+    assert (newest["Limit"], newest["Outcome"], newest["Trace"]) == (
         "5 per 1 minute",
         "refused",
         "a" * 32,
