@@ -298,7 +298,11 @@ def test_of_a_hundred_rows_twenty_bad_ones_are_given_up_with_one_line(recorder, 
     assert recorder.flush()
     assert rows("sum(n)::int, count(*)::int") == [(160, 80)]
     assert (recorder.losses.written, recorder.losses.lost) == (160, 40)
-    [said] = [record.getMessage() for record in caplog.records if "the database rejected them" in record.getMessage()]
+    [said] = [
+        record.getMessage()
+        for record in caplog.records
+        if "the database rejected them" in record.getMessage()
+    ]
     assert said.startswith("40 violations and the usage of 0 requests dropped")
     assert said.endswith("out of range for type bigint")
 
