@@ -17,12 +17,12 @@ from sampled import START, sampled_day
 from workloads import SECONDS, Floats
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import WRITE, Executions, HotExecutions
 from otel_ratelimit.cache_advice.entry_memory import entry_bytes
+from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratios_with_memory
+from otel_ratelimit.cache_advice.query_day import WRITE, Executions, HotExecutions
+from otel_ratelimit.cache_advice.replay_trace import Trace, TraceSample
 from otel_ratelimit.cache_advice.result import AtTtl
-from otel_ratelimit.cache_advice.surface import hit_ratio_with_memory
-from otel_ratelimit.cache_advice.trace import Trace, TraceSample
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 TTL = 600
 SHARES = (0.2, 0.5)
@@ -50,7 +50,7 @@ def trace_of(day: QueryRowsDay, assumed: Assumptions) -> Trace:
 
 
 def _told(assumed: Assumptions, trace: Trace, at: AtTtl, share: float, found: Measured) -> float:
-    predicted = hit_ratio_with_memory(trace, at, share * at.peak_bytes, assumed)
+    [predicted] = hit_ratios_with_memory(trace, at, [share * at.peak_bytes], assumed)
     off = 100 * (predicted - found.hit_ratio)
     print(
         f"{assumed.engine} | {share * at.peak_bytes / 1e6:.1f} ({100 * share:.0f} %) "

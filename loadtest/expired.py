@@ -18,8 +18,8 @@ from options import engine_options, engines
 from replay import SETTINGS, Measured, measured, pool, replayed
 from workloads import Workload
 
-from otel_ratelimit.cache_advice.entry_memory import Engine
 from otel_ratelimit.cache_advice.expiry import uncollected
+from otel_ratelimit.core.cache_assumptions import Engine
 
 SECONDS = 120.0
 CASES = ((5_000, 20.0), (5_000, 40.0), (1_000, 20.0), (200, 20.0))

@@ -40,10 +40,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from shop import Read, drawn, fill
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.entry_memory import Engine
 from otel_ratelimit.cache_advice.result import AtTtl
 from otel_ratelimit.core.background import BackgroundWorker
+from otel_ratelimit.core.cache_assumptions import Assumptions, Engine
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.demo.workspace import workspace

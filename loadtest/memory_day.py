@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.query_day import (
     FAILED,
     HOT,
     IN_TRANSACTION,

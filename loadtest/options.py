@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from workloads import WORKLOADS, Workload
 
-from otel_ratelimit.cache_advice.entry_memory import Engine
+from otel_ratelimit.core.cache_assumptions import Engine
 
 ENGINES: tuple[Engine, ...] = ("redis", "valkey")
 

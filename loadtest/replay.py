@@ -26,9 +26,8 @@ from sampled import sampled_day
 from workloads import SECONDS, Floats, Workload
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.entry_memory import Engine
 from otel_ratelimit.cache_advice.result import AtTtl
+from otel_ratelimit.core.cache_assumptions import Assumptions, Engine
 
 TTLS = (60, 600)
 BATCH = 256

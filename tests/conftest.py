@@ -275,77 +275,39 @@ def cache_report() -> Callable[..., Any]:
 
     Each is made once. Of a busy day: a query that is asked 600 times and repeats, one that does not, writes.
     """
-    from memory_day import QueryRowsDay  # as above
+    from memory_day import QueryRowsDay  # only tests that need reports import numpy
+    from query_rows import MIDNIGHT, query_row, read_template, write_template  # as above
 
-    from otel_ratelimit.cache_advice.analyse import (
-        analyze_cache_potential,  # only who needs reports needs numpy
-    )
-    from otel_ratelimit.cache_advice.assumptions import Assumptions
-    from otel_ratelimit.cache_advice.daily_report import Supposed, conclude  # as above
-    from otel_ratelimit.cache_advice.prices import PRICES  # as above
+    from otel_ratelimit.cache_advice.analyse import analyze_cache_potential  # as above
+    from otel_ratelimit.cache_advice.daily_report import conclude  # as above
+    from otel_ratelimit.cache_advice.prices import PRICES, Pricing  # as above
+    from otel_ratelimit.core.cache_assumptions import Assumptions  # as above
     from otel_ratelimit.core.days import local_day  # as above
-    from otel_ratelimit.queries.records import QueryRow, QueryTemplate  # as above
 
-    supposed = {
-        "currency": "USD",
-        "value_of_saved_ms": 0.0,
-        "value_of_database_second": 0.0,
-        "lookup_ms": 0.5,
-        "store_ms": 0.5,
-        "stale_budget": 0.01,
-        "reserve": 0.25,
-    }
-
-    def row(ts: float, key: int, template: QueryTemplate, duration_us: int = 10_000) -> QueryRow:
-        return QueryRow(
-            ts=ts,
-            template=template,
-            key=key.to_bytes(8, "big") + bytes(8),
-            n=1,
-            sample_rate=1.0,
-            tier="cold",
-            duration_us=duration_us,
-            rows=1,
-            result_bytes=1_000,
-            endpoint=None,
-            trace_id=None,
-            database="shop",
-            in_txn=False,
-            status="ok",
-            buckets=None,
-        )
+    user = read_template(12, "SELECT * FROM users", "users")
+    write = write_template(13, "UPDATE users SET x = ?", "users")
 
     @cache
     def make(
         day: date, zone: Any = UTC, *, busy: bool = True, query: str = "", prices: Any = PRICES, **given: Any
     ) -> Any:
-        job = QueryTemplate(
-            -(2**62),
-            query or "SELECT * FROM jobs WHERE id = ?",
-            "select",
-            ("jobs",),
-            is_write=False,
-            volatile=False,
-        )
-        user = QueryTemplate(12, "SELECT * FROM users", "select", ("users",), is_write=False, volatile=False)
-        write = QueryTemplate(
-            13, "UPDATE users SET x = ?", "update", ("users",), is_write=True, volatile=False
-        )
+        job = read_template(-(2**62), query or "SELECT * FROM jobs WHERE id = ?", "jobs")
         period = local_day(day, zone)
-        start = period.start.timestamp()
-        rows = [row(start + 60 + 20 * at, at % 5, job) for at in range(600)]
-        rows += [row(start + 30 * at, 1_000 + at, user, 2_000) for at in range(40)]
-        rows += [row(start + 600 * at, 5_000 + at, write) for at in range(10)]
-        return conclude(
-            analyze_cache_potential(
-                QueryRowsDay(period, rows if busy else []),
-                Assumptions(lookup_ms=given.get("lookup_ms", 0.5)),
-                ttls=(60, 600, 3_600),
-            ),
-            day=day,
-            zone=zone,
-            supposed=Supposed(**{**supposed, **given}),
-            prices=prices,
+        start = period.start.timestamp() - MIDNIGHT
+
+        def row(at: float, key: int, template: Any, duration_us: int = 10_000) -> Any:
+            return query_row(start + at, template, key.to_bytes(8, "big"), duration_us=duration_us)
+
+        rows = [row(60 + 20 * at, at % 5, job) for at in range(600)]
+        rows += [row(30 * at, 1_000 + at, user, 2_000) for at in range(40)]
+        rows += [row(600 * at, 5_000 + at, write) for at in range(10)]
+        currency = given.pop("currency", "USD")
+        analysis = analyze_cache_potential(
+            QueryRowsDay(period, rows if busy else []),
+            Assumptions(lookup_ms=given.get("lookup_ms", 0.5)),
+            ttls=(60, 600, 3_600),
         )
+        pricing = Pricing(prices=prices, currency=currency)
+        return conclude(analysis, Assumptions(**given), pricing, day=day, zone=zone)
 
     return make

@@ -24,6 +24,7 @@ from dashboards.source.panels import (
     steps,
 )
 from dashboards.source.postgres import Format
+from otel_ratelimit.cache_advice.cost_benefit import MIN_LOAD_REDUCTION
 from otel_ratelimit.core import names, thresholds
 
 UID: Final = links.CACHE
@@ -150,7 +151,7 @@ def _load() -> stat.Panel:
         Sql(_FILE, "load_reduction"),
         unit="percentunit",
         decimals=1,
-        colors=steps((_LEAST_LOAD_REDUCTION, GREEN), base="blue"),
+        colors=steps((MIN_LOAD_REDUCTION, GREEN), base="blue"),
         empty=_NO_REPORT,
     )
 

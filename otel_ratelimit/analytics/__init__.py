@@ -1,13 +1,15 @@
 """From decisions to rows, and from rows to hit rates, headroom and recommended limits.
 
-records, usage, violations   what is kept of decisions
-recorder                     sums decisions up on the request's thread; the background thread writes them
-rows                         what is read back
-hit_rate, headroom           how often limits refuse, and how much room they leave
-recommended_limits           what another limit would have refused
-suggested_tiers              a first policy from what was recorded
+usage_buffer, violation_buffer   sum decisions and refusals up on the request's thread
+recorder                         writes the sums in batches, on the background thread
+records                          the rows that are written
+reader                           the rows that are read back, and who reads them
+hit_rate                         how often limits refuse
+headroom                         how far use stays below each limit ("breathing room")
+recommended_limits               what another limit would have refused
+suggested_tiers                  a first policy, from recorded requests
 
-The public functions are in `otel_ratelimit.runtime.functions.analytics`; they are imported from here.
+The public functions are in `otel_ratelimit.runtime.functions.analytics`; applications import them from here.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Late, because these functions join all the parts, and a part must not load the whole.
+    # These functions use all other rooms, so they are loaded only when somebody asks for one of them.
     if name in __all__:
         from otel_ratelimit.runtime.functions import analytics
 

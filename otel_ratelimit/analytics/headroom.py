@@ -1,7 +1,7 @@
-"""How far real use stays from each limit: its breathing room.
+"""Headroom: how far real use stays below each limit. The public function calls it breathing room.
 
-Computed from the roll-up's histograms, which count every request and have a bin for each percent; so a
-quantile is true to one percent of the limit, rounded towards less room.
+It is computed from the histograms of `rate_limit_usage`, which count every request and have a bin for each
+percent. So a quantile is exact to one percent of the limit, rounded towards less headroom.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
+from otel_ratelimit.analytics.reader import LimitUse
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
-from otel_ratelimit.analytics.rows import LimitUse
 
 
 @dataclass(frozen=True, slots=True)
 class BreathingRoom:
-    """One limit of one endpoint. Shares are of the limit used after a request; refused counts as 1.0."""
+    """The headroom of one limit of one endpoint.
+
+    Shares are the part of the limit that is used after a request; a refused request counts as 1.0.
+    """
 
     endpoint: str
     method: str
@@ -25,35 +28,35 @@ class BreathingRoom:
     limit_value: int
     limit_seconds: int
     requests: int
-    """Measured against this limit."""
+    """Requests that were measured against this limit."""
     refused: int
-    """Of those, refused by it."""
+    """How many of these the limit refused."""
     p50: float
     p95: float
     p99: float
     highest: float
     room: float
-    """1 less the share used at the quantile that was asked for."""
+    """1, less the share used at the given quantile."""
     units_left: int
-    """The room in units of the limit: exact for limits of up to 100, else at least so many."""
+    """The headroom in units of the limit: exact for limits of up to 100, a lower bound for higher limits."""
 
 
-def breathing_room(uses: Iterable[LimitUse], quantile: float = 0.95) -> list[BreathingRoom]:
-    """Of each limit that was measured, the tightest first.
+def headroom(uses: Iterable[LimitUse], quantile: float = 0.95) -> list[BreathingRoom]:
+    """The headroom of each limit that was measured, the tightest first.
 
     Raises:
-        ValueError: `quantile` is not between 0 and 1.
+        ValueError: `quantile` is not above 0 and at most 1.
     """
     if not 0.0 < quantile <= 1.0:
-        raise ValueError(f"a quantile of {quantile}; it lies above 0 and is at most 1, for instance 0.95")
-    rooms = [_room(use, quantile) for use in uses if use.requests]
-    return sorted(rooms, key=lambda room: (room.room, -room.refused, room.endpoint, room.method))
+        raise ValueError(f"quantile is {quantile}; give more than 0 and at most 1, for instance 0.95")
+    found = [_headroom(use, quantile) for use in uses if use.requests]
+    return sorted(found, key=lambda each: (each.room, -each.refused, each.endpoint, each.method))
 
 
 def percent_at(counts: Mapping[int, int], quantile: float) -> int:
     """The lowest percent that at least this share of the requests does not exceed; refused counts as 100.
 
-    The nearest-rank definition: the value at rank ceil(q * n) of n in order.
+    This is the nearest-rank definition of a quantile q: the value at rank ceil(q * n) of n sorted values.
     """
     rank = max(1, ceil(quantile * sum(counts.values())))
     seen = 0
@@ -64,7 +67,7 @@ def percent_at(counts: Mapping[int, int], quantile: float) -> int:
     return 100
 
 
-def _room(use: LimitUse, quantile: float) -> BreathingRoom:
+def _headroom(use: LimitUse, quantile: float) -> BreathingRoom:
     def share(of: float) -> float:
         return percent_at(use.requests, of) / 100
 

@@ -1,20 +1,20 @@
-"""What share of requests ran into a limit."""
+"""Hit rate: the share of requests that ran into a limit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from otel_ratelimit.analytics.rows import RequestTotal
+from otel_ratelimit.analytics.reader import RequestTotal
 from otel_ratelimit.core.decision import DecisionKind
 
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """The requests of one endpoint by what was decided of them."""
+    """The requests of one endpoint, by decision."""
 
     endpoint: str
-    """Empty for all of them together."""
+    """Empty for all endpoints together."""
     allowed: int = 0
     blocked: int = 0
     shadow_blocked: int = 0
@@ -23,27 +23,27 @@ class HitRate:
 
     @property
     def requests(self) -> int:
-        """All of them."""
+        """All requests."""
         return self.limited + self.exempt + self.errors
 
     @property
     def limited(self) -> int:
-        """Those that a limit was asked about."""
+        """Requests that were checked against a limit."""
         return self.allowed + self.blocked + self.shadow_blocked
 
     @property
     def refused(self) -> int:
-        """Those that a limit refused, or would have in shadow."""
+        """Requests that a limit refused, or would have refused if it were not in shadow."""
         return self.blocked + self.shadow_blocked
 
     @property
     def hit_rate(self) -> float:
-        """Share of `limited` that was refused; 0.0 of none."""
+        """Share of `limited` that was refused; 0.0 if there are no such requests."""
         return self.refused / self.limited if self.limited else 0.0
 
 
 def hit_rates(totals: Iterable[RequestTotal]) -> list[HitRate]:
-    """By endpoint, those with the most refusals first."""
+    """Hit rates by endpoint; most refusals first."""
     by_endpoint: dict[str, list[RequestTotal]] = {}
     for total in totals:
         by_endpoint.setdefault(total.endpoint, []).append(total)
@@ -52,7 +52,7 @@ def hit_rates(totals: Iterable[RequestTotal]) -> list[HitRate]:
 
 
 def overall_hit_rate(totals: Iterable[RequestTotal]) -> HitRate:
-    """Of all endpoints together."""
+    """The hit rate of all endpoints together."""
     return _rate("", list(totals))
 
 

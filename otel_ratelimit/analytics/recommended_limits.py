@@ -1,22 +1,23 @@
-"""What another limit would have refused, and the lowest one that refuses hardly anybody.
+"""Recommended limits: what another limit would have refused, and the lowest limit that refuses few enough.
 
-Below the present limit the roll-up tells it. With a fixed window and requests that cost one unit, a
-client passes every count from 1 to its demand once in each window. So the requests that found more than L
-used are just those that a limit of L would have refused, and the clients that were the first to get
-beyond L are just those that it would have refused anything. The roll-up has a bin for each percent of the
-limit: up to 100 units that is exact to the unit; above, L is exact where it is the last count of its
-percent, as the candidates are, and what else is in L's percent would be taken as refused.
+For limits below the present one, the histograms of `rate_limit_usage` give the answer. With a fixed window
+and requests that cost one unit, a client passes every count from 1 to its demand once in each window. So a
+limit of L would have refused exactly the requests that found more than L used, and it would have refused
+something to exactly the clients that were the first to get beyond L. The histogram has a bin for each percent
+of the limit. Up to 100 units that is exact to the unit; for more units it is exact if L is the last count of
+its percent, as it is for all candidates. Otherwise the other counts of that percent are taken as refused.
 
-Above the present limit the violations tell it: who was refused r requests in a window would have been
-refused r - d by a limit d higher. Windows are those of the clock here, which a client's own may straddle;
-then a higher limit looks a little better than it is. Refusals of clients that are no longer told apart
-count as refused by any limit.
+For limits above the present one, the violations give the answer: a client that was refused r requests in a
+window would have been refused r - d requests by a limit that is higher by d. The windows here are those of
+the clock. A client's own window can overlap two of them; then a higher limit looks a little better than it
+is. Refusals of clients that are summed up as `<other>` count as refused by any limit.
 
-A request is of some client in some window, also where that window began before the period, so that no first
-arrival is known of it: evidence of requests is evidence of one client window at least, and so are refusals.
+Each request belongs to a client and a window, even if that window began before the period and so has no first
+arrival in it. Any request, or refusal, is therefore evidence of at least one client window.
 
-For moving and sliding windows and for requests that cost more it is an estimate that errs towards more
-refusals, since a request that a lower limit refuses would not have counted for those after it.
+For moving and sliding windows, and for requests that cost more than one unit, the result is an estimate that
+errs towards more refusals, because a request that a lower limit refuses would not have counted for later
+ones.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
-from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.core.sentences import counted, part_of, per_window, percent
 
 By: TypeAlias = Literal["clients", "requests"]
@@ -37,31 +38,31 @@ ENOUGH_CLIENT_WINDOWS: Final = 20
 EVIDENCE_NEEDED: Final = (
     f"{counted(ENOUGH_REQUESTS, 'request')} in {counted(ENOUGH_CLIENT_WINDOWS, 'client window')}"
 )
-"""So much at least, for a suggestion to rest on it."""
+"""The evidence that a suggestion needs at least."""
 _SHOWN_PERCENTS: Final = (10, 25, 50, 75, 100)
-_HIGHER: Final = (1.25, 1.5, 2, 3, 5, 10)
+_FACTORS: Final = (1.25, 1.5, 2, 3, 5, 10)
 _EXACT_UP_TO: Final = 100
-"""Units: so many percents there are."""
+"""Units; the histogram has as many bins."""
 
 _Key = tuple[str, str, str, str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A limit, and what it would have refused."""
+    """A limit that is tried, and what it would have refused."""
 
     limit_value: int
     limit_text: str
     rejected_requests: int
     rejected_requests_share: float
     rejected_clients: int
-    """Windows of one client in which it would have refused anything."""
+    """Client windows in which it would have refused at least one request."""
     rejected_clients_share: float
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What limit the evidence speaks for, at one endpoint in place of one limit."""
+    """The recommended limit of one endpoint, in place of its present limit."""
 
     endpoint: str
     method: str
@@ -71,13 +72,13 @@ class Recommendation:
     limit_value: int
     limit_seconds: int
     requests: int
-    """Evidence: requests measured against the present limit."""
+    """Evidence: requests that were measured against the present limit."""
     client_windows: int
-    """Evidence: clients, each counted once in each window of the limit."""
+    """Evidence: clients, counted once in each window of the limit."""
     candidates: tuple[Candidate, ...]
-    """Some, from the lowest to the highest; the present limit and the recommended one among them."""
+    """Some of the limits tried, the lowest first; always with the present limit and the recommended one."""
     recommended: Candidate | None
-    """The lowest that refuses no more than the chosen share; None where even the highest does."""
+    """The lowest limit that refuses at most the chosen share; None if even the highest refuses more."""
     enough_evidence: bool
     reason: str
 
@@ -88,19 +89,21 @@ def recommend_limits(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     by: By = "clients",
 ) -> list[Recommendation]:
-    """For each endpoint and limit with any requests, by endpoint and window.
+    """A recommendation for each endpoint and limit with any requests, sorted by endpoint and window.
 
     Args:
         uses: how far each limit was used.
-        excess: how far clients went beyond it.
-        max_rejected_share: what the recommended limit may refuse at most, 0 to 1.
-        by: share of clients, which one abuser cannot move, or of requests.
+        excess: how far clients went beyond each limit.
+        max_rejected_share: share that the recommended limit may refuse, 0 to 1.
+        by: share of client windows, which a single abusive client hardly changes, or share of requests.
 
     Raises:
         ValueError: `max_rejected_share` is not between 0 and 1.
     """
     if not 0.0 <= max_rejected_share <= 1.0:
-        raise ValueError(f"a share of {max_rejected_share}; it lies between 0 and 1, for instance 0.01")
+        raise ValueError(
+            f"max_rejected_share is {max_rejected_share}; give a share between 0 and 1, such as 0.01"
+        )
     beyond: dict[_Key, list[Excess]] = {}
     for found in excess:
         beyond.setdefault(_key(found), []).append(found)
@@ -110,27 +113,27 @@ def recommend_limits(
 
 
 class _Evidence:
-    """What is known of one limit of one endpoint."""
+    """Requests, clients and refusals of one limit of one endpoint."""
 
     def __init__(self, use: LimitUse, excess: list[Excess]) -> None:
         self.use = use
         self._excess = excess
         refused = use.requests.get(REFUSED_PERCENT, 0)
         told_apart = sum(found.refused * found.client_windows for found in excess)
-        # At the edges of a period there can be violations whose minute of use lies outside.
+        # At the ends of a period there can be violations whose minute of use is outside of it.
         self.requests = sum(use.requests.values()) + max(0, told_apart - refused)
         self._unknown = max(0, refused - told_apart)
         exceeding = sum(found.client_windows for found in excess)
         self._unknown_clients = 0
         if self._unknown:
-            # Whoever was refused had got as far as one can; one at least, if that lies before the period.
+            # A refused client had reached the last count before; that may have been before the period.
             furthest = max((reached for reached in use.requests if reached < REFUSED_PERCENT), default=0)
             arrived = use.clients.get(furthest, 0)
             self._unknown_clients = max(1, min(self._unknown, arrived - exceeding))
         self.client_windows = max(1, *use.clients.values(), exceeding + self._unknown_clients)
 
     def candidate(self, amount: int) -> Candidate:
-        """What a limit of `amount` would have refused."""
+        """A limit of `amount`, with what it would have refused."""
         if amount < self.use.limit_value:
             requests, clients = self._below(amount)
         else:
@@ -167,12 +170,12 @@ def _recommend(evidence: _Evidence, share: float, by: By) -> Recommendation:
     amounts = sorted(
         {max(1, value * percent // 100) for percent in range(1, 101)}
         | (set(range(1, value + 1)) if value <= _EXACT_UP_TO else set())
-        | {int(value * factor) for factor in _HIGHER}
+        | {int(value * factor) for factor in _FACTORS}
     )
     candidates = {amount: evidence.candidate(amount) for amount in amounts}
     recommended = next((c for c in candidates.values() if _share(c, by) <= share), None)
     shown = {max(1, value * percent // 100) for percent in _SHOWN_PERCENTS}
-    shown |= {int(value * factor) for factor in _HIGHER}
+    shown |= {int(value * factor) for factor in _FACTORS}
     if recommended is not None:
         shown.add(recommended.limit_value)
     enough = evidence.requests >= ENOUGH_REQUESTS and evidence.client_windows >= ENOUGH_CLIENT_WINDOWS
@@ -198,11 +201,11 @@ def _share(candidate: Candidate, by: By) -> float:
 
 def _reason(evidence: _Evidence, recommended: Candidate | None, share: float, by: By, *, enough: bool) -> str:
     if recommended is None:
-        highest = int(evidence.use.limit_value * _HIGHER[-1])
+        highest = int(evidence.use.limit_value * _FACTORS[-1])
         allowed = "any" if share == 0.0 else f"more than {percent(share)}"
         of = "client windows" if by == "clients" else "requests"
         found = (
-            f"even {_limit(evidence, highest)}, {_HIGHER[-1]} times the present limit, would have refused"
+            f"even {_limit(evidence, highest)}, {_FACTORS[-1]} times the present limit, would have refused"
             f" {_refused(evidence, evidence.candidate(highest))}, which is {allowed} of the {of}"
         )
     else:

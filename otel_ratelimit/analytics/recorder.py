@@ -1,13 +1,13 @@
-"""When what has been summed up is written, and what becomes of it while it cannot be.
+"""Writes sums of decisions in batches, and keeps them while the database is unavailable.
 
     decision ─► UsageBuffer, ViolationBuffer      the request's thread: add, nothing else
                       │ batch full, or flush interval over
                       ▼
                    Batch ─► BatchWriter           the background thread
 
-While a batch cannot be written (see `delivery`) the buffers go on summing up within their bounds, so nothing
-waits and nothing is lost. What is still there when the process ends, and cannot be written then, is counted
-as dropped and said.
+While a batch cannot be written (see `core/delivery.py`), the buffers continue to sum up within their bounds,
+so no request waits and nothing is lost. What cannot be written when the process ends is counted as dropped,
+and logged.
 """
 
 from __future__ import annotations
@@ -19,57 +19,56 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from otel_ratelimit.analytics.records import Batch, BatchWriter, UsageRow, Violation
-from otel_ratelimit.analytics.usage import UsageBuffer
-from otel_ratelimit.analytics.violations import USER_AGENT_CHARACTERS, ViolationBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
+from otel_ratelimit.analytics.violation_buffer import USER_AGENT_CHARACTERS, ViolationBuffer
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
-from otel_ratelimit.core.decision import Decision, DecisionKind
+from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind
 from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.waiting import LateLock
 
 _log = logging.getLogger(__name__)
 
-_REFUSED: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 UNKNOWN_CLIENT: Final = "unknown"
 CLOSE_SECONDS: Final = 5.0
-"""How long `close` waits, for a write that is under way and for its own, together."""
+"""How long `close` waits at most, for a write that is in progress and for its own write together."""
 
 
 class RecorderState(NamedTuple):
-    """How the recorder stands, since the process began."""
+    """Counts of the recorder since the process began."""
 
     recorded: int
-    """Violations written."""
+    """Violations that were written."""
     dropped: int
-    """Violations lost."""
+    """Violations that were lost."""
     pending: int
-    """Violations not written yet."""
+    """Violations that are not written yet."""
     failing: str
-    """Why the last write failed; empty when it did not."""
+    """Why the last write failed; empty if it succeeded."""
 
 
 class RecorderListener(Protocol):
-    """Who wants to know how many violations were written or lost."""
+    """Is called with the number of violations that were written or lost."""
 
     def recorded(self, violations: int) -> None:
-        """So many were written."""
+        """`violations` were written."""
 
     def dropped(self, violations: int) -> None:
-        """So many were lost."""
+        """`violations` were lost."""
 
 
 class Recorder:
-    """Takes note of decisions, and writes them in batches.
+    """Records decisions, and writes them in batches.
 
-    `decided` is called on the request's thread; `tick` on the background thread, about once a second or
-    when `wake` was called; `close` at the end.
+    `decided` is called on the request's thread; `tick` on the background thread, about once a second and
+    after `wake`; `close` at the end.
 
     Args:
-        writer: where batches go.
-        listener: told what was written and what was lost.
+        writer: writes the batches.
+        listener: is called with the numbers of violations that were written or lost.
         wake: asks for a `tick` soon; called on the request's thread.
         batch_size: rows that make a batch.
-        flush_interval: seconds after which what is there is written, batch or not.
+        flush_interval: seconds after which everything is written, even if it is less than a batch.
         monotonic: instead of `time.monotonic`.
         new_id: makes ids of batches.
     """
@@ -98,7 +97,7 @@ class Recorder:
             writer,
             "analytics",
             written=self._written,
-            refused=self._refused,
+            refused=self._rejected,
             split=self._split,
             part_written=self._part_written,
             monotonic=monotonic,
@@ -111,35 +110,35 @@ class Recorder:
 
     @property
     def state(self) -> RecorderState:
-        """How it stands now."""
+        """The present counts."""
         pending = self._violations.pending + sum(batch.recorded for batch in self._delivery.unwritten)
         return RecorderState(self._recorded, self._dropped, pending, self._delivery.failing)
 
     @property
     def waiting(self) -> int:
-        """Rows of violations that wait; from `MAX_TOLD_APART` on clients are no longer told apart."""
+        """Rows of violations that wait; from `MAX_DISTINCT` rows on, clients are summed up as `<other>`."""
         return self._violations.rows + sum(len(batch.violations) for batch in self._delivery.unwritten)
 
     def decided(self, decision: Decision, user_agent: str | None, trace_id: str | None) -> None:
-        """Take note of a decision; quick, and without I/O.
+        """Record a decision; quick, and without I/O.
 
         Args:
-            decision: what was decided.
-            user_agent: of the request; only of interest where it was refused.
-            trace_id: of the request, 32 hex digits; likewise.
+            decision: the decision.
+            user_agent: user agent of the request; only recorded if it was refused.
+            trace_id: trace of the request, 32 hex digits; only recorded if it was refused.
         """
         self._usage.add(decision)
-        if decision.kind in _REFUSED:
+        if decision.kind in REFUSING:
             self.violated(_violation(decision, user_agent, trace_id))
 
     def violated(self, violation: Violation) -> None:
-        """Take note of a violation alone."""
+        """Record a violation without a decision."""
         if self._violations.add(violation) and not self._is_full:
             self._is_full = True
             self._wake()
 
     def tick(self) -> None:
-        """Write what is due: a full batch, what has waited for the flush interval, what failed before."""
+        """Write a full batch, everything after the flush interval, or a batch that failed before."""
         if not self._delivery.is_due:
             return
         interval_over = self._monotonic() >= self._next_flush
@@ -148,21 +147,21 @@ class Recorder:
                 self._flush(everything=interval_over)
 
     def flush(self, timeout: float = math.inf) -> bool:
-        """Write all there is, now, in `timeout` seconds at most; whether all of it is written.
+        """Write everything now, in at most `timeout` seconds; whether everything was written.
 
-        What is not written stays, and is written later.
+        The rest stays, and is written later.
         """
         with within(timeout):
             return self._flush_in_time()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """Write what is left, in `timeout` seconds at most; whether all was written, also at a call before.
+        """Write the rest, in at most `timeout` seconds; whether this and all earlier calls wrote everything.
 
         What cannot be written is counted as dropped.
         """
         with within(timeout):
             self._was_whole &= self._flush_in_time()
-        self._give_up()
+        self._drop_the_rest()
         self._violations.clear()
         self._usage.clear()
         self._delivery.forget()
@@ -170,7 +169,7 @@ class Recorder:
         return self._was_whole
 
     def reset_after_fork(self) -> None:
-        """In a forked child: what is pending is the parent's to write."""
+        """In a forked child: start empty, because the parent writes what is pending."""
         self._writing = LateLock()
         self._violations.clear()
         self._usage.clear()
@@ -188,8 +187,8 @@ class Recorder:
         finally:
             self._writing.release()
 
-    def _give_up(self) -> None:
-        """Count as dropped, and say, what is left at the end."""
+    def _drop_the_rest(self) -> None:
+        """Count what is left at the end as dropped, and log it."""
         buffered = Batch(self._new_id(), self._violations.take(everything=True), self._usage.take())
         unwritten, failing = self._delivery.unwritten, self._delivery.failing
         if self._delivery.may_be_written:
@@ -231,8 +230,8 @@ class Recorder:
             self._dropped += batch.recorded
             self._listener.dropped(batch.recorded)
 
-    def _refused(self, batches: Sequence[Batch], reason: str) -> None:
-        sentence = "%s are given up, because the database will not have them: %s"
+    def _rejected(self, batches: Sequence[Batch], reason: str) -> None:
+        sentence = "%s dropped: the database rejected them: %s"
         self._lost(self._together(batches), sentence, reason)
 
     def _split(self, batch: Batch) -> list[Batch]:

@@ -1,8 +1,8 @@
-"""What is kept of decisions, on its way from the recorder to the database and back.
+"""The rows that the recorder writes to the database.
 
-Violation    a refusal: who, where, which limit; equal ones share one with a count
+Violation    a refusal: client, endpoint and limit; equal refusals share one row with a count
 UsageRow     one minute of one endpoint, method, tier, decision and limit, summed up
-Batch        what is written in one step, once
+Batch        rows that are written together, once
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from uuid import UUID
 from otel_ratelimit.core.decision import DecisionKind
 
 OTHER_LIMITS: Final = "<other>"
-"""Endpoint, method, tier and limit of violations beyond what is told apart by these."""
+"""Endpoint, method, tier and limit of violations that are summed up because there are too many of these."""
 REFUSED_PERCENT: Final = 101
-"""The share of a limit used that stands for: this limit refused the request."""
+"""In histograms of use: this limit refused the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Requests that one limit refused one client at one endpoint. A row of `rate_limit_analytics`."""
+    """Requests of one client at one endpoint that one limit refused: a row of `rate_limit_analytics`."""
 
     occurred_at: float
-    """Unix time of the first, seconds."""
+    """Unix time of the first request, seconds."""
     last_at: float
-    """Unix time of the last, seconds."""
+    """Unix time of the last request, seconds."""
     endpoint: str
-    """Route template; `<unmatched>` where none matched."""
+    """Route template; `<unmatched>` if no route matched."""
     method: str
     client: str
-    """The address, whole; what becomes of it is the writer's business."""
+    """The whole address; the writer may mask or hash it."""
     user_id: str | None
     tier: str
     limit_text: str
@@ -40,12 +40,12 @@ class Violation:
     limit_value: int
     limit_seconds: int
     current_count: int
-    """Units used when it refused; the highest seen."""
+    """Units used when the limit refused; the highest value so far."""
     user_agent: str | None
     trace_id: str | None
     """32 hex digits."""
     shadow: bool
-    """Whether the request was let through all the same."""
+    """Whether the request was allowed nevertheless."""
     n: int = 1
 
 
@@ -60,20 +60,21 @@ class UsageRow:
     tier: str
     decision: DecisionKind
     limit_text: str
-    """Empty where no limit was measured; `limit_value` and `limit_seconds` are 0 then."""
+    """Empty if no limit was measured; `limit_value` and `limit_seconds` are 0 then."""
     limit_value: int
     limit_seconds: int
     requests: int
-    """Requests that this limit decided or was the tightest of."""
+    """Requests that this limit decided, or for which it was the tightest limit."""
     utilization: Mapping[int, int]
-    """Percent of the limit used after a request, rounded up (0 to 100, `REFUSED_PERCENT`) to requests."""
+    """From percent of the limit used after a request, rounded up (to 100, or `REFUSED_PERCENT`), to
+    requests."""
     clients: Mapping[int, int]
-    """The same percents to requests that were the first of their client in its window to reach it."""
+    """From the same percents to requests that were the first of their client in its window to reach them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that are written together; `id` lets the database know one that is sent twice."""
+    """Rows that are written together; by its `id` the database recognises a batch that is sent twice."""
 
     id: UUID
     violations: tuple[Violation, ...]
@@ -86,14 +87,14 @@ class Batch:
 
 
 class BatchWriter(Protocol):
-    """Where batches go."""
+    """Writes batches to the database."""
 
     def write(self, batch: Batch) -> None:
-        """Write `batch`, whole or not at all; a batch written before is not written again.
+        """Write the whole batch or nothing; a batch that was written before is not written again.
 
         Raises:
-            DatabaseError: it could not be written, or it is not known whether it was.
+            DatabaseError: the batch was not written, or it is not known whether it was.
         """
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""

@@ -1,8 +1,8 @@
-"""A first policy from what was seen: a few tiers, and which endpoint belongs to which.
+"""A first policy from recorded requests: a few tiers, and the endpoints of each tier.
 
-For each method of each endpoint the recommended limits are taken (see `recommend`) and rounded up to 1, 2 or
-5 times a power of ten, so that endpoints of like need come to the same limits. Those share a tier. Where that
-makes too many tiers, the two nearest become one, with the larger amounts, until there are few.
+For each method of each endpoint the recommended limits (`recommended_limits.py`) are rounded up to 1, 2 or 5
+times a power of ten, so that endpoints with similar needs get the same limits, and share a tier. If there are
+too many tiers, the two nearest tiers are merged, with the larger amounts, until there are few enough.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from math import floor, log
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.analytics.headroom import percent_at
+from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.recommended_limits import (
     MAX_REJECTED_SHARE,
     By,
     Recommendation,
     recommend_limits,
 )
-from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 
 MAX_TIERS: Final = 6
-LEAST_AMOUNT: Final = 5
-"""Below it a page that is loaded twice would be refused; unless the limit seen was lower still."""
+MIN_AMOUNT: Final = 5
+"""A lower limit would refuse a page that is loaded twice. Only a present limit that is lower is kept."""
 
 Amounts: TypeAlias = tuple[tuple[int, int], ...]
 """Seconds of a window and the amount allowed in it, the shortest window first."""
 
 _NAMES: Final = ("rare", "occasional", "regular", "frequent", "busy", "constant")
-_NOT_OURS: Final = frozenset({APPLICATION_TIER, API_TIER})
-_NO_RULE: Final = frozenset({OTHER_METHOD, "OPTIONS", "HEAD"})
-"""Preflights have a bucket of their own, and HEAD goes with GET."""
+_FOREIGN_TIERS: Final = frozenset({APPLICATION_TIER, API_TIER})
+_METHODS_WITHOUT_RULE: Final = frozenset({OTHER_METHOD, "OPTIONS", "HEAD"})
+"""Preflight requests have their own limits, and HEAD belongs to GET."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,23 @@ class Seen:
 
     recommendation: Recommendation
     p99_units: int
-    """Units used that 99 % of the requests did not exceed."""
+    """99 % of the requests found at most this many units used."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestedRoute:
-    """One method of one endpoint, and its tier."""
+    """The suggested tier of one method of one endpoint."""
 
     endpoint: str
     method: str
     tier: str
     evidence: tuple[Seen, ...]
-    """The shortest window first."""
+    """By window, the shortest first."""
 
 
 WhyUndecided: TypeAlias = Literal["little", "beyond", "unnameable"]
-"""little: too few requests or clients were seen; beyond: even the highest limit tried refuses too much;
-unnameable: no pattern of a policy file can name the route."""
+"""little: too few requests or clients; beyond: even the highest limit that was tried refuses too much;
+unnameable: no pattern of a policy file matches the route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +68,17 @@ class Undecided:
     endpoint: str
     method: str
     reason: str
-    """In words, for each limit that cannot be judged."""
+    """Sentences, one for each limit that cannot be judged."""
     kind: WhyUndecided
     requests: int
-    """That were seen."""
+    """Recorded requests."""
     client_windows: int
-    """Of the limit that has the fewest."""
+    """Client windows of the limit that has the fewest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """Tiers from the tightest to the widest; routes by endpoint and method."""
+    """Tiers, the tightest first; routes, sorted by endpoint and method."""
 
     tiers: Mapping[str, Amounts]
     routes: tuple[SuggestedRoute, ...]
@@ -92,17 +92,17 @@ def suggest(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     by: By = "clients",
     known_tiers: Mapping[str, Amounts] | None = None,
-    most_tiers: int = MAX_TIERS,
+    max_tiers: int = MAX_TIERS,
 ) -> Suggestion:
-    """Tiers and routes for what was seen; nothing for requests that no route matched.
+    """Tiers and routes for the recorded requests; requests that no route matched are left out.
 
     Args:
         uses: how far each limit was used.
-        excess: how far clients went beyond it.
-        max_rejected_share: what a limit may refuse at most, 0 to 1.
-        by: share of clients' windows or of requests.
-        known_tiers: tiers that are there already; where one has just the amounts wanted, it is taken.
-        most_tiers: how many new ones there may be at most, of each set of windows.
+        excess: how far clients went beyond each limit.
+        max_rejected_share: share that a limit may refuse, 0 to 1.
+        by: share of client windows, or share of requests.
+        known_tiers: tiers that exist already; a tier with exactly the amounts needed is used again.
+        max_tiers: number of new tiers allowed for each set of windows.
 
     Raises:
         ValueError: `max_rejected_share` is not between 0 and 1.
@@ -114,7 +114,7 @@ def suggest(
     for recommendation in recommend_limits(mattering, excess, max_rejected_share, by):
         found.setdefault((recommendation.endpoint, recommendation.method), []).append(recommendation)
     wanted = {route: _amounts(recommendations) for route, recommendations in found.items()}
-    merged = _merged({amounts for amounts in wanted.values() if amounts}, most_tiers)
+    merged = _merged({amounts for amounts in wanted.values() if amounts}, max_tiers)
     known = {amounts: name for name, amounts in (known_tiers or {}).items()}
     new = sorted({amounts for amounts in merged.values() if amounts not in known}, key=_width)
     names = known | dict(zip(new, _names(len(new), set(known_tiers or ())), strict=True))
@@ -132,14 +132,17 @@ def suggest(
 def _is_ours(use: LimitUse) -> bool:
     return bool(
         use.requests
-        and use.tier not in _NOT_OURS
-        and use.method not in _NO_RULE
+        and use.tier not in _FOREIGN_TIERS
+        and use.method not in _METHODS_WITHOUT_RULE
         and use.endpoint != UNMATCHED_ROUTE
     )
 
 
 def _most_used(uses: list[LimitUse]) -> list[LimitUse]:
-    """Of limits with the same window (the policy changed, or known clients have more) the main one."""
+    """The most used one of several limits with the same window.
+
+    There are several if the policy changed, or if known clients have other limits.
+    """
     main: dict[tuple[str, str, int], LimitUse] = {}
     for use in uses:
         place = (use.endpoint, use.method, use.limit_seconds)
@@ -153,17 +156,19 @@ def _limit(limit: LimitUse | Recommendation) -> tuple[str, str, int]:
 
 
 def _amounts(recommendations: list[Recommendation]) -> Amounts:
-    """The amounts for one route; none where one of its limits cannot be judged."""
+    """The amounts for one route; empty if one of its limits cannot be judged."""
     amounts: list[tuple[int, int]] = []
     floor_amount = 1
     for found in sorted(recommendations, key=lambda found: found.limit_seconds):
         if found.recommended is None or not found.enough_evidence:
             return ()
         needed = found.recommended.limit_value
-        rounded = max(_rounded_up(needed), LEAST_AMOUNT)
+        rounded = max(_rounded_up(needed), MIN_AMOUNT)
         if needed <= found.limit_value:
-            rounded = min(rounded, found.limit_value)  # no looser than it was when all went well
-        # What a short window allows, a longer one must allow as well.
+            rounded = min(
+                rounded, found.limit_value
+            )  # no looser than the present limit, which refused few enough
+        # A longer window must allow at least as much as a shorter one.
         floor_amount = max(rounded, floor_amount)
         amounts.append((found.limit_seconds, floor_amount))
     return tuple(amounts)
@@ -175,7 +180,7 @@ def _rounded_up(amount: int) -> int:
 
 
 def _merged(wanted: set[Amounts], most: int) -> dict[Amounts, Amounts]:
-    """What becomes of each, when those with the same windows are no more than `most`."""
+    """From each set of amounts to the one that replaces it, if at most `most` remain for the same windows."""
     merged = {amounts: amounts for amounts in wanted}
     while True:
         left = sorted(set(merged.values()))
@@ -201,13 +206,13 @@ def _distance(one: Amounts, other: Amounts) -> float:
 
 
 def _width(amounts: Amounts) -> tuple[float, Amounts]:
-    """Requests a second over the longest window, by which tiers are put in order."""
+    """Requests a second over the longest window; tiers are sorted by it."""
     seconds, amount = amounts[-1]
     return amount / seconds, amounts
 
 
 def _names(count: int, taken: set[str]) -> list[str]:
-    """Names in the order of width, spread over those there are; numbered where they do not suffice."""
+    """Names in the order of width, spread over the free names; numbers if there are too few names."""
     free = [name for name in _NAMES if name not in taken]
     if count > len(free):
         return [f"tier-{number}" for number in range(1, count + 1)]

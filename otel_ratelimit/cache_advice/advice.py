@@ -1,8 +1,6 @@
-"""What to cache, for how long, and whether writes must drop it.
+"""What to cache, for how long, and whether writes must drop it: the advice for each template, and the plan.
 
-Per template two ways are compared. With a TTL alone, those TTLs are allowed with which few enough answers are
-older than a write to one of the tables. With invalidation every TTL is allowed, and each write drops what was
-cached of its tables, which costs hits, a request to the cache, and code; so it must bring clearly more.
+The TTL is chosen in `ttl.py`; the sentences are in `reasons.py`.
 """
 
 from __future__ import annotations
@@ -13,39 +11,42 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Bools, Floats, Ints, Template
 from otel_ratelimit.cache_advice.estimate import Estimates, half_width
 from otel_ratelimit.cache_advice.obstacles import Obstacles
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
+from otel_ratelimit.cache_advice.query_day import Bools, Floats, Ints, Template
+from otel_ratelimit.cache_advice.reasons import ObstacleReasons, PlanReasons
 from otel_ratelimit.cache_advice.result import Advice, AtTtl, HeldBack, ObstacleName, TemplateResult
-from otel_ratelimit.cache_advice.ttl import shortest
-from otel_ratelimit.cache_advice.why_not import Sentences
-from otel_ratelimit.cache_advice.wording import counted, milliseconds
-from otel_ratelimit.cache_advice.worth import most, saved_ms, worth
+from otel_ratelimit.cache_advice.template_peak_memory import Peaks
+from otel_ratelimit.cache_advice.ttl import TtlChoice
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
-CLEARLY_MORE: Final = 1.25
-"""Invalidation has to bring so many times what the TTL alone does."""
 _US: Final = 1_000.0
+_RATIOS: Final = (
+    "hit_ratio",
+    "hit_ratio_low",
+    "hit_ratio_high",
+    "hit_ratio_dropped",
+    "hit_ratio_dropped_by_row",
+)
 
 
-class Planned(NamedTuple):
-    """What to cache of all templates, with one TTL."""
+class Plan(NamedTuple):
+    """One cache, with one TTL, for all templates that are worth it."""
 
     advice: Advice | None
     templates: int
 
 
 class Adviser:
-    """Weighs the ways to cache.
+    """Weighs the ways to cache the templates of a day.
 
     Args:
-        templates: of the day.
-        found: what was estimated of them.
-        peaks: entries and bytes when these are the most.
-        writes: to their tables, by template.
-        assumptions: of the cache.
-        ttls: seconds.
+        templates: the templates.
+        found: their estimates.
+        peaks: their entries and bytes at the fullest time.
+        writes: writes to the tables of each template.
+        assumptions: what is assumed of the cache.
+        ttls: TTLs to try, seconds.
     """
 
     def __init__(
@@ -60,88 +61,41 @@ class Adviser:
         self._templates = templates
         self._found = found
         self._writes = writes
-        self._assumptions = assumptions
         self._ttls = ttls
         self._peaks = peaks
-        self._stale_share = _share(found.stale, found.hits)
-        # Each write drops one entry of each template at most, and so causes one miss at most.
+        # Each write drops at most one entry of each template, and so causes at most one miss.
         lost = np.minimum(found.hits - found.dropped_hits, writes[:, None])
         self._hits_by_row = np.maximum(found.hits - np.maximum(lost, 0.0), found.dropped_hits)
         self._stale_by_row = np.minimum(found.stale, found.overtaken / np.maximum(found.unique, 1.0)[:, None])
-        self.saved_ms = saved_ms(found.executions, found.hits, found.hit_us, assumptions)
-        """By template and TTL."""
-        deletes = (writes * assumptions.lookup_ms)[:, None]
-        self.saved_ms_invalidating = (
-            saved_ms(found.executions, found.dropped_hits, found.dropped_hit_us, assumptions) - deletes
-        )
-        allowed = self._stale_share <= assumptions.stale_budget
-        alone = np.where(allowed, self._worth(self.saved_ms, found.hit_us), 0.0)
-        invalidating = self._worth(self.saved_ms_invalidating, found.dropped_hit_us)
-        # Whether writes are to drop what was cached of it: that brings clearly more than a TTL alone.
-        self._drops: Bools = (writes > 0) & (most(invalidating) > CLEARLY_MORE * most(alone))
-        self._best = np.where(self._drops[:, None], invalidating, alone)
-        self._chosen = [shortest(brings) for brings in self._best]
-        """Place of the TTL by template; None where caching it does not pay."""
-        self._alone = alone
-        self._obstacles = Obstacles(found, writes, self._stale_share, assumptions)
-        self._sentences = Sentences(found, writes, assumptions)
+        self._choice = TtlChoice(found, writes, assumptions)
+        self._obstacles = Obstacles(found, writes, self._choice.stale_share, assumptions)
+        self._why = PlanReasons(found, writes, self._choice, assumptions)
+        self._why_not = ObstacleReasons(found, writes, assumptions)
 
     def all_together(self) -> tuple[AtTtl, ...]:
-        """If everything went through the cache and writes dropped nothing, by TTL."""
+        """A cache that all templates go through and that writes drop nothing of, by TTL."""
         everything = np.ones(len(self._templates), dtype=np.bool_)
         return tuple(self._at(place, everything, ~everything) for place in range(len(self._ttls)))
 
-    def plan(self) -> Planned:
-        """Those templates for which it pays, with the TTL that suits them best together."""
-        # Each template in the way that its own advice takes, whatever the TTL is that suits all.
-        together = np.maximum(self._best, 0.0).sum(axis=0)
-        place = shortest(together)
+    def plan(self) -> Plan:
+        """One cache for the templates that are worth it, with the TTL that suits them best together."""
+        place = self._choice.place_for_all()
         if place is None:
-            return Planned(None, 0)
-        chosen = self._best[:, place] > 0.0
-        dropping = chosen & self._drops
-        at = self._at(place, chosen, dropping)
-        of_all = float(self._found.executions.sum())
-        asked = float(self._found.executions[chosen].sum())
-        # Of all that a cache could answer, whatever is not worth asking it.
-        whole = at.model_copy(
-            update={
-                name: getattr(at, name) * asked / of_all
-                for name in (
-                    *("hit_ratio", "hit_ratio_low", "hit_ratio_high"),
-                    *("hit_ratio_dropped", "hit_ratio_dropped_by_row"),
-                )
-            }
-        )
-        count = int(chosen.sum())
-        why = self._why_planned(place, chosen)
-        if dropping.any():
-            why += (
-                f"; {int(dropping.sum())} of them need what is cached dropped when their tables are written"
-            )
-        return Planned(Advice(invalidate=bool(dropping.any()), at=whole, reason=why), count)
-
-    def _why_planned(self, place: int, chosen: Bools) -> str:
-        """What the chosen templates are chosen for: not all that is worth money saves time."""
-        saved = np.where(self._drops, self.saved_ms_invalidating[:, place], self.saved_ms[:, place])
-        count, slower = int(chosen.sum()), int((chosen & (saved <= 0.0)).sum())
-        of = f"{count} of {counted(float((self._found.executions > 0).sum()), 'template', 'templates')}"
-        one = count == 1
-        if not slower:
-            return f"{of} {'saves' if one else 'save'} time with it"
-        longer = (
-            f"asking the cache takes {milliseconds(-float(saved[chosen].sum()))} longer than its answers save"
-            if saved[chosen].sum() <= 0.0
-            else f"{slower} of them {'takes' if slower == 1 else 'take'} longer to ask than"
-            f" {'its' if slower == 1 else 'their'} answers save"
-        )
-        return f"{of} {'is' if one else 'are'} worth it for the time of the database: {longer}"
+            return Plan(None, 0)
+        chosen = self._choice.worth[:, place] > 0.0
+        invalidated = chosen & self._choice.invalidates
+        at = self._at(place, chosen, invalidated)
+        # Ratios are of all executions that a cache could answer, not only of those that go through it.
+        part = float(self._found.executions[chosen].sum()) / float(self._found.executions.sum())
+        whole = at.model_copy(update={name: getattr(at, name) * part for name in _RATIOS})
+        reason = self._why.plan(place, chosen)
+        return Plan(Advice(invalidate=bool(invalidated.any()), at=whole, reason=reason), int(chosen.sum()))
 
     def template(self, place: int) -> TemplateResult:
-        """All that is said of one template."""
+        """Everything that the report says about one template."""
         found, template = self._found, self._templates[place]
         executions, unique = float(found.executions[place]), float(found.unique[place])
-        obstacles = self._obstacles.of(place) if self._chosen[place] is None else ()
+        obstacles = self._obstacles.of(place) if self._choice.places[place] is None else ()
         return TemplateResult(
             template_hash=str(template.hash),
             template=template.text,
@@ -155,63 +109,37 @@ class Adviser:
             writes=int(self._writes[place]),
             has_own_share=bool(found.is_own[place]),
             advice=self._advice(place),
-            not_worth=self._sentences.why_not(place, obstacles) if obstacles else "",
+            not_worth=self._why_not.why_not(place, obstacles) if obstacles else "",
             obstacles=obstacles,
             by_ttl=tuple(self._one(at, place, invalidate=False) for at in range(len(self._ttls))),
         )
 
-    def best_worth(self) -> Floats:
-        """What the advice for each template brings, in what it was chosen by; 0 where there is none."""
-        return np.array(
-            [0.0 if at is None else self._best[template, at] for template, at in enumerate(self._chosen)]
-        )
+    def worth(self) -> Floats:
+        """What the advice for each template brings; 0 where there is no advice."""
+        return self._choice.chosen_worth()
 
     def held_back(self) -> tuple[HeldBack, ...]:
-        """Templates that were executed and are not worth caching, by what decides."""
+        """Templates that were executed and are not worth caching, by the obstacles that decide."""
         templates: Counter[tuple[ObstacleName, ...]] = Counter()
-        executions: Counter[tuple[ObstacleName, ...]] = Counter()
-        for template, at in enumerate(self._chosen):
-            if at is None and self._found.executions[template] > 0.0:
+        executions: dict[tuple[ObstacleName, ...], float] = {}
+        for template, place in enumerate(self._choice.places):
+            if place is None and self._found.executions[template] > 0.0:
                 deciding = self._obstacles.of(template)
                 templates[deciding] += 1
-                executions[deciding] += float(self._found.executions[template])  # type: ignore[assignment]
-        return tuple(
+                executions[deciding] = executions.get(deciding, 0.0) + float(self._found.executions[template])
+        found = [
             HeldBack(obstacles=deciding, templates=templates[deciding], executions=of)
-            for deciding, of in executions.most_common()
-        )
+            for deciding, of in executions.items()
+        ]
+        return tuple(sorted(found, key=lambda each: -each.executions))
 
     def _advice(self, template: int) -> Advice | None:
-        place, invalidate = self._chosen[template], bool(self._drops[template])
+        place, invalidate = self._choice.places[template], bool(self._choice.invalidates[template])
         if place is None:
             return None
         at = self._one(place, template, invalidate=invalidate)
-        reason = self._why_invalidate(template) if invalidate else self._why_alone(template, at)
+        reason = self._why.invalidation(template) if invalidate else self._why.ttl_alone(template, at)
         return Advice(invalidate=invalidate, at=at, reason=reason)
-
-    def _why_alone(self, template: int, at: AtTtl) -> str:
-        if not self._writes[template]:
-            return "nothing that it reads was written in that time; the TTL says how old an answer may be"
-        return f"{100 * at.stale_by_table:.2g} % of the answers would be older than a write, at most"
-
-    def _why_invalidate(self, template: int) -> str:
-        written = f"its tables were written {counted(float(self._writes[template]), 'time', 'times')}"
-        budget = f"{100 * self._assumptions.stale_budget:.3g} %"
-        alone = int(self._alone[template].argmax())
-        if self._alone[template, alone] <= 0.0:
-            return (
-                f"{written}: with any TTL that pays, more than {budget} of the answers would be older than a"
-                " write, so that writes must drop them"
-            )
-        return (
-            f"{written}: with a TTL alone that keeps all but {budget} of the answers fresh"
-            f" {self._saves(float(self.saved_ms[template, alone]))}; so writes must drop them"
-        )
-
-    @staticmethod
-    def _saves(saved: float) -> str:
-        if saved > 0.0:
-            return f"it would save {milliseconds(saved)} only"
-        return f"asking the cache would take {milliseconds(-saved)} longer than its answers save"
 
     def _one(self, place: int, template: int, *, invalidate: bool) -> AtTtl:
         chosen = np.zeros(len(self._templates), dtype=np.bool_)
@@ -219,12 +147,14 @@ class Adviser:
         return self._at(place, chosen, chosen if invalidate else ~np.ones_like(chosen))
 
     def _at(self, place: int, chosen: Bools, invalidate: Bools) -> AtTtl:
-        """The cache with one TTL for the chosen templates, of which some are dropped by writes."""
-        found = self._found
+        """The cache with one TTL for the chosen templates; writes drop the entries of some of them."""
+        found, choice = self._found, self._choice
         executions = float(found.executions[chosen].sum())
         hits_each = np.where(invalidate, found.dropped_hits[:, place], found.hits[:, place])[chosen]
         hit_us = np.where(invalidate, found.dropped_hit_us[:, place], found.hit_us[:, place])[chosen]
-        saved = np.where(invalidate, self.saved_ms_invalidating[:, place], self.saved_ms[:, place])[chosen]
+        saved = np.where(invalidate, choice.saved_ms_invalidating[:, place], choice.saved_ms[:, place])[
+            chosen
+        ]
         hits = float(hits_each.sum())
         of = executions or 1.0
         ratio = hits / of
@@ -252,10 +182,3 @@ class Adviser:
             latency_saved_ms=float(saved.sum()),
             database_saved_ms=float(hit_us.sum()) / _US,
         )
-
-    def _worth(self, saved: Floats, hit_us: Floats) -> Floats:
-        return worth(saved, hit_us, self._found.byte_seconds, self._assumptions)
-
-
-def _share(part: Floats, whole: Floats) -> Floats:
-    return np.where(whole > 0.0, part / np.maximum(whole, 1e-9), 0.0)

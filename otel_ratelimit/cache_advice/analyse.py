@@ -1,4 +1,4 @@
-"""The analysis of a day: play back, estimate, choose."""
+"""The analysis of a day: replay it, estimate, choose what to cache."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Final
 import numpy as np
 
 from otel_ratelimit.cache_advice.advice import Adviser
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.cacheable import Reason, Sorted
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.cacheable import CacheableCounts, Reason
+from otel_ratelimit.cache_advice.entry_memory import entry_bytes
+from otel_ratelimit.cache_advice.estimate import estimate
+from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratio_surface
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
+from otel_ratelimit.cache_advice.query_day import (
     Executions,
     Floats,
     HotExecutions,
     QueryDay,
     Template,
 )
-from otel_ratelimit.cache_advice.entry_memory import entry_bytes
-from otel_ratelimit.cache_advice.estimate import estimate
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
-from otel_ratelimit.cache_advice.replay_cold import ColdPlayback
-from otel_ratelimit.cache_advice.replay_context import Playing
-from otel_ratelimit.cache_advice.replay_hot import HotPlayback
+from otel_ratelimit.cache_advice.replay_cold import ColdReplay
+from otel_ratelimit.cache_advice.replay_context import ReplayContext
+from otel_ratelimit.cache_advice.replay_counts import ReplayCounts
+from otel_ratelimit.cache_advice.replay_hot import HotReplay
+from otel_ratelimit.cache_advice.replay_trace import TraceSample
 from otel_ratelimit.cache_advice.result import CacheAnalysis, NotCacheable, Sample, TemplateResult
-from otel_ratelimit.cache_advice.sampled import Sampled
-from otel_ratelimit.cache_advice.surface import hit_ratio_surface
-from otel_ratelimit.cache_advice.tally import LiveEntries, Tally
-from otel_ratelimit.cache_advice.trace import TraceSample
+from otel_ratelimit.cache_advice.sampled_keys import SampledKeys
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
+from otel_ratelimit.cache_advice.template_peak_memory import Peaks
 from otel_ratelimit.cache_advice.ttl_candidates import TTL_SECONDS
-from otel_ratelimit.cache_advice.writes import WrittenTables
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 TOP: Final = 10
 _A_REPEAT: Final = 0.5
-"""Fewer are what an estimate leaves of none."""
+"""A smaller estimate of repeats stands for no repeat."""
 
 
 def analyze_cache_potential(
@@ -44,16 +45,16 @@ def analyze_cache_potential(
     ttls: tuple[int, ...] = TTL_SECONDS,
     report: Callable[[str], None] = lambda _: None,
 ) -> CacheAnalysis:
-    """What a cache before the database would have brought on `day`.
+    """What a cache in front of the database would have brought on `day`.
 
-    Time and memory grow with the rows and the keys that were ever hot, respectively; a piece of the rows is
-    held at a time.
+    The time grows with the number of rows, and the memory with the number of keys that were hot at some time;
+    only one piece of the rows is in memory at a time.
 
     Args:
-        day: its rows, counts and writes.
-        assumptions: of the cache.
-        ttls: times to live to try, seconds, rising.
-        report: told what is being done.
+        day: rows, counts and writes of a day.
+        assumptions: what is assumed of the cache; the defaults if not given.
+        ttls: TTLs to try, seconds, rising.
+        report: called with a sentence about each step.
     """
     return _Analysis(day, assumptions or Assumptions(), ttls, report).result()
 
@@ -76,18 +77,18 @@ class _Analysis:
         self._start = int(day.period.start.timestamp())
         self._seconds = int(day.period.end.timestamp()) - self._start
         self._written = WrittenTables(self._templates, day.writes, self._start, self._seconds)
-        self._sorted = Sorted(self._templates)
+        self._reasons = CacheableCounts(self._templates)
         self._seen = _Seen()
         self._mean_bytes = np.array([template.mean_result_bytes for template in self._templates])
         self._trace = TraceSample(self._start, self._stored, self._mean_bytes)
-        self._hot, self._cold = (Tally(len(self._templates), len(ttls)) for _ in range(2))
+        self._hot, self._cold = (ReplayCounts(len(self._templates), len(ttls)) for _ in range(2))
         self._hot_live, self._cold_live = (
             LiveEntries(ttls, self._seconds, day.lowest_rate) for _ in range(2)
         )
 
     def result(self) -> CacheAnalysis:
-        self._play_back()
-        by_reason = self._sorted.calibrated(self._day.counts)
+        self._replay()
+        by_reason = self._reasons.calibrated(self._day.counts)
         found = estimate(self._hot, self._cold, by_reason[:, Reason.CACHEABLE])
         self._hot_live.add(self._cold_live, found.cold_factor)
         trace = self._trace.trace()
@@ -95,7 +96,7 @@ class _Analysis:
         adviser = Adviser(self._templates, found, peaks, self._written.total(), self._assumptions, self._ttls)
         by_ttl = adviser.all_together()
         planned = adviser.plan()
-        self._report("trying the cache with less memory")
+        self._report("simulating the cache with less memory")
         surface = hit_ratio_surface(trace, by_ttl, self._assumptions)
         executions, unique = float(found.executions.sum()), float(found.unique.sum())
         return CacheAnalysis(
@@ -103,7 +104,7 @@ class _Analysis:
             period_end=self._day.period.end,
             engine=self._assumptions.engine,
             all_executions=round(float(by_reason.sum())),
-            database_ms=self._sorted.took_us(by_reason) / 1_000.0,
+            database_ms=self._reasons.took_us(by_reason) / 1_000.0,
             executions=executions,
             unique=unique,
             duplicates=executions - unique,
@@ -113,7 +114,7 @@ class _Analysis:
             plan=planned.advice,
             planned_templates=planned.templates,
             most_repeated=_top(found.executions - found.unique, adviser, least=_A_REPEAT),
-            most_worth=_top(adviser.best_worth(), adviser, least=0.0),
+            most_worth=_top(adviser.worth(), adviser, least=0.0),
             surface=surface,
             sample=Sample(
                 rows=self._seen.rows,
@@ -124,9 +125,9 @@ class _Analysis:
             held_back=adviser.held_back(),
         )
 
-    def _play_back(self) -> None:
-        playing = Playing(
-            sampled=Sampled(self._day.lowest_rate),
+    def _replay(self) -> None:
+        context = ReplayContext(
+            sampled=SampledKeys(self._day.lowest_rate),
             ttls=self._ttls,
             written=self._written,
             start=self._start,
@@ -134,7 +135,7 @@ class _Analysis:
             entry_bytes=self._stored,
             mean_bytes=self._mean_bytes,
         )
-        hot = HotPlayback(self._hot, self._cold, self._hot_live, self._cold_live, playing)
+        hot = HotReplay(self._hot, self._cold, self._hot_live, self._cold_live, context)
 
         def take_hot(piece: HotExecutions) -> None:
             chosen = self._cacheable_hot(piece)
@@ -144,30 +145,30 @@ class _Analysis:
         self._day.hot(take_hot)
         hot.finish()
         self._seen.hot_keys = hot.keys
-        cold = ColdPlayback(self._cold, self._cold_live, playing)
+        cold = ColdReplay(self._cold, self._cold_live, context)
 
         def take_cold(rows: Executions) -> None:
             chosen = self._cacheable(rows)
             cold.add(chosen)
             self._trace.add_cold(chosen)
-            self._report(f"{self._seen.rows:,} rows played back")
+            self._report(f"{self._seen.rows:,} rows replayed")
 
         self._day.cold(take_cold)
 
     def _stored(self, result_bytes: Floats) -> Floats:
-        """Bytes of the entries for results of these sizes."""
+        """Bytes of the cache entries for results of these sizes."""
         assumed = self._assumptions
         values = np.rint(assumed.size_factor * result_bytes).astype(np.int64)
         return entry_bytes(assumed.engine, assumed.key_bytes, values, allocator=assumed.allocator)
 
     def _cacheable(self, rows: Executions) -> Executions:
         self._seen.rows += len(rows)
-        reason = self._sorted.add(rows)
+        reason = self._reasons.add(rows)
         return rows if not reason.any() else rows.where(reason == Reason.CACHEABLE)
 
     def _cacheable_hot(self, piece: HotExecutions) -> HotExecutions:
         self._seen.rows += len(piece.rows)
-        chosen = self._sorted.add(piece.rows) == Reason.CACHEABLE
+        chosen = self._reasons.add(piece.rows) == Reason.CACHEABLE
         return piece if chosen.all() else piece.where(chosen)
 
 

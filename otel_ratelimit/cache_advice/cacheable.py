@@ -1,4 +1,4 @@
-"""Which executions a cache could have answered, and why not the others."""
+"""Which executions a cache could have answered, and why it could not answer the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.query_day import (
     FAILED,
     IN_TRANSACTION,
     VOLATILE,
@@ -27,30 +27,30 @@ _CATALOGUES: Final = ("pg_catalog.", "information_schema.", "pg_")
 
 
 class Reason(IntEnum):
-    """Why a cache cannot answer; the first that holds."""
+    """Why a cache cannot answer; the first reason that applies."""
 
     CACHEABLE = 0
     WRITES = 1
     """It changes data, or locks rows (FOR UPDATE)."""
     NO_READ = 2
-    """Neither: BEGIN, SET, COPY and the like, and statements that found no room in the log."""
+    """It neither reads nor writes: BEGIN, SET, COPY and the like; or the log had no room for its text."""
     VOLATILE = 3
     """It calls now(), random() or the like."""
     CATALOGUE = 4
     """It asks PostgreSQL about itself."""
     NO_TABLE = 5
-    """It reads no table by name (SELECT 1, SELECT f(...)): nobody could tell when its answer changes."""
+    """It reads no table by name (SELECT 1, SELECT f(...)), so it is not known when its answer changes."""
     FAILED = 6
     IN_TRANSACTION = 7
-    """Its transaction had written before, or saw an older state: its answer is not for others."""
+    """Its transaction had written before, or saw an older state; its answer is not valid for others."""
 
 
 def reasons(rows: Executions, templates: Ints) -> Ints:
     """The reason of each row.
 
     Args:
-        rows: any.
-        templates: `of_template` of each template.
+        rows: rows of any templates.
+        templates: the reason of each template, from `of_template`.
     """
     found = templates[rows.template]
     flags = rows.flags
@@ -60,7 +60,7 @@ def reasons(rows: Executions, templates: Ints) -> Ints:
         (VOLATILE, Reason.VOLATILE),
         (WRITE, Reason.WRITES),
     ):
-        # What is said first wins: of a template that is no read, only that it writes says more.
+        # The template's own reason stays, except that "it writes" says more than "it is no read".
         applies = ((flags & flag) != 0) & ((found == 0) | (reason < found))
         found = np.where(applies, int(reason), found)
     return found
@@ -79,8 +79,8 @@ def of_template(template: Template) -> Reason:
     return Reason.CACHEABLE
 
 
-class Sorted:
-    """Executions by template and reason, as the rows stand for them."""
+class CacheableCounts:
+    """Executions by template and reason, counted from the rows."""
 
     def __init__(self, templates: Sequence[Template]) -> None:
         self.of_templates: Ints = np.array([of_template(each) for each in templates], dtype=np.int64)
@@ -88,7 +88,7 @@ class Sorted:
         self._took_us = np.zeros(len(templates) * len(Reason))
 
     def add(self, rows: Executions) -> Ints:
-        """Count rows; answers the reason of each."""
+        """Count rows, and return the reason of each."""
         found = reasons(rows, self.of_templates)
         place = rows.template * len(Reason) + found
         stands_for = rows.n / rows.rate
@@ -97,16 +97,16 @@ class Sorted:
         return found
 
     def took_us(self, by_reason: Floats) -> float:
-        """Time that all executions took, where `by_reason` says how many of which there were."""
+        """Time that all executions took, from their numbers by template and reason."""
         means = self._took_us / np.maximum(self._sums, 1e-9)
         return float((means * by_reason.reshape(-1)).sum())
 
     def calibrated(self, counts: Mapping[int, Count]) -> Floats:
-        """Executions by template and reason, whose sums by template are those that were counted."""
+        """Executions by template and reason, scaled to the counted executions of each template."""
         by_reason = self._sums.reshape(-1, len(Reason))
         seen = by_reason.sum(axis=1)
         counted = np.array([counts[at].n if at in counts else seen[at] for at in range(len(seen))])
-        # Counted, and not a row of it: its text has to do.
+        # A template that was counted and has no row: only its text says what it is.
         unseen = np.zeros_like(by_reason)
         unseen[np.arange(len(seen)), self.of_templates] = counted
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,12 +1,12 @@
-"""A day with the cache beside the same day without it, as the rows of a table."""
+"""A day with the cache compared to the same day without it, as the rows of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
-from otel_ratelimit.cache_advice.needs import needs_at
-from otel_ratelimit.cache_advice.prices import CostBenefit, Needs
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit
+from otel_ratelimit.cache_advice.needs import Needs, needs_at
 from otel_ratelimit.cache_advice.result import AtTtl, CacheAnalysis, Result
 
 ComparedName: TypeAlias = Literal[
@@ -22,7 +22,7 @@ Basis: TypeAlias = Literal["plan", "everything"]
 
 
 class ComparedFigure(Result):
-    """One figure both ways."""
+    """One figure without the cache and with it."""
 
     name: ComparedName
     unit: Literal["queries", "ms", "bytes", "money"]
@@ -31,16 +31,16 @@ class ComparedFigure(Result):
 
     @property
     def difference(self) -> float:
-        """What the cache adds; less than nothing where it takes away."""
+        """What the cache adds; negative where the cache reduces the figure."""
         return self.with_cache - self.without_cache
 
 
 class Comparison(Result):
-    """What the cache changes. Sums are those of the time that was analysed, money is of a month."""
+    """What the cache changes. Sums are for the analysed time, money is for a month."""
 
     basis: Basis
-    """plan: the cache that is advised; everything: none is, and all that a cache could answer goes through
-    it, with the TTL that would save most, and nothing is dropped."""
+    """plan: the planned cache; everything: there is no plan, so all queries that a cache could answer go
+    through it, with the TTL that would save most, and writes drop nothing."""
     ttl_seconds: float
     figures: tuple[ComparedFigure, ...]
 
@@ -48,12 +48,14 @@ class Comparison(Result):
 def compared(
     analysis: CacheAnalysis, store_ms: float, weighed: Callable[[Needs], CostBenefit], *, has_value: bool
 ) -> Comparison | None:
-    """With the cache that is planned; where none is, with one for everything. None where there is nothing.
+    """The comparison with the planned cache or, without a plan, with a cache for everything.
+
+    None if a cache could not have answered any query.
 
     Args:
-        analysis: of the day.
-        store_ms: to put a result into the cache.
-        weighed: what a cache with such needs costs and brings.
+        analysis: the analysis of the day.
+        store_ms: time to put a result into the cache.
+        weighed: from the needs of a cache to what it costs and brings.
         has_value: whether saved time has a price.
     """
     plan = analysis.plan

@@ -1,22 +1,23 @@
-"""The report of one day: what was found, what a cache would cost, and whether it would pay."""
+"""The report of one day: the analysis, what a cache would cost, and whether it would pay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime, tzinfo
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.cache_advice.comparison import Comparison, compared
-from otel_ratelimit.cache_advice.needs import needs_of
-from otel_ratelimit.cache_advice.prices import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit, calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.needs import Needs, needs_of
+from otel_ratelimit.cache_advice.prices import Pricing
 from otel_ratelimit.cache_advice.result import CacheAnalysis, ObstacleName, Result
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.days import local_day
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import OF_ALL_QUERIES, QueriesRead
 
 Scale: TypeAlias = Literal["day", "so_far", "part"]
-"""What sums are of: a whole day, what of today has passed, or a day from when recording began to its end."""
+"""The time that sums cover: a whole day, today so far, or a day from the start of recording to its end."""
 _THEN: Final[dict[Scale, tuple[str, str]]] = {
     "day": ("of that day", "on that day"),
     "so_far": ("so far", "so far"),
@@ -32,8 +33,8 @@ _HELD_BACK: Final[dict[ObstacleName, str]] = {
 }
 
 
-class Supposed(Result):
-    """What the answer rests on, beside the day's queries."""
+class ReportedAssumptions(Result):
+    """The assumptions that are kept with the report; its field is called `supposed`."""
 
     currency: str
     """ISO 4217."""
@@ -47,6 +48,19 @@ class Supposed(Result):
     reserve: float
     """Share of memory that stays free."""
 
+    @classmethod
+    def of(cls, assumptions: Assumptions, pricing: Pricing) -> ReportedAssumptions:
+        """The part of both that a reader of the report needs."""
+        return cls(
+            currency=pricing.currency,
+            value_of_saved_ms=assumptions.value_of_saved_ms,
+            value_of_database_second=assumptions.value_of_database_second,
+            lookup_ms=assumptions.lookup_ms,
+            store_ms=assumptions.store_ms,
+            stale_budget=assumptions.stale_budget,
+            reserve=pricing.reserve,
+        )
+
     @property
     def has_value(self) -> bool:
         """Whether saved time has a price."""
@@ -54,28 +68,28 @@ class Supposed(Result):
 
 
 class DailyCacheReport(Result):
-    """Kept as JSON in `cache_analysis_daily.details`; the properties are columns of their own as well."""
+    """Kept as JSON in `cache_analysis_daily.details`; the properties are columns of that table as well."""
 
     analysis_date: date
     time_zone: str
-    supposed: Supposed
+    supposed: ReportedAssumptions
     analysis: CacheAnalysis
-    """All sums in it are those of `scale`."""
+    """All its sums cover the time that `scale` names."""
     cost: CostBenefit
-    """Of 24 hours and of a month at the rate of what was analysed, as the names say."""
+    """For 24 hours and for a month, at the rate of the analysed time, as the names say."""
     services: tuple[str, ...] = ()
-    """All whose queries were recorded on that day, by name. Empty: not known."""
+    """All services whose queries were recorded on that day, sorted by name; empty if they are not known."""
     service: str | None = None
-    """The only one whose queries the report is of; None: it is of all of them together."""
+    """The only service that the report covers; None if it covers all services."""
     without_service: int = 0
-    """Executions that an earlier version recorded without a service; no service's report has them."""
+    """Executions that an earlier version recorded without a service; no report of one service has them."""
     scale: Scale = "day"
     covered_seconds: float | None = None
-    """Time that was analysed; of a day 23 or 25 hours where clocks are changed. None in older reports."""
+    """Length of the analysed time; a day has 23 or 25 hours when clocks change. None in older reports."""
     recording_began: datetime | None = None
-    """When it did, in the report's time zone; None where that was before the day, and in older reports."""
+    """In the report's time zone; None if recording began before that day, and in older reports."""
     comparison: Comparison | None = None
-    """None where no query was one that a cache could answer, and in older reports."""
+    """None if a cache could not have answered any query, and in older reports."""
 
     @property
     def worthwhile(self) -> bool:
@@ -84,7 +98,7 @@ class DailyCacheReport(Result):
 
     @property
     def reason(self) -> str:
-        """Why, in a sentence."""
+        """The reason, in a sentence."""
         return self.cost.reason
 
     @property
@@ -95,60 +109,57 @@ class DailyCacheReport(Result):
 
     @property
     def recommended_ttl_seconds(self) -> float | None:
-        """Of the planned cache."""
+        """TTL of the planned cache."""
         plan = self.analysis.plan
         return plan.at.ttl_seconds if plan is not None else None
 
     @property
     def latency_saved_ms(self) -> float:
-        """By the planned cache, over the day as long as it was."""
+        """Time that the planned cache saves, over the analysed time."""
         plan = self.analysis.plan
         return plan.at.latency_saved_ms if plan is not None else 0.0
 
     @property
     def memory_bytes(self) -> float:
-        """Of the planned cache, at its peak."""
+        """Memory of the planned cache at its peak."""
         plan = self.analysis.plan
         return plan.at.peak_bytes if plan is not None else 0.0
 
 
 def conclude(
     analysis: CacheAnalysis,
+    assumptions: Assumptions,
+    pricing: Pricing,
     *,
     day: date,
     zone: tzinfo,
-    supposed: Supposed,
-    prices: Sequence[Price],
     whose: QueriesRead = OF_ALL_QUERIES,
 ) -> DailyCacheReport:
     """The report of an analysed day.
 
     Args:
-        analysis: of the day.
-        day: its date.
-        zone: in which it is that day.
-        supposed: of the cache, and of what it is worth.
-        prices: to choose the cheapest of.
-        whose: queries they are.
+        analysis: the analysis of the day.
+        assumptions: the assumptions that the analysis was made with.
+        pricing: the prices to choose the cheapest of.
+        day: the date of the day.
+        zone: the time zone of that date.
+        whose: the services whose queries were analysed.
     """
     whole = local_day(day, zone)
     began = analysis.period_start.astimezone(zone) if analysis.period_start > whole.start else None
     scale = _scale(analysis, whole)
+    weigh = partial(_weighed, assumptions=assumptions, pricing=pricing)
+    cost = weigh(needs_of(analysis, assumptions.store_ms))
     return DailyCacheReport(
         analysis_date=day,
         time_zone=str(zone),
-        supposed=supposed,
+        supposed=ReportedAssumptions.of(assumptions, pricing),
         analysis=analysis,
-        cost=_weighed(analysis, supposed, prices, scale),
+        cost=cost if analysis.plan is not None else _without_plan(cost, analysis, scale),
         scale=scale,
         covered_seconds=(analysis.period_end - analysis.period_start).total_seconds(),
         recording_began=began,
-        comparison=compared(
-            analysis,
-            supposed.store_ms,
-            partial(_with_prices, supposed=supposed, prices=prices),
-            has_value=supposed.has_value,
-        ),
+        comparison=compared(analysis, assumptions.store_ms, weigh, has_value=assumptions.has_value),
         services=whose.services,
         service=whose.service,
         without_service=whose.without_service,
@@ -161,14 +172,20 @@ def _scale(analysis: CacheAnalysis, whole: Period) -> Scale:
     return "part" if analysis.period_start > whole.start else "day"
 
 
-def _weighed(
-    analysis: CacheAnalysis, supposed: Supposed, prices: Sequence[Price], scale: Scale
-) -> CostBenefit:
-    needs = needs_of(analysis, supposed.store_ms)
-    found = _with_prices(needs, supposed, prices)
-    if analysis.plan is not None:
-        return found
-    return found.model_copy(
+def _weighed(needs: Needs, assumptions: Assumptions, pricing: Pricing) -> CostBenefit:
+    return calculate_redis_cost_benefit(
+        needs,
+        pricing.prices,
+        value_of_saved_ms=assumptions.value_of_saved_ms,
+        value_of_database_second=assumptions.value_of_database_second,
+        reserve=pricing.reserve,
+        currency=pricing.currency,
+    )
+
+
+def _without_plan(cost: CostBenefit, analysis: CacheAnalysis, scale: Scale) -> CostBenefit:
+    """The answer where no query is worth caching: the cache would cost nothing and bring nothing."""
+    return cost.model_copy(
         update={
             "worthwhile": False,
             "certainty": "certain" if analysis.is_all_known else "likely",
@@ -177,17 +194,6 @@ def _weighed(
             "break_even_executions_a_day": None,
             "reason": _nothing_to_cache(analysis, scale),
         }
-    )
-
-
-def _with_prices(needs: Needs, supposed: Supposed, prices: Sequence[Price]) -> CostBenefit:
-    return calculate_redis_cost_benefit(
-        needs,
-        prices,
-        value_of_saved_ms=supposed.value_of_saved_ms,
-        value_of_database_second=supposed.value_of_database_second,
-        reserve=supposed.reserve,
-        currency=supposed.currency,
     )
 
 

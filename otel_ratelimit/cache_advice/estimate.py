@@ -1,7 +1,7 @@
-"""From what the sample did to what all executions did, with an interval.
+"""Estimates for all executions, from the executions of the sampled keys, with an interval.
 
-Of a template, N executions could have been answered by a cache. Those of hot keys are all known; of the cold
-ones only a sample of keys is, and the share p of its executions that missed is applied to all of them:
+A cache could have answered N executions of a template. All executions of hot keys are known. Of the cold keys
+only a sample is known, and the share p of its executions that missed is applied to all cold executions:
 
     misses = hot misses + p (N - hot executions)
 
@@ -11,10 +11,10 @@ Wretman, Model Assisted Survey Sampling, 5.6 to 5.8):
 
     Var(p) = sum (1 - r) w^2 (m - p n)^2 / (sum w n)^2
 
-Templates with few sampled keys share one p: of two keys nobody knows how the others behave. For the sum over
-all templates that goes further, since a ratio of sums is biased by as much as its denominator varies, in the
-same direction each time: a template has a p of its own only where it varies little, and what the templates
-say by themselves is brought into line with the sum.
+Templates with few sampled keys share one p, because two keys do not tell how the others behave. The sum over
+all templates needs more care: a ratio of sums is biased by as much as its denominator varies, each time in
+the same direction. In the sum a template has its own p only where its denominator varies little, and the
+estimates by template are scaled so that they add up to that sum.
 """
 
 from __future__ import annotations
@@ -24,63 +24,63 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import Bools, Floats
-from otel_ratelimit.cache_advice.tally import Tally
+from otel_ratelimit.cache_advice.query_day import Bools, Floats
+from otel_ratelimit.cache_advice.replay_counts import ReplayCounts
 
 ENOUGH_KEYS: Final = 50
-"""Sampled keys from which a template's own share is trusted for itself."""
-LEAST_VARIATION: Final = 0.05
-"""Relative standard error of a template's executions in the sample, up to which it is trusted in the sum."""
+"""With so many sampled keys a template's own share is used for the template."""
+MAX_VARIATION: Final = 0.05
+"""Up to this relative standard error of its executions a template's own share is used in the sum."""
 SIGMAS: Final = 1.96
-FLOOR: Final = 0.002
-"""Half width of an interval at least: where repeats of cold keys are rare, the sample may hold none."""
+MIN_HALF_WIDTH: Final = 0.002
+"""No interval is narrower: where repeats of cold keys are rare, the sample may hold no repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """By template, or by template and time to live; of executions that a cache could answer."""
+    """For executions that a cache could answer, by template, or by template and TTL."""
 
     executions: Floats
     unique: Floats
     """Different keys among them."""
     hits: Floats
     dropped_hits: Floats
-    """Where a write to a table drops what was cached of it."""
+    """Hits where a write to a table drops the cached answers of that table."""
     hit_us: Floats
     """Time that the database took for the hits."""
     dropped_hit_us: Floats
     duration_us: Floats
-    """Time that it took for all of them."""
+    """Time that the database took for all executions."""
     stale: Floats
-    """Hits after a write to one of their tables."""
+    """Hits that are older than a write to one of their tables."""
     overtaken: Floats
-    """Writes between fill and hit, over all hits."""
+    """Writes between fill and hit, summed over all hits."""
     byte_seconds: Floats
     variance: Floats
-    """Of the hits."""
+    """Variance of the hits."""
     whole_variance: Floats
-    """Of the hits of all templates together, by TTL."""
+    """Variance of the hits of all templates together, by TTL."""
     cold_factor: float
-    """Cold executions in truth, to those that the sample stands for."""
+    """Counted cold executions, divided by those that the sample stands for."""
     is_own: Bools
-    """Whether the share of misses is the template's own."""
+    """Whether the template has a share of misses of its own."""
 
 
 def half_width(variance: Floats, executions: float) -> Floats:
-    """Of an interval that holds the hit ratio 95 times in 100; 0 where everything is known."""
+    """Half the width of an interval that holds the hit ratio 95 times in 100; 0 where everything is known."""
     if executions <= 0.0:
         return np.zeros_like(variance)
     deviation = np.sqrt(variance) / executions
-    return np.where(deviation > 0.0, np.maximum(SIGMAS * deviation, FLOOR), 0.0)
+    return np.where(deviation > 0.0, np.maximum(SIGMAS * deviation, MIN_HALF_WIDTH), 0.0)
 
 
-def estimate(hot: Tally, cold: Tally, executions: Floats) -> Estimates:
-    """All that follows of a day.
+def estimate(hot: ReplayCounts, cold: ReplayCounts, executions: Floats) -> Estimates:
+    """The estimates of a day.
 
     Args:
-        hot: what keys did that were kept for certain.
-        cold: what the others did.
-        executions: that a cache could answer, by template, as they were counted.
+        hot: counts of the keys that were kept for certain.
+        cold: counts of the other sampled keys.
+        executions: counted executions that a cache could answer, by template.
     """
     executions = np.maximum(executions, hot.executions)
     unseen = executions - hot.executions
@@ -88,20 +88,20 @@ def estimate(hot: Tally, cold: Tally, executions: Floats) -> Estimates:
     own = _Shares(cold, unseen, certain | (cold.sampled_keys >= ENOUGH_KEYS))
     with np.errstate(divide="ignore", invalid="ignore"):
         varies = np.sqrt(cold.nn) / cold.executions
-    # What varies not at all has no sampled key.
-    whole = _Shares(cold, unseen, certain | ((varies <= LEAST_VARIATION) & (cold.sampled_keys > 0)))
+    # A template without sampled keys does not vary at all.
+    whole = _Shares(cold, unseen, certain | ((varies <= MAX_VARIATION) & (cold.sampled_keys > 0)))
     mean_us = own.mean_us(cold, hot)
     duration_us = hot.duration_us + unseen * mean_us
 
     def misses(of_hot: Floats, of_cold: Floats) -> Floats:
-        return of_hot + _in_line(own.applied(of_cold), whole.applied(of_cold))
+        return of_hot + _scaled_to(own.applied(of_cold), whole.applied(of_cold))
 
     def missed_us(of_hot: Floats, of_cold: Floats, of_cold_us: Floats) -> Floats:
-        """By the template's own durations where it has its own share, else by the mean."""
+        """By the template's own durations where it has its own share, otherwise by the mean."""
         applied = own.applied(of_cold)
         mean = np.where(of_cold > 0.0, of_cold_us / np.maximum(of_cold, 1e-9), mean_us[:, None])
         took = np.where(own.is_own[:, None], mean, mean_us[:, None])
-        return of_hot + _in_line(applied, whole.applied(of_cold)) * took
+        return of_hot + _scaled_to(applied, whole.applied(of_cold)) * took
 
     factor = own.factor[:, None]
     sampled = float(cold.executions.sum())
@@ -126,15 +126,15 @@ def estimate(hot: Tally, cold: Tally, executions: Floats) -> Estimates:
 
 
 class _Shares:
-    """Shares of misses, each template's own or that of the others together.
+    """Shares of misses: each template's own, or one for all other templates together.
 
     Args:
-        cold: the sample.
-        unseen: executions by template that it stands for.
-        is_own: which templates have one of their own.
+        cold: counts of the sample.
+        unseen: executions by template that the sample stands for.
+        is_own: which templates have a share of their own.
     """
 
-    def __init__(self, cold: Tally, unseen: Floats, is_own: Bools) -> None:
+    def __init__(self, cold: ReplayCounts, unseen: Floats, is_own: Bools) -> None:
         self.is_own = is_own
         self._cold = cold
         self._unseen = unseen
@@ -143,16 +143,17 @@ class _Shares:
         self._sampled = self._summed(cold.executions)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.factor: Floats = np.where(cold.executions > 0.0, unseen / cold.executions, 0.0)
-            """By template: executions in truth, to those in the sample."""
+            """By template: counted executions, divided by those in the sample."""
 
     def applied(self, misses: Floats) -> Floats:
-        """Misses in truth by template and TTL, from those in the sample."""
+        """Misses of all executions by template and TTL, from the misses in the sample."""
         return self._unseen[:, None] * self._share(misses)[self._group]
 
-    def mean_us(self, cold: Tally, hot: Tally) -> Floats:
+    def mean_us(self, cold: ReplayCounts, hot: ReplayCounts) -> Floats:
         """Duration of a cold execution by template.
 
-        That of its hot ones where none of it is in the sample, that of its group where there are none either.
+        Where the sample has no execution of a template, its hot executions stand in; where it has no hot
+        ones either, its group does.
         """
         took = self._summed(cold.duration_us)
         overall = float(cold.duration_us.sum()) / max(float(cold.executions.sum()), 1e-9)
@@ -164,7 +165,7 @@ class _Shares:
         return np.where(cold.executions > 0.0, own, otherwise)
 
     def variance(self) -> Floats:
-        """Of the misses, by template and TTL; a group's is told apart by how much of it each template is."""
+        """Variance of the misses, by template and TTL; a group's is divided among its templates by size."""
         cold, share = self._cold, self._share(self._cold.misses)
         residuals = (
             self._summed(cold.mm)
@@ -181,7 +182,7 @@ class _Shares:
     def _share(self, misses: Floats) -> Floats:
         """By group and TTL."""
         whole = float(self._cold.executions.sum())
-        # Of what nobody has seen anything, nothing is a hit.
+        # Where nothing was sampled, every execution counts as a miss.
         overall = misses.sum(axis=0) / whole if whole > 0.0 else np.ones(misses.shape[1])
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(
@@ -194,8 +195,8 @@ class _Shares:
         return summed
 
 
-def _in_line(each: Floats, whole: Floats) -> Floats:
-    """By template and TTL, so that the sums over templates are those of `whole`."""
+def _scaled_to(each: Floats, whole: Floats) -> Floats:
+    """`each` by template and TTL, scaled so that the sums over templates are those of `whole`."""
     sums = each.sum(axis=0)
     return each * np.where(sums > 0.0, whole.sum(axis=0) / np.maximum(sums, 1e-9), 1.0)
 

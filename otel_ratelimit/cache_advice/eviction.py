@@ -1,12 +1,13 @@
-"""Hit ratio of a cache whose memory is limited: the engine's own eviction, played on a part of the day.
+"""Hit ratio of a cache whose memory is limited: a simulation of the engine's own eviction.
 
-`allkeys-lru` of Redis and Valkey is no exact LRU. To make room, five entries are picked at random and offered
-to a pool of sixteen, which keeps those that were idle the longest; the idlest of the pool goes (evict.c,
-`evictionPoolPopulate`, `performEvictions`). Idle time is known to the second only (`LRU_CLOCK_RESOLUTION`).
+`allkeys-lru` of Redis and Valkey is not an exact LRU. To free memory, the engine picks five entries at random
+and offers them to a pool of sixteen, which keeps the entries that were idle the longest; then it evicts the
+idlest entry of the pool (evict.c, `evictionPoolPopulate`, `performEvictions`). It knows idle times only to
+the second (`LRU_CLOCK_RESOLUTION`).
 
-A cold key of the sample stands for 1/rate keys: it takes that much memory, and is picked that much more
-often; a hot one stands for itself (miniature simulation: Waldspurger et al., Cache Modeling and Optimization
-using Miniature Simulations, ATC '17, with the hot keys kept apart).
+A cold key of the sample stands for 1/rate keys: it takes that much more memory, and is picked that much more
+often. A hot key stands for itself. (Miniature simulation: Waldspurger et al., Cache Modeling and Optimization
+using Miniature Simulations, ATC '17; here the hot keys are kept apart.)
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.trace import Trace
+from otel_ratelimit.cache_advice.replay_trace import Trace
 
-SAMPLES: Final = 5
+_SAMPLES: Final = 5
 """`maxmemory-samples`."""
-POOL: Final = 16
+_POOL: Final = 16
 """`EVPOOL_SIZE`."""
 CLOCK_SECONDS: Final = 1.0
 _SEED: Final = 3
@@ -34,38 +35,38 @@ def simulated_hit_ratio(
     """Share of the trace's executions that find their key, 0 to 1.
 
     Args:
-        trace: by time.
+        trace: executions by time.
         ttl: seconds; a hit does not make an entry live longer.
-        memory_bytes: for entries and hash tables.
-        clock_seconds: how finely the engine tells idle times apart.
+        memory_bytes: limit for entries and hash tables.
+        clock_seconds: resolution at which the engine measures idle times.
     """
     cache = _Cache(trace, memory_bytes, clock_seconds)
-    return cache.played(ttl)
+    return cache.hit_ratio(ttl)
 
 
 class _Cache:
-    """Entries by the place of their key."""
+    """The entries of the simulated engine, by the place of their key."""
 
     def __init__(self, trace: Trace, memory_bytes: float, clock_seconds: float) -> None:
         self._trace = trace
         self._limit = memory_bytes
         self._clock_seconds = clock_seconds
-        self._random = random.Random(_SEED)  # noqa: S311 - the engine's is none of cryptography either
+        self._random = random.Random(_SEED)  # noqa: S311 - a simulation that must repeat itself, and no secret
         keys = len(trace.size)
-        # What a key takes: all the keys that it stands for.
+        # A key takes the memory of all keys that it stands for.
         self._size: list[float] = (trace.size * trace.weight).tolist()
         self._certain: list[bool] = (trace.weight <= 1.0).tolist()
         cold = trace.weight[trace.weight > 1.0]
         self._cold_weight = float(cold.mean()) if len(cold) else 1.0
         self._used_at = [0] * keys
         self._place = [-1] * keys
-        """Among the hot or the cold entries; -1 for what is not in the cache."""
+        """Place among the hot or the cold entries; -1 for a key that is not in the cache."""
         self._hot: list[int] = []
         self._cold: list[int] = []
         self._used = 0.0
         self._pool: list[tuple[int, int]] = []
 
-    def played(self, ttl: float) -> float:
+    def hit_ratio(self, ttl: float) -> float:
         trace = self._trace
         place, used_at = self._place, self._used_at
         filled_until = [0.0] * len(place)
@@ -76,7 +77,7 @@ class _Cache:
         for at, key, now in zip(trace.at.tolist(), trace.key.tolist(), clock.tolist(), strict=True):
             while fills and fills[0][0] < at:
                 expires, gone = fills.popleft()
-                # Of an entry that was evicted and filled anew, the later fill counts.
+                # Where an entry was evicted and filled again, the later fill counts.
                 if place[gone] >= 0 and filled_until[gone] == expires:
                     self._remove(gone)
             if place[key] < 0:
@@ -110,14 +111,14 @@ class _Cache:
         hot, cold = self._hot, self._cold
         hots = len(hot)
         everything = hots + len(cold) * self._cold_weight
-        for _ in range(SAMPLES):
+        for _ in range(_SAMPLES):
             at = draw() * everything
-            # Rounding may reach just beyond the last.
+            # Rounding can reach just beyond the last entry.
             key = (
                 hot[int(at)] if at < hots else cold[min(int((at - hots) / self._cold_weight), len(cold) - 1)]
             )
             candidate = (now - self._used_at[key], key)
-            if len(pool) < POOL:
+            if len(pool) < _POOL:
                 pool.insert(bisect_right(pool, candidate), candidate)
             elif candidate[0] > pool[0][0]:
                 del pool[0]

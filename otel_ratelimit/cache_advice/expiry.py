@@ -1,22 +1,24 @@
 """Entries that have expired and still take memory, by arithmetic alone.
 
-An entry goes when somebody asks for it after its time, or when the engine's sweep comes by (expire.c,
-`activeExpireCycle`, of Redis 7.0 and Valkey 9.1 alike). Ten times a second (`hz`) the sweep goes on through
-the table of expiries, some twenty keys at a look, until a look finds at most a tenth of them expired. Of n
-keys of which a share s has expired that is so with the probability
+The engine removes an expired entry when a client asks for it, or when the engine's sweep reaches it
+(expire.c, `activeExpireCycle`, the same in Redis 7.0 and Valkey 9.1). Ten times a second (`hz`) the sweep
+continues through the table of expiries, about twenty keys at a look, until a look finds at most a tenth of
+the keys expired. If a share s of n keys has expired, a look finds that with the probability
 
     P(s) = sum over i <= n / 10 of (n over i) s^i (1 - s)^(n - i)
 
-so that it goes on by n / P(s) keys each time, on average. Before it lies what has expired since it was there
-the last time, a turn ago; behind it there is nothing that has expired. From that follows, second by second,
-how far it comes, and what it leaves: with many keys about a tenth of the entries, more where more expire.
+so each time the sweep advances by n / P(s) keys on average. Ahead of the sweep are the keys that have expired
+since its last visit, one turn ago; behind it no key has expired. From that follows, second by second, how far
+the sweep gets and how many expired entries it leaves: with many keys about a tenth of the entries, and more
+where more entries expire.
 
-The second kind of cycle, between commands, is no help: it compares the share of expired keys, 0 to 1, with
-the ten of ten per cent, and so runs only where the first one ran out of time, a quarter of the engine's.
+The engine's second kind of cycle, between commands, does not help: it compares the share of expired keys, 0
+to 1, with the ten of ten per cent. So it runs only where the first one ran out of its time, a quarter of the
+engine's.
 
-Held against running engines by `loadtest/expired.py`. Where most keys are asked for again soon after they
-have expired, fewer are left to the sweep than this says: `peak` caps it, since there are never more entries
-than keys.
+`loadtest/expired.py` compares this with running engines. Where clients ask for most keys again soon after
+they have expired, fewer expired entries are left than this says; `peak` in `peak_memory.py` limits their
+number, since there are never more entries than keys.
 """
 
 from __future__ import annotations
@@ -26,30 +28,30 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import Floats
-from otel_ratelimit.cache_advice.entry_memory import Engine
+from otel_ratelimit.cache_advice.query_day import Floats
+from otel_ratelimit.core.cache_assumptions import Engine
 
 CYCLES_A_SECOND: Final = 10.0
-"""`hz`; `dynamic-hz` raises it only with more than 2,000 clients."""
+"""`hz`; `dynamic-hz` raises it only where there are more than 2,000 clients."""
 KEYS_A_LOOK: Final[dict[Engine, int]] = {"redis": 20, "valkey": 22}
-"""ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP; whole buckets, in Valkey of about five keys, so that a look is at two
+"""ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP. Valkey looks at whole buckets of about five keys, and so at two keys
 more on average."""
 _MAX_FOUND: Final = 2
-"""A tenth of a look."""
+"""A tenth of the keys of a look."""
 _SHARES: Final = np.linspace(0.0, 0.7, 701)
 
 
 def uncollected(engine: Engine, live: Floats, expiring: Floats) -> Floats:
-    """Expired entries that are still there, second by second.
+    """Expired entries that still take memory, second by second.
 
     Args:
-        engine: which one.
+        engine: the cache engine.
         live: entries that have not expired, at the end of each second.
-        expiring: entries whose time runs out in each second.
+        expiring: entries that expire in each second.
     """
     passed = _keys_passed(engine).tolist()
     if not expiring.any() or float((live + expiring).max(initial=0.0)) <= passed[0]:
-        # The sweep comes round every second, and so to each half a second late on average.
+        # The sweep finishes a turn every second, so it finds each entry half a second late on average.
         return expiring / 2.0
     most = len(passed) - 1
     turns, expired, areas = [0.0], [0.0], [0.0]
@@ -69,19 +71,19 @@ def uncollected(engine: Engine, live: Floats, expiring: Floats) -> Floats:
         expired.append(so_far)
         areas.append(area)
         if turned > 1.0:
-            # What is before the sweep now it left behind a turn ago.
+            # The sweep passed its present place one turn ago.
             while turns[last + 1] <= turned - 1.0:
                 last += 1
             part = (turned - 1.0 - turns[last]) / (turns[last + 1] - turns[last])
             then = expired[last] + part * (expired[last + 1] - expired[last])
             area_then = areas[last] + part * (areas[last + 1] - areas[last])
-        # All that has expired, less for each part of the table what had when the sweep was there.
+        # All entries that have expired, less those that had when the sweep visited their part of the table.
         left[second] = max(so_far - (area - area_then), 0.0)
     return left
 
 
 def _keys_passed(engine: Engine) -> Floats:
-    """In a second, by the share of expired keys before the sweep."""
+    """Keys that the sweep passes in a second, by the share of expired keys ahead of it."""
     looked_at = KEYS_A_LOOK[engine]
     stops = sum(
         comb(looked_at, found) * _SHARES**found * (1.0 - _SHARES) ** (looked_at - found)

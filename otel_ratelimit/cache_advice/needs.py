@@ -1,22 +1,46 @@
-"""From what a day's analysis advises to what the cache of it needs, and so costs."""
+"""What the advised cache needs on a day: the memory and requests that its price depends on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from otel_ratelimit.cache_advice.prices import Needs
 from otel_ratelimit.cache_advice.result import AtTtl, CacheAnalysis
 
 _DAY: Final = timedelta(days=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a day asks of a cache, and what the cache saves on that day."""
+
+    memory_bytes: float
+    """At the peak."""
+    requests_a_day: float
+    """Lookups and stores."""
+    executions_a_day: float
+    """Queries that are looked up in it."""
+    latency_saved_ms: float
+    """In 24 hours."""
+    latency_saved_low_ms: float
+    """At the lower end of its interval."""
+    latency_saved_high_ms: float
+    database_saved_ms: float
+    """In 24 hours."""
+    database_saved_low_ms: float
+    """At the lower end of its interval."""
+    database_saved_high_ms: float
+    database_ms: float
+    """Time that all queries take on a day."""
+
+
 def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
-    """What the plan of `analysis` asks of a cache on such a day; nothing at all where there is no plan.
+    """The needs of the planned cache on such a day; all 0 if there is no plan.
 
     Args:
-        analysis: of the day.
-        store_ms: to put a result into the cache.
+        analysis: the analysis of the day.
+        store_ms: time to put a result into the cache.
     """
     if analysis.plan is None:
         return _nothing(analysis.database_ms / _days(analysis))
@@ -24,17 +48,17 @@ def needs_of(analysis: CacheAnalysis, store_ms: float) -> Needs:
 
 
 def needs_at(analysis: CacheAnalysis, at: AtTtl, store_ms: float) -> Needs:
-    """What one of the caches of `analysis` needs on such a day.
+    """The needs of one of the caches of `analysis` on such a day.
 
-    Sums are brought to 24 hours, since a day may have 23 or 25, and what is analysed need not be a day;
-    memory is what it was. The intervals of what is saved follow from that of the hit ratio: a hit more saves
-    what a hit takes in the database on average, and the storing of what it did not find. Drops when a
-    table is written are not counted as requests: as many as writes at most, which are few where caching pays.
+    Sums are scaled to 24 hours, since a day may have 23 or 25 and the analysed time need not be a day; memory
+    is not scaled. The intervals of the savings follow from that of the hit ratio: one more hit saves the mean
+    time of a hit in the database, and the time to store its result. Requests that drop entries are not
+    counted: there are at most as many as writes, which are few where caching pays.
 
     Args:
-        analysis: of the day.
-        at: the cache, its ratios being of all that a cache could answer.
-        store_ms: to put a result into the cache.
+        analysis: the analysis of the day.
+        at: the cache; its ratios are shares of all executions that a cache could answer.
+        store_ms: time to put a result into the cache.
     """
     days = _days(analysis)
     database_ms = analysis.database_ms / days

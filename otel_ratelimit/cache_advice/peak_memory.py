@@ -1,10 +1,10 @@
 """The most memory that a cache takes on a day.
 
-Of a sample, the highest second is too high: it is that at which the sample, by chance, has the most in
-excess. If one half of the sampled keys tells when it was, and the other half how high it was then, and the
-other way round, that is free of such an excess; but too low where by chance the halves find a second that is
-none of the highest. The middle of both is off by little either way. Not all of the excess is the sample's:
-what is really in the cache varies by chance, too, sqrt(r) times as much as a sample of the share r.
+The highest second of a sample is too high: it is the second at which the sample, by chance, has the largest
+excess. There is no such excess if one half of the sampled keys says when the peak was and the other half how
+high it was then, and the other way round. That is too low where by chance the halves find a second that is
+not among the highest. The mean of both estimates is off by little in either direction. Part of the excess is
+real: the contents of the cache vary by chance, too, sqrt(r) times as much as a sample of the share r.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Floats
-from otel_ratelimit.cache_advice.entry_memory import Engine, table_bytes
+from otel_ratelimit.cache_advice.entry_memory import table_bytes
 from otel_ratelimit.cache_advice.expiry import uncollected
-from otel_ratelimit.cache_advice.tally import LiveEntries
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
+from otel_ratelimit.cache_advice.query_day import Floats
+from otel_ratelimit.core.cache_assumptions import Assumptions, Engine
 
 _HALF: Final = 0.5
-"""Of a key; less is the rounding error of sums that come to nothing."""
+"""Half of a key; a smaller number of keys is the rounding error of sums that are zero."""
 
 
-def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, float]:
-    """Keys and bytes when these are the most; hash tables and what has expired included.
+def peak(live: LiveEntries, place: int, assumptions: Assumptions) -> tuple[float, float]:
+    """Keys and bytes at the second with the most bytes; with hash tables and expired entries.
 
     Args:
-        live: what has not expired.
-        place: of the time to live.
-        assumed: of the engine.
+        live: entries that have not expired.
+        place: place of the TTL.
+        assumptions: name the engine and its allocator.
     """
     keys, size, half_size = live.series(place)
-    more = 1.0 + _expired(keys, live.different(), live.ttls[place], assumed.engine)
+    more = 1.0 + _expired(keys, live.different(), live.ttls[place], assumptions.engine)
     counted = np.rint(np.maximum(keys * more, 0.0)).astype(np.int64)
-    tables = table_bytes(assumed.engine, counted, allocator=assumed.allocator)
+    tables = table_bytes(assumptions.engine, counted, allocator=assumptions.allocator)
     whole, one = size * more + tables, half_size * more + tables
     other = 2.0 * whole - one
     at = int(np.argmax(whole))
@@ -46,28 +46,28 @@ def peak(live: LiveEntries, place: int, assumed: Assumptions) -> tuple[float, fl
     return float(keys[at] * more[at] * most / whole[at]), float(most)
 
 
-def peaks(live: LiveEntries, assumed: Assumptions) -> list[tuple[float, float]]:
-    """The same for each time to live; a longer one never takes less.
+def peaks(live: LiveEntries, assumptions: Assumptions) -> list[tuple[float, float]]:
+    """The same for each TTL; a longer TTL never takes less memory.
 
-    With a longer one the same keys are there, and longer. When they are filled changes with it, so that more
-    of them may by chance be there at once with a shorter one; that is no saving to count on.
+    With a longer TTL the same keys stay for longer. They are also filled at other times, so by chance a
+    shorter TTL can have more of them at once; that is not a saving to rely on.
     """
     found: list[tuple[float, float]] = []
     for place in range(len(live.ttls)):
-        one = peak(live, place, assumed)
+        one = peak(live, place, assumptions)
         found.append(max(one, found[-1], key=lambda each: each[1]) if found else one)
     return found
 
 
 def _expired(keys: Floats, different: Floats, ttl: int, engine: Engine) -> Floats:
-    """Entries that have expired and are still there, as a multiple of those that live.
+    """Entries that have expired and still take memory, as a multiple of the live entries.
 
-    One whose key is filled again is overwritten, so that with those that live they are never more than keys.
+    An expired entry whose key is filled again is overwritten, so there are never more entries than keys.
     """
     live = np.maximum(keys, 0.0)
     filled = np.zeros(-(-len(live) // ttl) * ttl)
     filled[: len(live)] = np.diff(live, prepend=0.0)
-    # What lives is what was filled less what was filled a TTL ago.
+    # Live entries are those that were filled, less those that were filled a TTL ago.
     filled = np.maximum(np.cumsum(filled.reshape(-1, ttl), axis=0).reshape(-1), 0.0)
     expiring = np.zeros_like(live)
     expiring[ttl:] = filled[: max(len(live) - ttl, 0)]

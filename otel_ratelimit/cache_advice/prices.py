@@ -1,9 +1,6 @@
-"""What a cache costs, what it brings, and whether that pays.
+"""Prices of caches: the presets, and what a cache costs a month with one of them.
 
-Prices are what providers list; the defaults say of when they are. What a saved millisecond or a second of the
-database is worth only its owner knows. Where neither is given a price, the answer rests on a rule of thumb:
-a cache that takes less than a tenth of the queries' load off the database is one more thing to look after,
-and so is one before a database that hardly has any.
+Prices are those that providers list; the presets say on which day.
 """
 
 from __future__ import annotations
@@ -11,56 +8,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from math import ceil, isclose
-from typing import Final, Literal, TypeAlias
+from math import ceil
+from typing import Final
 
 from pydantic import model_validator
 
+from otel_ratelimit.cache_advice.needs import Needs
 from otel_ratelimit.cache_advice.result import Result
-from otel_ratelimit.cache_advice.wording import apart
+from otel_ratelimit.core.cache_assumptions import DEFAULT_CURRENCY, DEFAULT_RESERVE, PriceKind
 
 HOURS_A_MONTH: Final = 730.5
 DAYS_A_MONTH: Final = HOURS_A_MONTH / 24
-LEAST_LOAD_REDUCTION: Final = 0.1
-LEAST_LOAD: Final = 0.01
-"""Share of the day for which the database is busy with queries; the rule of thumb."""
-_DAY_MS: Final = 86_400_000.0
+REQUESTS_PRICED_TOGETHER: Final = 1e6
+"""`Price.million_requests` is the price of this many requests."""
 _GB: Final = 1e9
-_MILLION: Final = 1e6
-
-Kind: TypeAlias = Literal["instance", "serverless", "self-hosted"]
-Certainty: TypeAlias = Literal["certain", "likely", "open"]
 
 
 class Price(Result):
-    """One way to have a cache; money is in one currency throughout."""
+    """One way to run a cache; all prices of a comparison are in one currency."""
 
     name: str
-    kind: Kind
+    kind: PriceKind
     as_of: date | None = None
-    """When this was the price."""
+    """The day on which the provider listed this price."""
     memory_bytes: float = 0.0
-    """Of one instance; 0 where one takes what one needs."""
+    """Memory of one instance; 0 for a kind that grows with the need."""
     month: float = 0.0
-    """Money a month for one instance, or for looking after one's own."""
+    """Money a month: for one instance, or for the operation of a self-hosted cache."""
     gb_hour: float = 0.0
     """Money for a gigabyte (10^9 bytes) for an hour."""
     million_requests: float = 0.0
     """Money for a million requests of up to a kilobyte each."""
     least_bytes: float = 0.0
-    """Memory that is paid for at least."""
+    """The least memory that is billed."""
 
     @model_validator(mode="after")
-    def _holds_something(self) -> Price:
+    def _an_instance_has_memory(self) -> Price:
         if self.kind == "instance" and self.memory_bytes <= 0.0:
             raise ValueError(f"the instance {self.name!r} has no memory; give its memory_bytes")
         return self
 
     def monthly(self, needs: Needs, reserve: float) -> float:
-        """Money a month.
+        """Money that the cache costs a month.
 
         Args:
-            needs: of the cache.
+            needs: what a day asks of the cache.
             reserve: share of memory that must stay free.
         """
         wanted = needs.memory_bytes / (1.0 - reserve)
@@ -71,8 +63,21 @@ class Price(Result):
         return (
             self.month
             + self.gb_hour * paid / _GB * HOURS_A_MONTH
-            + self.million_requests * requests / _MILLION
+            + self.million_requests * requests / REQUESTS_PRICED_TOGETHER
         )
+
+    def gb_hour_in_use(self, reserve: float) -> float:
+        """Money that one more gigabyte in use costs for an hour, on average.
+
+        Args:
+            reserve: share of memory that must stay free.
+        """
+        if self.kind == "serverless":
+            return self.gb_hour
+        whole = self.gb_hour
+        if self.kind == "instance":
+            whole = self.month / (HOURS_A_MONTH * self.memory_bytes / _GB)
+        return whole / (1.0 - reserve)
 
 
 _LISTED: Final = date(2026, 6, 1)
@@ -94,163 +99,15 @@ PRICES: Final[tuple[Price, ...]] = (
         least_bytes=1.0 * _GB,
     ),
 )
-"""In US dollars, as listed by one large provider; set those of yours in the policy file."""
+"""Price presets in US dollars, as one large provider lists them; the policy file can replace them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a day asks of the cache, and what the cache does for it."""
+class Pricing:
+    """The prices to choose from, and how they are applied."""
 
-    memory_bytes: float
-    """At the peak."""
-    requests_a_day: float
-    """Lookups and stores."""
-    executions_a_day: float
-    """Queries that are looked up in it."""
-    latency_saved_ms: float
-    """In 24 hours."""
-    latency_saved_low_ms: float
-    """At the lower end of its interval."""
-    latency_saved_high_ms: float
-    database_saved_ms: float
-    """Over the day."""
-    database_saved_low_ms: float
-    """At the lower end of its interval."""
-    database_saved_high_ms: float
-    database_ms: float
-    """Time that all queries take on a day."""
-
-
-class CostBenefit(Result):
-    """Whether it pays."""
-
-    price: Price
-    """The cheapest."""
-    monthly_cost: float
-    by_price: tuple[tuple[str, float], ...]
-    """Names and monthly costs of all, the cheapest first."""
-    monthly_benefit: float
-    """0 where nothing has a value."""
-    latency_saved_ms_a_day: float
-    load_reduction: float
-    """Share of the database's time for queries, 0 to 1."""
-    break_even_executions_a_day: float | None
-    """From as many it pays with one of the prices, if they are like these; None where that is never, or
-    nothing has a value."""
-    worthwhile: bool
-    certainty: Certainty
-    """certain: at both ends of the interval; likely: in its middle; open: by the rule of thumb alone."""
-    reason: str
-
-
-def calculate_redis_cost_benefit(
-    needs: Needs,
-    prices: Sequence[Price] = PRICES,
-    *,
-    value_of_saved_ms: float = 0.0,
-    value_of_database_second: float = 0.0,
-    reserve: float = 0.25,
-    currency: str = "USD",
-) -> CostBenefit:
-    """Weigh what a cache costs against what it brings.
-
-    Args:
-        needs: of the day, which is taken to be like all others.
-        prices: to choose the cheapest of.
-        value_of_saved_ms: money, for a millisecond that one execution takes less.
-        value_of_database_second: money, for a second that the database is not busy.
-        reserve: share of memory that must stay free, for the engine's own work.
-        currency: of all that is money; only named, in the reason.
-
-    Raises:
-        ValueError: there is no price, or `reserve` is not from 0 to less than 1.
-    """
-    if not prices:
-        raise ValueError("no price to choose from; give at least one, or leave them out for the defaults")
-    if not 0.0 <= reserve < 1.0:
-        raise ValueError(f"reserve {reserve} is not a share of memory; give for instance 0.25")
-    costs = sorted(((price.monthly(needs, reserve), price) for price in prices), key=lambda pair: pair[0])
-    cost, cheapest = costs[0]
-
-    def benefit(latency_saved_ms: float, database_saved_ms: float) -> float:
-        of_database = value_of_database_second * database_saved_ms / 1_000.0
-        return DAYS_A_MONTH * (value_of_saved_ms * latency_saved_ms + of_database)
-
-    reduction = needs.database_saved_ms / needs.database_ms if needs.database_ms > 0.0 else 0.0
-    has_value = value_of_saved_ms > 0.0 or value_of_database_second > 0.0
-    gained = benefit(needs.latency_saved_ms, needs.database_saved_ms)
-    if has_value:
-        worthwhile = _is_more(gained, cost)
-        ends = (
-            _is_more(benefit(needs.latency_saved_low_ms, needs.database_saved_low_ms), cost),
-            _is_more(benefit(needs.latency_saved_high_ms, needs.database_saved_high_ms), cost),
-        )
-        certainty: Certainty = "certain" if ends[0] == ends[1] == worthwhile else "likely"
-        relation = "more" if worthwhile else "not more"
-        brings, costs_month = apart(gained, cost, _amount, 2)
-        reason = f"it brings {brings} {currency} a month, {relation} than the {costs_month} that it costs"
-    else:
-        load = needs.database_ms / _DAY_MS
-        worthwhile = needs.latency_saved_ms > 0.0 and reduction >= LEAST_LOAD_REDUCTION and load >= LEAST_LOAD
-        certainty = "open"
-        reason = _rule_of_thumb(needs, reduction, load, f"{cost:,.2f} {currency}")
-    return CostBenefit(
-        price=cheapest,
-        monthly_cost=cost,
-        by_price=tuple((price.name, money) for money, price in costs),
-        monthly_benefit=gained,
-        latency_saved_ms_a_day=needs.latency_saved_ms,
-        load_reduction=reduction,
-        break_even_executions_a_day=_break_even(needs, prices, reserve, gained) if has_value else None,
-        worthwhile=worthwhile,
-        certainty=certainty,
-        reason=reason,
-    )
-
-
-def _is_more(gained: float, cost: float) -> bool:
-    return gained > cost and not isclose(gained, cost)
-
-
-def _amount(money: float, digits: int) -> str:
-    least = 10.0**-digits
-    return f"less than {least:.{digits}f}" if 0.0 < money < least else f"{money + 0.0:,.{digits}f}"
-
-
-def _percent(share: float, digits: int) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
-def _rule_of_thumb(needs: Needs, reduction: float, load: float, cost: str) -> str:
-    """Shares only: they are the same of a day and of a part of one."""
-    without = f"no value is set for saved time; it would cost {cost} a month"
-    if needs.latency_saved_ms <= 0.0:
-        return f"asking the cache takes longer than its answers save; {without}"
-    if load < LEAST_LOAD:
-        busy, _ = apart(load, LEAST_LOAD, _percent, 2)
-        return (
-            f"the database is busy with queries for {busy} of the time, less than {100 * LEAST_LOAD:.0f} %,"
-            f" so that there is little to take off it; {without}"
-        )
-    if reduction < LEAST_LOAD_REDUCTION:
-        part, _ = apart(reduction, LEAST_LOAD_REDUCTION, _percent, 1)
-        few = f", less than {100 * LEAST_LOAD_REDUCTION:.0f} %"
-        return f"it takes {part} of the load off the database{few}; {without}"
-    return f"it takes {_percent(reduction, 1)} of the load off the database; {without}"
-
-
-def _break_even(needs: Needs, prices: Sequence[Price], reserve: float, gained: float) -> float | None:
-    """Executions a day from which what they bring, less what their requests cost, pays for the memory.
-
-    Of so many executions another price may be the cheapest than of those that there are.
-    """
-    if needs.executions_a_day <= 0.0:
-        return None
-    found = []
-    for price in prices:
-        for_requests = price.million_requests * DAYS_A_MONTH * needs.requests_a_day / _MILLION
-        fixed = price.monthly(needs, reserve) - for_requests
-        each = (gained - for_requests) / needs.executions_a_day
-        if each > 0.0:
-            found.append(fixed / each)
-    return min(found, default=None)
+    prices: Sequence[Price] = PRICES
+    reserve: float = DEFAULT_RESERVE
+    """Share of memory that must stay free."""
+    currency: str = DEFAULT_CURRENCY
+    """ISO 4217; only named, nothing is converted."""

@@ -1,21 +1,21 @@
-"""What the play-backs of a day have in common."""
+"""The day that is replayed, and the cache that is replayed on it: what hot and cold replay share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from otel_ratelimit.cache_advice.columns import Floats
-from otel_ratelimit.cache_advice.sampled import Sampled
-from otel_ratelimit.cache_advice.writes import WrittenTables
+from otel_ratelimit.cache_advice.query_day import Floats
+from otel_ratelimit.cache_advice.sampled_keys import SampledKeys
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Playing:
-    """A day, and the cache that is played on it."""
+class ReplayContext:
+    """A day, and the cache that is replayed on it."""
 
-    sampled: Sampled
-    """Which keys are in the sample."""
+    sampled: SampledKeys
+    """Keys that are in the sample all day."""
     ttls: Sequence[int]
     """Seconds."""
     written: WrittenTables
@@ -23,8 +23,8 @@ class Playing:
     start: int
     """Unix time at which the day begins, seconds."""
     seconds: int
-    """Of the day."""
+    """Length of the day."""
     entry_bytes: Callable[[Floats], Floats]
-    """From the size of results to that of entries."""
+    """From the sizes of results to the sizes of entries."""
     mean_bytes: Floats
-    """Of results by template, for those not measured."""
+    """Mean size of results by template, for results that were not measured."""

@@ -1,4 +1,4 @@
-"""What the analysis of a day says; kept as JSON in `cache_analysis_daily.details`."""
+"""The result of the analysis of a day; kept as JSON in `cache_analysis_daily.details`."""
 
 from __future__ import annotations
 
@@ -9,53 +9,55 @@ from pydantic import BaseModel, ConfigDict
 
 ReasonName = Literal["writes", "no_read", "volatile", "catalogue", "no_table", "failed", "in_transaction"]
 ObstacleName = Literal["writes", "memory_price", "few_repeats", "small_gain", "not_executed", "not_measured"]
-"""What stands in the way of caching a template; `obstacles.py` says how it is found."""
+"""Why caching a template does not pay; `obstacles.py` says how that is found."""
 
 
 class Result(BaseModel):
-    """A part of it; unchangeable, and forgiving to what a later version adds."""
+    """A part of the result: immutable, and it ignores fields that a later version adds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class AtTtl(Result):
-    """A cache with one time to live."""
+    """A cache with one TTL."""
 
     ttl_seconds: float
     asked: float
-    """Executions that went through it."""
+    """Executions that ask the cache."""
     hits: float
-    """Those that it would have answered."""
+    """Executions that the cache would have answered."""
     hit_ratio: float
-    """Share of the executions that it was asked for, 0 to 1."""
+    """Hits as a share of `asked`, 0 to 1."""
     hit_ratio_low: float
     hit_ratio_high: float
     """Ends of an interval that holds the true one 95 times in 100."""
     hit_ratio_dropped: float
-    """The same where every write to a table drops all that was cached of it: the least that is left."""
+    """The hit ratio where every write to a table drops all cached answers of it: the lower bound."""
     hit_ratio_dropped_by_row: float
-    """The same where a write drops one entry of each template at most: the most that it leaves."""
+    """The hit ratio where a write drops at most one entry of each template: the upper bound."""
     stale_by_table: float
-    """Share of the hits older than a write to one of their tables, if writes drop nothing: at most."""
+    """Share of the hits that are older than a write to one of their tables, if writes drop nothing: the
+    upper bound."""
     stale_by_row: float
-    """The same if a write concerned one key of each template, any as likely as the others."""
+    """The same, if each write affects one key of each template, all keys with the same probability."""
     peak_keys: float
-    """Entries at the time of day at which those that went through it take the most bytes."""
+    """Entries at the time of day at which the cache takes the most bytes."""
     peak_bytes: float
-    """Memory of the engine for them then; hash tables, and what has expired and is still there, included."""
+    """Memory of the engine for them at that time, with hash tables, and with expired entries that are not
+    removed yet."""
     latency_saved_ms: float
     """Over the day; negative where asking the cache takes longer than the hits save."""
     database_saved_ms: float
-    """Time over the day for which the database would not have been busy."""
+    """Time of the day for which the database would not have been busy."""
 
 
 class Advice(Result):
-    """How to cache one template, or all that are worth it."""
+    """How to cache one template, or all templates that are worth it."""
 
     invalidate: bool
-    """Whether writes must drop what was cached of their tables; else the TTL alone keeps it fresh enough."""
+    """Whether writes must drop the cached answers of their tables; if not, the TTL alone is enough."""
     at: AtTtl
-    """With that: its `hit_ratio` is that with or without invalidation, as advised."""
+    """The advised cache; its `hit_ratio` is with or without invalidation, as advised."""
     reason: str
 
 
@@ -63,27 +65,27 @@ class TemplateResult(Result):
     """One template in one database."""
 
     template_hash: str
-    """Decimal; a number of 64 bits does not survive JavaScript."""
+    """In decimal, as text: JavaScript cannot hold an integer of 64 bits."""
     template: str
     database: str
     tables: tuple[str, ...]
     executions: float
-    """That a cache could have answered."""
+    """Executions that a cache could have answered."""
     unique: float
     """Different keys among them."""
     duplicates: float
     mean_duration_ms: float
     mean_result_bytes: float
     writes: int
-    """Statements that wrote one of its tables."""
+    """Statements that wrote to one of its tables."""
     has_own_share: bool
-    """False: too few of its keys were sampled, and it was taken to behave like the others of that kind."""
+    """False if too few of its keys were sampled; its share of misses is that of all such templates then."""
     advice: Advice | None
-    """None where caching it does not pay."""
+    """None if caching it does not pay."""
     not_worth: str
-    """Why, where there is no advice."""
+    """The reason if there is no advice."""
     obstacles: tuple[ObstacleName, ...] = ()
-    """The fewest that, gone together, would make it pay, the first to name first; empty where it does."""
+    """The smallest set without which caching would pay, the most important first; empty if it pays."""
     by_ttl: tuple[AtTtl, ...]
 
 
@@ -93,7 +95,7 @@ class NotCacheable(Result):
     reason: ReasonName
     executions: float
     share: float
-    """Of all executions, 0 to 1."""
+    """Share of all executions, 0 to 1."""
     example: str
     """The template with the most of them."""
 
@@ -107,36 +109,36 @@ class HeldBack(Result):
 
 
 class Surface(Result):
-    """Hit ratio where memory is limited, too."""
+    """The hit ratio by TTL and by memory, where memory is limited."""
 
     ttl_seconds: tuple[float, ...]
     memory_bytes: tuple[float, ...]
     hit_ratio: tuple[tuple[float, ...], ...]
-    """By TTL and memory, with the engine's own eviction (allkeys-lru)."""
+    """By TTL and memory, with the eviction of the engine (allkeys-lru)."""
 
 
 class Sample(Result):
-    """What the figures rest on."""
+    """The sample that the figures are estimated from."""
 
     rows: int
     hot_keys: int
     lowest_rate: float
     dropped: int
-    """Executions that were to be kept and found no room."""
+    """Executions that should have been kept and were dropped for lack of room."""
 
 
 class CacheAnalysis(Result):
-    """Of one day."""
+    """The analysis of one day."""
 
     period_start: datetime
     period_end: datetime
     engine: Literal["redis", "valkey"]
     all_executions: int
-    """Of every kind, as counted."""
+    """Counted executions of every kind."""
     database_ms: float
-    """Time that all of them took in the database."""
+    """Time that all executions took in the database."""
     executions: float
-    """That a cache could have answered."""
+    """Executions that a cache could have answered."""
     unique: float
     duplicates: float
     """Executions whose key had been executed before on that day."""
@@ -144,21 +146,21 @@ class CacheAnalysis(Result):
     """0 to 100."""
     not_cacheable: tuple[NotCacheable, ...]
     by_ttl: tuple[AtTtl, ...]
-    """If all of them went through the cache."""
+    """The cache if all these executions went through it."""
     plan: Advice | None
-    """If those templates went through it for which that pays, with one TTL; ratios are of all `executions`.
-    None where it pays for none."""
+    """The cache for the templates that are worth it, with one TTL; ratios are shares of all `executions`.
+    None if no template is worth it."""
     planned_templates: int
-    """How many those are."""
+    """Number of templates in the plan."""
     most_repeated: tuple[TemplateResult, ...]
     most_worth: tuple[TemplateResult, ...]
-    """To cache first, each with a TTL of its own."""
+    """The templates to cache first, each with its own TTL."""
     surface: Surface | None
     sample: Sample
     held_back: tuple[HeldBack, ...] = ()
-    """Those that were executed and are not worth caching, those with the most executions first."""
+    """Templates that were executed and are not worth caching, by reason; most executions first."""
 
     @property
     def is_all_known(self) -> bool:
-        """Whether nothing had to be estimated from a part of the executions."""
+        """Whether no figure is estimated from a sample."""
         return not self.executions or (self.sample.lowest_rate >= 1.0 and not self.sample.dropped)

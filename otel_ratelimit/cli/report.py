@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job, why_not_mailed

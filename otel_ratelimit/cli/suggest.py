@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from otel_ratelimit.analytics.reader import Excess, LimitUse, Scope
 from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE, Candidate
-from otel_ratelimit.analytics.rows import Excess, LimitUse, Scope
 from otel_ratelimit.analytics.suggested_tiers import suggest as suggest_limits
 from otel_ratelimit.cli.database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, fail, print_json

@@ -1,7 +1,7 @@
-"""`[cache]`: what the cache analysis reckons with, and `[[cache.prices]]`: what a cache costs.
+"""`[cache]`: the assumptions of the cache analysis; `[[cache.prices]]`: what a cache costs.
 
-The analysis knows nothing of policy files: its names and defaults are written again here, and a test compares
-them.
+This module only reads and checks the file. The defaults are in `core/cache_assumptions.py`, and the price
+presets in `cache_advice/prices.py`. `reports/assumptions.py` hands both to the analysis.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -24,12 +24,7 @@ from pydantic_core import InitErrorDetails
 from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
 from otel_ratelimit.policy.toml_table import Size, TomlTable
 
-Engine: TypeAlias = Literal["redis", "valkey"]
-Allocator: TypeAlias = Literal["jemalloc", "jemalloc-shared", "libc"]
-PriceKind: TypeAlias = Literal["instance", "serverless", "self-hosted"]
-
-BUILT_IN_CURRENCY: Final = "USD"
-"""Of the prices that hold where the file has none."""
+_DEFAULTS: Final = Assumptions()
 
 _MAX_KEY_BYTES: Final = 512 * 2**20
 """Redis and Valkey take no longer key (https://redis.io/docs/latest/develop/using-commands/keyspace/)."""
@@ -41,15 +36,15 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
 def is_currency(value: object) -> bool:
-    """Whether it has the form of a currency's code (ISO 4217)."""
+    """Whether `value` has the form of a currency code (ISO 4217)."""
     return isinstance(value, str) and _CURRENCY.fullmatch(value) is not None
 
 
 def _number(what: str, instead: str, is_right: Callable[[float], bool]) -> BeforeValidator:
-    """A reader of numbers; NaN and infinity are none where `is_right` has bounds."""
+    """A validator for numbers; the bounds of `is_right` also exclude NaN and infinity."""
 
     def read(value: Any) -> float:
-        # True is 1 in Python, and would pass for it.
+        # True is an int in Python, and would be read as 1.
         if isinstance(value, bool) or not isinstance(value, int | float) or not is_right(value):
             raise InvalidValueError(f"{shown(value)} is not {what}", instead)
         return float(value)
@@ -87,7 +82,7 @@ def _name(text: str) -> str:
 
 
 def _date(value: Any) -> date:
-    # A date with a time is a date in Python.
+    # In Python a datetime is a date, too.
     if type(value) is date:
         return value
     if isinstance(value, datetime):
@@ -151,7 +146,7 @@ _KEYS: Final[Mapping[object, tuple[str, ...]]] = {
     "serverless": _PAID_BY_USE,
     "self-hosted": _PAID_BY_USE,
 }
-"""What makes the price of each kind."""
+"""The keys that the price of each kind is made of."""
 _ALL_KEYS: Final = frozenset(key for keys in _KEYS.values() for key in keys)
 
 
@@ -161,22 +156,22 @@ class CachePrice(TomlTable):
     name: Annotated[StrictStr, AfterValidator(_name)]
     kind: PriceKind
     as_of: Annotated[date | None, BeforeValidator(_date)] = None
-    """When this was the price."""
+    """The day on which the provider listed this price."""
     memory: Size = 0
-    """Bytes, of one instance; 0 for the other kinds."""
+    """Bytes of one instance; 0 for the other kinds."""
     month: _Money = 0.0
-    """Money a month for one instance, or for looking after one's own."""
+    """Money a month: for one instance, or for the operation of a self-hosted cache."""
     gb_hour: _Money = 0.0
     """Money for a gigabyte (10^9 bytes) for an hour."""
     million_requests: _Money = 0.0
     """Money for a million requests of up to a kilobyte each."""
     least_memory: Size = 0
-    """Bytes that are paid for at least."""
+    """The least memory that is billed, bytes."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _fits_its_kind(cls, table: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
-        """Tells of each key where it stands, and beside mistakes of other keys."""
+        """Reports wrong keys for this kind at their own lines, together with all other mistakes."""
         found = list(_mistakes(table)) if isinstance(table, dict) else []
         try:
             price = read(table)
@@ -226,42 +221,42 @@ def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, InvalidVa
         instead = "write for instance gb_hour = 0.1, or million_requests = 0.003"
         yield _first(price, "gb_hour", "million_requests"), InvalidValueError(what, instead)
     if kind == "self-hosted" and _is_free(price, "month", "gb_hour"):
-        what = "a cache of one's own costs something too: its memory, or looking after it"
+        what = "a self-hosted cache has a cost as well: its memory, or its operation"
         instead = "write for instance month = 30.0, or gb_hour = 0.01"
         yield _first(price, "month", "gb_hour"), InvalidValueError(what, instead)
 
 
 def _is_free(price: Mapping[str, Any], *keys: str) -> bool:
-    """Whether all of them are 0; of what is no number its own reader tells."""
+    """Whether all these keys are 0; a value that is not a number has its own message."""
     values = [price.get(key, 0) for key in keys]
     return all(not isinstance(value, bool) and value == 0 for value in values)
 
 
 def _first(price: Mapping[str, Any], *keys: str) -> str:
-    """The first of them that the file has, so that the message has its line."""
+    """The first of these keys that the file has, so that the message names its line."""
     return next((key for key in keys if key in price), keys[0])
 
 
 class Cache(TomlTable):
     """`[cache]`: what the cache analysis reckons with."""
 
-    engine: Engine = "valkey"
-    allocator: Allocator = "jemalloc"
-    """What the engine takes its memory from."""
-    key_bytes: Annotated[int, BeforeValidator(_key_bytes)] = 40
+    engine: Engine = _DEFAULTS.engine
+    allocator: Allocator = _DEFAULTS.allocator
+    """The memory allocator of the engine."""
+    key_bytes: Annotated[int, BeforeValidator(_key_bytes)] = _DEFAULTS.key_bytes
     """Length of a key in the cache."""
-    size_factor: _SizeFactor = 1.0
+    size_factor: _SizeFactor = _DEFAULTS.size_factor
     """Size of a cached value, as a multiple of the result as PostgreSQL sent it."""
-    lookup_milliseconds: _Milliseconds = 0.5
-    store_milliseconds: _Milliseconds = 0.5
-    stale_share: _StaleShare = 0.01
+    lookup_milliseconds: _Milliseconds = _DEFAULTS.lookup_ms
+    store_milliseconds: _Milliseconds = _DEFAULTS.store_ms
+    stale_share: _StaleShare = _DEFAULTS.stale_budget
     """Share of the cache's answers that may be older than a write to their tables."""
-    reserve: _Reserve = 0.25
+    reserve: _Reserve = DEFAULT_RESERVE
     """Share of memory that must stay free."""
-    currency: Annotated[StrictStr, AfterValidator(_currency)] = BUILT_IN_CURRENCY
-    value_of_saved_millisecond: _Money = 0.0
+    currency: Annotated[StrictStr, AfterValidator(_currency)] = DEFAULT_CURRENCY
+    value_of_saved_millisecond: _Money = _DEFAULTS.value_of_saved_ms
     """Money, for a millisecond that one execution takes less."""
-    value_of_database_second: _Money = 0.0
+    value_of_database_second: _Money = _DEFAULTS.value_of_database_second
     """Money, for a second that the database is not busy."""
     prices: Annotated[tuple[CachePrice, ...], BeforeValidator(_prices)] = ()
-    """None stands for the built-in ones."""
+    """Where it is empty, the presets of `cache_advice/prices.py` apply."""

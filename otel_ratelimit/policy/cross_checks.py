@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from limits import RateLimitItem
 
+from otel_ratelimit.core.cache_assumptions import DEFAULT_CURRENCY
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
 from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
@@ -166,7 +167,7 @@ def _prices(data: dict[str, Any]) -> Iterator[Contradiction]:
     if is_currency(currency) and currency != BUILT_IN_CURRENCY and not cache.get("prices"):
         yield Contradiction(
             ("cache", "currency"),
-            f"there are no prices in {currency}: the built-in ones are in {BUILT_IN_CURRENCY}",
+            f"there are no prices in {currency}: the built-in ones are in {DEFAULT_CURRENCY}",
             "add [[cache.prices]] with prices of your own, or leave the currency out",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from otel_ratelimit.analytics.rows import (
+from otel_ratelimit.analytics.reader import (
     EVERYTHING,
     Excess,
     GroupBy,

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import MICROSECONDS, Executions, HotExecutions, Ints, Seconds
+from otel_ratelimit.cache_advice.query_day import MICROSECONDS, Executions, HotExecutions, Ints, Seconds
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
 _HEADER_BYTES: Final = len(_SIGNATURE) + 8

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg2
 from psycopg2 import extensions
 
-from otel_ratelimit.cache_advice.columns import Count, Executions, HotExecutions, Ints, Template, Writes
+from otel_ratelimit.cache_advice.query_day import Count, Executions, HotExecutions, Ints, Template, Writes
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.postgres.connection import OwnConnection

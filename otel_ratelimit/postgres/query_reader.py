@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_ratelimit.analytics.rows import Endpoints
+from otel_ratelimit.analytics.reader import Endpoints
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.sql_files import statements

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.wording import counted
+from otel_ratelimit.cache_advice.number_format import counted
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.days import last_full_day, local_day
 from otel_ratelimit.core.errors import DatabaseError, MailError

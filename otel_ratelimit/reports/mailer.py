@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.core.services import named
 from otel_ratelimit.policy import Report
 from otel_ratelimit.reports.mail import Sent, SmtpServer, message, send, sender

@@ -16,7 +16,7 @@ from typing import Final
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.analytics.recorder import Recorder
-from otel_ratelimit.analytics.violations import MAX_TOLD_APART
+from otel_ratelimit.analytics.violation_buffer import MAX_DISTINCT
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.decision import Decision, DecisionKind

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from variants import quick_first
 
+from otel_ratelimit.analytics.reader import Excess, LimitUse, RequestTotal, Scope
 from otel_ratelimit.analytics.records import Batch, UsageRow, Violation
-from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal, Scope
 from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.errors import SchemaMissingError
 from otel_ratelimit.core.names import OTHER_CLIENTS

@@ -286,8 +286,8 @@ def test_a_row_that_cannot_be_written_takes_no_other_with_it(recorder, rows, cap
     assert rows("sum(n)::int, count(DISTINCT client)::int") == [(8, 8)]
     assert rows("sum(requests)::int", "rate_limit_usage") == [(1,)]
     assert recorder.losses.written == 8
-    assert caplog.text.count("given up") == 1
-    assert "the usage of 0 requests are given up" in caplog.text
+    assert caplog.text.count("the database rejected them") == 1
+    assert "the usage of 0 requests dropped" in caplog.text
     assert recorder.state.pending == 0
 
 
@@ -298,8 +298,12 @@ def test_of_a_hundred_rows_twenty_bad_ones_are_given_up_with_one_line(recorder, 
     assert recorder.flush()
     assert rows("sum(n)::int, count(*)::int") == [(160, 80)]
     assert (recorder.losses.written, recorder.losses.lost) == (160, 40)
-    [said] = [record.getMessage() for record in caplog.records if "given up" in record.getMessage()]
-    assert said.startswith("40 violations and the usage of 0 requests are given up")
+    [said] = [
+        record.getMessage()
+        for record in caplog.records
+        if "the database rejected them" in record.getMessage()
+    ]
+    assert said.startswith("40 violations and the usage of 0 requests dropped")
     assert said.endswith("out of range for type bigint")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from otel_ratelimit.cache_advice.entry_memory import entry_bytes, table_bytes
 from otel_ratelimit.cache_advice.eviction import simulated_hit_ratio
-from otel_ratelimit.cache_advice.trace import Trace
+from otel_ratelimit.cache_advice.replay_trace import Trace
 
 REQUESTS = 40_000
 KEYS = 6_000

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.queries.capture_psycopg2 import remove
 
 LOADTEST = Path(__file__).parents[2] / "loadtest"

@@ -14,7 +14,7 @@ import pytest
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
 from otel_ratelimit.cache_advice.expiry import uncollected
-from otel_ratelimit.cache_advice.surface import hit_ratio_with_memory
+from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratios_with_memory
 
 LOADTEST = Path(__file__).parents[2] / "loadtest"
 TTL = 600
@@ -87,14 +87,14 @@ def test_what_a_tenth_of_the_keys_predicts_of_too_little_memory_is_what_an_engin
     measured = replayed(kind, getattr(load["workloads"], name)(SCALE), TTL, memory_bytes)
 
     trace = load["bounded"].trace_of(day(name, 0.1), assumed)
-    predicted = hit_ratio_with_memory(trace, at, memory_bytes, assumed)
+    [predicted] = hit_ratios_with_memory(trace, at, [memory_bytes], assumed)
 
     assert measured.evicted > 1_000
     assert predicted == pytest.approx(measured.hit_ratio, abs=BOUNDED_POINTS)
 
 
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
-def test_as_many_expired_entries_are_left_as_the_sweep_is_reckoned_to_leave(load, replayed, kind):
+def test_as_many_expired_entries_are_left_as_the_sweep_is_predicted_to_leave(load, replayed, kind):
     reads_a_second, ttl, seconds = 1_000, 20, int(load["expired"].SECONDS)
     measured = replayed(kind, load["expired"].even(reads_a_second, ttl), ttl)
     filled = reads_a_second * (1.0 - measured.hit_ratio)
@@ -104,6 +104,6 @@ def test_as_many_expired_entries_are_left_as_the_sweep_is_reckoned_to_leave(load
     left = uncollected(kind, live, np.where(at > ttl, filled, 0.0))
 
     half = slice(seconds // 2, None)
-    reckoned = left[half].sum() / (left + live)[half].sum()
+    predicted = left[half].sum() / (left + live)[half].sum()
     assert measured.expired_share > 0.08
-    assert reckoned == pytest.approx(measured.expired_share, abs=0.02)
+    assert predicted == pytest.approx(measured.expired_share, abs=0.02)

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from otel_ratelimit.cache_advice.history import DayInBrief
 from otel_ratelimit.cache_advice.prices import Price
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.core.errors import DatabaseError, SchemaMissingError
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports

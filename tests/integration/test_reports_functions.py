@@ -92,8 +92,8 @@ def test_without_a_day_it_is_the_last_full_one_of_the_policys_zone(named, tmp_pa
     ("day", "error", "said"),
     [
         ("2026-13-01", ValueError, "'2026-13-01' is not a day; give for instance 2026-01-31"),
-        (20260101, TypeError, "day is int; give a date, or text"),
-        (datetime(2026, 1, 1, tzinfo=UTC), TypeError, "day is datetime"),
+        (20260101, TypeError, "day has the type int; give a date, or text"),
+        (datetime(2026, 1, 1, tzinfo=UTC), TypeError, "day has the type datetime"),
         ("2999-01-01", ValueError, "2999-01-01 has not ended yet in UTC"),
         ("2026-01-01", ValueError, "no query is recorded for 2026-01-01"),
     ],
@@ -126,7 +126,7 @@ def test_a_report_that_would_say_less_is_not_made(named):
     with closing(extensions.connection(named)) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM otel_ratelimit.query_totals WHERE minute < '2026-03-28T12:30Z'")
         connection.commit()
-    with pytest.raises(ValueError, match="part of the queries of 2026-03-28 has been deleted"):
+    with pytest.raises(ValueError, match="some queries of 2026-03-28 have been deleted"):
         generate_daily_cache_report(DAY)
     assert stored(named).report == report
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from types import SimpleNamespace
 
 import pytest
 from memory_day import QueryRowsDay
+from query_rows import DAY as PERIOD
+from query_rows import MIDNIGHT, query_row, read_template, write_template
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
-from otel_ratelimit.cache_advice.history import DayInBrief
-from otel_ratelimit.cache_advice.prices import PRICES
-from otel_ratelimit.core.periods import Period
-from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite
+from otel_ratelimit.cache_advice.daily_report import conclude
+from otel_ratelimit.cache_advice.prices import PRICES, Pricing
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
+from otel_ratelimit.core.cache_assumptions import Assumptions
+from otel_ratelimit.queries.records import TableWrite
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.api import ApiServices
 
 DAY = date(2026, 3, 28)
-START = datetime(2026, 3, 28, tzinfo=UTC)
-PERIOD = Period(START, START + timedelta(days=1))
-MIDNIGHT = START.timestamp()
 HOSTILE = (
     """SELECT '<script>alert("x")</script>' AS "</td><b>" """
     "FROM jobs WHERE a < ? AND b = '[bold red]x[/]' -- {{ 7 * 7 }}"
@@ -34,49 +32,27 @@ LONG = (
 )
 
 
-def read(number, text, table):
-    return QueryTemplate(number, text, "select", (table,), is_write=False, volatile=False)
-
-
-JOB = read(1, "SELECT id, title, salary FROM jobs WHERE id = ?", "jobs")
+JOB = read_template(1, "SELECT id, title, salary FROM jobs WHERE id = ?", "jobs")
 HOT_ONES = [
     JOB,
-    read(2, HOSTILE, "jobs"),
-    read(3, LONG, "reports"),
-    read(4, "SELECT * FROM companies WHERE slug = ?", "companies"),
+    read_template(2, HOSTILE, "jobs"),
+    read_template(3, LONG, "reports"),
+    read_template(4, "SELECT * FROM companies WHERE slug = ?", "companies"),
     *(
-        read(10 + n, f"SELECT * FROM lookup_{n} WHERE code = ? ORDER BY position LIMIT ?", f"lookup_{n}")
+        read_template(
+            10 + n, f"SELECT * FROM lookup_{n} WHERE code = ? ORDER BY position LIMIT ?", f"lookup_{n}"
+        )
         for n in range(9)
     ),
 ]
-RARE = read(30, "SELECT count(*) FROM invoices WHERE paid_on BETWEEN ? AND ?", "invoices")
-NOW = QueryTemplate(40, "SELECT now() FROM jobs", "select", ("jobs",), is_write=False, volatile=True)
-UPDATE = QueryTemplate(
-    41, "UPDATE jobs SET title = ? WHERE id = ?", "update", ("jobs",), is_write=True, volatile=False
-)
-PING = QueryTemplate(42, "SELECT ?", "select", (), is_write=False, volatile=False)
+RARE = read_template(30, "SELECT count(*) FROM invoices WHERE paid_on BETWEEN ? AND ?", "invoices")
+NOW = read_template(40, "SELECT now() FROM jobs", "jobs", volatile=True)
+UPDATE = write_template(41, "UPDATE jobs SET title = ? WHERE id = ?", "jobs")
+PING = read_template(42, "SELECT ?")
 
 
-def row(at, key, template=JOB, **more):
-    given = {
-        "ts": MIDNIGHT + at,
-        "template": template,
-        "key": key.encode().ljust(16, b"\0") if isinstance(key, str) else key,
-        "n": 1,
-        "sample_rate": 1.0,
-        "tier": "cold",
-        "duration_us": 10_000,
-        "rows": 1,
-        "result_bytes": 1_000,
-        "endpoint": None,
-        "trace_id": None,
-        "database": "shop",
-        "in_txn": False,
-        "status": "ok",
-        "buckets": None,
-        **more,
-    }
-    return QueryRow(**given)
+def row(at, key, template=JOB, **given):
+    return query_row(at, template, key, **given)
 
 
 def busy_rows(rate=0.5):
@@ -105,9 +81,9 @@ def busy_rows(rate=0.5):
 
 
 WRITES = [
-    *(TableWrite(int(MIDNIGHT) + 60 * minute, "shop", "jobs", "update", 1) for minute in range(0, 1_440, 90)),
-    *(TableWrite(int(MIDNIGHT) + 3_600 * hour, "shop", "lookup_8", "update", 1) for hour in range(24)),
-    *(TableWrite(int(MIDNIGHT) + 3_600 * hour, "shop", "lookup_7", "insert", 2) for hour in range(1, 5)),
+    *(TableWrite(MIDNIGHT + 60 * minute, "shop", "jobs", "update", 1) for minute in range(0, 1_440, 90)),
+    *(TableWrite(MIDNIGHT + 3_600 * hour, "shop", "lookup_8", "update", 1) for hour in range(24)),
+    *(TableWrite(MIDNIGHT + 3_600 * hour, "shop", "lookup_7", "insert", 2) for hour in range(1, 5)),
 ]
 
 
@@ -115,16 +91,7 @@ def concluded(rows=(), writes=(), *, ms=0.0, second=0.0, lookup_ms=0.5, prices=P
     assumed = Assumptions(lookup_ms=lookup_ms, value_of_saved_ms=ms, value_of_database_second=second)
     day = QueryRowsDay(PERIOD, rows, (), writes)
     analysis = analyze_cache_potential(day, assumed, **({} if ttls is None else {"ttls": ttls}))
-    supposed = Supposed(
-        currency="USD",
-        value_of_saved_ms=ms,
-        value_of_database_second=second,
-        lookup_ms=lookup_ms,
-        store_ms=assumed.store_ms,
-        stale_budget=assumed.stale_budget,
-        reserve=0.25,
-    )
-    return conclude(analysis, day=DAY, zone=UTC, supposed=supposed, prices=prices)
+    return conclude(analysis, assumed, Pricing(prices=prices), day=DAY, zone=UTC)
 
 
 def days(count):

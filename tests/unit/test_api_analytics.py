@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 import flask
 import pytest
 
-from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal, Scope, ViolationGroup, ViolationPage
+from otel_ratelimit.analytics.reader import (
+    Excess,
+    LimitUse,
+    RequestTotal,
+    Scope,
+    ViolationGroup,
+    ViolationPage,
+)
 from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.web.api import api_blueprint
 

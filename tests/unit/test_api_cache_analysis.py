@@ -12,8 +12,8 @@ import flask
 import jsonschema_rs
 import pytest
 
-from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
 from otel_ratelimit.cache_advice.prices import Price
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
 from otel_ratelimit.web.api import api_blueprint
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -504,7 +504,7 @@ sys.modules["numpy"] = None  # so that to import it fails, here and in whatever 
 
 import flask
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import StoredReport
+from otel_ratelimit.cache_advice.stored_reports import StoredReport
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.api import ApiServices, api_blueprint

@@ -3,56 +3,28 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from cache_adviser import adviser_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_day import QueryRowsDay
+from query_rows import DAY, MIDNIGHT, query_row, read_template
 
-from otel_ratelimit.cache_advice.advice import Adviser
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Template
 from otel_ratelimit.cache_advice.estimate import Estimates
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
-from otel_ratelimit.cache_advice.tally import LiveEntries
-from otel_ratelimit.cache_advice.trace import TraceSample
-from otel_ratelimit.cache_advice.wording import apart, milliseconds
-from otel_ratelimit.core.periods import Period
-from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite
+from otel_ratelimit.cache_advice.number_format import apart, milliseconds
+from otel_ratelimit.core.cache_assumptions import Assumptions
+from otel_ratelimit.queries.records import TableWrite
 
-START = datetime(2026, 3, 28, tzinfo=UTC)
-DAY = Period(START, START + timedelta(days=1))
-MIDNIGHT = int(START.timestamp())
 TTLS = (10, 600, 86_400)
 
 
 def asked(name, took_ms, *, every=1, executions=100):
-    template = QueryTemplate(
-        name, f"SELECT * FROM t{name}", "select", (f"t{name}",), is_write=False, volatile=False
-    )
-    return [
-        QueryRow(
-            ts=MIDNIGHT + every * at,
-            template=template,
-            key=name.to_bytes(16, "big"),
-            n=1,
-            sample_rate=1.0,
-            tier="cold",
-            duration_us=round(1_000 * took_ms),
-            rows=1,
-            result_bytes=100,
-            endpoint=None,
-            trace_id=None,
-            database="shop",
-            in_txn=False,
-            status="ok",
-            buckets=None,
-        )
-        for at in range(executions)
-    ]
+    template = read_template(name, f"SELECT * FROM t{name}", f"t{name}")
+    given = {"duration_us": round(1_000 * took_ms), "result_bytes": 100}
+    return [query_row(every * at, template, name.to_bytes(16, "big"), **given) for at in range(executions)]
 
 
 def analysed(*templates, writes=(), **assumed):
@@ -158,14 +130,8 @@ def test_what_a_plan_says_of_itself_agrees_with_its_figures(templates, value, va
         cold_factor=1.0,
         is_own=np.ones(len(templates), dtype=bool),
     )
-    adviser = Adviser(
-        [Template(at, "shop", str(at), "select", ("t",), 0.0) for at in range(len(templates))],
-        found,
-        Peaks(LiveEntries(TTLS, 86_400, 1.0), TraceSample(0, np.copy, np.zeros(0)).trace(), Assumptions()),
-        np.zeros(len(templates), dtype=np.int64),
-        Assumptions(value_of_saved_ms=value, value_of_database_second=value_of_second),
-        TTLS,
-    )
+    assumed = Assumptions(value_of_saved_ms=value, value_of_database_second=value_of_second)
+    adviser = adviser_of(found, TTLS, assumed)
 
     planned = adviser.plan()
 
@@ -178,9 +144,9 @@ def test_what_a_plan_says_of_itself_agrees_with_its_figures(templates, value, va
     slower = sum(one is not None and one.at.latency_saved_ms <= 0.0 for one in each)
     assert ("time with it" in said) == (slower == 0)
     assert (f"takes {milliseconds(-at.latency_saved_ms)} longer" in said) == (at.latency_saved_ms <= 0.0)
-    told = re.search(r"(\d+) of them takes? longer", said)
+    match = re.search(r"(\d+) of them takes? longer", said)
     if slower and at.latency_saved_ms > 0.0:
-        assert int(told[1]) == slower
+        assert int(match[1]) == slower
 
 
 @pytest.mark.parametrize(
@@ -194,7 +160,7 @@ def test_what_a_plan_says_of_itself_agrees_with_its_figures(templates, value, va
         (1_234_567.0, "1,234.6 s"),
     ],
 )
-def test_times_are_told_in_three_figures(value, said):
+def test_times_are_shown_in_three_figures(value, said):
     assert milliseconds(value) == said
 
 

@@ -7,11 +7,11 @@ import random
 import numpy as np
 import pytest
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.entry_memory import table_bytes
 from otel_ratelimit.cache_advice.expiry import KEYS_A_LOOK, uncollected
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
 from otel_ratelimit.cache_advice.peak_memory import peak
-from otel_ratelimit.cache_advice.tally import LiveEntries
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
 SECONDS = 200
 CYCLES_A_SECOND = 10
@@ -49,7 +49,7 @@ def swept(filled_a_second, ttl, keys_a_look):
 def test_of_a_small_cache_what_expired_is_gone_in_a_second():
     live, expiring = np.full(100, 150.0), np.full(100, 10.0)
     small = uncollected("redis", live, expiring)
-    live[0] = 500.0  # has it reckoned second by second
+    live[0] = 500.0  # so that it is computed second by second
     assert small[10:] == pytest.approx(uncollected("redis", live, expiring)[10:])
 
 
@@ -82,7 +82,7 @@ def live_entries(rate, half):
     """A thousand keys in the first second, and twice as many in the 50th."""
     live = LiveEntries([10], 100, rate)
     at = np.array([0, 50])
-    live.met(at, np.array([1_000.0, 2_000.0]))
+    live.first_executed(at, np.array([1_000.0, 2_000.0]))
     live.filled(0, at, np.array([1_000.0, 2_000.0]), np.array([100.0, 100.0]), half)
     return live
 

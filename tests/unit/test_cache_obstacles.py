@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
 import numpy as np
 import pytest
+from cache_adviser import adviser_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_day import QueryRowsDay
+from query_rows import DAY, MIDNIGHT, query_row, read_template
 
-from otel_ratelimit.cache_advice.advice import Adviser
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Template
 from otel_ratelimit.cache_advice.estimate import Estimates
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
-from otel_ratelimit.cache_advice.tally import LiveEntries
-from otel_ratelimit.cache_advice.trace import TraceSample
-from otel_ratelimit.core.periods import Period
-from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
+from otel_ratelimit.core.cache_assumptions import Assumptions
+from otel_ratelimit.queries.records import TableWrite, TemplateTotal
 
-START = datetime(2026, 3, 28, tzinfo=UTC)
-DAY = Period(START, START + timedelta(days=1))
-MIDNIGHT = int(START.timestamp())
-JOB = QueryTemplate(
-    11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
-)
+JOB = read_template(11, "SELECT * FROM jobs WHERE id = ?", "jobs")
 
 
 def row(at, key, milliseconds, result_bytes=1_000):
-    return QueryRow(
-        ts=MIDNIGHT + at,
-        template=JOB,
-        key=key.encode().ljust(16, b"\0"),
-        n=1,
-        sample_rate=1.0,
-        tier="cold",
-        duration_us=round(1_000 * milliseconds),
-        rows=1,
-        result_bytes=result_bytes,
-        endpoint=None,
-        trace_id=None,
-        database="shop",
-        in_txn=False,
-        status="ok",
-        buckets=None,
-    )
+    return query_row(at, JOB, key, duration_us=round(1_000 * milliseconds), result_bytes=result_bytes)
 
 
 def asked(keys, milliseconds, **more):
@@ -220,14 +194,7 @@ def estimates(
 
 
 def an_adviser(found, written=0, assumed=None):
-    return Adviser(
-        [Template(11, "shop", JOB.text, "select", ("jobs",), 0.0)],
-        found,
-        Peaks(LiveEntries(TTLS, 86_400, 1.0), TraceSample(0, np.copy, np.zeros(0)).trace(), Assumptions()),
-        np.array([written]),
-        assumed or Assumptions(),
-        TTLS,
-    )
+    return adviser_of(found, TTLS, assumed, writes=[written])
 
 
 def removed(found, written, assumed, obstacles):
@@ -305,15 +272,15 @@ def test_what_is_named_decides_all_of_it_and_nothing_less(
         memory_gb_hour=memory,
     )
 
-    told = an_adviser(found, written, assumed).template(0)
+    advised = an_adviser(found, written, assumed).template(0)
 
-    assert (told.advice is None) == bool(told.obstacles) == bool(told.not_worth)
-    if told.advice is not None:
+    assert (advised.advice is None) == bool(advised.obstacles) == bool(advised.not_worth)
+    if advised.advice is not None:
         return
-    assert removed(found, written, assumed, told.obstacles).advice is not None
-    for fewer in range(len(told.obstacles)):
-        for some in combinations(told.obstacles, fewer):
+    assert removed(found, written, assumed, advised.obstacles).advice is not None
+    for fewer in range(len(advised.obstacles)):
+        for some in combinations(advised.obstacles, fewer):
             rest = removed(found, written, assumed, some)
             # It reveals what else is in the way, which is no more than was named.
             assert rest.advice is None
-            assert 0 < len(rest.obstacles) <= len(told.obstacles) - fewer
+            assert 0 < len(rest.obstacles) <= len(advised.obstacles) - fewer

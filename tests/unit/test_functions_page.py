@@ -15,9 +15,9 @@ from page_lists import list_items
 
 from otel_ratelimit.analytics.headroom import BreathingRoom
 from otel_ratelimit.analytics.hit_rate import HitRate
-from otel_ratelimit.analytics.rows import ViolationGroup
+from otel_ratelimit.analytics.reader import ViolationGroup
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.prices import CostBenefit
 from otel_ratelimit.cache_advice.result import CacheAnalysis
 from otel_ratelimit.queries.duplicates import Duplicates, RepeatsInRequests, RepeatsInTime
 from otel_ratelimit.queries.records import QueryTemplate

@@ -5,19 +5,19 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import typing
 from datetime import date
 
 import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from otel_ratelimit.cache_advice import entry_memory, prices
-from otel_ratelimit.cache_advice.assumptions import Assumptions
+from otel_ratelimit.cache_advice import prices
+from otel_ratelimit.cache_advice.cost_benefit import calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.needs import Needs
 from otel_ratelimit.cli import main
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.errors import PolicyError
 from otel_ratelimit.policy import Cache, CachePrice, builtin_policy, parse_policy, policy_hash
-from otel_ratelimit.policy.cache import Allocator, Engine, PriceKind
 
 WHOLE = """\
 version = 1
@@ -83,12 +83,6 @@ def price_problem(lines):
     return found
 
 
-def test_the_names_are_those_of_the_analysis():
-    assert typing.get_args(Engine) == typing.get_args(entry_memory.Engine)
-    assert typing.get_args(Allocator) == typing.get_args(entry_memory.Allocator)
-    assert typing.get_args(PriceKind) == typing.get_args(prices.Kind)
-
-
 def test_the_defaults_are_those_of_the_analysis():
     read, assumed = builtin_policy().cache, Assumptions()
     assert read.engine == assumed.engine
@@ -100,8 +94,9 @@ def test_the_defaults_are_those_of_the_analysis():
     assert read.stale_share == assumed.stale_budget
     assert read.value_of_saved_millisecond == assumed.value_of_saved_ms
     assert read.value_of_database_second == assumed.value_of_database_second
-    weighed = inspect.signature(prices.calculate_redis_cost_benefit).parameters
+    weighed = inspect.signature(calculate_redis_cost_benefit).parameters
     assert read.reserve == weighed["reserve"].default
+    assert read.currency == weighed["currency"].default
     assert read.value_of_saved_millisecond == weighed["value_of_saved_ms"].default
     assert read.value_of_database_second == weighed["value_of_database_second"].default
 
@@ -341,7 +336,7 @@ def test_a_key_that_means_nothing_for_the_kind_is_refused_where_it_stands(lines,
     line = 3 + lines.count("\n")
     assert price_problem(lines) == (
         f"p.toml:{line}: cache.prices[0].{key}: {key} means nothing for kind = '{kind}';"
-        f" take it away; the price is made of {takes}"
+        f" remove it; the price is made of {takes}"
     )
 
 
@@ -351,7 +346,7 @@ USED = {"instance": NODE, "serverless": BY_USE, "self-hosted": OWN}
 @pytest.mark.parametrize("kind", USED)
 @pytest.mark.parametrize("key", ["memory", "month", "gb_hour", "million_requests", "least_memory"])
 def test_a_key_is_taken_exactly_where_the_cost_depends_on_it(kind, key):
-    needs = prices.Needs(
+    needs = Needs(
         memory_bytes=1e9,
         requests_a_day=1e6,
         executions_a_day=1.0,
@@ -386,7 +381,7 @@ USE = (
     " write for instance gb_hour = 0.1, or million_requests = 0.003"
 )
 FREE = (
-    "a cache of one's own costs something too: its memory, or looking after it;"
+    "a self-hosted cache has a cost as well: its memory, or its operation;"
     " write for instance month = 30.0, or gb_hour = 0.01"
 )
 
@@ -454,7 +449,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_line():
         "p.toml:12: cache.prices[0].moth: unknown key 'moth'",
         "p.toml:15: cache.prices[1].name: 'a' is there twice (p.toml:9)",
         "p.toml:17: cache.prices[1].as_of: 'today' is text",
-        "p.toml:18: cache.prices[1].month: a cache of one's own costs something too: its memory",
+        "p.toml:18: cache.prices[1].month: a self-hosted cache has a cost as well: its memory",
         "p.toml:19: cache.prices[1].memory: memory means nothing for kind = 'self-hosted'",
         "p.toml:21: cache.prices[2]: 'name' is missing",
         f"p.toml:21: cache.prices[2].gb_hour: {USE.partition(';')[0]}",

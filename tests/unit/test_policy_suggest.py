@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analytics.rows import Excess, LimitUse
-from otel_ratelimit.analytics.suggested_tiers import LEAST_AMOUNT, MAX_TIERS, suggest
+from otel_ratelimit.analytics.reader import Excess, LimitUse
+from otel_ratelimit.analytics.suggested_tiers import MAX_TIERS, MIN_AMOUNT, suggest
 from otel_ratelimit.cli.suggested_policy import known_tiers, pattern_path, policy_text, suggested_policy
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, UNMATCHED_ROUTE
 from otel_ratelimit.core.periods import period
@@ -56,7 +56,7 @@ def test_each_route_gets_what_its_clients_need_rounded_up():
     )
     assert limits_of(resolver, "GET", "/api/jobs/<int:job_id>") == ["20 per 1 minute"]
     assert limits_of(resolver, "GET", "/api/jobs/latest") == ["50 per 1 minute"]
-    assert limits_of(resolver, "POST", "/api/jobs") == [f"{LEAST_AMOUNT} per 1 minute"]
+    assert limits_of(resolver, "POST", "/api/jobs") == [f"{MIN_AMOUNT} per 1 minute"]
 
 
 def test_what_was_not_seen_keeps_the_default():

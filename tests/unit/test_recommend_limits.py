@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analytics.headroom import breathing_room
+from otel_ratelimit.analytics.headroom import headroom
+from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.rows import Excess, LimitUse
-from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
 from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
@@ -132,12 +132,12 @@ def test_the_units_left_are_exact_up_to_a_hundred(amount):
     for used in range(1, amount + 1):
         percent = -(-100 * used // amount)
         use = LimitUse("/a", "GET", "t", "x", amount, 60, {percent: 1}, {percent: 1})
-        assert breathing_room([use])[0].units_left == amount - used
+        assert headroom([use])[0].units_left == amount - used
 
 
 @pytest.mark.parametrize("used", [1, 2, 149, 150, 151, 299, 300])
 def test_the_units_left_are_never_overstated(used):
     percent = -(-100 * used // 300)
     use = LimitUse("/a", "GET", "t", "x", 300, 60, {percent: 1}, {percent: 1})
-    assert 0 <= 300 - used - breathing_room([use])[0].units_left < 3 or used == 300
-    assert breathing_room([use])[0].units_left <= 300 - used
+    assert 0 <= 300 - used - headroom([use])[0].units_left < 3 or used == 300
+    assert headroom([use])[0].units_left <= 300 - used

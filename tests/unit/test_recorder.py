@@ -234,7 +234,7 @@ def test_what_the_database_refuses_for_good_does_not_hold_up_what_comes_after(
     violate(recorder, "a", "b", "c")
     now.seconds += 60.0
     recorder.tick()
-    assert "3 violations and the usage of 0 requests are given up" in caplog.text
+    assert "3 violations and the usage of 0 requests dropped" in caplog.text
     assert "invalid byte sequence" in caplog.text
     assert (listener.lost, recorder.state.dropped, recorder.state.pending) == (3, 3, 0)
     table.failure = None
@@ -348,7 +348,7 @@ def test_an_outage_while_bad_rows_are_looked_for_loses_no_good_one(listener, now
     recorder.tick()
     assert table.clients == {f"c{n}" for n in range(8) if n != 3}
     assert (listener.written, listener.lost, recorder.state.pending) == (7, 1, 0)
-    assert caplog.text.count("1 violations and the usage of 0 requests are given up") == 1
+    assert caplog.text.count("1 violations and the usage of 0 requests dropped") == 1
 
 
 def test_parts_that_are_left_at_the_end_are_counted_as_dropped(listener, now, caplog):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from otel_ratelimit.analytics.records import REFUSED_PERCENT
-from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity
@@ -101,7 +101,7 @@ def test_limits_that_the_application_made_anew_for_each_request_share_a_row():
 
 
 def test_each_minute_is_a_row_until_there_are_too_many_and_then_the_last_one_takes_the_rest():
-    buffer = UsageBuffer(most_rows=10)
+    buffer = UsageBuffer(max_rows=10)
     for minute in range(1000):
         buffer.add(decision(BOTH, DecisionKind.ALLOWED, [state(1, 10), state(1, 50)], 0, at=60.0 * minute))
     rows = [row for row in buffer.take() if row.limit_value == 10]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ratelimit.analytics.records import OTHER_LIMITS, Violation
-from otel_ratelimit.analytics.violations import ViolationBuffer
+from otel_ratelimit.analytics.violation_buffer import ViolationBuffer
 from otel_ratelimit.core.names import OTHER_CLIENTS
 
 FIRST = Violation(
@@ -83,7 +83,7 @@ def test_what_follows_a_batch_in_the_same_minute_waits_for_the_end_of_the_interv
 
 
 def test_clients_beyond_what_is_told_apart_are_counted_together():
-    buffer = ViolationBuffer(batch_size=1000, most_told_apart=5)
+    buffer = ViolationBuffer(batch_size=1000, max_distinct=5)
     for number in range(100):
         buffer.add(at(600.0, client=f"192.0.2.{number}", user_id="u", user_agent=f"agent {number}"))
     rows = buffer.take(everything=True)
@@ -97,7 +97,7 @@ def test_clients_beyond_what_is_told_apart_are_counted_together():
 
 
 def test_a_long_outage_under_attack_keeps_rows_bounded_and_sums_exact():
-    buffer = ViolationBuffer(batch_size=10, most_told_apart=50, most_rows=100)
+    buffer = ViolationBuffer(batch_size=10, max_distinct=50, max_rows=100)
     for second in range(0, 86_400, 7):
         for client in range(3):
             buffer.add(at(float(second), client=f"10.0.{second % 256}.{client}"))
@@ -117,7 +117,7 @@ def test_a_long_outage_under_attack_keeps_rows_bounded_and_sums_exact():
     st.lists(st.booleans(), max_size=10),
 )
 def test_nothing_is_lost_or_made_up_however_it_is_taken(violations, takes):
-    buffer = ViolationBuffer(batch_size=3, most_told_apart=6, most_rows=9)
+    buffer = ViolationBuffer(batch_size=3, max_distinct=6, max_rows=9)
     rows, step = [], max(1, len(violations) // (len(takes) + 1))
     remaining = list(takes)
     for index, (second, client, n, user) in enumerate(violations):
@@ -149,7 +149,7 @@ def test_threads_lose_nothing():
 
 
 def test_endpoints_have_a_bound_too_and_sums_stay_exact():
-    buffer = ViolationBuffer(batch_size=10, most_told_apart=5, most_rows=10, most_limits=5)
+    buffer = ViolationBuffer(batch_size=10, max_distinct=5, max_rows=10, max_limits=5)
     for n in range(1_000):
         buffer.add(at(600.0 + n, client=f"c{n}", endpoint=f"/job/{n}", shadow=n % 2 == 0))
     assert buffer.rows <= 10 + 5 + 2

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from otel_ratelimit.cache_advice.daily_report import conclude
-from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.cache_advice.prices import Pricing
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.reports.mail.message import message
 from otel_ratelimit.reports.rendering import formatting, phrases, plain_text
 from otel_ratelimit.reports.rendering.hit_ratio import HitRatio, expected_hit_ratio
@@ -309,11 +310,7 @@ def sampled(report, *, rate=1.0, dropped=0):
     unsure = [each.model_copy(update={"has_own_share": False}) for each in analysis.most_worth]
     more = {"sample": sample, "most_worth": unsure, "most_repeated": unsure}
     return conclude(
-        analysis.model_copy(update=more),
-        day=report.analysis_date,
-        zone=UTC,
-        supposed=report.supposed,
-        prices=PRICES,
+        analysis.model_copy(update=more), Assumptions(), Pricing(), day=report.analysis_date, zone=UTC
     )
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from memory_day import QueryRowsDay
+from query_rows import START, query_row, read_template
 from rich.console import Console
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
-from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.cache_advice.daily_report import conclude
+from otel_ratelimit.cache_advice.prices import Pricing
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.queries.records import QueryRow, QueryTemplate
 from otel_ratelimit.reports.rendering import formatting
@@ -22,7 +23,6 @@ from otel_ratelimit.reports.rendering.html_page import page
 from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text
 from otel_ratelimit.reports.rendering.terminal_tables import print_report
 
-START = datetime(2026, 3, 28, tzinfo=UTC)
 OF_A_DAY = re.compile(
     r"not a day|executions a day|a day at that rate",
     re.IGNORECASE,
@@ -32,40 +32,13 @@ A_DAY = re.compile(r"\ba day\b|on that day|of that day", re.IGNORECASE)
 
 def report(covered, *, milliseconds=30, executions=20, value=0.0, after=timedelta(0)):
     """One question, every 30 seconds."""
-    template = QueryTemplate(1, "SELECT * FROM jobs", "select", ("jobs",), is_write=False, volatile=False)
-    rows = [
-        QueryRow(
-            ts=(START + after).timestamp() + 29 * at,
-            template=template,
-            key=bytes(16),
-            n=1,
-            sample_rate=1.0,
-            tier="cold",
-            duration_us=round(1_000 * milliseconds),
-            rows=1,
-            result_bytes=100,
-            endpoint=None,
-            trace_id=None,
-            database="shop",
-            in_txn=False,
-            status="ok",
-            buckets=None,
-        )
-        for at in range(executions)
-    ]
-    assumed = Assumptions(value_of_saved_ms=value)
+    template = read_template(1, "SELECT * FROM jobs", "jobs")
+    given = {"duration_us": round(1_000 * milliseconds), "result_bytes": 100}
+    rows = [query_row(after.total_seconds() + 29 * at, template, b"", **given) for at in range(executions)]
     day = QueryRowsDay(Period(START + after, START + after + covered), rows)
-    supposed = Supposed(
-        currency="USD",
-        value_of_saved_ms=value,
-        value_of_database_second=0.0,
-        lookup_ms=assumed.lookup_ms,
-        store_ms=assumed.store_ms,
-        stale_budget=assumed.stale_budget,
-        reserve=0.25,
-    )
+    assumed = Assumptions(value_of_saved_ms=value)
     analysis = analyze_cache_potential(day, assumed, ttls=(60, 3_600))
-    return conclude(analysis, day=START.date(), zone=UTC, supposed=supposed, prices=PRICES)
+    return conclude(analysis, assumed, Pricing(), day=START.date(), zone=UTC)
 
 
 def terminal(made, days):

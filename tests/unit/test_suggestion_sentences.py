@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.rows import Excess, LimitUse
 from otel_ratelimit.analytics.suggested_tiers import suggest
 from otel_ratelimit.cli.suggest import _summarise
 from otel_ratelimit.cli.suggested_comments import MAX_LISTED, WIDTH

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_ratelimit.analytics.headroom import breathing_room
+from otel_ratelimit.analytics.headroom import headroom
 from otel_ratelimit.analytics.hit_rate import HitRate, hit_rates, overall_hit_rate
+from otel_ratelimit.analytics.reader import Excess, LimitUse, RequestTotal
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.rows import Excess, LimitUse, RequestTotal
-from otel_ratelimit.analytics.usage import UsageBuffer
+from otel_ratelimit.analytics.usage_buffer import UsageBuffer
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity
@@ -83,7 +83,7 @@ def test_the_hit_rate_is_that_of_the_raw_decisions(asked, amount):
 def test_the_breathing_room_is_that_of_the_raw_decisions_to_the_percent(asked, amount, quantile):
     decisions = list(replay(asked, amount))
     _, uses = rolled_up(decisions)
-    rooms = breathing_room(uses, quantile)
+    rooms = headroom(uses, quantile)
     assert {room.endpoint for room in rooms} == {d.plan.route for d in decisions}
     for room in rooms:
         shares = sorted(
@@ -189,7 +189,7 @@ def test_little_evidence_is_called_little():
 def test_nothing_is_recommended_on_nothing():
     assert recommend_limits([]) == []
     assert recommend_limits([LimitUse("/a", "GET", "t", "1 per 1 minute", 1, 60, {}, {})]) == []
-    assert hit_rates([]) == breathing_room([]) == []
+    assert hit_rates([]) == headroom([]) == []
     assert overall_hit_rate([]).hit_rate == 0.0
 
 
@@ -198,7 +198,7 @@ def test_all_refused_and_a_limit_of_one():
     [found] = recommend_limits([use], [Excess("/a", "GET", "t", "1 per 1 minute", 1, 60, 1000, 1)])
     assert found.recommended is None
     assert found.reason.startswith("even 10 requests a minute, 10 times the present limit, would")
-    [room] = breathing_room([use])
+    [room] = headroom([use])
     assert (room.room, room.refused, room.units_left) == (0.0, 1000, 0)
 
 
@@ -224,4 +224,4 @@ def test_a_share_that_is_none_is_refused(share):
 @pytest.mark.parametrize("quantile", [0.0, 1.1])
 def test_a_quantile_that_is_none_is_refused(quantile):
     with pytest.raises(ValueError, match="quantile"):
-        breathing_room([], quantile)
+        headroom([], quantile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from otel_ratelimit.cache_advice.cost_benefit import MIN_LOAD, MIN_LOAD_REDUCTION
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.cache_advice.prices import LEAST_LOAD, LEAST_LOAD_REDUCTION
 from otel_ratelimit.reports.rendering.covered_time import covered_time
@@ -93,8 +94,8 @@ def _how_sure(report: DailyCacheReport) -> str:
         return "Likely: the middle of the hit ratio's interval says so, but not both of its ends."
     return (
         "By that rule a cache pays if it saves time and takes at least"
-        f" {LEAST_LOAD_REDUCTION:.0%} of the load off a database that is busy with queries for at least"
-        f" {LEAST_LOAD:.0%} of the time.".replace("%", " %")
+        f" {MIN_LOAD_REDUCTION:.0%} of the load off a database that is busy with queries for at least"
+        f" {MIN_LOAD:.0%} of the time.".replace("%", " %")
     )
 
 

@@ -1,25 +1,25 @@
-"""Who was limited, how often, and how much room is left: for a Python shell, a job or a notebook.
+"""Violations, hit rates, headroom and recommended limits: for a Python shell, a job or a notebook.
 
     from otel_ratelimit.analytics import get_violations_by_endpoint
 
     get_violations_by_endpoint("2026-01-01", "2026-01-31")
 
-Periods: dates, datetimes (UTC if they have no zone), or either in ISO 8601. A date as the end is included
-whole. Without an end it is now; without a start, the 24 hours before the end.
+Periods are dates, datetimes (UTC if they have no time zone), or ISO 8601 text of either. An end date is
+included. The end is now if it is not given, and the start is 24 hours before the end.
 
-An endpoint is a route template (`/api/jobs/<int:id>`), always so in what is answered. Within an application
-the name of a Flask endpoint (`jobs.detail`) may be asked for as well.
+An endpoint is a route template (`/api/jobs/<int:id>`), and so it is in all results. Within an application,
+functions also accept the name of a Flask endpoint (`jobs.detail`).
 
-All of these read the database of the current application, else of `OTEL_RATELIMIT_DATABASE_URL`, unless
-another is named, and raise
+All functions that read use the database of the current application, or of `OTEL_RATELIMIT_DATABASE_URL`,
+unless `database_url` names another one. They raise
 
-    ConfigurationError   no database is named
-    DatabaseError        it cannot be read
-    ValueError           the period makes no sense; with what would. Or nothing is recorded of the service
+    ConfigurationError   no database is configured
+    DatabaseError        the database cannot be read
+    ValueError           the period is not valid, or the service has recorded nothing
 
-Where several services record to one database, `service` says which is meant, and `"*"` means all of them.
-Without it, figures are those of the only service of the period, else of the one that runs here
-(`OTEL_SERVICE_NAME`), else of all of them, with a `SeveralServicesWarning` that names them.
+Where several services record to one database, `service` selects one of them, and `"*"` selects all. Without
+it, the figures are those of the only service of the period; if there are several, of the one that runs here
+(`OTEL_SERVICE_NAME`), or otherwise of all services, with a `SeveralServicesWarning` that names them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from uuid import UUID
 
 from flask import has_request_context
 
-from otel_ratelimit.analytics.headroom import BreathingRoom, breathing_room
+from otel_ratelimit.analytics.headroom import BreathingRoom, headroom
 from otel_ratelimit.analytics.hit_rate import HitRate, hit_rates
+from otel_ratelimit.analytics.reader import Scope, ViolationGroup
 from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE, By, Recommendation
 from otel_ratelimit.analytics.recommended_limits import recommend_limits as _recommend
 from otel_ratelimit.analytics.records import Violation
-from otel_ratelimit.analytics.rows import Scope, ViolationGroup
 from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.periods import Period, period_or_last_day
 from otel_ratelimit.core.services import (
@@ -70,12 +70,12 @@ __all__ = [
 ]
 
 MAX_GROUPS = 10_000
-"""As many endpoints or clients are answered at most, those with the most violations."""
+"""The largest number of endpoints or clients that a function returns: those with the most violations."""
 
 Moment = date | datetime | str
 
 
-def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
+def log_rate_limit_violation(  # noqa: PLR0913 - a public function: the columns of a row, by name
     *,
     endpoint: str,
     client: str | None,
@@ -89,32 +89,31 @@ def log_rate_limit_violation(  # noqa: PLR0913 - the columns of a row, by name
     shadow: bool = False,
     occurred_at: float | None = None,
 ) -> bool:
-    """Record a refusal that the application decided itself; as quick as the plugin's own, and as safe.
+    """Record a refusal that the application decided itself; as quick and as safe as the plugin's own.
 
-    It is in the application log as well, with analytics or without. Within a request its user agent and trace
-    are recorded too. What the plugin or a Flask-Limiter refuses is
-    recorded already.
+    The refusal is also in the application log, even if analytics are off. Within a request, its user agent
+    and trace are recorded, too. Refusals of the plugin and of Flask-Limiter are recorded without this call.
 
     Args:
-        endpoint: a route template (`/api/jobs/<int:id>`), not a path; or the name of a Flask endpoint,
-            whose template is recorded then; or any other name.
-        client: the address; None is `unknown`.
-        limit_text: as `limits` prints it: `10 per 1 minute`.
-        limit_value: its amount, units.
-        limit_seconds: its window.
+        endpoint: a route template (`/api/jobs/<int:id>`), not a path; or the name of a Flask endpoint, whose
+            template is recorded; or any other name.
+        client: address of the client; None is recorded as `unknown`.
+        limit_text: the limit as `limits` prints it: `10 per 1 minute`.
+        limit_value: amount of the limit, units.
+        limit_seconds: window of the limit.
         current_count: units used.
-        method: of the request.
-        tier: any name for what the limit belongs to.
-        user_id: if one is known: text, a number or a UUID.
-        shadow: whether the request was let through all the same.
+        method: method of the request.
+        tier: any name for the group of limits.
+        user_id: the user, if known: text, a number or a UUID.
+        shadow: whether the request was allowed nevertheless.
         occurred_at: Unix time, seconds; now if not given.
 
     Returns:
-        Whether it is being recorded: False where analytics are off.
+        Whether the refusal is recorded: False if analytics are off.
 
     Raises:
-        RuntimeError: outside of an application, or of one that has no rate limits.
-        TypeError: an argument is of a kind that cannot be recorded; nothing is.
+        RuntimeError: there is no current application, or it has no rate limits.
+        TypeError: an argument has a type that cannot be recorded; nothing is recorded.
         ValueError: a number is out of range; nothing is recorded.
     """
     app, rate_limit = recording_here(rate_limit_of)
@@ -150,7 +149,7 @@ def get_violations_by_endpoint(
     service: str | None = None,
     database_url: str | None = None,
 ) -> list[ViolationGroup]:
-    """Violations of the period by endpoint, most first; `key` is the route template."""
+    """Violations of the period by endpoint, most violations first; `key` is the route template."""
     asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
         scope = _scope(reader, asked, service)
@@ -165,9 +164,10 @@ def get_violations_by_ip(
     service: str | None = None,
     database_url: str | None = None,
 ) -> list[ViolationGroup]:
-    """Violations of the period by client address, as it is kept (whole, masked or hashed), most first.
+    """Violations of the period by client address, most violations first.
 
-    `key` is `<other>` for clients that were not told apart, because there were too many at once.
+    `key` is the address as it is stored: whole, masked or hashed. It is `<other>` for clients that were
+    summed up, because there were too many at once.
     """
     asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
@@ -184,14 +184,14 @@ def calculate_hit_rate_by_endpoint(
     service: str | None = None,
     database_url: str | None = None,
 ) -> list[HitRate]:
-    """What share of the period's requests ran into a limit, by endpoint, those with the most refusals first.
+    """The share of the period's requests that ran into a limit, by endpoint; most refusals first.
 
     Args:
-        start_date: beginning of the period; 24 hours before its end if not given.
-        end_date: its end; now if not given.
+        start_date: start of the period; 24 hours before its end if not given.
+        end_date: end of the period; now if not given.
         endpoint: a route template, or a Flask endpoint of the current application; all if not given.
-        service: whose requests.
-        database_url: instead of the application's or the environment's.
+        service: the service whose requests count.
+        database_url: another database than that of the application or the environment.
     """
     asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
@@ -210,16 +210,16 @@ def calculate_breathing_room(
     """How far use stays from each limit of each endpoint, the tightest first.
 
     Args:
-        start_date: beginning of the period; 24 hours before its end if not given.
-        end_date: its end; now if not given.
+        start_date: start of the period; 24 hours before its end if not given.
+        end_date: end of the period; now if not given.
         endpoint: a route template, or a Flask endpoint of the current application; all if not given.
-        service: whose requests.
-        quantile: of the requests, by the share of the limit that they found used.
-        database_url: instead of the application's or the environment's.
+        service: the service whose requests count.
+        quantile: quantile of the requests, by the share of the limit that they found used.
+        database_url: another database than that of the application or the environment.
     """
     asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
-        return breathing_room(reader.limits(asked, _scope(reader, asked, service, endpoint)), quantile)
+        return headroom(reader.limits(asked, _scope(reader, asked, service, endpoint)), quantile)
 
 
 def recommend_limits(
@@ -234,19 +234,20 @@ def recommend_limits(
 ) -> list[Recommendation]:
     """For each endpoint and limit: what others would have refused, and the lowest that refuses few enough.
 
-    A limit is for one service: of several, one has to be named.
+    A limit is for one service, so one of several services must be named.
 
     Args:
-        start_date: beginning of the period; 24 hours before its end if not given.
-        end_date: its end; now if not given.
+        start_date: start of the period; 24 hours before its end if not given.
+        end_date: end of the period; now if not given.
         endpoint: a route template, or a Flask endpoint of the current application; all if not given.
-        service: whose requests.
-        max_rejected_share: what the recommended limit may refuse, 0 to 1.
-        by: share of `clients` (in windows of the limit) or of `requests`.
-        database_url: instead of the application's or the environment's.
+        service: the service whose requests count.
+        max_rejected_share: share that the recommended limit may refuse, 0 to 1.
+        by: share of `clients` (in windows of the limit), or of `requests`.
+        database_url: another database than that of the application or the environment.
 
     Raises:
-        SeveralServicesError: none is named, and none of them runs here; a `ValueError`.
+        SeveralServicesError: there are several services, none is named, and none of them runs here; it is a
+            `ValueError`.
     """
     asked = _period(start_date, end_date)
     with _reader(database_url) as reader:
@@ -278,7 +279,7 @@ def _services(reader: PostgresAnalytics, asked: Period, service: str | None) -> 
 def _scope(
     reader: PostgresAnalytics, asked: Period, service: str | None, endpoint: str | None = None
 ) -> Scope:
-    """What to read; says where that is several services which nobody asked for together."""
+    """The scope to read; warns if it has several services and the caller did not ask for all of them."""
     of = _services(reader, asked, service)
     if of.is_mixed and service is None:
         warnings.warn(of.sentence("service=NAME"), SeveralServicesWarning, stacklevel=3)

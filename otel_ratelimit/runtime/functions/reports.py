@@ -5,12 +5,12 @@
     report = generate_daily_cache_report()
     report.worthwhile, report.reason
 
-Needs the extra `report`: `pip install "otel-ratelimit[report]"`. What the steps are, for those who have other
-queries or other prices:
+It needs the extra `report`: `pip install "otel-ratelimit[report]"`. These are its steps, for other queries or
+other prices:
 
-    recorded_day                    a day of the query log
-    analyze_cache_potential         a day of queries to hit ratios, memory, latency
-    calculate_redis_cost_benefit    those, and prices, to a yes or no
+    recorded_day                    reads a day of the query log
+    analyze_cache_potential         from a day of queries to hit ratios, memory and latency
+    calculate_redis_cost_benefit    from these, and prices, to a yes or no
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import QueryDay
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit, calculate_redis_cost_benefit
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.prices import CostBenefit, Needs, Price, calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.needs import Needs
+from otel_ratelimit.cache_advice.prices import Price
+from otel_ratelimit.cache_advice.query_day import QueryDay
 from otel_ratelimit.cache_advice.result import CacheAnalysis
 from otel_ratelimit.core import names
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.clock import unix_time
 from otel_ratelimit.core.days import last_full_day, local_day
 from otel_ratelimit.core.errors import DatabaseBusyError
@@ -72,24 +74,25 @@ def generate_daily_cache_report(
     database_url: str | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> DailyCacheReport:
-    """Analyse a day's queries, keep the report in `cache_analysis_daily`, and answer it; mails nothing.
+    """Analyse a day's queries, keep the report in `cache_analysis_daily`, and return it; sends no e-mail.
 
-    Where several services record to the database, the report that is kept is of all of them, as one cache
-    may serve all, and `services` names them. With `service` the report is of one of them, and is not kept.
+    Where several services record to the database, the report covers all of them, because one cache can serve
+    all; `services` names them. With `service` the report covers one of them, and is not kept.
 
     Args:
-        day: in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
+        day: a day in the policy's time zone, as a date or `2026-01-31`; the last full day if not given.
         policy: a policy or its file; if not given, that of the environment, then `./ratelimit.toml`, then the
             built-in one.
-        service: whose queries; None or `"*"` for those of all services.
-        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
-        report: told what is being done, a sentence at a time.
+        service: the service whose queries are analysed; None or `"*"` for all services.
+        database_url: another database than that of the application, or of `OTEL_RATELIMIT_DATABASE_URL`.
+        report: called with a sentence about each step.
 
     Raises:
-        ConfigurationError: no database is named, or the policy is not valid.
+        ConfigurationError: no database is configured, or the policy is not valid.
         DatabaseBusyError: another process is making reports.
         DatabaseError: the database cannot be used.
-        TypeError, ValueError: `day` is no day, has not ended, or no query of it is known, or of the service.
+        TypeError, ValueError: `day` is not a day or has not ended, or no query of that day, or of the
+            service, is recorded.
     """
     wanted = _day(day)
     with named_url(database_url or database_url_here()) as url:
@@ -113,7 +116,9 @@ def generate_daily_cache_report(
                 raise ValueError(unknown)
             if outcome.kept:
                 [kept] = outcome.kept
-                raise ValueError(f"part of the queries of {kept} has been deleted; its report was kept")
+                raise ValueError(
+                    f"some queries of {kept} have been deleted, so its report was not made again"
+                )
         finally:
             job.close()
     [made] = outcome.made
@@ -128,29 +133,30 @@ def recorded_day(
     service: str | None = None,
     database_url: str | None = None,
 ) -> Iterator[QueryDay]:
-    """A day of the query log, for `analyze_cache_potential`; two connections are open meanwhile.
+    """A day of the query log, for `analyze_cache_potential`; keeps two connections open until it is left.
 
-    Without `service` it is of all services, as a cache may serve all; where they are several, a
-    `SeveralServicesWarning` says so. Writes are always those of all: they make results stale for everybody.
-    The day on which recording began is known from the minute of its first query on, and is that long.
+    Without `service` it covers all services, because one cache can serve all, and warns with a
+    `SeveralServicesWarning` if there are several. Writes are always those of all services, because they make
+    results stale for every service. The day on which recording began starts with the minute of its first
+    query.
 
     Args:
-        day: in `zone`, as a date or `2026-01-31`; the last full day if not given.
-        zone: whose midnights the day begins and ends with.
-        service: whose queries; `"*"` for those of all services, without a warning.
-        database_url: instead of the current application's, or of `OTEL_RATELIMIT_DATABASE_URL`.
+        day: a day in `zone`, as a date or `2026-01-31`; the last full day if not given.
+        zone: the time zone of the day.
+        service: the service whose queries count; `"*"` for all services, without a warning.
+        database_url: another database than that of the application, or of `OTEL_RATELIMIT_DATABASE_URL`.
 
     Raises:
-        ConfigurationError: no database is named.
-        DatabaseError: it cannot be read; while it is analysed as well.
-        TypeError, ValueError: `day` is no day, no query of it is known, or none of the service.
+        ConfigurationError: no database is configured.
+        DatabaseError: the database cannot be read, now or during the analysis.
+        TypeError, ValueError: `day` is not a day, or no query of that day, or of the service, is recorded.
     """
     wanted = _day(day) or last_full_day(datetime.fromtimestamp(unix_time(), UTC), zone)
     with named_url(database_url or database_url_here()) as url:
         period = _recorded(url, wanted, zone)
         with closing(Database(url)) as database:
             of = queries_read(PostgresQueryServices(database), period, service)
-        # Behind this frame is contextlib's, and behind that whoever asked.
+        # The caller is two frames up: contextlib has one in between.
         for warning in warnings_of(of, service):
             warnings.warn(warning, stacklevel=3)
         with postgres_query_day(url, period, service=of.service) as found:
@@ -170,7 +176,7 @@ def _day(given: object) -> date | None:
     if given is None or type(given) is date:
         return given
     if not isinstance(given, str):
-        raise TypeError(f"day is {type(given).__name__}; give a date, or text such as 2026-01-31")
+        raise TypeError(f"day has the type {type(given).__name__}; give a date, or text such as 2026-01-31")
     try:
         return date.fromisoformat(given)
     except ValueError:

@@ -8,10 +8,10 @@ from typing import Final
 
 from flask import current_app
 
-from otel_ratelimit.analytics.headroom import breathing_room
+from otel_ratelimit.analytics.headroom import headroom
 from otel_ratelimit.analytics.hit_rate import hit_rates, overall_hit_rate
+from otel_ratelimit.analytics.reader import AnalyticsReader, GroupBy, Scope, group_named
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.rows import AnalyticsReader, GroupBy, Scope, group_named
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import ServicesRead, UnknownServiceError, services_read
 from otel_ratelimit.web.api.models import (
@@ -65,7 +65,7 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
             overall=HitRateAnswer.model_validate(overall_hit_rate(totals)),
             by_endpoint=[HitRateAnswer.model_validate(rate) for rate in hit_rates(totals)],
         ),
-        breathing_room=[BreathingRoomAnswer.model_validate(room) for room in breathing_room(uses)],
+        breathing_room=[BreathingRoomAnswer.model_validate(room) for room in headroom(uses)],
         recommendations=[RecommendationAnswer.model_validate(found) for found in recommendations],
     )
 

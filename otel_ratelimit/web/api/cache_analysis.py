@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from otel_ratelimit.cache_advice.daily_report import DailyCacheReport, Scale, Supposed
-from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
-from otel_ratelimit.cache_advice.prices import CostBenefit
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit
+from otel_ratelimit.cache_advice.daily_report import DailyCacheReport, ReportedAssumptions, Scale
 from otel_ratelimit.cache_advice.result import Advice, CacheAnalysis, TemplateResult
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.web.api.cache_models import (
     AtTtlAnswer,
@@ -148,7 +148,7 @@ def _described(template: TemplateResult) -> dict[str, Any]:
     }
 
 
-def _cost_benefit(cost: CostBenefit, supposed: Supposed) -> CostBenefitAnswer:
+def _cost_benefit(cost: CostBenefit, supposed: ReportedAssumptions) -> CostBenefitAnswer:
     return CostBenefitAnswer(
         monthly_cost=cost.monthly_cost,
         monthly_benefit=cost.monthly_benefit,

@@ -13,9 +13,10 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from otel_ratelimit.cache_advice.comparison import Basis, ComparedName
+from otel_ratelimit.cache_advice.cost_benefit import Certainty
 from otel_ratelimit.cache_advice.daily_report import Scale
-from otel_ratelimit.cache_advice.prices import Certainty, Kind
 from otel_ratelimit.cache_advice.result import ObstacleName, ReasonName
+from otel_ratelimit.core.cache_assumptions import PriceKind
 from otel_ratelimit.web.api.models import Answer, Count
 
 Day: TypeAlias = date
@@ -162,7 +163,7 @@ class PriceAnswer(Answer):
     """One way to have a cache."""
 
     name: str
-    kind: Kind
+    kind: PriceKind
     as_of: Day | None = Field(description="When this was the price; null if that is not known.")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from otel_ratelimit.analytics.rows import GroupBy
+from otel_ratelimit.analytics.reader import GroupBy
 from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.route_plan import KeyKind, Strategy
 from otel_ratelimit.storage.health import Status

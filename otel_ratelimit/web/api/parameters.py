@@ -22,8 +22,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from otel_ratelimit.analytics.reader import GroupName
 from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE
-from otel_ratelimit.analytics.rows import GroupName
 from otel_ratelimit.core.periods import EXAMPLES, Period, parse_date_range
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.plans import KNOWN_METHODS

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from otel_ratelimit.analytics.reader import AnalyticsReader
 from otel_ratelimit.analytics.recorder import RecorderState
-from otel_ratelimit.analytics.rows import AnalyticsReader
-from otel_ratelimit.cache_advice.history import CacheReportReader
+from otel_ratelimit.cache_advice.stored_reports import CacheReportReader
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.counter_store import CleanupReport, CounterStore, StorageSnapshot
 from otel_ratelimit.core.secret import Secret

@@ -1,4 +1,4 @@
-"""What is read back of the reports of past days."""
+"""Reports of past days, as they are read from the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 
 
 class DayInBrief(NamedTuple):
-    """One day of a trend; the columns of `cache_analysis_daily`."""
+    """One day of a trend: columns of `cache_analysis_daily`."""
 
     analysis_date: date
     total_queries: int
@@ -26,7 +26,7 @@ class DayInBrief(NamedTuple):
 
 
 class StoredReport(NamedTuple):
-    """A report as it was kept."""
+    """A report, and when it was made and mailed."""
 
     report: DailyCacheReport
     made_at: datetime
@@ -34,10 +34,10 @@ class StoredReport(NamedTuple):
 
 
 class CacheReportReader(Protocol):
-    """Where past reports are; both raise `DatabaseError` where that cannot be read."""
+    """Reads past reports; both methods raise `DatabaseError` if the database cannot be read."""
 
     def latest(self, first: date, last: date) -> StoredReport | None:
-        """The last report of these days, both included."""
+        """The latest report of the days from `first` to `last`, both included."""
 
     def trend(self, first: date, last: date) -> list[DayInBrief]:
-        """The days that have a report, the earliest first."""
+        """The days from `first` to `last` that have a report, the earliest first."""

@@ -1,4 +1,4 @@
-"""What a cache costs and brings, reckoned by hand."""
+"""What a cache costs and brings, computed by hand."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from datetime import date
 
 import pytest
 
-from otel_ratelimit.cache_advice.prices import (
-    DAYS_A_MONTH,
-    HOURS_A_MONTH,
-    PRICES,
-    Needs,
-    Price,
-    calculate_redis_cost_benefit,
-)
+from otel_ratelimit.cache_advice.cost_benefit import calculate_redis_cost_benefit
+from otel_ratelimit.cache_advice.needs import Needs
+from otel_ratelimit.cache_advice.prices import DAYS_A_MONTH, HOURS_A_MONTH, PRICES, Price
 
 TODAY = date(2026, 6, 1)
 NEEDS = Needs(
@@ -187,7 +182,7 @@ def test_a_day_without_queries():
 
 
 @pytest.mark.parametrize(
-    ("prices", "reserve", "said"), [([], 0.25, "no price"), ([NODE], 1.0, "reserve 1.0")]
+    ("prices", "reserve", "said"), [([], 0.25, "no price"), ([NODE], 1.0, "reserve is 1.0")]
 )
 def test_what_makes_no_sense_is_refused(prices, reserve, said):
     with pytest.raises(ValueError, match=said):

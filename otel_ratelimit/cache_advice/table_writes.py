@@ -1,7 +1,7 @@
-"""How often what a template reads had been written by a given time.
+"""How many writes to the tables of a template there were before a given time.
 
-Writes are known by table and minute. Where in the minute they were is drawn at random, once, with the same
-outcome each time: spread evenly they would beat against the seconds that traffic likes.
+The log has writes by table and minute. Their second within the minute is drawn at random, once, from a fixed
+seed. Evenly spread writes would interfere with traffic that comes at regular seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import MICROSECONDS, Bools, Ints, Template, Writes
+from otel_ratelimit.cache_advice.query_day import MICROSECONDS, Bools, Ints, Template, Writes
 
 _MAX_CELLS: Final = 16_000_000
 """64 MB."""
@@ -23,10 +23,10 @@ class WrittenTables:
     """Writes before each time, for every set of written tables that some template reads.
 
     Args:
-        templates: of the day.
+        templates: the templates of the day.
         writes: by database and table.
         start: Unix time at which the day begins, seconds.
-        seconds: of the day.
+        seconds: length of the day.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class WrittenTables:
 
     @property
     def is_written(self) -> Bools:
-        """By place of the template: whether anything that it reads was written on the day."""
+        """By place of the template: whether any of its tables was written on the day."""
         return np.asarray(self._before[self._set, -1] > 0)
 
     def total(self) -> Ints:
-        """By place of the template: writes on the whole day."""
+        """By place of the template: writes to its tables on the whole day."""
         return np.asarray(self._before[self._set, -1], dtype=np.int64)
 
     def before(self, template: Ints, at: Ints) -> Ints:
@@ -65,7 +65,7 @@ class WrittenTables:
         return self._before[self._set[template], place].astype(np.int64)
 
     def in_second(self, template: Ints, second: Ints) -> tuple[Ints, Ints]:
-        """Writes to the tables of each of `template` before each second of the day, and those within."""
+        """Writes to the tables of each of `template`: before each second of the day, and within it."""
         sets, place = self._set[template], second // self._bin
         before = self._before[sets, place].astype(np.int64)
         until = self._before[sets, place + 1].astype(np.int64)
@@ -73,9 +73,9 @@ class WrittenTables:
 
 
 def _written(template: Template, writes: Mapping[tuple[str, str], Writes]) -> tuple[tuple[str, str], ...]:
-    """The written tables among those that it reads.
+    """The written tables among those that the template reads.
 
-    A name without a schema may mean a table of any schema: rather one write too many than one too few.
+    A name without a schema may mean a table of any schema; a write too many does less harm than one too few.
     """
     return tuple(
         sorted(
@@ -93,7 +93,7 @@ def _may_be(one: str, other: str) -> bool:
 
 
 def _spread(writes: Writes, start: int, seconds: int, draw: np.random.Generator) -> Ints:
-    """Writes in each second of the day; in the memory of the day, however many they are."""
+    """Writes in each second of the day; takes the same memory for any number of writes."""
     drawn = draw.multinomial(writes.n, np.full(_MINUTE, 1.0 / _MINUTE))
     second = (writes.minute - start)[:, None] + np.arange(_MINUTE)
     within = (second >= 0) & (second < seconds)

@@ -1,13 +1,13 @@
-"""Refusals that wait to be written, equal ones as one: an attack fills neither memory nor table.
+"""Refusals that wait to be written; equal ones share a row, so an attack fills neither memory nor table.
 
-Equal are those of one minute with the same endpoint, method, client, user, tier and limit. The first is
-handed out as soon as a batch is full; what follows in the same minute is summed up and handed out at the
-end of the flush interval. So a client that is refused ten thousand times a second makes two rows a
+Refusals are equal if they have the same minute, endpoint, method, client, user, tier and limit. The first one
+is returned as soon as a batch is full; those that follow in the same minute are summed up, and returned at
+the end of the flush interval. So a client that is refused ten thousand times a second makes two rows a
 minute.
 
-What is told apart has bounds. Beyond the first, clients are no longer told apart (`<other>`); beyond the
-second, minutes are not either; beyond the third, endpoints and limits are not: an application may name a path
-where a route is meant. Sums are exact throughout.
+The number of rows is bounded. With more than `max_distinct` rows, clients are summed up as `<other>`; with
+more than `max_rows`, minutes are summed up as well; and `max_limits` rows later endpoints and limits are,
+too, since an application can pass a path instead of a route. All sums stay exact.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Final
 from otel_ratelimit.analytics.records import OTHER_LIMITS, Violation
 from otel_ratelimit.core.names import OTHER_CLIENTS
 
-MAX_TOLD_APART: Final = 5_000
-"""Clients, endpoints and limits of a flush interval; about 3 MB."""
-MAX_ROWS: Final = 2 * MAX_TOLD_APART
+MAX_DISTINCT: Final = 5_000
+"""Rows of a flush interval in which clients are kept apart; about 3 MB."""
+MAX_ROWS: Final = 2 * MAX_DISTINCT
 MAX_LIMITS: Final = 1_000
-"""Endpoints and limits that are told apart beyond `MAX_ROWS`."""
+"""Endpoints and limits that are kept apart beyond `MAX_ROWS`."""
 USER_AGENT_CHARACTERS: Final = 256
 
 _Key = tuple[int, str, str, str, str | None, str, str, bool]
 
 
 class _Sum:
-    """Equal violations: the first, and what was added."""
+    """Equal violations: the first one, and the sum."""
 
     __slots__ = ("current_count", "first", "last_at", "n")
 
@@ -45,23 +45,23 @@ class ViolationBuffer:
     """Sums up violations; any thread may add.
 
     Args:
-        batch_size: from how many new rows on `add` says that a batch is full.
-        most_told_apart: beyond it clients are summed up as `<other>`.
-        most_rows: beyond it minutes are not told apart.
-        most_limits: so many rows later endpoints and limits are not either.
+        batch_size: number of new rows that make a batch.
+        max_distinct: with more rows, clients are summed up as `<other>`.
+        max_rows: with more rows, minutes are summed up as well.
+        max_limits: with this many rows more, endpoints and limits are summed up, too.
     """
 
     def __init__(
         self,
         batch_size: int,
-        most_told_apart: int = MAX_TOLD_APART,
-        most_rows: int = MAX_ROWS,
-        most_limits: int = MAX_LIMITS,
+        max_distinct: int = MAX_DISTINCT,
+        max_rows: int = MAX_ROWS,
+        max_limits: int = MAX_LIMITS,
     ) -> None:
         self._batch_size = batch_size
-        self._most_told_apart = most_told_apart
-        self._most_rows = most_rows
-        self._most_keys = most_rows + most_limits
+        self._max_distinct = max_distinct
+        self._max_rows = max_rows
+        self._max_keys = max_rows + max_limits
         self._lock = threading.Lock()
         self._sums: dict[_Key, _Sum] = {}
         self._new: list[_Sum] = []
@@ -70,16 +70,16 @@ class ViolationBuffer:
 
     @property
     def pending(self) -> int:
-        """Violations, not rows, that have not been taken."""
+        """Violations (not rows) that wait."""
         return self._pending
 
     @property
     def rows(self) -> int:
-        """Rows that these would make, of at most `most_told_apart` that are told apart in full."""
+        """Rows that wait; from `max_distinct` rows on, clients are summed up as `<other>`."""
         return len(self._sums)
 
     def add(self, violation: Violation) -> bool:
-        """Take note of `violation`; True when a batch is full."""
+        """Add `violation`; True if a batch is full."""
         v = violation
         minute = int(v.occurred_at) // 60
         with self._lock:
@@ -94,7 +94,7 @@ class ViolationBuffer:
             return len(self._new) >= self._batch_size
 
     def take(self, *, everything: bool) -> tuple[Violation, ...]:
-        """Hand out the new rows or, at the end of the flush interval, all that is there."""
+        """Remove and return the new rows or, at the end of the flush interval, all rows."""
         with self._lock:
             sums = [s for s in self._sums.values() if s.n] if everything else self._new
             taken = tuple(_handed_out(s) for s in sums)
@@ -105,19 +105,19 @@ class ViolationBuffer:
             return taken
 
     def clear(self) -> None:
-        """Forget all of it: in a forked child it is the parent's to write."""
+        """Remove all rows; in a forked child, because the parent writes them."""
         self._lock = threading.Lock()
         self._sums, self._new, self._pending = {}, [], 0
 
     def _open(self, key: _Key, violation: Violation) -> _Sum:
         minute, endpoint, method, _client, _user, tier, limit_text, shadow = key
-        if len(self._sums) >= self._most_told_apart:
-            if len(self._sums) < self._most_rows:
+        if len(self._sums) >= self._max_distinct:
+            if len(self._sums) < self._max_rows:
                 self._latest_minute = max(self._latest_minute, minute)
             key = (self._latest_minute, endpoint, method, OTHER_CLIENTS, None, tier, limit_text, shadow)
             violation = replace(violation, client=OTHER_CLIENTS, user_id=None, user_agent=None)
             found = self._sums.get(key)
-            if found is None and len(self._sums) >= self._most_keys:
+            if found is None and len(self._sums) >= self._max_keys:
                 other = OTHER_LIMITS
                 key = (self._latest_minute, other, other, OTHER_CLIENTS, None, other, other, shadow)
                 violation = _of_other_limits(violation)
@@ -146,7 +146,7 @@ def _of_other_limits(violation: Violation) -> Violation:
 
 def _handed_out(summed: _Sum) -> Violation:
     handed = replace(summed.first, last_at=summed.last_at, current_count=summed.current_count, n=summed.n)
-    # What follows begins where this ends.
+    # Later violations of the same minute begin where this row ends.
     summed.first = replace(summed.first, occurred_at=summed.last_at)
     summed.n = 0
     return handed

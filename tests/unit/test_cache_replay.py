@@ -1,69 +1,37 @@
-"""What a cache would have answered: a day reckoned by hand, and random ones by a naive cache."""
+"""What a cache would have answered: a day computed by hand, and random ones by a naive cache."""
 
 from __future__ import annotations
 
 import itertools
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 
 import numpy as np
 import pytest
 from memory_day import QueryRowsDay
+from query_rows import DAY, MIDNIGHT, START, query_row, read_template, write_template
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import Template, Writes
-from otel_ratelimit.cache_advice.daily_report import Supposed, conclude
-from otel_ratelimit.cache_advice.prices import PRICES
+from otel_ratelimit.cache_advice.daily_report import conclude
+from otel_ratelimit.cache_advice.prices import Pricing
+from otel_ratelimit.cache_advice.query_day import Template, Writes
 from otel_ratelimit.cache_advice.replay_cold import missed
-from otel_ratelimit.cache_advice.writes import WrittenTables
-from otel_ratelimit.core.periods import Period
-from otel_ratelimit.queries.records import QueryRow, QueryTemplate, TableWrite, TemplateTotal
+from otel_ratelimit.cache_advice.table_writes import WrittenTables
+from otel_ratelimit.core.cache_assumptions import Assumptions
+from otel_ratelimit.queries.records import QueryTemplate, TableWrite, TemplateTotal
 
-START = datetime(2026, 3, 28, tzinfo=UTC)
-DAY = Period(START, START + timedelta(days=1))
-MIDNIGHT = START.timestamp()
-JOB = QueryTemplate(
-    11, "SELECT * FROM jobs WHERE id = ?", "select", ("jobs",), is_write=False, volatile=False
-)
-USER = QueryTemplate(
-    12, "SELECT * FROM users WHERE id = ?", "select", ("users",), is_write=False, volatile=False
-)
-NOW = QueryTemplate(13, "SELECT now() FROM jobs", "select", ("jobs",), is_write=False, volatile=True)
-WRITE = QueryTemplate(14, "UPDATE jobs SET x = ?", "update", ("jobs",), is_write=True, volatile=False)
-LOCK = QueryTemplate(15, "SELECT * FROM jobs FOR UPDATE", "select", ("jobs",), is_write=True, volatile=False)
-CATALOGUE = QueryTemplate(
-    16,
-    "SELECT * FROM pg_catalog.pg_class",
-    "select",
-    ("pg_catalog.pg_class",),
-    is_write=False,
-    volatile=False,
-)
-PING = QueryTemplate(17, "SELECT ?", "select", (), is_write=False, volatile=False)
+JOB = read_template(11, "SELECT * FROM jobs WHERE id = ?", "jobs")
+USER = read_template(12, "SELECT * FROM users WHERE id = ?", "users")
+NOW = read_template(13, "SELECT now() FROM jobs", "jobs", volatile=True)
+WRITE = write_template(14, "UPDATE jobs SET x = ?", "jobs")
+LOCK = read_template(15, "SELECT * FROM jobs FOR UPDATE", "jobs", is_write=True)
+CATALOGUE = read_template(16, "SELECT * FROM pg_catalog.pg_class", "pg_catalog.pg_class")
+PING = read_template(17, "SELECT ?")
 BEGIN = QueryTemplate(18, "BEGIN", "begin", (), is_write=False, volatile=False)
 
 
-def row(at, key, template=JOB, **more):
-    given = {
-        "ts": MIDNIGHT + at,
-        "template": template,
-        "key": key.encode().ljust(16, b"\0"),
-        "n": 1,
-        "sample_rate": 1.0,
-        "tier": "cold",
-        "duration_us": 10_000,
-        "rows": 1,
-        "result_bytes": 1_000,
-        "endpoint": None,
-        "trace_id": None,
-        "database": "shop",
-        "in_txn": False,
-        "status": "ok",
-        "buckets": None,
-        **more,
-    }
-    return QueryRow(**given)
+def row(at, key, template=JOB, **given):
+    return query_row(at, template, key, **given)
 
 
 def analysed(rows, totals=(), writes=(), ttls=(10, 60), **assumed):
@@ -71,7 +39,7 @@ def analysed(rows, totals=(), writes=(), ttls=(10, 60), **assumed):
     return analyze_cache_potential(day, Assumptions(**assumed), ttls=ttls)
 
 
-def test_a_day_reckoned_by_hand():
+def test_a_day_computed_by_hand():
     rows = [
         # a: with 10 s filled at 0 and 20; with 60 s at 0 and 70. A hit does not make an entry live longer.
         *(row(at, "a") for at in (0, 5, 9, 20, 25, 70)),
@@ -144,7 +112,7 @@ def test_writes_make_hits_stale_or_drop_what_was_cached():
     assert hour.hits == 3
     # Those at 600 and 900 were filled at 0, before the write between 420 and 480.
     assert hour.stale_by_table == pytest.approx(2 / 3)
-    # Dropped by the write, the execution at 600 fills anew.
+    # The write drops the entry, so the execution at 600 fills it again.
     assert hour.hit_ratio_dropped == pytest.approx(2 / 4)
 
 
@@ -288,17 +256,7 @@ def test_and_where_it_does_when_writes_drop_entries(seed):
 def test_that_nothing_is_worth_caching_is_certain_where_everything_was_kept(rate, certainty):
     # As quick as the cache; key a is in a sample of half of all keys.
     rows = [row(at, "a", duration_us=100, sample_rate=rate) for at in range(60)]
-    supposed = Supposed(
-        currency="USD",
-        value_of_saved_ms=0.0,
-        value_of_database_second=0.0,
-        lookup_ms=0.5,
-        store_ms=0.5,
-        stale_budget=0.01,
-        reserve=0.25,
-    )
-
-    report = conclude(analysed(rows), day=START.date(), zone=UTC, supposed=supposed, prices=PRICES)
+    report = conclude(analysed(rows), Assumptions(), Pricing(), day=START.date(), zone=UTC)
 
     assert report.analysis.plan is None
     assert (report.worthwhile, report.cost.certainty) == (False, certainty)

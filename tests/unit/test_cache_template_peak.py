@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from memory_day import QueryRowsDay
+from query_rows import START, query_row, read_template
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.assumptions import Assumptions
 from otel_ratelimit.cache_advice.entry_memory import entry_bytes
-from otel_ratelimit.cache_advice.own_peak_memory import Peaks
-from otel_ratelimit.cache_advice.tally import LiveEntries
-from otel_ratelimit.cache_advice.trace import TraceSample
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
+from otel_ratelimit.cache_advice.replay_trace import TraceSample
+from otel_ratelimit.cache_advice.template_peak_memory import Peaks
+from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.periods import Period
-from otel_ratelimit.queries.records import QueryRow, QueryTemplate
 
-START = datetime(2026, 3, 28, tzinfo=UTC)
-MIDNIGHT = START.timestamp()
 TTLS = (1, 2, 5, 10, 60, 600, 3_600)
 SECONDS = 3_600
 
@@ -27,27 +25,17 @@ SECONDS = 3_600
 def executions(template, keys, moments, *, hot=False, result_bytes=100, seed=3):
     """One at each moment, of any of so many keys; a row of several seconds each where they are hot."""
     draw = random.Random(seed)
-    text = QueryTemplate(
-        template, f"SELECT * FROM t{template}", "select", (f"t{template}",), is_write=False, volatile=False
-    )
+    text = read_template(template, f"SELECT * FROM t{template}", f"t{template}")
+    kind = {"n": 3, "tier": "hot", "buckets": (1, 0, 2)} if hot else {}
     for at in moments:
         key = draw.randrange(keys).to_bytes(8, "big")
-        yield QueryRow(
-            ts=MIDNIGHT + (int(at) if hot else at),
-            template=text,
-            key=template.to_bytes(4, "big") + key[4:] + key,
-            n=3 if hot else 1,
-            sample_rate=1.0,
-            tier="hot" if hot else "cold",
+        yield query_row(
+            int(at) if hot else at,
+            text,
+            template.to_bytes(4, "big") + key[4:] + key,
             duration_us=20_000,
-            rows=1,
             result_bytes=result_bytes,
-            endpoint=None,
-            trace_id=None,
-            database="shop",
-            in_txn=False,
-            status="ok",
-            buckets=(1, 0, 2) if hot else None,
+            **kind,
         )
 
 
@@ -103,7 +91,7 @@ def test_each_template_has_the_peak_of_its_own_time_and_no_part_of_another_one()
 
 def test_of_a_template_that_nobody_sees_in_the_trace_memory_is_its_share():
     live = LiveEntries((60,), SECONDS)
-    live.met(np.array([5]), np.array([100.0]))
+    live.first_executed(np.array([5]), np.array([100.0]))
     live.filled(0, np.array([5]), np.array([100.0]), np.array([200.0]))
     peaks = Peaks(live, TraceSample(0, np.copy, np.zeros(2)).trace(), Assumptions())
     whole = peaks.of(0, np.array([True, True]), keys=100.0, share=1.0)

@@ -1,4 +1,4 @@
-"""What the analyses are computed from, and who can be asked for it.
+"""Rows that are read back from the database for the analyses, and the protocol of their reader.
 
 All periods are half open and in UTC. Endpoints are route templates (`/api/jobs/<int:id>`).
 """
@@ -16,7 +16,7 @@ from otel_ratelimit.core.periods import Period
 GroupBy: TypeAlias = Literal["endpoint", "client", "user", "tier", "hour", "day"]
 """`endpoint` groups by route template, `client` by address as it is kept."""
 GroupName: TypeAlias = Literal["endpoint", "client", "ip", "user", "tier", "hour", "day"]
-"""As people write it: `ip` means `client`."""
+"""As users write it: `ip` means `client`."""
 
 
 def group_named(name: GroupName) -> GroupBy:
@@ -29,7 +29,7 @@ Endpoints: TypeAlias = str | tuple[str, ...] | None
 
 
 class Scope(NamedTuple):
-    """What of a period is asked for; None means all."""
+    """The part of a period to read; None means everything."""
 
     endpoint: Endpoints = None
     service: str | None = None
@@ -45,11 +45,11 @@ class ViolationGroup:
     key: str
     """ISO 8601 in UTC for hour and day; empty for requests without a user."""
     violations: int
-    """Refused and, in shadow, would have been refused."""
+    """Requests that were refused or, in shadow, would have been refused."""
     shadow: int
-    """Of those, how many were let through."""
+    """How many of these were allowed, because the limit is in shadow."""
     clients: int
-    """How many different clients; the overflow `<other>` is one."""
+    """Number of different clients; `<other>` counts as one."""
     endpoints: int
     first_at: datetime
     last_at: datetime
@@ -57,17 +57,17 @@ class ViolationGroup:
 
 @dataclass(frozen=True, slots=True)
 class ViolationPage:
-    """Some of the groups, those with most violations first (hours and days: in order of time)."""
+    """Some of the groups: most violations first; hours and days in order of time."""
 
     groups: Sequence[ViolationGroup]
     total_groups: int
     total_violations: int
-    """Over all groups, not those of this page only."""
+    """Over all groups, not only those of this page."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTotal:
-    """How many requests of one endpoint, method and tier were decided one way."""
+    """Number of requests with the same endpoint, method, tier and decision."""
 
     endpoint: str
     method: str
@@ -78,10 +78,11 @@ class RequestTotal:
 
 @dataclass(frozen=True, slots=True)
 class LimitUse:
-    """How far one limit of one endpoint was used: the roll-up's histograms, summed.
+    """How far one limit of one endpoint was used: the histograms of `rate_limit_usage`, summed.
 
-    Percent of the limit used after a request, rounded up, 0 to 100, 101 (`REFUSED_PERCENT`) where it
-    refused; to requests, and to requests that were the first of their client in its window to get there.
+    Their keys are percent of the limit used after a request, rounded up: 0 to 100, or 101
+    (`REFUSED_PERCENT`) if the limit refused. `requests` counts all requests; `clients` counts those that were
+    the first of their client in its window to reach that percent.
     """
 
     endpoint: str
@@ -96,7 +97,7 @@ class LimitUse:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """How often clients went how far beyond a limit: evidence for a higher one."""
+    """How far, and how often, clients went beyond a limit: evidence for a higher limit."""
 
     endpoint: str
     method: str
@@ -107,14 +108,14 @@ class Excess:
     refused: int
     """Refused requests of one client in one window of the limit."""
     client_windows: int
-    """In how many windows of how many clients it was just that many."""
+    """Number of client windows with exactly that many refusals."""
 
 
 class AnalyticsReader(Protocol):
-    """Where the figures are read. Each method raises DatabaseError if they cannot be."""
+    """Reads the rows. Each method raises `DatabaseError` if they cannot be read."""
 
     def services(self, period: Period | None = None) -> list[str]:
-        """Who recorded anything in the period, or at all; by name."""
+        """Services that recorded anything in the period, or ever; sorted by name."""
 
     def violations(
         self,

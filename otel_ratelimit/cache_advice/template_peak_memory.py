@@ -1,8 +1,8 @@
-"""The most memory that a cache of some templates takes: at their own fullest time, not at that of all.
+"""The most memory that a cache of some templates takes, at their own fullest time.
 
-The peak of all comes from every key of the sample (`peak`). What part of it is theirs is measured on the
-trace, a smaller sample that keeps each execution's time: their own peak there, over that of all there. Where
-they are everything, that is 1.
+The peak of all templates comes from every key of the sample (`peak_memory.py`). The part of the chosen
+templates is measured on the trace, a smaller sample that keeps the time of each execution: it is their peak
+there, divided by the peak of all templates there. If all templates are chosen, the part is 1.
 """
 
 from __future__ import annotations
@@ -12,79 +12,79 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.assumptions import Assumptions
-from otel_ratelimit.cache_advice.columns import MICROSECONDS, Bools, Floats, Ints
+from otel_ratelimit.cache_advice.live_entries import LiveEntries
 from otel_ratelimit.cache_advice.peak_memory import peaks
+from otel_ratelimit.cache_advice.query_day import MICROSECONDS, Bools, Floats, Ints
 from otel_ratelimit.cache_advice.replay_cold import KEY_SHIFT, missed
-from otel_ratelimit.cache_advice.tally import LiveEntries
-from otel_ratelimit.cache_advice.trace import Trace
+from otel_ratelimit.cache_advice.replay_trace import Trace
+from otel_ratelimit.core.cache_assumptions import Assumptions
 
-_LEAST: Final = 1e-9
+_TINY: Final = 1e-9
 
 
 class _Fills(NamedTuple):
-    """What comes into the cache of the trace, with one time to live."""
+    """Entries that are filled in the cache of the trace, with one TTL."""
 
     second: Ints
     key: Ints
-    """Its place in the trace."""
+    """Place of the key in the trace."""
 
 
-class _Highest(NamedTuple):
-    """Entries and bytes when these are the most, by time to live; a longer one never takes less."""
+class _Peak(NamedTuple):
+    """Entries and bytes at the peak, by TTL; a longer TTL never takes less."""
 
     keys: Floats
     size: Floats
 
 
 class Peaks:
-    """Peaks by time to live, of all templates and of some.
+    """Peaks by TTL, of all templates and of some.
 
     Args:
-        live: what the cache holds if it holds everything.
+        live: entries of a cache that all templates go through.
         trace: a part of the day by time.
-        assumed: of the engine.
+        assumptions: name the engine and its allocator.
     """
 
-    def __init__(self, live: LiveEntries, trace: Trace, assumed: Assumptions) -> None:
-        self._all = peaks(live, assumed)
+    def __init__(self, live: LiveEntries, trace: Trace, assumptions: Assumptions) -> None:
+        self._all = peaks(live, assumptions)
         self._trace = trace
         self._ttls = live.ttls
         self._seconds = live.seconds
         self._fills: Sequence[_Fills] = _fills(trace, live.ttls)
-        self._known: dict[bytes, _Highest] = {}
+        self._known: dict[bytes, _Peak] = {}
 
     def of(self, place: int, chosen: Bools, *, keys: float, share: float) -> tuple[float, float]:
         """Entries and bytes of a cache for the chosen templates.
 
         Args:
-            place: of the time to live.
+            place: place of the TTL.
             chosen: by template.
-            keys: different ones that they have; there are never more entries.
-            share: of all bytes over the day, which stands in where the trace has none of them.
+            keys: different keys of these templates; there are never more entries.
+            share: their share of all bytes over the day, for templates that the trace does not hold.
         """
         entries, size = self._all[place]
         if chosen.all():
             return entries, size
-        own, whole = self._highest(chosen), self._highest(np.ones_like(chosen))
+        own, whole = self._peak(chosen), self._peak(np.ones_like(chosen))
         if own.size[place] <= 0.0:
             part_keys = part_size = share
         else:
-            part_keys = own.keys[place] / max(whole.keys[place], _LEAST)
-            part_size = own.size[place] / max(whole.size[place], _LEAST)
+            part_keys = own.keys[place] / max(whole.keys[place], _TINY)
+            part_size = own.size[place] / max(whole.size[place], _TINY)
         found = min(part_keys, 1.0) * entries
         fewer = min(keys / found, 1.0) if found > 0.0 else 0.0
         return found * fewer, min(part_size, 1.0) * size * fewer
 
-    def _highest(self, chosen: Bools) -> _Highest:
+    def _peak(self, chosen: Bools) -> _Peak:
         which = chosen.tobytes()
         if which not in self._known:
-            each = [self._at_most(place, chosen) for place in range(len(self._ttls))]
+            each = [self._peak_at(place, chosen) for place in range(len(self._ttls))]
             keys, size = (np.array(column) for column in zip(*each, strict=True))
-            self._known[which] = _Highest(np.maximum.accumulate(keys), np.maximum.accumulate(size))
+            self._known[which] = _Peak(np.maximum.accumulate(keys), np.maximum.accumulate(size))
         return self._known[which]
 
-    def _at_most(self, place: int, chosen: Bools) -> tuple[float, float]:
+    def _peak_at(self, place: int, chosen: Bools) -> tuple[float, float]:
         trace, fills = self._trace, self._fills[place]
         theirs = chosen[trace.template[fills.key]]
         if not theirs.any():

@@ -1,6 +1,6 @@
-"""A day of the query log as columns, and what it must answer.
+"""A day of the query log, in columns: the input of the analysis.
 
-Columns rather than objects: ten million rows are read in seconds, and in the memory of some numbers each.
+Columns instead of objects: ten million rows are read in seconds, and each takes the memory of a few numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Keys = NDArray[np.uint64]
 
 MICROSECONDS: Final = 1_000_000
 UNKNOWN: Final = -1
-"""Size of a result that was not measured."""
+"""The size of a result that was not measured."""
 
 HOT: Final = 1
 WRITE: Final = 2
@@ -32,41 +32,41 @@ FAILED: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Executions:
-    """Rows of `query_logs`, a column each, all of one length."""
+    """Rows of `query_logs` in columns of equal length."""
 
     key: Keys
-    """The first 64 bits of the execution key: at ten million keys two are the same once in 370,000 days."""
+    """First 64 bits of the execution key; among ten million keys two are equal once in 370,000 days."""
     at: Ints
     """Unix time, microseconds."""
     template: Ints
-    """Place in the day's templates."""
+    """Place among the day's templates."""
     n: Ints
     """Executions that the row stands for."""
     rate: Floats
     """Probability with which its key was kept."""
     duration_us: Floats
-    """The mean."""
+    """Mean duration of these executions."""
     result_bytes: Ints
-    """Or UNKNOWN."""
+    """`UNKNOWN` where it was not measured."""
     flags: Ints
-    """HOT, WRITE and so on, added up."""
+    """`HOT`, `WRITE` and so on, combined by OR."""
 
     def __len__(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.key)
 
     @classmethod
     def together(cls, pieces: Sequence[Executions]) -> Executions:
-        """One after the other."""
+        """The rows of all pieces, in this order."""
         return cls(*(np.concatenate([getattr(each, name) for each in pieces]) for name in cls.__slots__))
 
     def where(self, chosen: Bools | Ints) -> Executions:
-        """Those rows."""
+        """The chosen rows."""
         return Executions(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
 def begins(*columns: NDArray[Any]) -> Bools:
-    """Where another value stands than in the row before, in any of the columns; these are not empty."""
+    """Rows whose value differs from that of the row before in any column; columns must not be empty."""
     new = np.ones(len(columns[0]), dtype=np.bool_)
     new[1:] = False
     for column in columns:
@@ -75,7 +75,7 @@ def begins(*columns: NDArray[Any]) -> Bools:
 
 
 class Seconds(NamedTuple):
-    """When the executions of hot rows were: how many in which second."""
+    """Executions of hot rows, by second."""
 
     row: Ints
     """Place of the row."""
@@ -85,13 +85,13 @@ class Seconds(NamedTuple):
 
 
 class HotExecutions(NamedTuple):
-    """Rows of keys that were hot at some time of the day, and their seconds."""
+    """Rows of keys that were hot at some time of the day, with their seconds."""
 
     rows: Executions
     seconds: Seconds
 
     def where(self, chosen: Bools) -> HotExecutions:
-        """Those rows, and their seconds."""
+        """The chosen rows, with their seconds."""
         place: Ints = np.cumsum(chosen) - 1
         row, second, n = self.seconds
         kept = chosen[row]
@@ -99,21 +99,21 @@ class HotExecutions(NamedTuple):
 
 
 class Template(NamedTuple):
-    """What code ran, in one database."""
+    """A query template in one database."""
 
     hash: int
     """As in `query_templates`."""
     database: str
     text: str
-    """Empty where it has been forgotten."""
+    """Empty if it is no longer in `query_templates`."""
     operation: str
     tables: tuple[str, ...]
     mean_result_bytes: float
-    """Over executions whose result was measured, each weighted by how unlikely that was; 0 if none was."""
+    """Over measured results, each weighted by the inverse of its probability; 0 if none was measured."""
 
 
 class Count(NamedTuple):
-    """Executions of a template, sampled or not."""
+    """All executions of a template, sampled or not."""
 
     n: int
     failed: int
@@ -124,36 +124,36 @@ class Writes(NamedTuple):
     """Writes to one table, by minute."""
 
     minute: Ints
-    """Unix time at which it began, rising."""
+    """Unix time at which the minute began, rising."""
     n: Ints
-    """Statements."""
+    """Number of statements."""
 
 
 class QueryDay(Protocol):
-    """The day to analyse; whatever it raises goes to whoever asked for the analysis."""
+    """The day to analyse; the analysis passes on every exception that it raises."""
 
     @property
     def period(self) -> Period:
-        """From its midnight to the next, which need not be 24 hours."""
+        """From midnight to midnight, which can be 23 or 25 hours."""
 
     @property
     def templates(self) -> Sequence[Template]:
-        """All that rows and counts name."""
+        """All templates that rows and counts refer to."""
 
     @property
     def counts(self) -> Mapping[int, Count]:
-        """By place of the template; none for one that only rows tell of."""
+        """By place of the template; a template that only rows refer to has no count."""
 
     @property
     def writes(self) -> Mapping[tuple[str, str], Writes]:
-        """By database and table, as `Template.tables` names it."""
+        """By database and table; tables are named as in `Template.tables`."""
 
     @property
     def lowest_rate(self) -> float:
-        """The smallest share of the cold keys that was kept at any time; 1 where there are none."""
+        """The smallest share of cold keys that was kept at any time; 1 if there are no cold keys."""
 
     def hot(self, take: Callable[[HotExecutions], None]) -> None:
-        """Hand on all rows of keys that were ever hot, by time, in pieces."""
+        """Call `take` with all rows of keys that were hot at some time, sorted by time, in pieces."""
 
     def cold(self, take: Callable[[Executions], None]) -> None:
-        """Hand on all other rows, by key and then by time, in pieces; the rows of a key are in one piece."""
+        """Call `take` with all other rows, sorted by key and time, in pieces that do not divide a key."""

@@ -1,10 +1,10 @@
-"""Every decision, summed up by minute, endpoint, method, tier, decision and limit.
+"""Sums up every decision by minute, endpoint, method, tier, decision and limit.
 
-For each limit that was measured a histogram: how many requests found themselves at which share of it, in
-percent rounded up; and how many of those were the first of their client in its window to get there. With
-a fixed window and requests that cost one unit, the requests above a share are exactly those that a limit
-of that share would have refused, and the first arrivals are the clients that it would have refused
-anything.
+Each limit that was measured has two histograms by the share of the limit that was used, in percent, rounded
+up. The first counts all requests; the second counts the requests that were the first of their client in its
+window to reach that share. With a fixed window and requests that cost one unit, the requests above a share
+are exactly those that a limit of that share would have refused, and the first arrivals above it are the
+clients to whom it would have refused something.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from otel_ratelimit.core.names import APPLICATION_TIER
 from otel_ratelimit.core.route_plan import RoutePlan, Window
 
 MAX_ROWS: Final = 10_000
-"""Beyond it minutes are no longer told apart; about 10 MB."""
+"""With more rows, minutes are summed up together; about 10 MB."""
 
 _Key = tuple[int, object, object, str]
 
 
 class _Cell:
-    """What is summed up under one key. Plan and windows are kept so that their ids stay their own."""
+    """The sums for one key. It keeps plan and windows alive, so that no other object gets their ids."""
 
     __slots__ = ("clients", "decided", "kind", "minute", "plan", "utilization", "windows")
 
@@ -35,7 +35,7 @@ class _Cell:
         self.plan = plan
         self.kind = kind
         self.windows = windows
-        # The last is for decisions that no limit took.
+        # The last place is for decisions without a limit.
         self.decided = [0] * (len(windows) + 1)
         self.utilization: list[dict[int, int]] = [{} for _ in windows]
         self.clients: list[dict[int, int]] = [{} for _ in windows]
@@ -44,24 +44,24 @@ class _Cell:
 class UsageBuffer:
     """Sums up decisions; any thread may add."""
 
-    def __init__(self, most_rows: int = MAX_ROWS) -> None:
-        self._most_rows = most_rows
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self._max_rows = max_rows
         self._lock = threading.Lock()
         self._cells: dict[_Key, _Cell] = {}
         self._latest_minute = 0
 
     def add(self, decision: Decision) -> None:
-        """Take note of `decision`."""
+        """Add `decision`."""
         kind, plan, windows, states, _identity, tightest, at, _duration, _error = decision
         minute = int(at) // 60
         with self._lock:
-            if len(self._cells) >= self._most_rows:
+            if len(self._cells) >= self._max_rows:
                 minute = self._latest_minute
             else:
                 self._latest_minute = minute
-            # Plans and windows are told apart by identity: hashing them by value takes longer than all
-            # the rest, and so does hashing a member of an Enum. What the application declared is made
-            # anew for each request.
+            # Plans and windows are compared by identity: to hash them by value takes longer than everything
+            # else here, and so does the hash of an Enum member. Limits that the application declares are new
+            # objects for each request, so their key has values.
             key: _Key = (minute, id(plan), id(windows), kind._value_)
             if plan.tier == APPLICATION_TIER:
                 texts = tuple(window.text for window in windows)
@@ -86,7 +86,7 @@ class UsageBuffer:
                 continue
             window = windows[index]
             if blocked or (shadow_blocked and window.shadow):
-                continue  # a refused request drains none of the others
+                continue  # a refused request uses nothing of the other limits
             used, amount = state.used, window.amount
             percent = -(-100 * used // amount) if used < amount else 100
             counts = cell.utilization[index]
@@ -96,13 +96,13 @@ class UsageBuffer:
                 counts[percent] = counts.get(percent, 0) + 1
 
     def take(self) -> tuple[UsageRow, ...]:
-        """Hand out all that is there, as rows of `rate_limit_usage`."""
+        """Remove all sums, and return them as rows of `rate_limit_usage`."""
         with self._lock:
             cells, self._cells = self._cells, {}
         return tuple(row for cell in cells.values() for row in _rows(cell))
 
     def clear(self) -> None:
-        """Forget all of it: in a forked child it is the parent's to write."""
+        """Remove all sums; in a forked child, because the parent writes them."""
         self._lock = threading.Lock()
         self._cells = {}
 

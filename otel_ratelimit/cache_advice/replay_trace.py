@@ -1,7 +1,8 @@
-"""A part of the day's executions by time, small enough to be played through again and again.
+"""A part of the day's executions by time, small enough to be replayed many times.
 
-Kept small in two ways, both of which leave repeats what they are. Of cold keys fewer are kept, those with the
-lowest hashes. Executions of hot keys are told by coarser bins of time; beyond that, fewer hot keys are kept.
+Two things keep it small, and neither changes how often a key repeats: fewer cold keys are kept, those with
+the lowest hashes; and executions of hot keys are counted in wider bins of time. If that is not enough, fewer
+hot keys are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from otel_ratelimit.cache_advice.columns import (
+from otel_ratelimit.cache_advice.query_day import (
     MICROSECONDS,
     UNKNOWN,
     Bools,
@@ -24,10 +25,10 @@ from otel_ratelimit.cache_advice.columns import (
 )
 
 MAX_EVENTS: Final = 150_000
-"""Of hot and of cold keys each."""
+"""For hot keys, and again for cold keys."""
 _COARSEST_SECONDS: Final = 64
 _SPACE: Final = 2.0**64
-_UNKNOWN: Final = np.zeros(0, dtype=np.int64)
+_NO_TEMPLATES: Final = np.zeros(0, dtype=np.int64)
 
 
 class Trace(NamedTuple):
@@ -40,11 +41,11 @@ class Trace(NamedTuple):
     n: Ints
     """Executions at that time."""
     weight: Floats
-    """By key: how many keys it stands for; 1 for those that were kept for certain."""
+    """By key: number of keys that it stands for; 1 for keys that were kept for certain."""
     size: Floats
     """By key: bytes of its entry, without its part of the hash tables."""
-    template: Ints = _UNKNOWN
-    """By key: place of its template; empty where nobody asks."""
+    template: Ints = _NO_TEMPLATES
+    """By key: place of its template; empty if it is not needed."""
 
 
 class TraceSample:
@@ -52,9 +53,9 @@ class TraceSample:
 
     Args:
         start: Unix time at which it begins, seconds.
-        entry_bytes: from the size of results to that of entries.
-        mean_bytes: of results by template, for those not measured.
-        most_events: of hot and of cold keys each.
+        entry_bytes: from the sizes of results to the sizes of entries.
+        mean_bytes: mean size of results by template, for results that were not measured.
+        max_events: for hot keys, and again for cold keys.
     """
 
     def __init__(
@@ -62,12 +63,12 @@ class TraceSample:
         start: int,
         entry_bytes: Callable[[Floats], Floats],
         mean_bytes: Floats,
-        most_events: int = MAX_EVENTS,
+        max_events: int = MAX_EVENTS,
     ) -> None:
         self._start = start
         self._entry_bytes = entry_bytes
         self._mean_bytes = mean_bytes
-        self._most = most_events
+        self._max_events = max_events
         self._cold = _Events.none()
         self._cold_kept = 1.0
         self._hot = _Events.none()
@@ -75,25 +76,25 @@ class TraceSample:
         self._bin = 1
 
     def add_cold(self, rows: Executions) -> None:
-        """Rows of keys that were never hot."""
+        """Add rows of keys that were never hot."""
         if not len(rows):
             return
         at = rows.at / MICROSECONDS - self._start
         new = _Events(rows.key, at, rows.n, 1.0 / rows.rate, rows.template, rows.result_bytes)
         self._cold = self._cold.with_more(new.below(self._cold_kept))
-        while len(self._cold.key) > self._most:
+        while len(self._cold.key) > self._max_events:
             self._cold_kept = min(self._cold_kept, float(self._cold.key.max()) / _SPACE) / 2.0
             self._cold = self._cold.below(self._cold_kept)
 
     def add_hot(self, piece: HotExecutions) -> None:
-        """Rows of keys that were hot at some time."""
+        """Add rows of keys that were hot at some time."""
         rows, (row, second, n) = piece
         if not len(row):
             return
         at = (second - self._start).astype(np.float64)
         chosen = _Events(rows.key[row], at, n, np.ones(len(row)), rows.template[row], rows.result_bytes[row])
         self._hot = self._hot.with_more(chosen.below(self._hot_kept).binned(self._bin))
-        while len(self._hot.key) > 2 * self._most:
+        while len(self._hot.key) > 2 * self._max_events:
             if self._bin < _COARSEST_SECONDS:
                 self._bin *= 2
                 self._hot = self._hot.binned(self._bin)
@@ -102,11 +103,11 @@ class TraceSample:
                 self._hot = self._hot.below(self._hot_kept)
 
     def trace(self) -> Trace:
-        """All that was kept."""
+        """The trace of everything that was kept."""
         cold, hot = self._cold, self._hot.binned(self._bin)
         cold = cold._replace(weight=np.maximum(cold.weight, 1.0 / self._cold_kept))
         hot = hot._replace(weight=np.full(len(hot.key), 1.0 / self._hot_kept))
-        # Of all who fill at the same moment, a cold one would come first or last; at random is as good.
+        # Among events at the same moment any order is as good as another.
         both = hot.with_more(cold)
         both = both.where(np.argsort(both.at, kind="stable"))
         _, first, key = np.unique(both.key, return_index=True, return_inverse=True)
@@ -139,11 +140,11 @@ class _Events(NamedTuple):
         return _Events(*(np.concatenate(pair) for pair in pairs))
 
     def below(self, share: float) -> _Events:
-        """Those of that share of all keys."""
+        """The events of that share of all keys."""
         return self if share >= 1.0 else self.where(self.key < np.uint64(share * _SPACE))
 
     def binned(self, seconds: int) -> _Events:
-        """Executions of a key in the same bin of time as one event."""
+        """The executions of a key in the same bin of time become one event."""
         at = np.floor(self.at / seconds)
         order = np.lexsort((self.key, at))
         key, at = self.key[order], at[order]

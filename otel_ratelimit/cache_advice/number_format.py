@@ -1,4 +1,4 @@
-"""Figures within the sentences of an analysis. Two that are compared never look alike unless they are."""
+"""Numbers in the sentences of the analysis; two numbers that are compared look alike only if equal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def counted(number: float, one: str, more: str) -> str:
 
 
 def milliseconds(value: float, digits: int = 3) -> str:
-    """`0.54 ms`, `120 ms`, `1.2 s`; of nothing or more.
+    """`0.54 ms`, `120 ms`, `1.2 s`.
 
     Args:
-        value: milliseconds.
-        digits: that count; of seconds one less stands after the point.
+        value: milliseconds, 0 or more.
+        digits: significant digits; for seconds two fewer, after the point.
     """
     if 0.0 < value < _LEAST_MS:
         return f"less than {_LEAST_MS} ms"
@@ -32,17 +32,17 @@ def milliseconds(value: float, digits: int = 3) -> str:
     return f"{value / _SECOND_MS:,.{digits - 2}f} s"
 
 
-def apart(first: float, second: float, said: Callable[[float, int], str], digits: int) -> tuple[str, str]:
-    """Both, with as many digits as tell them apart.
+def apart(first: float, second: float, text_of: Callable[[float, int], str], digits: int) -> tuple[str, str]:
+    """Both numbers as text, with as many digits as it takes to make them differ.
 
     Args:
-        first: one figure.
-        second: what it is compared with.
-        said: a figure as text, with so many digits.
-        digits: at the least.
+        first: one number.
+        second: the number that it is compared with.
+        text_of: a number as text, with so many digits.
+        digits: the fewest digits.
     """
     for more in range(digits, _MAX_DIGITS + 1):
-        both = said(first, more), said(second, more)
+        both = text_of(first, more), text_of(second, more)
         if both[0] != both[1]:
             return both
-    return said(first, digits), said(second, digits)
+    return text_of(first, digits), text_of(second, digits)
