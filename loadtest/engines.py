@@ -24,7 +24,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from otel_ratelimit.cache_advice.entry_memory import Allocator, Engine, allocator_of
+from otel_ratelimit.cache_advice.entry_memory import allocator_of
+from otel_ratelimit.core.cache_assumptions import Allocator, Engine
 from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 ENGINES: Final[tuple[Engine, ...]] = ("redis", "valkey")

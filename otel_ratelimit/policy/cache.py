@@ -21,6 +21,14 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from otel_ratelimit.core.cache_assumptions import (
+    DEFAULT_CURRENCY,
+    DEFAULT_RESERVE,
+    Allocator,
+    Assumptions,
+    Engine,
+    PriceKind,
+)
 from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
 from otel_ratelimit.policy.toml_table import Size, TomlTable
 
@@ -60,7 +68,7 @@ def _key_bytes(value: Any) -> int:
 
 def _currency(text: str) -> str:
     if not is_currency(text):
-        example = text.upper() if is_currency(text.upper()) else BUILT_IN_CURRENCY
+        example = text.upper() if is_currency(text.upper()) else DEFAULT_CURRENCY
         raise InvalidValueError(
             f"{shown(text)} is not a currency", f'write its three capital letters, for instance "{example}"'
         )
@@ -151,7 +159,10 @@ _ALL_KEYS: Final = frozenset(key for keys in _KEYS.values() for key in keys)
 
 
 class CachePrice(TomlTable):
-    """`[[cache.prices]]`: one way to have a cache, and what it costs; money in the currency of `[cache]`."""
+    """One table of `[[cache.prices]]`, as the file has it; amounts are in the currency of `[cache]`.
+
+    `Price` of `cache_advice/prices.py` is what the analysis computes with, and has the presets.
+    """
 
     name: Annotated[StrictStr, AfterValidator(_name)]
     kind: PriceKind
@@ -197,7 +208,7 @@ def _mistakes(price: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
 
 
 def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, InvalidValueError]]:
-    """Keys that say nothing of this kind of cache, and what is not said of it."""
+    """Keys that do not belong to this kind of cache, and keys that are missing."""
     kind = price.get("kind")
     used = _KEYS.get(kind, ()) if isinstance(kind, str) else ()
     if not used:
@@ -205,7 +216,7 @@ def _against_its_kind(price: Mapping[str, Any]) -> Iterator[tuple[str, InvalidVa
     for key in price:
         if key in _ALL_KEYS and key not in used:
             what = f"{key} means nothing for kind = {shown(kind)}"
-            yield key, InvalidValueError(what, f"take it away; the price is made of {', '.join(used)}")
+            yield key, InvalidValueError(what, f"remove it; the price is made of {', '.join(used)}")
     if kind == "instance" and "memory" not in price:
         yield (
             "memory",
@@ -238,7 +249,7 @@ def _first(price: Mapping[str, Any], *keys: str) -> str:
 
 
 class Cache(TomlTable):
-    """`[cache]`: what the cache analysis reckons with."""
+    """`[cache]`: the assumptions of the cache analysis."""
 
     engine: Engine = _DEFAULTS.engine
     allocator: Allocator = _DEFAULTS.allocator

@@ -12,7 +12,7 @@ from limits import RateLimitItem
 
 from otel_ratelimit.core.cache_assumptions import DEFAULT_CURRENCY
 from otel_ratelimit.core.route_plan import Strategy
-from otel_ratelimit.policy.cache import BUILT_IN_CURRENCY, is_currency
+from otel_ratelimit.policy.cache import is_currency
 from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
 from otel_ratelimit.policy.invalid_value import InvalidValueError, nearest, shown
 from otel_ratelimit.policy.model import parse_network
@@ -163,8 +163,8 @@ def _prices(data: dict[str, Any]) -> Iterator[Contradiction]:
                 ("cache", "prices", earlier[name], "name"),
             )
         earlier.setdefault(name, index)
-    currency = cache.get("currency", BUILT_IN_CURRENCY)
-    if is_currency(currency) and currency != BUILT_IN_CURRENCY and not cache.get("prices"):
+    currency = cache.get("currency", DEFAULT_CURRENCY)
+    if is_currency(currency) and currency != DEFAULT_CURRENCY and not cache.get("prices"):
         yield Contradiction(
             ("cache", "currency"),
             f"there are no prices in {currency}: the built-in ones are in {DEFAULT_CURRENCY}",

@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
 from otel_ratelimit.postgres.advisory_lock import try_advisory_lock
 from otel_ratelimit.postgres.connection import Database, Row
 from otel_ratelimit.postgres.sql_files import statements

@@ -12,7 +12,7 @@ from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.services import OF_ALL_QUERIES, QueriesRead
 from otel_ratelimit.policy import Cache
 from otel_ratelimit.postgres.query_day import postgres_query_day
-from otel_ratelimit.reports.assumptions import assumptions_of, prices_of, supposed_of
+from otel_ratelimit.reports.assumptions import assumptions_of, pricing_of
 
 
 def build_report(
@@ -39,13 +39,7 @@ def build_report(
     Raises:
         DatabaseError: its queries cannot be read.
     """
+    assumptions = assumptions_of(cache)
     with postgres_query_day(url, period, service=whose.service) as queries:
-        analysis = analyze_cache_potential(queries, assumptions_of(cache), report=tell)
-    return conclude(
-        analysis,
-        day=day,
-        zone=zone,
-        supposed=supposed_of(cache),
-        prices=prices_of(cache),
-        whose=whose,
-    )
+        analysis = analyze_cache_potential(queries, assumptions, report=tell)
+    return conclude(analysis, assumptions, pricing_of(cache), day=day, zone=zone, whose=whose)

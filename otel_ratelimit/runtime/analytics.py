@@ -98,7 +98,7 @@ class Analytics:
             batch_size=policy.batch_size,
             flush_interval=policy.flush_interval,
         )
-        self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MAX_TOLD_APART)
+        self._queue = QueueTelemetry(meter, "violations", lambda: self.recorder.waiting, MAX_DISTINCT)
         upkeep = HourlyMaintenance(
             self._writing, timedelta(seconds=policy.retention), lambda: service_name(service()), clock
         )

@@ -17,7 +17,6 @@ from otel_ratelimit.cache_advice.daily_report import conclude
 from otel_ratelimit.cache_advice.prices import Pricing
 from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.periods import Period
-from otel_ratelimit.queries.records import QueryRow, QueryTemplate
 from otel_ratelimit.reports.rendering import formatting
 from otel_ratelimit.reports.rendering.html_page import page
 from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text

@@ -12,7 +12,7 @@ from math import log
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.reports.rendering import formatting
 from otel_ratelimit.reports.rendering.hit_ratio_tables import has_hits
 from otel_ratelimit.reports.rendering.view import MIN_TREND_DAYS, View

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.reports.rendering import charts, formatting
 from otel_ratelimit.reports.rendering.jinja_templates import template
 from otel_ratelimit.reports.rendering.view import view_of

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.reports.rendering import formatting, plain_text
 from otel_ratelimit.reports.rendering.hit_ratio import expected_hit_ratio
 from otel_ratelimit.reports.rendering.jinja_templates import template

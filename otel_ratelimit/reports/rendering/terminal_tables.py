@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.reports.rendering import text_layout
 from otel_ratelimit.reports.rendering.labelled_figures import LabelledFigure
 from otel_ratelimit.reports.rendering.query_entries import Repeated

@@ -7,7 +7,6 @@ from typing import Final
 
 from otel_ratelimit.cache_advice.cost_benefit import MIN_LOAD, MIN_LOAD_REDUCTION
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.prices import LEAST_LOAD, LEAST_LOAD_REDUCTION
 from otel_ratelimit.reports.rendering.covered_time import covered_time
 from otel_ratelimit.reports.rendering.phrases import sentence
 

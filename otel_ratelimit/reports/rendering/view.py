@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cache_advice.history import DayInBrief
 from otel_ratelimit.cache_advice.result import CacheAnalysis
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.reports.rendering import formatting, phrases
 from otel_ratelimit.reports.rendering.comparison import ComparisonTable, comparison_table
 from otel_ratelimit.reports.rendering.covered_time import CoveredTime, covered_time
