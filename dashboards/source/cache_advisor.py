@@ -38,8 +38,6 @@ _HISTORY: Final = "30d"
 """The time shown for values with one a day, whatever time the dashboard shows."""
 _FILE: Final = "cache_advisor"
 _NO_REPORT: Final = "no report"
-_LEAST_LOAD_REDUCTION: Final = 0.1
-"""As in `otel_ratelimit.cache_advice.prices`, which is not imported because it needs numpy."""
 
 
 def rows() -> list[Row]:
