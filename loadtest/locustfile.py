@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from locust import LoadTestShape, events
 
-from otel_ratelimit.demo.addresses import addresses_of_our_own
-from otel_ratelimit.demo.clients import ClientReport, Recorder
+from otel_ratelimit.demo.client_addresses import addresses_of_our_own
+from otel_ratelimit.demo.client_reports import ClientReport, Recorder
 from otel_ratelimit.demo.personas import Abuser, Person, Probe, Scraper, Visitor
 
 SECONDS = float(os.environ.get("LOADTEST_SECONDS", "60"))

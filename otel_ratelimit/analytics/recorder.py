@@ -23,13 +23,12 @@ from otel_ratelimit.analytics.usage import UsageBuffer
 from otel_ratelimit.analytics.violations import USER_AGENT_CHARACTERS, ViolationBuffer
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
-from otel_ratelimit.core.decision import Decision, DecisionKind
+from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind
 from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.waiting import LateLock
 
 _log = logging.getLogger(__name__)
 
-_REFUSED: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 UNKNOWN_CLIENT: Final = "unknown"
 CLOSE_SECONDS: Final = 5.0
 """How long `close` waits, for a write that is under way and for its own, together."""
@@ -129,7 +128,7 @@ class Recorder:
             trace_id: of the request, 32 hex digits; likewise.
         """
         self._usage.add(decision)
-        if decision.kind in _REFUSED:
+        if decision.kind in REFUSING:
             self.violated(_violation(decision, user_agent, trace_id))
 
     def violated(self, violation: Violation) -> None:

@@ -8,11 +8,11 @@ from otel_ratelimit.cli.db import db
 from otel_ratelimit.cli.doctor import doctor
 from otel_ratelimit.cli.output import escape_what_cannot_be_written, log_warnings_only
 from otel_ratelimit.cli.policy import policy
+from otel_ratelimit.cli.policy_suggest import suggest
 from otel_ratelimit.cli.report import report
 from otel_ratelimit.cli.routes import routes
 from otel_ratelimit.cli.scheduler import scheduler
 from otel_ratelimit.cli.status import status
-from otel_ratelimit.cli.suggest import suggest
 from otel_ratelimit.core.version import __version__
 from otel_ratelimit.demo.command import demo
 

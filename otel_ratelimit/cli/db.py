@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from otel_ratelimit.cli.database import chosen_database, database_url_option
+from otel_ratelimit.cli.chosen_database import chosen_database, database_url_option
+from otel_ratelimit.cli.chosen_policy import policy_file, policy_of
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
-from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.services import SeveralServicesError, UnknownServiceError
 from otel_ratelimit.policy.quantities import parse_duration

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, cast
 import click
 from limits.storage import RedisStorage, Storage, storage_from_string
 
-from otel_ratelimit.cli.database import chosen_database
+from otel_ratelimit.cli.chosen_database import chosen_database
 from otel_ratelimit.cli.output import CHECK_FAILED, print_json, print_table
 from otel_ratelimit.core.errors import (
     ConfigurationError,

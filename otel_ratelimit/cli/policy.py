@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from otel_ratelimit.cli import policy_text
+from otel_ratelimit.cli import policy_show_tables as policy_text
+from otel_ratelimit.cli.chosen_policy import policy_file, policy_of
 from otel_ratelimit.cli.output import Refusal, print_json, print_table
-from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.cli.routes import load_app, plans_of
 from otel_ratelimit.policy import fresh_between, fresh_counters, policy_hash
 

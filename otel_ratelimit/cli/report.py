@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
-from otel_ratelimit.cli.database import chosen_database, database_url_option
+from otel_ratelimit.cli.chosen_database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, print_json
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job, why_not_mailed
-from otel_ratelimit.cli.report_outcome import outcome_json, say
+from otel_ratelimit.cli.report_run_output import outcome_json, say
 from otel_ratelimit.core.errors import DatabaseError, RemediableError
 from otel_ratelimit.core.services import ALL_SERVICES
 from otel_ratelimit.postgres import Database

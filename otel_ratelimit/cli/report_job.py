@@ -13,9 +13,9 @@ import click
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from otel_ratelimit.cli.database import chosen_database
+from otel_ratelimit.cli.chosen_database import chosen_database
+from otel_ratelimit.cli.chosen_policy import policy_file, policy_of
 from otel_ratelimit.cli.output import CHECK_FAILED, fail
-from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.core import names
 from otel_ratelimit.core.errors import ConfigurationError, RemediableError
 from otel_ratelimit.core.settings import settings_from

@@ -16,7 +16,7 @@ from otel_ratelimit.core.errors import ConfigurationError
 from otel_ratelimit.policy import DEFAULT_SOURCE
 from otel_ratelimit.runtime.rate_limit import RateLimit, rate_limit_of
 from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
-from otel_ratelimit.web.plans import OWN_ENDPOINTS, PlannedRoute, RoutePlans
+from otel_ratelimit.web.route_plans import OWN_ENDPOINTS, PlannedRoute, RoutePlans
 
 PROTECTED = "protected"
 SHADOW = "shadow"

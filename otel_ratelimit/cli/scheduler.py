@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from otel_ratelimit.cli.database import database_url_option
+from otel_ratelimit.cli.chosen_database import database_url_option
 from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job
 from otel_ratelimit.core.errors import DatabaseError, RemediableError
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import click
 
-from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.cli.output import Refusal, fail, print_json, print_table
+from otel_ratelimit.cli.status_api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.core.errors import ConfigurationError, RemediableError
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.sentences import counted, part_of, percent

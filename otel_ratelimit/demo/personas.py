@@ -17,7 +17,7 @@ from locust.exception import StopUser
 from requests import RequestException, Response
 from requests.adapters import HTTPAdapter
 
-from otel_ratelimit.demo.clients import TOO_MANY_REQUESTS, Recorder, Refusal
+from otel_ratelimit.demo.client_reports import TOO_MANY_REQUESTS, Recorder, Refusal
 from otel_ratelimit.demo.jobs_app.seed import COMPANIES, JOBS, PASSWORD, SKILLS, USERS, email_of
 
 FORWARDED = "X-Forwarded-For"

@@ -15,18 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from otel_ratelimit.core import names
-from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
-from otel_ratelimit.demo.answers import ask
-from otel_ratelimit.demo.cache import report_on
-from otel_ratelimit.demo.clients import ReportReader
+from otel_ratelimit.demo.analytics_api import ask
+from otel_ratelimit.demo.cache_report import report_on
+from otel_ratelimit.demo.client_addresses import TRUSTED_PROXY, addresses_of_our_own
+from otel_ratelimit.demo.client_reports import ReportReader
 from otel_ratelimit.demo.errors import DemoError
-from otel_ratelimit.demo.jobs_app import seed
-from otel_ratelimit.demo.outcome import DemoOutcome, reconcile, summarise
-from otel_ratelimit.demo.ports import LOOPBACK, choose_port
-from otel_ratelimit.demo.queries import look
-from otel_ratelimit.demo.receiver import Receiver
-from otel_ratelimit.demo.screen import Screen
-from otel_ratelimit.demo.server import (
+from otel_ratelimit.demo.gunicorn_server import (
     APPLICATION,
     EXPORT_INTERVAL_MS,
     POLICY,
@@ -34,8 +28,14 @@ from otel_ratelimit.demo.server import (
     Serving,
     clean_environment,
 )
-from otel_ratelimit.demo.stopping import Stopped, signals_stop
-from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.demo.jobs_app import seed
+from otel_ratelimit.demo.otlp_receiver import Receiver
+from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.received_telemetry import Telemetry
+from otel_ratelimit.demo.repeated_queries import look
+from otel_ratelimit.demo.results import DemoOutcome, reconcile, summarise
+from otel_ratelimit.demo.stop_signals import Stopped, signals_stop
+from otel_ratelimit.demo.terminal import Screen
 from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
 from otel_ratelimit.policy import load_policy
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres

@@ -19,8 +19,8 @@ import locust
 from gevent.event import Event
 from locust.env import Environment
 
-from otel_ratelimit.demo.addresses import addresses_of_our_own
-from otel_ratelimit.demo.clients import ClientReport, Recorder
+from otel_ratelimit.demo.client_addresses import addresses_of_our_own
+from otel_ratelimit.demo.client_reports import ClientReport, Recorder
 from otel_ratelimit.demo.personas import Abuser, Person, Probe, Scraper, Visitor
 
 PEOPLE = 8

@@ -1,7 +1,7 @@
 """Decisions and the state of the store as OpenTelemetry metrics and span attributes."""
 
 from otel_ratelimit.telemetry.decisions import DecisionTelemetry
-from otel_ratelimit.telemetry.histograms import HistogramBuckets
+from otel_ratelimit.telemetry.histogram_buckets import HistogramBuckets
 from otel_ratelimit.telemetry.policy import PolicyTelemetry
 from otel_ratelimit.telemetry.queues import QueueTelemetry
 from otel_ratelimit.telemetry.recorder import RecorderTelemetry, current_trace_id, service_name

@@ -24,9 +24,9 @@ from opentelemetry.trace import get_current_span
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.clock import Clock, unix_time
-from otel_ratelimit.core.decision import Decision, DecisionKind
-from otel_ratelimit.telemetry.gauges import Gauge, observe
+from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind
 from otel_ratelimit.telemetry.limited_clients import LimitedClients
+from otel_ratelimit.telemetry.shared_gauges import Gauge, observe
 
 UTILIZATION_BOUNDARIES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.999)
 """Shares of a limit; the last boundary keeps "used up" apart."""
@@ -51,8 +51,6 @@ CHECK_DURATION_BOUNDARIES_SECONDS: Final = (
 
 DURATION_SAMPLE: Final = 8
 """One request in so many that were let through has the duration of its check recorded."""
-
-_REFUSING: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 
 
 class DecisionTelemetry:
@@ -123,7 +121,7 @@ class DecisionTelemetry:
         """What tells a series apart beside its kind: the limit that refused, or what a failure led to."""
         if decision.kind is DecisionKind.ERROR:
             return "closed" if decision.fails_closed else "open"
-        if decision.kind not in _REFUSING or decision.tightest < 0:
+        if decision.kind not in REFUSING or decision.tightest < 0:
             return ""
         return decision.windows[decision.tightest].text
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.telemetry.gauges import Reading
+from otel_ratelimit.telemetry.shared_gauges import Reading
 
 PAUSE_SECONDS: Final = 60.0
 """A client not refused for so long is no longer being limited."""

@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core import names
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 RELOAD_OUTCOMES: Final = ("reloaded", "unchanged", "refused")
 

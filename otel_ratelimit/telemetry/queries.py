@@ -20,7 +20,7 @@ from otel_ratelimit.queries.query_log import QueryCounts, QueryLog
 from otel_ratelimit.queries.records import RequestRepeats
 from otel_ratelimit.queries.requests import PATTERN_EXECUTIONS, RequestQueries
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 DRIVER_SCOPE: Final = "opentelemetry.instrumentation.psycopg2"
 """Instrumentation scope of the spans that the captured driver's queries have."""
@@ -103,7 +103,7 @@ class QuerySpanProcessor(SpanProcessor):
         if scope is not None and scope.name == DRIVER_SCOPE:
             self._unseen += 1
             if self._unseen == UNSEEN_SPANS:
-                _log.warning(
+                _logger.warning(
                     "queries have spans and none is recorded: their connections were made before"
                     " otel-ratelimit was, or by a class of connections that it does not know"
                 )

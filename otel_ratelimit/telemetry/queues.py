@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core import names
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 
 class QueueTelemetry:

@@ -12,7 +12,7 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import Tracer
 
 from otel_ratelimit.core import names
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 LAST_SUCCESS = Gauge(
     names.REPORT_LAST_SUCCESS, "s", "Unix time at which all cache reports that were due had been made."

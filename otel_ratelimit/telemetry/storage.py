@@ -9,7 +9,7 @@ from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 CLEANUP_DURATION_BOUNDARIES_SECONDS: Final = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 

@@ -14,7 +14,8 @@ from flask_limiter import ExemptionScope, Limit, Limiter
 from limits import parse_many
 
 from otel_ratelimit.web.declared_limits import blueprint_of, limits_of, name_of
-from otel_ratelimit.web.flask_limiter_bridge import EXTENSION, PolicyLimiter
+from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.observed_limiters import EXTENSION
 
 DECORATOR = "decorator"
 """`ApplicationLimit.source` of limits that are declared on our limiter."""

@@ -26,7 +26,7 @@ from flask_limiter.util import get_qualified_name
 
 from otel_ratelimit.policy.identity.answers import UnusableAnswerError, client_text
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _STANDS_IN: Final = "otel_ratelimit.declared_limit_applied"
 _BLUEPRINT_CHECKED: Final = "otel_ratelimit.blueprint_limits_checked"
@@ -238,7 +238,7 @@ class _ReportedOnce:
         """Log the sentence, unless it was logged before."""
         if sentence not in self._said and len(self._said) < _MAX_REPORTS:
             self._said.add(sentence)
-            _log.error("%s", sentence)
+            _logger.error("%s", sentence)
 
 
 def limits_of(manager: LimitManager, app: Flask, endpoint: str, method: str) -> Iterator[tuple[str, Limit]]:

@@ -17,8 +17,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
-from flask import Flask, Response, current_app, has_request_context, request
-from flask.globals import request_ctx
+from flask import Flask, Response, has_request_context, request
+from flask.globals import app_ctx, request_ctx
 
 from otel_ratelimit.web.app_set import AppSet
 
@@ -128,7 +128,7 @@ class FirstRequest:
     def _made_function(self) -> Callable[..., Any]:
         @_bound_as(Flask.full_dispatch_request)
         def full_dispatch_request(*args: Any, **kwargs: Any) -> Any:
-            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+            app = app_ctx.app
             inner = self._inner(app)
             answer = self._prepare_once(app, request.environ)
             return inner(*args, **kwargs) if answer is None else answer

@@ -1,20 +1,15 @@
-"""Where Flask-Limiter and the policy meet.
+"""`PolicyLimiter`: a real `flask_limiter.Limiter` on our storage.
 
-`PolicyLimiter` is a real `flask_limiter.Limiter` on our storage: its decorators, exemptions,
-`shared_limit`, `cost`, `deduct_when` and `current_limits` work as documented there. What the
-policy governs does not walk Flask-Limiter's own path, which costs about as much as everything
-else together; only what the application declared on the limiter does.
-
-An application's own limiter is left as it is, and observed through its public `current_limits`.
+Its decorators, exemptions, `shared_limit`, `cost`, `deduct_when` and `current_limits` work as Flask-Limiter
+documents them. Only limits that the application declared on it take Flask-Limiter's own path. The policy's
+limits do not: that path costs about as much as everything else together.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import flask
 from flask import Flask, Response
@@ -22,34 +17,22 @@ from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RequestLim
 from limits import RateLimitItem, WindowStats
 from limits import parse as parse_limit
 
-from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import StorageUnavailableError
-from otel_ratelimit.core.names import APPLICATION_TIER
-from otel_ratelimit.core.route_plan import RoutePlan, Strategy, Window
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.storage.server_errors import is_of_client
 from otel_ratelimit.web.cors import is_preflight
 from otel_ratelimit.web.declared_limits import DeclaredLimits, blueprint_of, name_of, stands_in
-from otel_ratelimit.web.refusals import declared_refusal
-from otel_ratelimit.web.responses import quota_name
-
-_log = logging.getLogger(__name__)
-
-EXTENSION: Final = "limiter"
-"""Flask-Limiter's place in `app.extensions`: a set of limiters."""
+from otel_ratelimit.web.refusal_errors import QuotaExceededError, declared_refusal
 
 _NAMELESS: Final = "<a view without a name>"
 _CHECKED: Final = "otel_ratelimit.declared_limits_checked"
+_RESET_TIME: Final = "otel_ratelimit.declared_limit_reset_time"
+"""Key in a request's WSGI environment: Unix time at which the declared limit that refuses has room."""
 UNDECIDED: Final = "otel_ratelimit.default_tier_undecided"
 """Where a request's WSGI environment holds what checks the default tier, until it is known whether a
 declared limit stands in its place. It raises what refuses the request."""
-
-_SHORTEST_WAIT: Final = 0.001
-"""Seconds: a limit that refused has some time to go, or it would not have."""
-
-Refusal = Callable[[RequestLimit], Response]
 
 
 @dataclass(slots=True)
@@ -92,7 +75,6 @@ class PolicyLimiter(Limiter):
         *,
         storage_uri: Secret,
         storage_options: Mapping[str, Any],
-        refuse: Refusal,
         current: Callable[[], Decision | None],
     ) -> None:
         super().__init__(
@@ -100,9 +82,8 @@ class PolicyLimiter(Limiter):
             storage_uri=storage_uri.reveal(),
             storage_options=dict(storage_options),
             strategy="fixed-window",
-            on_breach=self._refuse,
+            on_breach=self._note_breach,
         )
-        self._refusal = refuse
         self._current = current
         self.declared = DeclaredLimits(self.limit_manager, key_func)
         self.limit_manager = self.declared
@@ -177,9 +158,7 @@ class PolicyLimiter(Limiter):
         try:
             super()._check_request_limit(callable_name=callable_name, in_middleware=in_middleware)
         except RateLimitExceeded as exceeded:
-            decision = self._current()
-            full_for = decision.full_for if decision is not None else 0.0
-            raise declared_refusal(flask.request, exceeded, full_for) from exceeded
+            raise self._declared_refusal(exceeded) from exceeded
         except Exception as error:
             failure = self.storage_failed(error)
             ours = isinstance(error, StorageUnavailableError) or is_of_client(error)
@@ -190,12 +169,23 @@ class PolicyLimiter(Limiter):
         if not in_middleware or not self.declared.checked_by_view(app, endpoint, flask.request.method):
             environ[UNDECIDED]()
 
-    def _refuse(self, limit: RequestLimit) -> Response:
-        # The same limit once more, as the headers will ask for it: its state is read once.
+    def _note_breach(self, limit: RequestLimit) -> None:
+        """Note until when a declared limit refuses; Flask-Limiter's `on_breach`."""
+        # `limit` was made for this call; the headers ask the one that was evaluated. Read once for both.
         for evaluated in self.context.view_rate_limits:
             if evaluated.breached and evaluated.key == limit.key:
                 limit._window = evaluated.window
-        return self._refusal(limit)
+        flask.request.environ[_RESET_TIME] = limit.window.reset_time
+
+    def _declared_refusal(self, exceeded: RateLimitExceeded) -> QuotaExceededError:
+        decision = self._current()
+        wait = float(exceeded.limit.limit.get_expiry())
+        reset_time = flask.request.environ.pop(_RESET_TIME, None)
+        if decision is None:
+            return declared_refusal(flask.request, exceeded, wait, 0.0)
+        if reset_time is not None:
+            wait = reset_time - decision.at
+        return declared_refusal(flask.request, exceeded, wait, decision.full_for)
 
     def _is_undecided(self) -> bool:
         """Whether the store has failed for the current request, and it is let through all the same."""
@@ -243,134 +233,3 @@ class PolicyLimiter(Limiter):
 
 def _unavailable(error: Exception) -> StorageUnavailableError:
     return StorageUnavailableError(type(error).__name__)
-
-
-def other_limiters(app: Flask, ours: Limiter) -> list[Limiter]:
-    """The limiters that the application set up itself."""
-    return [limiter for limiter in app.extensions.get(EXTENSION, ()) if limiter is not ours]
-
-
-class Observed(NamedTuple):
-    """What became of a request that the application's own limits saw too."""
-
-    decision: Decision
-    """For telemetry and records."""
-    told: Decision | None
-    """For the headers; None where they would have to guess."""
-
-
-def observe(
-    ours: PolicyLimiter | None, others: Sequence[Limiter], decision: Decision, *, shadow: bool
-) -> Observed:
-    """The one decision on a request that the policy and the application's own limits both saw.
-
-    A refusal by either is a refusal. Where the policy had nothing to say, the application's limits
-    speak. The store is asked for the state of a limit that refused, at most once; that of others is
-    told only if it is known, or kept in this process.
-
-    Args:
-        ours: the limiter that `RateLimit` offers, if something declared on it was checked.
-        others: the application's own limiters.
-        decision: the policy's.
-        shadow: whether this application is only observed; then nothing is told of its own limiters.
-    """
-    if decision.kind is DecisionKind.BLOCKED:
-        return Observed(decision, decision)
-    own = Limiter.current_limits.fget  # type: ignore[attr-defined]  # a property
-    declared: list[RequestLimit] = list(own(ours)) if ours is not None else []
-    evaluated = declared + [limit for limiter in others for limit in own(limiter)]
-    if not evaluated:
-        return Observed(decision, decision)
-    breached = [index for index, limit in enumerate(evaluated) if limit.breached]
-    if not breached and decision.kind is not DecisionKind.EXEMPT:
-        return Observed(decision, decision)
-    ask = breached or (range(len(declared)) if ours is not None and ours.in_process else ())
-    known = {
-        index: state
-        for index in ask
-        if (state := _state(evaluated[index], decision.at if index < len(declared) else time.time()))
-    }
-    windows = tuple(_window(limit) for limit in evaluated)
-    states = tuple(known.get(index) or (_unknown(limit)) for index, limit in enumerate(evaluated))
-    if breached:
-        tightest = max(breached, key=lambda index: states[index].retry_after)
-        told = len(known) == len(breached) and not (shadow and breached[0] >= len(declared))
-    else:
-        tightest = min(known, key=lambda index: states[index].remaining / windows[index].amount, default=-1)
-        told = 0 < len(known) == len(evaluated)
-    observed = decision._replace(
-        kind=DecisionKind.BLOCKED if breached else DecisionKind.ALLOWED,
-        plan=_application_plan(decision.plan, windows),
-        windows=windows,
-        states=states,
-        tightest=tightest,
-    )
-    return Observed(observed, _with_full_windows(observed, decision) if told else None)
-
-
-def _with_full_windows(observed: Decision, policy: Decision) -> Decision:
-    """A refusal by the application's limits that also tells of the policy's windows without room.
-
-    The policy has counted the request, and would refuse the next one: waiting for the limits that refused
-    would not be enough.
-    """
-    if observed.kind is not DecisionKind.BLOCKED or not policy.full:
-        return observed
-    states = [policy.states[index] for index in policy.full]
-    told = observed._replace(
-        windows=(*observed.windows, *(policy.windows[index] for index in policy.full)),
-        states=(*observed.states, *(state._replace(retry_after=state.reset_after) for state in states)),
-    )
-    return told._replace(
-        tightest=max(range(len(told.states)), key=lambda index: told.states[index].retry_after)
-    )
-
-
-def _state(limit: RequestLimit, now: float) -> WindowState | None:
-    """What is left of a limit, and until when; None where its storage does not say."""
-    try:
-        reset, remaining = limit.window
-    except Exception:  # noqa: BLE001 - another's storage, with errors of its own
-        _log.debug("the state of the limit %s is not known", limit.limit, exc_info=True)
-        return None
-    amount = limit.limit.amount
-    # The check came a moment before the count.
-    wait = min(max(reset - now, 0.0), float(limit.limit.get_expiry()))
-    remaining = min(max(remaining, 0), amount)
-    if not limit.breached:
-        return WindowState(amount - remaining, remaining, wait, 0.0)
-    return WindowState(amount - remaining, remaining, wait, max(wait, _SHORTEST_WAIT))
-
-
-def _unknown(limit: RequestLimit) -> WindowState:
-    amount = limit.limit.amount
-    return WindowState(amount, 0, 0.0, 0.0) if limit.breached else WindowState(0, amount, 0.0, 0.0)
-
-
-def _window(limit: RequestLimit) -> Window:
-    item = limit.limit
-    text = str(item)
-    return Window(
-        prefix="",
-        amount=item.amount,
-        seconds=item.get_expiry(),
-        strategy=Strategy.FIXED_WINDOW,
-        shadow=False,
-        text=text,
-        name=quota_name(text),
-    )
-
-
-def _application_plan(plan: RoutePlan, windows: Sequence[Window]) -> RoutePlan:
-    return RoutePlan(
-        endpoint=plan.endpoint,
-        method=plan.method,
-        route=plan.route,
-        tier=APPLICATION_TIER,
-        exempt=False,
-        key=plan.key,
-        windows=tuple(windows),
-        cost=1,
-        on_error=plan.on_error,
-        source="the application's own limiter",
-    )

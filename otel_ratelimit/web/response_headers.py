@@ -20,7 +20,7 @@ from werkzeug.datastructures import Headers
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.route_plan import HeaderStyle, Window
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _PARAMETERS: Final = {11: ("r", "t"), 12: ("a", "w")}
 """How each revision of the draft names what is left, and the seconds that this is for."""
@@ -139,7 +139,7 @@ class HeaderWriter:
         if kind in self._reported or len(self._reported) >= _MAX_REPORTED:
             return
         self._reported.add(kind)
-        _log.error(
+        _logger.error(
             "rate-limit headers cannot be written to a response of type %s, which is sent as it is: %r",
             kind.__qualname__,
             error,

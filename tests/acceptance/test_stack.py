@@ -22,8 +22,8 @@ import yaml
 from components import wheel_postgres
 from promql_facts import selectors
 
-from otel_ratelimit.demo.clients import ClientReport
-from otel_ratelimit.demo.server import POLICY, clean_environment
+from otel_ratelimit.demo.client_reports import ClientReport
+from otel_ratelimit.demo.gunicorn_server import POLICY, clean_environment
 from otel_ratelimit.demo.stack.alertmanager import held_alerts
 from otel_ratelimit.demo.stack.collector import configuration_folder
 from otel_ratelimit.demo.stack.ports import any_ports

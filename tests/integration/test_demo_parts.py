@@ -28,14 +28,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from processes import runs
 
 from otel_ratelimit.core import names
-from otel_ratelimit.demo.clients import ClientReport, Recorder, Refusal
+from otel_ratelimit.demo.client_reports import ClientReport, Recorder, Refusal
 from otel_ratelimit.demo.errors import DemoError
+from otel_ratelimit.demo.gunicorn_server import POLICY, Server, Serving, clean_environment
 from otel_ratelimit.demo.jobs_app.app import create_app
-from otel_ratelimit.demo.outcome import reconcile, summarise
+from otel_ratelimit.demo.otlp_receiver import Receiver
 from otel_ratelimit.demo.ports import LOOPBACK, choose_port
-from otel_ratelimit.demo.receiver import Receiver
-from otel_ratelimit.demo.server import POLICY, Server, Serving, clean_environment
-from otel_ratelimit.demo.telemetry import Histogram, Point, Telemetry
+from otel_ratelimit.demo.received_telemetry import Histogram, Point, Telemetry
+from otel_ratelimit.demo.results import reconcile, summarise
 from otel_ratelimit.demo.workspace import PREFIX, clear_leftovers, locked, workspace
 from otel_ratelimit.policy import PolicyResolver, load_policy
 from otel_ratelimit.postgres.embedded import (

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from otel_ratelimit.demo.answers import LimitedClient, Recommended, Room, StoredAnswers
+from otel_ratelimit.demo.analytics_api import LimitedClient, Recommended, Room, StoredAnswers
 from otel_ratelimit.demo.jobs_app.app import create_app
-from otel_ratelimit.demo.report import _recommended, _rooms
+from otel_ratelimit.demo.results_tables import _recommended, _rooms
 
 LIMIT = "300 per 1 minute"
 

@@ -7,7 +7,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from otel_ratelimit.cli import main, policy_text
+from otel_ratelimit.cli import main
+from otel_ratelimit.cli import policy_show_tables as policy_text
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.cache import CachePrice
 from otel_ratelimit.policy.model import ClientRule, Policy, RouteRule

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from otel_ratelimit.demo.stopping import Stopped, signals_stop
+from otel_ratelimit.demo.stop_signals import Stopped, signals_stop
 
 
 def interrupt(number=signal.SIGTERM):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.stack.collector import configuration_folder
-from otel_ratelimit.demo.stack.finding import find_program
-from otel_ratelimit.demo.stack.processes import Program
-from otel_ratelimit.demo.stack.web import ask
+from otel_ratelimit.demo.stack.http_client import ask
+from otel_ratelimit.demo.stack.installed_programs import find_program
+from otel_ratelimit.demo.stack.running_program import Program
 from otel_ratelimit.postgres.embedded.processes import Launch
 
 

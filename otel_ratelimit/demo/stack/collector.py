@@ -11,7 +11,7 @@ from typing import Final
 
 from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.demo.stack.errors import StackError
-from otel_ratelimit.demo.stack.processes import Program
+from otel_ratelimit.demo.stack.running_program import Program
 from otel_ratelimit.postgres.embedded.processes import Launch
 
 PROGRAM: Final = "otelcol-ratelimit"

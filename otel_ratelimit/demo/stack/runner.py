@@ -15,13 +15,13 @@ from urllib.parse import urlencode
 
 from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.screen import Screen
 from otel_ratelimit.demo.stack.alertmanager import HeldAlert, held_alerts
 from otel_ratelimit.demo.stack.collector import built_program, configuration_folder
-from otel_ratelimit.demo.stack.finding import find_programs
+from otel_ratelimit.demo.stack.installed_programs import find_programs
 from otel_ratelimit.demo.stack.ports import Ports, usual_ports
 from otel_ratelimit.demo.stack.stack import Settings, Stack
-from otel_ratelimit.demo.stopping import Stopped, signals_stop
+from otel_ratelimit.demo.stop_signals import Stopped, signals_stop
+from otel_ratelimit.demo.terminal import Screen
 from otel_ratelimit.demo.workspace import clear_leftovers, workspace
 
 LOOK_EVERY_SECONDS: Final = 1.0

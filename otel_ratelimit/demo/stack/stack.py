@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
+from otel_ratelimit.demo.client_addresses import TRUSTED_PROXY, addresses_of_our_own
+from otel_ratelimit.demo.gunicorn_server import Server, Serving, clean_environment
 from otel_ratelimit.demo.jobs_app import seed
+from otel_ratelimit.demo.otlp_receiver import Receiver
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.receiver import Receiver
-from otel_ratelimit.demo.server import Server, Serving, clean_environment
+from otel_ratelimit.demo.received_telemetry import Telemetry
 from otel_ratelimit.demo.stack.alertmanager import alertmanager
-from otel_ratelimit.demo.stack.application import crowd, scheduler
 from otel_ratelimit.demo.stack.collector import Collector, CollectorAddresses
+from otel_ratelimit.demo.stack.crowd_and_scheduler import crowd, scheduler
 from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.stack.ports import Ports
-from otel_ratelimit.demo.stack.processes import Program, RunningProgram
 from otel_ratelimit.demo.stack.prometheus import PrometheusApi, Watching, prometheus
-from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.demo.stack.running_program import Program, RunningProgram
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.embedded.processes import LeashedProcess
 from otel_ratelimit.postgres.migrate import upgrade

@@ -9,8 +9,8 @@ start          the logger of what is in force at the start
 otel_records   the same lines as OpenTelemetry log records
 """
 
-from otel_ratelimit.telemetry.logs.addresses import ShownAddresses
 from otel_ratelimit.telemetry.logs.output import LogOutput, open_output
-from otel_ratelimit.telemetry.logs.refusals import FLUSH_SECONDS, RefusalLog
+from otel_ratelimit.telemetry.logs.refusal_log import FLUSH_SECONDS, RefusalLog
+from otel_ratelimit.telemetry.logs.shown_addresses import ShownAddresses
 
 __all__ = ["FLUSH_SECONDS", "LogOutput", "RefusalLog", "ShownAddresses", "open_output"]

@@ -11,14 +11,14 @@ openapi     the description, from the same table of endpoints and models
 services    what all of it is joined to
 """
 
-from otel_ratelimit.web.api.ahead import ApiAhead
+from otel_ratelimit.web.api.before_hooks import ApiBeforeHooks
 from otel_ratelimit.web.api.blueprint import BLUEPRINT_NAME, URL_PREFIX, api_blueprint
 from otel_ratelimit.web.api.services import ApiServices, CleanupTally, CleanupTotals
 
 __all__ = [
     "BLUEPRINT_NAME",
     "URL_PREFIX",
-    "ApiAhead",
+    "ApiBeforeHooks",
     "ApiServices",
     "CleanupTally",
     "CleanupTotals",

@@ -12,7 +12,7 @@ from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
 from otel_ratelimit.cache_advice.prices import CostBenefit
 from otel_ratelimit.cache_advice.result import Advice, CacheAnalysis, TemplateResult
 from otel_ratelimit.core.periods import Period
-from otel_ratelimit.web.api.cache_models import (
+from otel_ratelimit.web.api.cache_analysis_models import (
     AtTtlAnswer,
     BarsAnswer,
     CacheAnalysisAnswer,

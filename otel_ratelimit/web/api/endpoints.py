@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from otel_ratelimit.web.api.analytics import analytics
 from otel_ratelimit.web.api.cache_analysis import cache_analysis
-from otel_ratelimit.web.api.cache_models import CacheAnalysisAnswer
+from otel_ratelimit.web.api.cache_analysis_models import CacheAnalysisAnswer
 from otel_ratelimit.web.api.metrics import metrics
 from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer, ResetAnswer, StatusAnswer
 from otel_ratelimit.web.api.parameters import (

@@ -33,7 +33,7 @@ from otel_ratelimit.core.version import __version__
 from otel_ratelimit.web.api.endpoints import Endpoint
 from otel_ratelimit.web.api.parameters import Parameters
 from otel_ratelimit.web.api.problems import ParameterProblem, ProblemAnswer, QuotaProblem
-from otel_ratelimit.web.responses import PROBLEM_JSON
+from otel_ratelimit.web.refusal_responses import PROBLEM_JSON
 
 _MODE: Final[JsonSchemaMode] = "serialization"
 JSON: Final = "application/json"

@@ -26,7 +26,7 @@ from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE
 from otel_ratelimit.analytics.rows import GroupName
 from otel_ratelimit.core.periods import EXAMPLES, Period, parse_date_range
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
-from otel_ratelimit.web.plans import KNOWN_METHODS
+from otel_ratelimit.web.route_plans import KNOWN_METHODS
 
 MAX_QUERY_BYTES: Final = 16_384
 MAX_PAGES: Final = 10_000

@@ -13,8 +13,8 @@ from typing import Final, Literal
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from otel_ratelimit.web.refusal_responses import PROBLEM_JSON
 from otel_ratelimit.web.response_headers import retry_after_seconds
-from otel_ratelimit.web.responses import PROBLEM_JSON
 
 NO_STORE: Final = "no-store"
 

@@ -13,7 +13,7 @@ from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.counter_store import CleanupReport, CounterStore, StorageSnapshot
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
-from otel_ratelimit.web.extension import Enforcement
+from otel_ratelimit.web.enforcement import Enforcement
 
 Access: TypeAlias = Literal["read", "admin"]
 """What a caller wants to do. Whoever is `admin` may read as well."""

@@ -22,9 +22,9 @@ from otel_ratelimit.web.api.models import ClientAnswer, ResetAnswer, RouteAnswer
 from otel_ratelimit.web.api.parameters import StatusParameters
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.api.services import ApiServices
-from otel_ratelimit.web.extension import Enforcement
+from otel_ratelimit.web.enforcement import Enforcement
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _NO_WINDOWS: Final[tuple[Window, ...]] = ()
 
@@ -110,7 +110,7 @@ def reset(services: ApiServices, asked: StatusParameters) -> ResetAnswer:
     if governed.windows and governed.identity is not None:
         cleared = services.store.clear(governed.windows, governed.identity.key)
     plan = governed.plan
-    _log.info("the API cleared %d counters of a client at %s %s", cleared, plan.method, plan.route)
+    _logger.info("the API cleared %d counters of a client at %s %s", cleared, plan.method, plan.route)
     return ResetAnswer(
         cleared=cleared, route=_route(plan, governed.override), client=_client(governed, asked)
     )

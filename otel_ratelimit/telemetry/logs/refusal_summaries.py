@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanContext
 
-from otel_ratelimit.telemetry.logs.distinct import DistinctCount
+from otel_ratelimit.telemetry.logs.distinct_count import DistinctCount
 
 MAX_CLIENTS: Final = 100
 """Clients with lines of their own at a time; more are summed up for each limit."""

@@ -26,7 +26,7 @@ from opentelemetry.sdk.metrics.view import (
 from otel_ratelimit.core import names
 from otel_ratelimit.core.secret import HiddenEnvironment
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 VARIABLE: Final = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 EXPONENTIAL: Final = "base2_exponential_bucket_histogram"
@@ -76,7 +76,7 @@ class HistogramBuckets:
         if self._has_warned or self._environ.get(VARIABLE, "").strip() != EXPONENTIAL:
             return
         self._has_warned = True
-        _log.warning(
+        _logger.warning(
             "%s=%s: this version of opentelemetry-sdk does not let otel_ratelimit keep the buckets of its"
             " histograms, so the alerts RateLimitCheckSlow and RateLimitEndpointNearLimit do not fire and"
             " panels are empty; set it to explicit_bucket_histogram, or give the MeterProvider a View with"

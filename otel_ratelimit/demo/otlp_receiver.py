@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.demo.received_telemetry import Telemetry
 
 PROTOBUF: Final = "application/x-protobuf"
 _MAX_BYTES: Final = 32 * 1024 * 1024

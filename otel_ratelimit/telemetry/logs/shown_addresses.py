@@ -11,7 +11,7 @@ from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.policy.identity.privacy import AddressStyle, address_keeper
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _KEY_BYTES: Final = 32
 
@@ -47,5 +47,5 @@ class ShownAddresses:
             try:
                 self._key = SecretKey(self._shared_key())
             except DatabaseError as error:
-                _log.debug("the key of hashed addresses cannot be read from the database: %s", error)
+                _logger.debug("the key of hashed addresses cannot be read from the database: %s", error)
         return address_keeper(self._style, self._key)

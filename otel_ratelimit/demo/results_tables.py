@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from otel_ratelimit.demo.answers import StoredAnswers
-from otel_ratelimit.demo.clients import Refusal
+from otel_ratelimit.demo.analytics_api import StoredAnswers
+from otel_ratelimit.demo.client_reports import Refusal
 from otel_ratelimit.demo.jobs_app.seed import PASSWORD, email_of
-from otel_ratelimit.demo.outcome import DemoOutcome, PersonaResult, Reconciliation, TierDecisions
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.queries import QueriesFound
-from otel_ratelimit.demo.telemetry import Span
+from otel_ratelimit.demo.received_telemetry import Span
+from otel_ratelimit.demo.repeated_queries import QueriesFound
+from otel_ratelimit.demo.results import DemoOutcome, PersonaResult, Reconciliation, TierDecisions
 
 _BAR_WIDTH: Final = 16
 _MAX_LIMITS: Final = 10

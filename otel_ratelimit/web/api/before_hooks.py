@@ -1,6 +1,6 @@
-"""Serves the API ahead of the application's hooks, which may ask for a login or a CSRF token.
+"""Serves the API before the application's hooks, which may ask for a login or a CSRF token.
 
-The API has its own authentication, so what guards the application's pages is only in its way. The
+The API has its own authentication, so a guard of the application's pages is only in its way. The
 application's `url_value_preprocessor` and `before_request` functions are not run. Its `after_request`
 functions are, since they add headers (security, CORS); one that fails, or answers something else, is ignored.
 
@@ -14,15 +14,16 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from flask import Flask, Response, request
+from flask import Flask, Response
+from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
 from otel_ratelimit.web.api.blueprint import OTHER_ENDPOINT, URL_PREFIX, ApiRoute, ApiRoutes, CurrentServices
-from otel_ratelimit.web.plans import KNOWN_METHODS, OWN_ENDPOINTS
-from otel_ratelimit.web.redirects import redirect_target
+from otel_ratelimit.web.route_plans import KNOWN_METHODS, OWN_ENDPOINTS
+from otel_ratelimit.web.routing_redirects import redirect_target
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class _Matched(NamedTuple):
@@ -30,13 +31,13 @@ class _Matched(NamedTuple):
     arguments: dict[str, str]
 
 
-class ApiAhead:
-    """The API of one application, served ahead of its hooks.
+class ApiBeforeHooks:
+    """The API of one application, served before its hooks.
 
     Args:
         app: the application.
-        check: our own `before_request`: decides, and answers the response that refuses.
-        tell: our own `after_request`: headers and sinks.
+        check: our own `before_request`: decides, and returns the response that refuses.
+        finish: our own `after_request`: headers and sinks.
         current: the services in force; asked within each request.
     """
 
@@ -44,12 +45,12 @@ class ApiAhead:
         self,
         app: Flask,
         check: Callable[[], Response | None],
-        tell: Callable[[Response], Response],
+        finish: Callable[[Response], Response],
         current: CurrentServices,
     ) -> None:
         self._app = app
         self._check = check
-        self._tell = tell
+        self._finish_request = finish
         self._routes = ApiRoutes(current)
 
     def may_serve(self, path: str) -> bool:
@@ -57,7 +58,7 @@ class ApiAhead:
         return path.startswith(URL_PREFIX)
 
     def serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes] | None:
-        """Answer a request of the API; None where it is the application's."""
+        """Answer a request for the API; None for one that is the application's."""
         matched = self._match(environ)
         if matched is None:
             return None
@@ -65,8 +66,9 @@ class ApiAhead:
         try:
             try:
                 context.push()
-            except Exception:  # noqa: BLE001 - a session that cannot be opened; the API has no use for one
-                _log.debug(
+            except Exception:
+                # The API needs no session.
+                _logger.debug(
                     "the application's session could not be opened for a request of the API", exc_info=True
                 )
             response = self._answer(matched)
@@ -74,8 +76,9 @@ class ApiAhead:
         finally:
             try:
                 context.pop(None)
-            except Exception:  # noqa: BLE001 - a teardown function that counts on the hooks before
-                _log.debug(
+            except Exception:
+                # A teardown function may rely on the hooks before it, which did not run.
+                _logger.debug(
                     "a teardown function of the application failed after a request of the API", exc_info=True
                 )
 
@@ -89,7 +92,7 @@ class ApiAhead:
         return None if self._is_the_applications(environ, route.rule) else _Matched(route, arguments)
 
     def _is_the_applications(self, environ: dict[str, Any], ours: Rule) -> bool:
-        """Whether the application has a route of its own there; one that catches everything is none."""
+        """Whether the application has its own route there; one that catches every path does not count."""
         app = self._app
         asked = app.request_class(environ)
         try:
@@ -103,14 +106,14 @@ class ApiAhead:
             asked.routing_exception = redirect
             target = redirect_target(app, asked)
             rule = target[0] if target is not None else None
-        except Exception:  # noqa: BLE001 - no route, or whatever converters raise
+        except Exception:  # noqa: BLE001 - an application's converter may raise anything
             return False
         if rule is None or rule.endpoint.startswith(OWN_ENDPOINTS):
             return False
         return ours.endpoint == OTHER_ENDPOINT or rule.rule.startswith(f"{URL_PREFIX}/")
 
     def _answer(self, matched: _Matched) -> Response:
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+        current = request_ctx.request
         current.url_rule, current.view_args = matched.route.rule, matched.arguments
         current.routing_exception = None
         self._open_span()
@@ -124,22 +127,24 @@ class ApiAhead:
             return
         try:
             opens_span()
-        except Exception:  # noqa: BLE001 - telemetry never costs a response
-            _log.exception("the span of a request could not be opened")
+        except Exception:
+            # Telemetry never costs a response.
+            _logger.exception("the span of a request could not be opened")
 
     def _finish(self, response: Response) -> Response:
-        """Run what the application does after each request, and what we do; the answer stays what it is."""
+        """Run the application's `after_request` functions and our own; the answer stays what it is."""
         app = self._app
         status = response.status_code
-        told = False
+        is_finished = False
         for function in reversed(app.after_request_funcs.get(None, [])):
-            told = told or function == self._tell
+            is_finished = is_finished or function == self._finish_request
             try:
                 changed = app.ensure_sync(function)(response)
-            except Exception:  # noqa: BLE001 - it may count on what a hook before did
-                _log.debug("an after_request function failed at a request of the API", exc_info=True)
+            except Exception:
+                # It may rely on a hook before it, which did not run.
+                _logger.debug("an after_request function failed at a request of the API", exc_info=True)
                 continue
             if isinstance(changed, Response) and changed.status_code == status:
                 response = changed
         response.status_code = status
-        return response if told else self._tell(response)
+        return response if is_finished else self._finish_request(response)

@@ -11,7 +11,7 @@ import flask
 
 from otel_ratelimit.core.names import UNMATCHED_ROUTE
 from otel_ratelimit.queries.requests import RequestQueries
-from otel_ratelimit.web.extension import DECISION_KEY
+from otel_ratelimit.web.current_decision import DECISION_KEY
 
 _QUERIES_KEY: Final = "otel_ratelimit.queries"
 _SPAN_KEY: Final = "opentelemetry-flask.span_key"

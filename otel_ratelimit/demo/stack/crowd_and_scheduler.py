@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from otel_ratelimit.demo.gunicorn_server import POLICY, Serving, clean_environment, plugin_environment
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.server import POLICY, Serving, clean_environment, plugin_environment
 from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
 
 MAX_REQUESTS: Final = 500_000

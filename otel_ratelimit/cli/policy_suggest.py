@@ -14,11 +14,11 @@ import click
 from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE, Candidate
 from otel_ratelimit.analytics.rows import Excess, LimitUse, Scope
 from otel_ratelimit.analytics.suggested_tiers import suggest as suggest_limits
-from otel_ratelimit.cli.database import chosen_database, database_url_option
+from otel_ratelimit.cli.chosen_database import chosen_database, database_url_option
+from otel_ratelimit.cli.chosen_policy import policy_file, policy_of
 from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, fail, print_json
-from otel_ratelimit.cli.policy_file import policy_file, policy_of
-from otel_ratelimit.cli.suggested_comments import span
-from otel_ratelimit.cli.suggested_policy import (
+from otel_ratelimit.cli.policy_suggest_comments import span
+from otel_ratelimit.cli.policy_suggest_file import (
     SuggestedPolicy,
     known_tiers,
     policy_text,

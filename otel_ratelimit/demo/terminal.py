@@ -20,10 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_ratelimit.core import names
-from otel_ratelimit.demo.clients import ClientReport
-from otel_ratelimit.demo.outcome import DemoOutcome, decisions_by_tier
-from otel_ratelimit.demo.report import outcome_sections, tier_table, what_to_try
-from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.demo.client_reports import ClientReport
+from otel_ratelimit.demo.received_telemetry import Telemetry
+from otel_ratelimit.demo.results import DemoOutcome, decisions_by_tier
+from otel_ratelimit.demo.results_tables import outcome_sections, tier_table, what_to_try
 from otel_ratelimit.reports.rendering.report_tables import print_summary
 
 Show: TypeAlias = Callable[[Telemetry, ClientReport], None]

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from otel_ratelimit.demo.stack.errors import StackError
-from otel_ratelimit.demo.stack.web import get
+from otel_ratelimit.demo.stack.http_client import get
 from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
 
 START_TIMEOUT_SECONDS: Final = 30.0

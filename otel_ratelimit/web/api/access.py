@@ -1,7 +1,7 @@
-"""Who may ask: bearer tokens (RFC 6750), or the application's own check in their place.
+"""Who may use the API: bearer tokens (RFC 6750), or the application's own check in their place.
 
-A token is compared with every configured one, in constant time and to the end, so that an answer's
-timing says neither whether nor where it was found.
+A token is compared with every configured one, in constant time and to the end, so that the time of an answer
+does not show whether or where it was found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.web.api.problems import ProblemError, problem_response
 from otel_ratelimit.web.api.services import Access, ApiServices
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 SCHEME: Final = "Bearer"
 REALM: Final = "otel-ratelimit"
@@ -29,16 +29,16 @@ _ADMIN_VARIABLE: Final = "OTEL_RATELIMIT_ADMIN_TOKEN"
 
 
 class _Tokens(HTTPTokenAuth):  # type: ignore[misc]  # mypy cannot see it
-    """Whoever sends a header that cannot be read has no token."""
+    """A header that cannot be read counts as no token."""
 
     def get_auth(self) -> Any:
-        """What the client sends, if it is of this scheme."""
+        """The client's credentials, if they are of this scheme."""
         scheme = request.headers.get("Authorization", "").partition(" ")[0]
-        # Werkzeug raises ValueError for `Basic` with what is not ASCII, and only this scheme is wanted.
+        # Werkzeug raises ValueError for `Basic` with characters outside ASCII; only this scheme is wanted.
         return super().get_auth() if scheme.lower() == SCHEME.lower() else None
 
 
-class Guard:
+class AccessCheck:
     """Lets a request through to a view, or refuses it.
 
     Args:
@@ -53,7 +53,7 @@ class Guard:
         self._tokens.error_handler(self._refused)
 
     def check(self, services: ApiServices, access: Access, view: Callable[[], Response]) -> Response:
-        """The answer of `view` if the current request may have `access`, else the 401 or 403."""
+        """The answer of `view` if the current request has this access, else 401 or 403."""
         if services.authorize is not None:
             if _application_allows(services.authorize, access):
                 return view()
@@ -81,7 +81,7 @@ class Guard:
             return problem_response(problem)
         detail = "Send a valid token as Authorization: Bearer TOKEN."
         if services is not None and not (services.read_tokens or services.admin_tokens):
-            detail = f"No token is configured, so nobody may ask: set {_READ_VARIABLE}."
+            detail = f"No token is configured, so nobody has access: set {_READ_VARIABLE}."
         problem = ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": _CHALLENGE})
         return problem_response(problem)
 
@@ -103,14 +103,14 @@ def _application_allows(authorize: Callable[[str], Any], access: Access) -> bool
     except HTTPException:
         # An application refuses with `abort`.
         return False
-    except Exception:  # noqa: BLE001 - the application's own code; logged, and refused
-        _log.exception("the application's check of who may use the rate-limit API failed; refused")
+    except Exception:
+        _logger.exception("the authorize function of the rate-limit API raised an exception; access refused")
         return False
     if not isinstance(answer, bool):
         # A coroutine, or a response that refuses, would count as true.
-        _log.error(
-            "the application's check of who may use the rate-limit API answered %s instead of True or"
-            " False; refused",
+        _logger.error(
+            "the authorize function of the rate-limit API returned %s instead of True or False;"
+            " access refused",
             type(answer).__name__,
         )
         return False

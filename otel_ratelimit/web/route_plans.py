@@ -17,7 +17,7 @@ from werkzeug.routing import Rule
 from otel_ratelimit.core.names import APPLICATION_TIER, OTHER_METHOD
 from otel_ratelimit.core.route_plan import ClientOverride, RoutePlan, Window
 from otel_ratelimit.policy import DEFAULT_SOURCE, PREFLIGHT_SOURCE, PolicyResolver
-from otel_ratelimit.web.redirects import redirect_target
+from otel_ratelimit.web.routing_redirects import redirect_target
 from otel_ratelimit.web.static_files import has_file, static_owner
 
 KNOWN_METHODS: Final = frozenset(

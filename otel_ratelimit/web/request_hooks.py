@@ -1,4 +1,4 @@
-"""The request's way through the limiter: facts → plan → identity → store → Decision → answers, sinks.
+"""The hooks that check a request: facts → plan → identity → store → Decision → response, sinks.
 
     before_request   decide; refuse with 429 or 503, before any hook of the application
     after_request    headers; one Decision to every sink
@@ -10,84 +10,39 @@ One request, one Decision, whatever happens.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Flask, Request, Response, request
 from flask.globals import request_ctx
-from flask_limiter import Limiter, RequestLimit
+from flask_limiter import Limiter
 from werkzeug.exceptions import HTTPException
 
-from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.counter_store import CounterStore
-from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind, DecisionSink
+from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import OTHER_METHOD
 from otel_ratelimit.core.route_plan import RoutePlan
 from otel_ratelimit.policy.decide import decide, exempted
-from otel_ratelimit.policy.identity import Identifier
+from otel_ratelimit.web.client_source import FlaskClientSource
+from otel_ratelimit.web.current_decision import DECISION_KEY
 from otel_ratelimit.web.declared_limits import stands_in
-from otel_ratelimit.web.flask_limiter_bridge import (
-    UNDECIDED,
-    Observed,
-    PolicyLimiter,
-    observe,
-    other_limiters,
-)
-from otel_ratelimit.web.plans import RoutePlans
-from otel_ratelimit.web.refusals import (
-    REFUSED_KEY,
-    LimitsUnavailableError,
-    QuotaExceededError,
-    RefusalError,
-    Refusals,
-    complete_declared_refusal,
-)
-from otel_ratelimit.web.response_headers import HeaderWriter, retry_after_seconds, usable_headers
-from otel_ratelimit.web.responses import quota_exceeded, quota_name
-from otel_ratelimit.web.source import FlaskClientSource, UserReader
+from otel_ratelimit.web.enforcement import Enforcement, Tools
+from otel_ratelimit.web.error_handlers import REFUSED_KEY, Refusals, complete_declared_refusal
+from otel_ratelimit.web.fault_logger import FaultLogger
+from otel_ratelimit.web.flask_limiter_bridge import UNDECIDED
+from otel_ratelimit.web.observed_limiters import Observed, observe, other_limiters
+from otel_ratelimit.web.refusal_errors import LimitsUnavailableError, QuotaExceededError, RefusalError
+from otel_ratelimit.web.response_headers import usable_headers
 
-_log = logging.getLogger(__name__)
-
-DECISION_KEY: Final = "otel_ratelimit.decision"
-"""Where a request's Decision stands in its WSGI environment, until it has gone to the sinks."""
-_TOLD_KEY: Final = "otel_ratelimit.told"
-_OURS: Final = "otel_ratelimit."
-"""What everything of ours in a WSGI environment begins with."""
-_OF_THE_BODY: Final = frozenset(
+_RECORDED_KEY: Final = "otel_ratelimit.recorded"
+"""Key in the WSGI environment of a request whose Decision has gone to the sinks."""
+_KEY_PREFIX: Final = "otel_ratelimit."
+"""All keys of ours in a WSGI environment begin with it."""
+_BODY_HEADERS: Final = frozenset(
     {"content-type", "content-length", "content-encoding", "content-language", "content-range", "etag"}
 )
-"""Headers that speak of the body they came with."""
-
-
-@dataclass(slots=True)
-class Enforcement:
-    """What follows from the policy; replaced as a whole when the policy changes."""
-
-    plans: RoutePlans
-    identifier: Identifier
-    read_user: UserReader
-    headers: HeaderWriter
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What the hooks need and the policy does not change."""
-
-    limiter: PolicyLimiter
-    store: CounterStore
-    sinks: Sequence[DecisionSink]
-    refusal_sinks: Sequence[DecisionSink]
-    """Told of refused requests alone, so that the others cost nothing."""
-    clock: Clock
-    timer: Callable[[], float]
-    retry_seconds: Callable[[], float]
-    """Seconds until the store is tried again, for the 503."""
-    shadow: bool
-    """Never block, whatever happens."""
+"""Headers that describe the body they came with."""
 
 
 class RequestHooks:
@@ -97,8 +52,8 @@ class RequestHooks:
         self._app = app
         self.enforcement = enforcement
         self._tools = tools
-        self._faults: set[tuple[str, type[BaseException]]] = set()
-        self.refusals = Refusals(app, self._report)
+        self._fault_logger = FaultLogger()
+        self.refusals = Refusals(app, self._fault_logger)
 
     def before_request(self) -> Response | None:
         """Decide on the request; the response that refuses it, or None to go on."""
@@ -111,11 +66,12 @@ class RequestHooks:
         return self.refusals.handle(refusal) if refusal is not None else None
 
     def _judge(self, current: Request, plan: RoutePlan | None = None) -> RefusalError | None:
-        """Decide by `plan`, or by the one for the request; answers what refuses it."""
+        """Decide by `plan`, or by the one for the request; returns the error that refuses it."""
         try:
             decision = self._decide(current, plan)
-        except Exception as error:  # noqa: BLE001 - a fault of ours is neither a 500 nor a free pass
-            self._report("the check of a request", error)
+        except Exception:
+            # A fault of ours is neither a 500 nor a free pass.
+            self._fault_logger.exception("the check of a request")
             current.environ[DECISION_KEY] = self._undecided()
             return None if self._tools.shadow else LimitsUnavailableError(1.0)
         current.environ[DECISION_KEY] = decision
@@ -125,7 +81,7 @@ class RequestHooks:
         """Finish the decision, tell the sinks, and write the headers."""
         environ = request.environ
         if DECISION_KEY not in environ:
-            # A `url_value_preprocessor` that aborts comes before every hook, ours too.
+            # A `url_value_preprocessor` that aborts runs before every hook, ours too.
             response = self._enforce_policy() or response
         if UNDECIDED in environ:
             # The view, whose decorators would have decided, was not reached.
@@ -141,7 +97,7 @@ class RequestHooks:
         if declared or others:
             decision, told = self._observe(decision, others, declared=declared)
             environ[DECISION_KEY] = decision
-        self._tell(environ, decision)
+        self._record(environ, decision)
         self.enforcement.headers.write(response, told)
         return response
 
@@ -158,30 +114,30 @@ class RequestHooks:
             early = early if refusal is None else self.refusals.handle(refusal)
         try:
             response = handle(error)
-        except Exception as raised:
+        except Exception:
             if REFUSED_KEY not in environ:
                 raise
-            self._report("answering a refused request", raised)
+            self._fault_logger.exception("answering a refused request")
             response = Response()
         finally:
-            self._tell(environ, environ[DECISION_KEY])
+            self._record(environ, environ[DECISION_KEY])
         refused: RefusalError | None = environ.get(REFUSED_KEY)
         if refused is None:
             return response
         return self._refused(early or refused.problem(), environ, response)
 
     def escaped(self, environ: dict[str, Any], error: BaseException) -> Response | None:
-        """Take note of an exception that leaves the application; the response in its place if one is due.
+        """Record the request whose exception leaves the application; the response in its place if one is due.
 
         Called after the request's context has gone.
         """
         if DECISION_KEY not in environ or (UNDECIDED in environ and not stands_in(environ)):
             self._decide_unserved(environ)
-        self._tell(environ, environ[DECISION_KEY])
+        self._record(environ, environ[DECISION_KEY])
         refused: RefusalError | None = environ.get(REFUSED_KEY)
         if refused is None or not isinstance(error, Exception):
             return None
-        self._report("answering a refused request", error)
+        self._fault_logger.failed("answering a refused request", error)
         return self._refused(refused.problem(), environ, Response())
 
     def _enforce_unmatched(self) -> Response | None:
@@ -189,8 +145,9 @@ class RequestHooks:
         if request.url_rule is None and request.routing_exception is None:
             try:
                 request_ctx.match_request()
-            except Exception as error:  # noqa: BLE001 - a converter may need the session
-                self._report("finding the route of a request without a session", error)
+            except Exception:
+                # A converter may need the session.
+                self._fault_logger.exception("finding the route of a request without a session")
         return self._enforce_policy()
 
     def _decide_unserved(self, environ: dict[str, Any]) -> None:
@@ -201,14 +158,16 @@ class RequestHooks:
             bare.url_rule, bare.view_args = rule, dict(arguments)
         except HTTPException as error:
             bare.routing_exception = error
-        except Exception as error:  # noqa: BLE001 - a converter may need the session
-            self._report("finding the route of a request without a session", error)
+        except Exception:
+            # A converter may need the session.
+            self._fault_logger.exception("finding the route of a request without a session")
         try:
             decision = self._decide(bare)
             if environ.pop(UNDECIDED, None) is not None:
                 decision = self._decide(bare, decision.plan.otherwise)
-        except Exception as error:  # noqa: BLE001 - the exception on its way is the one that matters
-            self._report("the check of a request", error)
+        except Exception:
+            # The exception on its way is the one that matters.
+            self._fault_logger.exception("the check of a request")
             decision = self._undecided()
         environ[DECISION_KEY] = decision
         refusal = self._refusal(decision)
@@ -219,13 +178,14 @@ class RequestHooks:
         """Complete a refusal that stands in place of a response with the application's headers."""
         writer, decision = self.enforcement.headers, environ[DECISION_KEY]
         own = dict(writer.headers(decision))
-        taken = {name.lower() for name in (*response.headers.keys(), *own)} | _OF_THE_BODY
+        taken = {name.lower() for name in (*response.headers.keys(), *own)} | _BODY_HEADERS
         try:
             for name, value in usable_headers(instead_of):
                 if name.lower() not in taken:
                     response.headers.add(name, value)
-        except Exception as error:  # noqa: BLE001 - the application's own kind of headers
-            self._report("taking over the headers of a response", error)
+        except Exception:
+            # The application's own kind of headers.
+            self._fault_logger.exception("taking over the headers of a response")
         writer.write(response, decision)
         return response
 
@@ -268,7 +228,7 @@ class RequestHooks:
 
     def _refusal(self, decision: Decision) -> RefusalError | None:
         if decision.kind is DecisionKind.BLOCKED:
-            return QuotaExceededError.of_policy(decision)
+            return QuotaExceededError.from_policy(decision)
         if decision.kind is DecisionKind.ERROR and self._fails_closed(decision):
             return LimitsUnavailableError(self._tools.retry_seconds())
         return None
@@ -308,12 +268,13 @@ class RequestHooks:
         return self.refusals.handle(LimitsUnavailableError(self._tools.retry_seconds()))
 
     def _complete(self, environ: Mapping[str, Any], response: Response) -> Response:
-        """What `deduct_when` takes; the view has run, so no fault of it may cost the response."""
+        """Deduct what `deduct_when` says; the view has run, so a fault of it must not cost the response."""
         try:
             response = self._tools.limiter.after_request(response)
             complete_declared_refusal(environ, response)
-        except Exception as error:  # noqa: BLE001 - the application's own function, or the store
-            self._report("the deduction of a limit that depends on the response", error)
+        except Exception:
+            # The application's own function, or the store.
+            self._fault_logger.exception("the deduction of a limit that depends on the response")
         return response
 
     def _observe(self, decision: Decision, others: Sequence[Limiter], *, declared: bool) -> Observed:
@@ -321,12 +282,12 @@ class RequestHooks:
         try:
             observed = observe(ours, others, decision, shadow=self._tools.shadow)
             if observed.decision.kind is DecisionKind.BLOCKED and observed.decision.identity is None:
-                # The policy exempts what the application limits itself; who was limited is wanted all the
-                # same.
+                # The policy exempts a route that the application limits itself: find out who was limited.
                 known = observed.decision._replace(identity=self._identify(observed.decision))
                 observed = observed._replace(decision=known)
-        except Exception as error:  # noqa: BLE001 - observation must not cost the response
-            self._report("the observation of the application's limiter", error)
+        except Exception:
+            # Observation must not cost the response.
+            self._fault_logger.exception("the observation of the application's limiter")
             return Observed(decision, decision)
         return observed
 
@@ -335,10 +296,10 @@ class RequestHooks:
         source = FlaskClientSource(_current_request(), enforcement.read_user)
         return enforcement.identifier.identify(decision.plan.key, source)
 
-    def _tell(self, environ: dict[str, Any], decision: Decision) -> None:
-        if _TOLD_KEY in environ:
+    def _record(self, environ: dict[str, Any], decision: Decision) -> None:
+        if _RECORDED_KEY in environ:
             return
-        environ[_TOLD_KEY] = True
+        environ[_RECORDED_KEY] = True
         tools = self._tools
         sinks = tools.sinks
         if decision.kind in REFUSING:
@@ -346,17 +307,9 @@ class RequestHooks:
         for sink in sinks:
             try:
                 sink(decision)
-            except Exception as error:  # noqa: BLE001 - telemetry never costs a response
-                self._report(f"the sink {type(sink).__name__}", error)
-
-    def _report(self, what: str, error: Exception) -> None:
-        """Log a fault in full the first time; after that a line at debug, so that it cannot flood."""
-        kind = (what, type(error))
-        if kind in self._faults:
-            _log.debug("%s failed again: %r", what, error)
-            return
-        self._faults.add(kind)
-        _log.error("%s failed; further failures of this kind are logged at debug", what, exc_info=error)
+            except Exception:
+                # Telemetry never costs a response.
+                self._fault_logger.exception("the sink %s", type(sink).__name__)
 
 
 def _current_request() -> Request:
@@ -365,31 +318,6 @@ def _current_request() -> Request:
 
 
 def _forget_former(environ: dict[str, Any]) -> None:
-    """Begin anew where an environment is served again: middleware may try one application after another."""
-    for key in [key for key in environ if key.startswith(_OURS)]:
+    """Start again where an environment is served again: middleware may try one application after another."""
+    for key in [key for key in environ if key.startswith(_KEY_PREFIX)]:
         del environ[key]
-
-
-def current_decision() -> Decision | None:
-    """The Decision on the current request, if it has been taken."""
-    found: Decision | None = request.environ.get(DECISION_KEY)
-    return found
-
-
-def let_through(error: StorageUnavailableError) -> bool:
-    """Whether `on_error` serves the request though a declared limit could not be checked; notes the error."""
-    decision = current_decision()
-    if decision is None or decision.plan.on_error == "closed":
-        return False
-    request.environ[DECISION_KEY] = decision._replace(kind=DecisionKind.ERROR, error_type=error.error_type)
-    return True
-
-
-def refuse_declared(limit: RequestLimit) -> Response:
-    """The 429 for a limit declared with a decorator: Flask-Limiter's `on_breach`."""
-    item = limit.limit
-    text = str(item)
-    now = current_decision()
-    wait = limit.window.reset_time - now.at if now is not None else float(item.get_expiry())
-    full_for = now.full_for if now is not None else 0.0
-    return quota_exceeded([text], [quota_name(text)], retry_after_seconds(max(wait, full_for)))

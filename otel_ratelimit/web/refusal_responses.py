@@ -1,4 +1,4 @@
-"""What a refused client is told: the 429 and 503 bodies. Headers are in `response_headers`.
+"""The responses to refused requests: 429 and 503. Rate-limit headers are in `response_headers`.
 
 Problem bodies follow RFC 9457, with the problem types of draft-ietf-httpapi-ratelimit-headers; a 429
 is never cached (RFC 6585).
@@ -24,10 +24,10 @@ NO_STORE: Final = "no-store"
 
 
 def quota_exceeded(limits: Sequence[str], policies: Sequence[str], wait: int) -> Response:
-    """The 429: it says which quota, and when to come back.
+    """The 429: it names the quotas that refused, and says when to come back.
 
     Args:
-        limits: each that refused, as `limits` prints it.
+        limits: each limit that refused, as `limits` prints it.
         policies: their names.
         wait: whole seconds.
     """
@@ -42,11 +42,6 @@ def quota_exceeded(limits: Sequence[str], policies: Sequence[str], wait: int) ->
             "violated-policies": list(policies),
         },
     )
-
-
-def quota_name(limit: str) -> str:
-    """The name of a limit that the application declared: `4 per 1 minute` is `4-per-minute`."""
-    return limit.replace(" per 1 ", "-per-").replace(" ", "-")
 
 
 def unavailable(seconds: float) -> Response:

@@ -31,9 +31,8 @@ from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.waiting import LateLock
-from otel_ratelimit.telemetry.logs.addresses import ShownAddresses
-from otel_ratelimit.telemetry.logs.distinct import DistinctCount
-from otel_ratelimit.telemetry.logs.refusal_lines import (
+from otel_ratelimit.telemetry.logs.distinct_count import DistinctCount
+from otel_ratelimit.telemetry.logs.refusal_summaries import (
     MAX_LIMITS,
     DueLine,
     LineKey,
@@ -42,6 +41,7 @@ from otel_ratelimit.telemetry.logs.refusal_lines import (
     limit_name,
     of_all_limits,
 )
+from otel_ratelimit.telemetry.logs.shown_addresses import ShownAddresses
 
 LOGGER: Final = "otel_ratelimit.refusals"
 FLUSH_SECONDS: Final = 5.0
@@ -56,7 +56,7 @@ _MAX_NAME: Final = 512
 """Characters of a text that the application chose, such as a route: as many as the tables keep."""
 _UNKNOWN: Final = "unknown"
 
-_log = logging.getLogger(LOGGER)
+_logger = logging.getLogger(LOGGER)
 
 _Key = tuple[str, str, str, bool]
 """Client, what the limit counts, the limit, whether it is in shadow."""
@@ -250,7 +250,7 @@ def _note_span(pending: _Pending) -> None:
 def _write(lines: Iterable[DueLine]) -> None:
     for line in lines:
         with _as_part_of(line.span):
-            _log.log(
+            _logger.log(
                 logging.INFO if line.refusal.shadow else logging.WARNING,
                 "%s %s of %s: %s%s",
                 "would have refused (shadow)" if line.refusal.shadow else "refused",

@@ -15,8 +15,8 @@ from datetime import date
 from typing import Any, Final
 
 from otel_ratelimit.analytics.suggested_tiers import Amounts, Seen, SuggestedRoute, Suggestion, Undecided
-from otel_ratelimit.cli import suggested_comments as comments
-from otel_ratelimit.cli.suggested_comments import LostRule
+from otel_ratelimit.cli import policy_suggest_comments as comments
+from otel_ratelimit.cli.policy_suggest_comments import LostRule
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import Policy
 from otel_ratelimit.policy.match import Pattern

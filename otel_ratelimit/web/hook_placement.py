@@ -19,7 +19,6 @@ from typing import Any, Final, Protocol
 from flask import Flask, Response
 
 from otel_ratelimit.core.errors import StorageUnavailableError
-from otel_ratelimit.web.extension import RequestHooks
 from otel_ratelimit.web.first_request import (
     Environ,
     FirstRequest,
@@ -28,9 +27,10 @@ from otel_ratelimit.web.first_request import (
     WsgiEntry,
     attributes_of,
 )
-from otel_ratelimit.web.refusals import LimitsUnavailableError, QuotaExceededError
+from otel_ratelimit.web.refusal_errors import LimitsUnavailableError, QuotaExceededError
+from otel_ratelimit.web.request_hooks import RequestHooks
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _HANDLE_EXCEPTION: Final = "handle_exception"
 
@@ -121,8 +121,8 @@ class AttachedHooks:
         # Starting a thread waits for it: that must not happen with the lock held.
         try:
             self._on_first_request(environ)
-        except Exception:  # noqa: BLE001 - limits are in place, and the request can be served
-            _log.exception("what is to be done at the first request failed; limits are in force")
+        except Exception:
+            _logger.exception("starting background work at the first request failed; limits are in force")
 
     def _serve(self, environ: Environ, start_response: StartResponse, inner: Serve) -> Iterable[bytes]:
         if not self._placed:
