@@ -18,7 +18,8 @@ from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.sentences import counted, part_of, percent
 from otel_ratelimit.core.services import ServicesRead
 from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.web.api.models import AnalyticsAnswer, HitRateAnswer, MetricsAnswer
+from otel_ratelimit.web.api.analytics_models import AnalyticsAnswer, HitRateAnswer
+from otel_ratelimit.web.api.metrics_models import MetricsAnswer
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 DATE_RANGE: Final = "24h"

@@ -28,8 +28,9 @@ from otel_ratelimit.queries.query_log import MAX_PENDING, QueryLog
 from otel_ratelimit.queries.sampling import QuerySampler
 from otel_ratelimit.queries.totals import Totals
 from otel_ratelimit.telemetry import QueueTelemetry
+from otel_ratelimit.telemetry.current_trace import trace_id
 from otel_ratelimit.telemetry.logs.start_logger import START
-from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
+from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry
 from otel_ratelimit.web.served_request import request_finder
 
 TICK_SECONDS: Final = 1.0

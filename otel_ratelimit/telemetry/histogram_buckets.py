@@ -1,11 +1,11 @@
 """Keeps our histograms in the buckets that alert rules and dashboards read, whatever an exporter prefers.
 
 `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram` changes every
-histogram of a process; of such a one a scrape of the collector brings the bucket `+Inf` and no other. The
-buckets that our instruments advise do not count then (OpenTelemetry specification, "Instrument advisory
-parameters"); a View does. A provider takes Views only where it is made, which with zero code is done by
-OpenTelemetry, so ours is added to the provider's configuration. That is private to the SDK: where it is not
-as expected, nothing is changed, and the log says what to set instead.
+histogram of a process, and a scrape of the collector then has the bucket `+Inf` only. The buckets that our
+instruments advise are ignored in that case (OpenTelemetry specification, "Instrument advisory parameters"); a
+View is not. A provider accepts Views only in its constructor, which OpenTelemetry calls in zero-code use, so
+ours is added to the provider's configuration. The configuration is private to the SDK: where it is not as
+expected, nothing is changed, and the log says what to set instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXPONENTIAL: Final = "base2_exponential_bucket_histogram"
 
 
 class _OurBuckets(View):
-    """The buckets that our instruments advise, but for those that a View of the application names."""
+    """The buckets that our instruments advise, except where a View of the application applies."""
 
     def __init__(self, others: Sequence[View]) -> None:
         super().__init__(
@@ -49,7 +49,7 @@ class _OurBuckets(View):
 
 
 class HistogramBuckets:
-    """Looks after the buckets of one provider's histograms.
+    """Keeps the buckets of one provider's histograms.
 
     Args:
         provider: where our instruments are made; None for the global one, which may be set later.
@@ -62,10 +62,10 @@ class HistogramBuckets:
         self._has_warned = False
 
     def keep(self) -> None:
-        """Call before our instruments record, also again; says once what to set where it cannot be done."""
+        """Add our View if it is needed; logs once what to set if that is impossible. May be called again."""
         provider = get_meter_provider() if self._provider is None else self._provider
         if not isinstance(provider, SdkMeterProvider):
-            return  # none is there yet, or it is not OpenTelemetry's
+            return  # not set yet, or not OpenTelemetry's
         try:
             if _prefers_exponential(provider):
                 _add_our_view(provider)

@@ -1,8 +1,8 @@
 """Observable gauges that several owners in one process can share.
 
 The SDK keeps the first callbacks that an observable instrument of a name is made with, and silently
-drops later ones. A process may well have two `RateLimit`s, one attached by the instrumentor and one by
-hand. So each gauge is made once for a meter, and asks all owners that are still there.
+drops later ones. A process may have two `RateLimit`s, one attached by the instrumentor and one by hand. So
+each gauge is made once for a meter, and asks all owners that still exist.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Reading = tuple[float, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """What a gauge is called and measures."""
+    """The name of a gauge, and what it measures."""
 
     name: str
     unit: str
@@ -32,14 +32,14 @@ class Gauge:
 
 _Readers = list["weakref.WeakMethod[Callable[[], Iterable[Reading]]]"]
 
-# Goes with the meters, which belong to the OpenTelemetry provider.
+# Weak: the meters belong to the OpenTelemetry provider.
 _readers: weakref.WeakKeyDictionary[Meter, dict[str, _Readers]] = weakref.WeakKeyDictionary()
 
 
 def observe(meter: Meter, gauge: Gauge, read: Callable[[], Iterable[Reading]]) -> None:
-    """Report what `read`, a bound method, gives, for as long as its object lives.
+    """Report the readings of `read`, a bound method, for as long as its object lives.
 
-    What several owners report under the same attributes is joined by `gauge.join`.
+    `gauge.join` combines the readings of several owners under the same attributes.
     """
     by_name = _readers.setdefault(meter, {})
     if gauge.name in by_name:

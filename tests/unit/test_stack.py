@@ -6,13 +6,13 @@ import time
 
 import psutil
 import pytest
+from stack_ports import any_ports
 
 from otel_ratelimit.demo.gunicorn_server import Serving
 from otel_ratelimit.demo.stack.alertmanager import HeldAlert
 from otel_ratelimit.demo.stack.collector import built_program, configuration_folder
 from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.stack.installed_programs import find_program, find_programs
-from otel_ratelimit.demo.stack.ports import any_ports
 from otel_ratelimit.demo.stack.prometheus import Watching, configured, hurried
 from otel_ratelimit.demo.stack.runner import AlertNews
 from otel_ratelimit.demo.stack.running_program import ended

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from otel_ratelimit.cli.status import _print_analytics, _print_metrics
-from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer
+from otel_ratelimit.web.api.analytics_models import AnalyticsAnswer
+from otel_ratelimit.web.api.metrics_models import MetricsAnswer
 
 WOULD = "limits refused, or in shadow would have refused"
 ALSO = ", those from log_rate_limit_violation included"

@@ -1,4 +1,4 @@
-"""About how many different clients there were, in a kilobyte.
+"""Estimates how many different clients there were, in a kilobyte.
 
 HyperLogLog: Flajolet, Fusy, Gandouet, Meunier, "HyperLogLog: the analysis of a near-optimal cardinality
 estimation algorithm", AofA 2007. With 1,024 registers the standard error is 3 %; a few hundred clients are
@@ -17,7 +17,7 @@ _ALPHA: Final = 0.7213 / (1 + 1.079 / _REGISTERS)
 
 
 class DistinctCount:
-    """Estimates how many different texts were added. Python's hash is keyed, so no sender can mislead it."""
+    """Estimates how many different texts were added. Python's hash is keyed, so no sender can falsify it."""
 
     __slots__ = ("_ranks",)
 
@@ -25,14 +25,14 @@ class DistinctCount:
         self._ranks = bytearray(_REGISTERS)
 
     def add(self, text: str) -> None:
-        """Take note of `text`."""
+        """Count `text`."""
         bits = hash(text)
         rank = _RANK_BITS + 1 - (bits >> _INDEX_BITS & (1 << _RANK_BITS) - 1).bit_length()
         index = bits & _REGISTERS - 1
         self._ranks[index] = max(self._ranks[index], rank)
 
     def merge(self, other: DistinctCount) -> None:
-        """Add all that was added to `other`."""
+        """Count everything that `other` has counted."""
         self._ranks = bytearray(map(max, self._ranks, other._ranks))
 
     @property

@@ -22,11 +22,11 @@ _SEVERITIES: Final = (
 class OtelRecordsHandler(logging.Handler):
     """Emits each line to the provider that is set at that time, with the trace of the current span.
 
-    Silent where a `LoggingHandler` of OpenTelemetry's does the same for all loggers.
+    Does nothing where a `LoggingHandler` of OpenTelemetry does the same for all loggers.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Emit `record`; what fails is handled as `logging` does it."""
+        """Emit `record`; a failure is handled as `logging` does it."""
         try:
             if any(map(is_of_opentelemetry, reached_by(record))):
                 return
@@ -46,7 +46,7 @@ class OtelRecordsHandler(logging.Handler):
 
 
 def reached_by(record: logging.LogRecord) -> list[logging.Handler]:
-    """Every handler that `record` goes to."""
+    """Every handler that `record` reaches."""
     reached: list[logging.Handler] = []
     logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None:
@@ -64,7 +64,7 @@ def is_of_opentelemetry(handler: logging.Handler) -> bool:
 
 
 def _severity(level: int) -> tuple[SeverityNumber, str]:
-    for least, number, text in _SEVERITIES:
-        if level >= least:
+    for lowest, number, text in _SEVERITIES:
+        if level >= lowest:
             return number, text
     return SeverityNumber.DEBUG, "DEBUG"

@@ -1,7 +1,7 @@
 """Which lines about refused requests are due: one per client, limit and minute.
 
-The first refusal of a client is written at the next look, so that whoever tries a limit out sees it; what
-follows within a minute is summed up in one line. Only the background thread comes here.
+The first refusal of a client is written at the next flush, so that an operator who tries out a limit sees it.
+Further refusals within a minute are summed up in one line. Only the background thread uses this module.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from opentelemetry.trace import SpanContext
 from otel_ratelimit.telemetry.logs.distinct_count import DistinctCount
 
 MAX_CLIENTS: Final = 100
-"""Clients with lines of their own at a time; more are summed up for each limit."""
+"""Clients with lines of their own at a time; further clients are summed up by limit."""
 MAX_LIMITS: Final = 100
-"""Limits of endpoints that are told apart for clients without a line of their own; more share one line."""
+"""Limits of endpoints with a line each, for clients without their own; further limits share one line."""
 LINE_SECONDS: Final = 60.0
 
 
 class Refusal(NamedTuple):
-    """What lines say beside their count."""
+    """What a line says, apart from its count."""
 
     client: str
     """The address; empty for several clients together."""
@@ -39,44 +39,44 @@ class LineKey(NamedTuple):
     """Refusals with the same key share a line."""
 
     client: str
-    """As it is shown; empty for several clients together."""
+    """The client as it is shown; empty for several clients together."""
     user: str | None
     scope: str
-    """What the counter of the limit counts, so that limits with the same text are told apart."""
+    """What the counter of the limit counts: limits with the same text may differ in it."""
     limit: str
     shadow: bool
 
 
 @dataclass(slots=True)
 class Line:
-    """A line that waits, and when the one before was written."""
+    """A line that is not written yet, and when the one before it was."""
 
     refusal: Refusal
     count: int = 0
     span: SpanContext | None = None
     clients: DistinctCount | None = None
-    """How many clients there were, where they are not told apart."""
+    """Estimates the number of clients, where they share the line."""
     limits: DistinctCount | None = None
-    """How many limits of endpoints there were, where they are not told apart either."""
+    """Estimates the number of limits of endpoints, where they share the line too."""
     written_at: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class DueLine:
-    """What is to be written now."""
+    """A line to write now."""
 
     refusal: Refusal
     count: int
     span: SpanContext | None
-    """Of one of the requests; None where none was traced."""
+    """The span of one of the requests; None if none was traced."""
     clients: int
-    """About how many there were; 1 for a client with its own line."""
+    """About how many clients there were; 1 for a client with its own line."""
     limits: int
-    """About how many limits of endpoints; 1 where they are told apart."""
+    """About how many limits of endpoints there were; 1 for a limit with its own line."""
 
 
 def of_all_limits(shadow: bool) -> Refusal:
-    """What a line says of limits and endpoints that are not told apart."""
+    """The content of the line that all further limits and endpoints share."""
     return Refusal("", None, "", "", "", "", shadow)
 
 
@@ -90,7 +90,7 @@ class RefusalLines:
 
     Args:
         max_clients: how many clients have lines of their own.
-        max_limits: how many limits the other clients are told apart by.
+        max_limits: how many limits have lines for the other clients.
         seconds: between two lines with the same key.
     """
 
@@ -104,7 +104,7 @@ class RefusalLines:
         self._others: dict[LineKey, Line] = {}
 
     def add(self, key: LineKey, refusal: Refusal, count: int, span: SpanContext | None) -> None:
-        """Take note of `count` refusals of one client."""
+        """Add `count` refusals of one client."""
         line = self._lines.get(key)
         if line is None:
             if len(self._lines) >= self._max_clients:
@@ -125,9 +125,9 @@ class RefusalLines:
         clients: DistinctCount,
         limits: DistinctCount | None = None,
     ) -> None:
-        """Take note of `count` refusals of clients that are not told apart.
+        """Add `count` refusals of clients that share a line.
 
-        With `limits`, the limits and endpoints are not told apart either.
+        With `limits`, the limits and endpoints share it too.
         """
         key = key._replace(client="", user=None)
         line = self._others.get(key)
@@ -141,7 +141,7 @@ class RefusalLines:
         line.span = _better(line.span, span)
 
     def _line_of_all(self, key: LineKey, limits: DistinctCount | None) -> Line:
-        """The line of all limits that find no place of their own."""
+        """The line of all limits that have no line of their own."""
         of_all = LineKey("", None, "", "", key.shadow)
         line = self._others.get(of_all)
         if line is None:
@@ -154,7 +154,7 @@ class RefusalLines:
         return line
 
     def due(self, now: float) -> Iterator[DueLine]:
-        """The lines to write at `now`, a monotonic time; who has paused for a minute is forgotten."""
+        """The lines to write at `now`, a monotonic time. Forgets clients after a minute without refusals."""
         for lines in (self._lines, self._others):
             for key, line in list(lines.items()):
                 if now - line.written_at < self._seconds:
@@ -166,7 +166,7 @@ class RefusalLines:
                     del lines[key]
 
     def rest(self) -> Iterator[DueLine]:
-        """All that has not been written, due or not; for the end."""
+        """All lines that are not written yet, due or not; for the end of the process."""
         for lines in (self._lines, self._others):
             for line in lines.values():
                 if line.count:
@@ -174,7 +174,7 @@ class RefusalLines:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Forget all lines."""
         self._lines.clear()
         self._others.clear()
 
@@ -192,7 +192,7 @@ def _taken(line: Line) -> DueLine:
 
 
 def _better(one: SpanContext | None, other: SpanContext | None) -> SpanContext | None:
-    """The one that can be found in a backend: a trace that is not sampled is not there."""
+    """The span whose trace a backend has: one that is not sampled is not exported."""
     if one is None or (other is not None and other.trace_flags.sampled and not one.trace_flags.sampled):
         return other
     return one

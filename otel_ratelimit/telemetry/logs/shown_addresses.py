@@ -1,4 +1,4 @@
-"""What of a client's address a log line shows: the same as the analytics keep."""
+"""How a log line shows a client's address: as the analytics store it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEY_BYTES: Final = 32
 
 
 class ShownAddresses:
-    """Turns addresses into what may be shown.
+    """Turns addresses into the text that may be shown.
 
     Args:
         style: `[analytics] client_addresses`.
@@ -33,15 +33,15 @@ class ShownAddresses:
         shared_key: Callable[[], bytes] | None = None,
     ) -> None:
         self._style = style
-        # An unkeyed hash can be guessed, so a process without a secret makes one.
+        # An unkeyed hash can be guessed, so a process without a secret generates one.
         self._key = SecretKey.of(hash_key or secrets.token_bytes(_KEY_BYTES))
         self._shared_key = None if hash_key or style != "hashed" else shared_key
 
     def keeper(self, *, may_wait: bool = True) -> Callable[[str], str]:
-        """A function from address to what is shown.
+        """A function from an address to the text that is shown.
 
         Args:
-            may_wait: whether the database may be asked; else the key that was used last serves.
+            may_wait: whether the database may be asked; otherwise the key of the last call is used.
         """
         if self._shared_key is not None and may_wait:
             try:

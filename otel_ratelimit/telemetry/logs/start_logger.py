@@ -1,4 +1,4 @@
-"""The logger of what is in force at the start, whichever module says it."""
+"""The logger for what is in force at the start, whichever module writes the line."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from otel_ratelimit.analytics.recommended_limits import recommend_limits
 from otel_ratelimit.analytics.rows import AnalyticsReader, GroupBy, Scope, group_named
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import ServicesRead, UnknownServiceError, services_read
-from otel_ratelimit.web.api.models import (
+from otel_ratelimit.web.api.analytics_models import (
     AnalyticsAnswer,
+    AnalyticsParameters,
     BreathingRoomAnswer,
     HitRateAnswer,
     HitRatesAnswer,
@@ -24,7 +25,7 @@ from otel_ratelimit.web.api.models import (
     ViolationGroupAnswer,
     ViolationsAnswer,
 )
-from otel_ratelimit.web.api.parameters import AnalyticsParameters, period_asked
+from otel_ratelimit.web.api.parameter_types import period_asked
 from otel_ratelimit.web.api.problems import ProblemError, analytics_are_off
 from otel_ratelimit.web.api.services import ApiServices
 from otel_ratelimit.web.route_names import routes_named

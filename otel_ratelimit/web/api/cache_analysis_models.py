@@ -1,4 +1,4 @@
-"""The answer of `GET /cache-analysis`; the OpenAPI document describes it from here.
+"""The parameters and the answer of `GET /cache-analysis`; the OpenAPI document describes them from here.
 
 Shares are 0 to 1, percentages 0 to 100, sizes bytes, times milliseconds, moments ISO 8601 in UTC. Executions,
 keys and bytes are estimates from a sample, rounded. All money is in `latest.currency`.
@@ -6,44 +6,41 @@ keys and bytes are estimates from a sample, rounded. All money is in `latest.cur
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from math import inf, isfinite
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, Field
 
-from otel_ratelimit.cache_advice.comparison import Basis, ComparedName
 from otel_ratelimit.cache_advice.daily_report import Scale
 from otel_ratelimit.cache_advice.prices import Certainty, Kind
 from otel_ratelimit.cache_advice.result import ObstacleName, ReasonName
-from otel_ratelimit.web.api.models import Answer, Count
-
-Day: TypeAlias = date
-"""Where a field is named `date`."""
-Moment: TypeAlias = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
-"""The database answers in the time zone of its own settings."""
-Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
-
-
-def _at_most(most: float) -> BeforeValidator:
-    """What lies between 0 and `most`: sums of many parts may lead out of it by their last digit."""
-
-    def clamped(value: object) -> object:
-        # What is no finite number is left to be refused.
-        return min(max(value, 0.0), most) if isinstance(value, float) and isfinite(value) else value
-
-    return BeforeValidator(clamped)
+from otel_ratelimit.web.api.answer_types import Answer, Count
+from otel_ratelimit.web.api.cache_analysis_chart_models import ChartsAnswer
+from otel_ratelimit.web.api.cache_analysis_types import (
+    Amount,
+    Day,
+    Estimate,
+    Moment,
+    Number,
+    Percentage,
+    Share,
+)
+from otel_ratelimit.web.api.parameter_types import PERIOD, DateRange
+from otel_ratelimit.web.api.parameters import Parameters
 
 
-def _rounded(value: object) -> object:
-    return max(round(value), 0) if isinstance(value, float) and isfinite(value) else value
+class CacheAnalysisParameters(Parameters):
+    """Of which days the reports are asked for."""
 
-
-Amount: TypeAlias = Annotated[Number, Field(ge=0.0), _at_most(inf)]
-Share: TypeAlias = Annotated[Number, Field(ge=0.0, le=1.0), _at_most(1.0)]
-Percentage: TypeAlias = Annotated[Number, Field(ge=0.0, le=100.0), _at_most(100.0)]
-Estimate: TypeAlias = Annotated[Count, BeforeValidator(_rounded)]
-"""A whole number, reckoned in fractions."""
+    date_range: Annotated[
+        DateRange,
+        Field(
+            description=(
+                f"{PERIOD} Every date that the period touches counts, and the report of a date is that of"
+                " the day which has it in the report's own time zone."
+            ),
+            examples=["30d", "7d", "2026-01-01/2026-01-31"],
+        ),
+    ] = "30d"
 
 
 class DaysAnswer(Answer):
@@ -299,70 +296,6 @@ class DayInBriefAnswer(Answer):
     monthly_cost: Number
     worthwhile: bool
     currency: str = Field(description="Of that day's money; ISO 4217.")
-
-
-class HitPotentialPoint(Answer):
-    """One day of a chart over time."""
-
-    date: Day
-    hit_potential: Share
-    duplicate_share: Share = Field(description="What an endless cache would have answered.")
-
-
-class BarsAnswer(Answer):
-    """A bar chart: one label, one value."""
-
-    unit: str = Field(description="Of the values; empty where there are none.", examples=["ms a day"])
-    labels: list[str]
-    values: list[Number]
-
-
-class TopQueriesAnswer(BarsAnswer):
-    """The ten queries to cache first; where none is worth it, the ten that repeat most, each with why not."""
-
-    worthwhile: list[bool] = Field(description="Of each, whether caching it pays; all are alike.")
-    reasons: list[str] = Field(description="Of each, how it stays fresh enough, or why it is not worth it.")
-
-
-class ComparedAnswer(Answer):
-    """A row of the comparison."""
-
-    name: ComparedName
-    unit: str = Field(description="Of the three figures.", examples=["queries a day", "USD a month"])
-    without_cache: Number
-    with_cache: Number
-    difference: Number = Field(description="What the cache adds; negative where it takes away.")
-
-
-class ComparisonAnswer(Answer):
-    """The day without a cache and with it."""
-
-    basis: Basis = Field(
-        description=(
-            "`plan`: with the cache that is advised; `everything`: none is, and all that a cache could answer"
-            " goes through one all the same, with the TTL that would save most."
-        )
-    )
-    ttl_seconds: Amount
-    rows: list[ComparedAnswer]
-
-
-class ChartsAnswer(Answer):
-    """The same figures, arranged for charts."""
-
-    hit_potential: list[HitPotentialPoint] = Field(description="By day, as in `trend`.")
-    top_queries: TopQueriesAnswer = Field(
-        description=(
-            "Latency saved by each of `latest.most_worth`; where none is worth it, repeats of each of"
-            " `latest.most_repeated`. Labels are the queries, shortened."
-        )
-    )
-    cost_comparison: BarsAnswer = Field(
-        description="Monthly cost with each price; the benefit last, if time has a value."
-    )
-    comparison_table: ComparisonAnswer | None = Field(
-        description="Null where there was no query that a cache could answer, and in older reports."
-    )
 
 
 class CacheAnalysisAnswer(Answer):

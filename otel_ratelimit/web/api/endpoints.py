@@ -9,19 +9,15 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 from otel_ratelimit.web.api.analytics import analytics
+from otel_ratelimit.web.api.analytics_models import AnalyticsAnswer, AnalyticsParameters
 from otel_ratelimit.web.api.cache_analysis import cache_analysis
-from otel_ratelimit.web.api.cache_analysis_models import CacheAnalysisAnswer
+from otel_ratelimit.web.api.cache_analysis_models import CacheAnalysisAnswer, CacheAnalysisParameters
 from otel_ratelimit.web.api.metrics import metrics
-from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer, ResetAnswer, StatusAnswer
-from otel_ratelimit.web.api.parameters import (
-    AnalyticsParameters,
-    CacheAnalysisParameters,
-    NoParameters,
-    Parameters,
-    StatusParameters,
-)
+from otel_ratelimit.web.api.metrics_models import MetricsAnswer
+from otel_ratelimit.web.api.parameters import NoParameters, Parameters
 from otel_ratelimit.web.api.services import Access, ApiServices
 from otel_ratelimit.web.api.status import reset, status
+from otel_ratelimit.web.api.status_models import ResetAnswer, StatusAnswer, StatusParameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from otel_ratelimit.core.counter_store import StorageSnapshot
 from otel_ratelimit.core.thresholds import MEGABYTE
 from otel_ratelimit.storage.by_user import most_first
 from otel_ratelimit.storage.health import check_memory_health, effective_thresholds
-from otel_ratelimit.web.api.models import (
+from otel_ratelimit.web.api.cleanup_tally import CleanupTotals
+from otel_ratelimit.web.api.metrics_models import (
     CleanupAnswer,
     KeysAnswer,
     MemoryAnswer,
@@ -23,7 +24,7 @@ from otel_ratelimit.web.api.models import (
     StorageAnswer,
 )
 from otel_ratelimit.web.api.parameters import NoParameters
-from otel_ratelimit.web.api.services import ApiServices, CleanupTotals
+from otel_ratelimit.web.api.services import ApiServices
 from otel_ratelimit.web.route_names import routes_of
 
 MAX_USERS: Final = 100

@@ -18,10 +18,16 @@ from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Window
 from otel_ratelimit.policy.decide import judge
-from otel_ratelimit.web.api.models import ClientAnswer, ResetAnswer, RouteAnswer, StatusAnswer, WindowAnswer
-from otel_ratelimit.web.api.parameters import StatusParameters
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.api.services import ApiServices
+from otel_ratelimit.web.api.status_models import (
+    ClientAnswer,
+    ResetAnswer,
+    RouteAnswer,
+    StatusAnswer,
+    StatusParameters,
+    WindowAnswer,
+)
 from otel_ratelimit.web.enforcement import Enforcement
 
 _logger = logging.getLogger(__name__)
