@@ -8,7 +8,6 @@ from otel_ratelimit.cli.db import db
 from otel_ratelimit.cli.doctor import doctor
 from otel_ratelimit.cli.output import escape_what_cannot_be_written, log_warnings_only
 from otel_ratelimit.cli.policy import policy
-from otel_ratelimit.cli.policy_suggest import suggest
 from otel_ratelimit.cli.report import report
 from otel_ratelimit.cli.routes import routes
 from otel_ratelimit.cli.scheduler import scheduler
@@ -34,4 +33,3 @@ main.add_command(report)
 main.add_command(routes)
 main.add_command(scheduler)
 main.add_command(status)
-policy.add_command(suggest)

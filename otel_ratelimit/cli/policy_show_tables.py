@@ -1,6 +1,6 @@
-"""A policy in words, for `policy show`: every key with its value, and whether the file gives it.
+"""The rows of `policy show`: every key with its value, and the line of the file that gives it.
 
-The model is walked, so that a key that is added there is shown.
+The rows are made from the policy's model, so that a new key is shown too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from otel_ratelimit.policy.table import Table, unit_of
 
 DEFAULT: Final = "default"
 FOLLOWS: Final = "follows other keys"
-"""Of a key that the file does not give, and whose value depends on those that it gives."""
+"""Source of a key that the file does not give, and whose value depends on other keys."""
 NOT_IN_RULE: Final = "*"
-"""Beside a value that a rule does not give."""
+"""Marks a value that the rule itself does not give."""
 
 RULE_COLUMNS: Final = (
     *("#", "MATCH", "TIER", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST", "FROM"),
@@ -36,7 +36,7 @@ class Setting:
     """One key of the file."""
 
     place: str
-    """Where it is, or would be, in the file: `memory.capacity`."""
+    """Its place in the file: `memory.capacity`."""
     key: str
     value: str
     source: str
@@ -53,11 +53,11 @@ class Section:
 
 
 def sections(policy: Policy) -> Iterator[Section]:
-    """All tables but the tiers and the rules, those inside others after them."""
+    """All tables except tiers and rules; a nested table comes after the one that holds it."""
     yield from _sections(policy, policy, ())
 
 
-def tiers(policy: Policy) -> list[tuple[str, str, str]]:
+def tier_rows(policy: Policy) -> list[tuple[str, str, str]]:
     """Name, limits and source of each tier."""
     return [
         (name, limits, policy.line_of(dotted(("tiers", name))) or DEFAULT)
@@ -65,8 +65,8 @@ def tiers(policy: Policy) -> list[tuple[str, str, str]]:
     ]
 
 
-def rules(policy: Policy) -> list[tuple[str, ...]]:
-    """A row of `RULE_COLUMNS` for each rule, and one for what no rule names."""
+def rule_rows(policy: Policy) -> list[tuple[str, ...]]:
+    """A row of `RULE_COLUMNS` for each rule, and one for routes that no rule names."""
     rows = [_rule(policy, index, rule) for index, rule in enumerate(policy.routes)]
     limits = policy.tiers[policy.default_tier]
     inherited = (policy.key, policy.strategy, policy.on_error, "false", "endpoint", "1")

@@ -15,8 +15,8 @@ from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE, Cand
 from otel_ratelimit.analytics.rows import Excess, LimitUse, Scope
 from otel_ratelimit.analytics.suggested_tiers import suggest as suggest_limits
 from otel_ratelimit.cli.chosen_database import chosen_database, database_url_option
-from otel_ratelimit.cli.chosen_policy import policy_file, policy_of
-from otel_ratelimit.cli.output import CHECK_FAILED, Refusal, fail, print_json
+from otel_ratelimit.cli.chosen_policy import policy_file, policy_of, policy_option
+from otel_ratelimit.cli.output import CHECK_FAILED, CommandError, as_json_option, fail, print_json
 from otel_ratelimit.cli.policy_suggest_comments import span
 from otel_ratelimit.cli.policy_suggest_file import (
     SuggestedPolicy,
@@ -64,25 +64,22 @@ def _period(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     type=click.FloatRange(0, 1, max_open=True),
     default=MAX_REJECTED_SHARE,
     show_default=True,
-    help="What a limit may refuse, of the windows of clients.",
+    help="The share of client windows that a limit may refuse.",
 )
-@click.option(
-    "--policy",
-    "policy_path",
-    type=click.Path(path_type=Path),
-    help="Policy to build on; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml, then the built-in one.",
+@policy_option(
+    "Policy to build on; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml, then the built-in one."
 )
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Write to this file, which must not exist yet."
 )
-@click.option("--force", is_flag=True, help="Write to it even if it exists.")
+@click.option("--force", is_flag=True, help="Replace that file if it exists.")
 @click.option(
     "--service",
     metavar="NAME",
-    help="Whose requests; default: the one service there is, else OTEL_SERVICE_NAME.",
+    help="The service whose requests count; default: the only one recorded, else OTEL_SERVICE_NAME.",
 )
 @database_url_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def suggest(
     *,
     period: Period,
@@ -96,14 +93,14 @@ def suggest(
 ) -> None:
     """Write a policy from the requests that were recorded, with the evidence beside each rule.
 
-    Endpoints of like need share a tier. Those of which too little was seen keep the default tier. What the
-    present policy says of clients, memory and the like is kept.
+    Endpoints with similar traffic share a tier. Endpoints with too few requests keep the default tier. Other
+    settings of the present policy, such as clients and memory, are kept.
 
-    A policy is for one service: where several record to the database, name it. Exit status 1 if nothing was
+    A policy is for one service: if several record to the database, name it. Exit status 1 if nothing was
     recorded, 2 if the service has to be named.
     """
     if output is not None and output.exists() and not force:
-        raise Refusal(f"{output} exists; name another file, or replace it with --force")
+        raise CommandError(f"{output} exists; name another file, or replace it with --force")
     policy = _present(policy_path)
     seen = _seen(database_url, period, service)
     suggestion = suggest_limits(
@@ -136,7 +133,7 @@ def _present(path: Path | None) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The evidence, and whose it is."""
+    """The evidence, and the service that it is from."""
 
     of: ServicesRead
     uses: list[LimitUse]
@@ -159,14 +156,14 @@ def _seen(database_url: str | None, period: Period, service: str | None) -> _See
             finally:
                 database.close()
     except (SeveralServicesError, UnknownServiceError) as error:
-        raise Refusal(shown(str(error))) from None
+        raise CommandError(shown(str(error))) from None
     except DatabaseError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(CHECK_FAILED)
 
 
 def _check(text: str) -> None:
-    """What is handed out must be a policy, whatever the routes are called and the present policy says."""
+    """End the command unless the text is a valid policy, whatever routes and the present policy contain."""
     try:
         parse_policy(text, "the suggestion")
     except ConfigurationError as error:

@@ -1,6 +1,6 @@
-"""What the comments of a suggested policy say: the evidence of each rule, and what has no rule and why.
+"""The comments of a suggested policy: the evidence of each rule, and the routes without a rule and why.
 
-Many routes with the same reason are one sentence with their number; `policy suggest --json` names all.
+Routes with the same reason are one sentence with their number; `policy suggest --json` names all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.sentences import between, counted, part_of, per_window, percent
 
 MAX_LISTED: Final = 5
-"""So many routes with the same reason are named."""
+"""How many routes with the same reason are named."""
 WIDTH: Final = 110
 _WHY: Final[dict[WhyUndecided, tuple[str, str]]] = {
     "little": (
@@ -33,30 +33,30 @@ _WHY: Final[dict[WhyUndecided, tuple[str, str]]] = {
         "no pattern of a policy file can name them",
     ),
 }
-"""Of one route, and of several."""
+"""The sentence for one route, and for several."""
 
 Escape = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class LostRule:
-    """A rule of the present policy, or part of what it says, that the suggestion has not."""
+    """A rule of the present policy, or a part of one, that is not in the suggestion."""
 
     match: str
     reason: str
-    """Goes on from "it"."""
+    """Continues a sentence that begins with "it"."""
 
 
 def heading(
     seen: tuple[int, int], period: Period, share: float, service: str | None, *, has_rules: bool
 ) -> Iterator[str]:
-    """What the file is, and how it was made.
+    """The first lines: what the file is, and how it was made.
 
     Args:
-        seen: requests, and the number of routes they were to.
-        period: in which.
+        seen: the number of requests, and of the routes that they used.
+        period: of the evidence.
         share: of client windows that a limit may refuse.
-        service: that was asked; None where it has no name.
+        service: of the evidence; None if it has no name.
         has_rules: whether any route has enough evidence.
     """
     requests, routes = seen
@@ -83,13 +83,13 @@ def span(period: Period) -> str:
 
 
 def evidence(method: str, seen: Seen) -> Iterator[str]:
-    """What speaks for a rule, for one method and one limit."""
+    """The evidence for a rule, for one method and one limit."""
     found = seen.recommendation
     yield from _wrapped(f"{method}: {found.reason}; {_present(seen)}")
 
 
 def _present(seen: Seen) -> str:
-    """How the present limit fits."""
+    """How well the present limit fits."""
     found = seen.recommendation
     limit = per_window(found.limit_value, found.limit_seconds)
     refused = next(c.rejected_requests for c in found.candidates if c.limit_value == found.limit_value)
@@ -100,7 +100,7 @@ def _present(seen: Seen) -> str:
 
 
 def undecided(routes: Sequence[Undecided], escape: Escape) -> Iterator[str]:
-    """Who keeps the default tier, by reason."""
+    """The routes that keep the default tier, by reason."""
     for kind, (of_one, of_many) in _WHY.items():
         found = sorted((left for left in routes if left.kind == kind), key=_most_seen_first)
         if not found:
@@ -128,7 +128,7 @@ def _seen_of(left: Undecided) -> str:
 
 
 def lost(rules: Iterable[LostRule], escape: Escape) -> Iterator[str]:
-    """What the present policy says and this one does not, by reason; each rule is named."""
+    """The rules of the present policy that are not carried over, by reason."""
     by_reason: dict[str, list[LostRule]] = {}
     for rule in rules:
         by_reason.setdefault(rule.reason, []).append(rule)

@@ -1,8 +1,9 @@
 """A suggestion as the text of a policy file (TOML 1.0), with the evidence beside each rule.
 
-Rules name routes exactly: `GET /api/jobs/<id>` is that template and no other. What the present policy says of
-anything but tiers and routes is kept; of its rules, all but the limits, for the routes they decide. What
-of them cannot be kept is named at the end. The comments are made in `suggested_comments`.
+Rules name routes exactly: `GET /api/jobs/<id>` is that template and no other. Of the present policy,
+everything except tiers and routes is kept. Its rules keep everything except their limits, for the routes that
+they match; a rule that cannot be kept is named at the end. The comments are made in
+`policy_suggest_comments`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from otel_ratelimit.policy.quantities import parse_limits
 
 _PARAMETER: Final = re.compile(r"<[^<>]*?(\w*)[^\w<>]*>")
 _UNWRITABLE: Final = re.compile(r"[<>{}?#*\s]+|(?<=/):|^:")
-"""What may stand in a route's template and cannot stand in a pattern."""
+"""Characters that a route's template may have and a pattern cannot."""
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""What JSON leaves as it is, and TOML forbids or a terminal obeys."""
+"""Characters that JSON does not escape, and that TOML forbids or a terminal obeys."""
 _KEPT_OF_RULES: Final = ("key", "strategy", "on_error", "cost", "shadow")
 _KEPT_TABLES: Final = ("unmatched", "identity", "memory", "analytics", "cache", "report")
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -34,7 +35,7 @@ _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 @dataclass(frozen=True, slots=True)
 class SuggestedRule:
-    """`[[routes]]`, with what speaks for it."""
+    """A rule of `[[routes]]`, with its evidence."""
 
     methods: tuple[str, ...]
     path: str
@@ -52,7 +53,7 @@ class SuggestedRule:
 
 @dataclass(frozen=True, slots=True)
 class SuggestedPolicy:
-    """What the file will say that the present policy does not."""
+    """The tiers and rules of the file, and what is not carried over."""
 
     tiers: Mapping[str, str]
     rules: tuple[SuggestedRule, ...]
@@ -61,7 +62,7 @@ class SuggestedPolicy:
 
     @property
     def seen(self) -> tuple[int, int]:
-        """Requests, and how many methods of routes they were to; those that are exempt left out."""
+        """The number of requests, and of the methods of routes that they used; without exempt routes."""
         by_route: dict[tuple[str, str], int] = {
             (left.endpoint, left.method): left.requests for left in self.undecided
         }
@@ -73,7 +74,7 @@ class SuggestedPolicy:
 
 
 def known_tiers(policy: Policy) -> dict[str, Amounts]:
-    """The tiers of the present policy that stay: the default, and that of requests which match no route."""
+    """The tiers of the present policy that are kept: the default, and that of requests without a route."""
     names = {policy.default_tier} | ({policy.unmatched.tier} if policy.unmatched.tier else set())
     return {
         name: tuple((item.get_expiry(), item.amount) for item in parse_limits(policy.tiers[name]))
@@ -82,7 +83,7 @@ def known_tiers(policy: Policy) -> dict[str, Amounts]:
 
 
 def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
-    """Rules for the routes of `suggestion`, so that each can match and none is in another's way."""
+    """Rules for the routes of `suggestion`, in an order in which each of them can match."""
     exempt = [Pattern.parse(text) for text in policy.exempt]
     order = {name: index for index, name in enumerate([*known_tiers(policy), *suggestion.tiers])}
     found: dict[tuple[object, str], SuggestedRule] = {}
@@ -95,7 +96,7 @@ def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
             undecided.append(_unnameable(route))
             continue
         rule = _rule(route, path, policy)
-        # Equal for templates that differ in the names or converters of parameters only.
+        # Equal for templates that differ only in the names or converters of parameters.
         place = (Pattern.parse(path).segments, route.method)
         same = found.get(place)
         if same is not None:
@@ -122,14 +123,14 @@ def policy_text(
         policy: the present policy.
         period: of the evidence.
         share: of client windows that a limit may refuse.
-        service: of which the evidence is.
+        service: of the evidence.
     """
     return "\n".join(_lines(suggested, policy, period, share, service)) + "\n"
 
 
 def pattern_path(route: str) -> str | None:
-    """The path of a pattern for a route's template; None where none can name it."""
-    # Between the names of the parameters stand the literal parts.
+    """The path of a pattern for a route's template; None if no pattern can match only it."""
+    # The literal parts are between the names of the parameters.
     parts = _PARAMETER.split(route)
     parts[::2] = (_UNWRITABLE.sub("*", literal) for literal in parts[::2])
     parts[1::2] = (f"<{name}>" for name in parts[1::2])
@@ -203,7 +204,7 @@ def _by_methods(rules: Iterable[SuggestedRule]) -> list[SuggestedRule]:
 
 
 def _in_order(rules: list[SuggestedRule]) -> tuple[SuggestedRule, ...]:
-    """The most specific first; without those that an earlier one leaves nothing to match."""
+    """The most specific first; without rules for which an earlier one leaves nothing to match."""
     kept: list[tuple[Pattern, SuggestedRule]] = []
     for rule in sorted(rules, key=_specific_first):
         pattern = Pattern.parse(rule.match)
@@ -214,7 +215,7 @@ def _in_order(rules: list[SuggestedRule]) -> tuple[SuggestedRule, ...]:
 
 def _specific_first(rule: SuggestedRule) -> tuple[object, ...]:
     asterisks = rule.path.count("*")
-    # What covers another has no more literal characters than it.
+    # A pattern that covers another has no more literal characters.
     literals = len(_PARAMETER.sub("<>", rule.path)) - asterisks
     return (asterisks > 0, -literals if asterisks else 0, asterisks, rule.path, rule.methods)
 
@@ -257,7 +258,7 @@ def _kept_tables(said: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(name: str, table: Mapping[str, Any]) -> Iterator[str]:
-    """What stands under a table's name; tables in it come last, for what follows them would be theirs."""
+    """The lines of a table; tables in it come last, because keys after them would be theirs."""
     inner = {key: value for key, value in table.items() if _is_tables(value)}
     yield from _pairs({key: value for key, value in table.items() if key not in inner})
     for key, tables in inner.items():
@@ -276,7 +277,7 @@ def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    """A value as TOML writes it: as JSON does, but for dates and characters that TOML forbids."""
+    """A value in TOML: as in JSON, except for dates and characters that TOML forbids."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, list | tuple) and value:
@@ -289,5 +290,5 @@ def _toml_key(name: str) -> str:
 
 
 def shown(text: str) -> str:
-    """As a comment or a terminal can hold it, on one line."""
+    """The text on one line, safe for a comment and a terminal."""
     return _toml(text)[1:-1]

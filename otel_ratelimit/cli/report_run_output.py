@@ -1,4 +1,4 @@
-"""What a run of the nightly job did, as `report run` prints it."""
+"""The output of `report run`: which reports were made, kept, mailed or failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def say(outcome: Outcome) -> None:
-    """For people: what was made on standard output, what was not on standard error."""
+    """For people: successes on standard output, failures on standard error."""
     if outcome.skipped:
         click.echo("another process is making reports; nothing done")
         return
@@ -23,7 +23,7 @@ def say(outcome: Outcome) -> None:
         verdict = "would pay" if made.worthwhile else "would not pay"
         click.echo(f"{made.analysis_date}: a cache {verdict}: {made.reason}{_whose(made)}")
     for day in outcome.kept:
-        click.echo(f"{day}: kept as it was, since part of its queries has been deleted")
+        click.echo(f"{day}: the former report is kept, because some of the day's queries have been deleted")
     for why in outcome.unknown:
         click.echo(
             f"no report was made: {why}; `otel-ratelimit report show --so-far` shows today's", err=True
@@ -32,7 +32,7 @@ def say(outcome: Outcome) -> None:
         click.echo(f"{day}: Error: {error}", err=True)
     _say_of_mail(outcome)
     if outcome.is_well and not (outcome.made or outcome.kept or outcome.sent):
-        click.echo("nothing to do: every full day has its report")
+        click.echo("nothing to do: every full day has a report")
 
 
 def _whose(made: DailyCacheReport) -> str:
@@ -48,9 +48,9 @@ def _say_of_mail(outcome: Outcome) -> None:
         for refused in outcome.sent.refused:
             click.echo(f"not mailed to {refused.address}: {refused.said}", err=True)
     if outcome.mail_error is not None:
-        click.echo(f"Error: the report is kept, and was not mailed: {outcome.mail_error}", err=True)
+        click.echo(f"Error: the report is kept, but was not mailed: {outcome.mail_error}", err=True)
     if outcome.mailed_before is not None:
-        click.echo(f"mailed before, at {outcome.mailed_before:%Y-%m-%d %H:%M %Z}", err=True)
+        click.echo(f"not mailed again: it was mailed at {outcome.mailed_before:%Y-%m-%d %H:%M %Z}", err=True)
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Asks the HTTP API of a running application; nothing but the standard library.
+"""A client for the HTTP API of a running application, with the standard library only.
 
-Redirects are not followed: the token would go wherever they point.
+Redirects are not followed: the token would be sent wherever they point.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from otel_ratelimit.web.api import URL_PREFIX
 from otel_ratelimit.web.api.problems import ProblemAnswer
 
 TIMEOUT_SECONDS: Final = 40.0
-"""Longer than analytics may take: seven statements, each within the database's time limit."""
+"""Longer than analytics may take: seven statements, each with the time limit of the database."""
 MAX_BYTES: Final = 50_000_000
 _EXAMPLE: Final = "for instance http://127.0.0.1:8000"
 _DETAIL_CHARACTERS: Final = 500
@@ -30,7 +30,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class ApiUnavailableError(RemediableError):
-    """The API is there and says that it cannot answer this now (503)."""
+    """The API answered that it cannot serve this request now (503)."""
 
 
 class Target(NamedTuple):
@@ -44,15 +44,15 @@ class Target(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> Target:
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            ValueError: it cannot be used; says what would be right.
+            ValueError: it cannot be used; the message says what would be right.
         """
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError:  # its message shows what may be a part of a password
+        except ValueError:  # its message may show a part of a password
             raise ValueError(f"it has no valid host and port; write {_EXAMPLE}") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"it is not a http or https URL; write {_EXAMPLE}")
@@ -70,14 +70,14 @@ class Target(NamedTuple):
 
 
 class _Reply(NamedTuple):
-    """What came back."""
+    """A response."""
 
     status: int
     kind: str
     """Its media type."""
     body: bytes
     location: str
-    """Where a redirect leads; empty where it is none."""
+    """The target of a redirect; empty for other responses."""
 
 
 class ApiClient:
@@ -85,7 +85,7 @@ class ApiClient:
 
     Args:
         target: the application.
-        token: a token that may read.
+        token: a token with read access.
         timeout_seconds: how long to wait for the connection, and for each piece of the answer.
     """
 
@@ -95,11 +95,11 @@ class ApiClient:
         self._timeout_seconds = timeout_seconds
 
     def get(self, path: str, model: type[Answer], parameters: Mapping[str, str] | None = None) -> Answer:
-        """Ask for `path`, below the API's prefix.
+        """Request `path`, below the API's prefix.
 
         Raises:
             ApiUnavailableError: 503.
-            RemediableError: no connection, refused, or the answer is none of ours.
+            RemediableError: no connection, refused, or not an answer of this API.
         """
         query = f"?{urlencode(parameters)}" if parameters else ""
         reply = self._request(f"{self._target.root}{URL_PREFIX}{path}{query}")
@@ -122,8 +122,8 @@ class ApiClient:
             body = response.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
-            remedy = "check that the application runs there, and name another with --url"
-            # Not from it: the frames of http.client hold the token.
+            remedy = "check that the application runs there, or give another URL with --url"
+            # Not `from error`: the frames of http.client hold the token.
             raise RemediableError(f"no answer from {target}: {reason}", remedy) from None
         finally:
             connection.close()
@@ -135,15 +135,15 @@ class ApiClient:
         return {"Authorization": f"Bearer {self._token.reveal()}", "Accept": "application/json"}
 
     def _redirected(self, reply: _Reply) -> RemediableError:
-        """The token would go wherever a redirect points, so it is named and not followed."""
+        """The error for a redirect: the token would be sent wherever it points."""
         location = reply.location[:_LOCATION_CHARACTERS]
         what = f"{self._target} answers {reply.status}, a redirect to {location}, which is not followed"
         if not self._target.secure and location.startswith("https://"):
-            return RemediableError(what, "ask over TLS: give the https URL with --url")
+            return RemediableError(what, "use TLS: give the https URL with --url")
         return RemediableError(
             what,
             "if the application sends this (a login, a set-up page), start it without"
-            " OTEL_RATELIMIT_API_BEFORE_HOOKS=false; if a proxy does, name what is behind it with --url",
+            " OTEL_RATELIMIT_API_BEFORE_HOOKS=false; if a proxy does, give the URL behind it with --url",
         )
 
     def _refusal(self, reply: _Reply, asked: Mapping[str, str]) -> RemediableError:
@@ -158,14 +158,14 @@ class ApiClient:
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             return ApiUnavailableError(detail, "see the application's log")
         if status == HTTPStatus.NOT_FOUND and "service" in asked:
-            remedy = "name a service that is recorded, with --service, or leave it out"
+            remedy = "give the name of a recorded service with --service, or leave it out"
             return RemediableError(what, remedy, exit_status=RemediableError.WRONG_USE)
         return RemediableError(what, "see the application's log")
 
     def _not_ours(self) -> RemediableError:
         return RemediableError(
-            f"{self._target} does not answer as an application with otel-ratelimit does",
-            "check the URL; the application must run with otel-ratelimit, of this version or one near it",
+            f"the answer of {self._target} is not from the API of otel-ratelimit",
+            "check the URL; the application must run otel-ratelimit, in this version or a similar one",
         )
 
 
