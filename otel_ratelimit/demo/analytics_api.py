@@ -1,4 +1,4 @@
-"""What the application's own API answers at the end of the demo, from PostgreSQL."""
+"""Asks the application's own API at the end of the demo, for what it recorded in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COUNT_ROWS: Final = "SELECT count(*) FROM otel_ratelimit.rate_limit_analytics"
 
 @dataclass(frozen=True, slots=True)
 class LimitedClient:
-    """A client that ran into limits."""
+    """A client that was limited."""
 
     client: str
     violations: int
@@ -28,7 +28,7 @@ class LimitedClient:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much room one limit left."""
+    """The headroom of one limit."""
 
     endpoint: str
     method: str
@@ -40,24 +40,24 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """A limit that the evidence speaks for."""
+    """A limit that the recorded traffic suggests."""
 
     endpoint: str
     method: str
     present: str
     recommended: str
-    """Empty where even ten times the limit would refuse too many."""
+    """Empty if even ten times the limit would refuse too many clients."""
     rejected_clients_share: float
     client_windows: int
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswers:
-    """What was recorded, as the API tells it."""
+    """What was recorded, as the API answers it."""
 
     violations: int
     rows: int
-    """In which they lie."""
+    """Rows in which the violations are stored."""
     requests: int
     hit_rate: float
     clients: tuple[LimitedClient, ...]
@@ -67,10 +67,10 @@ class StoredAnswers:
 
 
 def ask(port: int, token: str, database_url: str, expected_violations: int) -> StoredAnswers:
-    """Ask the API, once it knows of as many violations as there were.
+    """Ask the API, once it has as many violations as the clients saw.
 
     Raises:
-        DemoError: it does not answer, or never knows of as many.
+        DemoError: the API does not answer, or some violations are not recorded in time.
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
@@ -81,7 +81,7 @@ def ask(port: int, token: str, database_url: str, expected_violations: int) -> S
         if time.monotonic() > deadline:
             raise DemoError(
                 f"only {found} of {expected_violations} violations are in the database",
-                "gunicorn's log says why the others could not be written",
+                "gunicorn's log says why the others were not written",
             )
         time.sleep(0.2)
     database = Database(database_url)

@@ -1,4 +1,4 @@
-"""Would a cache pay for the demo's own traffic? The nightly report, on a few seconds instead of a day."""
+"""Would a cache pay for the demo's own traffic? The nightly report, for a few seconds instead of a day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otel_ratelimit.reports.analysed import analysed
 
 
 def report_on(database_url: str, since: datetime, cache: Cache) -> DailyCacheReport:
-    """The report on what was asked since then; kept as that of today.
+    """The report on the queries since `since`; kept as the report of today.
 
     Args:
         database_url: where the queries are.
@@ -22,7 +22,7 @@ def report_on(database_url: str, since: datetime, cache: Cache) -> DailyCacheRep
         cache: the policy's `[cache]`.
 
     Raises:
-        DatabaseError: they cannot be read, or the report cannot be kept.
+        DatabaseError: the queries cannot be read, or the report cannot be written.
     """
     now = datetime.now(UTC)
     report = analysed(database_url, Period(since, now), day=now.date(), zone=UTC, cache=cache)

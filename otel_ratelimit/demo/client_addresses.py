@@ -1,4 +1,4 @@
-"""How the demo's clients come by addresses of their own."""
+"""How each of the demo's clients gets an address of its own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import socket
 from typing import Final
 
 TRUSTED_PROXY: Final = "127.0.0.1/32"
-"""Whom the server believes where all clients come from 127.0.0.1."""
+"""The proxy that the server trusts if all clients come from 127.0.0.1."""
 _ANOTHER: Final = "127.0.0.2"
 
 
-def addresses_of_our_own() -> bool:
+def can_bind_other_addresses() -> bool:
     """Whether a client can come from another loopback address than 127.0.0.1: on Linux, not on macOS."""
     with socket.socket() as probe:
         try:

@@ -1,6 +1,6 @@
-"""What clients saw, as the process that drives them tells it: one JSON object a line.
+"""What the clients saw, reported by the process that drives them: one JSON object a line.
 
-Who was limited can only be said from this side: no metric ever names a client.
+Only the clients can say who was limited: no metric ever names a client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Tally:
     """Requests without any answer."""
 
     def count(self, status: int) -> None:
-        """Take in one answer; status 0 stands for none."""
+        """Count one answer; status 0 means that there was none."""
         if status == 0:
             self.broken += 1
             return
@@ -47,7 +47,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One 429 as the client got it."""
+    """One 429 as the client saw it."""
 
     persona: str
     address: str
@@ -59,7 +59,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ClientReport:
-    """Everything the clients saw up to now."""
+    """Everything that the clients have seen so far."""
 
     elapsed: float = 0.0
     people: Mapping[str, int] = field(default_factory=dict)
@@ -85,12 +85,12 @@ class ClientReport:
         return sum(tally.broken for tally in self.tallies)
 
     def to_line(self) -> str:
-        """As one line of JSON."""
+        """The report as one line of JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_line(cls, line: str) -> ClientReport:
-        """Back from `to_line`."""
+        """The report that `to_line` wrote."""
         raw: dict[str, Any] = json.loads(line)
         refusal = raw["refusal"]
         return cls(
@@ -123,7 +123,7 @@ class ReportReader:
 
 
 class Recorder:
-    """Counts on the driving side; `report` is called whenever there is something to tell."""
+    """Counts in the process that drives the clients; `report` is called with each new state."""
 
     def __init__(self, report: Callable[[ClientReport], None], people: Mapping[str, int]) -> None:
         self._report = report
@@ -133,18 +133,18 @@ class Recorder:
 
     @property
     def requests(self) -> int:
-        """How many have been made."""
+        """How many requests were made."""
         return sum(tally.answered + tally.broken for tally in self._tallies.values())
 
     def count(self, persona: str, endpoint: str, status: int) -> None:
-        """Take in one answer; status 0 stands for none."""
+        """Count one answer; status 0 means that there was none."""
         self._tallies.setdefault((persona, endpoint), Tally(persona, endpoint)).count(status)
 
     def keep(self, refusal: Refusal) -> None:
-        """Remember a 429, to show it."""
+        """Keep a 429, to show it."""
         self._refusal = refusal
 
     def tell(self, elapsed: float, *, finished: bool = False) -> None:
-        """Report the state of things."""
+        """Report the current state."""
         tallies = tuple(self._tallies.values())
         self._report(ClientReport(elapsed, self._people, tallies, self._refusal, finished))

@@ -1,7 +1,7 @@
 """The application under gunicorn, started as OpenTelemetry users start theirs.
 
-One worker by default: the counters of `bounded-memory://` are its own, so that N workers would
-allow every client N times the limit. Several workers share their counts through Redis or Valkey.
+There is one worker by default: it has the counters of `bounded-memory://` for itself, so N workers would
+allow every client N times the limit. Several workers share their counters through Redis or Valkey.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ THREADS: Final = 8
 START_TIMEOUT_SECONDS: Final = 60.0
 EXPORT_INTERVAL_MS: Final = 1000
 SPANS_KEPT: Final = 0.2
-"""Share of traces sampled: enough to show some."""
+"""Share of traces that are sampled: enough to show some."""
 
 _NOT_PASSED_ON: Final = (
     "OTEL_",
@@ -45,7 +45,7 @@ _NOT_PASSED_ON: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What the server needs to know."""
+    """How to run the server."""
 
     port: int
     workers: int
@@ -59,11 +59,11 @@ class Serving:
     export_timeout_seconds: int = 2
     """How long an export is tried again."""
     trusted_proxies: str = ""
-    """Set where clients cannot have loopback addresses of their own (macOS)."""
+    """Set if clients cannot have loopback addresses of their own (macOS)."""
 
 
 def command(serving: Serving) -> list[str]:
-    """What is run; the words that matter come first."""
+    """The command; the parts that matter to users come first."""
     return [
         "opentelemetry-instrument",
         "gunicorn",
@@ -78,7 +78,7 @@ def command(serving: Serving) -> list[str]:
 
 
 def plugin_environment(serving: Serving) -> dict[str, str]:
-    """The variables that make it a limited, observed application."""
+    """The variables that limit and observe the application."""
     return {
         "OTEL_RATELIMIT_POLICY": str(POLICY),
         "OTEL_RATELIMIT_DATABASE_URL": serving.database_url,
@@ -100,7 +100,7 @@ def plugin_environment(serving: Serving) -> dict[str, str]:
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without what would make the demo something else than the demo."""
+    """`environ` without the variables that would change the demo."""
     kept = {name: value for name, value in environ.items() if not name.startswith(_NOT_PASSED_ON)}
     scripts = sysconfig.get_path("scripts")
     return {
@@ -134,7 +134,7 @@ class Server:
         )
 
     def wait_until_ready(self) -> int:
-        """Wait for `/health`; how many requests have been answered for that.
+        """Wait until `/health` answers 200; returns how many requests were answered until then.
 
         Raises:
             DemoError: the server ended, or does not answer.
@@ -153,26 +153,26 @@ class Server:
                 return answered
             self._process.wait(0.2)
         raise DemoError(
-            f"the application does not get well (/health answers {status or 'nothing'});"
-            f" its last words:\n{self._process.last_lines()}",
+            f"the application does not become ready (/health answers {status or 'nothing'});"
+            f" its last lines:\n{self._process.last_lines()}",
             "the lines above say why",
         )
 
     def check(self) -> None:
-        """Nothing, as long as it runs.
+        """Check that it is still running.
 
         Raises:
-            DemoError: it has ended; with its last words.
+            DemoError: it has ended; with its last lines.
         """
         status = self._process.exit_status
         if status is not None:
             raise DemoError(
-                f"gunicorn ended with status {status}; its last words:\n{self._process.last_lines()}",
-                "the lines above say why; `otel-ratelimit policy check` looks at a policy alone",
+                f"gunicorn ended with status {status}; its last lines:\n{self._process.last_lines()}",
+                "the lines above say why; `otel-ratelimit policy check` checks the policy",
             )
 
     def stop(self) -> None:
-        """Stop it; what it still has to report is sent first."""
+        """Stop it; it sends its last telemetry first."""
         self._process.stop()
 
     def _get(self, path: str) -> int:

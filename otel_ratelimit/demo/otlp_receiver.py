@@ -21,7 +21,7 @@ _MAX_BYTES: Final = 32 * 1024 * 1024
 
 
 class Receiver:
-    """Serves from construction until `close`; what comes in goes to `telemetry`."""
+    """Serves from construction until `close`; exports go to `telemetry`."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         class Handler(_Handler):
@@ -73,11 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
         return HTTPStatus.OK
 
     def _answer(self, status: HTTPStatus) -> None:
-        # An empty message of the response type is no bytes at all.
+        # An empty message of the response type has no bytes.
         self.send_response(status)
         self.send_header("Content-Type", PROTOBUF)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Not to the terminal."""
+    def log_message(self, *_: Any) -> None:
+        """Print nothing to the terminal."""

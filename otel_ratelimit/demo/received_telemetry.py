@@ -1,7 +1,7 @@
-"""What the application reported over OTLP, kept so that it can be asked.
+"""What the application reported over OTLP, kept for questions.
 
-Cumulative points: the latest of each series counts. A worker that is replaced begins new series
-under its own `service.instance.id`, so sums go over instances.
+Points are cumulative: the latest one of each series counts. A worker that replaces another has new series,
+under its own `service.instance.id`; sums include all instances.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Histogram:
     def quantile(self, share: float) -> float | None:
         """Value that `share` of the measurements do not exceed, interpolated in its bucket; None if empty.
 
-        Above the last bound nothing is known: then that bound.
+        Above the last bound nothing is known, so the last bound is returned.
         """
         total = sum(self.counts)
         if total == 0:
@@ -81,7 +81,7 @@ class Telemetry:
         self._spans: deque[Span] = deque(maxlen=_MAX_SPANS)
 
     def add_metrics(self, request: ExportMetricsServiceRequest) -> None:
-        """Take in one export of metrics."""
+        """Add one export of metrics."""
         with self._lock:
             for resource in request.resource_metrics:
                 instance = _strings(resource.resource.attributes).get(_INSTANCE, "")
@@ -90,7 +90,7 @@ class Telemetry:
                         self._add_metric(instance, metric)
 
     def add_spans(self, request: ExportTraceServiceRequest) -> None:
-        """Take in one export of spans."""
+        """Add one export of spans."""
         spans = [
             Span(
                 name=span.name,
@@ -108,7 +108,7 @@ class Telemetry:
             self._spans.extend(spans)
 
     def points(self, metric: str) -> list[Point]:
-        """A counter's or gauge's series."""
+        """The series of a counter or gauge."""
         with self._lock:
             merged: dict[frozenset[tuple[str, str]], float] = {}
             for (_, attributes), value in self._numbers.get(metric, {}).items():
@@ -116,11 +116,11 @@ class Telemetry:
         return [Point(dict(attributes), value) for attributes, value in merged.items()]
 
     def total(self, metric: str) -> float:
-        """Sum over all its series."""
+        """The sum over all series of a metric."""
         return sum(point.value for point in self.points(metric))
 
     def histogram(self, metric: str) -> Histogram | None:
-        """All its series together; None if there is none."""
+        """All series of a histogram together; None if there is none."""
         with self._lock:
             all_series = list(self._histograms.get(metric, {}).values())
         if not all_series:
@@ -135,7 +135,7 @@ class Telemetry:
             return list(self._spans)
 
     def exemplars(self, metric: str) -> set[str]:
-        """Traces that a metric's points name as examples."""
+        """The traces that the exemplars of a metric point to."""
         with self._lock:
             return set(self._exemplars.get(metric, {}).values())
 

@@ -1,4 +1,4 @@
-"""What the demo's application asked its database again and again, from the query log."""
+"""The queries that the demo's application repeated, from the query log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FROM otel_ratelimit.query_totals WHERE minute >= %(start)s
 
 @dataclass(frozen=True, slots=True)
 class QueriesFound:
-    """Of one run."""
+    """The recorded queries of one run."""
 
     executions: int
     templates: int
@@ -33,10 +33,10 @@ class QueriesFound:
 
 
 def look(database_url: str, since: datetime) -> QueriesFound:
-    """What was found since then.
+    """The queries since `since`.
 
     Raises:
-        DatabaseError: it cannot be read.
+        DatabaseError: the query log cannot be read.
     """
     database = Database(database_url)
     try:

@@ -1,4 +1,4 @@
-"""What a run of the demo showed: the application's own metrics beside what its clients saw."""
+"""The results of a run of the demo: the application's metrics, compared with what its clients saw."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DecidingLimit:
 
 @dataclass(frozen=True, slots=True)
 class PersonaResult:
-    """How one kind of client fared."""
+    """What one kind of client experienced."""
 
     persona: str
     clients: int
@@ -57,7 +57,7 @@ class PersonaResult:
     failed: int
     broken: int
     endpoints: tuple[Tally, ...]
-    """Those on which it was limited, most first."""
+    """Those on which it was limited, the most refusals first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """Whether both sides counted the same."""
+    """Whether the application and the clients counted the same."""
 
     answered: int
     """Answers that clients got, the demo's own look at /health included."""
@@ -95,31 +95,29 @@ class Reconciliation:
 
     @property
     def agrees(self) -> bool:
-        """To the unit."""
+        """Whether both counted exactly the same."""
         return self.answered == self.decisions and self.limited == self.blocked
 
     def explain(self) -> str:
-        """One sentence on a difference; empty without one."""
+        """A sentence that explains a difference; empty if there is none."""
         if self.agrees:
             return ""
         if self.decisions == 0:
-            return "the application reported no decision at all, so it was not rate limited"
+            return "the application reported no decision, so it was not rate limited"
         missing = self.answered - self.decisions
         if missing > 0:
             return (
                 f"{missing} answers are not in the metrics yet; the application exports them once a second,"
-                " and a worker that is killed takes its last second along"
+                " and a worker that is killed loses its last second"
             )
         if missing < 0 and self.broken:
-            return (
-                f"{self.broken} requests got no answer, but {-missing} of them were counted before they broke"
-            )
-        return "both sides counted differently, which they never should: please report it"
+            return f"{self.broken} requests got no answer, but {-missing} of them had been counted"
+        return "the application and its clients counted differently, which is a bug: please report it"
 
 
 @dataclass(frozen=True, slots=True)
-class DemoOutcome:
-    """Everything there is to say at the end."""
+class DemoResults:
+    """Everything that is shown at the end."""
 
     duration_seconds: float
     workers: int
@@ -132,13 +130,13 @@ class DemoOutcome:
     refusal: Refusal | None
     span: Span | None
     span_is_exemplar: bool
-    """Whether a metric's point names the span's trace as its example."""
+    """Whether an exemplar of a metric points to the span's trace."""
     stored: StoredAnswers | None = None
     """What the API answered from PostgreSQL."""
     queries: QueriesFound | None = None
-    """What the query log has of the run."""
+    """What the query log recorded of the run."""
     cache: DailyCacheReport | None = None
-    """Whether a cache would pay for such queries."""
+    """Whether a cache would pay for these queries."""
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -153,11 +151,11 @@ class DemoOutcome:
         }
 
 
-def summarise(telemetry: Telemetry, clients: ClientReport, *, probes: int, workers: int) -> DemoOutcome:
-    """Put both sides together; `probes` is how many answers the demo itself asked for."""
+def summarise(telemetry: Telemetry, clients: ClientReport, *, probes: int, workers: int) -> DemoResults:
+    """Combine both sides; `probes` is the number of answers that the demo itself requested."""
     requests = telemetry.points(names.REQUESTS)
-    span, is_exemplar = _telling_span(telemetry)
-    return DemoOutcome(
+    span, is_exemplar = _span_to_show(telemetry)
+    return DemoResults(
         duration_seconds=round(clients.elapsed, 1),
         workers=workers,
         reconciliation=reconcile(requests, clients, probes),
@@ -177,7 +175,7 @@ def summarise(telemetry: Telemetry, clients: ClientReport, *, probes: int, worke
 
 
 def reconcile(requests: Iterable[Point], clients: ClientReport, probes: int) -> Reconciliation:
-    """Answers against decisions."""
+    """Compare answers with decisions."""
     requests = list(requests)
     return Reconciliation(
         answered=clients.answered + probes,
@@ -191,7 +189,7 @@ def reconcile(requests: Iterable[Point], clients: ClientReport, probes: int) -> 
 
 
 def decisions_by_tier(requests: Iterable[Point]) -> tuple[TierDecisions, ...]:
-    """The tiers that refused most come first."""
+    """Decisions by tier; the tiers with the most refusals come first."""
     tiers: dict[str, TierDecisions] = {}
     for point in requests:
         outcome = point.attributes.get(names.DECISION, "")
@@ -203,7 +201,7 @@ def decisions_by_tier(requests: Iterable[Point]) -> tuple[TierDecisions, ...]:
 
 
 def deciding_limits(requests: Iterable[Point]) -> tuple[DecidingLimit, ...]:
-    """Which limit refused where, most often first."""
+    """Which limit refused on which route, the most refusals first."""
     counts: dict[tuple[str, str, str], int] = defaultdict(int)
     for point in requests:
         found = point.attributes
@@ -239,8 +237,8 @@ def _overhead(telemetry: Telemetry) -> Overhead:
     )
 
 
-def _telling_span(telemetry: Telemetry) -> tuple[Span | None, bool]:
-    """A refused request's span, best one that a metric's point names as its example."""
+def _span_to_show(telemetry: Telemetry) -> tuple[Span | None, bool]:
+    """The span of a refused request; preferably one that an exemplar of a metric points to."""
     spans = [span for span in telemetry.spans() if names.DECISION in span.attributes]
     refused = [span for span in spans if span.attributes[names.DECISION] in REFUSING]
     examples = telemetry.exemplars(names.REQUESTS)

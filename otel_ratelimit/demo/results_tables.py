@@ -1,4 +1,4 @@
-"""The outcome of a run as tables and text, for people."""
+"""The results of a run as tables and text, for people."""
 
 from __future__ import annotations
 
@@ -12,38 +12,36 @@ from rich.text import Text
 
 from otel_ratelimit.demo.analytics_api import StoredAnswers
 from otel_ratelimit.demo.client_reports import Refusal
-from otel_ratelimit.demo.jobs_app.seed import PASSWORD, email_of
-from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.received_telemetry import Span
 from otel_ratelimit.demo.repeated_queries import QueriesFound
-from otel_ratelimit.demo.results import DemoOutcome, PersonaResult, Reconciliation, TierDecisions
+from otel_ratelimit.demo.results import DemoResults, PersonaResult, Reconciliation, TierDecisions
 
 _BAR_WIDTH: Final = 16
 _MAX_LIMITS: Final = 10
 _MAX_ENDPOINTS: Final = 3
 _MAX_CLIENTS: Final = 5
 _MAX_ROOMS: Final = 6
-_OF_THE_RATE_LIMIT: Final = "otel_ratelimit."
-_ALSO_TELLING: Final = ("http.request.method", "http.route", "http.response.status_code")
+_OUR_ATTRIBUTES: Final = "otel_ratelimit."
+_OTHER_ATTRIBUTES: Final = ("http.request.method", "http.route", "http.response.status_code")
 
 
-def outcome_sections(outcome: DemoOutcome, tiers: Mapping[str, str]) -> Iterator[tuple[str, RenderableType]]:
-    """Title and body of each part, in the order they are read."""
+def result_sections(outcome: DemoResults, tiers: Mapping[str, str]) -> Iterator[tuple[str, RenderableType]]:
+    """Title and body of each part, in the order in which they are printed."""
     seconds = f"{outcome.duration_seconds:.0f} s"
     yield f"What happened in {seconds}: decisions by tier", tier_table(outcome.tiers, tiers)
     yield "Who was limited, and where", _personas(outcome.clients)
-    yield "Which limit decided", _limits(outcome)
+    yield "Which limits refused requests", _limits(outcome)
     if outcome.stored is not None:
-        yield "From PostgreSQL, by the API: who ran into limits", _stored_clients(outcome.stored)
-        yield "How much room the tightest limits left", _rooms(outcome.stored)
-        yield "What limits the traffic speaks for", _recommended(outcome.stored)
+        yield "From PostgreSQL, by the API: clients that were limited", _stored_clients(outcome.stored)
+        yield "Headroom of the tightest limits", _rooms(outcome.stored)
+        yield "Limits that would suit this traffic", _recommended(outcome.stored)
     if outcome.queries is not None:
-        yield "What was asked of the database again within a minute", _asked_again(outcome.queries)
+        yield "Queries that were repeated within a minute", _asked_again(outcome.queries)
     yield "Memory, overhead, and whether the numbers agree", _figures(outcome)
     if outcome.refusal is not None:
-        yield "A refusal as its client got it", _refusal(outcome.refusal)
+        yield "A refused request as its client saw it", _refusal(outcome.refusal)
     if outcome.span is not None:
-        yield "A span as it was exported", _span(outcome.span, is_exemplar=outcome.span_is_exemplar)
+        yield "An exported span", _span(outcome.span, is_exemplar=outcome.span_is_exemplar)
 
 
 def tier_table(tiers: Sequence[TierDecisions], limits: Mapping[str, str]) -> Table:
@@ -66,47 +64,6 @@ def tier_table(tiers: Sequence[TierDecisions], limits: Mapping[str, str]) -> Tab
     return table
 
 
-def what_to_try(port: int, dsn: str, token: str) -> Text:
-    """Commands for another terminal."""
-    text = Text()
-    for what, *commands in (
-        ("In another terminal:", f"URL=http://{LOOPBACK}:{port}"),
-        (
-            "Five an hour reach the application (401: sign in first); the sixth gets 429:",
-            "for i in 1 2 3 4 5 6; do curl -si -X POST $URL/api/scrape | grep -iE '^(HTTP|retry)'; done",
-        ),
-        (
-            "A forged address changes nothing:",
-            "curl -si -X POST -H 'X-Forwarded-For: 203.0.113.9' $URL/api/scrape",
-        ),
-        ("Allowed answers say how much is left:", 'curl -si "$URL/api/jobs/search?q=python"'),
-        (
-            "Signed in, one has a count of one's own (analyses: 10 a minute):",
-            f'curl -s -c jar $URL/login --json \'{{"email":"{email_of(1)}","password":"{PASSWORD}"}}\'',
-            "curl -si -b jar $URL/api/ai/analyze-jobs -d '{\"job_ids\":[1,2,3]}'",
-        ),
-        (
-            "Ask who was limited, how much room limits leave, whether a client would be limited:",
-            f"AUTH='Authorization: Bearer {token}'",
-            'curl -sH "$AUTH" "$URL/api/rate-limit/analytics?date_range=1h&group_by=client"',
-            'curl -sH "$AUTH" "$URL/api/rate-limit/status?path=/api/scrape&method=POST&ip=127.0.0.1"',
-            f"otel-ratelimit status --url $URL --token {token}",
-        ),
-        (
-            "The whole cache report, as tables and as a page:",
-            f"otel-ratelimit report show --database-url '{dsn}'",
-            f"otel-ratelimit report show --database-url '{dsn}' --html report.html",
-            'curl -sH "$AUTH" "$URL/api/rate-limit/cache-analysis"',
-        ),
-        ("The database:", f"psql '{dsn}'"),
-    ):
-        text.append(f"{what}\n", style="dim")
-        for command in commands:
-            text.append(f"  {command}\n")
-    text.append("Ctrl-C stops everything.")
-    return text
-
-
 def _personas(results: Sequence[PersonaResult]) -> Table:
     table = _table()
     for name in ("client", "", "answers", "429", "where"):
@@ -124,9 +81,9 @@ def _personas(results: Sequence[PersonaResult]) -> Table:
     return table
 
 
-def _limits(outcome: DemoOutcome) -> RenderableType:
+def _limits(outcome: DemoResults) -> RenderableType:
     if not outcome.limits:
-        return Text("None: nobody reached one.")
+        return Text("None: no client reached a limit.")
     table = _table()
     table.add_column("limit", no_wrap=True)
     table.add_column("route")
@@ -164,13 +121,13 @@ def _rooms(stored: StoredAnswers) -> Table:
 
 
 def _asked_again(found: QueriesFound) -> Group:
-    again = _query_table("executions", "again", ())
+    again = _query_table("executions", "repeated", ())
     for each in found.in_time:
         again.add_row(f"{each.executions:.0f}", f"{each.share:.0%}", each.template)
     counted = f"{found.executions} queries of {found.templates} templates, {found.dropped} not recorded."
     parts: list[RenderableType] = [
         again,
-        Text(f"{counted} Again: with the same values, which are hashed and not stored.", style="dim"),
+        Text(f"{counted} Repeated: with the same values, which are hashed and not stored.", style="dim"),
     ]
     if found.in_requests:
         routes = tuple(pattern.endpoint for pattern in found.in_requests)
@@ -193,10 +150,10 @@ def _query_table(first: str, second: str, in_second: tuple[str, ...]) -> Table:
 def _recommended(stored: StoredAnswers) -> Group:
     table = _table()
     table.add_column("route", overflow="fold")
-    for name in ("now", "would do"):
+    for name in ("now", "recommended"):
         table.add_column(name, no_wrap=True)
     table.add_column("clients", justify="right", no_wrap=True)
-    # Those with most evidence say most; half a minute of traffic is little all the same.
+    # Those with the most evidence come first; half a minute of traffic is little in any case.
     for found in sorted(stored.recommended, key=lambda f: -f.client_windows)[:_MAX_ROOMS]:
         table.add_row(
             f"{found.method} {found.endpoint}",
@@ -204,7 +161,7 @@ def _recommended(stored: StoredAnswers) -> Group:
             _short(found.recommended) or "over 10 x",
             f"{found.client_windows:,}",
         )
-    hint = "They would have refused at most 1 % of clients; `policy suggest` goes on from here."
+    hint = "These would have refused at most 1 % of clients; `policy suggest` writes such a policy."
     return Group(table, Text(hint, style="dim"))
 
 
@@ -213,7 +170,7 @@ def _short(limit: str) -> str:
     return limit.replace(" per 1 ", "/")
 
 
-def _figures(outcome: DemoOutcome) -> Table:
+def _figures(outcome: DemoResults) -> Table:
     memory, overhead, numbers = outcome.memory, outcome.overhead, outcome.reconciliation
     table = _table(show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -232,13 +189,13 @@ def _figures(outcome: DemoOutcome) -> Table:
     table.add_row("numbers", _agreement(numbers))
     if outcome.stored is not None:
         recorded = outcome.stored.violations
-        same = "=" if recorded == numbers.blocked else "against"
+        same = "=" if recorded == numbers.blocked else "but"
         table.add_row("", f"{numbers.blocked} blocked {same} {recorded} violations in PostgreSQL")
     if outcome.workers > 1:
         table.add_row(
             "workers",
-            f"each of {outcome.workers} counts for itself, so clients had up to {outcome.workers} times each"
-            " limit; a shared Redis or Valkey counts once",
+            f"each of {outcome.workers} has its own counters, so clients had up to {outcome.workers} times"
+            " each limit; workers that share a Redis or Valkey count together",
         )
     return table
 
@@ -249,7 +206,7 @@ def _agreement(numbers: Reconciliation) -> Text:
     )
     if numbers.agrees:
         return Text.assemble(f"{pairs.format('=')} {numbers.blocked} blocked: ", ("they agree", "green"))
-    return Text.assemble(f"{pairs.format('against')} {numbers.blocked} blocked\n", (numbers.explain(), "red"))
+    return Text.assemble(f"{pairs.format('but')} {numbers.blocked} blocked\n", (numbers.explain(), "red"))
 
 
 def _refusal(refusal: Refusal) -> Group:
@@ -267,15 +224,15 @@ def _refusal(refusal: Refusal) -> Group:
 
 
 def _span(span: Span, *, is_exemplar: bool) -> Group:
-    told = {
+    shown = {
         key: value
         for key, value in span.attributes.items()
-        if key.startswith(_OF_THE_RATE_LIMIT) or key in _ALSO_TELLING
+        if key.startswith(_OUR_ATTRIBUTES) or key in _OTHER_ATTRIBUTES
     }
-    told["trace"] = span.trace_id
-    width = max(map(len, told))
+    shown["trace"] = span.trace_id
+    width = max(map(len, shown))
     lines = [Text(f"{span.name} ({span.kind}, {span.duration_ms:.1f} ms)", style="dim")]
-    lines += [Text.assemble((f"{key:<{width}}  ", "cyan"), value) for key, value in sorted(told.items())]
+    lines += [Text.assemble((f"{key:<{width}}  ", "cyan"), value) for key, value in sorted(shown.items())]
     if is_exemplar:
         lines.append(Text("An exemplar of otel_ratelimit.requests points to this trace.", style="dim"))
     return Group(*lines)

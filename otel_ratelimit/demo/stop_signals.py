@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an exception, so that what was started is stopped in good order."""
+"""Ctrl-C and SIGTERM as an exception, so that everything that was started is stopped in order."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM. It is no error, so that no handler of errors takes it for one."""
+    """Ctrl-C or SIGTERM. It is not an `Exception`, so that no handler of errors catches it."""
 
 
 @contextmanager
-def signals_stop() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Stopped`, once; while it is made good they are not heard.
+def stop_on_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM raise `Stopped`, once; after that, they are ignored.
 
-    It may come anywhere, also within code that raises something else then, as `Thread.start` does. From
-    here it is `Stopped` all the same.
+    The exception may be raised anywhere, also in code that turns it into another exception, as `Thread.start`
+    does. The caller gets `Stopped` in any case.
     """
     asked = False
 

@@ -1,7 +1,7 @@
-"""What the demo prints: its steps, the traffic as it runs, and what came of it.
+"""What the demo prints: its steps, the traffic as it runs, and the results.
 
-On a terminal with colours and in place; anywhere else as plain lines of at most 80 columns. With
-`--json` all of it goes to standard error, and the outcome to standard output.
+On a terminal, lines have colours and are updated in place; elsewhere they are plain, with at most 80 columns.
+With `--json` they go to standard error, and the results to standard output.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from rich.text import Text
 
 from otel_ratelimit.core import names
 from otel_ratelimit.demo.client_reports import ClientReport
+from otel_ratelimit.demo.commands_to_try import commands_to_try
 from otel_ratelimit.demo.received_telemetry import Telemetry
-from otel_ratelimit.demo.results import DemoOutcome, decisions_by_tier
-from otel_ratelimit.demo.results_tables import outcome_sections, tier_table, what_to_try
+from otel_ratelimit.demo.results import DemoResults, decisions_by_tier
+from otel_ratelimit.demo.results_tables import result_sections, tier_table
 from otel_ratelimit.reports.rendering.report_tables import print_summary
 
 Show: TypeAlias = Callable[[Telemetry, ClientReport], None]
 
 PLAIN_LINE_EVERY_SECONDS: Final = 5.0
 WIDTH: Final = 80
-_TELLING_HEADERS: Final = ("Retry-After", "RateLimit")
+_SHOWN_HEADERS: Final = ("Retry-After", "RateLimit")
 
 
 class Screen:
-    """Where the demo speaks to whoever watches."""
+    """Prints for the user of the demo."""
 
     def __init__(self, *, as_json: bool, tiers: Mapping[str, str]) -> None:
         self._as_json = as_json
@@ -43,17 +44,17 @@ class Screen:
         self._console.width = min(self._console.width, 100) if self._console.is_terminal else WIDTH
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self._console.print(Text(text))
 
     def say_unbroken(self, lines: Iterable[str]) -> None:
-        """Lines that are to be copied or searched, so none is broken."""
+        """Print lines without wrapping, because users copy or search them."""
         for line in lines:
             self._console.print(Text(line), soft_wrap=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """One step of the start: a spinner while it takes, then what came of it."""
+        """One step of the start: a spinner while it runs, then its result and how long it took."""
         begun = time.monotonic()
         results: list[str] = []
         with self._console.status(f"{name} ..."):
@@ -64,7 +65,7 @@ class Screen:
 
     @contextmanager
     def live(self, duration: float) -> Iterator[Show]:
-        """The traffic as it runs; what is yielded shows the latest state."""
+        """The traffic as it runs; call the yielded function to show the latest state."""
         if not self._console.is_terminal:
             yield _PlainProgress(self._console, duration)
             return
@@ -75,28 +76,28 @@ class Screen:
 
             yield show
 
-    def show_outcome(self, outcome: DemoOutcome) -> None:
-        """All that there is to say."""
+    def show_results(self, outcome: DemoResults) -> None:
+        """Print the results."""
         if self._as_json:
             sys.stdout.write(json.dumps(outcome.to_json(), indent=2) + "\n")
             sys.stdout.flush()
             return
-        for title, body in outcome_sections(outcome, self._tiers):
+        for title, body in result_sections(outcome, self._tiers):
             self._console.print()
             self._console.print(Text(title, style="bold underline"))
             self._console.print(body)
         if outcome.cache is not None:
             self._console.print()
-            title = "Would a cache pay? The nightly report, on these seconds as if they were a day"
+            title = "Would a cache pay? The nightly report, for these seconds as if they were a day"
             self._console.print(Text(title, style="bold underline"))
             print_summary(outcome.cache, self._console)
 
     def show_what_to_try(self, port: int, dsn: str, token: str) -> None:
-        """Commands for another terminal."""
+        """Print commands for another terminal."""
         self._console.print()
-        self._console.print(Text("Still running: try it yourself", style="bold underline"))
-        # Not wrapped: they are to be copied.
-        self._console.print(what_to_try(port, dsn, token), soft_wrap=True)
+        self._console.print(Text("The demo is still running: try it yourself", style="bold underline"))
+        # Not wrapped, because users copy them.
+        self._console.print(commands_to_try(port, dsn, token), soft_wrap=True)
 
     def _frame(self, telemetry: Telemetry, clients: ClientReport, duration: float) -> Group:
         head = Table.grid(padding=(0, 2))
@@ -113,7 +114,7 @@ class Screen:
 
 
 class _PlainProgress:
-    """A line every few seconds, for a log."""
+    """A line every few seconds, for output that is not a terminal."""
 
     def __init__(self, console: Console, duration: float) -> None:
         self._console = console
@@ -138,11 +139,11 @@ def _rate(clients: ClientReport) -> float:
 def _latest_refusal(clients: ClientReport) -> Text:
     refusal = clients.refusal
     if refusal is None:
-        return Text("Nobody has been limited yet.", style="dim")
+        return Text("No client has been limited yet.", style="dim")
     text = Text("Latest refusal  ", style="bold")
     text.append(f"{refusal.persona} at {refusal.address}: {refusal.request}\n", style="default not bold")
     text.append(f"{'':16}{refusal.status}", style="red not bold")
     for name, value in refusal.headers:
-        if name in _TELLING_HEADERS:
+        if name in _SHOWN_HEADERS:
             text.append(f"\n{'':16}{name}: {value}", style="default not bold")
     return text

@@ -42,11 +42,11 @@ def printed(table):
     return file.getvalue()
 
 
-def test_limits_that_would_do_fit_80_columns_with_the_longest_route(stored):
+def test_recommended_limits_fit_80_columns_with_the_longest_route(stored):
     said = printed(_recommended(stored))
     first = stored.recommended[0]
     assert [line.split() for line in said.splitlines()[:3]] == [
-        ["route", "now", "would", "do", "clients"],
+        ["route", "now", "recommended", "clients"],
         [first.method, first.endpoint, "300/minute", "over", "10", "x", "1,234"],
         [first.method, first.endpoint, "300/minute", "3000/minute", "1"],
     ]

@@ -1,7 +1,4 @@
-"""The demo's job board as the stack runs it: it reports to the collector, and keeps every trace.
-
-Which traces are worth keeping is the collector's to decide, so the application samples none out.
-"""
+"""Two processes around the job board: its clients, and the scheduler of the nightly report."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ def crowd(who: str, wanted: Serving, duration: float) -> LeashedProcess:
         Launch(
             command=[
                 *(sys.executable, "-m", "otel_ratelimit.demo.traffic", f"http://{LOOPBACK}:{wanted.port}"),
-                *(f"--duration={duration}", f"--crowd={who}", f"--most-requests={MAX_REQUESTS}"),
+                *(f"--duration={duration}", f"--crowd={who}", f"--max-requests={MAX_REQUESTS}"),
             ],
             log=wanted.scratch / f"{who}.log",
             env=clean_environment(os.environ),
@@ -34,7 +31,7 @@ def crowd(who: str, wanted: Serving, duration: float) -> LeashedProcess:
 
 
 def scheduler(wanted: Serving, environ: Mapping[str, str]) -> LeashedProcess:
-    """What makes the nightly report, and says when it last did."""
+    """The scheduler, which makes the nightly report and reports when it last did so."""
     return LeashedProcess(
         Launch(
             command=["opentelemetry-instrument", "otel-ratelimit", "scheduler", "--policy", str(POLICY)],

@@ -1,4 +1,4 @@
-"""HTTP to programs on loopback: small answers, soon."""
+"""HTTP requests to programs on loopback, for small answers."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ TIMEOUT_SECONDS = 10.0
 
 
 def ask(port: int, path: str, parameters: dict[str, str] | None = None) -> Any:
-    """The JSON that is answered.
+    """The JSON of the answer.
 
     Raises:
-        StackError: nobody answers, or the answer is an error.
+        StackError: there is no answer, or it is an error.
     """
     target = f"{path}?{urlencode(parameters)}" if parameters else path
     try:
         status, body = get(port, target)
     except OSError as error:
         raise StackError(
-            f"port {port} does not answer {path}: {error}", "see whether it still runs"
+            f"port {port} does not answer {path}: {error}", "check whether the program still runs"
         ) from error
     if status != HTTPStatus.OK:
-        raise StackError(f"{target} is answered {status}: {body[:500]}", "see the program's log")
+        raise StackError(f"the answer to {target} is {status}: {body[:500]}", "see the program's log")
     return json.loads(body)
 
 
 def get(port: int, target: str, timeout: float = TIMEOUT_SECONDS) -> tuple[int, str]:
-    """Status and body; raises OSError where nobody answers."""
+    """Status and body; raises OSError if there is no answer."""
     # Not urllib's opener: it would ask a proxy for loopback addresses too.
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
     try:

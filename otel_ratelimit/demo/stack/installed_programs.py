@@ -1,4 +1,4 @@
-"""Programs that the operating system brings."""
+"""Finds programs that packages of the operating system install."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "prometheus": ("prometheus",),
     "prometheus-alertmanager": ("prometheus-alertmanager", "alertmanager"),
 }
-"""Of Debian, each with the names that its program has, here or elsewhere."""
+"""Debian's packages, each with the names of its program on Debian and elsewhere."""
 
 
-def find_programs() -> None:
-    """Nothing, if all are there.
+def check_programs() -> None:
+    """Check that all programs are installed.
 
     Raises:
-        StackError: some are not.
+        StackError: some are missing.
     """
     packages = [package for package, names in PACKAGES.items() if not any(map(shutil.which, names))]
     if packages:
@@ -27,10 +27,10 @@ def find_programs() -> None:
 
 
 def find_program(package: str) -> str:
-    """The path of the program that this package of `PACKAGES` has.
+    """The path of the program of this package in `PACKAGES`.
 
     Raises:
-        StackError: there is none.
+        StackError: it is not installed.
     """
     for name in PACKAGES[package]:
         path = shutil.which(name)
@@ -40,7 +40,7 @@ def find_program(package: str) -> str:
 
 
 def missing(*packages: str) -> StackError:
-    """The error for programs that are not there."""
+    """The error for programs that are not installed."""
     return StackError(
         f"{' and '.join(packages)} {'are' if len(packages) > 1 else 'is'} not installed",
         f"apt-get install {' '.join(packages)}",

@@ -1,4 +1,4 @@
-"""Which loopback ports the stack's programs serve on."""
+"""The loopback ports of the stack's programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program with an HTTP page that says whether it is ready."""
+"""A program of the stack, with an HTTP page that shows whether it is ready."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ START_TIMEOUT_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
 _BY_SIGNAL: Final = 128
-"""What a leash adds to the number of the signal that ended its command."""
+"""Exit status of a command that a signal ended: this plus the number of the signal."""
 _KILLED: Final = _BY_SIGNAL + signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run, and where it says that it is ready."""
+    """What to run, and the URL that shows whether it is ready."""
 
     name: str
     """For messages."""
@@ -33,7 +33,7 @@ class Program:
 
 
 class RunningProgram:
-    """Runs from construction until `stop` or `kill`, and no longer than this process."""
+    """Runs from construction until `stop` or `kill`, at most as long as this process."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -43,7 +43,7 @@ class RunningProgram:
         """Return as soon as it is ready.
 
         Raises:
-            StackError: it has ended, or is not ready in time; with its last words.
+            StackError: it has ended, or is not ready in time; with its last lines.
         """
         deadline = time.monotonic() + timeout
         said = "nothing"
@@ -54,22 +54,22 @@ class RunningProgram:
                 return
             self._process.wait(_PAUSE_SECONDS)
         raise StackError(
-            f"{self._program.name} is not ready after {timeout:.0f} s, {self._program.ready_url} says {said};"
-            f" its last words:\n{self.last_lines()}",
+            f"{self._program.name} is not ready after {timeout:.0f} s: {self._program.ready_url} answers"
+            f" {said}; its last lines:\n{self.last_lines()}",
             "the lines above say why",
         )
 
     def check(self) -> None:
-        """Nothing, as long as it runs.
+        """Check that it is still running.
 
         Raises:
-            StackError: it has ended; with its last words.
+            StackError: it has ended; with its last lines.
         """
         status = self._process.exit_status
         if status is not None:
             raise StackError(
-                f"{self._program.name} {ended(status)}; its last words:\n{self.last_lines()}",
-                "look whether memory is short (dmesg), and start again"
+                f"{self._program.name} {ended(status)}; its last lines:\n{self.last_lines()}",
+                "check whether memory is short (dmesg), and start again"
                 if status == _KILLED
                 else "the lines above say why",
             )
@@ -79,16 +79,16 @@ class RunningProgram:
         self._process.stop()
 
     def kill(self) -> None:
-        """End it with SIGKILL, so that it can finish nothing, and wait."""
+        """End it with SIGKILL, so that it cannot finish anything, and wait."""
         self._process.kill()
 
     def last_lines(self) -> str:
-        """The end of what it said."""
+        """The last lines of its output."""
         return self._process.last_lines()
 
 
 def ended(status: int) -> str:
-    """How a leashed program ended, in words."""
+    """How a program ended, in words."""
     if status > _BY_SIGNAL:
         try:
             return f"was ended by {signal.Signals(status - _BY_SIGNAL).name}"
@@ -98,7 +98,7 @@ def ended(status: int) -> str:
 
 
 def _ask(url: str) -> str:
-    """The status, or what kind of error there was."""
+    """The HTTP status, or the kind of error."""
     address = urlsplit(url)
     try:
         status, _ = get(address.port or HTTP_PORT, address.path or "/", _ANSWER_SECONDS)
