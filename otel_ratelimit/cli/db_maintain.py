@@ -97,10 +97,10 @@ def _whose_rows(database: Database, asked: str | None, *, is_shortened: bool) ->
 
 
 def _as_json(report: MaintenanceReport) -> dict[str, object]:
-    told = asdict(report)
-    told["services"] = told.pop("retention_seconds")
-    told["clock_set_back"] = report.clock_set_back.total_seconds()
-    return told
+    fields = asdict(report)
+    fields["services"] = fields.pop("retention_seconds")
+    fields["clock_set_back"] = report.clock_set_back.total_seconds()
+    return fields
 
 
 def _not_done(report: MaintenanceReport) -> list[str]:

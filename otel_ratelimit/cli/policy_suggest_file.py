@@ -1,6 +1,6 @@
 """A suggestion as the text of a policy file (TOML 1.0), with the evidence beside each rule.
 
-Rules name routes exactly: `GET /api/jobs/<id>` is that template and no other. Of the present policy,
+Rules name routes exactly: `GET /api/jobs/<id>` is that template and no other. In the present policy,
 everything except tiers and routes is kept. Its rules keep everything except their limits, for the routes that
 they match; a rule that cannot be kept is named at the end. The comments are made in
 `policy_suggest_comments`.

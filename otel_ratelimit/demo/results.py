@@ -16,7 +16,7 @@ from otel_ratelimit.demo.received_telemetry import Point, Span, Telemetry
 from otel_ratelimit.demo.repeated_queries import QueriesFound
 
 REQUEST_DURATION: Final = "http.server.request.duration"
-"""Of the OpenTelemetry Flask instrumentation."""
+"""A metric of the OpenTelemetry Flask instrumentation."""
 
 
 @dataclass(slots=True)

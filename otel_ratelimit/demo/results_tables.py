@@ -99,7 +99,7 @@ def _stored_clients(stored: StoredAnswers) -> Group:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, as rich wants it
     for found in stored.clients[:_MAX_CLIENTS]:
         table.add_row(found.client, Text(str(found.violations), style="red"), str(found.endpoints))
-    share = f"{stored.hit_rate:.1%} of {stored.requests} requests ran into a limit"
+    share = f"{stored.hit_rate:.1%} of {stored.requests} requests were limited"
     return Group(table, Text(f"{share}; {stored.violations} violations in {stored.rows} rows", style="dim"))
 
 
@@ -161,7 +161,7 @@ def _recommended(stored: StoredAnswers) -> Group:
             _short(found.recommended) or "over 10 x",
             f"{found.client_windows:,}",
         )
-    hint = "These would have refused at most 1 % of clients; `policy suggest` writes such a policy."
+    hint = "They would have refused at most 1 % of clients; see `otel-ratelimit policy suggest`."
     return Group(table, Text(hint, style="dim"))
 
 

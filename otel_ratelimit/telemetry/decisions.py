@@ -50,7 +50,7 @@ CHECK_DURATION_BOUNDARIES_SECONDS: Final = (
 """From a check in this process (microseconds) to the timeout of a remote store."""
 
 DURATION_SAMPLE: Final = 8
-"""Of the requests that were let through, one in so many has the duration of its check recorded."""
+"""One in so many requests that were let through has the duration of its check recorded."""
 
 
 class DecisionTelemetry:

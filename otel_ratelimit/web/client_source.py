@@ -1,4 +1,4 @@
-"""What a Flask request says of the client, read only as far as the key needs it."""
+"""The client of a Flask request: address, headers and user, each read only if the key needs it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from flask.globals import request_ctx
 from werkzeug.local import LocalProxy
 
 UserReader: TypeAlias = Callable[[Request], object]
-"""Answers the verified user of a request, as the application names it; None, False or empty for nobody."""
+"""Returns the verified user of a request, as the application names it; None, False or empty for nobody."""
 
 _SESSION_USER_KEYS: Final = ("_user_id", "user_id")
-"""Where Flask-Login and Flask's own tutorial keep the user, in a session that is signed."""
+"""Keys of the signed session under which Flask-Login and Flask's tutorial keep the user."""
 _PROXY_FIX_MARK: Final = "werkzeug.proxy_fix.orig"
 
 
@@ -30,7 +30,7 @@ class FlaskClientSource:
 
     @property
     def peer(self) -> str:
-        """Address of the other end of the connection; empty for a Unix socket."""
+        """The address at the other end of the connection; empty for a Unix socket."""
         return self._request.environ.get("REMOTE_ADDR") or ""
 
     @property
@@ -38,7 +38,7 @@ class FlaskClientSource:
         """Whether werkzeug's ProxyFix has already put the client's address in place of the peer's."""
         environ = self._request.environ
         original = environ.get(_PROXY_FIX_MARK)
-        # Where it minds other headers only (`x_for=0`), or found none, the peer is still the peer.
+        # If it reads other headers only (`x_for=0`), or found none, the address is still the peer's.
         return original is not None and original.get("REMOTE_ADDR") != environ.get("REMOTE_ADDR")
 
     def header(self, name: str) -> str | None:
@@ -61,7 +61,7 @@ def load_function(path: str) -> Callable[[], object]:
     Raises:
         ImportError: no such module.
         AttributeError: the module has no such function.
-        TypeError: it cannot be called.
+        TypeError: the object cannot be called.
     """
     module, _, name = path.partition(":")
     function: Any = import_module(module)
@@ -73,7 +73,7 @@ def load_function(path: str) -> Callable[[], object]:
 
 
 def current_user_agent() -> str | None:
-    """`User-Agent` of the current request; None for one that has gone already."""
+    """`User-Agent` of the current request; None outside of a request."""
     if not has_request_context():
         return None
     agent: str | None = request.environ.get("HTTP_USER_AGENT")
@@ -81,10 +81,10 @@ def current_user_agent() -> str | None:
 
 
 def user_reader(spec: str) -> UserReader:
-    """How `[identity] user` is read: `auto`, `none`, `header:NAME`, `session:KEY`, `module:function`.
+    """The reader for `[identity] user`: `auto`, `none`, `header:NAME`, `session:KEY`, `module:function`.
 
-    `auto` believes only what the application or the server has verified: the signed session's user
-    or `REMOTE_USER`. A header is believed only where the policy names one.
+    `auto` trusts only what the application or the server has verified: the signed session's user or
+    `REMOTE_USER`. A header is trusted only if the policy names one.
     """
     kind, _, argument = spec.partition(":")
     if spec == "auto":
@@ -105,7 +105,7 @@ def _verified_user(request: Request) -> object:
 
 
 def _from_session(request: Request, keys: tuple[str, ...]) -> object:
-    # No cookie, no session: most API traffic ends here.
+    # Without a cookie there is no session: most API traffic ends here.
     if "HTTP_COOKIE" not in request.environ:
         return None
     # Reading through the proxy would mark the session as accessed, and every response would then
@@ -125,12 +125,12 @@ def _from_session(request: Request, keys: tuple[str, ...]) -> object:
 
 
 def _is_nobody(value: object) -> bool:
-    # Without `==` and truth, which an application's object may define as it likes.
+    # Neither `==` nor truth value: an application's object may define both in any way.
     return value is None or value is False or (isinstance(value, str | bytes) and not value)
 
 
 def _without_proxy(answer: object) -> object:
-    """The object that a `LocalProxy`, such as Flask-Login's `current_user`, stands for at this moment."""
+    """The object behind a `LocalProxy` such as Flask-Login's `current_user`."""
     if isinstance(answer, LocalProxy):
         return answer._get_current_object()  # noqa: SLF001 - werkzeug's documented way
     return answer
@@ -138,6 +138,6 @@ def _without_proxy(answer: object) -> object:
 
 @lru_cache(maxsize=64)
 def _environ_name(header: str) -> str:
-    """Where WSGI (PEP 3333) keeps a request header."""
+    """The key of a request header in a WSGI environment (PEP 3333)."""
     name = header.upper().replace("-", "_")
     return name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"

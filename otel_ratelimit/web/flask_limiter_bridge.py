@@ -31,16 +31,16 @@ _CHECKED: Final = "otel_ratelimit.declared_limits_checked"
 _RESET_TIME: Final = "otel_ratelimit.declared_limit_reset_time"
 """Key in a request's WSGI environment: Unix time at which the declared limit that refuses has room."""
 UNDECIDED: Final = "otel_ratelimit.default_tier_undecided"
-"""Where a request's WSGI environment holds what checks the default tier, until it is known whether a
-declared limit stands in its place. It raises what refuses the request."""
+"""Key in a request's WSGI environment: a function that checks the default tier and raises an error to refuse
+the request. It is there until it is known whether a declared limit replaces that tier."""
 
 
 @dataclass(slots=True)
 class _CapturedHooks:
-    """Stands in for the application while Flask-Limiter sets itself up.
+    """Takes the application's place while Flask-Limiter is initialised.
 
-    It is given no configuration: `RATELIMIT_*` belongs to the application's own limiter, and
-    Flask-Limiter writes defaults into what it is given.
+    Its configuration is empty: `RATELIMIT_*` belongs to the application's own limiter, and Flask-Limiter
+    writes defaults into the configuration.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -48,14 +48,14 @@ class _CapturedHooks:
     after: Callable[[Response], Response] | None = None
 
     def before_request(self, _hook: object) -> None:
-        """`_check_request_limit`, which is called by name."""
+        """Ignore `_check_request_limit`, which is called by name."""
 
     def after_request(self, hook: Callable[[Response], Response]) -> None:
-        """Conditional deductions and headers."""
+        """Keep the hook for conditional deductions and headers."""
         self.after = hook
 
     def teardown_request(self, _hook: object) -> None:
-        """Release of the limiter's context, which goes with the request's own anyway."""
+        """Ignore the release of the limiter's context, which ends with the request's own."""
 
 
 class PolicyRequestLimit(RequestLimit):
@@ -88,24 +88,24 @@ class PolicyLimiter(Limiter):
         self.declared = DeclaredLimits(self.limit_manager, key_func)
         self.limit_manager = self.declared
         self.key_namespace: Callable[[], str] = lambda: ""
-        """What the keys of declared limits begin with, for the current application; empty: nothing."""
+        """Returns the prefix of the keys of declared limits for the current application; may be empty."""
         self.storage_failed: Callable[[Exception], StorageUnavailableError] = _unavailable
-        """Told what the store raised where a declared limit was checked; answers what to raise instead."""
+        """Called with the store's error at the check of a declared limit; returns the error to raise."""
         self.lets_through: Callable[[StorageUnavailableError], bool] = lambda _failure: False
-        """Asked whether a request is served though a declared limit could not be checked."""
+        """Whether a request is served although a declared limit could not be checked."""
         hooks = _CapturedHooks()
-        super().init_app(hooks)  # type: ignore[arg-type]  # all that it uses of an application
+        super().init_app(hooks)  # type: ignore[arg-type]  # Flask-Limiter uses nothing else of an application
         self._hooks = hooks
         self.in_process = isinstance(self.storage, BoundedMemoryStorage)
-        # The store is open. `flask limiter config` prints both, and they may hold a password.
+        # The store is open now. `flask limiter config` prints both, and they may contain a password.
         self._storage_uri = str(storage_uri)
         self._storage_options = dict.fromkeys(storage_options, "***")
 
     def init_app(self, app: Flask) -> None:
-        """Nothing to do: `RateLimit` attaches the hooks of both."""
+        """Do nothing: `RateLimit` attaches the hooks of both."""
 
     def has_request_limits(self) -> bool:
-        """Whether something was declared that is checked before the view."""
+        """Whether a limit was declared that is checked before the view."""
         manager = self.limit_manager
         return bool(
             manager._blueprint_limits
@@ -124,16 +124,16 @@ class PolicyLimiter(Limiter):
         return self.declared.may_stand_in(app, endpoint, method)
 
     def before_request(self) -> None:
-        """Check what was declared on the limiter; raises RateLimitExceeded."""
+        """Check the limits that were declared on the limiter; raises RateLimitExceeded."""
         if self.has_request_limits():
             self._check_request_limit()
 
     def after_request(self, response: Response) -> Response:
-        """Deduct what depends on the response; to be called where something was checked."""
+        """Deduct what depends on the response; called if a declared limit was checked."""
         return self._hooks.after(response) if self._hooks.after is not None else response
 
     def checked(self, environ: Mapping[str, object]) -> bool:
-        """Whether something declared on the limiter was checked for the request of this environment."""
+        """Whether a declared limit was checked for the request of this environment."""
         return _CHECKED in environ
 
     @property
@@ -142,19 +142,19 @@ class PolicyLimiter(Limiter):
 
     @_key_prefix.setter
     def _key_prefix(self, _from_configuration: str) -> None:
-        """Flask-Limiter sets it once, and it differs with the application."""
+        """Ignore the value: Flask-Limiter sets it once, and it differs by application."""
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         environ = flask.request.environ
         if is_preflight(flask.request) and self._is_counted():
-            # It has a bucket of its own, and is not to use up what the real request needs.
+            # A preflight request has its own counter, so that it does not use up what the real request needs.
             return
         if self._is_undecided():
             return
         environ[_CHECKED] = True
         app, endpoint = flask.current_app, flask.request.endpoint
         if callable_name is None and not name_of(app.view_functions.get(endpoint or "")):
-            callable_name = _NAMELESS  # Flask-Limiter would ask the view for the name that it has not
+            callable_name = _NAMELESS  # Flask-Limiter would fail on a view without a name
         try:
             super()._check_request_limit(callable_name=callable_name, in_middleware=in_middleware)
         except RateLimitExceeded as exceeded:
@@ -188,7 +188,7 @@ class PolicyLimiter(Limiter):
         return declared_refusal(flask.request, exceeded, wait, decision.full_for)
 
     def _is_undecided(self) -> bool:
-        """Whether the store has failed for the current request, and it is let through all the same."""
+        """Whether the store has failed for the current request, which is let through in spite of that."""
         decision = self._current()
         return (
             decision is not None and decision.kind is DecisionKind.ERROR and decision.plan.on_error == "open"

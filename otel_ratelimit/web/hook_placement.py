@@ -1,10 +1,9 @@
-"""Where our hooks stand among the application's, and how they are taken away again.
+"""Places our hooks among the application's, and removes them again.
 
-They are put in place at the first request, when all the others are known: the check right after
-OpenTelemetry's hook has opened the span and before anything of the application's; the headers
-after everything else. What fails is seen from two places further out: around the application's
-`handle_exception`, and around its `wsgi_app`, which also brings the first request here before its
-session is opened.
+They are placed at the first request, when all other hooks are known: the check right after OpenTelemetry's
+hook has opened the span and before all hooks of the application, the headers after everything else. Failures
+are seen at two places further out: around the application's `handle_exception`, and around its `wsgi_app`,
+which also brings the first request here before its session is opened.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class FirstServed(Protocol):
         """Whether a request for this path (`PATH_INFO`) may be one of them; asked of every request."""
 
     def serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
-        """The answer; None where the application is to give it."""
+        """The response; None if the application answers."""
 
 
 class AttachedHooks:
@@ -50,10 +49,10 @@ class AttachedHooks:
 
     Args:
         app: the application.
-        hooks: what is done.
-        on_first_request: called once, when the hooks are in place; with the WSGI environment.
-        first_served: what is answered before the application's hooks.
-        entry: what stands in the application's `wsgi_app` already.
+        hooks: the hooks to place.
+        on_first_request: called once with the WSGI environment, when the hooks are in place.
+        first_served: answers some requests before the application's hooks.
+        entry: our stand-in for the application's `wsgi_app`, if it exists already.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class AttachedHooks:
         self._lock = threading.Lock()
         self._placed = False
         self._removed = False
-        # Bound once: each look-up on the instance makes a new object, and removal goes by identity.
+        # Bound once: each look-up on the instance makes a new object, and removal compares by identity.
         self._before = hooks.before_request
         self._after = hooks.after_request
         self._handlers: dict[tuple[int | None, type[Exception]], Callable[[Any], Response]] = {
@@ -85,11 +84,11 @@ class AttachedHooks:
         self._former_handler: Callable[[Exception], Response] | None = None
 
     def take_entry(self) -> None:
-        """Serve what comes through `wsgi_app`, from now on: all that a request may need is there."""
+        """Serve requests that come through `wsgi_app` from now on: everything that they need is ready."""
         self._entry.around = self._serve
 
     def remove(self) -> None:
-        """Leave the application as it was before."""
+        """Restore the application as it was before."""
         self._removed = True
         app = self._app
         self._entry.remove()
@@ -103,7 +102,7 @@ class AttachedHooks:
             if registered.get(kind) == handler:
                 del registered[kind]
         attributes = attributes_of(app)
-        # Where someone has wrapped ours since, it stays, and passes through.
+        # If ours has been wrapped since, it stays and passes requests through.
         if attributes.get(_HANDLE_EXCEPTION) is self._handles_exceptions:
             if self._former_handler is None:
                 del attributes[_HANDLE_EXCEPTION]
@@ -112,13 +111,13 @@ class AttachedHooks:
         self._placed = False
 
     def place(self, environ: Environ) -> None:
-        """Put the hooks in place, once; what else a first request needs is done as well."""
+        """Place the hooks, once, and call `on_first_request`."""
         with self._lock:
             if self._placed or self._removed:
                 return
             self._place()
         self._stand_in.remove(self._app)
-        # Starting a thread waits for it: that must not happen with the lock held.
+        # Outside of the lock: it may start a thread, which waits until the thread runs.
         try:
             self._on_first_request(environ)
         except Exception:
@@ -165,6 +164,6 @@ class AttachedHooks:
 
 
 def _instead(start_response: StartResponse) -> StartResponse:
-    """For a response in place of one that the server was given and has not sent (PEP 3333, `exc_info`)."""
+    """For a response that replaces one that the server has and has not sent (PEP 3333, `exc_info`)."""
     raised = sys.exc_info()
     return lambda status, headers: start_response(status, headers, raised)

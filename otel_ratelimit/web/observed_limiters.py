@@ -1,6 +1,6 @@
-"""What the application's own limits did to a request, and the one Decision that comes of it.
+"""Combines the policy's Decision on a request with the application's own limits.
 
-An application's own limiter is left as it is, and observed through Flask-Limiter's public `current_limits`.
+An application's own limiter stays as it is, and is observed through Flask-Limiter's public `current_limits`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def other_limiters(app: Flask, ours: Limiter) -> list[Limiter]:
 
 
 class Observed(NamedTuple):
-    """What became of a request that the application's own limits saw too."""
+    """The Decision on a request that the application's own limits checked too."""
 
     decision: Decision
     """For telemetry and records."""
-    told: Decision | None
-    """For the headers; None where they would have to guess."""
+    for_headers: Decision | None
+    """For the headers; None if a state is not known."""
 
 
 def observe(
@@ -46,15 +46,15 @@ def observe(
 ) -> Observed:
     """The one decision on a request that the policy and the application's own limits both saw.
 
-    A refusal by either is a refusal. Where the policy had nothing to say, the application's limits
-    speak. The store is asked for the state of a limit that refused, at most once; that of others is
-    told only if it is known, or kept in this process.
+    The request is refused if either refused it. If the policy exempts it, the application's limits decide.
+    The store is asked at most once for the state of a limit that refused; the states of other limits are used
+    only if they are known, or kept in this process.
 
     Args:
         ours: the limiter that `RateLimit` offers, if something declared on it was checked.
         others: the application's own limiters.
         decision: the policy's.
-        shadow: whether this application is only observed; then nothing is told of its own limiters.
+        shadow: whether limits are only observed; then headers do not show the application's own limiters.
     """
     if decision.kind is DecisionKind.BLOCKED:
         return Observed(decision, decision)
@@ -76,10 +76,10 @@ def observe(
     states = tuple(known.get(index) or _unknown(limit) for index, limit in enumerate(evaluated))
     if breached:
         tightest = max(breached, key=lambda index: states[index].retry_after)
-        told = len(known) == len(breached) and not (shadow and breached[0] >= len(declared))
+        is_known = len(known) == len(breached) and not (shadow and breached[0] >= len(declared))
     else:
         tightest = min(known, key=lambda index: states[index].remaining / windows[index].amount, default=-1)
-        told = 0 < len(known) == len(evaluated)
+        is_known = 0 < len(known) == len(evaluated)
     observed = decision._replace(
         kind=DecisionKind.BLOCKED if breached else DecisionKind.ALLOWED,
         plan=_application_plan(decision.plan, windows),
@@ -87,37 +87,37 @@ def observe(
         states=states,
         tightest=tightest,
     )
-    return Observed(observed, _with_full_windows(observed, decision) if told else None)
+    return Observed(observed, _with_full_windows(observed, decision) if is_known else None)
 
 
 def _with_full_windows(observed: Decision, policy: Decision) -> Decision:
-    """A refusal by the application's limits that also tells of the policy's windows without room.
+    """A refusal by the application's limits, with the policy's windows that are full added to it.
 
-    The policy has counted the request, and would refuse the next one: waiting for the limits that refused
-    would not be enough.
+    The policy has counted the request and would refuse the next one: it is not enough to wait for the limits
+    that refused.
     """
     if observed.kind is not DecisionKind.BLOCKED or not policy.full:
         return observed
     states = [policy.states[index] for index in policy.full]
-    told = observed._replace(
+    combined = observed._replace(
         windows=(*observed.windows, *(policy.windows[index] for index in policy.full)),
         states=(*observed.states, *(state._replace(retry_after=state.reset_after) for state in states)),
     )
-    return told._replace(
-        tightest=max(range(len(told.states)), key=lambda index: told.states[index].retry_after)
+    return combined._replace(
+        tightest=max(range(len(combined.states)), key=lambda index: combined.states[index].retry_after)
     )
 
 
 def _state(limit: RequestLimit, now: float) -> WindowState | None:
-    """What is left of a limit, and until when; None where its storage does not say."""
+    """How much of a limit is left, and until when; None if its storage fails."""
     try:
         reset, remaining = limit.window
     except Exception:
-        # Another's storage, with errors of its own.
-        _logger.debug("the state of the limit %s is not known", limit.limit, exc_info=True)
+        # The storage of another limiter, with errors of its own.
+        _logger.debug("the state of the limit %s cannot be read", limit.limit, exc_info=True)
         return None
     amount = limit.limit.amount
-    # The check came a moment before the count.
+    # The check was a moment before the count.
     wait = min(max(reset - now, 0.0), float(limit.limit.get_expiry()))
     remaining = min(max(remaining, 0), amount)
     if not limit.breached:

@@ -2,10 +2,10 @@
 
     before_request   decide; refuse with 429 or 503, before any hook of the application
     after_request    headers; one Decision to every sink
-    failed           the same Decision where something raised; a refused request stays refused
-    escaped          the same where the exception leaves the application, a `BaseException` for instance
+    failed           the same Decision after an exception; a refused request stays refused
+    escaped          the same if the exception leaves the application, a `BaseException` for instance
 
-One request, one Decision, whatever happens.
+Each request has exactly one Decision, whatever happens.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RequestHooks:
         try:
             decision = self._decide(current, plan)
         except Exception:
-            # A fault of ours is neither a 500 nor a free pass.
+            # A fault of ours must cause neither a 500 nor an unlimited request.
             self._fault_logger.exception("the check of a request")
             current.environ[DECISION_KEY] = self._undecided()
             return None if self._tools.shadow else LimitsUnavailableError(1.0)
@@ -88,24 +88,24 @@ class RequestHooks:
             refusal = self._enforce_default_tier()
             response = response if refusal is None else self.refusals.handle(refusal)
         decision = environ[DECISION_KEY]
-        told: Decision | None = decision
+        for_headers: Decision | None = decision
         limiter = self._tools.limiter
         others = other_limiters(self._app, limiter)
         declared = limiter.checked(environ)
         if declared:
             response = self._complete(environ, response)
         if declared or others:
-            decision, told = self._observe(decision, others, declared=declared)
+            decision, for_headers = self._observe(decision, others, declared=declared)
             environ[DECISION_KEY] = decision
         self._record(environ, decision)
-        self.enforcement.headers.write(response, told)
+        self.enforcement.headers.write(response, for_headers)
         return response
 
     def failed(self, error: Exception, handle: Callable[[Exception], Response]) -> Response:
-        """The response where something raised; `handle` is the application's way, which may raise as well.
+        """The response after an exception; `handle` is the application's handling of it, which may raise too.
 
-        A request that is refused stays refused: what failed on its way (a session that cannot be opened or
-        saved, a hook) does not make a 500 of it.
+        A refused request stays refused: a failure afterwards (a session that cannot be opened or saved, a
+        hook) does not turn it into a 500.
         """
         environ = request.environ
         early = self._enforce_unmatched() if DECISION_KEY not in environ else None
@@ -129,7 +129,7 @@ class RequestHooks:
     def escaped(self, environ: dict[str, Any], error: BaseException) -> Response | None:
         """Record the request whose exception leaves the application; the response in its place if one is due.
 
-        Called after the request's context has gone.
+        Called when the request's context no longer exists.
         """
         if DECISION_KEY not in environ or (UNDECIDED in environ and not stands_in(environ)):
             self._decide_unserved(environ)
@@ -141,7 +141,7 @@ class RequestHooks:
         return self._refused(refused.problem(), environ, Response())
 
     def _enforce_unmatched(self) -> Response | None:
-        """Decide on a request whose session could not be opened, which is before its route is found."""
+        """Decide on a request whose session could not be opened; its route has not been found by then."""
         if request.url_rule is None and request.routing_exception is None:
             try:
                 request_ctx.match_request()
@@ -166,7 +166,7 @@ class RequestHooks:
             if environ.pop(UNDECIDED, None) is not None:
                 decision = self._decide(bare, decision.plan.otherwise)
         except Exception:
-            # The exception on its way is the one that matters.
+            # The exception that is being raised is the one that matters.
             self._fault_logger.exception("the check of a request")
             decision = self._undecided()
         environ[DECISION_KEY] = decision
@@ -175,7 +175,7 @@ class RequestHooks:
             environ[REFUSED_KEY] = refusal
 
     def _refused(self, response: Response, environ: dict[str, Any], instead_of: Response) -> Response:
-        """Complete a refusal that stands in place of a response with the application's headers."""
+        """Add the application's headers to a refusal that replaces its response."""
         writer, decision = self.enforcement.headers, environ[DECISION_KEY]
         own = dict(writer.headers(decision))
         taken = {name.lower() for name in (*response.headers.keys(), *own)} | _BODY_HEADERS
@@ -184,7 +184,7 @@ class RequestHooks:
                 if name.lower() not in taken:
                     response.headers.add(name, value)
         except Exception:
-            # The application's own kind of headers.
+            # The application's headers may be of any kind.
             self._fault_logger.exception("taking over the headers of a response")
         writer.write(response, decision)
         return response
@@ -234,7 +234,7 @@ class RequestHooks:
         return None
 
     def _enforce_default_tier(self) -> RefusalError | None:
-        """Decide by the default tier, unless a limit that stands in its place was applied."""
+        """Decide by the default tier, unless a declared limit that replaces it was applied."""
         environ = request.environ
         if environ.pop(UNDECIDED, None) is None or stands_in(environ):
             return None
@@ -242,7 +242,7 @@ class RequestHooks:
         return self._judge(_current_request(), decision.plan.otherwise)
 
     def _check_default_tier(self) -> None:
-        """The same from inside a view's decorator, where a refusal is raised."""
+        """The same inside a view's decorator, where a refusal is raised."""
         refusal = self._enforce_default_tier()
         if refusal is not None:
             raise refusal
@@ -273,7 +273,7 @@ class RequestHooks:
             response = self._tools.limiter.after_request(response)
             complete_declared_refusal(environ, response)
         except Exception:
-            # The application's own function, or the store.
+            # The application's own function may fail, or the store.
             self._fault_logger.exception("the deduction of a limit that depends on the response")
         return response
 

@@ -1,8 +1,8 @@
-"""Which plan governs a request: resolved at the first request of a route, then looked up.
+"""Finds the plan for a request: resolved at the first request of a route, then looked up.
 
-Keyed on the route's template and endpoint, never on the raw path, so that case, double slashes,
-encoding and query strings make no difference, and the table cannot grow beyond what the
-application has registered times the known methods.
+Plans are keyed by the route's template and endpoint, never by the raw path. So case, double slashes, encoding
+and query strings make no difference, and there are at most as many plans as registered routes times known
+methods.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KNOWN_METHODS: Final = frozenset(
 )
 
 OWN_ENDPOINTS: Final = "_otel_ratelimit_api."
-"""What the endpoints of our own HTTP API begin with: its blueprint's name."""
+"""Prefix of the endpoints of our own HTTP API: its blueprint's name."""
 
 STATIC_SOURCE: Final = "static files"
 """`RoutePlan.source` of Flask's own static views: exempt for files that exist."""
@@ -33,10 +33,10 @@ _READING: Final = frozenset({"GET", "HEAD"})
 
 
 class DeclaredLimits(Protocol):
-    """What the application declared itself, with decorators on our limiter."""
+    """The limits that the application declared itself, with decorators on our limiter."""
 
     def exempts(self, app: Flask, endpoint: str) -> bool:
-        """Whether it exempted the endpoint or its blueprint."""
+        """Whether the application exempted the endpoint or its blueprint."""
 
     def may_stand_in(self, app: Flask, endpoint: str, method: str) -> bool:
         """Whether limits are declared for this route and method that override the default ones."""
@@ -93,18 +93,18 @@ class RoutePlans:
         return owner is not None and has_file(owner, arguments)
 
     def windows_for(self, plan: RoutePlan, override: ClientOverride) -> tuple[Window, ...]:
-        """The plan's windows as they are for a client with an override."""
+        """The plan's windows for a client with an override."""
         key = (id(plan), override)
         found = self._scaled.get(key)
         if found is None:
-            # The plan is kept with its windows so that its id stays its own.
+            # The plan is kept with its windows, so that no other object gets its id.
             found = self._scaled[key] = (plan, self.resolver.scaled(plan.windows, override))
         return found[1]
 
     def all(self) -> Iterator[PlannedRoute]:
         """Every route and method that the application has registered now.
 
-        HEAD is left out, being planned as GET, and so is Flask's own answer to OPTIONS.
+        HEAD is left out, because it has the plan of GET, and so is Flask's own answer to OPTIONS.
         """
         for rule in self._app.url_map.iter_rules():
             own = {"HEAD", "OPTIONS"} if _answers_options_itself(rule) else {"HEAD"}
@@ -112,14 +112,14 @@ class RoutePlans:
                 yield PlannedRoute(rule, method, self._resolve(rule, method))
 
     def governing(self) -> Iterator[RoutePlan]:
-        """The plans of all routes and methods, and that of what matches no route."""
+        """The plans of all routes and methods, and the plan of requests that match no route."""
         yield from (planned.plan for planned in self.all())
         yield self.resolver.unmatched("GET")
 
     def _routes_of(self, endpoint: str) -> list[str]:
         try:
             return [each.rule for each in self._app.url_map.iter_rules(endpoint)]
-        except KeyError:  # a route of the API, which need not be in the application's map
+        except KeyError:  # a route of the API, which may be missing in the application's map
             return []
 
     def _resolve(self, rule: Rule, method: str) -> RoutePlan:

@@ -1,6 +1,6 @@
-"""Where a redirect that routing answers by itself leads to: `/jobs` to `/jobs/`, `//jobs` to `/jobs`.
+"""Finds the target of a redirect that werkzeug's routing answers: `/jobs` to `/jobs/`, `//jobs` to `/jobs`.
 
-It is charged to the route it leads to. A client with an old link does not use up what is there for requests
+The redirect counts for its target route. So a client with an old link does not use up the limits of requests
 that match no route, and a flood of redirects is limited like any other.
 """
 
@@ -15,11 +15,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
 _MAX_REDIRECTS: Final = 4
-"""One for the slashes, one for the missing slash, one for defaults or an alias; no loop has more."""
+"""One for double slashes, one for a missing slash, one for defaults or an alias; more would be a loop."""
 
 
 def redirect_target(app: Flask, request: Request) -> tuple[Rule, Mapping[str, Any]] | None:
-    """The route that the client will reach, with its arguments; None where it is not this application's."""
+    """The route that the client will reach, with its arguments; None if it is not this application's."""
     exception = request.routing_exception
     for _ in range(_MAX_REDIRECTS):
         if not isinstance(exception, RequestRedirect):
@@ -36,6 +36,6 @@ def redirect_target(app: Flask, request: Request) -> tuple[Rule, Mapping[str, An
             return adapter.match(path, method=request.method, return_rule=True)
         except HTTPException as raised:
             exception = raised
-        except Exception:  # noqa: BLE001 - a converter of the application, which will fail again when it matters
+        except Exception:  # noqa: BLE001 - a converter of the application may raise anything
             return None
     return None

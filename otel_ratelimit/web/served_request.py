@@ -1,4 +1,4 @@
-"""The request that the current thread serves, for whoever runs queries in it."""
+"""The request that the current thread serves, for the queries that it runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from otel_ratelimit.web.current_decision import DECISION_KEY
 
 _QUERIES_KEY: Final = "otel_ratelimit.queries"
 _SPAN_KEY: Final = "opentelemetry-flask.span_key"
-"""Where OpenTelemetry's Flask instrumentation keeps the request's span."""
+"""The key under which OpenTelemetry's Flask instrumentation keeps the request's span."""
 
 
 class ServedRequest(RequestQueries):
-    """A request, its span if there is one, and what it has run."""
+    """A request, its span if there is one, and the queries that it has run."""
 
     __slots__ = ("span",)
 
@@ -29,12 +29,12 @@ class ServedRequest(RequestQueries):
 
 
 def request_finder(trace_id: Callable[[], int]) -> Callable[[], ServedRequest | None]:
-    """What finds the request that the current thread serves; None outside of one.
+    """A function that returns the request that the current thread serves; None outside of one.
 
     Args:
-        trace_id: of what the current thread does; asked once in a request.
+        trace_id: returns the trace of the current span; called once in a request.
     """
-    # Flask's public way takes a microsecond, with every query. Where its private one is gone, that will do.
+    # Flask's public function takes a microsecond, with every query. It is the fallback for the private one.
     current = getattr(flask.globals, "_cv_request", None)
     if not isinstance(current, ContextVar):
         return partial(_found_publicly, trace_id)

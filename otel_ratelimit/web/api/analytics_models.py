@@ -20,7 +20,7 @@ PAGE_SIZE: Final = 50
 
 
 class AnalyticsParameters(Parameters):
-    """What analytics are asked for."""
+    """The parameters of `GET /analytics`."""
 
     date_range: DateRange = "24h"
     endpoint: str | None = Field(
@@ -35,11 +35,11 @@ class AnalyticsParameters(Parameters):
     )
     group_by: GroupName = Field(
         default="endpoint",
-        description="What violations are grouped by: `endpoint` is the route template, `ip` means `client`.",
+        description="How violations are grouped: `endpoint` is the route template, `ip` means `client`.",
         examples=["client"],
     )
     page: WholeNumber = Field(
-        default=1, ge=1, le=MAX_PAGES, description="Which page of the groups.", examples=[1]
+        default=1, ge=1, le=MAX_PAGES, description="The page of the groups.", examples=[1]
     )
     page_size: WholeNumber = Field(
         default=PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Groups on a page.", examples=[PAGE_SIZE]
@@ -74,13 +74,13 @@ class ViolationGroupAnswer(Answer):
     """Violations that have the same endpoint, client, user, tier, hour or day."""
 
     key: str = Field(
-        description="Which: an endpoint is a route template. Empty for requests without a user; `<other>` for"
-        " clients that were not told apart."
+        description="The name of the group; an endpoint is a route template. Empty for requests without a"
+        " user; `<other>` for clients that were counted together."
     )
-    violations: Count = Field(description="Requests refused, and those that would have been in shadow.")
-    shadow: Count = Field(description="Of those, how many were let through.")
-    clients: Count = Field(description="How many different clients.")
-    endpoints: Count = Field(description="At how many endpoints.")
+    violations: Count = Field(description="Requests that were refused, or would have been in shadow.")
+    shadow: Count = Field(description="How many of those were let through in shadow.")
+    clients: Count = Field(description="The number of different clients.")
+    endpoints: Count = Field(description="The number of different endpoints.")
     first_at: datetime
     last_at: datetime
 
@@ -90,7 +90,7 @@ class ViolationsAnswer(Answer):
 
     group_by: GroupBy
     groups: list[ViolationGroupAnswer]
-    total_violations: Count = Field(description="Of all groups, not of this page only.")
+    total_violations: Count = Field(description="The sum over all groups, not only over this page.")
     total_groups: Count
     page: int = Field(ge=1)
     page_size: int = Field(ge=1)
@@ -98,12 +98,12 @@ class ViolationsAnswer(Answer):
 
 
 class HitRateAnswer(Answer):
-    """The requests of one endpoint, or of all, by what was decided of them."""
+    """The requests of one endpoint, or of all, by decision."""
 
-    endpoint: str = Field(description="Route template; empty for all of them together.")
-    requests: Count = Field(description="All of them.")
-    limited: Count = Field(description="Those that a limit was asked about.")
-    refused: Count = Field(description="Those that a limit refused, or would have in shadow.")
+    endpoint: str = Field(description="Route template; empty for all endpoints together.")
+    requests: Count = Field(description="All requests.")
+    limited: Count = Field(description="Requests that were checked against a limit.")
+    refused: Count = Field(description="Requests that a limit refused, or would have refused in shadow.")
     allowed: Count
     blocked: Count
     shadow_blocked: Count
@@ -116,7 +116,7 @@ class HitRatesAnswer(Answer):
     """What share of requests ran into a limit."""
 
     overall: HitRateAnswer
-    by_endpoint: list[HitRateAnswer] = Field(description="Those with the most refusals first.")
+    by_endpoint: list[HitRateAnswer] = Field(description="The endpoints with the most refusals first.")
 
 
 class LimitAnswer(Answer):
@@ -131,16 +131,16 @@ class LimitAnswer(Answer):
 
 
 class BreathingRoomAnswer(LimitAnswer):
-    """How far use stays from a limit. Shares are of the limit used after a request; refused counts as 1."""
+    """The headroom of a limit. A share is the part of the limit used after a request; refused counts as 1."""
 
-    requests: Count = Field(description="Measured against this limit.")
-    refused: Count = Field(description="Of those, refused by it.")
+    requests: Count = Field(description="Requests that were checked against this limit.")
+    refused: Count = Field(description="Requests that this limit refused.")
     p50: Share
     p95: Share
     p99: Share
     highest: Share
-    room: Share = Field(description="1 less the share used at `p95`.")
-    units_left: Count = Field(description="The room in units of the limit.")
+    room: Share = Field(description="1 minus `p95`.")
+    units_left: Count = Field(description="`room` in units of the limit.")
 
 
 class CandidateAnswer(Answer):
@@ -151,20 +151,20 @@ class CandidateAnswer(Answer):
     rejected_requests: Count
     rejected_requests_share: Share
     rejected_clients: Count = Field(
-        description="Windows of one client in which it would have refused anything."
+        description="Windows of one client in which it would have refused at least one request."
     )
     rejected_clients_share: Share
 
 
 class RecommendationAnswer(LimitAnswer):
-    """What limit the evidence speaks for in place of the present one."""
+    """The limit that the recorded requests suggest in place of the present one."""
 
     requests: Count = Field(description="Evidence: requests measured against the present limit.")
     client_windows: Count = Field(
         description="Evidence: clients, each counted once in each window of the limit."
     )
     recommended: CandidateAnswer | None = Field(
-        description="The lowest that refuses no more than the chosen share; null where even the highest does."
+        description="The lowest that refuses at most the chosen share; null if even the highest refuses more."
     )
     enough_evidence: bool
     reason: str
@@ -175,18 +175,18 @@ class AnalyticsAnswer(Answer):
     """Who was limited in a period, how often, and how much room the limits leave."""
 
     period: PeriodAnswer
-    endpoint: str | None = Field(description="The only one asked for, as it was asked for; null for all.")
+    endpoint: str | None = Field(description="The endpoint as it was asked for; null for all.")
     endpoint_matched: Matched | None = Field(
         default=None,
-        description="What `endpoint` was taken for: a route template or a Flask endpoint; null for all.",
+        description="Whether `endpoint` is a route template or a Flask endpoint; null for all.",
     )
     routes: list[str] | None = Field(
         default=None,
-        description="The route templates that the figures are of; null for all. All else that is called"
+        description="The route templates that the figures are of; null for all. Every other field named"
         " `endpoint` here is a route template.",
     )
     service: str | None = Field(
-        description="The service that all figures are of; null where they are of all `services` together."
+        description="The service that all figures are of; null if they are of all `services` together."
     )
     services: list[str] = Field(
         default_factory=list, description="All services that recorded anything in the period, by name."
@@ -199,5 +199,5 @@ class AnalyticsAnswer(Answer):
     hit_rates: HitRatesAnswer
     breathing_room: list[BreathingRoomAnswer] = Field(description="By limit, the tightest first.")
     recommendations: list[RecommendationAnswer] = Field(
-        description="By limit; empty where several services are read together: a limit is for one of them."
+        description="By limit; empty if several services are read together: a limit is for one of them."
     )

@@ -1,9 +1,9 @@
-"""The API as a Flask blueprint, which leaves the application around it as it is.
+"""The API as a Flask blueprint, which does not change the application around it.
 
-Every request goes the same way: the services in force, authentication, parameters, the question, the
-answer; and what goes wrong on the way is answered here, so that no error handler of the application sees
-it and none need be installed. What no route takes (another path or method) a route of our own takes, since
-a blueprint cannot answer 404 and 405 otherwise.
+Every request takes the same steps: services in force, access, parameters, endpoint, answer. Errors on the way
+are answered here, so that no error handler of the application sees them and none has to be installed.
+Requests that no endpoint takes (another path or method) have a route of their own: a blueprint cannot answer
+404 and 405 otherwise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 BLUEPRINT_NAME: Final = OWN_ENDPOINTS.removesuffix(".")
 OTHER_ENDPOINT: Final = f"{OWN_ENDPOINTS}other"
-"""Takes what no endpoint takes: another path or method."""
+"""The endpoint for requests that no other endpoint takes: another path or method."""
 URL_PREFIX: Final = "/api/rate-limit"
 DATABASE_RETRY_SECONDS: Final = 5.0
 
@@ -51,8 +51,8 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
     """The blueprint of `/api/rate-limit/*`.
 
     Args:
-        current: asked within each request; None where rate limits are not attached to the application
-            any more, which is answered with 404.
+        current: called in each request; None if rate limits are not attached to the application any more,
+            which is answered with 404.
     """
     blueprint = direct_blueprint(BLUEPRINT_NAME, __name__, URL_PREFIX)
     access_check = AccessCheck(current)
@@ -80,7 +80,7 @@ def api_blueprint(current: CurrentServices) -> Blueprint:
 
 
 class ApiRoute(NamedTuple):
-    """A route of the API for who serves it without the application's map."""
+    """A route of the API, for serving it without the application's map."""
 
     rule: Rule
     view: Callable[..., Response]
@@ -90,7 +90,7 @@ class ApiRoutes:
     """The same routes and views as the blueprint's.
 
     Args:
-        current: as above.
+        current: as for the blueprint.
     """
 
     def __init__(self, current: CurrentServices) -> None:
@@ -110,13 +110,13 @@ class ApiRoutes:
         Map([self._other.rule, *{id(route): route.rule for route in self._routes.values()}.values()])
 
     def find(self, path: str, method: str) -> tuple[ApiRoute, dict[str, str]]:
-        """The route for this path below the prefix and this method, and the arguments of its view."""
+        """The route for this path below the prefix and this method, with the arguments of its view."""
         route = self._routes.get((path, method))
         return (self._other, {"rest": path.removeprefix("/")}) if route is None else (route, {})
 
 
 def all_endpoints() -> tuple[Endpoint, ...]:
-    """Every endpoint, the description of them all included."""
+    """All endpoints, including the one for the OpenAPI document."""
     described: list[Endpoint] = [*ENDPOINTS]
     described.append(
         Endpoint(
@@ -150,7 +150,7 @@ def _view(endpoint: Endpoint, current: CurrentServices, access_check: AccessChec
     def view() -> Response:
         return _answered(current, allowed)
 
-    # What an application lists, it may ask for its name and its description.
+    # An application that lists its views may read their names and descriptions.
     view.__name__ = view.__qualname__ = endpoint.name
     view.__doc__ = endpoint.summary
     return view
@@ -166,7 +166,7 @@ def _other_view(
     allows = {path: ", ".join(sorted(known)) for path, known in methods.items()}
 
     def other(rest: str = "") -> Response:
-        """Answer what no other endpoint of the rate-limit API takes."""
+        """Answer requests that no other endpoint of the rate-limit API takes."""
         allow = allows.get(f"/{rest}")
 
         def allowed(services: ApiServices) -> Response:
@@ -188,8 +188,8 @@ def _options(allow: str) -> Response:
 
 def _refused(allow: str | None) -> Response:
     if allow is None:
-        return _not_found(f"There is no such endpoint; {URL_PREFIX}/openapi.json lists them.")
-    detail = f"{request.method} is not possible here; {allow} are."
+        return _not_found(f"There is no such endpoint; {URL_PREFIX}/openapi.json lists all endpoints.")
+    detail = f"{request.method} is not allowed here; {allow} are."
     problem = ProblemError(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": allow})
     return problem_response(problem)
 

@@ -40,7 +40,7 @@ def cache_analysis(services: ApiServices, asked: CacheAnalysisParameters) -> Cac
     """The last report of the period's days, and the trend over them.
 
     Raises:
-        ProblemError: the period is none, or analytics are off.
+        ProblemError: the period is not valid, or analytics are off.
         DatabaseError: the reports cannot be read now.
     """
     days = _days(period_asked(asked.date_range, services.clock()))
@@ -103,7 +103,7 @@ def _queries(analysis: CacheAnalysis) -> QueriesAnswer:
 
 
 def _whole(found: CacheAnalysis | TemplateResult) -> tuple[int, int]:
-    """Executions and duplicates, rounded so that the unique ones are what is between them."""
+    """Executions and duplicates, rounded so that their difference is the number of unique executions."""
     executions = round(found.executions)
     return executions, max(executions - round(found.unique), 0)
 
@@ -125,7 +125,7 @@ def _templates(found: Sequence[TemplateResult]) -> list[TemplateAnswer]:
 
 
 def _described(template: TemplateResult) -> dict[str, Any]:
-    """The fields of a `TemplateAnswer`; the hit ratio by TTL is that of all together only."""
+    """The fields of a `TemplateAnswer`; only the sum of all templates has hit ratios by TTL."""
     executions, duplicates = _whole(template)
     return {
         **template.model_dump(exclude={"by_ttl"}),

@@ -14,32 +14,34 @@ class HitPotentialPoint(Answer):
 
     date: Day
     hit_potential: Share
-    duplicate_share: Share = Field(description="What an endless cache would have answered.")
+    duplicate_share: Share = Field(description="Share that an unlimited cache would have answered.")
 
 
 class BarsAnswer(Answer):
     """A bar chart: one label, one value."""
 
-    unit: str = Field(description="Of the values; empty where there are none.", examples=["ms a day"])
+    unit: str = Field(description="The unit of the values; empty if there are none.", examples=["ms a day"])
     labels: list[str]
     values: list[Number]
 
 
 class TopQueriesAnswer(BarsAnswer):
-    """The ten queries to cache first; where none is worth it, the ten that repeat most, each with why not."""
+    """The ten queries to cache first; if none is worth it, the ten that repeat most, each with the reason."""
 
-    worthwhile: list[bool] = Field(description="Of each, whether caching it pays; all are alike.")
-    reasons: list[str] = Field(description="Of each, how it stays fresh enough, or why it is not worth it.")
+    worthwhile: list[bool] = Field(description="Whether caching pays, for each query; all are alike.")
+    reasons: list[str] = Field(
+        description="For each query, how it stays fresh enough, or why caching is not worth it."
+    )
 
 
 class ComparedAnswer(Answer):
     """A row of the comparison."""
 
     name: ComparedName
-    unit: str = Field(description="Of the three figures.", examples=["queries a day", "USD a month"])
+    unit: str = Field(description="The unit of the three figures.", examples=["queries a day", "USD a month"])
     without_cache: Number
     with_cache: Number
-    difference: Number = Field(description="What the cache adds; negative where it takes away.")
+    difference: Number = Field(description="How much the cache adds; negative if it saves.")
 
 
 class ComparisonAnswer(Answer):

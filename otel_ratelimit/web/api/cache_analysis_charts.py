@@ -66,7 +66,7 @@ def _top_queries(report: DailyCacheReport) -> TopQueriesAnswer:
 
 
 def _labels(templates: Sequence[TemplateResult]) -> list[str]:
-    """Each with its database, where one text is of several."""
+    """The labels; a query that several databases have is labelled with its database."""
     texts = Counter(template.template for template in templates)
     return [
         _label(f"{each.database}: {each.template}" if texts[each.template] > 1 else each.template)
@@ -75,7 +75,7 @@ def _labels(templates: Sequence[TemplateResult]) -> list[str]:
 
 
 def _label(query: str) -> str:
-    """On one line that fits beside a bar."""
+    """The query on one line that fits beside a bar."""
     line = " ".join(query.split())
     return line if len(line) <= MAX_LABEL_CHARACTERS else f"{line[: MAX_LABEL_CHARACTERS - 1]}…"
 

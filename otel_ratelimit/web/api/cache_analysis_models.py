@@ -29,7 +29,7 @@ from otel_ratelimit.web.api.parameters import Parameters
 
 
 class CacheAnalysisParameters(Parameters):
-    """Of which days the reports are asked for."""
+    """The parameters of `GET /cache-analysis`."""
 
     date_range: Annotated[
         DateRange,
@@ -54,32 +54,30 @@ class AtTtlAnswer(Answer):
     """A cache with one time to live."""
 
     ttl_seconds: Amount
-    asked: Estimate = Field(description="Executions of the day that go through it.")
-    hits: Estimate = Field(description="Those of them that it would have answered.")
-    hit_ratio: Share = Field(description="Share of executions that it would have answered.")
-    hit_ratio_low: Share = Field(
-        description="Lower end of an interval that holds the true one 95 times in 100."
-    )
-    hit_ratio_high: Share = Field(description="Upper end.")
+    asked: Estimate = Field(description="Executions of the day that use the cache.")
+    hits: Estimate = Field(description="Executions that the cache would have answered.")
+    hit_ratio: Share = Field(description="Share of executions that the cache would have answered.")
+    hit_ratio_low: Share = Field(description="Lower end of the 95 % confidence interval of `hit_ratio`.")
+    hit_ratio_high: Share = Field(description="Upper end of that interval.")
     hit_ratio_dropped: Share = Field(
-        description="What is left of it at least if writes drop what was cached: all of the table written."
+        description="Lower bound of the hit ratio if each write drops all cached entries of its table."
     )
     hit_ratio_dropped_by_row: Share = Field(
-        description="What is left of it at most: one entry of each template."
+        description="Upper bound of the hit ratio if each write drops one entry of each template."
     )
     stale_by_table: Share = Field(
         description="Share of the hits older than a write to one of their tables, at most."
     )
     stale_by_row: Share = Field(
-        description="The same if each write concerned one key of each template, any as likely as the others."
+        description="The same if each write concerned one key of each template, all equally likely."
     )
-    peak_keys: Estimate = Field(description="Entries when they take the most memory.")
+    peak_keys: Estimate = Field(description="Number of entries when they take the most memory.")
     memory_bytes: Estimate = Field(
         validation_alias=AliasChoices("memory_bytes", "peak_bytes"),
-        description="Memory of the engine for them then, its hash tables included.",
+        description="Memory that the engine needs for those entries, including its hash tables.",
     )
     latency_saved_ms: Number = Field(
-        description="Over the day; negative where asking the cache takes longer than its hits save."
+        description="Over the day; negative if lookups in the cache take longer than its hits save."
     )
     database_saved_ms: Amount = Field(
         description="Time over the day for which the database would not have been busy."
@@ -90,7 +88,7 @@ class AdviceAnswer(AtTtlAnswer):
     """How to cache. `hit_ratio` is as advised: with invalidation or without."""
 
     invalidate: bool = Field(
-        description="Whether writes must drop what was cached of their tables; else the TTL alone will do."
+        description="Whether writes must drop cached entries of their tables; otherwise the TTL is enough."
     )
     reason: str
 
@@ -98,7 +96,7 @@ class AdviceAnswer(AtTtlAnswer):
 class PlanAnswer(AdviceAnswer):
     """One cache for all templates that are worth it, with one TTL. Ratios are of all cacheable executions."""
 
-    templates: Count = Field(description="How many those are.")
+    templates: Count = Field(description="The number of those templates.")
 
 
 class TemplateAnswer(Answer):
@@ -109,15 +107,15 @@ class TemplateAnswer(Answer):
     )
     query: str = Field(validation_alias=AliasChoices("query", "template"))
     database: str
-    tables: list[str] = Field(description="That it reads.")
-    executions: Count = Field(description="That a cache could have answered.")
-    unique: Count = Field(description="Different ones among them.")
-    duplicates: Count = Field(description="Those that had been asked before on that day.")
+    tables: list[str] = Field(description="The tables that it reads.")
+    executions: Count = Field(description="Executions that a cache could have answered.")
+    unique: Count = Field(description="Different executions among them.")
+    duplicates: Count = Field(description="Executions that had been run before on that day.")
     mean_duration_ms: Amount
     mean_result_bytes: Amount
     writes: Count = Field(description="Statements that wrote one of its tables.")
     has_own_share: bool = Field(
-        description="False: too few of its keys were sampled, and it is taken to behave like others."
+        description="False: too few of its keys were sampled, so it is assumed to behave like others."
     )
     advice: AdviceAnswer | None = Field(
         description=(
@@ -140,18 +138,18 @@ class NotCacheableAnswer(Answer):
 
     reason: ReasonName
     executions: Estimate
-    share: Share = Field(description="Of all executions.")
+    share: Share = Field(description="Share of all executions.")
     example: str = Field(description="The query, without its values, with the most of them.")
 
 
 class QueriesAnswer(Answer):
     """The executions of the day."""
 
-    total: Count = Field(description="Of every kind, as counted.")
+    total: Count = Field(description="All executions, as counted.")
     database_ms: Amount = Field(description="Time that all of them took in the database.")
-    cacheable: Count = Field(description="Those that a cache could answer.")
-    unique: Count = Field(description="Different ones among those.")
-    duplicates: Count = Field(description="Those that had been asked before on that day.")
+    cacheable: Count = Field(description="Executions that a cache could answer.")
+    unique: Count = Field(description="Different executions among those.")
+    duplicates: Count = Field(description="Executions that had been run before on that day.")
     duplicate_percentage: Percentage = Field(description="Duplicates of the cacheable.")
 
 
@@ -173,15 +171,15 @@ class PricedAnswer(Answer):
 class CostBenefitAnswer(Answer):
     """What the planned cache would cost, and bring."""
 
-    monthly_cost: Number = Field(description="With the cheapest price; 0 where there is no plan.")
+    monthly_cost: Number = Field(description="Cost with the cheapest price; 0 without a plan.")
     monthly_benefit: Number = Field(description="0 where no value is set.")
     by_price: list[PricedAnswer] = Field(
-        description="With each price, the cheapest first; empty where there is no plan."
+        description="Cost with each price, the cheapest first; empty without a plan."
     )
     cheapest: PriceAnswer | None = Field(description="Null where there is no plan.")
     load_reduction: Share = Field(description="Share of the database's time that would be saved.")
     break_even_executions_a_day: Amount | None = Field(
-        description="From as many it pays, if they are like these; null: never, or no value is set."
+        description="From so many executions on it pays, if they are alike; null: never, or no value is set."
     )
     latency_saved_ms_a_day: Number = Field(description="Negative where a cache would cost time.")
     value_of_saved_ms: Amount = Field(
@@ -195,22 +193,24 @@ class CostBenefitAnswer(Answer):
 class SurfaceAnswer(Answer):
     """Hit ratio of a cache whose memory is limited, if everything goes through it."""
 
-    ttl_seconds: list[Amount] = Field(description="Of each row.")
-    memory_bytes: list[Estimate] = Field(description="Of each column.")
+    ttl_seconds: list[Amount] = Field(description="The TTL of each row.")
+    memory_bytes: list[Estimate] = Field(description="The memory of each column.")
     hit_ratio: list[list[Share]]
 
 
 class SampleAnswer(Answer):
-    """What the figures rest on."""
+    """The sample on which the figures are based."""
 
-    rows: Count = Field(description="Of the query log.")
+    rows: Count = Field(description="Rows of the query log.")
     hot_keys: Count = Field(description="Questions asked so often that all of their executions were kept.")
     lowest_rate: Share = Field(description="The lowest share of the other questions that was kept.")
-    dropped: Count = Field(description="Executions that were to be kept and found no room.")
+    dropped: Count = Field(
+        description="Executions that should have been kept, but were dropped because a queue was full."
+    )
 
 
 class SupposedAnswer(Answer):
-    """What was supposed of the cache, and of what it is worth; from the policy file."""
+    """The assumptions on the cache and its value, from the policy file."""
 
     currency: str = Field(description="ISO 4217.", examples=["USD"])
     value_of_saved_ms: Amount = Field(description="Money; 0 where none is set.")
@@ -252,8 +252,8 @@ class ReportAnswer(Answer):
         ),
         examples=[["jobs-api", "shop"]],
     )
-    currency: str = Field(description="Of all money; ISO 4217.", examples=["USD"])
-    engine: Literal["redis", "valkey"] = Field(description="Whose memory is reckoned with.")
+    currency: str = Field(description="Currency of all money; ISO 4217.", examples=["USD"])
+    engine: Literal["redis", "valkey"] = Field(description="The engine for which memory is estimated.")
     worthwhile: bool = Field(description="Whether a cache would pay.")
     certainty: Certainty = Field(
         description=(
@@ -266,7 +266,7 @@ class ReportAnswer(Answer):
     plan: PlanAnswer | None = Field(description="Null where a cache would save time for no query.")
     cost_benefit: CostBenefitAnswer
     by_ttl: list[AtTtlAnswer] = Field(
-        description="If everything cacheable went through the cache and writes dropped nothing."
+        description="By TTL, if everything cacheable used the cache and writes dropped nothing."
     )
     most_repeated: list[TemplateAnswer] = Field(description="The ten with the most duplicates.")
     most_worth: list[TemplateAnswer] = Field(
@@ -285,9 +285,9 @@ class DayInBriefAnswer(Answer):
     """One day of the trend."""
 
     date: Day = Field(validation_alias=AliasChoices("date", "analysis_date"))
-    total_queries: Count = Field(description="That a cache could answer.")
-    unique_queries: Count = Field(description="Different ones among them.")
-    duplicate_queries: Count = Field(description="Those that had been asked before on that day.")
+    total_queries: Count = Field(description="Executions that a cache could answer.")
+    unique_queries: Count = Field(description="Different executions among them.")
+    duplicate_queries: Count = Field(description="Executions that had been run before on that day.")
     duplicate_percentage: Percentage
     hit_potential: Share = Field(description="Share that the planned cache would have answered.")
     recommended_ttl_seconds: Amount | None = Field(description="Null where a cache saves no time.")
@@ -295,7 +295,7 @@ class DayInBriefAnswer(Answer):
     latency_saved_ms: Number
     monthly_cost: Number
     worthwhile: bool
-    currency: str = Field(description="Of that day's money; ISO 4217.")
+    currency: str = Field(description="Currency of that day's money; ISO 4217.")
 
 
 class CacheAnalysisAnswer(Answer):

@@ -11,17 +11,17 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from otel_ratelimit.web.api.answer_types import Count
 
 Day: TypeAlias = date
-"""Where a field is named `date`."""
+"""`date`, for models with a field of that name."""
 Moment: TypeAlias = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
-"""The database answers in the time zone of its own settings."""
+"""A time in UTC; the database answers in the time zone of its own settings."""
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _at_most(most: float) -> BeforeValidator:
-    """What lies between 0 and `most`: sums of many parts may lead out of it by their last digit."""
+    """Clamp to 0 and `most`: sums of many parts may exceed the range by a rounding error."""
 
     def clamped(value: object) -> object:
-        # What is no finite number is left to be refused.
+        # Anything but a finite number is left as it is, and refused by the type.
         return min(max(value, 0.0), most) if isinstance(value, float) and isfinite(value) else value
 
     return BeforeValidator(clamped)
@@ -35,4 +35,4 @@ Amount: TypeAlias = Annotated[Number, Field(ge=0.0), _at_most(inf)]
 Share: TypeAlias = Annotated[Number, Field(ge=0.0, le=1.0), _at_most(1.0)]
 Percentage: TypeAlias = Annotated[Number, Field(ge=0.0, le=100.0), _at_most(100.0)]
 Estimate: TypeAlias = Annotated[Count, BeforeValidator(_rounded)]
-"""A whole number, reckoned in fractions."""
+"""A whole number, estimated in fractions."""

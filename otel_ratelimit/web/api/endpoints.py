@@ -1,4 +1,4 @@
-"""Every question the API answers, in one table: the routes and their description are made from it."""
+"""The table of all endpoints: the routes and the OpenAPI document are made from it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Endpoint:
     parameters: type[Parameters]
     answer: type[BaseModel]
     handle: Callable[[ApiServices, Any], BaseModel]
-    """Called with an instance of `parameters`; answers one of `answer`."""
+    """Called with an instance of `parameters`; returns an instance of `answer`."""
     unavailable: str = ""
-    """Why it may answer 503, beyond what holds for all."""
+    """Further reasons for a 503, beyond those of all endpoints."""
 
 
 ENDPOINTS: Final = (
@@ -49,8 +49,8 @@ ENDPOINTS: Final = (
         summary="What the limiter holds now",
         description=(
             "Memory against its limit and thresholds, counters by endpoint and kind of client, cleanup,"
-            " health of the store, and the recorder of violations. Of the worker process that answers,"
-            " where each has its own store."
+            " health of the store, and the recorder of violations. If each worker process has its own store,"
+            " the figures are of the process that answers."
         ),
         parameters=NoParameters,
         answer=MetricsAnswer,
@@ -61,11 +61,11 @@ ENDPOINTS: Final = (
         method="GET",
         path="/analytics",
         access="read",
-        summary="Who was limited, and how much room the limits leave",
+        summary="Who was limited, and how much headroom the limits leave",
         description=(
             "Violations grouped and paged, the clients and endpoints with most of them, the share of"
-            " requests that ran into a limit, the breathing room of each limit, and recommended limits with"
-            " their evidence."
+            " requests that a limit refused, the headroom of each limit, and recommended limits with their"
+            " evidence."
         ),
         parameters=AnalyticsParameters,
         answer=AnalyticsAnswer,
@@ -106,7 +106,7 @@ ENDPOINTS: Final = (
         path="/status",
         access="admin",
         summary="Forget a client's counters on a route",
-        description="Of the client and the route described; it may then use those limits in full again.",
+        description="The described client may use the limits of the described route in full again.",
         parameters=StatusParameters,
         answer=ResetAnswer,
         handle=reset,

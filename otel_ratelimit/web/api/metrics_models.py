@@ -13,20 +13,20 @@ from otel_ratelimit.web.api.answer_types import Answer, Count, Seconds
 class MemoryAnswer(Answer):
     """How much memory the counters take."""
 
-    used_bytes: Count = Field(description="What the counters take.")
-    used_megabytes: float = Field(description="The same in megabytes of 10^6 bytes.", ge=0.0)
+    used_bytes: Count = Field(description="Memory that the counters use.")
+    used_megabytes: float = Field(description="`used_bytes` in megabytes of 10^6 bytes.", ge=0.0)
     capacity_bytes: Count | None = Field(description="The limit; null if there is none.")
     used_percent: float | None = Field(description="Percent of the limit; null if there is none.", ge=0.0)
-    status: Status = Field(description="Against the two thresholds.")
-    warning_bytes: Count = Field(description="`warning` from here on.")
-    critical_bytes: Count = Field(description="`critical` from here on.")
-    message: str = Field(description="The same in words.")
+    status: Status = Field(description="Compared with the two thresholds.")
+    warning_bytes: Count = Field(description="`status` is `warning` from this size on.")
+    critical_bytes: Count = Field(description="`status` is `critical` from this size on.")
+    message: str = Field(description="`status` as a sentence.")
 
 
 class KeysAnswer(Answer):
-    """The counters there are."""
+    """The counters in the store."""
 
-    active: Count = Field(description="Counters; an expired one counts until it is removed.")
+    active: Count = Field(description="Number of counters; an expired one counts until it is removed.")
     overflows: Count = Field(description="Hits counted in a shared bucket because the store was full.")
     by_endpoint: dict[str, Count] = Field(
         description=(
@@ -36,11 +36,9 @@ class KeysAnswer(Answer):
     )
     routes: dict[str, list[str]] = Field(
         default={},
-        description="The route templates of each endpoint in `by_endpoint`; empty where it is none.",
+        description="The route templates of each endpoint in `by_endpoint`; empty if an endpoint has none.",
     )
-    by_client_kind: dict[str, Count] = Field(
-        description="Counters by what clients are told apart by, the most first."
-    )
+    by_client_kind: dict[str, Count] = Field(description="Counters by kind of client key, the most first.")
     by_user: dict[str, Count] = Field(
         default={},
         description=(
@@ -51,28 +49,28 @@ class KeysAnswer(Answer):
 
 
 class CleanupAnswer(Answer):
-    """Removal of expired counters since the process began."""
+    """Removal of expired counters since the process started."""
 
     runs: Count
     removed_keys: Count
     freed_bytes: int
     last_at: datetime | None = Field(description="When the last run ended; null before the first.")
     last_duration_seconds: Seconds
-    longest_pause_seconds: Seconds = Field(description="The longest that a run held requests up.")
+    longest_pause_seconds: Seconds = Field(description="The longest time for which a run held up requests.")
 
 
 class StorageAnswer(Answer):
     """The counter store."""
 
-    name: str = Field(description="Its scheme.", examples=["bounded-memory"])
+    name: str = Field(description="The scheme of its URI.", examples=["bounded-memory"])
     healthy: bool = Field(description="Whether it answered when last asked.")
     tells_contents: bool = Field(
-        description="False for a store elsewhere: `memory`, `keys` and `cleanup` are null then."
+        description="False for a remote store: `memory`, `keys` and `cleanup` are null then."
     )
 
 
 class RecorderAnswer(Answer):
-    """The recorder of violations, since the process began."""
+    """The recorder of violations, since the process started."""
 
     recorded: Count = Field(description="Violations written.")
     dropped: Count = Field(description="Violations lost.")
@@ -81,7 +79,7 @@ class RecorderAnswer(Answer):
 
 
 class MetricsAnswer(Answer):
-    """What the limiter holds now: of the worker process that answers, where each has its own store."""
+    """The present state of the limiter; of the worker process that answers, if each has its own store."""
 
     at: datetime
     process_id: Count = Field(description="The worker process that answers.")

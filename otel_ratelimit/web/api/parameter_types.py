@@ -60,16 +60,16 @@ def period_asked(date_range: str, now: float) -> Period:
     """The period of a `DateRange`.
 
     Args:
-        date_range: as it was asked for.
+        date_range: the parameter's value.
         now: Unix time in seconds.
 
     Raises:
-        ProblemError: 400, it is none.
+        ProblemError: 400, it is not valid.
     """
     try:
         return parse_date_range(date_range, datetime.fromtimestamp(now, UTC))
     except (ValueError, OverflowError) as wrong:
-        # Overflow: a time in the first or last hours of the calendar, with an offset that leads out of it.
+        # Overflow: a time in the first or last hours of the calendar, with an offset that exceeds it.
         what, _, instead = str(wrong).partition("; ")
         error = ParameterError(parameter="date_range", what=what, instead=instead or EXAMPLES)
         raise bad_parameters([error]) from None

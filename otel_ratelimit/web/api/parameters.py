@@ -48,7 +48,7 @@ def parse(model: type[Model], query: bytes) -> Model:
 
     Args:
         model: one field for each parameter.
-        query: the query string as it came, undecoded.
+        query: the query string, undecoded.
 
     Raises:
         ProblemError: 400, with every parameter that is wrong.
@@ -111,7 +111,7 @@ def _decoded(raw: bytes) -> str | None:
 
 
 def _unreadable(value: str | None) -> str:
-    """What is wrong with a value whatever it is for; empty if nothing is."""
+    """What is wrong with a value of any parameter; empty if nothing is."""
     if value is None:
         return "is not UTF-8"
     if not value:
@@ -152,5 +152,5 @@ def _instead(model: type[Parameters], name: str, otherwise: str = "") -> str:
 
 
 def shown(value: str) -> str:
-    """A value as it is quoted in messages: never longer than a line."""
+    """A value as messages quote it: never longer than a line."""
     return repr(value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…")

@@ -61,27 +61,29 @@ class StatusParameters(Parameters):
 
 
 class RouteAnswer(Answer):
-    """What governs the request asked about."""
+    """The route of the described request."""
 
     route: str = Field(description="Template of the route; `<unmatched>` if none matches.")
     endpoint: str = Field(description="Flask's endpoint name; empty if no route matches.")
     method: str
     tier: str = Field(description="Empty for an exempt route.")
-    rule: str = Field(description="What in the policy says so.", examples=["routes[2] (ratelimit.toml:31)"])
-    key: str = Field(description="How the route tells clients apart.", examples=["ip", "header:X-Api-Key"])
+    rule: str = Field(
+        description="The rule of the policy that applies.", examples=["routes[2] (ratelimit.toml:31)"]
+    )
+    key: str = Field(description="The key that the route counts by.", examples=["ip", "header:X-Api-Key"])
     cost: Count = Field(description="Units that one request takes.")
     exempt: bool
 
 
 class ClientAnswer(Answer):
-    """The client asked about."""
+    """The described client."""
 
-    counted_by: KeyKind = Field(description="What its counters are really kept by.")
+    counted_by: KeyKind = Field(description="The key by which its counters are kept.")
     address: str = Field(description="`unknown` if none was given.")
-    user: str | None = Field(description="Null where the counters do not depend on it.")
+    user: str | None = Field(description="Null if the counters do not depend on it.")
     override: str | None = Field(description="The rule of `[[clients]]` that applies to it, if one does.")
     unused_parameters: list[str] = Field(
-        description="Those of `user` and `key` that were given and make no difference here."
+        description="Those of `user` and `key` that were given and have no effect here."
     )
 
 
@@ -96,25 +98,25 @@ class WindowAnswer(Answer):
     shadow: bool = Field(description="Only observed.")
     used: Count
     remaining: Count
-    reset_after: Seconds = Field(description="Until the window is as good as new.")
-    retry_after: Seconds = Field(description="Until this limit takes such a request; 0 where it does now.")
+    reset_after: Seconds = Field(description="Until the window is empty again.")
+    retry_after: Seconds = Field(description="Until this limit allows such a request; 0 if it does now.")
 
 
 class StatusAnswer(Answer):
-    """Whether the next such request of that client would be limited. Asking counts nothing."""
+    """Whether the next such request of that client would be limited. This query counts nothing."""
 
     at: datetime
     limited: bool = Field(description="Whether it would be refused.")
-    decision: DecisionKind = Field(description="What would be decided of it.")
-    retry_after: Seconds = Field(description="Until it would not be refused; 0 where it is not.")
+    decision: DecisionKind = Field(description="The decision on such a request.")
+    retry_after: Seconds = Field(description="Until it would be allowed; 0 if it is allowed now.")
     route: RouteAnswer
     client: ClientAnswer | None = Field(description="Null where the route is exempt.")
     limits: list[WindowAnswer] = Field(description="Shortest window first; empty where exempt.")
 
 
 class ResetAnswer(Answer):
-    """What was forgotten."""
+    """The counters that were cleared."""
 
-    cleared: Count = Field(description="Counters that there were.")
+    cleared: Count = Field(description="Number of counters that were cleared.")
     route: RouteAnswer
     client: ClientAnswer | None = Field(description="Null where the route is exempt.")
