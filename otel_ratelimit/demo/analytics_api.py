@@ -27,7 +27,7 @@ class LimitedClient:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class LimitHeadroom:
     """The headroom of one limit."""
 
     endpoint: str
@@ -39,7 +39,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Recommended:
+class RecommendedLimit:
     """A limit that the recorded traffic suggests."""
 
     endpoint: str
@@ -61,9 +61,9 @@ class StoredAnswers:
     requests: int
     hit_rate: float
     clients: tuple[LimitedClient, ...]
-    rooms: tuple[Room, ...]
+    rooms: tuple[LimitHeadroom, ...]
     """The tightest first."""
-    recommended: tuple[Recommended, ...]
+    recommended: tuple[RecommendedLimit, ...]
 
 
 def ask(port: int, token: str, database_url: str, expected_violations: int) -> StoredAnswers:
@@ -119,16 +119,16 @@ def _answers(answer: Any, rows: int) -> StoredAnswers:
             for group in answer["violations"]["groups"]
         ),
         rooms=tuple(
-            Room(r["endpoint"], r["method"], r["limit_text"], r["requests"], r["refused"], r["p95"])
+            LimitHeadroom(r["endpoint"], r["method"], r["limit_text"], r["requests"], r["refused"], r["p95"])
             for r in answer["breathing_room"]
         ),
         recommended=tuple(_recommended(found) for found in answer["recommendations"]),
     )
 
 
-def _recommended(found: Any) -> Recommended:
+def _recommended(found: Any) -> RecommendedLimit:
     chosen = found["recommended"]
-    return Recommended(
+    return RecommendedLimit(
         endpoint=found["endpoint"],
         method=found["method"],
         present=found["limit_text"],

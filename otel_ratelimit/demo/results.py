@@ -192,11 +192,11 @@ def decisions_by_tier(requests: Iterable[Point]) -> tuple[TierDecisions, ...]:
     """Decisions by tier; the tiers with the most refusals come first."""
     tiers: dict[str, TierDecisions] = {}
     for point in requests:
-        outcome = point.attributes.get(names.DECISION, "")
+        kind = point.attributes.get(names.DECISION, "")
         tier = point.attributes.get(names.TIER, "")
-        name = tier if outcome != DecisionKind.EXEMPT else "(exempt)"
+        name = tier if kind != DecisionKind.EXEMPT else "(exempt)"
         decisions = tiers.setdefault(name, TierDecisions(name))
-        setattr(decisions, outcome, getattr(decisions, outcome) + int(point.value))
+        setattr(decisions, kind, getattr(decisions, kind) + int(point.value))
     return tuple(sorted(tiers.values(), key=lambda t: (-t.blocked - t.shadow_blocked, -t.total, t.tier)))
 
 

@@ -25,23 +25,23 @@ _OUR_ATTRIBUTES: Final = "otel_ratelimit."
 _OTHER_ATTRIBUTES: Final = ("http.request.method", "http.route", "http.response.status_code")
 
 
-def result_sections(outcome: DemoResults, tiers: Mapping[str, str]) -> Iterator[tuple[str, RenderableType]]:
+def result_sections(results: DemoResults, tiers: Mapping[str, str]) -> Iterator[tuple[str, RenderableType]]:
     """Title and body of each part, in the order in which they are printed."""
-    seconds = f"{outcome.duration_seconds:.0f} s"
-    yield f"What happened in {seconds}: decisions by tier", tier_table(outcome.tiers, tiers)
-    yield "Who was limited, and where", _personas(outcome.clients)
-    yield "Which limits refused requests", _limits(outcome)
-    if outcome.stored is not None:
-        yield "From PostgreSQL, by the API: clients that were limited", _stored_clients(outcome.stored)
-        yield "Headroom of the tightest limits", _rooms(outcome.stored)
-        yield "Limits that would suit this traffic", _recommended(outcome.stored)
-    if outcome.queries is not None:
-        yield "Queries that were repeated within a minute", _asked_again(outcome.queries)
-    yield "Memory, overhead, and whether the numbers agree", _figures(outcome)
-    if outcome.refusal is not None:
-        yield "A refused request as its client saw it", _refusal(outcome.refusal)
-    if outcome.span is not None:
-        yield "An exported span", _span(outcome.span, is_exemplar=outcome.span_is_exemplar)
+    seconds = f"{results.duration_seconds:.0f} s"
+    yield f"What happened in {seconds}: decisions by tier", tier_table(results.tiers, tiers)
+    yield "Who was limited, and where", _personas(results.clients)
+    yield "Which limits refused requests", _limits(results)
+    if results.stored is not None:
+        yield "From PostgreSQL, by the API: clients that were limited", _stored_clients(results.stored)
+        yield "Headroom of the tightest limits", _headroom(results.stored)
+        yield "Limits that would suit this traffic", _recommended(results.stored)
+    if results.queries is not None:
+        yield "Queries that were repeated within a minute", _asked_again(results.queries)
+    yield "Memory, overhead, and whether the numbers agree", _figures(results)
+    if results.refusal is not None:
+        yield "A refused request as its client saw it", _refusal(results.refusal)
+    if results.span is not None:
+        yield "An exported span", _span(results.span, is_exemplar=results.span_is_exemplar)
 
 
 def tier_table(tiers: Sequence[TierDecisions], limits: Mapping[str, str]) -> Table:
@@ -81,14 +81,14 @@ def _personas(results: Sequence[PersonaResult]) -> Table:
     return table
 
 
-def _limits(outcome: DemoResults) -> RenderableType:
-    if not outcome.limits:
+def _limits(results: DemoResults) -> RenderableType:
+    if not results.limits:
         return Text("None: no client reached a limit.")
     table = _table()
     table.add_column("limit", no_wrap=True)
     table.add_column("route")
     table.add_column("blocked", justify="right")
-    for limit in outcome.limits[:_MAX_LIMITS]:
+    for limit in results.limits[:_MAX_LIMITS]:
         table.add_row(limit.limit, f"{limit.method} {limit.route}", Text(str(limit.blocked), style="red"))
     return table
 
@@ -103,7 +103,7 @@ def _stored_clients(stored: StoredAnswers) -> Group:
     return Group(table, Text(f"{share}; {stored.violations} violations in {stored.rows} rows", style="dim"))
 
 
-def _rooms(stored: StoredAnswers) -> Table:
+def _headroom(stored: StoredAnswers) -> Table:
     table = _table()
     table.add_column("route", overflow="fold")
     table.add_column("limit", no_wrap=True)
@@ -170,8 +170,8 @@ def _short(limit: str) -> str:
     return limit.replace(" per 1 ", "/")
 
 
-def _figures(outcome: DemoResults) -> Table:
-    memory, overhead, numbers = outcome.memory, outcome.overhead, outcome.reconciliation
+def _figures(results: DemoResults) -> Table:
+    memory, overhead, numbers = results.memory, results.overhead, results.reconciliation
     table = _table(show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -187,14 +187,14 @@ def _figures(outcome: DemoResults) -> Table:
         f" {_milliseconds(overhead.check_p99)} (p99); a request {_milliseconds(overhead.request_p50)}",
     )
     table.add_row("numbers", _agreement(numbers))
-    if outcome.stored is not None:
-        recorded = outcome.stored.violations
+    if results.stored is not None:
+        recorded = results.stored.violations
         same = "=" if recorded == numbers.blocked else "but"
         table.add_row("", f"{numbers.blocked} blocked {same} {recorded} violations in PostgreSQL")
-    if outcome.workers > 1:
+    if results.workers > 1:
         table.add_row(
             "workers",
-            f"each of {outcome.workers} has its own counters, so clients had up to {outcome.workers} times"
+            f"each of {results.workers} has its own counters, so clients had up to {results.workers} times"
             " each limit; workers that share a Redis or Valkey count together",
         )
     return table

@@ -107,16 +107,16 @@ class _Demo:
         scratch = self._stack.enter_context(workspace(parent))
         postgres = self._start_postgres(scratch)
         server, probes = self._start_server(port, postgres.dsn(DATABASE), scratch)
-        outcome = self._run_traffic(port, server, probes, scratch)
-        blocked = outcome.reconciliation.blocked
+        results = self._run_traffic(port, server, probes, scratch)
+        blocked = results.reconciliation.blocked
         stored = ask(port, self._api_token, postgres.dsn(DATABASE), blocked)
-        outcome = replace(
-            outcome,
+        results = replace(
+            results,
             stored=stored,
             queries=look(postgres.dsn(DATABASE), begun),
             cache=report_on(postgres.dsn(DATABASE), begun, load_policy(POLICY).cache),
         )
-        self._screen.show_results(outcome)
+        self._screen.show_results(results)
         self.has_results = True
         if not self._options.once:
             self._screen.show_what_to_try(port, postgres.dsn(DATABASE), self._api_token)

@@ -76,21 +76,21 @@ class Screen:
 
             yield show
 
-    def show_results(self, outcome: DemoResults) -> None:
+    def show_results(self, results: DemoResults) -> None:
         """Print the results."""
         if self._as_json:
-            sys.stdout.write(json.dumps(outcome.to_json(), indent=2) + "\n")
+            sys.stdout.write(json.dumps(results.to_json(), indent=2) + "\n")
             sys.stdout.flush()
             return
-        for title, body in result_sections(outcome, self._tiers):
+        for title, body in result_sections(results, self._tiers):
             self._console.print()
             self._console.print(Text(title, style="bold underline"))
             self._console.print(body)
-        if outcome.cache is not None:
+        if results.cache is not None:
             self._console.print()
             title = "Would a cache pay? The nightly report, for these seconds as if they were a day"
             self._console.print(Text(title, style="bold underline"))
-            print_summary(outcome.cache, self._console)
+            print_summary(results.cache, self._console)
 
     def show_what_to_try(self, port: int, dsn: str, token: str) -> None:
         """Print commands for another terminal."""

@@ -15,6 +15,8 @@ from limits import parse_many
 
 from otel_ratelimit.web.declared_limits import blueprint_of, limits_of, name_of
 from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.flask_limiter_internals import application_limits as limits_of_application
+from otel_ratelimit.web.flask_limiter_internals import default_limits
 from otel_ratelimit.web.observed_limiters import EXTENSION
 
 DECORATOR = "decorator"
@@ -67,10 +69,10 @@ def _own(limiter: Limiter, app: Flask, endpoint: str, method: str) -> Iterator[t
         for _, limit in declared
     )
     if not overridden and not scope & ExemptionScope.DEFAULT:
-        for limit in manager._default_limits:  # noqa: SLF001 - the public property parses, and may raise
+        for limit in default_limits(manager):
             yield "default", limit
     if not scope & ExemptionScope.APPLICATION:
-        for limit in manager._application_limits:  # noqa: SLF001 - as above
+        for limit in limits_of_application(manager):
             yield "application", limit
 
 

@@ -24,6 +24,7 @@ from flask_limiter._manager import LimitManager
 from flask_limiter.util import get_qualified_name
 
 from otel_ratelimit.policy.identity.answers import UnusableAnswerError, client_text
+from otel_ratelimit.web.flask_limiter_internals import blueprint_limits, decorated_limits
 
 _logger = logging.getLogger(__name__)
 
@@ -149,6 +150,10 @@ class DeclaredLimits(LimitManager):
         """The limits of one blueprint that can be read."""
         return [self._as_declared(limit) for limit in super().blueprint_limits(app, blueprint)]
 
+    def has_request_limits(self) -> bool:
+        """Whether a limit was declared that is checked before the view."""
+        return bool(self._blueprint_limits or self._application_limits or self._default_limits)
+
     def may_stand_in(self, app: Flask, endpoint: str, method: str) -> bool:
         """Whether limits are declared for this route and method that override the default tier.
 
@@ -243,12 +248,11 @@ def limits_of(manager: LimitManager, app: Flask, endpoint: str, method: str) -> 
     """The limits that a manager has for a route, each with its place: `view`, `method` or `blueprint`."""
     for where, function in _functions(app, endpoint, method):
         if _checks(function):
-            # Its public methods parse the limits, and may call the application for them.
-            for limit in manager._decorated_limits.get(name_of(function), ()):  # noqa: SLF001 - see above
+            for limit in decorated_limits(manager).get(name_of(function), ()):
                 yield where, limit
     blueprint = blueprint_of(app, endpoint)
     if blueprint is not None:
-        declared = manager._blueprint_limits  # noqa: SLF001 - as above
+        declared = blueprint_limits(manager)
         names = {*blueprint.split("."), app.blueprints[blueprint].name}
         for name in sorted(names & set(declared)):
             for limit in declared[name]:

@@ -104,16 +104,6 @@ class PolicyLimiter(Limiter):
     def init_app(self, app: Flask) -> None:
         """Do nothing: `RateLimit` attaches the hooks of both."""
 
-    def has_request_limits(self) -> bool:
-        """Whether a limit was declared that is checked before the view."""
-        manager = self.limit_manager
-        return bool(
-            manager._blueprint_limits
-            or manager._application_limits
-            or manager._default_limits
-            or self._meta_limits
-        )
-
     def exempts(self, app: Flask, endpoint: str) -> bool:
         """Whether the application exempted this endpoint or its blueprint."""
         scope = self.declared.exemption_scope(app, endpoint, blueprint_of(app, endpoint))
@@ -125,7 +115,7 @@ class PolicyLimiter(Limiter):
 
     def before_request(self) -> None:
         """Check the limits that were declared on the limiter; raises RateLimitExceeded."""
-        if self.has_request_limits():
+        if self.declared.has_request_limits() or self._meta_limits:
             self._check_request_limit()
 
     def after_request(self, response: Response) -> Response:
@@ -171,11 +161,10 @@ class PolicyLimiter(Limiter):
 
     def _note_breach(self, limit: RequestLimit) -> None:
         """Note until when a declared limit refuses; Flask-Limiter's `on_breach`."""
-        # `limit` was made for this call; the headers ask the one that was evaluated. Read once for both.
+        # The headers will ask the limit that was evaluated, so its state is read once for both.
         for evaluated in self.context.view_rate_limits:
             if evaluated.breached and evaluated.key == limit.key:
-                limit._window = evaluated.window
-        flask.request.environ[_RESET_TIME] = limit.window.reset_time
+                flask.request.environ[_RESET_TIME] = evaluated.window.reset_time
 
     def _declared_refusal(self, exceeded: RateLimitExceeded) -> QuotaExceededError:
         decision = self._current()

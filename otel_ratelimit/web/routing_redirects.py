@@ -6,6 +6,7 @@ that match no route, and a flood of redirects is limited like any other.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -13,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 from flask import Flask, Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
+
+_logger = logging.getLogger(__name__)
 
 _MAX_REDIRECTS: Final = 4
 """One for double slashes, one for a missing slash, one for defaults or an alias; more would be a loop."""
@@ -36,6 +39,7 @@ def redirect_target(app: Flask, request: Request) -> tuple[Rule, Mapping[str, An
             return adapter.match(path, method=request.method, return_rule=True)
         except HTTPException as raised:
             exception = raised
-        except Exception:  # noqa: BLE001 - a converter of the application may raise anything
+        except Exception:
+            _logger.debug("a URL converter of the application failed", exc_info=True)
             return None
     return None

@@ -9,6 +9,7 @@ output             who writes the plugin's lines, and from which level on
 formats            text and JSON
 start_logger       the logger for what is in force at the start
 otel_records       the same lines as OpenTelemetry log records
+safe_handler       the base of the log handlers
 """
 
 from otel_ratelimit.telemetry.logs.output import LogOutput, open_output

@@ -17,6 +17,7 @@ from typing import Final
 from otel_ratelimit.core.settings import LOG_LEVELS
 from otel_ratelimit.telemetry.logs.formats import formatter
 from otel_ratelimit.telemetry.logs.otel_records import OtelRecordsHandler, is_of_opentelemetry, reached_by
+from otel_ratelimit.telemetry.logs.safe_handler import SafeHandler
 
 ROOT: Final = "otel_ratelimit"
 """The logger above all of the plugin's."""
@@ -27,7 +28,7 @@ _opening: Final = threading.RLock()
 """Re-entrant: a `LogOutput` may be garbage-collected anywhere, also while its thread holds this lock."""
 
 
-class DefaultHandler(logging.Handler):
+class DefaultHandler(SafeHandler):
     """Writes to standard error the lines that no other handler would write.
 
     It is called before the handlers of the root logger. So it can withdraw a line that was logged only
@@ -47,21 +48,18 @@ class DefaultHandler(logging.Handler):
         self._former = logging.NOTSET
         """The level that the application had chosen before."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write `record`, unless another handler does; a failure is handled as `logging` does it."""
-        try:
-            reached = reached_by(record)
-            others = [handler for handler in reached if _writes(handler)]
-            if not others:
-                self._write(record)
-            elif not _is_servers(others):
-                self._leave_level(record)
-            elif not any(map(is_of_opentelemetry, reached)):
-                self._write(record)
-                record.levelno = _WITHDRAWN  # otherwise it would be written twice
-            # Otherwise the server's handler writes it: a withdrawn line would not be exported either.
-        except Exception:  # noqa: BLE001 - as every handler of `logging`
-            self.handleError(record)
+    def write(self, record: logging.LogRecord) -> None:
+        """Write `record`, unless another handler does."""
+        reached = reached_by(record)
+        others = [handler for handler in reached if _writes(handler)]
+        if not others:
+            self._write(record)
+        elif not _is_servers(others):
+            self._leave_level(record)
+        elif not any(map(is_of_opentelemetry, reached)):
+            self._write(record)
+            record.levelno = _WITHDRAWN  # otherwise it would be written twice
+        # Otherwise the server's handler writes it: a withdrawn line would not be exported either.
 
     def hold_level(self, asked: int | None) -> None:
         """Set the logger's level to `asked`; to INFO if neither `asked` nor the application gives one."""

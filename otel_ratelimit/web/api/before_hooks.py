@@ -106,7 +106,10 @@ class ApiBeforeHooks:
             asked.routing_exception = redirect
             target = redirect_target(app, asked)
             rule = target[0] if target is not None else None
-        except Exception:  # noqa: BLE001 - an application's converter may raise anything
+        except HTTPException:
+            return False
+        except Exception:
+            _logger.debug("a URL converter of the application failed", exc_info=True)
             return False
         if rule is None or rule.endpoint.startswith(OWN_ENDPOINTS):
             return False

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from otel_ratelimit.demo.analytics_api import LimitedClient, Recommended, Room, StoredAnswers
+from otel_ratelimit.demo.analytics_api import LimitedClient, LimitHeadroom, RecommendedLimit, StoredAnswers
 from otel_ratelimit.demo.jobs_app.app import create_app
 from otel_ratelimit.demo.results_tables import _recommended, _rooms
 
@@ -28,10 +28,10 @@ def stored():
         requests=1,
         hit_rate=0.5,
         clients=(LimitedClient("127.0.0.1", 1, 1),),
-        rooms=(Room(route, method, LIMIT, 999, 99, 0.95),),
+        rooms=(LimitHeadroom(route, method, LIMIT, 999, 99, 0.95),),
         recommended=(
-            Recommended(route, method, LIMIT, "", 0.5, 1_234),
-            Recommended(route, method, LIMIT, "3000 per 1 minute", 0.0, 1),
+            RecommendedLimit(route, method, LIMIT, "", 0.5, 1_234),
+            RecommendedLimit(route, method, LIMIT, "3000 per 1 minute", 0.0, 1),
         ),
     )
 
