@@ -44,7 +44,7 @@ class _OurBuckets(View):
         self._others = others
 
     def _match(self, instrument: Any) -> bool:
-        others = (other._match(instrument) for other in self._others)  # noqa: SLF001 - nothing public tells
+        others = (other._match(instrument) for other in self._others)  # noqa: SLF001 - there is no public method
         return super()._match(instrument) and not any(others)
 
 

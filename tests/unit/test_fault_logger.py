@@ -7,9 +7,13 @@ import logging
 from otel_ratelimit.web.fault_logger import FaultLogger
 
 
+def throw(error):
+    raise error
+
+
 def fail(logger, what, error, *args):
     try:
-        raise error
+        throw(error)
     except Exception:
         logger.exception(what, *args)
 

@@ -109,18 +109,18 @@ class PrometheusApi:
         return result
 
     def metric_names(self) -> set[str]:
-        """Of every series that there is."""
+        """The names of all metrics."""
         return set(ask(self._port, "/api/v1/label/__name__/values")["data"])
 
     def alerts_page(self) -> str:
-        """The path of the page that shows the rules: Debian's Prometheus has only the old ones."""
+        """The path of the page with the alert rules: Debian's Prometheus has only the classic pages."""
         try:
             status, _ = get(self._port, "/classic/alerts")
-        except OSError:  # gone already, which others tell
+        except OSError:  # it has ended; `check` says so
             return "/alerts"
         return "/classic/alerts" if status == HTTPStatus.OK else "/alerts"
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Pending and firing."""
+        """The alerts that are pending or firing."""
         found: list[dict[str, Any]] = ask(self._port, "/api/v1/alerts")["data"]["alerts"]
         return found

@@ -190,5 +190,5 @@ def _is_servers(handlers: list[logging.Handler]) -> bool:
         and root.level == logging.WARNING
         and handler.stream is sys.stderr
         and handler.formatter is not None
-        and handler.formatter._fmt == logging.BASIC_FORMAT  # noqa: SLF001 - nothing public tells
+        and handler.formatter._fmt == logging.BASIC_FORMAT  # noqa: SLF001 - there is no public attribute
     )

@@ -16,6 +16,6 @@ Seconds: TypeAlias = Annotated[float, BeforeValidator(lambda seconds: max(second
 
 
 class Answer(BaseModel):
-    """What all answers have in common: made once, from the core's own objects where they fit."""
+    """The base of all answers; made from the core's own objects where their fields match."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)

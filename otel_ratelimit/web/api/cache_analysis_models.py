@@ -124,10 +124,10 @@ class TemplateAnswer(Answer):
         )
     )
     worthwhile: bool = Field(description="Whether caching it pays: whether there is advice.")
-    not_worth: str = Field(description="Why, where there is no advice; else empty.")
+    not_worth: str = Field(description="Why not, if there is no advice; otherwise empty.")
     obstacles: list[ObstacleName] = Field(
         description=(
-            "The fewest that, gone together, would make it pay, the first to name first; empty where it does,"
+            "The smallest set whose removal would make caching pay, the main one first; empty if it pays,"
             " and in reports of earlier versions."
         )
     )
@@ -169,7 +169,7 @@ class PricedAnswer(Answer):
 
 
 class CostBenefitAnswer(Answer):
-    """What the planned cache would cost, and bring."""
+    """Costs and benefits of the planned cache."""
 
     monthly_cost: Number = Field(description="Cost with the cheapest price; 0 without a plan.")
     monthly_benefit: Number = Field(description="0 where no value is set.")
@@ -183,10 +183,10 @@ class CostBenefitAnswer(Answer):
     )
     latency_saved_ms_a_day: Number = Field(description="Negative where a cache would cost time.")
     value_of_saved_ms: Amount = Field(
-        description="Money that a millisecond less is worth, as supposed; 0 where none is set."
+        description="Money that a millisecond less is worth, as set in the policy; 0 if none is set."
     )
     value_of_database_second: Amount = Field(
-        description="Money that a second of the database is worth, as supposed; 0 where none is set."
+        description="Money that a second of the database is worth, as set in the policy; 0 if none is set."
     )
 
 
@@ -299,7 +299,7 @@ class DayInBriefAnswer(Answer):
 
 
 class CacheAnalysisAnswer(Answer):
-    """What a cache before the database would bring: the latest analysis, and the trend."""
+    """Whether a cache before the database would pay: the latest analysis, and the trend."""
 
     period: DaysAnswer
     latest: ReportAnswer | None = Field(description="The last of the days asked for; null if there is none.")

@@ -80,7 +80,7 @@ ENDPOINTS: Final = (
         summary="Would a cache before the database pay?",
         description=(
             "The latest analysis of a day's queries within the period: which repeat, what a cache would have"
-            " answered by time to live, how much memory it takes, what it would cost and bring, and for which"
+            " answered by time to live, how much memory it takes, its costs and benefits, and for which"
             " queries; the trend over the days; and both as series for charts."
         ),
         parameters=CacheAnalysisParameters,
