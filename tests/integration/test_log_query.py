@@ -259,4 +259,4 @@ def test_spans_of_queries_that_are_not_captured_are_warned_of_once(
     unseen.close()
     said = [record.message for record in caplog.records if "no query recorded" in record.message]
     assert len(said) == 1
-    assert "before otel-ratelimit was" in said[0]
+    assert "before otel-ratelimit started" in said[0]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from otel_ratelimit.demo.analytics_api import LimitedClient, LimitHeadroom, RecommendedLimit, StoredAnswers
 from otel_ratelimit.demo.jobs_app.app import create_app
-from otel_ratelimit.demo.results_tables import _recommended, _rooms
+from otel_ratelimit.demo.results_tables import _headroom, _recommended
 
 LIMIT = "300 per 1 minute"
 
@@ -53,7 +53,7 @@ def test_recommended_limits_fit_80_columns_with_the_longest_route(stored):
 
 
 def test_room_cuts_nothing_in_80_columns_and_folds_the_longest_route_only(stored):
-    said = printed(_rooms(stored))
+    said = printed(_headroom(stored))
     first = stored.rooms[0]
     lines = said.splitlines()
     assert lines[0].split() == ["route", "limit", "requests", "refused", "p95", "used"]
