@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from locust import LoadTestShape, events
 
-from otel_ratelimit.demo.addresses import addresses_of_our_own
-from otel_ratelimit.demo.clients import ClientReport, Recorder
+from otel_ratelimit.demo.client_addresses import can_bind_other_addresses
+from otel_ratelimit.demo.client_reports import ClientReport, Recorder
 from otel_ratelimit.demo.personas import Abuser, Person, Probe, Scraper, Visitor
 
 SECONDS = float(os.environ.get("LOADTEST_SECONDS", "60"))
@@ -38,7 +38,7 @@ class Growing(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Users and spawn rate now; None ends the test."""
         elapsed = self.get_run_time()
-        if elapsed >= SECONDS or Visitor.recorder.requests >= Visitor.most_requests:
+        if elapsed >= SECONDS or Visitor.recorder.requests >= Visitor.max_requests:
             return None
         stage = min(STAGES, 1 + int(elapsed * STAGES / SECONDS))
         others = Scraper.fixed_count + Abuser.fixed_count + Probe.fixed_count
@@ -49,7 +49,7 @@ class Growing(LoadTestShape):
 def prepare(**_: Any) -> None:
     """Count what clients see; one each of those who are not people."""
     Visitor.recorder = Recorder(report, {"person": PEOPLE, "scraper": 1, "abuser": 1, "health probe": 1})
-    Visitor.most_requests = REQUESTS
+    Visitor.max_requests = REQUESTS
     for visitor in (Scraper, Abuser, Probe):
         visitor.fixed_count = 1
 
@@ -58,9 +58,9 @@ def prepare(**_: Any) -> None:
 def look_at_the_host(environment: Any, **_: Any) -> None:
     """Refuse to drive another machine; on this one every client gets an address of its own."""
     here = is_loopback(environment.host or "")
-    Visitor.bind_addresses = here and addresses_of_our_own()
+    Visitor.bind_addresses = here and can_bind_other_addresses()
     if not here and not ALLOW_REMOTE:
-        Visitor.most_requests = 0
+        Visitor.max_requests = 0
         environment.process_exit_code = 2
         print(
             f"{environment.host!r} is not on this machine; if it is yours to burden: LOADTEST_ALLOW_REMOTE=1"

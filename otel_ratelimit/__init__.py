@@ -17,7 +17,7 @@ from otel_ratelimit.core.version import __version__
 
 if TYPE_CHECKING:
     from otel_ratelimit.runtime.rate_limit import RateLimit
-    from otel_ratelimit.web.refusals import LimitsUnavailableError, QuotaExceededError
+    from otel_ratelimit.web.refusal_errors import LimitsUnavailableError, QuotaExceededError
 
 __all__ = [
     "ConfigurationError",
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
 
         return RateLimit
     if name in {"LimitsUnavailableError", "QuotaExceededError"}:
-        from otel_ratelimit.web import refusals
+        from otel_ratelimit.web import refusal_errors
 
-        return getattr(refusals, name)
+        return getattr(refusal_errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

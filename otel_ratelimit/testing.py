@@ -30,7 +30,7 @@ from otel_ratelimit.core import clock
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.runtime.rate_limit import rate_limits_in_use
 from otel_ratelimit.storage import BoundedMemoryStorage
-from otel_ratelimit.web.extension import current_decision
+from otel_ratelimit.web.current_decision import current_decision
 
 MAX_EXHAUST: Final = 100_000
 """Requests after which `exhaust` no longer believes in a limit."""

@@ -12,7 +12,6 @@ from otel_ratelimit.cli.report import report
 from otel_ratelimit.cli.routes import routes
 from otel_ratelimit.cli.scheduler import scheduler
 from otel_ratelimit.cli.status import status
-from otel_ratelimit.cli.suggest import suggest
 from otel_ratelimit.core.version import __version__
 from otel_ratelimit.demo.command import demo
 
@@ -34,4 +33,3 @@ main.add_command(report)
 main.add_command(routes)
 main.add_command(scheduler)
 main.add_command(status)
-policy.add_command(suggest)

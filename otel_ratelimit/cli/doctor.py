@@ -1,4 +1,4 @@
-"""`otel-ratelimit doctor`: what keeps limits, telemetry or analytics from working here."""
+"""`otel-ratelimit doctor`: finds what prevents limits, telemetry or analytics from working here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Final, Literal, TypeAlias, cast
 import click
 from limits.storage import RedisStorage, Storage, storage_from_string
 
-from otel_ratelimit.cli.database import chosen_database
-from otel_ratelimit.cli.output import CHECK_FAILED, print_json, print_table
+from otel_ratelimit.cli.chosen_database import chosen_database
+from otel_ratelimit.cli.output import CHECK_FAILED, as_json_option, print_json, print_table
 from otel_ratelimit.core.errors import (
     ConfigurationError,
     DatabaseError,
@@ -38,19 +38,19 @@ _OTLP: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check came to."""
+    """The result of one check."""
 
     check: str
     state: State
-    """`note`: it works, and something is off or not as most want it."""
+    """`note`: it works, but something is off, or not as most applications want it."""
     what: str
     remedy: str = ""
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def doctor(as_json: bool) -> None:
-    """Check what this package needs around it: packages, settings, policy, store, database, exporters.
+    """Check what this package needs: other packages, settings, policy, store, database, exporters.
 
     Run it where the application runs, with the same environment. Nothing is changed, and no secret is
     printed. Exit status 1 if something is wrong.
@@ -67,7 +67,7 @@ def doctor(as_json: bool) -> None:
 
 
 def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Each finding, the packages first."""
+    """All findings, the packages first."""
     yield from _packages()
     yield _instrumentor(environ)
     yield from _exporters(environ)
@@ -99,9 +99,9 @@ def _packages() -> Iterator[Finding]:
         (
             "versions",
             lambda: neighbours.version_problems(neighbours.own_requirements()),
-            "all that is needed is there, and new enough",
+            "all required packages are installed and new enough",
         ),
-        ("opentelemetry", neighbours.pair_problems, "its parts were released together"),
+        ("opentelemetry", neighbours.pair_problems, "its packages were released together"),
         ("psycopg2", neighbours.driver_problems, "installed once"),
     )
     for name, find, good in checks:
@@ -114,12 +114,12 @@ def _packages() -> Iterator[Finding]:
 def _instrumentor(environ: Mapping[str, str]) -> Finding:
     group = "opentelemetry_instrumentor"
     if not entry_points(group=group, name=INSTRUMENTOR):
-        what = f"the entry point {INSTRUMENTOR} of group {group} is not found"
+        what = f"the entry point {INSTRUMENTOR} of group {group} was not found"
         return Finding("instrumentor", "wrong", what, "install the package again: pip install otel-ratelimit")
     disabled = environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
     if INSTRUMENTOR in {name.strip() for name in disabled.split(",")} or disabled.strip() == "*":
         what = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS switches it off"
-        return Finding("instrumentor", "note", what, "without it only RateLimit(app) sets limits")
+        return Finding("instrumentor", "note", what, "then only RateLimit(app) sets limits")
     return Finding("instrumentor", "ok", "opentelemetry-instrument finds it")
 
 
@@ -141,7 +141,7 @@ def _exporter(given: str, signal: str, environ: Mapping[str, str]) -> Finding:
     if entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
         return Finding(signal, "ok", f"exporter {name}")
     what = f"OTEL_{signal.upper()}_EXPORTER: the exporter {name!r} is not installed"
-    return Finding(signal, "wrong", what, "without it opentelemetry-instrument sets up nothing")
+    return Finding(signal, "wrong", what, "opentelemetry-instrument sets up nothing until it is installed")
 
 
 def _exporter_name(given: str, signal: str, environ: Mapping[str, str]) -> str:
@@ -205,14 +205,14 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     if problems:
         yield from _problems("storage", problems)
         return
-    shown, reachable = str(uri), "is it running, and reachable?"
+    shown, reachable = str(uri), "check that it is running and reachable"
     try:
         storage = cast(Storage, storage_from_string(uri.reveal(), **storage_options(uri, given)))  # type: ignore[arg-type]  # as Flask-Limiter does
         problem = connection_problem(storage, given)
         answers = problem is None and _answers(storage)
     except (AttributeError, TypeError, ValueError) as error:
         problem, answers = refused_options(given, error), False
-    except Exception as error:  # noqa: BLE001 - whatever the client raises, it does not work
+    except Exception as error:  # noqa: BLE001 - the client library may raise anything
         yield Finding("storage", "wrong", f"{shown}: {type(error).__name__}", reachable)
         return
     if problem is not None:
@@ -224,7 +224,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 
 
 def _answers(storage: Storage) -> bool:
-    """Raises what the client does, where `check` would only say that there is no answer."""
+    """Whether the store answers; raises the client's error, which `check` would hide."""
     if isinstance(storage, RedisStorage):
         return bool(storage.get_connection().ping())
     return storage.check()

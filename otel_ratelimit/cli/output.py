@@ -20,27 +20,29 @@ from otel_ratelimit.telemetry.logs.output import ROOT
 CHECK_FAILED = 1
 WRONG_USE = 2
 
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-class Refusal(click.ClickException):
-    """What was asked for cannot be, because of what is in the database, the environment or a file.
 
-    The command line itself is well formed. So its usage is not printed, as `click.UsageError` does it, above
-    what matters; the exit status is the same.
+class CommandError(click.ClickException):
+    """The command cannot do what was asked, because of the database, the environment or a file.
+
+    The command line itself is well formed. So its usage is not printed, as `click.UsageError` would do; the
+    exit status is the same.
     """
 
     exit_code = WRONG_USE
 
 
 def escape_what_cannot_be_written() -> None:
-    """A character that the terminal's encoding has not comes out as on standard error: as its escape."""
+    """Print a character that the terminal's encoding lacks as an escape, as standard error does."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def log_warnings_only() -> Callable[[], None]:
-    """Keep what a server says at its start out of a command that loads an application; undone by the result.
+    """Suppress INFO lines of an application that a command loads, such as those of its start.
 
-    A level that somebody has chosen stays.
+    Returns a function that undoes this. A level that somebody has chosen stays.
     """
     logger = logging.getLogger(ROOT)
     if logger.level != logging.NOTSET:
@@ -49,13 +51,18 @@ def log_warnings_only() -> Callable[[], None]:
     return lambda: logger.setLevel(logging.NOTSET)
 
 
+def print_progress(sentence: str) -> None:
+    """A sentence on what the command is doing, on standard error."""
+    click.echo(sentence, err=True)
+
+
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; nothing in it is cut, whatever the width of the terminal or pipe."""
+    """A table; no cell is cut, whatever the width of the terminal or pipe."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""What `report run` and `scheduler` have in common: the job, from what the operator set."""
+"""The report job and its policy, for `report` and `scheduler`, from the operator's settings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import click
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from otel_ratelimit.cli.database import chosen_database
+from otel_ratelimit.cli.chosen_database import chosen_database
+from otel_ratelimit.cli.chosen_policy import policy_file, policy_of, policy_option
 from otel_ratelimit.cli.output import CHECK_FAILED, fail
-from otel_ratelimit.cli.policy_file import policy_file, policy_of
 from otel_ratelimit.core import names
 from otel_ratelimit.core.errors import ConfigurationError, RemediableError
 from otel_ratelimit.core.settings import settings_from
@@ -32,31 +32,28 @@ if TYPE_CHECKING:
 
 _NEEDED: Final = ("numpy", "apscheduler")
 
-policy_option = click.option(
-    "--policy",
-    "policy_path",
-    type=click.Path(path_type=Path),
-    help="Policy with [cache] and [report]; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml.",
+report_policy_option = policy_option(
+    "Policy with [cache] and [report]; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml."
 )
 
 
-def chosen_policy(path: Path | None, *, mails: bool = True) -> Policy:
-    """The policy to go by, which is said: the same command in another folder may find another.
+def announced_policy(path: Path | None, *, mails: bool = True) -> Policy:
+    """The policy to use. It is printed, because the same command may find another one in another folder.
 
     Args:
-        path: of the policy, if one was given.
-        mails: whether the command mails reports, so that it says to whom.
+        path: the path that was given, if any.
+        mails: whether the command mails reports; then the recipients are printed too.
     """
     file = policy_file(path)
     policy = policy_of(file)
-    found = f"policy: {file}" if file is not None else "no policy file, so the built-in prices"
+    found = f"policy: {file}" if file is not None else "no policy file, so the built-in prices apply"
     to_whom = f"; {_mailed_to(policy)}" if mails else ""
     click.echo(f"{found}; days of {policy.report.time_zone}{to_whom}", err=True)
     return policy
 
 
 def why_not_mailed(policy: Policy) -> str:
-    """Why no e-mail can be sent; empty where it can."""
+    """Why no e-mail can be sent; empty if one can."""
     if not policy.report.to:
         return "[report] to is empty"
     return "" if _smtp_server() is not None else "OTEL_RATELIMIT_SMTP_URL is not set"
@@ -76,7 +73,7 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
             f"reports need packages that are not installed: {', '.join(missing)}",
             'pip install "otel-ratelimit[report]"',
         )
-    # Late, because these need what the extra brings.
+    # Imported late: they need the packages of the extra.
     from otel_ratelimit.reports.job import ReportJob
     from otel_ratelimit.reports.mailer import report_mailer
 
@@ -87,7 +84,8 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
             policy,
             mailer=report_mailer(_smtp_server(), policy.report, source),
             telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
-            # A day that has not ended yet would have a report without queries, and never another.
+            # With a wrong clock, a day that has not ended would get a report without queries, and no other
+            # one.
             clock=DatabaseClock(clocked, tell),
             tell=tell,
         )
@@ -98,7 +96,7 @@ def report_job(policy: Policy, database_url: str | None, tell: Callable[[str], N
 
 
 def ended(error: Exception) -> int:
-    """Say what went wrong; answers the exit status."""
+    """Print the error; returns the exit status."""
     click.echo(f"Error: {error}", err=True)
     return error.exit_status if isinstance(error, RemediableError) else CHECK_FAILED
 

@@ -1,4 +1,4 @@
-"""`otel-ratelimit routes`: what the policy says of every route of an application."""
+"""`otel-ratelimit routes`: the limits of every route of an application, and the share that is protected."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 from flask import Flask
-from flask.cli import NoAppException, ScriptInfo
 from flask_limiter import Limiter
 
-from otel_ratelimit.cli.output import CHECK_FAILED, WRONG_USE, Refusal, fail, print_json, print_table
-from otel_ratelimit.core.errors import ConfigurationError
+from otel_ratelimit.cli.application import load_app, rate_limit_for
+from otel_ratelimit.cli.chosen_policy import policy_option
+from otel_ratelimit.cli.output import CHECK_FAILED, as_json_option, print_json, print_table
 from otel_ratelimit.policy import DEFAULT_SOURCE
 from otel_ratelimit.runtime.rate_limit import RateLimit, rate_limit_of
 from otel_ratelimit.web.application_limits import ApplicationLimit, application_limits
-from otel_ratelimit.web.plans import OWN_ENDPOINTS, PlannedRoute, RoutePlans
+from otel_ratelimit.web.route_plans import OWN_ENDPOINTS, PlannedRoute
 
 PROTECTED = "protected"
 SHADOW = "shadow"
@@ -38,9 +38,9 @@ class RouteRow:
     application: list[str]
     """Limits that the application declared itself: with decorators, or on a Flask-Limiter of its own."""
     problems: list[str]
-    """What is declared and cannot be read."""
+    """Declared limits that cannot be read."""
     explicit: bool
-    """Whether a rule names it, or the application declares a limit for it; else it has the default tier."""
+    """Whether a rule names it or the application declares a limit for it; else only the default tier."""
 
     @property
     def is_default_only(self) -> bool:
@@ -50,12 +50,7 @@ class RouteRow:
 
 @click.command()
 @click.argument("app_path", metavar="MODULE:APP")
-@click.option(
-    "--policy",
-    "policy_path",
-    type=click.Path(path_type=Path),
-    help="Policy file; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml.",
-)
+@policy_option("Policy file; default: OTEL_RATELIMIT_POLICY or ./ratelimit.toml.")
 @click.option(
     "--fail-under",
     type=click.FloatRange(0, 100),
@@ -65,9 +60,9 @@ class RouteRow:
 @click.option(
     "--only-default",
     is_flag=True,
-    help="List only routes that no rule and no decorator names: those that have the default tier alone.",
+    help="List only the routes that have the default tier alone: no rule and no decorator names them.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def routes(
     app_path: str, policy_path: Path | None, fail_under: float | None, only_default: bool, as_json: bool
 ) -> None:
@@ -78,11 +73,11 @@ def routes(
     A route is protected when at least one limit is enforced on it. Routes that are exempt on purpose do not
     count; limits that only observe (shadow) do not protect. The routes of `/api/rate-limit/` are left out.
 
-    A route without an explicit limit is protected by the default tier. How many there are is said at the end;
-    what is counted stays the same with --only-default.
+    A route without an explicit limit is protected by the default tier. The last line says how many there are;
+    --only-default does not change the figures.
     """
     app = load_app(app_path)
-    rate_limit = _rate_limit_or_end(app, policy_path)
+    rate_limit = rate_limit_for(app, policy_path)
     plans = rate_limit.plans(app)
     planned_routes = list(plans.all())
     limiter = _limiter_of(app, rate_limit)
@@ -122,57 +117,20 @@ def routes(
 
 
 def protected_share(rows: list[RouteRow]) -> float:
-    """Percentage of the rows that are not exempt on which a limit is enforced; 100 if there is none."""
+    """Percentage of the rows that are not exempt on which a limit is enforced; 100 if all are exempt."""
     counted = [row for row in rows if row.status != EXEMPT]
     if not counted:
         return 100.0
     return 100.0 * sum(row.status == PROTECTED for row in counted) / len(counted)
 
 
-def load_app(app_path: str) -> Flask:
-    """The application, as Flask finds it; ends the command where it cannot be had."""
-    # As `flask` and `python -m` do: modules of the folder one stands in can be named.
-    try:
-        folder = str(Path.cwd())
-    except FileNotFoundError:
-        raise Refusal("the working directory does not exist any more; go to another") from None
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        return ScriptInfo(app_import_path=app_path, set_debug_flag=False).load_app()
-    except ConfigurationError as error:
-        fail(error)
-    except NoAppException as error:
-        click.echo(f"{app_path}: {error}", err=True)
-    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
-        click.echo(f"{app_path} could not be imported: {type(error).__name__}: {error}", err=True)
-    sys.exit(WRONG_USE)
-
-
-def plans_of(app: Flask, policy_path: Path | None) -> RoutePlans:
-    """The plans of all its routes; ends the command where the policy cannot be used."""
-    return _rate_limit_or_end(app, policy_path).plans(app)
-
-
-def _rate_limit_or_end(app: Flask, policy_path: Path | None) -> RateLimit:
-    try:
-        return _rate_limit(app, policy_path)
-    except ConfigurationError as error:
-        fail(error)
-
-
-def _rate_limit(app: Flask, policy_path: Path | None) -> RateLimit:
-    attached = rate_limit_of(app) if policy_path is None else None
-    return attached or RateLimit(policy=policy_path)
-
-
 def _limiter_of(app: Flask, rate_limit: RateLimit) -> Limiter:
-    """Ours on which the application declared its limits, also where another policy is looked at."""
+    """Our limiter on which the application declared its limits, also when another policy is shown."""
     return (rate_limit_of(app) or rate_limit).limiter
 
 
 def _row(planned: PlannedRoute, application: list[ApplicationLimit]) -> RouteRow:
-    # Where a decorator may stand in place of the default tier, that tier holds for all it leaves.
+    # A decorator may replace the default tier; for the requests that it leaves out, that tier applies.
     plan = planned.plan.otherwise or planned.plan
     status = EXEMPT if plan.exempt else PROTECTED
     if not plan.exempt and all(window.shadow for window in plan.windows):
@@ -194,7 +152,7 @@ def _row(planned: PlannedRoute, application: list[ApplicationLimit]) -> RouteRow
 
 
 def _is_explicit(limit: ApplicationLimit) -> bool:
-    """Whether it is meant for this route, and not for all that have none."""
+    """Whether it is meant for this route, and not for every route without a limit."""
     return limit.readable and limit.where not in {"default", "application"}
 
 
@@ -212,7 +170,7 @@ def _print_rows(rows: list[RouteRow]) -> None:
 
 
 def _print_summary(rows: list[RouteRow], share: float, *, only_default: bool) -> None:
-    """The figures of all rows, whichever are listed."""
+    """The figures of all rows, whether or not they are listed."""
     exempt = sum(row.status == EXEMPT for row in rows)
     protected = sum(row.status == PROTECTED for row in rows)
     click.echo(

@@ -1,4 +1,4 @@
-"""`otel-ratelimit scheduler`: makes the report of every day, night after night."""
+"""`otel-ratelimit scheduler`: makes the report of each day, every night."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from otel_ratelimit.cli.database import database_url_option
-from otel_ratelimit.cli.report_job import chosen_policy, ended, policy_option, report_job
+from otel_ratelimit.cli.chosen_database import database_url_option
+from otel_ratelimit.cli.report_job import announced_policy, ended, report_job, report_policy_option
 from otel_ratelimit.core.errors import DatabaseError, RemediableError
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@policy_option
+@report_policy_option
 @database_url_option
 def scheduler(policy_path: Path | None, database_url: str | None) -> None:
-    """Make the report of each day shortly after its midnight, and those that were missed at once.
+    """Make the report of each day shortly after midnight, and missing reports at once.
 
-    When, and in which time zone, says the policy's [report]. Runs until it is stopped. Several may run: one
-    of them makes the report. What fails is tried again after ten minutes.
+    The policy's [report] sets the time and the time zone. Runs until it is stopped. Several may run at once:
+    one of them makes the report. A report that fails is tried again after ten minutes.
     """
-    policy = chosen_policy(policy_path)
+    policy = announced_policy(policy_path)
     try:
         with report_job(policy, database_url, _tell) as job:
             from otel_ratelimit.reports.schedule import Schedule
@@ -39,7 +39,7 @@ def scheduler(policy_path: Path | None, database_url: str | None) -> None:
             schedule = Schedule(
                 lambda: _caught_up(job), policy.report.starts_at, policy.report.zone, tell=_tell
             )
-            _tell(f"every day at {policy.report.at} {policy.report.time_zone}, and now what was missed")
+            _tell(f"every day at {policy.report.at} {policy.report.time_zone}, and missing reports now")
             with _stopping(schedule):
                 schedule.run()
         _tell("stopped")
@@ -68,7 +68,7 @@ def _tell(sentence: str) -> None:
 
 @contextmanager
 def _stopping(schedule: Schedule) -> Iterator[None]:
-    """SIGINT and SIGTERM let it finish what it is at, and end it."""
+    """SIGINT and SIGTERM end the schedule once the current report is finished."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         schedule.stop()

@@ -1,4 +1,4 @@
-"""`otel-ratelimit status`: what the limiter of a running application holds, and whom it limited."""
+"""`otel-ratelimit status`: memory, counters and health of a running application, and whom it limited."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Final
 
 import click
 
-from otel_ratelimit.cli.api_client import ApiClient, ApiUnavailableError, Target
-from otel_ratelimit.cli.output import Refusal, fail, print_json, print_table
+from otel_ratelimit.cli.output import CommandError, as_json_option, fail, print_json, print_table
+from otel_ratelimit.cli.status_api_client import ApiClient, ApiUnavailableError, Target
 from otel_ratelimit.core.errors import ConfigurationError, RemediableError
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.sentences import counted, part_of, percent
 from otel_ratelimit.core.services import ServicesRead
 from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.web.api.models import AnalyticsAnswer, HitRateAnswer, MetricsAnswer
+from otel_ratelimit.web.api.analytics_models import AnalyticsAnswer, HitRateAnswer
+from otel_ratelimit.web.api.metrics_models import MetricsAnswer
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 DATE_RANGE: Final = "24h"
@@ -31,18 +32,18 @@ _VARIABLE: Final = "OTEL_RATELIMIT_API_TOKEN"
 @click.option(
     "--token",
     metavar="TOKEN",
-    help=f"A token that may read; default: {_VARIABLE}, where other users cannot see it.",
+    help=f"A token with read access; default: {_VARIABLE}, which other users cannot see.",
 )
 @click.option(
     "--service",
     metavar="NAME",
-    help="Whom this service limited; * for all in the database. Default: the application that answers.",
+    help="The service whose limited clients are shown; * for all in the database. Default: this application.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def status(url: str, token: str | None, service: str | None, as_json: bool) -> None:
     """Show memory, counters and health of a running application, and whom it limited in 24 hours.
 
-    Of an application with several worker processes that count for themselves, one of them answers.
+    If the application has several worker processes with counters of their own, one of them answers.
     """
     asked = {"date_range": DATE_RANGE} | ({} if service is None else {"service": service})
     client = ApiClient(_target(url), _token(token))
@@ -69,7 +70,7 @@ def status(url: str, token: str | None, service: str | None, as_json: bool) -> N
         return
     _print_metrics(metrics)
     if analytics is None:
-        click.echo(f"\nWho was limited is not known. {_printable(problem)}")
+        click.echo(f"\nIt is not known who was limited: {_printable(problem)}")
     else:
         _print_analytics(analytics)
 
@@ -87,7 +88,9 @@ def _token(given: str | None) -> Secret:
     except ConfigurationError as error:
         fail(error)
     if not tokens:
-        raise Refusal(f"no token is given; set {_VARIABLE} to one of the application's, or --token")
+        raise CommandError(
+            f"no token is given; set {_VARIABLE} to a token of the application, or use --token"
+        )
     return tokens[0]
 
 
@@ -102,7 +105,7 @@ def _print_metrics(metrics: MetricsAnswer) -> None:
     if keys is not None:
         rows.append(("counters", f"{keys.active:,}, overflows {keys.overflows:,}"))
     if memory is None or keys is None:
-        rows.append(("counters", "a store elsewhere does not tell"))
+        rows.append(("counters", "not known: a remote store does not report them"))
     if metrics.cleanup is not None:
         cleanup = metrics.cleanup
         last = f", last at {_time(cleanup.last_at)}" if cleanup.last_at is not None else ""
@@ -159,7 +162,7 @@ def _in_short(analytics: AnalyticsAnswer) -> str:
         return f"no requests, {_violations(violations, 0)}"
     requests = counted(overall.requests, "request")
     if not overall.limited:
-        return f"{requests}, no limit asked about; {_violations(violations, 0)}"
+        return f"{requests}, none of them checked against a limit; {_violations(violations, 0)}"
     if not overall.refused:
         none = f"none of {counted(overall.limited, 'request')}"
         return f"{requests}; limits refused {none}; {_violations(violations, 0)}"
@@ -171,13 +174,13 @@ def _in_short(analytics: AnalyticsAnswer) -> str:
 
 
 def _violations(recorded: int, refused: int) -> str:
-    """How many were recorded; where they are more than the limits refused, where the others come from."""
+    """How many violations were recorded; if they are more than the refusals, where the others come from."""
     said = counted(recorded, "violation")
-    return said if recorded <= refused else f"{said}, those from log_rate_limit_violation included"
+    return said if recorded <= refused else f"{said}, including those from log_rate_limit_violation"
 
 
 def _services_read(analytics: AnalyticsAnswer) -> ServicesRead:
-    # An application of an earlier version names none.
+    # An application with an earlier version names no services.
     named = () if analytics.service is None else (analytics.service,)
     return ServicesRead(analytics.service, tuple(analytics.services) or named)
 
@@ -187,7 +190,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Without what could steer a terminal: clients choose what users and agents are called."""
+    """The text without control characters for terminals: clients choose the names of users and agents."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 

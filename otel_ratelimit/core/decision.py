@@ -50,16 +50,6 @@ class Decision(NamedTuple):
     """Why the store failed; set when the kind is `error`."""
 
     @property
-    def window(self) -> Window | None:
-        """The window that decided, or the one with the least room."""
-        return self.windows[self.tightest] if self.tightest >= 0 else None
-
-    @property
-    def state(self) -> WindowState | None:
-        """The state of `window`."""
-        return self.states[self.tightest] if self.tightest >= 0 else None
-
-    @property
     def retry_after(self) -> float:
         """Seconds until a retry meets no enforced window that is still full."""
         return max(

@@ -40,6 +40,11 @@ class Window:
     """Name of the quota in `RateLimit` headers and problem bodies: `10-per-minute`."""
 
 
+def quota_name(limit: str) -> str:
+    """`Window.name` for `Window.text`: `10-per-minute` for `10 per 1 minute`."""
+    return limit.replace(" per 1 ", "-per-").replace(" ", "-")
+
+
 KeyKind: TypeAlias = Literal["ip", "user", "ip+user", "header", "function"]
 
 

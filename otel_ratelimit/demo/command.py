@@ -13,7 +13,7 @@ from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.demo.errors import WRONG_USE, DemoError, ExtraMissingError
 
 _INTERRUPTED = 130
-"""As shells say it: 128 and the number of SIGINT."""
+"""As in shells: 128 plus the number of SIGINT."""
 _NEEDED = {
     "gunicorn": "gunicorn",
     "locust": "locust",
@@ -21,7 +21,7 @@ _NEEDED = {
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
     "opentelemetry.proto": "opentelemetry-proto",
 }
-"""Modules, and the packages that bring them; PostgreSQL is looked for when it is started."""
+"""Modules, and the packages that contain them; PostgreSQL is checked when it is started."""
 
 
 @click.command()
@@ -32,38 +32,40 @@ _NEEDED = {
     default=20.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long there is traffic.",
+    help="How long the traffic lasts.",
 )
 @click.option("--once", is_flag=True, help="Exit when the traffic has ended.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON (progress: standard error).")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the results as JSON (progress goes to standard error)."
+)
 @click.option(
     "--keep-data",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep the database in DIR, for the next time too.",
+    help="Keep the database in DIR, and use it again next time.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 16),
     default=1,
     show_default=True,
-    help="Of gunicorn. Each counts for itself, so N of them allow N times each limit.",
+    help="Workers of gunicorn. Each has its own counters, so N workers allow N times each limit.",
 )
 def demo(
     *, port: int, duration: float, once: bool, as_json: bool, keep_data: Path | None, workers: int
 ) -> None:
     """Watch an API being rate limited: a real PostgreSQL, real HTTP traffic, real metrics.
 
-    Starts a job-application API that knows nothing of rate limits, through opentelemetry-instrument and
-    gunicorn; lets people, a scraper and an abuser loose on it; then says what happened. Everything
-    stays on this machine and ends with this command.
+    Starts the API of a job board, which contains no code for rate limits, with opentelemetry-instrument and
+    gunicorn. People, a scraper and an abuser use it; then the demo prints what happened. Everything stays on
+    this machine and ends with this command.
     """
     try:
         _look_for_what_is_needed()
-        # Late, because these need what the extra brings.
+        # Imported late: they need the packages of the extra.
         from otel_ratelimit.demo.runner import Options, run
 
-        is_told = run(
+        has_results = run(
             Options(
                 port=port,
                 duration=duration,
@@ -74,7 +76,7 @@ def demo(
             ),
             os.environ,
         )
-        if not is_told:
+        if not has_results:
             sys.exit(_INTERRUPTED)
     except RemediableError as error:
         click.echo(f"\n{error}", err=True)

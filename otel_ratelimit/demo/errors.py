@@ -1,4 +1,4 @@
-"""What can go wrong with the demo, each with what to do about it."""
+"""The errors of the demo, each with what to do about it."""
 
 from __future__ import annotations
 

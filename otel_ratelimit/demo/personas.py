@@ -1,8 +1,8 @@
-"""Who comes to the job board: people, a scraper, an abuser, and a load balancer's probe.
+"""The clients of the job board: people, a scraper, an abuser, and a load balancer's probe.
 
-Users for locust. Each has a loopback address of its own (127.0.0.x), so that each has limits of its own and
-nobody needs to be believed. Where only 127.0.0.1 exists (macOS), they speak as if through a proxy
-that appends their address to `X-Forwarded-For`, and the server trusts that proxy.
+They are users for locust. Each has a loopback address of its own (127.0.0.x), so that each has limits of its
+own and no header has to be trusted. Where only 127.0.0.1 exists (macOS), they act as if behind a proxy that
+appends their address to `X-Forwarded-For`, and the server trusts that proxy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from locust.exception import StopUser
 from requests import RequestException, Response
 from requests.adapters import HTTPAdapter
 
-from otel_ratelimit.demo.clients import TOO_MANY_REQUESTS, Recorder, Refusal
+from otel_ratelimit.demo.client_reports import TOO_MANY_REQUESTS, Recorder, Refusal
 from otel_ratelimit.demo.jobs_app.seed import COMPANIES, JOBS, PASSWORD, SKILLS, USERS, email_of
 
 FORWARDED = "X-Forwarded-For"
@@ -36,18 +36,18 @@ class _FromAddress(HTTPAdapter):
 
 
 class Visitor(HttpUser):
-    """What all have in common. Class attributes are set by whoever starts them."""
+    """What all clients have in common. `traffic` sets the class attributes."""
 
     abstract = True
     persona: ClassVar[str]
     address_pool: ClassVar[Iterator[str]]
     recorder: ClassVar[Recorder]
-    most_requests: ClassVar[int] = 100_000
+    max_requests: ClassVar[int] = 100_000
     bind_addresses: ClassVar[bool] = True
     seed: ClassVar[int] = 1
 
     def on_start(self) -> None:
-        """Take an address and a source of chance."""
+        """Take an address and a random generator."""
         self.address = next(type(self).address_pool)
         self.chance = random.Random(f"{self.seed} {self.address}")
         self.client.trust_env = False
@@ -55,8 +55,8 @@ class Visitor(HttpUser):
             self.client.mount("http://", _FromAddress(self.address))
 
     def send(self, method: str, path: str, name: str = "", **more: Any) -> Response | None:
-        """One request, counted; its answer, or None if there was none."""
-        if self.recorder.requests >= self.most_requests:
+        """Send one request and count it; its answer, or None if there was none."""
+        if self.recorder.requests >= self.max_requests:
             raise StopUser
         headers = dict(more.pop("headers", {}))
         if not self.bind_addresses:
@@ -80,12 +80,12 @@ class Visitor(HttpUser):
         self.send("POST", "/login", json={"email": email_of(number), "password": PASSWORD})
 
     def any_job(self) -> int:
-        """Number of some job."""
+        """The number of a random job."""
         return self.chance.randint(1, JOBS)
 
 
 class Person(Visitor):
-    """Reads, searches, applies, and thinks in between."""
+    """A person who reads, searches and applies, with pauses."""
 
     persona = "person"
     address_pool = (f"127.0.0.{n}" for n in itertools.count(11))
@@ -100,7 +100,7 @@ class Person(Visitor):
 
     @task(6)
     def browse(self) -> None:
-        """Leaf through the newest jobs, and open one."""
+        """List the newest jobs, and open one."""
         self.send("GET", f"/api/jobs?offset={20 * self.chance.randrange(6)}", "/api/jobs")
         self.send("GET", f"/api/jobs/{self.any_job()}", "/api/jobs/<id>")
 
@@ -116,13 +116,13 @@ class Person(Visitor):
 
     @task(3)
     def apply(self) -> None:
-        """Apply for a job, and look at one's applications."""
+        """Apply for a job, and look at the applications."""
         self.send("POST", "/api/applications", json={"job_id": self.any_job(), "note": "Sounds good."})
         self.send("GET", "/api/applications")
 
     @task(2)
     def look_at_the_dashboard(self) -> None:
-        """See how things stand."""
+        """Look at the dashboard."""
         self.send("GET", "/api/dashboard")
         self.send("GET", "/api/dashboard/stats")
 
@@ -145,7 +145,7 @@ class Person(Visitor):
 
     @task(1)
     def follow_the_workflow(self) -> None:
-        """Begin an application step by step."""
+        """Start an application step by step."""
         response = self.send("POST", "/api/workflow", json={"job_id": self.any_job()})
         if response is not None and response.ok:
             number = response.json()["id"]
@@ -153,12 +153,12 @@ class Person(Visitor):
 
     @task(1)
     def read_the_market(self) -> None:
-        """See what is paid and asked for."""
+        """Look at salaries and skills."""
         self.send("GET", f"/api/analytics/{self.chance.choice(('salaries', 'skills'))}", "/api/analytics/*")
 
 
 class Scraper(Visitor):
-    """Wants everything, at once."""
+    """A scraper that copies everything as fast as it can."""
 
     persona = "scraper"
     address_pool = (f"127.0.0.{n}" for n in itertools.count(150))
@@ -189,7 +189,7 @@ class Scraper(Visitor):
 
 
 class Abuser(Visitor):
-    """Comes in bursts, lies about its address, looks for doors left open."""
+    """An abuser that sends bursts, forges its address and tries random paths."""
 
     persona = "abuser"
     address_pool = (f"127.0.0.{n}" for n in itertools.count(200))
@@ -198,16 +198,16 @@ class Abuser(Visitor):
 
     @task(3)
     def hammer_the_expensive(self) -> None:
-        """Ask for analyses, each time as somebody else."""
+        """Request analyses, each time with another forged address."""
         for _ in range(self.burst):
             wanted = {"job_ids": [self.any_job()]}
-            self.send("POST", "/api/ai/analyze-jobs", json=wanted, headers=self._lies())
+            self.send("POST", "/api/ai/analyze-jobs", json=wanted, headers=self._forged_headers())
 
     @task(1)
     def hammer_the_batch(self) -> None:
-        """Ask for whole batches."""
+        """Request whole batches."""
         for _ in range(self.burst):
-            self.send("POST", "/api/ai/batch-analyze", json={"count": 200}, headers=self._lies())
+            self.send("POST", "/api/ai/batch-analyze", json={"count": 200}, headers=self._forged_headers())
 
     @task(3)
     def look_for_open_doors(self) -> None:
@@ -215,10 +215,13 @@ class Abuser(Visitor):
         for _ in range(self.burst):
             door = self.chance.choice(("admin", "backup", "wp-login", ".env"))
             self.send(
-                "GET", f"/{door}/{self.chance.getrandbits(32):x}", "/(random paths)", headers=self._lies()
+                "GET",
+                f"/{door}/{self.chance.getrandbits(32):x}",
+                "/(random paths)",
+                headers=self._forged_headers(),
             )
 
-    def _lies(self) -> dict[str, str]:
+    def _forged_headers(self) -> dict[str, str]:
         claimed = ".".join(str(self.chance.randint(1, 254)) for _ in range(4))
         return {FORWARDED: claimed, "X-Real-IP": claimed, "Forwarded": f"for={claimed}"}
 

@@ -1,4 +1,4 @@
-"""Which loopback port to serve on, and who is in the way."""
+"""Finds a free loopback port, or says which process uses the wanted one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _QUIET = range(15_000, 32_000)
 
 
 def choose_port(wanted: int, patience: float = 0.0) -> int:
-    """`wanted` if it is free, or becomes so within `patience` seconds; any free one for 0.
+    """The port `wanted` if it is free, or becomes free within `patience` seconds; any free port for 0.
 
     Raises:
-        DemoError: something else listens there.
+        DemoError: another process uses the port.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -31,17 +31,17 @@ def choose_port(wanted: int, patience: float = 0.0) -> int:
                 other = wanted + 1 if 0 < wanted < _LAST_PORT else 8001
                 raise DemoError(
                     f"port {wanted} cannot be used: {_who_listens(wanted) or error.strerror}",
-                    f"choose another with --port {other}, or --port 0 for any that is free",
+                    f"choose another with --port {other}, or --port 0 for any free port",
                     exit_status=WRONG_USE,
                 ) from None
         time.sleep(0.1)
 
 
 def quiet_ports(count: int) -> list[int]:
-    """Free ports, no two alike, that no connection is given by chance.
+    """Free ports, no two alike, outside the range from which systems choose ports.
 
-    Below those that systems hand out for port 0 and for outgoing connections (from 32768 on, on Linux): one
-    of these can be taken in the moment between its choice and its use.
+    Systems choose ports for port 0 and for outgoing connections from 32768 on (Linux): such a port could be
+    taken between its choice and its use.
     """
     with ExitStack() as held:
         chosen: list[int] = []
@@ -58,7 +58,7 @@ def quiet_ports(count: int) -> list[int]:
 
 def _bind(wanted: int) -> int:
     with socket.socket() as probe:
-        # As servers do: connections of an earlier server that still linger are no hindrance.
+        # As servers do: remaining connections of an earlier server do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((LOOPBACK, wanted))
         port: int = probe.getsockname()[1]

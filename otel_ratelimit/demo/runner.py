@@ -1,4 +1,4 @@
-"""One run of the demo from start to end; what was started is stopped in reverse, whatever happens."""
+"""One run of the demo from start to end; whatever happens, everything is stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -15,18 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from otel_ratelimit.core import names
-from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
-from otel_ratelimit.demo.answers import ask
-from otel_ratelimit.demo.cache import report_on
-from otel_ratelimit.demo.clients import ReportReader
+from otel_ratelimit.demo.analytics_api import ask
+from otel_ratelimit.demo.cache_report import report_on
+from otel_ratelimit.demo.client_addresses import TRUSTED_PROXY, can_bind_other_addresses
+from otel_ratelimit.demo.client_reports import ReportReader
 from otel_ratelimit.demo.errors import DemoError
-from otel_ratelimit.demo.jobs_app import seed
-from otel_ratelimit.demo.outcome import DemoOutcome, reconcile, summarise
-from otel_ratelimit.demo.ports import LOOPBACK, choose_port
-from otel_ratelimit.demo.queries import look
-from otel_ratelimit.demo.receiver import Receiver
-from otel_ratelimit.demo.screen import Screen
-from otel_ratelimit.demo.server import (
+from otel_ratelimit.demo.gunicorn_server import (
     APPLICATION,
     EXPORT_INTERVAL_MS,
     POLICY,
@@ -34,8 +28,14 @@ from otel_ratelimit.demo.server import (
     Serving,
     clean_environment,
 )
-from otel_ratelimit.demo.stopping import Stopped, signals_stop
-from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.demo.jobs_app import seed
+from otel_ratelimit.demo.otlp_receiver import Receiver
+from otel_ratelimit.demo.ports import LOOPBACK, choose_port
+from otel_ratelimit.demo.received_telemetry import Telemetry
+from otel_ratelimit.demo.repeated_queries import look
+from otel_ratelimit.demo.results import DemoResults, reconcile, summarise
+from otel_ratelimit.demo.stop_signals import Stopped, stop_on_signals
+from otel_ratelimit.demo.terminal import Screen
 from otel_ratelimit.demo.workspace import clear_leftovers, locked, workspace
 from otel_ratelimit.policy import load_policy
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
@@ -47,7 +47,7 @@ LOOK_EVERY_SECONDS: Final = 0.5
 LEFTOVER_PATIENCE_SECONDS: Final = 12.0
 LAST_EXPORT_TIMEOUT_SECONDS: Final = 6.0
 FINISH_TIMEOUT_SECONDS: Final = 30.0
-"""What the clients may take to finish after their time."""
+"""How long the clients may take to finish after the traffic has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,16 @@ class Options:
 
 
 def run(options: Options, environ: Mapping[str, str]) -> bool:
-    """Run the demo until it is over or is stopped; whether it got as far as its outcome.
+    """Run the demo until it ends or is stopped; whether its results were shown.
 
     Raises:
-        DemoError: something could not be started, or ended on its own.
+        DemoError: something could not be started, or ended by itself.
     """
     screen = Screen(as_json=options.as_json, tiers=_tiers())
     demo = None
     try:
         with ExitStack() as stack:
-            stack.enter_context(signals_stop())
+            stack.enter_context(stop_on_signals())
             demo = _Demo(options, environ, screen, stack)
             try:
                 demo.run()
@@ -80,7 +80,7 @@ def run(options: Options, environ: Mapping[str, str]) -> bool:
                 screen.say("Stopping ...")
     except Stopped:  # while stopping for another reason
         pass
-    return demo is not None and demo.is_told
+    return demo is not None and demo.has_results
 
 
 class _Demo:
@@ -93,31 +93,31 @@ class _Demo:
         self._stack = stack
         self._telemetry = Telemetry()
         self._api_token = secrets.token_urlsafe(24)
-        self.is_told = False
-        """Whether the outcome was shown."""
+        self.has_results = False
+        """Whether the results were shown."""
 
     def run(self) -> None:
         parent = Path(tempfile.gettempdir()).resolve()
         leftovers = clear_leftovers(parent)
         for sentence in leftovers:
             self._screen.say(sentence)
-        # The server of a demo killed a moment ago may still be on its way out.
+        # The server of a demo that was killed a moment ago may still be ending.
         port = choose_port(self._options.port, LEFTOVER_PATIENCE_SECONDS if leftovers else 0.0)
         begun = datetime.now(UTC).replace(second=0, microsecond=0)
         scratch = self._stack.enter_context(workspace(parent))
         postgres = self._start_postgres(scratch)
         server, probes = self._start_server(port, postgres.dsn(DATABASE), scratch)
-        outcome = self._let_traffic_loose(port, server, probes, scratch)
-        blocked = outcome.reconciliation.blocked
+        results = self._run_traffic(port, server, probes, scratch)
+        blocked = results.reconciliation.blocked
         stored = ask(port, self._api_token, postgres.dsn(DATABASE), blocked)
-        outcome = replace(
-            outcome,
+        results = replace(
+            results,
             stored=stored,
             queries=look(postgres.dsn(DATABASE), begun),
             cache=report_on(postgres.dsn(DATABASE), begun, load_policy(POLICY).cache),
         )
-        self._screen.show_outcome(outcome)
-        self.is_told = True
+        self._screen.show_results(results)
+        self.has_results = True
         if not self._options.once:
             self._screen.show_what_to_try(port, postgres.dsn(DATABASE), self._api_token)
             while True:
@@ -137,10 +137,10 @@ class _Demo:
             postgres.start()
             if postgres.stopped_stale_server is not None:
                 self._screen.say(
-                    f"stopped a PostgreSQL that a killed demo had left: {postgres.stopped_stale_server}"
+                    f"stopped a PostgreSQL that a killed demo had left running: {postgres.stopped_leftover}"
                 )
             is_new = postgres.create_database(DATABASE, seed.load)
-            filled = f"{seed.JOBS} jobs, {seed.USERS} users" if is_new else f"its data as left in {keep}"
+            filled = f"{seed.JOBS} jobs, {seed.USERS} users" if is_new else f"the data in {keep}"
             done(f"{postgres.version()}, embedded; {filled}")
         return postgres
 
@@ -155,7 +155,7 @@ class _Demo:
             otlp_endpoint=receiver.endpoint,
             scratch=scratch,
             api_token=self._api_token,
-            trusted_proxies="" if addresses_of_our_own() else TRUSTED_PROXY,
+            trusted_proxies="" if can_bind_other_addresses() else TRUSTED_PROXY,
         )
         with self._screen.step("Application") as done:
             server = Server(serving, self._environ)
@@ -165,7 +165,7 @@ class _Demo:
         self._screen.say(f"{'':<13}opentelemetry-instrument gunicorn {APPLICATION}")
         return server, probes
 
-    def _let_traffic_loose(self, port: int, server: Server, probes: int, scratch: Path) -> DemoOutcome:
+    def _run_traffic(self, port: int, server: Server, probes: int, scratch: Path) -> DemoResults:
         options = self._options
         traffic = SupervisedProcess(
             Launch(
@@ -195,7 +195,9 @@ class _Demo:
             self._wait_for_last_export(server, reader, probes)
             show(self._telemetry, reader.latest)
         if not reader.latest.finished:
-            raise DemoError(f"the clients ended early:\n{traffic.last_lines()}", "the lines above say why")
+            raise DemoError(
+                f"the clients ended too early:\n{traffic.last_lines()}", "the lines above say why"
+            )
         return summarise(self._telemetry, reader.latest, probes=probes, workers=options.workers)
 
     def _wait_for_last_export(self, server: Server, reader: ReportReader, probes: int) -> None:
@@ -203,13 +205,13 @@ class _Demo:
         while time.monotonic() < deadline:
             server.check()
             if reconcile(self._telemetry.points(names.REQUESTS), reader.latest, probes).agrees:
-                # Spans and gauges of the same second.
+                # Wait for spans and gauges of the same second.
                 time.sleep(EXPORT_INTERVAL_MS / 1000)
                 return
             time.sleep(0.1)
 
 
 def _tiers() -> dict[str, str]:
-    """Each tier's limits as the policy file words them."""
+    """The limits of each tier, as in the policy file."""
     tiers: dict[str, str] = tomllib.loads(POLICY.read_text(encoding="utf-8"))["tiers"]
     return tiers

@@ -1,9 +1,9 @@
-"""Drives the clients, in a process of its own because importing locust gives it to gevent.
+"""Drives the clients, in a process of its own: importing locust monkey-patches it with gevent.
 
     python -m otel_ratelimit.demo.traffic http://127.0.0.1:8000 --duration 20
 
-What they see goes to standard output, a JSON object a line (`clients.ClientReport`). Bounded in
-time and in number.
+What they see goes to standard output, one JSON object a line (`client_reports.ClientReport`). Time and number
+of requests are bounded.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import locust
 from gevent.event import Event
 from locust.env import Environment
 
-from otel_ratelimit.demo.addresses import addresses_of_our_own
-from otel_ratelimit.demo.clients import ClientReport, Recorder
+from otel_ratelimit.demo.client_addresses import can_bind_other_addresses
+from otel_ratelimit.demo.client_reports import ClientReport, Recorder
 from otel_ratelimit.demo.personas import Abuser, Person, Probe, Scraper, Visitor
 
 PEOPLE = 8
 MAX_REQUESTS = 50_000
 TELL_EVERY_SECONDS = 0.5
 FINISH_TIMEOUT_SECONDS = 10
-"""What a client may take to finish what it is doing."""
+"""How long a client may take to finish its current task."""
 
 _VISITORS: dict[type[Visitor], int] = {Person: PEOPLE, Probe: 1}
 _ABUSERS: dict[type[Visitor], int] = {Scraper: 1, Abuser: 1}
@@ -35,20 +35,20 @@ CROWDS = {"everyone": {**_VISITORS, **_ABUSERS}, "visitors": _VISITORS, "abusers
 
 
 def main() -> int:
-    """Drive for the time asked for; what was begun is finished, so that all answers are counted."""
+    """Drive the clients for the given time; they finish their tasks, so that all answers are counted."""
     parser = argparse.ArgumentParser(description=f"locust {locust.__version__} drives the demo's clients")
     parser.add_argument("host")
     parser.add_argument("--duration", type=float, default=20.0)
     parser.add_argument("--crowd", choices=CROWDS, default="everyone")
-    parser.add_argument("--most-requests", type=int, default=MAX_REQUESTS)
+    parser.add_argument("--max-requests", type=int, default=MAX_REQUESTS)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
 
     crowd = CROWDS[options.crowd]
     recorder = Recorder(_print, {visitor.persona: count for visitor, count in crowd.items()})
     Visitor.recorder = recorder
-    Visitor.most_requests = options.most_requests
-    Visitor.bind_addresses = addresses_of_our_own()
+    Visitor.max_requests = options.max_requests
+    Visitor.bind_addresses = can_bind_other_addresses()
     for visitor, count in crowd.items():
         visitor.fixed_count = count
     environment = Environment(
@@ -62,7 +62,7 @@ def main() -> int:
     while not ended.wait(TELL_EVERY_SECONDS):
         elapsed = time.monotonic() - begun
         recorder.tell(elapsed)
-        if elapsed >= options.duration or recorder.requests >= options.most_requests:
+        if elapsed >= options.duration or recorder.requests >= options.max_requests:
             break
     runner.quit()
     recorder.tell(time.monotonic() - begun, finished=True)

@@ -1,7 +1,7 @@
-"""The folder of one run, and clearing up after runs that could not do so themselves.
+"""The folder of one run, and the removal of folders that killed runs have left.
 
-A run holds a lock on its folder for as long as it lives. The kernel gives the lock back however
-the process ends, so a folder without one was left behind; no process id is trusted.
+A run holds a lock on its folder for as long as it lives. The kernel releases the lock however the process
+ends, so a folder without a lock was left behind; no process id is needed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from otel_ratelimit.postgres.embedded.stale_server import stop_stale_server
 PREFIX = "otel-ratelimit-demo-"
 _LOCK = "lock"
 _TOO_YOUNG_SECONDS = 30.0
-"""A folder without a lock file may be one that is being made."""
+"""A younger folder without a lock file may belong to a run that is just starting."""
 
 
 @contextmanager
 def workspace(parent: Path) -> Iterator[Path]:
-    """A fresh folder in `parent`, gone afterwards."""
+    """A new folder in `parent`, removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
         with locked(folder):
@@ -47,8 +47,8 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DemoError(
-                f"{folder} is in use by another demo that is running",
-                "stop that one first, or choose another folder with --keep-data",
+                f"{folder} is in use by another running demo",
+                "stop that demo first, or choose another folder with --keep-data",
                 exit_status=WRONG_USE,
             ) from None
         yield
@@ -57,7 +57,7 @@ def locked(folder: Path) -> Iterator[None]:
 def clear_leftovers(parent: Path) -> list[str]:
     """Stop and remove what killed runs left in `parent`; one sentence for each."""
     return [
-        f"cleared up after an earlier demo that was killed: {folder}"
+        f"removed what an earlier demo that was killed had left: {folder}"
         for folder in sorted(parent.glob(f"{PREFIX}*"))
         if _clear(folder)
     ]

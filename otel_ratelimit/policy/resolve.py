@@ -14,9 +14,16 @@ from limits import RateLimitItem
 
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.names import API_TIER, OTHER_METHOD, UNMATCHED_ROUTE
-from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Strategy, Window
-from otel_ratelimit.policy.counter_scope import CounterScopes, escape, escape_endpoint
-from otel_ratelimit.policy.defaults import API_LIMITS
+from otel_ratelimit.core.route_plan import (
+    ClientOverride,
+    KeySpec,
+    RoutePlan,
+    Strategy,
+    Window,
+    quota_name,
+)
+from otel_ratelimit.core.thresholds import API_LIMITS
+from otel_ratelimit.policy.match import METHODS, Pattern
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern
@@ -218,7 +225,7 @@ class PolicyResolver:
                 strategy=strategy,
                 shadow=self._shadow or item in shadows,
                 text=str(item),
-                name=_quota_name(str(item)),
+                name=quota_name(str(item)),
             )
             for item in parse_limits(limits)
         )
@@ -264,8 +271,4 @@ def _of_options(window: Window) -> Window:
 def _with_amount(window: Window, amount: int) -> Window:
     _, _, rest = window.text.partition(" ")
     text = f"{amount} {rest}"
-    return replace(window, amount=amount, text=text, name=_quota_name(text))
-
-
-def _quota_name(text: str) -> str:
-    return text.replace(" per 1 ", " per ").replace(" ", "-")
+    return replace(window, amount=amount, text=text, name=quota_name(text))

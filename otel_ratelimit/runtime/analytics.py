@@ -19,7 +19,7 @@ from otel_ratelimit.analytics.recorder import Recorder
 from otel_ratelimit.analytics.violation_buffer import MAX_DISTINCT
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.decision import Decision, DecisionKind
+from otel_ratelimit.core.decision import REFUSING, Decision
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, Problem
 from otel_ratelimit.core.lifecycle import at_exit
 from otel_ratelimit.core.secret import Secret, SecretKey
@@ -32,7 +32,7 @@ from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embed
 from otel_ratelimit.postgres.hourly_maintenance import HourlyMaintenance
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.telemetry import QueueTelemetry, RecorderTelemetry, current_trace_id, service_name
-from otel_ratelimit.telemetry.logs.start import START
+from otel_ratelimit.telemetry.logs.start_logger import START
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ MAINTENANCE_SECONDS: Final = 3600.0
 READ_SECONDS: Final = 5.0
 _TASK: Final = "analytics"
 _MAINTENANCE_TASK: Final = "analytics maintenance"
-_REFUSED: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 
 
 class Analytics:
@@ -110,7 +109,7 @@ class Analytics:
 
     def __call__(self, decision: Decision) -> None:
         """Take note of `decision`; on the request's thread, within the request."""
-        if decision.kind in _REFUSED:
+        if decision.kind in REFUSING:
             self.recorder.decided(decision, self._user_agent(), current_trace_id())
         else:
             self.recorder.decided(decision, None, None)

@@ -13,7 +13,7 @@ from otel_ratelimit.policy import Memory
 from otel_ratelimit.runtime.analytics import Analytics
 from otel_ratelimit.runtime.storage import OpenedStorage
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices
-from otel_ratelimit.web.extension import Enforcement
+from otel_ratelimit.web.enforcement import Enforcement
 
 _log = logging.getLogger(__name__)
 

@@ -28,9 +28,10 @@ from otel_ratelimit.queries.pending_rows import MAX_PENDING
 from otel_ratelimit.queries.query_log import QueryLog
 from otel_ratelimit.queries.sampling import QuerySampler
 from otel_ratelimit.telemetry import QueueTelemetry
-from otel_ratelimit.telemetry.logs.start import START
-from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry, trace_id
-from otel_ratelimit.web.queries import request_finder
+from otel_ratelimit.telemetry.current_trace import trace_id
+from otel_ratelimit.telemetry.logs.start_logger import START
+from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry
+from otel_ratelimit.web.served_request import request_finder
 
 TICK_SECONDS: Final = 1.0
 _TASK: Final = "query log"

@@ -52,17 +52,12 @@ from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, key_na
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
 from otel_ratelimit.telemetry import DecisionTelemetry, HistogramBuckets, PolicyTelemetry
 from otel_ratelimit.telemetry.logs import RefusalLog, open_output
-from otel_ratelimit.telemetry.logs.start import START
-from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
+from otel_ratelimit.telemetry.logs.start_logger import START
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiBeforeHooks, ApiServices, api_blueprint
 from otel_ratelimit.web.app_set import AppSet
-from otel_ratelimit.web.extension import (
-    Enforcement,
-    RequestHooks,
-    Tools,
-    current_decision,
-    let_through,
-    refuse_declared,
-)
+from otel_ratelimit.web.client_source import FlaskClientSource, current_user_agent, user_reader
+from otel_ratelimit.web.current_decision import current_decision, let_through
+from otel_ratelimit.web.enforcement import Enforcement, Tools
 from otel_ratelimit.web.first_request import (
     Environ,
     FirstRequest,
@@ -73,12 +68,12 @@ from otel_ratelimit.web.first_request import (
     match_again,
     stand_in_of,
 )
-from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
-from otel_ratelimit.web.hooks import AttachedHooks
-from otel_ratelimit.web.plans import RoutePlans
+from otel_ratelimit.web.hook_placement import AttachedHooks
+from otel_ratelimit.web.observed_limiters import EXTENSION as LIMITER_EXTENSION
+from otel_ratelimit.web.refusal_responses import unavailable
+from otel_ratelimit.web.request_hooks import RequestHooks
 from otel_ratelimit.web.response_headers import HeaderWriter
-from otel_ratelimit.web.responses import unavailable
-from otel_ratelimit.web.source import FlaskClientSource, current_user_agent, user_reader
+from otel_ratelimit.web.route_plans import RoutePlans
 
 _log = logging.getLogger(__name__)
 
@@ -285,7 +280,7 @@ class RateLimit:
             app,
             hooks,
             lambda environ: self._at_first_request(app, environ),
-            ApiAhead(app, hooks.before_request, hooks.after_request, _api_services)
+            ApiBeforeHooks(app, hooks.before_request, hooks.after_request, _api_services)
             if self._api_before_hooks
             else None,
             entry_of(stand_in),
@@ -520,7 +515,6 @@ class RateLimit:
             uri,
             limiter_options(uri, given, memory, self._worker, self._clock),
             given,
-            refuse=refuse_declared,
             current=current_decision,
         )
         limiter.lets_through = let_through

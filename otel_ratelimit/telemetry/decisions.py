@@ -1,11 +1,11 @@
-"""One Decision to three instruments and the server span, at as few calls as will do.
+"""Decisions as metrics and span attributes, with as few calls of instruments as possible.
 
 A call of an instrument costs about six microseconds, as much as deciding. So
 
     requests     refusals are counted at once, with their exemplar; what was let through is summed here and
                  handed to the counter when metrics are collected (`flush`), not a request later
     utilization  recorded for every request: its distribution is what is wanted
-    duration     recorded for one request in `DURATION_SAMPLE`, and for whatever was not simply let through
+    duration     recorded for one request in `DURATION_SAMPLE`, and for each that was not simply let through
 
 Attributes are bounded by the application's routes and the policy, whatever clients send: route
 template, known method, tier, kind, limit. The identity goes to the span only, as a hash.
@@ -24,12 +24,12 @@ from opentelemetry.trace import get_current_span
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.clock import Clock, unix_time
-from otel_ratelimit.core.decision import Decision, DecisionKind
-from otel_ratelimit.telemetry.gauges import Gauge, observe
+from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind
 from otel_ratelimit.telemetry.limited_clients import LimitedClients
+from otel_ratelimit.telemetry.shared_gauges import Gauge, observe
 
 UTILIZATION_BOUNDARIES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.999)
-"""Shares of a limit; the last boundary keeps "used up" apart."""
+"""Shares of a limit; above the last boundary the limit is used up."""
 CHECK_DURATION_BOUNDARIES_SECONDS: Final = (
     0.000005,
     0.00001,
@@ -47,12 +47,10 @@ CHECK_DURATION_BOUNDARIES_SECONDS: Final = (
     0.25,
     1.0,
 )
-"""From an in-process hit (microseconds) to a remote store's time-out."""
+"""From a check in this process (microseconds) to the timeout of a remote store."""
 
 DURATION_SAMPLE: Final = 8
-"""One request in so many that were let through has the duration of its check recorded."""
-
-_REFUSING: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
+"""One in so many requests that were let through has the duration of its check recorded."""
 
 
 class DecisionTelemetry:
@@ -120,10 +118,10 @@ class DecisionTelemetry:
 
     @staticmethod
     def _detail(decision: Decision) -> str:
-        """What tells a series apart beside its kind: the limit that refused, or what a failure led to."""
+        """The last attribute of a series: the limit that refused, or what a failure led to."""
         if decision.kind is DecisionKind.ERROR:
             return "closed" if decision.fails_closed else "open"
-        if decision.kind not in _REFUSING or decision.tightest < 0:
+        if decision.kind not in REFUSING or decision.tightest < 0:
             return ""
         return decision.windows[decision.tightest].text
 
@@ -139,7 +137,7 @@ class DecisionTelemetry:
             self._requests.add(new, series.request)
 
     def _remember(self, key: tuple[str, str, str, DecisionKind, str]) -> _Series:
-        # Bounded by the application's routes and the policy; never emptied, lest counts be lost.
+        # Bounded by the application's routes and the policy. Never emptied, because counts would be lost.
         return self._known.setdefault(key, _Series(*key))
 
     def forget(self) -> None:

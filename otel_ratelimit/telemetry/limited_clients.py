@@ -1,7 +1,7 @@
 """For how long some client has been refused without a pause: a number for alerts that names nobody.
 
-A client that goes on asking although it is refused, or whose limit is too low for what it is there for, is
-refused for hours. No metric may say who it is; that somebody is, one gauge can.
+A client that keeps sending although it is refused, or whose limit is too low for its purpose, is refused for
+hours. No metric may name a client, but one gauge can show that there is such a client.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.telemetry.gauges import Reading
+from otel_ratelimit.telemetry.shared_gauges import Reading
 
 PAUSE_SECONDS: Final = 60.0
 """A client not refused for so long is no longer being limited."""
 MAX_CLIENTS: Final = 1_000
-"""Followed at a time; beyond, a newcomer is followed once another has paused."""
+"""Clients followed at a time; beyond that, a new one is followed once another has paused."""
 LOOK_SECONDS: Final = 1.0
-"""Between two looks for those that paused while there is no room."""
+"""Between two searches for clients that paused, while no more can be followed."""
 
 
 class _Run:
@@ -32,14 +32,14 @@ class _Run:
 
 
 class LimitedClients:
-    """Follows clients that are refused; any thread may tell of a refusal.
+    """Follows clients that are refused; any thread may report a refusal.
 
-    Without a lock: of two threads that begin one client's run at once, one begins it.
+    There is no lock: if two threads start one client's run at once, one of them wins.
     """
 
-    def __init__(self, clock: Clock, most: int = MAX_CLIENTS) -> None:
+    def __init__(self, clock: Clock, max_clients: int = MAX_CLIENTS) -> None:
         self._clock = clock
-        self._most = most
+        self._max_clients = max_clients
         self._runs: dict[str, _Run] = {}
         self._looked_at = 0.0
 
@@ -47,15 +47,15 @@ class LimitedClients:
         """Take note that `client` was refused at `at`, Unix time."""
         run = self._runs.get(client)
         if run is not None and run.goes_on(at):
-            # Threads may come a little out of turn.
+            # Threads may come slightly out of order.
             run.last = max(run.last, at)
             return
-        if run is None and len(self._runs) >= self._most and not self._make_room(at):
+        if run is None and len(self._runs) >= self._max_clients and not self._make_room(at):
             return
         self._runs[client] = _Run(at)
 
     def longest(self) -> float:
-        """Seconds for which the client refused longest has been; 0.0 where none is now."""
+        """Seconds for which the client with the longest run has been refused; 0.0 without any."""
         self._forget_paused(self._clock())
         return max((run.last - run.first for run in list(self._runs.values())), default=0.0)
 
@@ -64,16 +64,16 @@ class LimitedClients:
         return [(self.longest(), {})]
 
     def clear(self) -> None:
-        """Forget all: in a forked child they are the parent's."""
+        """Forget all clients; after a fork they are the parent's."""
         self._runs = {}
 
     def _make_room(self, now: float) -> bool:
-        """Whether there is some after those that paused are gone; not looked for each time."""
+        """Whether there is room once clients that paused are forgotten; checked at most once a second."""
         if abs(now - self._looked_at) < LOOK_SECONDS:
             return False
         self._looked_at = now
         self._forget_paused(now)
-        return len(self._runs) < self._most
+        return len(self._runs) < self._max_clients
 
     def _forget_paused(self, now: float) -> None:
         for client, run in list(self._runs.items()):

@@ -8,16 +8,16 @@ from typing import Final
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core import names
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 RELOAD_OUTCOMES: Final = ("reloaded", "unchanged", "refused")
 
 
 class PolicyTelemetry:
-    """`policy.info` is 1 for the policy in force; a former one goes to 0.
+    """The gauge `policy.info`, 1 for the policy in force and 0 for the former one, and a counter of reloads.
 
-    Its gauge is read at each collection of metrics, and read first: the SDK asks observable
-    instruments before it collects the others. `before_collection` makes use of that.
+    The SDK reads observable instruments before it collects the others. So the gauge's callback is the place
+    to call `before_collection`.
     """
 
     def __init__(self, meter: Meter, before_collection: Callable[[], None]) -> None:
@@ -26,15 +26,15 @@ class PolicyTelemetry:
         self._reloads = meter.create_counter(
             names.POLICY_RELOADS, unit="{reload}", description="Reloads of the policy file by outcome."
         )
-        # Prometheus sees no increase in a series that begins at more than zero.
+        # Prometheus sees no increase in a series that starts above zero.
         for outcome in RELOAD_OUTCOMES:
             self._reloads.add(0, {names.OUTCOME: outcome})
         observe(meter, Gauge(names.POLICY_INFO, "1", "The policy in force.", max), self._info)
 
     def in_force(self, policy_hash: str) -> None:
-        """Say that the policy with this hash now decides."""
+        """Report the policy with this hash as the one in force."""
         former = [known for known in self._in_force if known != policy_hash]
-        # The last one only: each edit of the file would otherwise leave a series behind.
+        # Only the last one: otherwise each edit of the file would leave a series.
         self._in_force = {**dict.fromkeys(former[-1:], 0), policy_hash: 1}
 
     def reloaded(self, outcome: str) -> None:
@@ -42,7 +42,7 @@ class PolicyTelemetry:
         self._reloads.add(1, {names.OUTCOME: outcome})
 
     def retire(self) -> None:
-        """Report no policy any more."""
+        """Report no policy from now on."""
         self._in_force = {}
 
     def _info(self) -> Iterable[Reading]:

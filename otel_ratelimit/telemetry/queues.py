@@ -1,4 +1,4 @@
-"""How much waits to be written to the database, and how much may."""
+"""How many rows wait to be written to the database, and how many may wait."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core import names
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 
 class QueueTelemetry:
     """Two gauges of one queue, read when metrics are collected, for as long as this object lives.
 
     Args:
-        meter: where the gauges belong.
-        queue: its name, the attribute `otel_ratelimit.queue`.
+        meter: of the gauges.
+        queue: the name of the queue, the attribute `otel_ratelimit.queue`.
         length: rows that wait now.
-        capacity: how many may; beyond, rows are dropped or told apart no longer.
+        capacity: how many rows may wait; beyond that, rows are dropped or merged.
     """
 
     def __init__(self, meter: Meter, queue: str, length: Callable[[], int], capacity: int) -> None:

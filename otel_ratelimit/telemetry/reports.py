@@ -12,7 +12,7 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import Tracer
 
 from otel_ratelimit.core import names
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 LAST_SUCCESS = Gauge(
     names.REPORT_LAST_SUCCESS, "s", "Unix time at which all cache reports that were due had been made."
@@ -29,7 +29,7 @@ class _Last:
 
 
 class ReportTelemetry:
-    """Spans of runs, days and e-mails; and how the last run that went well went.
+    """Spans of runs, days and e-mails, and gauges of the last successful run.
 
     Args:
         meter: for the gauges.
@@ -44,25 +44,25 @@ class ReportTelemetry:
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """One run, the root of a trace unless a span is current."""
+        """The span of one run: the root of a trace unless another span is current."""
         with self._tracer.start_as_current_span(names.REPORT_SPAN):
             yield
 
     @contextmanager
     def day(self, day: date) -> Iterator[None]:
-        """The analysis of one day; an exception is put on it."""
+        """The span of the analysis of one day; it records an exception."""
         attributes = {names.REPORT_DATE: day.isoformat()}
         with self._tracer.start_as_current_span(names.REPORT_DAY_SPAN, attributes=attributes):
             yield
 
     @contextmanager
     def mail(self) -> Iterator[None]:
-        """The e-mail; an exception is put on it."""
+        """The span of the e-mail; it records an exception."""
         with self._tracer.start_as_current_span(names.REPORT_MAIL_SPAN):
             yield
 
     def succeeded(self, at: float, hit_potential: float | None) -> None:
-        """All that was due has been made.
+        """Note a run that made every report that was due.
 
         Args:
             at: Unix time, seconds.
@@ -79,13 +79,13 @@ class ReportTelemetry:
         return [(self._last.hit_potential, {})]
 
 
-# Goes with the meters, which belong to the OpenTelemetry provider.
-_of_meter: weakref.WeakKeyDictionary[Meter, ReportTelemetry] = weakref.WeakKeyDictionary()
+# Weak: the meters belong to the OpenTelemetry provider.
+_by_meter: weakref.WeakKeyDictionary[Meter, ReportTelemetry] = weakref.WeakKeyDictionary()
 
 
 def report_telemetry(meter: Meter, tracer: Tracer) -> ReportTelemetry:
-    """The one of `meter`: its gauges go on saying how the last run went when whoever ran it has gone."""
-    known = _of_meter.get(meter)
+    """The `ReportTelemetry` of `meter`; its gauges keep their values after the job has ended."""
+    known = _by_meter.get(meter)
     if known is None:
-        known = _of_meter[meter] = ReportTelemetry(meter, tracer)
+        known = _by_meter[meter] = ReportTelemetry(meter, tracer)
     return known

@@ -9,20 +9,20 @@ from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core import names
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
-from otel_ratelimit.telemetry.gauges import Gauge, Reading, observe
+from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 CLEANUP_DURATION_BOUNDARIES_SECONDS: Final = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 ReadSnapshot = Callable[[], StorageSnapshot | None]
-"""The store's state now; None where the store cannot say (a remote one)."""
+"""The store's state now; None for a remote store, which cannot say."""
 
 ThresholdsOf = Callable[[int | None], tuple[int, int]]
-"""Sizes, in bytes, from which a store of that capacity is to be called `LEVELS`."""
+"""The size in bytes of each of `LEVELS`, for a store of this capacity."""
 LEVELS: Final = ("warning", "critical")
 
 
 class StorageTelemetry:
-    """Gauges are read when metrics are collected; the rest is told as it happens."""
+    """Metrics of one counter store. Gauges are read at collection; counters are updated at once."""
 
     def __init__(
         self, meter: Meter, storage: str, read: ReadSnapshot, thresholds: ThresholdsOf | None = None
@@ -55,12 +55,12 @@ class StorageTelemetry:
             Gauge(names.STORAGE_THRESHOLD, "By", "Size from which the store's state is warning or critical."),
             self._thresholds,
         )
-        # Prometheus sees no increase in a series that begins at more than zero.
+        # Prometheus sees no increase in a series that starts above zero.
         self._overflows.add(0, self._attributes)
         observe(meter, Gauge(names.STORAGE_KEYS, "{key}", "Counters held."), self._keys)
 
     def retire(self) -> None:
-        """Report no size any more."""
+        """Report no size from now on."""
         self._read = lambda: None
 
     def failed(self, error_type: str) -> None:

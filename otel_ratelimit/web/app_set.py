@@ -1,4 +1,4 @@
-"""A weak set of applications that calls nothing of theirs."""
+"""A weak set of applications that calls none of their methods."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class AppSet:
             self._former = ""
 
         def forget(gone: weakref.ref[Flask]) -> None:
-            # Another application may have been given the same address since.
+            # Another application may have the same address since.
             if references.get(number) is gone:
                 del references[number]
 
         references[number] = weakref.ref(app, forget)
 
     def discard(self, app: Flask) -> None:
-        """Let go of `app`."""
+        """Remove `app`."""
         self.name()
         self._references.pop(id(app), None)
 
     def name(self) -> str:
-        """`import_name` of the first one; when all have gone, of the one that was; empty before the first."""
+        """`import_name` of the first one, also when all have gone; empty before the first."""
         found = next((app.import_name for app in self), self._former)
         self._former = self._former or found
         return found

@@ -1,7 +1,7 @@
-"""What an application limits itself, route by route, for `otel-ratelimit routes`.
+"""The limits that an application declares itself, route by route, for `otel-ratelimit routes`.
 
-Read from the limiters without a request, so what only a request can answer (`exempt_when`, a limit
-from a callable that needs one) is said to be so, and not guessed.
+They are read from the limiters without a request. If only a request could answer (`exempt_when`, a limit from
+a callable), the text says so.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from flask_limiter import ExemptionScope, Limit, Limiter
 from limits import parse_many
 
 from otel_ratelimit.web.declared_limits import blueprint_of, limits_of, name_of
-from otel_ratelimit.web.flask_limiter_bridge import EXTENSION, PolicyLimiter
+from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.flask_limiter_internals import application_limits as limits_of_application
+from otel_ratelimit.web.flask_limiter_internals import default_limits
+from otel_ratelimit.web.observed_limiters import EXTENSION
 
 DECORATOR = "decorator"
 """`ApplicationLimit.source` of limits that are declared on our limiter."""
 OWN_LIMITER = "own limiter"
-"""... and of those of a Flask-Limiter that the application set up itself."""
+"""`ApplicationLimit.source` of limits of a Flask-Limiter that the application set up itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationLimit:
-    """One limit that the application declared, as it holds for one route and method."""
+    """One limit that the application declared, for one route and method."""
 
     text: str
-    """As `limits` prints it, or what is wrong with it."""
+    """The limit as `limits` prints it, or what is wrong with it."""
     source: str
     where: str
     """`view`, `method`, `blueprint`, `default` or `application`."""
@@ -38,7 +41,7 @@ class ApplicationLimit:
 
 
 def application_limits(app: Flask, ours: Limiter, endpoint: str, method: str) -> list[ApplicationLimit]:
-    """What the application itself limits on this route and method, by decorators and by its own limiters."""
+    """The application's own limits on this route and method: from decorators, and from its own limiters."""
     found: list[ApplicationLimit] = []
     if isinstance(ours, PolicyLimiter):
         found += _read(ours.declared.declared_for(app, endpoint, method), DECORATOR, method)
@@ -66,10 +69,10 @@ def _own(limiter: Limiter, app: Flask, endpoint: str, method: str) -> Iterator[t
         for _, limit in declared
     )
     if not overridden and not scope & ExemptionScope.DEFAULT:
-        for limit in manager._default_limits:  # noqa: SLF001 - its public property parses, and may raise
+        for limit in default_limits(manager):
             yield "default", limit
     if not scope & ExemptionScope.APPLICATION:
-        for limit in manager._application_limits:  # noqa: SLF001 - likewise
+        for limit in limits_of_application(manager):
             yield "application", limit
 
 
@@ -79,7 +82,7 @@ def _read(declared: Iterable[tuple[str, Limit]], source: str, method: str) -> It
             continue
         condition = ", unless exempted at the request" if limit.exempt_when is not None else ""
         if callable(limit.limit_provider):
-            yield ApplicationLimit(f"asked for at each request{condition}", source, where)
+            yield ApplicationLimit(f"computed at each request{condition}", source, where)
             continue
         try:
             items = parse_many(limit.limit_provider)

@@ -1,8 +1,8 @@
-"""Refusals that a browser may read where a view is decorated with Flask-CORS's `@cross_origin`.
+"""CORS headers for refused requests to views with Flask-CORS's `@cross_origin`: a browser may read them.
 
-`CORS(app)` adds its headers after every request, refused ones too. `@cross_origin` adds them to what the
-view returns, and a refused request never reaches its view. The decorator's options are in its closure; from
-them Flask-CORS's own functions make the same headers.
+`CORS(app)` adds its headers after every request, refused ones too. `@cross_origin` adds them to the response
+of the view, and a refused request does not reach its view. The decorator's options are in its closure;
+Flask-CORS's own functions make the same headers from them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def is_preflight(request: Request) -> bool:
 
 
 def add_cors_headers(response: Response, app: Flask, view: Callable[..., Any] | None) -> None:
-    """Add what `@cross_origin` on `view` would have added; nothing where the view has no such decorator."""
-    # Not imported by us: without it there is nothing to imitate.
+    """Add the headers that `@cross_origin` on `view` would have added; none if it has no such decorator."""
+    # Not imported here: an application without Flask-CORS does not use the decorator.
     core: Any = sys.modules.get("flask_cors.core")
     if core is None or view is None:
         return

@@ -1,11 +1,10 @@
-"""Limits that an application declares on our limiter, and what they stand in place of.
+"""Limits that an application declares on our limiter, and whether they replace the default tier.
 
-A decorator takes the place of the policy's default tier only on a request to which its limit was
-really applied: a limit for `POST` says nothing of `GET`, and a text that is not a limit says
-nothing at all. Flask-Limiter resolves the limits of a request in its `LimitManager`; here each of
-them notes on the request that it was applied, and the ways around a limit that the policy closes
-are closed for decorators too: `HEAD` counts as `GET`, a key that cannot be had is the client's,
-and a cost cannot give anything back.
+A decorator replaces the policy's default tier only for requests to which its limit was really applied: a
+limit for `POST` does not concern `GET`, and a text that is not a limit concerns no request. Flask-Limiter
+resolves the limits of a request in its `LimitManager`; here each limit notes on the request that it was
+applied. Ways around a limit are closed as in the policy: `HEAD` counts as `GET`, the client's own key is used
+if the declared one is missing, and a negative cost counts as zero.
 """
 
 from __future__ import annotations
@@ -24,24 +23,25 @@ from flask_limiter._limits import RuntimeLimit
 from flask_limiter._manager import LimitManager
 from flask_limiter.util import get_qualified_name
 
-from otel_ratelimit.policy.identity.application_answer import UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.answers import UnusableAnswerError, client_text
+from otel_ratelimit.web.flask_limiter_internals import blueprint_limits, decorated_limits
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _STANDS_IN: Final = "otel_ratelimit.declared_limit_applied"
 _BLUEPRINT_CHECKED: Final = "otel_ratelimit.blueprint_limits_checked"
 _MARK: Final = "__wrapper-limiter-instance"
-"""What Flask-Limiter's decorator leaves on the function that checks; `functools.wraps` hands it on."""
+"""Attribute that Flask-Limiter's decorator sets on the function that checks; `functools.wraps` copies it."""
 
 _METHOD: Final = "method"
 _MAX_REPORTS: Final = 100
 _MAX_KEY: Final = 128
 _PLAIN_TYPES: Final = frozenset({float, IPv4Address, IPv6Address})
-"""Types of keys whose text is their value, besides those that stand for a client in the policy too."""
+"""Further types of keys whose text is their value; the policy accepts other types too."""
 
 
 def stands_in(environ: Mapping[str, object]) -> bool:
-    """Whether a declared limit was applied to this request that overrides the default tier."""
+    """Whether a declared limit that overrides the default tier was applied to this request."""
     return _STANDS_IN in environ
 
 
@@ -50,15 +50,15 @@ class DeclaredLimit(RuntimeLimit):
 
     @property
     def method_exempt(self) -> bool:
-        """Whether the limit says nothing of the request's method."""
+        """Whether the limit does not concern the request's method."""
         return not _names(self.methods, flask.request.method)
 
     @property
     def deduction_amount(self) -> int:
-        """What the request takes; asked by Flask-Limiter right before it counts.
+        """The cost of the request; Flask-Limiter asks for it right before it counts.
 
-        A request that takes nothing is not limited, so the limit then stands in for no other. Nor does
-        a limit that names `GET` for `HEAD`: it counts it, and the default tier does too.
+        A request with cost zero is not limited, so the limit does not replace the default tier. Nor does a
+        limit for `GET` on a `HEAD` request: both count it.
         """
         cost = max(0, self.cost() if callable(self.cost) else self.cost)
         if cost and self.override_defaults and _overrides(self.methods, flask.request.method):
@@ -66,7 +66,7 @@ class DeclaredLimit(RuntimeLimit):
         return cost
 
     def scope_for(self, endpoint: str, method: str | None) -> str:
-        """The counter's scope: that of `GET` for `HEAD`, also where each method has its own."""
+        """The counter's scope: `HEAD` has that of `GET`, also if each method has its own."""
         return super().scope_for(endpoint, "GET" if method == "HEAD" else method)
 
 
@@ -74,24 +74,24 @@ class DeclaredLimits(LimitManager):
     """The limits declared on one limiter.
 
     Args:
-        replaced: the manager whose place this one takes, right after it was made.
-        client_key: the policy's key of the current request, for limits whose own key cannot be had.
+        replaced: the manager that this one replaces, right after it was made.
+        client_key: the policy's key of the current request, for limits whose own key is missing.
     """
 
     def __init__(self, replaced: LimitManager, client_key: Callable[[], str]) -> None:
         self.__dict__.update(replaced.__dict__)
         self._client_key = client_key
         self._reports = _ReportedOnce()
-        self._logger = self._reports  # type: ignore[assignment]  # only its `error` is used
+        self._logger = self._reports  # type: ignore[assignment]  # only `error` is called
 
     def add_decorated_limit(self, route: str, limit: Limit | None, override: bool = False) -> None:
-        """Note a limit of a function; one that cannot be read is reported now, not at a request."""
+        """Add a limit of a function; one that cannot be read is reported now, not at a request."""
         super().add_decorated_limit(route, limit, override)
-        if not override:  # a `with` block says the same at every request
+        if not override:  # a `with` block adds its limit at every request
             self._report_unreadable(f"function {route}", limit)
 
     def add_blueprint_limit(self, blueprint: str, limit: Limit | None) -> None:
-        """Note a limit of a blueprint; one that cannot be read is reported now."""
+        """Add a limit of a blueprint; one that cannot be read is reported now."""
         super().add_blueprint_limit(blueprint, limit)
         self._report_unreadable(f"blueprint {blueprint}", limit)
 
@@ -106,10 +106,9 @@ class DeclaredLimits(LimitManager):
     ) -> tuple[list[RuntimeLimit], ...]:
         """The limits to check now.
 
-        Before the view, those of the blueprint, unless a limit on the view itself is checked when it
-        is entered. A limit inside the view (a `with` block, a function that it calls) may never be
-        reached, so it does not put the blueprint's off, as it does in Flask-Limiter from the second
-        request on.
+        Before the view, these are the limits of the blueprint, unless a limit on the view itself is checked
+        when it is entered. A limit inside the view (a `with` block, a function that it calls) may never be
+        reached, so it does not replace the blueprint's. In Flask-Limiter it does, from the second request on.
         """
         if not flask.has_request_context():  # Flask-Limiter's commands
             return super().resolve_limits(
@@ -129,8 +128,8 @@ class DeclaredLimits(LimitManager):
         if blueprint and overriding and not in_middleware and all(each.method_exempt for each in overriding):
             name = callable_name or name_of(app.view_functions.get(endpoint or ""))
             if any(limit.override_defaults for limit in self.decorated_limits(name)):
-                # They put the blueprint's limits off, and say nothing of this method: so those hold
-                # beside the default ones, which hold in Flask-Limiter too.
+                # They override the blueprint's limits but do not concern this method. So the blueprint's
+                # apply, beside the default ones, which apply in Flask-Limiter too.
                 beside = self.blueprint_limits(app, blueprint)
                 for limit in beside:
                     limit.override_defaults = False
@@ -138,7 +137,7 @@ class DeclaredLimits(LimitManager):
         return general, declared
 
     def exemption_scope(self, app: Flask, endpoint: str | None, blueprint: str | None) -> ExemptionScope:
-        """What the endpoint is exempt from; a view without a name can only be so by its blueprint."""
+        """What the endpoint is exempt from; a view without a name can only be exempt by its blueprint."""
         if not name_of(app.view_functions.get(endpoint or "")):
             endpoint = None
         return super().exemption_scope(app, endpoint, blueprint if blueprint in app.blueprints else None)
@@ -151,10 +150,14 @@ class DeclaredLimits(LimitManager):
         """The limits of one blueprint that can be read."""
         return [self._as_declared(limit) for limit in super().blueprint_limits(app, blueprint)]
 
+    def has_request_limits(self) -> bool:
+        """Whether a limit was declared that is checked before the view."""
+        return bool(self._blueprint_limits or self._application_limits or self._default_limits)
+
     def may_stand_in(self, app: Flask, endpoint: str, method: str) -> bool:
         """Whether limits are declared for this route and method that override the default tier.
 
-        Whether one of them is applied is known only when a request has come to it.
+        Whether one of them is applied is known only once a request reaches it.
         """
         return any(
             limit.override_defaults and _overrides(limit.methods, method)
@@ -162,10 +165,10 @@ class DeclaredLimits(LimitManager):
         )
 
     def stands_ready(self, app: Flask, endpoint: str, method: str) -> bool:
-        """Whether one of them can be applied to a request that comes now.
+        """Whether one of them can be applied to a request that arrives now.
 
-        A limit on the method of a class is known to Flask-Limiter only once it was reached, and the
-        default tier holds until then: here too, or ours would let more through.
+        Flask-Limiter knows a limit on the method of a class only once it was reached. Until then the default
+        tier applies; otherwise more requests would be let through.
         """
         reached = self._endpoint_hints.get(endpoint, ())
         names = {
@@ -179,7 +182,7 @@ class DeclaredLimits(LimitManager):
         )
 
     def declared_for(self, app: Flask, endpoint: str, method: str) -> Iterator[tuple[str, Limit]]:
-        """What is declared for this route: on the view, on its method, or on its blueprint; with where."""
+        """The limits declared for this route, each with its place: `view`, `method` or `blueprint`."""
         return limits_of(self, app, endpoint, method)
 
     def checked_by_view(self, app: Flask, endpoint: str | None, method: str) -> bool:
@@ -197,7 +200,7 @@ class DeclaredLimits(LimitManager):
         return declared
 
     def _usable_key(self, key_func: Callable[[], object]) -> str:
-        """The declared key; where it fails or is no key, the client's, so that the request is counted."""
+        """The declared key; the client's own key if that fails or is unusable, so that the request counts."""
         try:
             key = key_func()
         except Exception as error:  # noqa: BLE001 - the application's own function
@@ -225,32 +228,31 @@ class DeclaredLimits(LimitManager):
 
 
 class _ReportedOnce:
-    """What is wrong with declared limits: each sentence once, since it would come with every request."""
+    """Logs what is wrong with declared limits, each sentence once: it would come with every request."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def error(self, sentence: str) -> None:
         """Report a limit that cannot be read; the limit manager calls this in place of a logger."""
-        self.say(f"{sentence}; the default tier applies in its place")
+        self.say(f"{sentence}; the default tier applies instead")
 
     def say(self, sentence: str) -> None:
         """Log the sentence, unless it was logged before."""
         if sentence not in self._said and len(self._said) < _MAX_REPORTS:
             self._said.add(sentence)
-            _log.error("%s", sentence)
+            _logger.error("%s", sentence)
 
 
 def limits_of(manager: LimitManager, app: Flask, endpoint: str, method: str) -> Iterator[tuple[str, Limit]]:
-    """What a limit manager has for a route: on the view, on its method, or on its blueprint; with where."""
+    """The limits that a manager has for a route, each with its place: `view`, `method` or `blueprint`."""
     for where, function in _functions(app, endpoint, method):
         if _checks(function):
-            # Its public methods parse the limits, and may call the application for them.
-            for limit in manager._decorated_limits.get(name_of(function), ()):  # noqa: SLF001 - as just said
+            for limit in decorated_limits(manager).get(name_of(function), ()):
                 yield where, limit
     blueprint = blueprint_of(app, endpoint)
     if blueprint is not None:
-        declared = manager._blueprint_limits  # noqa: SLF001 - likewise
+        declared = blueprint_limits(manager)
         names = {*blueprint.split("."), app.blueprints[blueprint].name}
         for name in sorted(names & set(declared)):
             for limit in declared[name]:
@@ -258,13 +260,13 @@ def limits_of(manager: LimitManager, app: Flask, endpoint: str, method: str) -> 
 
 
 def blueprint_of(app: Flask, endpoint: str) -> str | None:
-    """The blueprint of an endpoint, as it is registered."""
+    """The registered name of an endpoint's blueprint."""
     name = endpoint.rpartition(".")[0]
     return name if name in app.blueprints else None
 
 
 def name_of(function: object) -> str:
-    """Flask-Limiter's name of a function; empty for what has none, such as a `functools.partial`."""
+    """Flask-Limiter's name of a function; empty for one without a name, such as a `functools.partial`."""
     try:
         return get_qualified_name(function)  # type: ignore[arg-type]
     except AttributeError:
@@ -287,12 +289,12 @@ def _functions(app: Flask, endpoint: str, method: str) -> Iterator[tuple[str, Ca
 
 
 def _checks(function: Callable[..., Any]) -> bool:
-    """Whether Flask-Limiter's decorator is around this function, and not only around one of the same name."""
+    """Whether Flask-Limiter's decorator is around this very function, not around one with the same name."""
     return getattr(function, _MARK, None) is not None
 
 
 def _names(methods: Iterable[str] | None, method: str) -> bool:
-    """Whether limits for these methods are for this one too; `GET` includes `HEAD`."""
+    """Whether limits for these methods concern this method; `GET` includes `HEAD`."""
     if not methods:
         return True
     method = method.lower()
@@ -300,28 +302,28 @@ def _names(methods: Iterable[str] | None, method: str) -> bool:
 
 
 def _overrides(methods: Iterable[str] | None, method: str) -> bool:
-    """Whether limits for these methods stand in place of the default one for this method."""
+    """Whether limits for these methods override the default tier for this method."""
     return not methods or method.lower() in methods
 
 
 def _key_text(key: object) -> str:
-    """The key as text that is the same in each request of a client; empty when there is none.
+    """The key as text that is the same for each request of a client; empty if there is no key.
 
     Raises:
-        UnusableAnswerError: it is of a type that is not a key.
-        ValueError: it is a number too large to be written.
+        UnusableAnswerError: its type cannot be a key.
+        ValueError: it is a number that is too large to print.
     """
     if type(key) in _PLAIN_TYPES:
         return str(key)
     if isinstance(key, tuple):
         if any(part is None for part in key):
-            raise UnusableAnswerError("a tuple in which something is missing")
+            raise UnusableAnswerError("a tuple that contains None")
         return str(tuple(map(_key_text, key)))
     return client_text(key)
 
 
 def _bounded(text: str) -> str:
-    """The text, hashed where it is long, or could be taken for two parts of a counter's name."""
+    """The text; hashed if it is long, or could look like two parts of a counter's name."""
     if len(text) <= _MAX_KEY and text.isprintable() and "/" not in text:
         return text
     return "hashed-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

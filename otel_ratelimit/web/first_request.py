@@ -1,12 +1,12 @@
-"""What stands in an application's instance until its first request, and prepares it for that.
+"""Stand-ins in an application's instance that prepare it at its first request.
 
 `Flask.__init__` runs before the `__init__` of a subclass has finished. So nothing of the application may be
-called there, and nothing may be set that its `__setattr__` or a property would see: the stand-ins go into
-the instance's `__dict__`, which is all that is touched. At the first request the application is complete.
+called there, and nothing may be set that its `__setattr__` or a property would see. The stand-ins are stored
+in the instance's `__dict__`, and nothing else is touched. At the first request the application is complete.
 
 There are two: `WsgiEntry` in `wsgi_app`, which every server calls and which stays, and `FirstRequest` in
-`full_dispatch_request`, for what does not come through `wsgi_app`; it steps aside at the first request, so
-that no later one pays for it.
+`full_dispatch_request`, for requests that do not come through `wsgi_app`. The second one is removed at the
+first request, so that later requests do not pay for it.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
-from flask import Flask, Response, current_app, has_request_context, request
-from flask.globals import request_ctx
+from flask import Flask, Response, has_request_context, request
+from flask.globals import app_ctx, request_ctx
 
 from otel_ratelimit.web.app_set import AppSet
 
 _DISPATCH: Final = "full_dispatch_request"
 _WSGI_APP: Final = "wsgi_app"
 _STAND_IN: Final = "_otel_ratelimit_stand_in"
-"""Where the function in `full_dispatch_request` says what it belongs to; a wrapper may hand it on."""
+"""Attribute of the function in `full_dispatch_request`: its `FirstRequest`. A wrapper may copy it."""
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
 Serve: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 Around: TypeAlias = Callable[[Environ, StartResponse, Serve], Iterable[bytes]]
-"""Serves a request with the help of what it is wrapped around, the third argument."""
+"""Serves a request; the third argument is the function that it wraps."""
 
 Prepare: TypeAlias = Callable[[Flask, Environ], Response | None]
-"""Prepares the application for the request of this WSGI environment; answers a response that takes the place
-of the application's, or None.
+"""Prepares the application for the request of this WSGI environment; returns a response that replaces the
+application's, or None.
 
-Several threads may call it at once. It must not start a thread while it holds a lock: below gevent that lets
-another request run, which would wait for the lock for ever.
+Several threads may call it at once. It must not start a thread while it holds a lock: with gevent, another
+request would run meanwhile and wait for the lock for ever.
 """
 
 
 class WsgiEntry:
-    """Stands in `app.wsgi_app`, below every middleware that is put around it later.
+    """The stand-in in `app.wsgi_app`, inside every middleware that wraps it later.
 
     Args:
         app: the application, which may be half-built.
@@ -54,18 +54,18 @@ class WsgiEntry:
         self._app = weakref.ref(app)
         self._former: Serve | None = attributes.get(_WSGI_APP)
         self.around: Around | None = None
-        """What serves requests; None passes them through."""
+        """Serves requests; None passes them through."""
         self._function = attributes[_WSGI_APP] = self._made_function()
 
     def remove(self) -> None:
-        """Put back what was there. Where someone has wrapped this since, it stays and passes through."""
+        """Restore the former `wsgi_app`; one that was wrapped since stays and passes requests through."""
         self.around = None
         app = self._app()
         if app is not None:
             _put_back(app, _WSGI_APP, self._function, self._former)
 
     def _made_function(self) -> Serve:
-        # A function, as others expect of a method; and one frame less for each request.
+        # A function, because others expect a method here; and one stack frame less for each request.
         former, reference = self._former, self._app
 
         @_bound_as(Flask.wsgi_app)
@@ -74,7 +74,7 @@ class WsgiEntry:
             if inner is None:
                 app = reference()
                 if app is None:
-                    raise RuntimeError("the application has gone")
+                    raise RuntimeError("the application no longer exists")
                 inner = type(app).wsgi_app.__get__(app, type(app))
             around = self.around
             return (
@@ -85,13 +85,13 @@ class WsgiEntry:
 
 
 class FirstRequest:
-    """The stand-ins of one application, and of the copies that are made of it meanwhile.
+    """The stand-ins of one application, and of copies that are made of it meanwhile.
 
     Args:
         app: the application, which may be half-built.
         prepare: called with the application that serves its first request.
-        owner: whom the application belongs to.
-        entry: what stands in `wsgi_app`; given where it has something to do before the first request.
+        owner: the owner of the application.
+        entry: the stand-in in `wsgi_app`, if it has something to do before the first request.
     """
 
     def __init__(
@@ -111,24 +111,24 @@ class FirstRequest:
             entry.around = self._around
 
     def make_way(self, app: Flask) -> None:
-        """Give the place back, for what will take it; requests that come meanwhile wait in `prepare`."""
+        """Free the place for the next stand-in; requests that come meanwhile wait in `prepare`."""
         _put_back(app, _DISPATCH, self._function, self._former)
 
     def remove(self, app: Flask) -> None:
-        """Step aside. Where someone has wrapped the stand-in since, it stays and passes through."""
+        """Remove the stand-in. If it has been wrapped since, it stays and passes requests through."""
         self._prepared.add(app)
         self.make_way(app)
         if self.entry is not None and self.entry.around is self._around:
             self.entry.around = None
 
     def has_prepared(self, app: Flask) -> bool:
-        """Whether it has stepped aside; a wrapper may have kept it in place."""
+        """Whether it has prepared the application; a wrapper may have kept it in place."""
         return app in self._prepared
 
     def _made_function(self) -> Callable[..., Any]:
         @_bound_as(Flask.full_dispatch_request)
         def full_dispatch_request(*args: Any, **kwargs: Any) -> Any:
-            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's documented way
+            app = app_ctx.app
             inner = self._inner(app)
             answer = self._prepare_once(app, request.environ)
             return inner(*args, **kwargs) if answer is None else answer
@@ -141,7 +141,7 @@ class FirstRequest:
         answer = self._prepare_once(app, environ) if app is not None else None
         if answer is not None:
             return answer(environ, start_response)
-        # Whoever has taken the entry over serves this request too.
+        # The next owner of the entry serves this request too.
         around = self.entry.around if self.entry is not None else None
         return inner(environ, start_response) if around is None else around(environ, start_response, inner)
 
@@ -172,7 +172,7 @@ def stand_in_of(app: Flask, owner: object) -> FirstRequest | None:
 
 
 def make_way(app: Flask, owner: object) -> FirstRequest | None:
-    """Let the stand-in that belongs to `owner` give its place back; answers it."""
+    """Free the place of the stand-in that belongs to `owner`; returns the stand-in."""
     found = stand_in_of(app, owner)
     if found is not None:
         found.make_way(app)
@@ -180,12 +180,12 @@ def make_way(app: Flask, owner: object) -> FirstRequest | None:
 
 
 def entry_of(stand_in: FirstRequest | None) -> WsgiEntry | None:
-    """What stands in `wsgi_app`, if there is a stand-in that has one."""
+    """The stand-in in `wsgi_app`, if there is one."""
     return stand_in.entry if stand_in is not None else None
 
 
 def _bound_as(method: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function look like `method` of an instance, name and signature."""
+    """Give a function the name and signature of `method` of an instance."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         functools.update_wrapper(function, method)
@@ -204,13 +204,13 @@ def _stand_in_of(app: Flask) -> FirstRequest | None:
 
 
 def attributes_of(app: Flask) -> dict[str, Any]:
-    """The instance's own, past every `__getattribute__`."""
+    """The instance's own attributes, without a call of its `__getattribute__`."""
     found: dict[str, Any] = object.__getattribute__(app, "__dict__")
     return found
 
 
 def match_again(environ: Environ, prefix: str) -> None:
-    """Match a request that was matched before the routes below `prefix` were there to its route again."""
+    """Match a request to its route again: it was matched before the routes below `prefix` existed."""
     if not has_request_context() or request.environ is not environ:
         return
     if request.path.startswith(f"{prefix}/") and request_ctx.url_adapter is not None:

@@ -1,11 +1,11 @@
-"""Rate-limit headers: what they say, and how they get onto any response without failing.
+"""Rate-limit headers: their content, and how they are written to any response without failing.
 
 `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers (structured fields,
-RFC 9651) in the revision that the policy names; the revision shows nowhere but here.
+RFC 9651) in the revision that the policy names; only this module depends on the revision.
 
-A view may return any response: a subclass with headers of its own, one whose `headers` it
-replaced by a dict, a list or None. Werkzeug makes all of these into `Headers` when it sends the
-response; that is done here a moment earlier. What cannot be written to goes out as it is.
+A view may return any response: a subclass with headers of its own, or one whose `headers` were replaced by a
+dict, a list or None. Werkzeug converts all of these to `Headers` when it sends the response; here that is
+done a moment earlier. A response to which nothing can be written is sent as it is.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from werkzeug.datastructures import Headers
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.route_plan import HeaderStyle, Window
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _PARAMETERS: Final = {11: ("r", "t"), 12: ("a", "w")}
-"""How each revision of the draft names what is left, and the seconds that this is for."""
+"""By revision of the draft: the parameters for what is left, and for how many seconds."""
 
 _MAX_PARTS: Final = 4096
 _MAX_REPORTED: Final = 100
@@ -37,24 +37,24 @@ _FAMILIES: Final = {
     "x-ratelimit-reset": _X,
     "retry-after": _RETRY,
 }
-"""Headers that are written together or not at all: half of one's and half of another's would mislead."""
+"""Headers that are written together or not at all: a mixture of ours and the application's would mislead."""
 
 
 class _Parts(NamedTuple):
-    """What does not change between requests under the same windows."""
+    """The parts that are the same for all requests under the same windows."""
 
     windows: tuple[Window, ...]
     policy: str
     names: tuple[str, ...]
-    told: tuple[int, ...]
-    """Indexes of the windows that the client may know of."""
+    visible: tuple[int, ...]
+    """Indexes of the windows that the client sees: those that are enforced."""
 
 
 class HeaderWriter:
     """Writes the rate-limit headers of a decision.
 
-    The unchanging parts are kept by the identity of the windows, because hashing them by value
-    costs more than writing them again.
+    The parts that do not change are cached by the identity of the windows: to hash them by value would cost
+    more than to build them again.
     """
 
     def __init__(self, style: HeaderStyle) -> None:
@@ -66,9 +66,9 @@ class HeaderWriter:
         self._reported: set[type] = set()
 
     def write(self, response: Response, decision: Decision | None) -> None:
-        """Write what `decision` says; nothing where it is None.
+        """Write the headers for `decision`; none for None.
 
-        A header that the application wrote itself stays, and so do those that belong with it.
+        A header that the application wrote itself stays, and ours that belong with it are left out.
         """
         try:
             current = usable_headers(response)
@@ -79,26 +79,25 @@ class HeaderWriter:
                         headers = _without(headers, current)
                         break
                 _extend(response, current, headers)
-        except Exception as error:  # noqa: BLE001 - whatever the application made of its response, it goes out
+        except Exception as error:  # noqa: BLE001 - the application's response may raise anything
             self._report(type(response), error)
 
     def headers(self, decision: Decision) -> list[tuple[str, str]]:
         """The headers for a response under `decision`; empty where no enforced limit was counted.
 
         The seconds of a refusing window are the time until it takes such a request again, so that
-        `Retry-After` is never earlier than any of them. Windows in shadow are not the client's
-        business.
+        `Retry-After` is never earlier than any of them. The client does not see windows in shadow.
         """
         states = decision.states
         if not states:
             return []
         windows = decision.windows
         parts = self._parts.get(id(windows)) or self._remember(windows)
-        told = parts.told
-        if not told:
+        visible = parts.visible
+        if not visible:
             return []
         blocked = decision.kind is DecisionKind.BLOCKED
-        tightest = decision.tightest if decision.tightest in told else told[0]
+        tightest = decision.tightest if decision.tightest in visible else visible[0]
         state = states[tightest]
         headers = []
         if self._ietf:
@@ -106,12 +105,12 @@ class HeaderWriter:
             if blocked:
                 quotas = [
                     f"{names[i]}{states[i].remaining}{seconds}{ceil(states[i].retry_after)}"
-                    for i in told
+                    for i in visible
                     if states[i].retry_after > 0.0
                 ]
             else:
                 quotas = [
-                    f"{names[i]}{states[i].remaining}{seconds}{ceil(states[i].reset_after)}" for i in told
+                    f"{names[i]}{states[i].remaining}{seconds}{ceil(states[i].reset_after)}" for i in visible
                 ]
             headers = [("RateLimit-Policy", parts.policy), ("RateLimit", ", ".join(quotas))]
         if self._style.x_headers:
@@ -126,21 +125,23 @@ class HeaderWriter:
         return headers
 
     def _remember(self, windows: tuple[Window, ...]) -> _Parts:
-        told = tuple(i for i, window in enumerate(windows) if not window.shadow)
+        visible = tuple(i for i, window in enumerate(windows) if not window.shadow)
         names = tuple(f'"{window.name}"{self._left}' for window in windows)
-        policy = ", ".join(f'"{windows[i].name}";q={windows[i].amount};w={windows[i].seconds}' for i in told)
+        policy = ", ".join(
+            f'"{windows[i].name}";q={windows[i].amount};w={windows[i].seconds}' for i in visible
+        )
         if len(self._parts) >= _MAX_PARTS:
             self._parts = {}
-        # Holding `windows` keeps its id from being given to another.
-        parts = self._parts[id(windows)] = _Parts(windows, policy, names, told)
+        # The cache holds `windows`, so that no other object gets its id.
+        parts = self._parts[id(windows)] = _Parts(windows, policy, names, visible)
         return parts
 
     def _report(self, kind: type, error: Exception) -> None:
         if kind in self._reported or len(self._reported) >= _MAX_REPORTED:
             return
         self._reported.add(kind)
-        _log.error(
-            "rate-limit headers cannot be written to a response of type %s, which is sent as it is: %r",
+        _logger.error(
+            "rate-limit headers cannot be written to a response of type %s, which is sent without them: %r",
             kind.__qualname__,
             error,
         )
@@ -157,17 +158,17 @@ def _extend(response: Response, current: Headers, headers: list[tuple[str, str]]
         return
     try:
         current.extend(headers)
-    except Exception:  # noqa: BLE001 - headers of the application's own kind, which take nothing new
+    except Exception:  # noqa: BLE001 - the application's headers may raise anything
         known = {name.lower() for name, _ in headers}
         kept = [each for each in current if each[0].lower() not in known]
         response.headers = Headers([*kept, *headers])
 
 
 def usable_headers(response: Response) -> Headers:
-    """The headers of a response, made into werkzeug's own kind where the application put another in place.
+    """The headers of a response, converted to werkzeug's class if the application replaced them.
 
     Raises:
-        Exception: whatever the application's own response raises when it does not take them.
+        Exception: any exception of the application's own response class.
     """
     current = response.headers
     if not isinstance(current, Headers):

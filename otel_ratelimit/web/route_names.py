@@ -1,6 +1,6 @@
-"""Routes by the two names that people have for them: the route template, and Flask's name of the endpoint.
+"""Routes by their two names: the route template, and Flask's name of the endpoint.
 
-Figures are kept by route template (`/api/jobs/<int:id>`), counters by endpoint (`jobs.detail`).
+Figures are stored by route template (`/api/jobs/<int:id>`), counters by endpoint (`jobs.detail`).
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ FLASK_ENDPOINT: Final = "flask_endpoint"
 
 
 class NamedRoutes(NamedTuple):
-    """What a name stands for."""
+    """The routes that a name stands for."""
 
     routes: tuple[str, ...]
     """Route templates, in the order in which the application has them."""
     matched: Matched
-    """What the name was taken for."""
+    """What kind of name it was."""
 
 
 def routes_named(app: Flask | None, name: str) -> NamedRoutes:
     """The routes that `name` stands for.
 
-    Whatever begins with a slash is a route template, whether or not the application has it still. So is what
-    no endpoint is called: applications may record violations under names of their own.
+    A name that begins with a slash is a route template, even if the application no longer has it. So is a
+    name that no endpoint has: applications may record violations under names of their own.
 
     Args:
-        app: whose endpoints count; None knows of none.
+        app: the application with the endpoints; None has none.
         name: a route template, or the name of an endpoint.
     """
     rules = () if app is None or name.startswith("/") else routes_of(app, name)
@@ -38,7 +38,7 @@ def routes_named(app: Flask | None, name: str) -> NamedRoutes:
 
 
 def routes_of(app: Flask, endpoint: str) -> tuple[str, ...]:
-    """The route templates of a Flask endpoint, each once; none where there is no such endpoint."""
+    """The route templates of a Flask endpoint, each once; none if there is no such endpoint."""
     try:
         rules = list(app.url_map.iter_rules(endpoint))
     except KeyError:
@@ -47,7 +47,7 @@ def routes_of(app: Flask, endpoint: str) -> tuple[str, ...]:
 
 
 def route_template(app: Flask, name: str) -> str:
-    """The one route that `name` stands for; of an endpoint with several, that of the current request."""
+    """The route that `name` stands for; for an endpoint with several, the route of the current request."""
     routes, matched = routes_named(app, name)
     if matched == FLASK_ENDPOINT and has_request_context() and request.endpoint == name and request.url_rule:
         return request.url_rule.rule

@@ -1,4 +1,4 @@
-"""Flask's own static views: which they are, and whether they have the file that is asked for.
+"""Flask's own static views: which they are, and whether they have the requested file.
 
 A file that exists is served without a limit. A request for one that does not exist is limited like any other
 404: with `static_url_path=""` the static route matches every path.
@@ -14,16 +14,16 @@ from flask import Blueprint, Flask
 from werkzeug.security import safe_join
 
 StaticOwner = Flask | Blueprint
-"""Who has the folder."""
+"""The owner of the folder."""
 
 
 def static_owner(app: Flask, endpoint: str) -> StaticOwner | None:
-    """Whose static view this endpoint is; None for a view that is only named so, or overrides Flask's."""
+    """The owner of this static view; None for a view that only has that name, or overrides Flask's."""
     if endpoint.rpartition(".")[2] != "static":
         return None
     view: Any = app.view_functions.get(endpoint)
     if endpoint == "static" and getattr(view, "__module__", "") == "flask.app":
-        # A closure of Flask's, which calls the method of the application.
+        # A closure in Flask, which calls the method of the application.
         return app if _is_flasks_own(app, Flask) else None
     owner = getattr(view, "__self__", None)
     if isinstance(owner, Blueprint) and getattr(view, "__func__", None) is Blueprint.send_static_file:
@@ -32,7 +32,7 @@ def static_owner(app: Flask, endpoint: str) -> StaticOwner | None:
 
 
 def has_file(owner: StaticOwner, arguments: Mapping[str, Any] | None) -> bool:
-    """Whether the view would find the file; looked up as `flask.send_from_directory` does it."""
+    """Whether the view would find the file; looks it up as `flask.send_from_directory` does."""
     folder = owner.static_folder
     filename = (arguments or {}).get("filename")
     if folder is None or not isinstance(filename, str):

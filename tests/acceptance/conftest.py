@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from components import MissingError
 
+from otel_ratelimit.demo.otlp_receiver import Receiver
 from otel_ratelimit.demo.ports import quiet_ports
-from otel_ratelimit.demo.receiver import Receiver
+from otel_ratelimit.demo.received_telemetry import Telemetry
 from otel_ratelimit.demo.stack.collector import built_program, configuration_folder
 from otel_ratelimit.demo.stack.errors import StackError
-from otel_ratelimit.demo.telemetry import Telemetry
 
 APP = """
 import flask

@@ -17,13 +17,13 @@ import pytest
 import yaml
 from alert_rules import ALERTS, ROOT
 
+from otel_ratelimit.demo.gunicorn_server import clean_environment
 from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
-from otel_ratelimit.demo.server import clean_environment
 from otel_ratelimit.demo.stack.alertmanager import alertmanager
 from otel_ratelimit.demo.stack.collector import configuration_folder
-from otel_ratelimit.demo.stack.processes import RunningProgram
+from otel_ratelimit.demo.stack.http_client import ask
 from otel_ratelimit.demo.stack.prometheus import hurried
-from otel_ratelimit.demo.stack.web import ask
+from otel_ratelimit.demo.stack.running_program import RunningProgram
 
 SHIPPED = configuration_folder() / "alertmanager" / "alertmanager.yml"
 HOW_TO = (ROOT / "docs/how-to/alerts.md").read_text(encoding="utf-8")

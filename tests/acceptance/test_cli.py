@@ -329,7 +329,7 @@ def test_routes_shows_what_the_application_limits_itself(folder_with_limits):
     assert {route: row["application"] for route, row in rows.items()} == {
         ("GET", "/login"): [own_default],
         ("POST", "/login"): ["7 per 1 minute (decorator, view)", own_default],
-        ("GET", "/search"): ["asked for at each request (own limiter, view)"],
+        ("GET", "/search"): ["computed at each request (own limiter, view)"],
         ("GET", "/report"): [own_default],
         ("GET", "/free"): [],
         ("GET", "/part/list"): [

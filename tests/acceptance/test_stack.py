@@ -21,12 +21,12 @@ import pytest
 import yaml
 from components import wheel_postgres
 from promql_facts import selectors
+from stack_ports import any_ports
 
-from otel_ratelimit.demo.clients import ClientReport
-from otel_ratelimit.demo.server import POLICY, clean_environment
+from otel_ratelimit.demo.client_reports import ClientReport
+from otel_ratelimit.demo.gunicorn_server import POLICY, clean_environment
 from otel_ratelimit.demo.stack.alertmanager import held_alerts
 from otel_ratelimit.demo.stack.collector import configuration_folder
-from otel_ratelimit.demo.stack.ports import any_ports
 from otel_ratelimit.demo.stack.stack import Settings, Stack, silently
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.postgres import Database

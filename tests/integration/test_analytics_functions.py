@@ -20,7 +20,7 @@ from otel_ratelimit.analytics import (
     recommend_limits,
 )
 from otel_ratelimit.analytics.recorder import Recorder
-from otel_ratelimit.cli.suggest import suggest
+from otel_ratelimit.cli.policy_suggest import suggest
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, SchemaMissingError

@@ -178,7 +178,7 @@ def test_what_is_no_application_of_ours_is_said(serve, answer):
     app.add_url_rule("/<path:rest>", "any", lambda rest: answer)
     result = run("--url", serve(app))
     assert result.exit_code == 1
-    assert "does not answer as an application with otel-ratelimit does" in result.stderr
+    assert "is not from the API of otel-ratelimit" in result.stderr
 
 
 def test_a_redirect_is_not_followed_with_the_token(serve):

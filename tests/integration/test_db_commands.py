@@ -118,7 +118,7 @@ def test_maintenance_keeps_what_it_is_told_to_keep(run, database, tmp_path):
 
 def test_maintenance_for_people_is_one_line(run, database):
     printed = run("maintain", "--database-url", database)
-    assert printed.stdout == "partitions: 4 made, 0 dropped; rows: 0 moved, 0 deleted\n"
+    assert printed.stdout == "partitions: 4 created, 0 dropped; rows: 0 moved, 0 deleted\n"
 
 
 def test_maintenance_that_had_to_put_something_off_has_status_1(run, database):
@@ -126,21 +126,24 @@ def test_maintenance_that_had_to_put_something_off_has_status_1(run, database):
         reader.cursor().execute("SELECT FROM otel_ratelimit.query_logs")
         printed = run("maintain", "--database-url", database)
     assert printed.exit_code == 1
-    assert "; put off: query_logs_" in printed.stdout
+    assert "; postponed: query_logs_" in printed.stdout
 
 
 def test_maintenance_while_another_process_is_at_it_is_no_failure(run, database):
     with closing(extensions.connection(database)) as other:
         other.cursor().execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         printed = run("maintain", "--database-url", database)
-    assert (printed.exit_code, printed.stdout) == (0, "another process is at it; nothing done\n")
+    assert (printed.exit_code, printed.stdout) == (
+        0,
+        "another process is maintaining the tables; nothing done\n",
+    )
 
 
 def test_maintenance_leaves_old_rows_where_the_clocks_disagree_and_has_status_1(run, clocked):
     clocked.fill([NOW - timedelta(days=30, hours=1), NOW])
     held = run("maintain", "--database-url", clocked.url)
     assert held.exit_code == 1
-    assert held.stdout == "partitions: 4 made, 0 dropped; rows: 1 moved, 0 deleted\n"
+    assert held.stdout == "partitions: 4 created, 0 dropped; rows: 1 moved, 0 deleted\n"
     assert "no old rows deleted: the clock of this host says " in held.stderr
     assert "that of the database 2026-06-15 10:30 UTC" in held.stderr
     told = json.loads(run("maintain", "--json", "--database-url", clocked.url).stdout)
@@ -206,7 +209,7 @@ def test_maintenance_says_which_table_is_missing_and_has_status_1(run, database)
     printed = run("maintain", "--database-url", database)
     assert printed.exit_code == 1
     assert "not maintained: table_writes: " in printed.stderr
-    assert printed.stdout.startswith("partitions: 4 made")
+    assert printed.stdout.startswith("partitions: 4 created")
 
 
 @pytest.mark.parametrize("wrong", ["soon", "0d", "-1d"])

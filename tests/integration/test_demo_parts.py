@@ -28,14 +28,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from processes import runs
 
 from otel_ratelimit.core import names
-from otel_ratelimit.demo.clients import ClientReport, Recorder, Refusal
+from otel_ratelimit.demo.client_reports import ClientReport, Recorder, Refusal
 from otel_ratelimit.demo.errors import DemoError
+from otel_ratelimit.demo.gunicorn_server import POLICY, Server, Serving, clean_environment
 from otel_ratelimit.demo.jobs_app.app import create_app
-from otel_ratelimit.demo.outcome import reconcile, summarise
+from otel_ratelimit.demo.otlp_receiver import Receiver
 from otel_ratelimit.demo.ports import LOOPBACK, choose_port
-from otel_ratelimit.demo.receiver import Receiver
-from otel_ratelimit.demo.server import POLICY, Server, Serving, clean_environment
-from otel_ratelimit.demo.telemetry import Histogram, Point, Telemetry
+from otel_ratelimit.demo.received_telemetry import Histogram, Point, Telemetry
+from otel_ratelimit.demo.results import reconcile, summarise
 from otel_ratelimit.demo.workspace import PREFIX, clear_leftovers, locked, workspace
 from otel_ratelimit.policy import PolicyResolver, load_policy
 from otel_ratelimit.postgres.embedded import (
@@ -235,7 +235,7 @@ def test_what_a_killed_run_left_is_cleared_up(binaries):
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
-    with locked(tmp_path), pytest.raises(DemoError, match="in use by another demo"), locked(tmp_path):
+    with locked(tmp_path), pytest.raises(DemoError, match="in use by another running demo"), locked(tmp_path):
         pass
 
 
@@ -261,7 +261,7 @@ def test_a_server_that_ends_shows_its_last_words(tmp_path):
         api_token="0123456789abcdef",
     )
     server = Server(serving, {**os.environ, "OTEL_RATELIMIT_ENABLED": "false"})
-    with pytest.raises(DemoError, match=r"gunicorn ended with status 1; its last words:\n(.*\n)*.*port"):
+    with pytest.raises(DemoError, match=r"gunicorn ended with status 1; its last lines:\n(.*\n)*.*port"):
         server.wait_until_ready()
     server.stop()
 
@@ -404,9 +404,9 @@ def test_numbers_that_differ_are_said_to_differ():
     broken = reconcile([point("reads", "allowed", 2)], seen(200, 0), probes=0)
     assert "got no answer" in broken.explain()
     silent = reconcile([], seen(200), probes=0)
-    assert "no decision at all" in silent.explain()
+    assert "reported no decision" in silent.explain()
     wrong = reconcile([point("reads", "blocked", 1)], seen(200), probes=0)
-    assert "should" in wrong.explain()
+    assert "which is a bug" in wrong.explain()
 
 
 def test_an_outcome_without_telemetry_can_still_be_told():

@@ -245,7 +245,7 @@ def test_an_apps_own_limiter_goes_on_working_and_is_observed(app, decisions):
         (DecisionKind.ALLOWED, "default"),
         (DecisionKind.BLOCKED, "application"),
     ]
-    assert decisions[2].window.text == "2 per 1 minute"
+    assert decisions[2].windows[decisions[2].tightest].text == "2 per 1 minute"
 
 
 def test_the_apps_own_limiter_keeps_its_configuration(app):

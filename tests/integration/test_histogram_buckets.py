@@ -28,7 +28,7 @@ from otel_ratelimit.core import names
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.telemetry import HistogramBuckets
 from otel_ratelimit.telemetry.decisions import CHECK_DURATION_BOUNDARIES_SECONDS, UTILIZATION_BOUNDARIES
-from otel_ratelimit.telemetry.histograms import EXPONENTIAL, VARIABLE
+from otel_ratelimit.telemetry.histogram_buckets import EXPONENTIAL, VARIABLE
 
 POLICY = parse_policy('version = 1\n[tiers]\ndefault = "1/minute"\n', "buckets.toml")
 OF_THE_APPLICATION = "shop.basket.size"

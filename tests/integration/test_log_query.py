@@ -87,7 +87,7 @@ def test_a_query_of_another_driver_is_recorded_by_hand_with_its_route(app, limit
 @pytest.mark.parametrize("named", ["", "jobs-api"])
 def test_queries_have_the_name_of_the_service_that_requests_have(app, limited, rows, monkeypatch, named):
     provider = TracerProvider()
-    monkeypatch.setattr("otel_ratelimit.telemetry.recorder.get_tracer_provider", lambda: provider)
+    monkeypatch.setattr("otel_ratelimit.telemetry.resource.get_tracer_provider", lambda: provider)
     app.add_url_rule("/jobs", "jobs", lambda: str(log_query("SELECT 1 FROM jobs", duration_seconds=0.1)))
     rate_limit = limited()
     assert app.test_client().get("/jobs").text == "True"
@@ -244,7 +244,7 @@ def test_connections_opened_before_the_application_was_made_are_recorded_too(app
     assert [row[0] for row in rows(LOGGED)] == ["select ? as after"]
 
 
-def test_spans_of_queries_that_nobody_tells_of_are_warned_of_once(
+def test_spans_of_queries_that_are_not_captured_are_warned_of_once(
     app, limited, postgres, caplog, monkeypatch
 ):
     caplog.set_level(logging.WARNING)
@@ -257,6 +257,6 @@ def test_spans_of_queries_that_nobody_tells_of_are_warned_of_once(
     for _ in range(UNSEEN_SPANS * 2):
         cursor.execute("SELECT 1")
     unseen.close()
-    said = [record.message for record in caplog.records if "none is recorded" in record.message]
+    said = [record.message for record in caplog.records if "no query recorded" in record.message]
     assert len(said) == 1
-    assert "before otel-ratelimit was" in said[0]
+    assert "before otel-ratelimit started" in said[0]

@@ -131,7 +131,7 @@ def test_what_is_made_can_be_read_by_a_machine(run, database, recorded):
     assert found["made"][0]["reason"] == "there was no query on that day"
     assert (found["skipped"], found["failed"], found["mail_error"]) == (False, [], None)
     again = run("report", "run", "--backfill", **{VARIABLE: database})
-    assert (again.exit_code, again.stdout) == (0, "nothing to do: every full day has its report\n")
+    assert (again.exit_code, again.stdout) == (0, "nothing to do: every full day has a report\n")
 
 
 def test_on_the_first_day_there_is_only_so_far(run, database, recorded):
@@ -151,10 +151,10 @@ def test_on_the_first_day_there_is_only_so_far(run, database, recorded):
 def test_which_policy_is_used_is_said(run, database, tmp_path, recorded):
     recorded(database, days_ago=1)
     named = {VARIABLE: database}
-    said = "no policy file, so the built-in prices; days of UTC; no e-mail: [report] to is empty"
+    said = "no policy file, so the built-in prices apply; days of UTC; no e-mail: [report] to is empty"
     assert run("report", "run", **named).stderr.splitlines()[0] == said
     so_far = run("report", "show", "--so-far", **named).stderr.splitlines()[0]
-    assert so_far == "no policy file, so the built-in prices; days of UTC"
+    assert so_far == "no policy file, so the built-in prices apply; days of UTC"
     (tmp_path / "ratelimit.toml").write_text("version = 1\n[report]\nto = ['team@example.com']\n")
     said = "policy: ratelimit.toml; days of UTC; no e-mail: OTEL_RATELIMIT_SMTP_URL is not set"
     assert run("report", "run", **named).stderr.splitlines()[0].replace(f"{tmp_path}/", "") == said
@@ -166,7 +166,7 @@ def test_which_policy_is_used_is_said(run, database, tmp_path, recorded):
         (("run", "--date", "2026-02-30"), "2026-02-30"),
         (("run", "--date", "yesterday"), "'yesterday' is not a day; write for instance 2026-01-31"),
         (("show", "--so-far", "--date", "2026-01-01"), "give one of them"),
-        (("run", "--mail"), "--mail cannot be: [report] to is empty"),
+        (("run", "--mail"), "--mail is not possible: [report] to is empty"),
         (("run", "--date", "2999-01-01"), "2999-01-01 has not ended yet in UTC; the last full day is"),
         (("run", "--date", "2026-01-01", "--backfill"), "give one of them"),
         (("show", "--json", "--html", "x.html"), "give one of them"),
@@ -307,7 +307,7 @@ def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(datab
         ended = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert all("stopped" in stderr for _, stderr in ended)
-    assert "every day at 00:15 UTC, and now what was missed" in first
+    assert "every day at 00:15 UTC, and missing reports now" in first
     assert f"{day(2)}: reading" in first
     assert "reading" not in second
     assert query(database, REPORTED) == [(2,)]

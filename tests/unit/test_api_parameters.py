@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from otel_ratelimit.web.api.parameters import (
-    MAX_QUERY_BYTES,
-    AnalyticsParameters,
-    CacheAnalysisParameters,
-    NoParameters,
-    StatusParameters,
-    parse,
-)
+from otel_ratelimit.web.api.analytics_models import AnalyticsParameters
+from otel_ratelimit.web.api.cache_analysis_models import CacheAnalysisParameters
+from otel_ratelimit.web.api.parameters import MAX_QUERY_BYTES, NoParameters, parse
 from otel_ratelimit.web.api.problems import ProblemError
+from otel_ratelimit.web.api.status_models import StatusParameters
 
 
 def errors(model, query):

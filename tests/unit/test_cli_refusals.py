@@ -45,7 +45,7 @@ def test_there_are_commands_of_the_database():
         *((path, "no database is named; set OTEL_RATELIMIT_DATABASE_URL=") for path in USES_THE_DATABASE),
         (("status",), "no token is given; set OTEL_RATELIMIT_API_TOKEN"),
         (("policy", "check"), "there is no ./ratelimit.toml and OTEL_RATELIMIT_POLICY is not set"),
-        (("report", "run", "--mail"), "--mail cannot be: "),
+        (("report", "run", "--mail"), "--mail is not possible: "),
         (("policy", "suggest", "--output", "."), ". exists; name another file"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",

@@ -23,7 +23,7 @@ def clock():
 
 @pytest.fixture
 def limited(clock):
-    return LimitedClients(clock, most=3)
+    return LimitedClients(clock, max_clients=3)
 
 
 def refuse(limited, clock, client, until, every=30.0):

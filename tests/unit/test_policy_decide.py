@@ -66,7 +66,7 @@ def test_the_store_is_asked_once_for_all_windows_and_the_time_it_took_is_noted()
     assert decision.kind is DecisionKind.ALLOWED
     assert decision.duration == 0.25
     assert decision.at == 1_700_000_000.0
-    assert decision.window is MINUTE
+    assert decision.windows[decision.tightest] is MINUTE
     assert decision.utilization == 1.0 - 9 / 10
 
 
@@ -76,7 +76,7 @@ def test_a_store_that_fails_gives_an_error_decision_with_its_type():
     assert decision.kind is DecisionKind.ERROR
     assert decision.error_type == "timeout"
     assert decision.states == ()
-    assert decision.window is None
+    assert decision.tightest == -1
     assert decision.utilization == 0.0
 
 

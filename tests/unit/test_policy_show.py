@@ -7,7 +7,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from otel_ratelimit.cli import main, policy_text
+from otel_ratelimit.cli import main
+from otel_ratelimit.cli import policy_show_tables as policy_text
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.cache import CachePrice
 from otel_ratelimit.policy.model import ClientRule, Policy, RouteRule
@@ -108,10 +109,10 @@ def test_a_default_that_the_file_repeats_is_given_by_the_file():
 
 def test_what_a_rule_does_not_give_is_marked():
     policy = parse_policy(WHOLE.replace("version = 1", 'version = 1\nkey = "ip"'), "p.toml")
-    row = dict(zip(policy_text.RULE_COLUMNS, policy_text.rules(policy)[0], strict=True))
+    row = dict(zip(policy_text.RULE_COLUMNS, policy_text.rule_rows(policy)[0], strict=True))
     assert (row["KEY"], row["COST"], row["FROM"]) == ("ip*", "1", "p.toml:11")
-    assert policy_text.tiers(policy)[0] == ("expensive", "1/minute", "p.toml:6")
-    assert policy_text.tiers(policy)[1][2] == "default"
+    assert policy_text.tier_rows(policy)[0] == ("expensive", "1/minute", "p.toml:6")
+    assert policy_text.tier_rows(policy)[1][2] == "default"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_durations_read_as_in_a_file(line, shown):
 
 def test_names_with_dots_are_found_again():
     policy = parse_policy('version = 1\n[tiers]\n"a.b" = "1/minute"\ndefault = "2/minute"\n', "p.toml")
-    assert {name: source for name, _, source in policy_text.tiers(policy)}["a.b"] == "p.toml:3"
+    assert {name: source for name, _, source in policy_text.tier_rows(policy)}["a.b"] == "p.toml:3"
 
 
 def test_as_json_it_is_whole_too_and_says_what_is_given(show):

@@ -21,10 +21,10 @@ from refused_requests import refused, span
 from otel_ratelimit.analytics.records import Violation
 from otel_ratelimit.core import names
 from otel_ratelimit.core.errors import DatabaseError
-from otel_ratelimit.policy.identity.address_masking import hash_address
-from otel_ratelimit.telemetry.logs import RefusalLog, ShownAddresses, distinct
-from otel_ratelimit.telemetry.logs.distinct import DistinctCount
-from otel_ratelimit.telemetry.logs.refusal_lines import MAX_LIMITS, RefusalLines
+from otel_ratelimit.policy.identity.privacy import hash_address
+from otel_ratelimit.telemetry.logs import RefusalLog, ShownAddresses, distinct_count
+from otel_ratelimit.telemetry.logs.distinct_count import DistinctCount
+from otel_ratelimit.telemetry.logs.refusal_summaries import MAX_LIMITS, RefusalLines
 
 LOGGER = "otel_ratelimit.refusals"
 
@@ -40,7 +40,7 @@ class Clock:
 def the_same_hash_in_each_run(monkeypatch):
     """How far an estimate is off depends on the hash, and Python's is another one in each process."""
     monkeypatch.setattr(
-        distinct,
+        distinct_count,
         "hash",
         lambda text: int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True),
         raising=False,

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
-from otel_ratelimit.cli.report_outcome import outcome_json, say
+from otel_ratelimit.cli.report_run_output import outcome_json, say
 from otel_ratelimit.core.smtp_url import SmtpServer
 from otel_ratelimit.policy import Report
 from otel_ratelimit.reports.job_result import JobResult

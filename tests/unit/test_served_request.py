@@ -6,7 +6,7 @@ import flask
 import pytest
 
 from otel_ratelimit.core.names import UNMATCHED_ROUTE
-from otel_ratelimit.web.queries import request_finder
+from otel_ratelimit.web.served_request import request_finder
 
 
 @pytest.fixture(params=["quick", "public"])

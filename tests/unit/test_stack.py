@@ -6,16 +6,16 @@ import time
 
 import psutil
 import pytest
+from stack_ports import any_ports
 
-from otel_ratelimit.demo.server import Serving
+from otel_ratelimit.demo.gunicorn_server import Serving
 from otel_ratelimit.demo.stack.alertmanager import HeldAlert
 from otel_ratelimit.demo.stack.collector import built_program, configuration_folder
 from otel_ratelimit.demo.stack.errors import StackError
-from otel_ratelimit.demo.stack.finding import find_program, find_programs
-from otel_ratelimit.demo.stack.ports import any_ports
-from otel_ratelimit.demo.stack.processes import ended
+from otel_ratelimit.demo.stack.installed_programs import check_programs, find_program
 from otel_ratelimit.demo.stack.prometheus import Watching, configured, hurried
 from otel_ratelimit.demo.stack.runner import AlertNews
+from otel_ratelimit.demo.stack.running_program import ended
 from otel_ratelimit.demo.stack.stack import Settings, Stack
 
 CONFIGURATION = """
@@ -76,14 +76,14 @@ def test_programs_that_are_not_installed_are_named_together(monkeypatch, tmp_pat
         find_program("prometheus")
     both = r"^prometheus and prometheus-alertmanager are .*\n.*install prometheus prometheus-alertmanager$"
     with pytest.raises(StackError, match=both):
-        find_programs()
+        check_programs()
 
 
 def test_an_alertmanager_from_elsewhere_has_another_name(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("prometheus", "alertmanager"):
         (tmp_path / name).touch(mode=0o755)
-    find_programs()
+    check_programs()
     assert find_program("prometheus-alertmanager") == str(tmp_path / "alertmanager")
 
 
@@ -132,7 +132,7 @@ def test_clients_that_have_left_are_no_fault_and_no_zombies(crowded):
 def test_clients_that_fail_are_told_of(crowded):
     stack, clients = crowded("nobody")
     assert clients.wait(60)
-    with pytest.raises(StackError, match="the clients ended early"):
+    with pytest.raises(StackError, match="the clients ended too early"):
         stack.check()
 
 
@@ -144,7 +144,7 @@ def test_an_alert_is_told_once_when_it_fires_and_once_when_it_is_resolved():
     news = AlertNews()
     assert news.since([held("A")]) == ["FIRING    A (warning): A is so."]
     assert news.since([held("A"), held("B", "suppressed")]) == [
-        "FIRING    B (warning, muted by another): B is so."
+        "FIRING    B (warning, muted by another alert): B is so."
     ]
     assert news.since([held("B")]) == ["resolved  A (warning): A is so."]
     assert news.since([held("B")]) == []

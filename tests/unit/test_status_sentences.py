@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from otel_ratelimit.cli.status import _print_analytics, _print_metrics
-from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer
+from otel_ratelimit.web.api.analytics_models import AnalyticsAnswer
+from otel_ratelimit.web.api.metrics_models import MetricsAnswer
 
 WOULD = "limits refused, or in shadow would have refused"
-ALSO = ", those from log_rate_limit_violation included"
+ALSO = ", including those from log_rate_limit_violation"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
@@ -57,7 +58,7 @@ def answer(requests, limited, refused, violations, **given):
     [
         ((0, 0, 0, 0), "no requests, no violations"),
         ((0, 0, 0, 1), f"no requests, 1 violation{ALSO}"),
-        ((1, 0, 0, 0), "1 request, no limit asked about; no violations"),
+        ((1, 0, 0, 0), "1 request, none of them checked against a limit; no violations"),
         (
             (1, 1, 1, 1),
             f"1 request; {WOULD}, 1 of 1 request (100 %); 1 violation",

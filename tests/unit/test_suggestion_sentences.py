@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
 from otel_ratelimit.analytics.suggested_tiers import suggest
-from otel_ratelimit.cli.suggest import _summarise
-from otel_ratelimit.cli.suggested_comments import MAX_LISTED, WIDTH
-from otel_ratelimit.cli.suggested_policy import known_tiers, policy_text, suggested_policy
+from otel_ratelimit.cli.policy_suggest import _summarise
+from otel_ratelimit.cli.policy_suggest_comments import MAX_LISTED, WIDTH
+from otel_ratelimit.cli.policy_suggest_file import known_tiers, policy_text, suggested_policy
 from otel_ratelimit.core.periods import period
 from otel_ratelimit.core.sentences import between, counted, part_of, per_window, percent
 from otel_ratelimit.core.services import ServicesRead

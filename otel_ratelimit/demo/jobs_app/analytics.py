@@ -44,5 +44,5 @@ def skills() -> ResponseReturnValue:
 
 @blueprint.get("/funnel")
 def funnel() -> ResponseReturnValue:
-    """How applications fare."""
+    """How many applications have each status."""
     return jsonify(statuses=database.execute_query(FUNNEL))

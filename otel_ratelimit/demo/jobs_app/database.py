@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2 import extensions
 from psycopg2.extras import RealDictCursor
 from psycopg2.pool import ThreadedConnectionPool
 
@@ -48,7 +48,7 @@ class DatabaseManager:
             self._pool = None
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[extensions.connection]:
         pool = self._pool or self._open()
         connection = pool.getconn()
         try:

@@ -22,7 +22,7 @@ JOBS = 600
 PASSWORD = "open-sesame"  # noqa: S105 - sample users, published here
 SHARE_REMOTE = 0.4
 SEED = 20_240_501
-"""Of the generator; another gives another job market."""
+"""Seed of the generator; another one gives other data."""
 
 SKILLS = (
     "python", "go", "rust", "java", "typescript", "sql", "postgresql", "redis", "kafka", "docker",
@@ -69,7 +69,7 @@ INSERTS = (
 )
 """In the order of `Data`'s fields."""
 NUMBERED = ("users", "companies", "skills", "jobs", "applications")
-"""Tables whose sample rows bring their own numbers: new rows are counted from a million."""
+"""Tables whose sample rows bring their own numbers: new rows are numbered from a million."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def expected(error: HTTPException) -> ResponseReturnValue:
         if error.code in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
-            return error.get_response()  # whoever refused says when to come back
+            return error.get_response()  # the refusal says when to retry
         response = jsonify(error=error.name, message=error.description)
         return response, error.code or 500
 

@@ -1,4 +1,4 @@
-"""An application step by step: from saving a job to having written."""
+"""An application step by step: from saving a job to sending a letter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ADVANCE = """
 
 @blueprint.post("")
 def start() -> ResponseReturnValue:
-    """Begin with a job."""
+    """Start with a job."""
     user = current_user_id()
     row = database.fetch_one(START, (user, field(body(), "job_id", int)))
     return (jsonify(row), 201) if row else not_found("job")
@@ -37,7 +37,7 @@ def start() -> ResponseReturnValue:
 
 @blueprint.get("/<int:workflow_id>")
 def workflow(workflow_id: int) -> ResponseReturnValue:
-    """Where it stands."""
+    """Its current step."""
     row = database.fetch_one(DETAIL, (workflow_id, current_user_id()))
     return jsonify(row or not_found("workflow"))
 
@@ -51,4 +51,4 @@ def advance(workflow_id: int) -> ResponseReturnValue:
         abort(409, "It is finished.")
     following = STEPS[STEPS.index(at) + 1]
     row = database.fetch_one(ADVANCE, (following, workflow_id, user, at))
-    return jsonify(row) if row else abort(409, "It has moved on meanwhile.")
+    return jsonify(row) if row else abort(409, "Another request has advanced it meanwhile.")

@@ -16,7 +16,7 @@ from otel_ratelimit.demo.stack.runner import Options, run
     type=click.FloatRange(1, 240),
     default=60.0,
     show_default=True,
-    help="Then it stops by itself.",
+    help="How long it runs.",
 )
 @click.option(
     "--calm",
@@ -24,7 +24,7 @@ from otel_ratelimit.demo.stack.runner import Options, run
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Before abusers come for the first time.",
+    help="Time before abusers come for the first time.",
 )
 @click.option(
     "--abuse",
@@ -32,7 +32,7 @@ from otel_ratelimit.demo.stack.runner import Options, run
     default=420.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long they stay.",
+    help="How long the abusers stay.",
 )
 @click.option(
     "--every",
@@ -40,17 +40,17 @@ from otel_ratelimit.demo.stack.runner import Options, run
     default=1200.0,
     show_default=True,
     metavar="SECONDS",
-    help="From one of their visits to the next.",
+    help="Time from one visit of the abusers to the next.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 16),
     default=1,
     show_default=True,
-    help="Of gunicorn. Each counts for itself, so N of them allow N times each limit.",
+    help="Workers of gunicorn. Each has its own counters, so N workers allow N times each limit.",
 )
 def main(*, minutes: float, calm: float, abuse: float, every: float, workers: int) -> None:
-    """The demo's API with a collector, Prometheus and Alertmanager, on this machine and without Docker."""
+    """Run the demo's API with a collector, Prometheus and Alertmanager, here and without Docker."""
     try:
         run(Options(duration=60 * minutes, calm=calm, abuse=abuse, every=every, workers=workers))
     except RemediableError as error:

@@ -1,4 +1,4 @@
-"""Alertmanager with `collector/alertmanager/`, and what it holds."""
+"""Alertmanager with the configuration in `collector/alertmanager/`, and its alerts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.stack.collector import configuration_folder
-from otel_ratelimit.demo.stack.finding import find_program
-from otel_ratelimit.demo.stack.processes import Program
-from otel_ratelimit.demo.stack.web import ask
-from otel_ratelimit.postgres.embedded.supervised_process import Launch
+from otel_ratelimit.demo.stack.http_client import ask
+from otel_ratelimit.demo.stack.installed_programs import find_program
+from otel_ratelimit.demo.stack.running_program import Program
+from otel_ratelimit.postgres.embedded.processes import Launch
 
 
 @dataclass(frozen=True, slots=True)
 class HeldAlert:
-    """An alert that Alertmanager was told of and that is not resolved."""
+    """An alert that Alertmanager has received and that is not resolved."""
 
     name: str
     severity: str
@@ -27,7 +27,7 @@ class HeldAlert:
 
 
 def alertmanager(port: int, folder: Path, env: Mapping[str, str]) -> Program:
-    """Alertmanager, to be started in `folder`.
+    """How to start Alertmanager in `folder`.
 
     Raises:
         StackError: it is not installed.
@@ -48,7 +48,7 @@ def alertmanager(port: int, folder: Path, env: Mapping[str, str]) -> Program:
 
 
 def held_alerts(port: int) -> list[HeldAlert]:
-    """Those that Alertmanager holds now.
+    """The alerts that Alertmanager has now.
 
     Raises:
         StackError: it does not answer.

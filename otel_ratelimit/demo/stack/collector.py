@@ -11,14 +11,14 @@ from typing import Final
 
 from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.demo.stack.errors import StackError
-from otel_ratelimit.demo.stack.processes import Program
-from otel_ratelimit.postgres.embedded.supervised_process import Launch
+from otel_ratelimit.demo.stack.running_program import Program
+from otel_ratelimit.postgres.embedded.processes import Launch
 
 PROGRAM: Final = "otelcol-ratelimit"
 OVERRIDE: Final = "OTELCOL_PROGRAM"
 """Variable with the path of a collector that was built elsewhere."""
 FEATURE_GATES: Final = ("--feature-gates=ottl.set.allowNil",)
-"""privacy.yaml says what for."""
+"""Explained in privacy.yaml."""
 CONFIGURATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "node": ("privacy", "base", "node"),
     "agent": ("privacy", "base", "agent"),
@@ -27,7 +27,7 @@ CONFIGURATIONS: Final[Mapping[str, tuple[str, ...]]] = {
 """The files of each role, in the order in which they are given."""
 _HASH_DIGITS: Final = 16
 _GRACE_SECONDS: Final = 20.0
-"""What is in memory is written to the queue on disk meanwhile."""
+"""Time for writing what is in memory to the queue on disk."""
 
 
 def configuration_folder() -> Path:
@@ -53,21 +53,21 @@ def built_program(environ: Mapping[str, str], folder: Path) -> Path:
     if named:
         program = Path(named)
         if not os.access(program, os.X_OK):
-            raise StackError(f"{OVERRIDE} names {program}, which is no program", "correct or unset it")
+            raise StackError(f"{OVERRIDE} names {program}, which is not a program", "correct or unset it")
         return program
     digest = hashlib.sha256((folder / "builder.yaml").read_bytes()).hexdigest()[:_HASH_DIGITS]
     cache = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache")
     program = cache / "otel-ratelimit" / "collector" / digest / PROGRAM
     if not os.access(program, os.X_OK):
         raise StackError(
-            f"the collector has not been built: there is no {program}", "make collector (needs Go)"
+            f"the collector has not been built: {program} does not exist", "make collector (needs Go)"
         )
     return program
 
 
 @dataclass(frozen=True, slots=True)
 class CollectorAddresses:
-    """Where it listens; each a port on loopback."""
+    """The ports on which it listens, on loopback."""
 
     otlp_grpc: int
     otlp_http: int
@@ -79,7 +79,7 @@ class CollectorAddresses:
 
     @classmethod
     def free(cls) -> CollectorAddresses:
-        """Ports that nobody listens on now."""
+        """Free ports."""
         return cls(*quiet_ports(len(fields(cls))))
 
     @property
@@ -88,7 +88,7 @@ class CollectorAddresses:
         return f"http://{LOOPBACK}:{self.otlp_http}"
 
     def environment(self) -> dict[str, str]:
-        """As the configurations read it."""
+        """The variables that the configurations read."""
         return {
             "OTELCOL_OTLP_GRPC": f"{LOOPBACK}:{self.otlp_grpc}",
             "OTELCOL_OTLP_HTTP": f"{LOOPBACK}:{self.otlp_http}",
@@ -101,13 +101,13 @@ class CollectorAddresses:
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """One collector: what to run it on, where it listens, where it sends."""
+    """One collector: its configuration, where it listens and where it sends."""
 
     addresses: CollectorAddresses
     scratch: Path
-    """Holds its queue and its log; both stay when it ends."""
+    """The folder of its queue and its log; both are kept when it ends."""
     traces_endpoint: str | None
-    """Base URL of an OTLP/HTTP receiver for traces; None where there is no trace backend."""
+    """Base URL of an OTLP/HTTP receiver for traces; None without a trace backend."""
     role: str = "node"
     """A key of `CONFIGURATIONS`."""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Collector:
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The file with its output."""
         return self.scratch / "collector.log"
 
     @property
@@ -126,7 +126,7 @@ class Collector:
         return self.scratch / "queue"
 
     def program(self, environ: Mapping[str, str]) -> Program:
-        """What to start.
+        """How to start it.
 
         Args:
             environ: of this process; its `OTELCOL_*` variables are not passed on.

@@ -1,4 +1,4 @@
-"""What can go wrong with the stack, each with what to do about it."""
+"""The errors of the stack, each with what to do about it."""
 
 from __future__ import annotations
 

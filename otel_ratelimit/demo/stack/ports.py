@@ -1,8 +1,8 @@
-"""Which loopback ports the stack's programs serve on."""
+"""The loopback ports of the stack's programs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from otel_ratelimit.demo.errors import DemoError
 from otel_ratelimit.demo.ports import choose_port, quiet_ports
@@ -10,7 +10,7 @@ from otel_ratelimit.demo.ports import choose_port, quiet_ports
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Each with the number that its users know it by."""
+    """The port of each program; the default is the one that its users know."""
 
     application: int = 8000
     otlp_grpc: int = 4317
@@ -23,13 +23,8 @@ class Ports:
 
 
 def usual_ports() -> Ports:
-    """Those that everybody knows, and in place of each that is taken any that is free."""
+    """The default ports; a free one in place of each that is taken."""
     return Ports(**{name: _free_or_any(port) for name, port in asdict(Ports()).items()})
-
-
-def any_ports() -> Ports:
-    """Free ones, no two alike."""
-    return Ports(*quiet_ports(len(fields(Ports))))
 
 
 def _free_or_any(usual: int) -> int:

@@ -1,4 +1,4 @@
-"""Prometheus with the rules of `collector/prometheus/`, and what it knows."""
+"""Prometheus with the rules of `collector/prometheus/`, and a client for its API."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from typing import Any, Final
 
 from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.stack.collector import configuration_folder
-from otel_ratelimit.demo.stack.finding import find_program
-from otel_ratelimit.demo.stack.processes import Program
-from otel_ratelimit.demo.stack.web import ask, get
-from otel_ratelimit.postgres.embedded.supervised_process import Launch
+from otel_ratelimit.demo.stack.http_client import ask, get
+from otel_ratelimit.demo.stack.installed_programs import find_program
+from otel_ratelimit.demo.stack.running_program import Program
+from otel_ratelimit.postgres.embedded.processes import Launch
 
 EXPORTER_PORT: Final = 8889
 TELEMETRY_PORT: Final = 8888
 ALERTMANAGER_PORT: Final = 9093
 _MILLISECONDS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"(?<![\w.])(?<!window: )(\d+)([smhd])\b")
-"""As PromQL writes one; not the `5m` in a name such as `job:requests:rate5m`, nor the label `window: 1h`."""
+"""A duration in PromQL; not the `5m` in a name such as `job:requests:rate5m`, or the label `window: 1h`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What Prometheus is to watch, and how often."""
+    """What Prometheus scrapes, and how often."""
 
     port: int
-    """Where it serves itself."""
+    """The port of Prometheus itself."""
     exporter_port: int
-    """Of the collector's metrics of applications."""
+    """The port of the collector's metrics of applications."""
     telemetry_port: int
-    """Of the collector's metrics of its own."""
+    """The port of the collector's own metrics."""
     alertmanager_port: int
     interval: str = "5s"
     """Between scrapes, and between evaluations of the rules."""
     hurry: int = 1
-    """Rules' times are divided by it, so that a test need not wait for as long as an operator would."""
+    """The times of the rules are divided by it, so that a test does not wait as long as an operator would."""
 
 
 def prometheus(watching: Watching, folder: Path, env: Mapping[str, str]) -> Program:
-    """Prometheus, to be started in `folder`.
+    """How to start Prometheus in `folder`.
 
     Raises:
         StackError: it is not installed.
@@ -86,7 +86,7 @@ def configured(text: str, watching: Watching) -> str:
 
 
 def hurried(rules: str, times: int) -> str:
-    """`rules` with every window, offset and `for` shorter by so many times."""
+    """`rules` with every window, offset and `for` divided by `times`."""
     if times == 1:
         return rules
 
@@ -109,18 +109,18 @@ class PrometheusApi:
         return result
 
     def metric_names(self) -> set[str]:
-        """Of every series that there is."""
+        """The names of all metrics."""
         return set(ask(self._port, "/api/v1/label/__name__/values")["data"])
 
     def alerts_page(self) -> str:
-        """The path of the page that shows the rules: Debian's Prometheus has only the old ones."""
+        """The path of the page with the alert rules: Debian's Prometheus has only the classic pages."""
         try:
             status, _ = get(self._port, "/classic/alerts")
-        except OSError:  # gone already, which others tell
+        except OSError:  # it has ended; `check` says so
             return "/alerts"
         return "/classic/alerts" if status == HTTPStatus.OK else "/alerts"
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Pending and firing."""
+        """The alerts that are pending or firing."""
         found: list[dict[str, Any]] = ask(self._port, "/api/v1/alerts")["data"]["alerts"]
         return found

@@ -1,4 +1,4 @@
-"""`make stack`: start everything, say where to look, let calm and abuse take turns, tell of every alert."""
+"""`make stack`: starts all parts, prints where to look, alternates calm and abuse, prints every alert."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from urllib.parse import urlencode
 
 from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.screen import Screen
 from otel_ratelimit.demo.stack.alertmanager import HeldAlert, held_alerts
 from otel_ratelimit.demo.stack.collector import built_program, configuration_folder
-from otel_ratelimit.demo.stack.finding import find_programs
+from otel_ratelimit.demo.stack.installed_programs import check_programs
 from otel_ratelimit.demo.stack.ports import Ports, usual_ports
 from otel_ratelimit.demo.stack.stack import Settings, Stack
-from otel_ratelimit.demo.stopping import Stopped, signals_stop
+from otel_ratelimit.demo.stop_signals import Stopped, stop_on_signals
+from otel_ratelimit.demo.terminal import Screen
 from otel_ratelimit.demo.workspace import clear_leftovers, workspace
 
 LOOK_EVERY_SECONDS: Final = 1.0
@@ -33,35 +33,35 @@ class Options:
     """What the command line asks for; times in seconds."""
 
     duration: float
-    """After which everything stops by itself."""
+    """How long everything runs."""
     calm: float
-    """Before the abusers come for the first time."""
+    """Time before the abusers come for the first time."""
     abuse: float
-    """For how long they stay."""
+    """How long the abusers stay."""
     every: float
-    """From one of their visits to the next."""
+    """Time from one visit of the abusers to the next."""
     workers: int
 
 
 def run(options: Options) -> None:
-    """Run until the time is over or somebody stops it.
+    """Run until the time is over or the user stops it.
 
     Raises:
-        RemediableError: a part cannot be started, or ended on its own.
+        RemediableError: a part cannot be started, or ended by itself.
     """
     built_program(os.environ, configuration_folder())
-    find_programs()
+    check_programs()
     screen = Screen(as_json=False, tiers={})
     try:
         with ExitStack() as ends:
-            ends.enter_context(signals_stop())
+            ends.enter_context(stop_on_signals())
             try:
                 _run(options, screen, ends)
-                screen.say("Time is over. Stopping ...")
+                screen.say("The time is over. Stopping ...")
             except Stopped:
                 screen.say("Stopping ...")
             except RemediableError:
-                screen.say("Something failed. Stopping ...")
+                screen.say("A part failed. Stopping ...")
                 raise
     except Stopped:  # while stopping for another reason
         pass
@@ -80,7 +80,7 @@ def _run(options: Options, screen: Screen, ends: ExitStack) -> None:
 
 
 def where_to_look(stack: Stack) -> list[str]:
-    """What there is to open, and what to do there."""
+    """The addresses to open, one a line."""
     ports: Ports = stack.settings.ports
     at = f"http://{LOOPBACK}"
     graph = {"g0.expr": DECISIONS, "g0.tab": "0", "g0.range_input": "15m"}
@@ -89,7 +89,7 @@ def where_to_look(stack: Stack) -> list[str]:
         f"Alerts        {at}:{ports.prometheus}{stack.prometheus.alerts_page()}",
         f"Metrics       {at}:{ports.prometheus}/graph?{urlencode(graph)}",
         f"Alertmanager  amtool --alertmanager.url={at}:{ports.alertmanager} alert",
-        f"Collector     {at}:{ports.exporter}/metrics, and {at}:{ports.telemetry}/metrics of its own",
+        f"Collector     {at}:{ports.exporter}/metrics, and its own metrics at {at}:{ports.telemetry}/metrics",
         f"Application   {at}:{ports.application}",
         f"API token     {stack.api_token}",
         f"Database      {stack.database_url}",
@@ -108,12 +108,17 @@ def _watch(stack: Stack, options: Options, say: Callable[[Iterable[str]], None])
         stack.check()
         turns.take(elapsed)
         for line in news.since(held_alerts(stack.settings.ports.alertmanager)):
-            say([f"{datetime.now():%H:%M:%S}  {line}"])  # noqa: DTZ005 - as on the watcher's clock
+            say([_timed(line)])
         time.sleep(LOOK_EVERY_SECONDS)
 
 
+def _timed(line: str) -> str:
+    """The line with the local time."""
+    return f"{datetime.now().astimezone():%H:%M:%S}  {line}"
+
+
 class _Turns:
-    """Visitors all the time, abusers now and then."""
+    """Visitors all the time, abusers from time to time."""
 
     def __init__(self, stack: Stack, options: Options, say: Callable[[Iterable[str]], None]) -> None:
         self._stack = stack
@@ -121,31 +126,33 @@ class _Turns:
         self._say = say
         self._abusing = False
         stack.crowd("visitors", options.duration)
-        say([f"Visitors are there; abusers come after {options.calm:.0f} s, for {options.abuse:.0f} s."])
+        say([f"Visitors are active; abusers come after {options.calm:.0f} s, for {options.abuse:.0f} s."])
 
     def take(self, elapsed: float) -> None:
-        """Let abusers in, or note that they have gone."""
+        """Start abusers when it is their time, and say when they have gone."""
         options = self._options
         is_time = elapsed >= options.calm and (elapsed - options.calm) % options.every < options.abuse
         if is_time and not self._abusing:
             self._stack.crowd("abusers", options.abuse)
         if is_time != self._abusing:
-            self._say([f"{datetime.now():%H:%M:%S}  abusers {'have come' if is_time else 'have gone'}"])  # noqa: DTZ005 - as above
+            self._say([_timed(f"abusers {'have come' if is_time else 'have gone'}")])
         self._abusing = is_time
 
 
-_OF_ALL: Final = frozenset({"alertname", "severity", "subject", "job", "deployment_environment_name"})
-"""Labels that say nothing new here."""
+_REPEATED_LABELS: Final = frozenset(
+    {"alertname", "severity", "subject", "job", "deployment_environment_name"}
+)
+"""Labels that the line shows already, or that all alerts share."""
 
 
 class AlertNews:
-    """What has changed among the alerts since somebody last looked."""
+    """The changes among the alerts since the last call."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[str, str], ...], HeldAlert] = {}
 
     def since(self, held: list[HeldAlert]) -> list[str]:
-        """A line for each that is new, or gone."""
+        """A line for each alert that is new or resolved."""
         now = {tuple(sorted(alert.labels.items())): alert for alert in held}
         new = [f"FIRING    {_line(alert)}" for key, alert in now.items() if key not in self._known]
         gone = [f"resolved  {_line(alert)}" for key, alert in self._known.items() if key not in now]
@@ -154,6 +161,6 @@ class AlertNews:
 
 
 def _line(alert: HeldAlert) -> str:
-    muted = ["muted by another"] if alert.state == "suppressed" else []
-    about = [value for label, value in sorted(alert.labels.items()) if label not in _OF_ALL]
+    muted = ["muted by another alert"] if alert.state == "suppressed" else []
+    about = [value for label, value in sorted(alert.labels.items()) if label not in _REPEATED_LABELS]
     return f"{alert.name} ({', '.join([alert.severity, *muted, *about])}): {alert.summary}"

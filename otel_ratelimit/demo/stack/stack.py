@@ -1,4 +1,4 @@
-"""All parts together, started in the order in which they need each other and stopped in reverse."""
+"""All parts of the stack, started in the order of their dependencies and stopped in reverse."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from otel_ratelimit.demo.addresses import TRUSTED_PROXY, addresses_of_our_own
+from otel_ratelimit.demo.client_addresses import TRUSTED_PROXY, can_bind_other_addresses
+from otel_ratelimit.demo.gunicorn_server import Server, Serving, clean_environment
 from otel_ratelimit.demo.jobs_app import seed
+from otel_ratelimit.demo.otlp_receiver import Receiver
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.demo.receiver import Receiver
-from otel_ratelimit.demo.server import Server, Serving, clean_environment
+from otel_ratelimit.demo.received_telemetry import Telemetry
 from otel_ratelimit.demo.stack.alertmanager import alertmanager
-from otel_ratelimit.demo.stack.application import crowd, scheduler
 from otel_ratelimit.demo.stack.collector import Collector, CollectorAddresses
+from otel_ratelimit.demo.stack.crowd_and_scheduler import crowd, scheduler
 from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.stack.ports import Ports
-from otel_ratelimit.demo.stack.processes import Program, RunningProgram
 from otel_ratelimit.demo.stack.prometheus import PrometheusApi, Watching, prometheus
-from otel_ratelimit.demo.telemetry import Telemetry
+from otel_ratelimit.demo.stack.running_program import Program, RunningProgram
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.embedded.supervised_process import SupervisedProcess
 from otel_ratelimit.postgres.migrate import upgrade
@@ -30,12 +30,12 @@ from otel_ratelimit.postgres.migrate import upgrade
 DATABASE: Final = "jobs"
 
 Step: TypeAlias = Callable[[str], AbstractContextManager[Callable[[str], None]]]
-"""Announces a part that is being started; what it yields is told what came of it."""
+"""Shows that a part is being started; the yielded function is called with the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the stack is to run."""
+    """How to run the stack."""
 
     ports: Ports
     workers: int = 1
@@ -51,9 +51,9 @@ class Stack:
     Attributes:
         settings: as given.
         database_url: of the job board.
-        api_token: may read `/api/rate-limit/*`.
-        traces: what the collector passes on.
-        prometheus: answers questions.
+        api_token: has read access to `/api/rate-limit/*`.
+        traces: the spans that the collector passes on.
+        prometheus: a client for its API.
         probes: requests that the application answered before it was called ready.
         programs: collector, Alertmanager and Prometheus.
     """
@@ -75,10 +75,10 @@ class Stack:
         self._crowds: list[SupervisedProcess] = []
 
     def start(self, step: Step) -> None:
-        """Start every part but the clients.
+        """Start every part except the clients.
 
         Raises:
-            RemediableError: one cannot be started; those that were are left to `stop`.
+            RemediableError: a part cannot be started; `stop` ends the others.
         """
         ports = self.settings.ports
         with step("PostgreSQL") as done:
@@ -114,8 +114,8 @@ class Stack:
             self._start(lambda folder: prometheus(watching, folder, self._environ))
             done(f"http://{LOOPBACK}:{ports.prometheus}")
 
-    def crowd(self, who: str, seconds: float) -> SupervisedProcess:
-        """Let `visitors`, `abusers` or `everyone` loose on the application for so long."""
+    def crowd(self, who: str, seconds: float) -> LeashedProcess:
+        """Start clients for so many seconds: `visitors`, `abusers` or `everyone`."""
         if self._serving is None:
             raise RuntimeError("the stack has not been started")
         process = crowd(who, self._serving, seconds)
@@ -124,10 +124,10 @@ class Stack:
         return process
 
     def check(self) -> None:
-        """Nothing, as long as all parts run.
+        """Check that all parts are still running.
 
         Raises:
-            RemediableError: one has ended.
+            RemediableError: a part has ended.
         """
         for program in self.programs:
             program.check()
@@ -135,20 +135,20 @@ class Stack:
             self._server.check()
         if self._scheduler is not None and self._scheduler.exit_status is not None:
             raise StackError(
-                f"the scheduler ended; its last words:\n{self._scheduler.last_lines()}",
+                f"the scheduler ended; its last lines:\n{self._scheduler.last_lines()}",
                 "the lines above say why",
             )
         for clients in self._crowds:
-            # Asking also buries those that have gone.
+            # Reading the status also reaps clients that have exited.
             if clients.exit_status:
                 raise StackError(
-                    f"the clients ended early; their last words:\n{clients.last_lines()}",
+                    f"the clients ended too early; their last lines:\n{clients.last_lines()}",
                     "the lines above say why",
                 )
         self._crowds = [clients for clients in self._crowds if clients.exit_status is None]
 
     def stop_application(self) -> None:
-        """Stop it; what it still has to report is sent first."""
+        """Stop it; it sends its last telemetry first."""
         if self._server is not None:
             self._server.stop()
         self._server = None
@@ -176,10 +176,10 @@ class Stack:
             otlp_endpoint=f"http://{LOOPBACK}:{ports.otlp}",
             scratch=self._folder,
             api_token=self.api_token,
-            # The collector decides which traces are kept, and may be started again meanwhile.
+            # The collector decides which traces are kept, and may be restarted meanwhile.
             spans_kept=1.0,
             export_timeout_seconds=40,
-            trusted_proxies="" if addresses_of_our_own() else TRUSTED_PROXY,
+            trusted_proxies="" if can_bind_other_addresses() else TRUSTED_PROXY,
         )
         self._server = Server(self._serving, os.environ)
         self._ends.callback(self.stop_application)
@@ -198,5 +198,5 @@ class Stack:
 
 @contextmanager
 def silently(_name: str) -> Iterator[Callable[[str], None]]:
-    """A `Step` that says nothing."""
+    """A `Step` that prints nothing."""
     yield lambda _what: None

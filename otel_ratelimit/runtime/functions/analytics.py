@@ -54,8 +54,8 @@ from otel_ratelimit.runtime.application_here import application_here, recording_
 from otel_ratelimit.runtime.functions import reported_violations
 from otel_ratelimit.runtime.rate_limit import database_url_here, rate_limit_of
 from otel_ratelimit.telemetry import current_trace_id
+from otel_ratelimit.web.client_source import current_user_agent
 from otel_ratelimit.web.route_names import route_template, routes_named
-from otel_ratelimit.web.source import current_user_agent
 
 __all__ = [
     "SeveralServicesError",

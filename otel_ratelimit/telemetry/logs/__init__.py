@@ -1,16 +1,19 @@
 """What an operator reads: refusals in the application log, and where the plugin's log lines go.
 
-refusals       counts refusals on the request path; the background thread writes the lines
-refusal_lines  one line per client, limit and minute
-addresses      what of an address a line shows: whole, masked or hashed
-output         who writes the plugin's lines, and from which level on
-formats        text and JSON
-start          the logger of what is in force at the start
-otel_records   the same lines as OpenTelemetry log records
+refusal_log        counts refusals on the request path; the background thread writes the lines
+refusal_summaries  which lines are due: one per client, limit and minute
+refusal_messages   what a line says
+shown_addresses    how a line shows an address: whole, masked or hashed
+distinct_count     about how many different clients there were
+output             who writes the plugin's lines, and from which level on
+formats            text and JSON
+start_logger       the logger for what is in force at the start
+otel_records       the same lines as OpenTelemetry log records
+safe_handler       the base of the log handlers
 """
 
-from otel_ratelimit.telemetry.logs.addresses import ShownAddresses
 from otel_ratelimit.telemetry.logs.output import LogOutput, open_output
-from otel_ratelimit.telemetry.logs.refusals import FLUSH_SECONDS, RefusalLog
+from otel_ratelimit.telemetry.logs.refusal_log import FLUSH_SECONDS, RefusalLog
+from otel_ratelimit.telemetry.logs.shown_addresses import ShownAddresses
 
 __all__ = ["FLUSH_SECONDS", "LogOutput", "RefusalLog", "ShownAddresses", "open_output"]

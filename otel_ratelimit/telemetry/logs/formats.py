@@ -1,4 +1,4 @@
-"""How a line is written where nobody else has set logging up: as text, or as one JSON object."""
+"""The format of log lines where the application has not set up logging: text, or one JSON object a line."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ FIELDS: Final[Mapping[str, str]] = {
     names.CLEANUP_REMOVED_KEYS: "removed_keys",
     names.CLEANUP_FREED: "freed_bytes",
 }
-"""Attributes of a line to fields of its JSON."""
+"""The JSON field of each attribute of a line."""
 
 _TEXT: Final = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 _TIME: Final = "%Y-%m-%d %H:%M:%S %z"
 
 
 def attributes_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What of `FIELDS` the line says beside its message."""
+    """The attributes of the line that are in `FIELDS`."""
     return {name: value for name, value in vars(record).items() if name in FIELDS}
 
 
 def formatter(log_format: str) -> logging.Formatter:
-    """The formatter of lines in that format, `text` or `json`."""
+    """The formatter for `text` or `json`."""
     return JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT, _TIME)
 
 
@@ -52,7 +52,7 @@ class JsonFormatter(logging.Formatter):
     """One object per line: time, level, logger, process, message; fields of the line; trace; exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object, in one line of ASCII."""
+        """The record as one line of ASCII."""
         written: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

@@ -10,6 +10,7 @@ from opentelemetry._logs import SeverityNumber, get_logger_provider
 
 from otel_ratelimit.core.version import __version__
 from otel_ratelimit.telemetry.logs.formats import attributes_of
+from otel_ratelimit.telemetry.logs.safe_handler import SafeHandler
 
 _SEVERITIES: Final = (
     (logging.CRITICAL, SeverityNumber.FATAL, "FATAL"),
@@ -19,34 +20,31 @@ _SEVERITIES: Final = (
 )
 
 
-class OtelRecordsHandler(logging.Handler):
+class OtelRecordsHandler(SafeHandler):
     """Emits each line to the provider that is set at that time, with the trace of the current span.
 
-    Silent where a `LoggingHandler` of OpenTelemetry's does the same for all loggers.
+    Does nothing where a `LoggingHandler` of OpenTelemetry does the same for all loggers.
     """
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Emit `record`; what fails is handled as `logging` does it."""
-        try:
-            if any(map(is_of_opentelemetry, reached_by(record))):
-                return
-            number, text = _severity(record.levelno)
-            exception = record.exc_info[1] if record.exc_info else None
-            get_logger_provider().get_logger(record.name, __version__).emit(
-                timestamp=int(record.created * 1e9),
-                observed_timestamp=time.time_ns(),
-                severity_number=number,
-                severity_text=text,
-                body=record.getMessage(),
-                attributes=attributes_of(record),
-                exception=exception,
-            )
-        except Exception:  # noqa: BLE001 - as every handler of `logging`
-            self.handleError(record)
+    def write(self, record: logging.LogRecord) -> None:
+        """Emit `record`."""
+        if any(map(is_of_opentelemetry, reached_by(record))):
+            return
+        number, text = _severity(record.levelno)
+        exception = record.exc_info[1] if record.exc_info else None
+        get_logger_provider().get_logger(record.name, __version__).emit(
+            timestamp=int(record.created * 1e9),
+            observed_timestamp=time.time_ns(),
+            severity_number=number,
+            severity_text=text,
+            body=record.getMessage(),
+            attributes=attributes_of(record),
+            exception=exception,
+        )
 
 
 def reached_by(record: logging.LogRecord) -> list[logging.Handler]:
-    """Every handler that `record` goes to."""
+    """Every handler that `record` reaches."""
     reached: list[logging.Handler] = []
     logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None:
@@ -64,7 +62,7 @@ def is_of_opentelemetry(handler: logging.Handler) -> bool:
 
 
 def _severity(level: int) -> tuple[SeverityNumber, str]:
-    for least, number, text in _SEVERITIES:
-        if level >= least:
+    for lowest, number, text in _SEVERITIES:
+        if level >= lowest:
             return number, text
     return SeverityNumber.DEBUG, "DEBUG"

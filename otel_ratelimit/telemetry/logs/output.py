@@ -1,9 +1,9 @@
 """Where the plugin's log lines go, and from which level on.
 
-Where nobody has set logging up, they are written to standard error, from INFO on: Python alone would show
-warnings only, without a time. As soon as the application has handlers of its own for these lines, they are
-the application's, with the levels that it has chosen. That is looked at for each line, because many
-applications set logging up after their Flask is made.
+Where the application has not set up logging, lines go to standard error, from INFO on: Python alone would
+show warnings only, without a time. As soon as the application has handlers of its own for these lines, its
+handlers write them, with the levels that it has chosen. That is checked for each line, because many
+applications set up logging after they have made their Flask object.
 """
 
 from __future__ import annotations
@@ -17,54 +17,52 @@ from typing import Final
 from otel_ratelimit.core.settings import LOG_LEVELS
 from otel_ratelimit.telemetry.logs.formats import formatter
 from otel_ratelimit.telemetry.logs.otel_records import OtelRecordsHandler, is_of_opentelemetry, reached_by
+from otel_ratelimit.telemetry.logs.safe_handler import SafeHandler
 
 ROOT: Final = "otel_ratelimit"
 """The logger above all of the plugin's."""
 _WITHDRAWN: Final = -1
-"""A level below that of every handler."""
+"""A level below the level of every handler."""
 
 _opening: Final = threading.RLock()
-"""Re-entrant: a collected `LogOutput` lets go wherever its thread is."""
+"""Re-entrant: a `LogOutput` may be garbage-collected anywhere, also while its thread holds this lock."""
 
 
-class DefaultHandler(logging.Handler):
-    """Writes to standard error what no other handler would write.
+class DefaultHandler(SafeHandler):
+    """Writes to standard error the lines that no other handler would write.
 
-    It comes before those of the root logger. So it can withdraw a line that was made only because the
-    application had not chosen a level yet.
+    It is called before the handlers of the root logger. So it can withdraw a line that was logged only
+    because the application had not chosen a level yet.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.records = OtelRecordsHandler()
-        """Its companion, which exports what is written."""
+        """Exports the lines as OpenTelemetry log records."""
         self.users = 0
         self.is_level_held = False
-        """Whether the logger's level is INFO because nobody had chosen another."""
+        """Whether the logger's level is INFO because the application had not chosen one."""
         self.asked: int | None = None
-        """The level that was asked for last, by a user that is still there."""
+        """The level that was requested last, by a user that still exists."""
         self._asks: list[int] = []
         self._former = logging.NOTSET
         """The level that the application had chosen before."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write `record`, unless that is another's; what fails is handled as `logging` does it."""
-        try:
-            reached = reached_by(record)
-            others = [handler for handler in reached if _writes(handler)]
-            if not others:
-                self._write(record)
-            elif not _is_servers(others):
-                self._leave_level(record)
-            elif not any(map(is_of_opentelemetry, reached)):
-                self._write(record)
-                record.levelno = _WITHDRAWN  # else it would be written twice
-            # Else the server's writes it: a line that is withdrawn would not be exported either.
-        except Exception:  # noqa: BLE001 - as every handler of `logging`
-            self.handleError(record)
+    def write(self, record: logging.LogRecord) -> None:
+        """Write `record`, unless another handler does."""
+        reached = reached_by(record)
+        others = [handler for handler in reached if _writes(handler)]
+        if not others:
+            self._write(record)
+        elif not _is_servers(others):
+            self._leave_level(record)
+        elif not any(map(is_of_opentelemetry, reached)):
+            self._write(record)
+            record.levelno = _WITHDRAWN  # otherwise it would be written twice
+        # Otherwise the server's handler writes it: a withdrawn line would not be exported either.
 
     def hold_level(self, asked: int | None) -> None:
-        """Set the logger's level to what is `asked`; to INFO where neither that nor the application says."""
+        """Set the logger's level to `asked`; to INFO if neither `asked` nor the application gives one."""
         logger = logging.getLogger(ROOT)
         if asked is not None:
             if self.asked is None:
@@ -77,7 +75,7 @@ class DefaultHandler(logging.Handler):
             logger.setLevel(logging.INFO)
 
     def drop_level(self, asked: int) -> None:
-        """Forget a level that was asked for; that of another user, or the former one, is in force again."""
+        """Forget a requested level; the level of another user, or the former one, is in force again."""
         self._asks.remove(asked)
         logger = logging.getLogger(ROOT)
         if not self._asks:
@@ -88,7 +86,7 @@ class DefaultHandler(logging.Handler):
             logger.setLevel(self.asked)
 
     def release_level(self) -> None:
-        """Set the logger's level back, unless another has changed it since."""
+        """Restore the logger's level, unless it was changed since."""
         logger = logging.getLogger(ROOT)
         ours = logging.INFO if self.is_level_held else self.asked
         if ours is not None and logger.level == ours:
@@ -103,14 +101,14 @@ class DefaultHandler(logging.Handler):
             record.levelno = _WITHDRAWN
 
     def _write(self, record: logging.LogRecord) -> None:
-        # Looked up for each line: servers and tests put another in its place.
+        # Looked up for each line: servers and tests replace it.
         if sys.stderr is not None:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
 
 
 class LogOutput:
-    """One user of the plugin's handlers; they are taken away with the last."""
+    """One user of the plugin's handlers; they are removed with the last user."""
 
     def __init__(self, level: str, log_format: str) -> None:
         with _opening:
@@ -124,16 +122,16 @@ class LogOutput:
                 handler.setFormatter(formatter(log_format))
 
     def close(self) -> None:
-        """Leave the handlers to the other users; may be called twice."""
+        """Stop using the handlers; may be called twice."""
         self._release()
 
 
 def open_output(level: str = "", log_format: str = "") -> LogOutput:
-    """Have the plugin's lines written.
+    """Write the plugin's log lines.
 
     Args:
-        level: a key of `LOG_LEVELS`, whatever the application has chosen; empty leaves the choice to it.
-        log_format: `text` or `json`, of lines on standard error; empty leaves it as it is, at first text.
+        level: a key of `LOG_LEVELS`, whatever the application has chosen; empty: the application's choice.
+        log_format: `text` or `json`, for lines on standard error; empty: unchanged, at first `text`.
     """
     return LogOutput(level, log_format)
 
@@ -147,7 +145,7 @@ def _add_handlers() -> DefaultHandler:
     logger = logging.getLogger(ROOT)
     handler = DefaultHandler()
     handler.setFormatter(formatter("text"))
-    # OpenTelemetry's first: the other may withdraw a line.
+    # The exporting handler first: the other one may withdraw a line.
     logger.addHandler(handler.records)
     logger.addHandler(handler)
     return handler
@@ -168,12 +166,12 @@ def _release(handler: DefaultHandler, asked: int | None) -> None:
 
 
 def _writes(handler: logging.Handler) -> bool:
-    """Whether it is the application's choice of where lines are written."""
+    """Whether it is the application's handler, and writes lines."""
     return not (isinstance(handler, DefaultHandler | OtelRecordsHandler) or is_of_opentelemetry(handler))
 
 
 def _is_nobodys(logger: logging.Logger) -> bool:
-    """Whether neither handlers nor levels have been chosen for the plugin's lines."""
+    """Whether the application has chosen neither handlers nor levels for the plugin's lines."""
     root = logging.getLogger()
     handlers = [handler for handler in (*logger.handlers, *root.handlers) if _writes(handler)]
     chosen = logger.level != logging.NOTSET or root.level != logging.WARNING
@@ -181,7 +179,7 @@ def _is_nobodys(logger: logging.Logger) -> bool:
 
 
 def _is_servers(handlers: list[logging.Handler]) -> bool:
-    """Whether `handlers` are what waitress sets up by itself, and no choice of the application's."""
+    """Whether `handlers` is the handler that waitress sets up by itself, not one of the application's."""
     if "waitress" not in sys.modules or len(handlers) != 1:
         return False
     [handler] = handlers
@@ -192,5 +190,5 @@ def _is_servers(handlers: list[logging.Handler]) -> bool:
         and root.level == logging.WARNING
         and handler.stream is sys.stderr
         and handler.formatter is not None
-        and handler.formatter._fmt == logging.BASIC_FORMAT  # noqa: SLF001 - nothing public tells
+        and handler.formatter._fmt == logging.BASIC_FORMAT  # noqa: SLF001 - there is no public attribute
     )

@@ -1,4 +1,4 @@
-"""`GET /analytics`: who was limited, how often, and how much room the limits leave."""
+"""`GET /analytics`: who was limited, how often, and how much headroom the limits leave."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from otel_ratelimit.analytics.reader import AnalyticsReader, GroupBy, Scope, gro
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.services import ServicesRead, UnknownServiceError, services_read
-from otel_ratelimit.web.api.models import (
+from otel_ratelimit.web.api.analytics_models import (
     AnalyticsAnswer,
+    AnalyticsParameters,
     BreathingRoomAnswer,
     HitRateAnswer,
     HitRatesAnswer,
@@ -24,7 +25,7 @@ from otel_ratelimit.web.api.models import (
     ViolationGroupAnswer,
     ViolationsAnswer,
 )
-from otel_ratelimit.web.api.parameters import AnalyticsParameters, period_asked
+from otel_ratelimit.web.api.parameter_types import period_asked
 from otel_ratelimit.web.api.problems import ProblemError, analytics_are_off
 from otel_ratelimit.web.api.services import ApiServices
 from otel_ratelimit.web.route_names import routes_named
@@ -36,7 +37,7 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
     """The period's violations, hit rates, breathing room and recommended limits.
 
     Raises:
-        ProblemError: the period is none, nothing is recorded of the service, or analytics are off.
+        ProblemError: the period is not valid, nothing is recorded of the service, or analytics are off.
         DatabaseError: the figures cannot be read now.
     """
     period = period_asked(asked.date_range, services.clock())
@@ -48,7 +49,7 @@ def analytics(services: ApiServices, asked: AnalyticsParameters) -> AnalyticsAns
     scope = Scope(None if named is None else named.routes, of.service)
     totals = reader.requests(period, scope)
     uses = reader.limits(period, scope)
-    # A limit is for one service: one that fits the sum of several fits none of them.
+    # A limit is for one service: a limit that fits the sum of several services fits none of them.
     excess = [] if of.is_mixed else reader.excess(period, scope)
     recommendations = recommend_limits([] if of.is_mixed else uses, excess, asked.max_rejected_share)
     return AnalyticsAnswer(

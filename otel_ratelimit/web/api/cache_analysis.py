@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
-from otel_ratelimit.cache_advice.cost_benefit import CostBenefit
-from otel_ratelimit.cache_advice.daily_report import DailyCacheReport, ReportedAssumptions, Scale
+from otel_ratelimit.cache_advice.daily_report import Supposed
+from otel_ratelimit.cache_advice.history import StoredReport
+from otel_ratelimit.cache_advice.prices import CostBenefit
 from otel_ratelimit.cache_advice.result import Advice, CacheAnalysis, TemplateResult
 from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
 from otel_ratelimit.core.periods import Period
-from otel_ratelimit.web.api.cache_models import (
+from otel_ratelimit.web.api.cache_analysis_charts import charts
+from otel_ratelimit.web.api.cache_analysis_models import (
     AtTtlAnswer,
-    BarsAnswer,
     CacheAnalysisAnswer,
-    ChartsAnswer,
-    ComparedAnswer,
-    ComparisonAnswer,
+    CacheAnalysisParameters,
     CostBenefitAnswer,
     DayInBriefAnswer,
     DaysAnswer,
-    HitPotentialPoint,
     NotCacheableAnswer,
     PlanAnswer,
     PriceAnswer,
@@ -33,25 +30,18 @@ from otel_ratelimit.web.api.cache_models import (
     SupposedAnswer,
     SurfaceAnswer,
     TemplateAnswer,
-    TopQueriesAnswer,
     WholeDayAnswer,
 )
-from otel_ratelimit.web.api.parameters import CacheAnalysisParameters, period_asked
+from otel_ratelimit.web.api.parameter_types import period_asked
 from otel_ratelimit.web.api.problems import analytics_are_off
 from otel_ratelimit.web.api.services import ApiServices
-
-BENEFIT: Final = "monthly benefit"
-MAX_LABEL_CHARACTERS: Final = 60
-_NOTHING: Final = BarsAnswer(unit="", labels=[], values=[])
-_PER: Final[dict[Scale, str]] = {"day": "a day", "so_far": "so far", "part": "in that time"}
-_NO_QUERY: Final = TopQueriesAnswer(unit="", labels=[], values=[], worthwhile=[], reasons=[])
 
 
 def cache_analysis(services: ApiServices, asked: CacheAnalysisParameters) -> CacheAnalysisAnswer:
     """The last report of the period's days, and the trend over them.
 
     Raises:
-        ProblemError: the period is none, or analytics are off.
+        ProblemError: the period is not valid, or analytics are off.
         DatabaseError: the reports cannot be read now.
     """
     days = _days(period_asked(asked.date_range, services.clock()))
@@ -64,7 +54,7 @@ def cache_analysis(services: ApiServices, asked: CacheAnalysisParameters) -> Cac
         period=days,
         latest=_latest(stored) if stored is not None else None,
         trend=[DayInBriefAnswer.model_validate(day) for day in trend],
-        charts=_charts(stored.report if stored is not None else None, trend),
+        charts=charts(stored.report if stored is not None else None, trend),
     )
 
 
@@ -114,7 +104,7 @@ def _queries(analysis: CacheAnalysis) -> QueriesAnswer:
 
 
 def _whole(found: CacheAnalysis | TemplateResult) -> tuple[int, int]:
-    """Executions and duplicates, rounded so that the unique ones are what is between them."""
+    """Executions and duplicates, rounded so that their difference is the number of unique executions."""
     executions = round(found.executions)
     return executions, max(executions - round(found.unique), 0)
 
@@ -136,7 +126,7 @@ def _templates(found: Sequence[TemplateResult]) -> list[TemplateAnswer]:
 
 
 def _described(template: TemplateResult) -> dict[str, Any]:
-    """The fields of a `TemplateAnswer`; the hit ratio by TTL is that of all together only."""
+    """The fields of a `TemplateAnswer`; only the sum of all templates has hit ratios by TTL."""
     executions, duplicates = _whole(template)
     return {
         **template.model_dump(exclude={"by_ttl"}),
@@ -159,96 +149,4 @@ def _cost_benefit(cost: CostBenefit, supposed: ReportedAssumptions) -> CostBenef
         latency_saved_ms_a_day=cost.latency_saved_ms_a_day,
         value_of_saved_ms=supposed.value_of_saved_ms,
         value_of_database_second=supposed.value_of_database_second,
-    )
-
-
-def _charts(report: DailyCacheReport | None, trend: Iterable[DayInBrief]) -> ChartsAnswer:
-    return ChartsAnswer(
-        hit_potential=[
-            HitPotentialPoint(
-                date=day.analysis_date,
-                hit_potential=day.hit_potential,
-                duplicate_share=day.duplicate_percentage / 100.0,
-            )
-            for day in trend
-        ],
-        top_queries=_top_queries(report) if report is not None else _NO_QUERY,
-        cost_comparison=_cost_comparison(report) if report is not None else _NOTHING,
-        comparison_table=_comparison(report) if report is not None else None,
-    )
-
-
-def _top_queries(report: DailyCacheReport) -> TopQueriesAnswer:
-    analysis = report.analysis
-    worth = [(each, each.advice) for each in analysis.most_worth if each.advice is not None]
-    if worth:
-        return TopQueriesAnswer(
-            unit=f"ms {_PER[report.scale]}",
-            labels=_labels([template for template, _ in worth]),
-            values=[advice.at.latency_saved_ms for _, advice in worth],
-            worthwhile=[True for _ in worth],
-            reasons=[advice.reason for _, advice in worth],
-        )
-    repeated = [each for each in analysis.most_repeated if each.advice is None]
-    if not repeated:
-        return _NO_QUERY
-    return TopQueriesAnswer(
-        unit=f"repeats {_PER[report.scale]}",
-        labels=_labels(repeated),
-        values=[template.duplicates for template in repeated],
-        worthwhile=[False for _ in repeated],
-        reasons=[template.not_worth for template in repeated],
-    )
-
-
-def _labels(templates: Sequence[TemplateResult]) -> list[str]:
-    """Each with its database, where one text is of several."""
-    texts = Counter(template.template for template in templates)
-    return [
-        _label(f"{each.database}: {each.template}" if texts[each.template] > 1 else each.template)
-        for each in templates
-    ]
-
-
-def _label(query: str) -> str:
-    """On one line that fits beside a bar."""
-    line = " ".join(query.split())
-    return line if len(line) <= MAX_LABEL_CHARACTERS else f"{line[: MAX_LABEL_CHARACTERS - 1]}…"
-
-
-def _cost_comparison(report: DailyCacheReport) -> BarsAnswer:
-    supposed = report.supposed
-    bars = list(report.cost.by_price)
-    if supposed.has_value:
-        bars.append((BENEFIT, report.cost.monthly_benefit))
-    return _bars(f"{supposed.currency} a month", bars)
-
-
-def _bars(unit: str, bars: Sequence[tuple[str, float]]) -> BarsAnswer:
-    return BarsAnswer(unit=unit, labels=[label for label, _ in bars], values=[value for _, value in bars])
-
-
-def _comparison(report: DailyCacheReport) -> ComparisonAnswer | None:
-    found = report.comparison
-    if found is None:
-        return None
-    units = {
-        "queries": f"queries {_PER[report.scale]}",
-        "ms": f"ms {_PER[report.scale]}",
-        "bytes": "bytes",
-        "money": f"{report.supposed.currency} a month",
-    }
-    return ComparisonAnswer(
-        basis=found.basis,
-        ttl_seconds=found.ttl_seconds,
-        rows=[
-            ComparedAnswer(
-                name=each.name,
-                unit=units[each.unit],
-                without_cache=each.without_cache,
-                with_cache=each.with_cache,
-                difference=each.difference,
-            )
-            for each in found.figures
-        ],
     )

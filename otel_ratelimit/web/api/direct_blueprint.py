@@ -1,7 +1,7 @@
-"""A blueprint whose routes do not pass through methods that the application's class overrides.
+"""A blueprint whose routes are added without methods that the application's class overrides.
 
-An application's own `add_url_rule` may add a prefix, ask for a login or want arguments of its own: that is
-meant for its routes, and not for the API's.
+An application's own `add_url_rule` may add a prefix, require a login or expect further arguments: that is
+meant for its own routes, and not for the API's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DirectSetupState(BlueprintSetupState):
 
 
 def direct_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint:
-    """A plain `Blueprint`, to be registered with its own `register` past the application's."""
+    """A plain `Blueprint`, to be registered with its own `register` and not with the application's."""
     blueprint = Blueprint(name, import_name, url_prefix=url_prefix)
 
     def make_setup_state(

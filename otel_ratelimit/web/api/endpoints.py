@@ -1,4 +1,4 @@
-"""Every question the API answers, in one table: the routes and their description are made from it."""
+"""The table of all endpoints: the routes and the OpenAPI document are made from it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 from otel_ratelimit.web.api.analytics import analytics
+from otel_ratelimit.web.api.analytics_models import AnalyticsAnswer, AnalyticsParameters
 from otel_ratelimit.web.api.cache_analysis import cache_analysis
-from otel_ratelimit.web.api.cache_models import CacheAnalysisAnswer
+from otel_ratelimit.web.api.cache_analysis_models import CacheAnalysisAnswer, CacheAnalysisParameters
 from otel_ratelimit.web.api.metrics import metrics
-from otel_ratelimit.web.api.models import AnalyticsAnswer, MetricsAnswer, ResetAnswer, StatusAnswer
-from otel_ratelimit.web.api.parameters import (
-    AnalyticsParameters,
-    CacheAnalysisParameters,
-    NoParameters,
-    Parameters,
-    StatusParameters,
-)
+from otel_ratelimit.web.api.metrics_models import MetricsAnswer
+from otel_ratelimit.web.api.parameters import NoParameters, Parameters
 from otel_ratelimit.web.api.services import Access, ApiServices
 from otel_ratelimit.web.api.status import reset, status
+from otel_ratelimit.web.api.status_models import ResetAnswer, StatusAnswer, StatusParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +35,9 @@ class Endpoint:
     parameters: type[Parameters]
     answer: type[BaseModel]
     handle: Callable[[ApiServices, Any], BaseModel]
-    """Called with an instance of `parameters`; answers one of `answer`."""
+    """Called with an instance of `parameters`; returns an instance of `answer`."""
     unavailable: str = ""
-    """Why it may answer 503, beyond what holds for all."""
+    """Further reasons for a 503, beyond those of all endpoints."""
 
 
 ENDPOINTS: Final = (
@@ -53,8 +49,8 @@ ENDPOINTS: Final = (
         summary="What the limiter holds now",
         description=(
             "Memory against its limit and thresholds, counters by endpoint and kind of client, cleanup,"
-            " health of the store, and the recorder of violations. Of the worker process that answers,"
-            " where each has its own store."
+            " health of the store, and the recorder of violations. If each worker process has its own store,"
+            " the figures are of the process that answers."
         ),
         parameters=NoParameters,
         answer=MetricsAnswer,
@@ -65,11 +61,11 @@ ENDPOINTS: Final = (
         method="GET",
         path="/analytics",
         access="read",
-        summary="Who was limited, and how much room the limits leave",
+        summary="Who was limited, and how much headroom the limits leave",
         description=(
             "Violations grouped and paged, the clients and endpoints with most of them, the share of"
-            " requests that ran into a limit, the breathing room of each limit, and recommended limits with"
-            " their evidence."
+            " requests that a limit refused, the headroom of each limit, and recommended limits with their"
+            " evidence."
         ),
         parameters=AnalyticsParameters,
         answer=AnalyticsAnswer,
@@ -84,7 +80,7 @@ ENDPOINTS: Final = (
         summary="Would a cache before the database pay?",
         description=(
             "The latest analysis of a day's queries within the period: which repeat, what a cache would have"
-            " answered by time to live, how much memory it takes, what it would cost and bring, and for which"
+            " answered by time to live, how much memory it takes, its costs and benefits, and for which"
             " queries; the trend over the days; and both as series for charts."
         ),
         parameters=CacheAnalysisParameters,
@@ -110,7 +106,7 @@ ENDPOINTS: Final = (
         path="/status",
         access="admin",
         summary="Forget a client's counters on a route",
-        description="Of the client and the route described; it may then use those limits in full again.",
+        description="The described client may use the limits of the described route in full again.",
         parameters=StatusParameters,
         answer=ResetAnswer,
         handle=reset,

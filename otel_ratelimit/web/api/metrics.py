@@ -14,7 +14,8 @@ from otel_ratelimit.core.counter_store import StorageSnapshot
 from otel_ratelimit.core.thresholds import MEGABYTE
 from otel_ratelimit.storage.counters_by_user import highest_first
 from otel_ratelimit.storage.health import check_memory_health, effective_thresholds
-from otel_ratelimit.web.api.models import (
+from otel_ratelimit.web.api.cleanup_tally import CleanupTotals
+from otel_ratelimit.web.api.metrics_models import (
     CleanupAnswer,
     KeysAnswer,
     MemoryAnswer,
@@ -23,15 +24,15 @@ from otel_ratelimit.web.api.models import (
     StorageAnswer,
 )
 from otel_ratelimit.web.api.parameters import NoParameters
-from otel_ratelimit.web.api.services import ApiServices, CleanupTotals
+from otel_ratelimit.web.api.services import ApiServices
 from otel_ratelimit.web.route_names import routes_of
 
 MAX_USERS: Final = 100
-"""Those with the most counters are named; the others are told together."""
+"""The users with the most counters are named; the others are one sum."""
 
 
 def metrics(services: ApiServices, _asked: NoParameters) -> MetricsAnswer:
-    """What there is now, from one snapshot, so that the figures fit each other."""
+    """The present state, from one snapshot, so that the figures are consistent."""
     snapshot = services.snapshot()
     cleanup, recorder = services.cleanup(), services.recorder()
     return MetricsAnswer(
@@ -50,7 +51,7 @@ def metrics(services: ApiServices, _asked: NoParameters) -> MetricsAnswer:
 
 
 class _Taken:
-    """A snapshot already taken, as `storage.health` asks for it."""
+    """A snapshot that exists already, in the form that `storage.health` needs."""
 
     def __init__(self, snapshot: StorageSnapshot) -> None:
         self._snapshot = snapshot
@@ -93,7 +94,7 @@ def _cleanup(totals: CleanupTotals) -> CleanupAnswer:
 
 
 def _recorder(state: RecorderState) -> RecorderAnswer:
-    # Why it fails may name hosts and users of the database: that is for the log.
+    # The reason of a failure may name hosts and users of the database: it is for the log only.
     return RecorderAnswer(
         recorded=state.recorded, dropped=state.dropped, pending=state.pending, healthy=not state.failing
     )

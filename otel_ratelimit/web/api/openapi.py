@@ -1,6 +1,6 @@
-"""The description of the API (OpenAPI 3.1), made from the table of endpoints and from the models.
+"""The OpenAPI 3.1 document of the API, made from the table of endpoints and from the models.
 
-Nothing is described by hand: what an endpoint accepts and answers stands in its models only.
+Nothing is described by hand: the models of an endpoint say what it accepts and answers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from otel_ratelimit.core.version import __version__
 from otel_ratelimit.web.api.endpoints import Endpoint
 from otel_ratelimit.web.api.parameters import Parameters
 from otel_ratelimit.web.api.problems import ParameterProblem, ProblemAnswer, QuotaProblem
-from otel_ratelimit.web.responses import PROBLEM_JSON
+from otel_ratelimit.web.refusal_responses import PROBLEM_JSON
 
 _MODE: Final[JsonSchemaMode] = "serialization"
 JSON: Final = "application/json"
@@ -46,13 +46,13 @@ _SCHEMES: Final = {
 }
 _PROBLEMS: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.BAD_REQUEST: "A parameter is unknown, repeated, empty or not valid; all of them are named.",
-    HTTPStatus.UNAUTHORIZED: "No token came, or not a valid one, or none is configured.",
+    HTTPStatus.UNAUTHORIZED: "The token is missing or not valid, or no token is configured.",
     HTTPStatus.FORBIDDEN: "The token, or the application's own check, does not allow it.",
     HTTPStatus.NOT_FOUND: (
         "Rate limits are not attached to this application any more, or nothing is recorded of the service."
     ),
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests to this API, or a limit of the policy on it.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the API; what it was stands in the application's log.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the API; the application's log has the details.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Rate limits cannot be checked at the moment.",
 }
 _PROBLEM_MODELS: Final[Mapping[HTTPStatus, type[ProblemAnswer]]] = {
@@ -63,12 +63,12 @@ _MAY_WAIT: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_U
 
 
 def document(endpoints: Iterable[Endpoint], prefix: str, root: str) -> dict[str, Any]:
-    """The description of `endpoints`.
+    """The document for `endpoints`.
 
     Args:
-        endpoints: what there is.
-        prefix: the path they are below.
-        root: the path the application itself is below; empty for none.
+        endpoints: all endpoints.
+        prefix: the path below which they are.
+        root: the path below which the application is; empty for none.
     """
     endpoints = tuple(endpoints)
     schemas = _Schemas(
@@ -99,10 +99,10 @@ def document(endpoints: Iterable[Endpoint], prefix: str, root: str) -> dict[str,
 
 
 class _Schemas:
-    """The schemas of all answers, and where each stands.
+    """The schemas of all answers, and their places in the document.
 
     Args:
-        models: the answers; what they consist of comes along.
+        models: the answers; the models that they contain are included.
     """
 
     def __init__(self, models: Iterable[type[BaseModel]]) -> None:
@@ -187,7 +187,7 @@ def _parameter(name: str, schema: dict[str, Any], *, required: bool) -> Paramete
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query string has no null: a parameter that may be left out is simply not required."""
+    """The schema without null: a query string has no null, and an optional parameter is not required."""
     kinds = schema.get("anyOf", [])
     if {"type": "null"} not in kinds:
         return dict(schema)

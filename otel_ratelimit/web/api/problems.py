@@ -1,7 +1,7 @@
-"""Answers to requests that get none: `application/problem+json` (RFC 9457).
+"""Error responses of the API: `application/problem+json` (RFC 9457).
 
-All are of the type `about:blank`, whose title is the status's own phrase; what went wrong stands in
-`detail` and, parameter by parameter, in `errors`.
+All have the type `about:blank`, whose title is the phrase of the status. `detail` says what went wrong, and
+`errors` lists each wrong parameter.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final, Literal
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from otel_ratelimit.web.refusal_responses import PROBLEM_JSON
 from otel_ratelimit.web.response_headers import retry_after_seconds
-from otel_ratelimit.web.responses import PROBLEM_JSON
 
 NO_STORE: Final = "no-store"
 
@@ -24,22 +24,22 @@ class ParameterError(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    parameter: str = Field(description="Its name; empty where the query string as a whole is meant.")
+    parameter: str = Field(description="The name of the parameter; empty for the query string as a whole.")
     what: str = Field(description="What is wrong.")
     instead: str = Field(description="What would be right.")
 
 
 class ProblemAnswer(BaseModel):
-    """Why there is no answer (RFC 9457)."""
+    """A problem document (RFC 9457)."""
 
-    type: str = Field(default="about:blank", description="What kind of problem: a URI.")
-    title: str = Field(description="The kind in words.")
+    type: str = Field(default="about:blank", description="The kind of problem, as a URI.")
+    title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status.", ge=400, le=599)
     detail: str = Field(description="What happened, and what can be done about it.")
 
 
 class ParameterProblem(ProblemAnswer):
-    """The query string cannot be used; every mistake in it at once."""
+    """The query string cannot be used; all mistakes in it."""
 
     status: Literal[400] = 400
     errors: list[ParameterError] = Field(description="Each parameter that is wrong.", min_length=1)
@@ -59,7 +59,7 @@ class ProblemError(Exception):
 
     Args:
         status: the HTTP status.
-        detail: for whoever sent the request; never holds secrets or internals.
+        detail: for the client; never contains secrets or internals.
         errors: the parameters that are wrong.
         headers: of the response.
     """
@@ -80,24 +80,24 @@ class ProblemError(Exception):
 
 
 def bad_parameters(errors: Sequence[ParameterError]) -> ProblemError:
-    """400: what is wrong with each parameter."""
+    """The 400 with each wrong parameter."""
     names = ", ".join(dict.fromkeys(error.parameter or "the query string" for error in errors))
     return ProblemError(HTTPStatus.BAD_REQUEST, f"These cannot be used: {names}.", errors=errors)
 
 
 def unavailable(detail: str, retry_seconds: float | None = None) -> ProblemError:
-    """503; with `Retry-After` where waiting may help."""
+    """The 503; with `Retry-After` if waiting may help."""
     headers = {} if retry_seconds is None else {"Retry-After": str(retry_after_seconds(retry_seconds))}
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
 def analytics_are_off() -> ProblemError:
-    """503 where no database is named; waiting does not help."""
-    return unavailable("Analytics are off: set OTEL_RATELIMIT_DATABASE_URL to a PostgreSQL.")
+    """The 503 without a database; waiting does not help."""
+    return unavailable("Analytics are off: set OTEL_RATELIMIT_DATABASE_URL to a PostgreSQL database.")
 
 
 def problem_response(problem: ProblemError) -> Response:
-    """The response that says so."""
+    """The response for a problem."""
     status, title = problem.status, problem.status.phrase
     answer: ProblemAnswer
     if problem.errors:

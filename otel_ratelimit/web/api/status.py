@@ -1,7 +1,7 @@
-"""`/status`: would this client be limited on this route now? And: forget its counters there.
+"""`/status`: whether a client would be limited on a route now (GET), and clearing of its counters (DELETE).
 
-Answered by the parts that decide requests, in the same order: route, plan, identity, override, store. In
-place of the request stands one that is only described, and in place of `take` stands `peek`.
+The answer comes from the same parts that decide requests, in the same order: route, plan, identity, override,
+store. The request is only described, and the store is asked with `peek` instead of `take`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import ClientOverride, KeySpec, RoutePlan, Window
 from otel_ratelimit.policy.decide import judge
-from otel_ratelimit.web.api.models import ClientAnswer, ResetAnswer, RouteAnswer, StatusAnswer, WindowAnswer
-from otel_ratelimit.web.api.parameters import StatusParameters
 from otel_ratelimit.web.api.problems import ParameterError, bad_parameters
 from otel_ratelimit.web.api.services import ApiServices
-from otel_ratelimit.web.extension import Enforcement
+from otel_ratelimit.web.api.status_models import (
+    ClientAnswer,
+    ResetAnswer,
+    RouteAnswer,
+    StatusAnswer,
+    StatusParameters,
+    WindowAnswer,
+)
+from otel_ratelimit.web.enforcement import Enforcement
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _NO_WINDOWS: Final[tuple[Window, ...]] = ()
 
 
 class _Governed(NamedTuple):
-    """The described request as the policy sees it."""
+    """The plan and the client of the described request."""
 
     plan: RoutePlan
     identity: Identity | None
@@ -48,7 +54,7 @@ class DescribedClient:
     """
 
     proxied = True
-    """No forwarding header is described, and none is to be warned of."""
+    """The description has no forwarding header, so there must be no warning about one."""
 
     def __init__(self, asked: StatusParameters, header_name: str) -> None:
         self._asked = asked
@@ -56,19 +62,19 @@ class DescribedClient:
 
     @property
     def peer(self) -> str:
-        """The address given; empty if none is."""
+        """The given address; empty without one."""
         return "" if self._asked.ip is None else str(self._asked.ip)
 
     def header(self, name: str) -> str | None:
-        """The key given, for the header that the route counts by."""
+        """The given key, for the header that the route counts by."""
         return self._asked.key if name == self._header_name else None
 
     def user(self) -> str | None:
-        """The user given."""
+        """The given user."""
         return self._asked.user
 
     def evaluate(self, _path: str) -> object:
-        """The key given, in place of what the application's function would answer."""
+        """The given key, in place of the result of the application's function."""
         return self._asked.key
 
 
@@ -99,7 +105,7 @@ def status(services: ApiServices, asked: StatusParameters) -> StatusAnswer:
 
 
 def reset(services: ApiServices, asked: StatusParameters) -> ResetAnswer:
-    """Forget the client's counters on the route.
+    """Clear the client's counters on the route.
 
     Raises:
         ProblemError: the client is not described well enough for this route.
@@ -110,7 +116,7 @@ def reset(services: ApiServices, asked: StatusParameters) -> ResetAnswer:
     if governed.windows and governed.identity is not None:
         cleared = services.store.clear(governed.windows, governed.identity.key)
     plan = governed.plan
-    _log.info("the API cleared %d counters of a client at %s %s", cleared, plan.method, plan.route)
+    _logger.info("the API cleared %d counters of a client at %s %s", cleared, plan.method, plan.route)
     return ResetAnswer(
         cleared=cleared, route=_route(plan, governed.override), client=_client(governed, asked)
     )
@@ -118,7 +124,7 @@ def reset(services: ApiServices, asked: StatusParameters) -> ResetAnswer:
 
 def _governed(enforcement: Enforcement, asked: StatusParameters) -> _Governed:
     plan = _plan(enforcement, asked)
-    # What a decorator limits is not known here; what holds where it does not is.
+    # Whether a decorator's limit would apply is not known here; this is the plan if it does not.
     plan = plan.otherwise or plan
     if plan.exempt:
         return _Governed(plan, None, None, _NO_WINDOWS)
@@ -137,9 +143,9 @@ def _plan(enforcement: Enforcement, asked: StatusParameters) -> RoutePlan:
 
 
 def _described(asked: StatusParameters) -> Request:
-    """The request that is asked about, with the route that the application would choose.
+    """The described request, with the route that the application would choose.
 
-    Without one where the application answers 404, 405 or a redirect.
+    It has no route if the application answers 404, 405 or a redirect.
     """
     described = Request({**request.environ, "REQUEST_METHOD": asked.method})
     adapter = current_app.create_url_adapter(request)

@@ -26,7 +26,7 @@ from otel_ratelimit.demo.stack.collector import (
     Collector,
     CollectorAddresses,
 )
-from otel_ratelimit.demo.stack.processes import RunningProgram
+from otel_ratelimit.demo.stack.running_program import RunningProgram
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 

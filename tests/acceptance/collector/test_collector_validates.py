@@ -10,7 +10,7 @@ import pytest
 from otel_ratelimit.demo.stack import collector as stack
 from otel_ratelimit.demo.stack.collector import Collector, CollectorAddresses, configuration_folder
 from otel_ratelimit.demo.stack.errors import StackError
-from otel_ratelimit.demo.stack.processes import RunningProgram
+from otel_ratelimit.demo.stack.running_program import RunningProgram
 
 TOKEN = {"OTELCOL_GATEWAY_TOKEN": "token-of-the-test"}
 FOLDER = configuration_folder()

@@ -1,9 +1,0 @@
-"""The logger of what is in force at the start, whichever module says it."""
-
-from __future__ import annotations
-
-import logging
-from typing import Final
-
-START: Final = logging.getLogger("otel_ratelimit.start")
-"""A name that operators filter by: see docs/reference/logs.md."""
