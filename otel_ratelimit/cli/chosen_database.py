@@ -15,7 +15,7 @@ from otel_ratelimit.core.errors import ConfigurationError, DatabaseError
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embedded
-from otel_ratelimit.reports.rendering.figures import printable
+from otel_ratelimit.reports.rendering.formatting import printable
 
 VARIABLE: Final = "OTEL_RATELIMIT_DATABASE_URL"
 EXAMPLE: Final = "postgresql://user:password@host:5432/database"

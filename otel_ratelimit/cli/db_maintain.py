@@ -17,6 +17,7 @@ from otel_ratelimit.policy.quantities import parse_duration
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.maintenance import MaintenanceReport, announced_services, maintain
+from otel_ratelimit.postgres.retention import RetentionRequest
 
 CONNECT_SECONDS = 10.0
 
@@ -53,10 +54,8 @@ def maintain_command(
             name = _whose_rows(database, service, is_shortened=retention is not None)
             report = maintain(
                 database,
+                RetentionRequest(kept, name, overrides=retention is not None),
                 now=datetime.now(UTC),
-                retention=kept,
-                service=name,
-                override=retention is not None,
                 delete_anyway=delete_anyway,
                 report=print_progress,
             )

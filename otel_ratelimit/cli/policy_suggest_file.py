@@ -84,7 +84,7 @@ def known_tiers(policy: Policy) -> dict[str, Amounts]:
 
 def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
     """Rules for the routes of `suggestion`, in an order in which each of them can match."""
-    exempt = [Pattern.parse(text) for text in policy.exempt]
+    exempt = [RoutePattern.parse(text) for text in policy.exempt]
     order = {name: index for index, name in enumerate([*known_tiers(policy), *suggestion.tiers])}
     found: dict[tuple[object, str], SuggestedRule] = {}
     undecided = list(suggestion.undecided)
@@ -97,7 +97,7 @@ def suggested_policy(suggestion: Suggestion, policy: Policy) -> SuggestedPolicy:
             continue
         rule = _rule(route, path, policy)
         # Equal for templates that differ only in the names or converters of parameters.
-        place = (Pattern.parse(path).segments, route.method)
+        place = (RoutePattern.parse(path).segments, route.method)
         same = found.get(place)
         if same is not None:
             wider = max(same.tier, rule.tier, key=lambda tier: order[tier])
@@ -205,7 +205,7 @@ def _by_methods(rules: Iterable[SuggestedRule]) -> list[SuggestedRule]:
 
 def _in_order(rules: list[SuggestedRule]) -> tuple[SuggestedRule, ...]:
     """The most specific first; without rules for which an earlier one leaves nothing to match."""
-    kept: list[tuple[Pattern, SuggestedRule]] = []
+    kept: list[tuple[RoutePattern, SuggestedRule]] = []
     for rule in sorted(rules, key=_specific_first):
         pattern = RoutePattern.parse(rule.match)
         if not any(earlier.covers(pattern) for earlier, _ in kept):

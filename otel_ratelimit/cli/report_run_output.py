@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from otel_ratelimit.reports.job_result import JobResult
 
 
-def say(outcome: Outcome) -> None:
+def say(outcome: JobResult) -> None:
     """For people: successes on standard output, failures on standard error."""
     if outcome.skipped:
         click.echo("another process is making reports; nothing done")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from otel_ratelimit.cache_advice.history import DayInBrief, StoredReport
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
 from otel_ratelimit.cli.chosen_database import chosen_database, database_url_option
 from otel_ratelimit.cli.output import CHECK_FAILED, CommandError, as_json_option, print_json, print_progress
 from otel_ratelimit.cli.report_day import DAY
@@ -19,8 +19,8 @@ from otel_ratelimit.core.errors import DatabaseError, RemediableError
 from otel_ratelimit.core.services import ALL_SERVICES
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
-from otel_ratelimit.reports.rendering.report_page import page
-from otel_ratelimit.reports.rendering.report_tables import print_report
+from otel_ratelimit.reports.rendering.html_page import page
+from otel_ratelimit.reports.rendering.terminal_tables import print_report
 
 STATEMENT_SECONDS: Final = 30.0
 

@@ -137,7 +137,8 @@ class _Demo:
             postgres.start()
             if postgres.stopped_stale_server is not None:
                 self._screen.say(
-                    f"stopped a PostgreSQL that a killed demo had left running: {postgres.stopped_leftover}"
+                    "stopped a PostgreSQL that a killed demo had left running:"
+                    f" {postgres.stopped_stale_server}"
                 )
             is_new = postgres.create_database(DATABASE, seed.load)
             filled = f"{seed.JOBS} jobs, {seed.USERS} users" if is_new else f"the data in {keep}"

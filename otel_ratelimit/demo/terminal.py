@@ -25,7 +25,7 @@ from otel_ratelimit.demo.commands_to_try import commands_to_try
 from otel_ratelimit.demo.received_telemetry import Telemetry
 from otel_ratelimit.demo.results import DemoResults, decisions_by_tier
 from otel_ratelimit.demo.results_tables import result_sections, tier_table
-from otel_ratelimit.reports.rendering.report_tables import print_summary
+from otel_ratelimit.reports.rendering.terminal_tables import print_summary
 
 Show: TypeAlias = Callable[[Telemetry, ClientReport], None]
 

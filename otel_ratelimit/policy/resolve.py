@@ -22,8 +22,8 @@ from otel_ratelimit.core.route_plan import (
     Window,
     quota_name,
 )
-from otel_ratelimit.core.thresholds import API_LIMITS
-from otel_ratelimit.policy.match import METHODS, Pattern
+from otel_ratelimit.policy.counter_scope import CounterScopes, escape, escape_endpoint
+from otel_ratelimit.policy.defaults import API_LIMITS
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern

@@ -98,7 +98,7 @@ class QuerySpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Notice spans of queries that the capture did not report."""
-        if self._query_log.intake.has_been_told or self._unseen >= UNSEEN_SPANS or self._is_closed:
+        if self._query_log.intake.has_executions or self._unseen >= UNSEEN_SPANS or self._is_closed:
             return
         scope = span.instrumentation_scope
         if scope is not None and scope.name == DRIVER_SCOPE:

@@ -23,7 +23,7 @@ from flask_limiter._limits import RuntimeLimit
 from flask_limiter._manager import LimitManager
 from flask_limiter.util import get_qualified_name
 
-from otel_ratelimit.policy.identity.answers import UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.application_answer import UnusableAnswerError, client_text
 from otel_ratelimit.web.flask_limiter_internals import blueprint_limits, decorated_limits
 
 _logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import flask
 
 from otel_ratelimit.core.names import UNMATCHED_ROUTE
-from otel_ratelimit.queries.requests import RequestQueries
+from otel_ratelimit.queries.request_queries import RequestQueries
 from otel_ratelimit.web.current_decision import DECISION_KEY
 
 _QUERIES_KEY: Final = "otel_ratelimit.queries"

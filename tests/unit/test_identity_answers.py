@@ -21,7 +21,7 @@ from werkzeug.local import LocalProxy
 
 from otel_ratelimit.core.route_plan import KeySpec
 from otel_ratelimit.policy.identity import Identifier, TrustedProxies
-from otel_ratelimit.policy.identity.answers import UnusableAnswerError, client_text
+from otel_ratelimit.policy.identity.application_answer import UnusableAnswerError, client_text
 from otel_ratelimit.web.client_source import FlaskClientSource, load_function, user_reader
 
 

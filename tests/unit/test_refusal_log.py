@@ -21,7 +21,7 @@ from refused_requests import refused, span
 from otel_ratelimit.analytics.records import Violation
 from otel_ratelimit.core import names
 from otel_ratelimit.core.errors import DatabaseError
-from otel_ratelimit.policy.identity.privacy import hash_address
+from otel_ratelimit.policy.identity.address_masking import hash_address
 from otel_ratelimit.telemetry.logs import RefusalLog, ShownAddresses, distinct_count
 from otel_ratelimit.telemetry.logs.distinct_count import DistinctCount
 from otel_ratelimit.telemetry.logs.refusal_summaries import MAX_LIMITS, RefusalLines

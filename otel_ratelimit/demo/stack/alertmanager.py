@@ -11,7 +11,7 @@ from otel_ratelimit.demo.stack.collector import configuration_folder
 from otel_ratelimit.demo.stack.http_client import ask
 from otel_ratelimit.demo.stack.installed_programs import find_program
 from otel_ratelimit.demo.stack.running_program import Program
-from otel_ratelimit.postgres.embedded.processes import Launch
+from otel_ratelimit.postgres.embedded.supervised_process import Launch
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 from otel_ratelimit.demo.ports import LOOPBACK, quiet_ports
 from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.stack.running_program import Program
-from otel_ratelimit.postgres.embedded.processes import Launch
+from otel_ratelimit.postgres.embedded.supervised_process import Launch
 
 PROGRAM: Final = "otelcol-ratelimit"
 OVERRIDE: Final = "OTELCOL_PROGRAM"

@@ -9,7 +9,7 @@ from typing import Final
 
 from otel_ratelimit.demo.gunicorn_server import POLICY, Serving, clean_environment, plugin_environment
 from otel_ratelimit.demo.ports import LOOPBACK
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 MAX_REQUESTS: Final = 500_000
 
@@ -30,9 +30,9 @@ def crowd(who: str, wanted: Serving, duration: float) -> SupervisedProcess:
     )
 
 
-def scheduler(wanted: Serving, environ: Mapping[str, str]) -> LeashedProcess:
+def scheduler(wanted: Serving, environ: Mapping[str, str]) -> SupervisedProcess:
     """The scheduler, which makes the nightly report and reports when it last did so."""
-    return LeashedProcess(
+    return SupervisedProcess(
         Launch(
             command=["opentelemetry-instrument", "otel-ratelimit", "scheduler", "--policy", str(POLICY)],
             log=wanted.scratch / "scheduler.log",

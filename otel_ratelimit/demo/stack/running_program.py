@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from otel_ratelimit.demo.stack.errors import StackError
 from otel_ratelimit.demo.stack.http_client import get
-from otel_ratelimit.postgres.embedded.processes import Launch, LeashedProcess
+from otel_ratelimit.postgres.embedded.supervised_process import Launch, SupervisedProcess
 
 START_TIMEOUT_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05

@@ -114,7 +114,7 @@ class Stack:
             self._start(lambda folder: prometheus(watching, folder, self._environ))
             done(f"http://{LOOPBACK}:{ports.prometheus}")
 
-    def crowd(self, who: str, seconds: float) -> LeashedProcess:
+    def crowd(self, who: str, seconds: float) -> SupervisedProcess:
         """Start clients for so many seconds: `visitors`, `abusers` or `everyone`."""
         if self._serving is None:
             raise RuntimeError("the stack has not been started")

@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import Field
 
+from otel_ratelimit.analytics.reader import GroupBy, GroupName
 from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE
-from otel_ratelimit.analytics.rows import GroupBy, GroupName
 from otel_ratelimit.web.api.answer_types import Answer, Count, Share
 from otel_ratelimit.web.api.parameter_types import NO_CONTROL, DateRange, Decimal, WholeNumber
 from otel_ratelimit.web.api.parameters import Parameters

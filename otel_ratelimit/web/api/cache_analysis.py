@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from otel_ratelimit.cache_advice.daily_report import Supposed
-from otel_ratelimit.cache_advice.history import StoredReport
-from otel_ratelimit.cache_advice.prices import CostBenefit
+from otel_ratelimit.cache_advice.cost_benefit import CostBenefit
+from otel_ratelimit.cache_advice.daily_report import ReportedAssumptions
 from otel_ratelimit.cache_advice.result import Advice, CacheAnalysis, TemplateResult
-from otel_ratelimit.cache_advice.stored_reports import DayInBrief, StoredReport
+from otel_ratelimit.cache_advice.stored_reports import StoredReport
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.web.api.cache_analysis_charts import charts
 from otel_ratelimit.web.api.cache_analysis_models import (

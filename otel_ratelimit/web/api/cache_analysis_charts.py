@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport, Scale
-from otel_ratelimit.cache_advice.history import DayInBrief
 from otel_ratelimit.cache_advice.result import TemplateResult
+from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.web.api.cache_analysis_chart_models import (
     BarsAnswer,
     ChartsAnswer,

@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field
 
+from otel_ratelimit.cache_advice.cost_benefit import Certainty
 from otel_ratelimit.cache_advice.daily_report import Scale
 from otel_ratelimit.cache_advice.result import ObstacleName, ReasonName
+from otel_ratelimit.core.cache_assumptions import PriceKind
 from otel_ratelimit.web.api.answer_types import Answer, Count
 from otel_ratelimit.web.api.cache_analysis_chart_models import ChartsAnswer
 from otel_ratelimit.web.api.cache_analysis_types import (
