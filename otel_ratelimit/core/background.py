@@ -12,17 +12,16 @@ import contextlib
 import logging
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import seconds_left
-from otel_ratelimit.core.lifecycle import at_exit
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.core.waiting import Bell, in_greenlet
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _MAX_WAKES = 64
 
@@ -61,8 +60,8 @@ class BackgroundWorker:
         self._survives_fork = False
         self._process = os.getpid()
         self._closed = False
-        _survive_fork(self)
-        at_exit(self, "close")
+        at_fork(in_child=self.reset_after_fork)
+        at_exit(self.close)
 
     @property
     def alive(self) -> bool:
@@ -110,7 +109,7 @@ class BackgroundWorker:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is going down
             self._thread = None
-            _log.warning("background thread not started (%s); trying again later", error)
+            _logger.warning("background thread not started (%s); trying again later", error)
         finally:
             self._is_starting = False
 
@@ -141,8 +140,8 @@ class BackgroundWorker:
             for task in self._due(self._take_woken()):
                 try:
                     task.run()
-                except Exception:  # noqa: BLE001 - one task's fault must not end the others
-                    _log.exception("task %s failed; it runs again in %.0f s", task.name, task.interval)
+                except Exception:
+                    _logger.exception("task %s failed; it runs again in %.0f s", task.name, task.interval)
 
     def _seconds_to_next(self) -> float:
         with self._lock:
@@ -169,7 +168,7 @@ class BackgroundWorker:
         return ready
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child, where the thread is gone and the lock may be held."""
+        """Start again in a forked child, where the thread is gone and the lock may be held."""
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._thread = None
@@ -179,14 +178,3 @@ class BackgroundWorker:
         # A greenlet lives on, and waits for it: the number must not become that of another file meanwhile.
         if bell is not None and not self._survives_fork:
             bell.close()
-
-
-def _survive_fork(worker: BackgroundWorker) -> None:
-    reference = weakref.ref(worker)
-
-    def reset() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.reset_after_fork()
-
-    os.register_at_fork(after_in_child=reset)

@@ -25,7 +25,7 @@ from otel_ratelimit.core.errors import (
     SchemaMissingError,
 )
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -147,7 +147,7 @@ class Delivery(Generic[B]):
             self._give_up(part, f"it cannot be put in words ({type(error).__name__})")
         else:
             if self._is_failure_said:
-                _log.warning("%s are written again; nothing was lost", self._what)
+                _logger.warning("%s are written again; nothing was lost", self._what)
             self._written(part)
             self._done()
         return True
@@ -186,14 +186,14 @@ class Delivery(Generic[B]):
         self.failing = str(error)
         if is_over():
             # It says how much time the caller had, and nothing of the database: the next attempt has its own.
-            _log.debug("%s were not written within the time given: %s", self._what, error)
+            _logger.debug("%s were not written within the time given: %s", self._what, error)
             return
         delay = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._retry_at = self._monotonic() + delay
         self._failures += 1
         if not self._is_failure_said:
             self._is_failure_said = True
-            _log.warning("%s cannot be written and are kept in memory: %s", self._what, error)
+            _logger.warning("%s cannot be written and are kept in memory: %s", self._what, error)
 
 
 def halves(**tables: tuple[Any, ...]) -> tuple[dict[str, tuple[Any, ...]], ...]:

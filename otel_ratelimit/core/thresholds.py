@@ -14,9 +14,6 @@ CLEANUP_INTERVAL_SECONDS: Final = 60.0
 MAX_SWEEP_PAUSE_SECONDS: Final = 0.001
 """The longest a request may wait for the sweeper."""
 
-POLICY_POLL_SECONDS: Final = 2.0
-"""How often the policy file's modification time is looked at."""
-
 STORAGE_TIMEOUT_SECONDS: Final = 0.25
 """How long a request waits for a remote store."""
 STORAGE_RETRY_SECONDS: Final = 1.0

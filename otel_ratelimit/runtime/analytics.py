@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +20,7 @@ from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError, Problem
-from otel_ratelimit.core.lifecycle import at_exit
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.core.secret import Secret, SecretKey
 from otel_ratelimit.core.settings import PREFIX, Settings, settings_from
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
@@ -105,8 +104,8 @@ class Analytics:
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.recorder.tick, start=False)
         worker.every(MAINTENANCE_SECONDS, _MAINTENANCE_TASK, upkeep.run, start=False)
         worker.wake(_MAINTENANCE_TASK)
-        _reset_after_fork(self)
-        at_exit(self, "close")
+        at_fork(in_child=self.reset_after_fork)
+        at_exit(self.close)
 
     def __call__(self, decision: Decision) -> None:
         """Take note of `decision`; on the request's thread, within the request."""
@@ -214,14 +213,3 @@ def open_analytics(
         return None
     START.info("analytics are on: refusals and requests are recorded in the database of %s", variable)
     return analytics
-
-
-def _reset_after_fork(analytics: Analytics) -> None:
-    reference = weakref.ref(analytics)
-
-    def reset() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.reset_after_fork()
-
-    os.register_at_fork(after_in_child=reset)

@@ -17,11 +17,12 @@ from typing import Any, Final
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.route_plan import RoutePlan
-from otel_ratelimit.core.thresholds import POLICY_POLL_SECONDS
 from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
 
 _log = logging.getLogger(__name__)
 
+POLICY_POLL_SECONDS: Final = 2.0
+"""How often the background thread compares the policy file's modification time."""
 _TASK: Final = "policy file"
 
 

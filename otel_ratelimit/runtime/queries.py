@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -16,7 +15,7 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import unix_time
-from otel_ratelimit.core.lifecycle import at_exit
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
 from otel_ratelimit.postgres import Database
@@ -81,8 +80,8 @@ class Queries:
         self._has_begun = False
         self._rate = settings.query_sample_rate
         worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
-        _reset_after_fork(self.log)
-        at_exit(self, "close")
+        at_fork(in_child=self.log.reset_after_fork)
+        at_exit(self.close)
 
     def claim(self) -> bool:
         """Have queries told to this one, unless they are told to another; whether they are."""
@@ -125,14 +124,3 @@ def _process_name() -> str:
     instance = resource.attributes.get("service.instance.id") if resource is not None else None
     # Workers that were forked share the instance's id.
     return f"{instance or socket.gethostname()}:{os.getpid()}"
-
-
-def _reset_after_fork(log: QueryLog) -> None:
-    reference = weakref.ref(log)
-
-    def reset() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.reset_after_fork()
-
-    os.register_at_fork(after_in_child=reset)

@@ -239,7 +239,7 @@ class RateLimit:
         self._api_authorize = api_authorize
         # Where another RateLimit of this process has the gauge, this one is flushed all the same.
         self._worker.every(FLUSH_SECONDS, "decision counts", self._decision_telemetry.flush, start=False)
-        at_exit(self._decision_telemetry, "flush")
+        at_exit(self._decision_telemetry.flush)
         self._reloader = (
             PolicyReloader(self._policy_file, self._worker, self._apply) if self._policy_file else None
         )

@@ -16,10 +16,8 @@ How it works, from the outside in:
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -27,6 +25,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import StorageSnapshot, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.accounting import Ledger
 from otel_ratelimit.storage.keys import (
@@ -102,7 +101,7 @@ class BoundedCounters:
         self._overflow_listeners: list[Callable[[str], object]] = []
         self._reclaiming: Iterator[tuple[Table, int]] = iter(())
         self._reclaim_after = float("-inf")
-        _survive_fork(self)
+        at_fork(before=self.before_fork, in_parent=self.after_fork, in_child=self.after_fork_in_child)
 
     @property
     def name(self) -> str:
@@ -343,17 +342,3 @@ class BoundedCounters:
         """Go on, with the upkeep started anew when there is use of it."""
         self.after_fork()
         self.on_use = self._call_on_use
-
-
-def _survive_fork(counters: BoundedCounters) -> None:
-    reference = weakref.ref(counters)
-
-    def run(hook: Callable[[BoundedCounters], None]) -> None:
-        if (alive := reference()) is not None:
-            hook(alive)
-
-    os.register_at_fork(
-        before=lambda: run(BoundedCounters.before_fork),
-        after_in_parent=lambda: run(BoundedCounters.after_fork),
-        after_in_child=lambda: run(BoundedCounters.after_fork_in_child),
-    )

@@ -12,15 +12,14 @@ so asking it again costs nobody a wait.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.counter_store import CounterStore, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Window
 from otel_ratelimit.core.secret import Redactor
 from otel_ratelimit.core.thresholds import STORAGE_RETRY_SECONDS
@@ -69,7 +68,7 @@ class GuardedStore:
         self._failed: str = ""
         self._try_again_at = 0.0
         self._logged: dict[str, float] = {}
-        _renew_lock_after_fork(self)
+        at_fork(in_child=self.renew_lock)
 
     @property
     def name(self) -> str:
@@ -182,14 +181,3 @@ class GuardedStore:
             recovered, self._failed = bool(self._failed), ""
         if recovered:
             _log.warning("counter store %s answers again", self.name)
-
-
-def _renew_lock_after_fork(store: GuardedStore) -> None:
-    reference = weakref.ref(store)
-
-    def renew() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.renew_lock()
-
-    os.register_at_fork(after_in_child=renew)

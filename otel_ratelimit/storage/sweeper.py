@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.counter_store import CleanupReport
+from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.core.thresholds import MAX_SWEEP_PAUSE_SECONDS
 from otel_ratelimit.storage.bounded_memory import BoundedCounters
 from otel_ratelimit.storage.sharded_table import Table
@@ -55,7 +56,7 @@ class Sweeper:
         else:
             weakref.finalize(self, worker.cancel, self._task).atexit = False
         self._worker = worker
-        counters.call_on_use(_call_if_alive(self._start))
+        counters.call_on_use(while_alive(self._start))
 
     def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
         """Call `listener` after each sweep; what it raises is logged."""
@@ -131,7 +132,7 @@ class Sweeper:
             self._worker.ensure_started()
             return
         self._registered = True
-        self._worker.every(self.interval, self._task, _call_if_alive(self.sweep))
+        self._worker.every(self.interval, self._task, while_alive(self.sweep))
 
 
 class _Step:
@@ -160,15 +161,3 @@ class _Step:
     def report(self, removed: int) -> CleanupReport:
         """What the step did, once it is over."""
         return CleanupReport(removed, self._freed, self._took, self._took)
-
-
-def _call_if_alive(method: Callable[[], object]) -> Callable[[], None]:
-    """`method` without keeping its object alive."""
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
-
-    return call

@@ -14,9 +14,7 @@ process together count each of its refusals once.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -29,7 +27,7 @@ from otel_ratelimit.core import names
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.decision import Decision, DecisionKind
-from otel_ratelimit.core.lifecycle import at_exit
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.telemetry.logs.addresses import ShownAddresses
 from otel_ratelimit.telemetry.logs.distinct import DistinctCount
@@ -112,8 +110,8 @@ class RefusalLog:
         self._pending: dict[_Key, _Pending] = {}
         self._others: dict[_Key, _Pending] = {}
         self._writing = LateLock()
-        _forget_after_fork(self)
-        at_exit(self, "close")
+        at_fork(in_child=self.forget)
+        at_exit(self.close)
 
     def __call__(self, decision: Decision) -> None:
         """Take note of a refused request; quick, and without I/O."""
@@ -320,14 +318,3 @@ def _printable(text: str, most_characters: int = _MAX_SHOWN) -> str:
     """`text` in one line, so that no client can write lines into the log."""
     shown = text[:most_characters]
     return shown if shown.isprintable() else shown.encode("unicode_escape").decode()
-
-
-def _forget_after_fork(refusals: RefusalLog) -> None:
-    reference = weakref.ref(refusals)
-
-    def forget() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.forget()
-
-    os.register_at_fork(after_in_child=forget)
