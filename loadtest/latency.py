@@ -54,9 +54,9 @@ from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_day import postgres_day
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
-from otel_ratelimit.queries.capture_psycopg2 import Relay, prepare
+from otel_ratelimit.queries.capture_psycopg2 import Relay, capture, prepare
 from otel_ratelimit.queries.execution import Asker, QueryObserver
-from otel_ratelimit.runtime.queries import Queries
+from otel_ratelimit.runtime.recording import RecordingContext, open_queries
 
 TTLS: Final = (10, 60)
 RATES: Final = (1.0, 0.1)
@@ -232,11 +232,17 @@ def query_log(relay: Relay, url: str, rate: float) -> Iterator[QueryObserver]:
         rate: share of keys to keep.
     """
     worker, database = BackgroundWorker(), Database(url)
-    settings = Settings(query_sample_rate=rate, hash_key="secret of the load test")
-    meter = MeterProvider().get_meter("loadtest")
-    queries = Queries(
-        relay, database, settings, builtin_policy().analytics, worker, meter, lambda: "loadtest"
+    context = RecordingContext(
+        settings=Settings(query_sample_rate=rate, hash_key="secret of the load test"),
+        policy=builtin_policy().analytics,
+        worker=worker,
+        meter=MeterProvider().get_meter("loadtest"),
+        service=lambda: "loadtest",
     )
+    found = capture()
+    if found is None:
+        raise RuntimeError("this psycopg2 does not tell of its queries")
+    queries = open_queries(found, database, context)
     relay.target = None
     queries.claim()
     observer = relay.target

@@ -6,8 +6,8 @@
 
 or, with no change in the app at all, `opentelemetry-instrument gunicorn app:app`.
 
-Every error that a caller may want to catch is here as well; `RateLimitError` is above those that are no built-in
-error of Python.
+Every error that a caller may want to catch is here as well. `RateLimitError` is the base of those that are no
+kind of `ValueError`.
 """
 
 from __future__ import annotations

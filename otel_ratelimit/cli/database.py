@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -12,8 +11,7 @@ import click
 from otel_ratelimit.cli.output import Refusal, fail
 from otel_ratelimit.core.errors import ConfigurationError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embedded
+from otel_ratelimit.runtime.which_database import database_url, running
 
 VARIABLE: Final = "OTEL_RATELIMIT_DATABASE_URL"
 EXAMPLE: Final = "postgresql://user:password@host:5432/database"
@@ -33,16 +31,10 @@ def chosen_database(given: str | Secret | None) -> Iterator[Secret]:
         DatabaseError: an embedded database cannot be started.
     """
     try:
-        url = settings_from(os.environ, {"database_url": given}).database_url
+        url = database_url(given)
     except ConfigurationError as error:
         fail(error)
     if not url:
         raise Refusal(f"no database is named; set {VARIABLE}={EXAMPLE}, or give it with --database-url")
-    if not is_embedded(url):
-        yield url
-        return
-    embedded = EmbeddedDatabase(url, lambda _: None, os.environ)
-    try:
-        yield Secret(embedded.url())
-    finally:
-        embedded.close()
+    with running(url) as found:
+        yield found

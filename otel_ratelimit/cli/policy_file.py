@@ -5,21 +5,18 @@ What is wrong with it ends the command, with every problem.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from otel_ratelimit.cli.output import fail
 from otel_ratelimit.core.errors import ConfigurationError
-from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.policy import Policy
+from otel_ratelimit.runtime import which_policy
 
 
 def policy_file(given: Path | None = None) -> Path | None:
     """`given`, else OTEL_RATELIMIT_POLICY, else ./ratelimit.toml if it is there; None for none of them."""
-    if given is not None:
-        return given
     try:
-        return settings_from(os.environ).policy_file()
+        return which_policy.policy_file(given)
     except ConfigurationError as error:
         fail(error)
 
@@ -27,6 +24,6 @@ def policy_file(given: Path | None = None) -> Path | None:
 def policy_of(file: Path | None) -> Policy:
     """What the file says; the built-in policy where there is none."""
     try:
-        return builtin_policy() if file is None else load_policy(file)
+        return which_policy.policy_of(file)
     except ConfigurationError as error:
         fail(error)

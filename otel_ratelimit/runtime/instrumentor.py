@@ -27,6 +27,7 @@ from otel_ratelimit.core.errors import ConfigurationError, Problem, SettingsErro
 from otel_ratelimit.core.settings import is_required, settings_from
 
 if TYPE_CHECKING:
+    from otel_ratelimit.queries.capture_psycopg2 import Capture
     from otel_ratelimit.runtime.rate_limit import RateLimit
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
     _meter_provider: MeterProvider | None = None
     _wrapped = False
     _process: int | None = None
-    _has_prepared = False
+    _capture: Capture | None = None
     _refusal = ""
     _has_finished = False
     _said_unfinished = False
@@ -100,9 +101,9 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
 
     def _prepare_queries(self) -> None:
         """Before the application opens connections, which it may do before it makes its Flask."""
-        from otel_ratelimit.queries.capture_psycopg2 import prepare
+        from otel_ratelimit.queries.capture_psycopg2 import capture
 
-        self._has_prepared = prepare() is not None
+        self._capture = capture()
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         if self._wrapped:
@@ -113,11 +114,9 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         if self._rate_limit is not None:
             self._rate_limit.close()
             self._rate_limit = None
-        if self._has_prepared:
-            from otel_ratelimit.queries.capture_psycopg2 import remove
-
-            remove()
-            self._has_prepared = False
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
 
     def _after_init(
         self, init: Callable[..., None], app: Flask, args: tuple[Any, ...], kwargs: dict[str, Any]

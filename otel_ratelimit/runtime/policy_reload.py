@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final
 
+from flask import Flask
+
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.route_plan import RoutePlan
 from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
+from otel_ratelimit.runtime.attachment import attached
+from otel_ratelimit.runtime.parts import Parts
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 POLICY_POLL_SECONDS: Final = 2.0
 """How often the background thread compares the policy file's modification time."""
@@ -30,11 +34,44 @@ def warn_of_fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePla
     """Log which limits count from zero under the new policy, if any do."""
     fresh = fresh_counters(before, after)
     if fresh:
-        _log.warning("the new policy begins %d limits anew:\n%s", len(fresh), listed(fresh))
+        _logger.warning("the new policy starts %d limits from zero:\n%s", len(fresh), listed(fresh))
+
+
+def apply_reload(parts: Parts, apps: Iterable[Flask], result: ReloadResult) -> None:
+    """Put a reloaded policy in force; counters stay where route, window and strategy do.
+
+    Args:
+        parts: where the policy is in force.
+        apps: the applications that have their limits from there.
+        result: of the reload.
+    """
+    telemetry, file = parts.telemetry.policy, parts.policy.file
+    if file is None or result.outcome != "reloaded":
+        telemetry.reloaded(result.outcome)
+        return
+    problems = parts.storage.unable(file.policy.strategies)
+    if problems:
+        _logger.error("the changed policy is refused: %s", "; ".join(map(str, problems)))
+        telemetry.reloaded("refused")
+        return
+    telemetry.reloaded(result.outcome)
+    parts.policy.adopt(file.policy)
+    for app in list(apps):
+        hooks = attached(app).hooks
+        former, hooks.enforcement = hooks.enforcement.plans, parts.enforcement(app)
+        warn_of_fresh_counters(former.governing(), hooks.enforcement.plans.governing())
+    telemetry.in_force(result.policy_hash)
 
 
 class PolicyReloader:
-    """Looks at the policy file on the background thread and passes on what a reload came to."""
+    """Looks at the policy file on the background thread, and passes on what came of a reload.
+
+    Args:
+        file: the policy file.
+        worker: the process's background thread.
+        apply: called with the result of each reload, on that thread.
+        poll_seconds: between two looks.
+    """
 
     def __init__(
         self,

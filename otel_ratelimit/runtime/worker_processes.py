@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -42,8 +43,31 @@ def _text(name: object) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
+class ExportersOfProcess:
+    """Where OpenTelemetry's exporters were set up; those of a forked process may reach nobody.
+
+    Args:
+        environ: what selects the exporters.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._process: int | None = os.getpid()
+
+    def warn(self, set_up_in: int | None = None) -> None:
+        """Log once, in a process that was forked after OpenTelemetry was set up, what does not work there.
+
+        Args:
+            set_up_in: the process in which that was, if it need not be the one that made this object.
+        """
+        self._process = set_up_in or self._process
+        if self._process not in {None, os.getpid()}:
+            self._process = None
+            warn_of_prometheus(self._environ)
+
+
 def warn_of_prometheus(environ: Mapping[str, str]) -> None:
-    """Say, in a process that was forked after OpenTelemetry was set up, that nobody can scrape it."""
+    """Log, in a process that was forked after OpenTelemetry was set up, that nobody can scrape it."""
     exporters = {name.strip() for name in environ.get("OTEL_METRICS_EXPORTER", "").split(",")}
     if "prometheus" in exporters:
         _log.error(

@@ -8,6 +8,7 @@ making the SDK record spans only to look at them (RECORD_ONLY) costs more than a
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.context import Context
@@ -86,8 +87,8 @@ class QuerySpanProcessor(SpanProcessor):
     """
 
     def __init__(self, log: QueryLog) -> None:
-        self._query_log = log
-        self.executed = log.intake.executed
+        self._query_log: QueryLog | None = log
+        self.executed: Callable[..., None] = log.intake.executed
         """Take note of a query that has just run on this thread: see `QueryObserver`."""
         self._unseen = 0
         self._is_closed = False
@@ -97,7 +98,8 @@ class QuerySpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Notice spans of queries that nobody told of."""
-        if self._query_log.intake.has_been_told or self._unseen >= UNSEEN_SPANS or self._is_closed:
+        log = self._query_log
+        if log is None or log.intake.has_been_told or self._unseen >= UNSEEN_SPANS or self._is_closed:
             return
         scope = span.instrumentation_scope
         if scope is not None and scope.name == DRIVER_SCOPE:
@@ -111,13 +113,23 @@ class QuerySpanProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """With the tracer provider; the query log itself ends with the process's `RateLimit`."""
         self._is_closed = True
-        self._query_log.flush(SHUTDOWN_SECONDS)
+        if self._query_log is not None:
+            self._query_log.flush(SHUTDOWN_SECONDS)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Write what has been taken note of, within the time given; whether all of it is written."""
-        return self._query_log.flush(timeout_millis / 1000)
+        return self._query_log is None or self._query_log.flush(timeout_millis / 1000)
+
+    def retire(self) -> None:
+        """Let go of the query log, which is closed: a tracer provider keeps its processors for good."""
+        self._query_log = None
+        self.executed = _ignored
 
 
 def trace_id() -> int:
     """Of the current span; 0 without one."""
     return get_current_span().get_span_context().trace_id
+
+
+def _ignored(*_execution: object) -> None:
+    """An execution that ran while the query log was closed."""

@@ -12,7 +12,7 @@ import otel_ratelimit
 from otel_ratelimit.core import errors
 
 INTERNAL = {"DataRefusedError", "NoTimeLeftError", "PartWrittenError", "RemediableError"}
-"""Errors that are caught within the package: about parts of a batch, and about programs that a command starts."""
+"""Errors that are caught within the package: about parts of a batch, and about programs of a command."""
 
 
 @pytest.mark.parametrize("name", otel_ratelimit.__all__)
@@ -38,4 +38,12 @@ def test_the_import_of_the_package_loads_neither_flask_nor_opentelemetry_nor_a_d
     program = "import sys, json, otel_ratelimit; print(json.dumps(list(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in json.loads(found.stdout)}
-    assert not loaded & {"flask", "werkzeug", "flask_limiter", "limits", "opentelemetry", "psycopg2", "pydantic"}
+    assert not loaded & {
+        "flask",
+        "werkzeug",
+        "flask_limiter",
+        "limits",
+        "opentelemetry",
+        "psycopg2",
+        "pydantic",
+    }

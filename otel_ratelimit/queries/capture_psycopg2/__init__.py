@@ -16,6 +16,7 @@ calls one function, which is replaced here. So it makes no difference who wrappe
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -28,11 +29,44 @@ from otel_ratelimit.queries.capture_psycopg2.connections import below, capturing
 from otel_ratelimit.queries.capture_psycopg2.cursors import Watch, capturing_cursor, named_as
 from otel_ratelimit.queries.capture_psycopg2.relay import Relay
 
-__all__ = ["Relay", "prepare", "remove"]
+__all__ = ["Capture", "Relay", "capture", "prepare", "remove"]
 
 _log = logging.getLogger(__name__)
 
 _MAX_CLASSES = 64
+
+
+class Capture:
+    """One user's part in the capture; psycopg2 is left as it was when the last user has released its part.
+
+    Args:
+        connect: what stands in psycopg2 for all of them.
+    """
+
+    def __init__(self, connect: _Connect) -> None:
+        self.relay = connect.relay
+        connect.users += 1
+        self._release = weakref.finalize(self, _release, connect)
+        self._release.atexit = False
+
+    def release(self) -> None:
+        """End it; may be called twice."""
+        self._release()
+
+
+def capture() -> Capture | None:
+    """Take part in the capture, as `prepare`, until it is released; None where `prepare` gives None."""
+    if prepare() is None:
+        return None
+    connect: _Connect = psycopg2._connect  # type: ignore[attr-defined]  # noqa: SLF001 - see the module
+    return Capture(connect)
+
+
+def _release(connect: _Connect) -> None:
+    connect.users -= 1
+    # Another may have been put in place since, by somebody else or after a `remove`.
+    if not connect.users and getattr(psycopg2, "_connect", None) is connect:
+        remove()
 
 
 def prepare() -> Relay | None:
@@ -53,7 +87,10 @@ def prepare() -> Relay | None:
 
 
 def remove() -> None:
-    """Leave the connections opened from now on alone; unless somebody has replaced that function since."""
+    """Leave the connections that are opened from now on alone, whoever takes part in the capture.
+
+    Does nothing where somebody has replaced that function since.
+    """
     current = getattr(psycopg2, "_connect", None)
     if isinstance(current, _Connect):
         current.relay.target = None
@@ -66,6 +103,7 @@ class _Connect:
     def __init__(self, original: Callable[..., Any]) -> None:
         self.original = original
         self.relay = Relay()
+        self.users = 0
         self._said: set[str] = set()
         self.watch = Watch(self.relay, answer_reader())
         in_turn = named_as(capturing_async_cursor(self.watch), extensions.cursor)

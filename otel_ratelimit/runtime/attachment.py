@@ -1,0 +1,84 @@
+"""What an application gets from its `RateLimit`, and where it is found: `app.extensions`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from flask import Flask
+from flask_limiter import Limiter
+
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, api_blueprint
+from otel_ratelimit.web.api.blueprint import CurrentServices
+from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
+from otel_ratelimit.web.hooks import AttachedHooks
+
+_logger = logging.getLogger(__name__)
+
+EXTENSION: Final = "otel_ratelimit"
+"""Where a `RateLimit` stands in `app.extensions`."""
+HOOKS: Final = "otel_ratelimit.hooks"
+
+
+def attached(app: Flask) -> AttachedHooks:
+    """The hooks of an application that has its limits."""
+    found: AttachedHooks = app.extensions[HOOKS]
+    return found
+
+
+def attached_or_none(app: Flask) -> AttachedHooks | None:
+    """The hooks of an application; None where it has no limits."""
+    found = app.extensions.get(HOOKS)
+    return found if isinstance(found, AttachedHooks) else None
+
+
+def register(app: Flask, owner: object, hooks: AttachedHooks, limiter: Limiter) -> None:
+    """Make `owner` and its hooks known to `app`; its Flask-Limiter too, unless there is another."""
+    app.extensions[EXTENSION] = owner
+    app.extensions[HOOKS] = hooks
+    limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
+    if not limiters:
+        limiters.add(limiter)
+
+
+def deregister(app: Flask, limiter: Limiter) -> None:
+    """Take back what `register` did."""
+    del app.extensions[HOOKS], app.extensions[EXTENSION]
+    limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
+    limiters.discard(limiter)
+    if not limiters:
+        app.extensions.pop(LIMITER_EXTENSION, None)
+
+
+def leave_own_limiters_alone(app: Flask, limiter: Limiter) -> None:
+    """Withdraw our Flask-Limiter where the application has made its own since `register`."""
+    limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
+    if len(limiters) > 1:
+        limiters.discard(limiter)
+
+
+def users_of(apps: Iterable[Flask]) -> dict[str, str]:
+    """Names of the users that were seen lately, by client key."""
+    found: dict[str, str] = {}
+    for app in apps:
+        found |= attached(app).hooks.enforcement.identifier.users()
+    return found
+
+
+def offer_api(app: Flask, current: CurrentServices, *, is_served_ahead: bool) -> None:
+    """Add the HTTP API's routes, which Flask cannot take back: without limits they answer 404.
+
+    Args:
+        app: the application.
+        current: the services in force; asked within each request.
+        is_served_ahead: whether the API works without its routes too.
+    """
+    if BLUEPRINT_NAME in app.blueprints:
+        return
+    try:
+        # Past the methods of a subclass, which may not expect the call.
+        api_blueprint(current).register(app, {})
+    except AssertionError:  # Flask's, after the first request
+        if not is_served_ahead:
+            _logger.warning("%s is not offered: the application has served requests already", URL_PREFIX)
