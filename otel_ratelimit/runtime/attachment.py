@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from flask import Flask
+from flask.globals import app_ctx
 from flask_limiter import Limiter
 
-from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, api_blueprint
-from otel_ratelimit.web.api.blueprint import CurrentServices
+from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiAhead, ApiServices, api_blueprint
+from otel_ratelimit.web.extension import RequestHooks
 from otel_ratelimit.web.flask_limiter_bridge import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.hooks import AttachedHooks
 
@@ -66,19 +67,37 @@ def users_of(apps: Iterable[Flask]) -> dict[str, str]:
     return found
 
 
-def offer_api(app: Flask, current: CurrentServices, *, is_served_ahead: bool) -> None:
+class ServesApi(Protocol):
+    """A `RateLimit`, as far as the HTTP API asks it."""
+
+    def api_services(self, app: Flask) -> ApiServices:
+        """What the HTTP API of `app` is joined to."""
+
+
+def api_services_here() -> ApiServices | None:
+    """Those of the current application; None where it has no limits any more."""
+    app = app_ctx.app
+    owner: ServesApi | None = app.extensions.get(EXTENSION)
+    return None if owner is None else owner.api_services(app)
+
+
+def api_ahead(app: Flask, hooks: RequestHooks) -> ApiAhead:
+    """What serves the HTTP API of `app` before the hooks of the application."""
+    return ApiAhead(app, hooks.before_request, hooks.after_request, api_services_here)
+
+
+def offer_api(app: Flask, *, is_served_ahead: bool) -> None:
     """Add the HTTP API's routes, which Flask cannot take back: without limits they answer 404.
 
     Args:
         app: the application.
-        current: the services in force; asked within each request.
         is_served_ahead: whether the API works without its routes too.
     """
     if BLUEPRINT_NAME in app.blueprints:
         return
     try:
         # Past the methods of a subclass, which may not expect the call.
-        api_blueprint(current).register(app, {})
+        api_blueprint(api_services_here).register(app, {})
     except AssertionError:  # Flask's, after the first request
         if not is_served_ahead:
             _logger.warning("%s is not offered: the application has served requests already", URL_PREFIX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ from otel_ratelimit.core.version import __version__
 from otel_ratelimit.policy import Policy, PolicyResolver
 from otel_ratelimit.policy.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
 from otel_ratelimit.runtime.attachment import attached
+from otel_ratelimit.runtime.neighbours import warn_of_neighbours
 from otel_ratelimit.runtime.policy_in_force import PolicyInForce
 from otel_ratelimit.runtime.recording import Recording, RecordingContext, open_recording
 from otel_ratelimit.runtime.storage import OpenedStorage, join_storage, limiter_options, open_limiter
+from otel_ratelimit.runtime.worker_processes import warn_of_uwsgi
 from otel_ratelimit.storage import validate_uri
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, Service, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
@@ -200,6 +203,8 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         # Where another RateLimit of this process has the gauge, this one is flushed all the same.
         worker.every(FLUSH_SECONDS, "decision counts", telemetry.decisions.flush, start=False)
         at_exit(telemetry.decisions.flush)
+        warn_of_uwsgi(sys.modules.get("uwsgi"))
+        warn_of_neighbours()
         _log_what_is_in_force(settings, policy)
         if not (storage.local or settings.key_prefix or service.name):
             _logger.warning(UNNAMED_SERVICE_WARNING)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from flask import Flask
-from flask.globals import app_ctx
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from opentelemetry.metrics import MeterProvider
@@ -27,6 +26,7 @@ from otel_ratelimit.policy import Policy, PolicyResolver
 from otel_ratelimit.runtime.analytics import Analytics
 from otel_ratelimit.runtime.attachment import (
     EXTENSION,
+    api_ahead,
     attached,
     deregister,
     leave_own_limiters_alone,
@@ -36,19 +36,14 @@ from otel_ratelimit.runtime.attachment import (
 )
 from otel_ratelimit.runtime.http_api import api_services, warn_of_hidden_routes
 from otel_ratelimit.runtime.late_attachment import LateAttachment
-from otel_ratelimit.runtime.neighbours import warn_of_neighbours
 from otel_ratelimit.runtime.parts import Given, Parts, open_parts
 from otel_ratelimit.runtime.policy_reload import PolicyReloader, apply_reload
 from otel_ratelimit.runtime.queries import Queries
 from otel_ratelimit.runtime.storage import StoreInUse
-from otel_ratelimit.runtime.worker_processes import (
-    ExportersOfProcess,
-    warn_of_separate_counts,
-    warn_of_uwsgi,
-)
+from otel_ratelimit.runtime.worker_processes import ExportersOfProcess, warn_of_separate_counts
 from otel_ratelimit.storage.default_store import MeasuredStore, default_store
 from otel_ratelimit.telemetry.logs import RefusalLog
-from otel_ratelimit.web.api import ApiAhead, ApiServices
+from otel_ratelimit.web.api import ApiServices
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.extension import RequestHooks
 from otel_ratelimit.web.first_request import WsgiEntry, awaited_by, entry_of
@@ -164,6 +159,9 @@ class RateLimit:
         # An application holds its hooks, and they hold it; from here it is not kept alive.
         self._apps = AppSet()
         self._api_authorize = api_authorize
+        asked = self.settings.api_before_hooks
+        # An application's own check may count on what its hooks have done.
+        self._api_before_hooks = api_authorize is None if asked is None else asked
         self._parts: Parts | None = None
         if not self.settings.enabled:
             self._inert_limiter = Limiter(get_remote_address, enabled=False)
@@ -188,8 +186,6 @@ class RateLimit:
             if file is None
             else PolicyReloader(file, parts.worker, partial(apply_reload, parts, self._apps))
         )
-        warn_of_uwsgi(sys.modules.get("uwsgi"))
-        warn_of_neighbours()
         _in_use.add(self)
         if app is not None:
             self._init_or_close(app)
@@ -221,11 +217,17 @@ class RateLimit:
             self.detach(app)
         parts.telemetry.policy.in_force(enforcement.plans.resolver.policy_hash)
         hooks = RequestHooks(app, enforcement, parts.tools(time.perf_counter))
-        offer_api(app, _api_services, is_served_ahead=self._api_before_hooks)
-        on_attached = self._hooks_of(app, parts, hooks, entry_of(stand_in))
-        register(app, self, on_attached, self.limiter)
+        offer_api(app, is_served_ahead=self._api_before_hooks)
+        placed = AttachedHooks(
+            app,
+            hooks,
+            lambda environ: self._at_first_request(app, parts, environ),
+            api_ahead(app, hooks) if self._api_before_hooks else None,
+            entry_of(stand_in),
+        )
+        register(app, self, placed, self.limiter)
         self._apps.add(app)
-        on_attached.take_entry()
+        placed.take_entry()
         if stand_in is not None:
             self._late.done(app, stand_in)
         # Only now: to close takes a moment, in which the application serves.
@@ -348,30 +350,14 @@ class RateLimit:
         found = (awaited_by(app), app.extensions.get(EXTENSION))
         return [each for each in found if isinstance(each, RateLimit) and each is not self]
 
-    def _hooks_of(
-        self, app: Flask, parts: Parts, hooks: RequestHooks, entry: WsgiEntry | None
-    ) -> AttachedHooks:
-        ahead = None
-        if self._api_before_hooks:
-            ahead = ApiAhead(app, hooks.before_request, hooks.after_request, _api_services)
-        return AttachedHooks(
-            app, hooks, lambda environ: self._at_first_request(app, parts, environ), ahead, entry
-        )
-
     def _start_listening(self, parts: Parts) -> None:
         if parts.recording.queries is not None:
             parts.recording.queries.claim()
         if self._reloader is not None:
             self._reloader.listen()
 
-    @property
-    def _api_before_hooks(self) -> bool:
-        """Whether the API is served ahead of the application's hooks: its own check may count on them."""
-        asked = self.settings.api_before_hooks
-        return self._api_authorize is None if asked is None else asked
-
     def _at_first_request(self, app: Flask, parts: Parts, environ: Mapping[str, object]) -> None:
-        """Do what can be known, or may be started, only where requests are served."""
+        """Take the steps that only a process which serves requests can take."""
         leave_own_limiters_alone(app, self.limiter)
         parts.worker.ensure_started()
         parts.telemetry.buckets.keep()
@@ -396,13 +382,6 @@ def rate_limit_of(app: Flask) -> RateLimit | None:
         awaiting.init_app(app)
     found = app.extensions.get(EXTENSION)
     return found if isinstance(found, RateLimit) else None
-
-
-def _api_services() -> ApiServices | None:
-    """Those of the current application, if it still has its limits."""
-    app = app_ctx.app
-    rate_limit = app.extensions.get(EXTENSION)
-    return rate_limit.api_services(app) if isinstance(rate_limit, RateLimit) else None
 
 
 def _store_here() -> MeasuredStore:
