@@ -1,4 +1,4 @@
-"""Which `RateLimit` a call without arguments means: the current application's, else the only one there is."""
+"""Which `RateLimit` a call without arguments means: the current application's, else the only one."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def service_here() -> str:
 
 
 def current_rate_limit() -> RateLimit:
-    """That of the current application, else the only one of this process.
+    """The `RateLimit` of the current application, else the only one of this process.
 
     Raises:
-        RuntimeError: there is none, or more than one could be meant; with what to do.
+        RuntimeError: there is no RateLimit, or several could be meant; the message says what to do.
     """
     app = application_here()
     if app is not None:
@@ -53,7 +53,7 @@ def recording_here() -> tuple[Flask, RateLimit]:
     """The current application, and its `RateLimit`, to record with.
 
     Raises:
-        RuntimeError: there is no current application, or it has no rate limits; with what to do.
+        RuntimeError: there is no current application, or it has no rate limits; the message says what to do.
     """
     app = application_here()
     if app is None:
@@ -65,7 +65,7 @@ def recording_here() -> tuple[Flask, RateLimit]:
 
 
 def database_url_here() -> Secret | None:
-    """Where the current application's analytics are; None outside of one, or where it has none."""
+    """The URL of the current application's database; None without an application or a database."""
     app = application_here()
     rate_limit = None if app is None else rate_limit_of(app)
     return None if rate_limit is None else rate_limit.settings.database_url or None

@@ -1,8 +1,7 @@
-"""When the policy file is read again: on SIGHUP, and when it has changed.
+"""Reads the policy file again on SIGHUP and when it has changed, and puts it in force.
 
-The signal handler only wakes the background thread. It is installed where nothing is lost by it:
-in the main thread, and not in a process on a terminal, whose hang-up must still end it. A handler
-that was there before is called too.
+The signal handler only wakes the background thread. It is installed where that does no harm: in the main
+thread, and not in a process on a terminal, which a hang-up must still end. A former handler is called too.
 """
 
 from __future__ import annotations

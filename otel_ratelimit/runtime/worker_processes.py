@@ -1,4 +1,4 @@
-"""What one process can know of the server: how many processes there are, and what cannot work."""
+"""What one process can know about the server: how many processes it has, and what cannot work."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def warn_of_separate_counts(argv: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Say how many times each limit clients have where every worker process counts for itself."""
+    """Log how many times each limit a client may have where every worker process counts for itself."""
     count = worker_count(argv, environ)
-    _log.warning(
+    _logger.warning(
         "%s worker processes each count for themselves, so a client may have %s times each limit;"
         " set OTEL_RATELIMIT_STORAGE_URI to a Redis or Valkey that they share",
         count or "several",
@@ -22,18 +22,22 @@ def warn_of_separate_counts(argv: Sequence[str], environ: Mapping[str, str]) -> 
 
 
 def warn_of_uwsgi(uwsgi: object | None) -> None:
-    """Say what does not work below this uWSGI: the module of that name, which only its processes have."""
+    """Log what does not work in uWSGI with its options.
+
+    Args:
+        uwsgi: the module of that name, which exists in processes of uWSGI only.
+    """
     if uwsgi is None:
         return
     # The names are text or bytes, depending on uWSGI's version.
     options = {_text(name) for name in getattr(uwsgi, "opt", ())}
     if not getattr(uwsgi, "has_threads", True):
-        _log.error(
+        _logger.error(
             "uWSGI runs no Python threads: metrics and analytics are written late or never;"
             " set enable-threads = true. Rate limits hold"
         )
     if "master" in options and not options & {"py-call-osafterfork", "py-call-uwsgi-fork-hooks"}:
-        _log.error(
+        _logger.error(
             "uWSGI forks workers without Python's fork hooks: OpenTelemetry exports nothing from them, and"
             " they stop late; set py-call-osafterfork = true. Rate limits hold"
         )
@@ -70,7 +74,7 @@ def warn_of_prometheus(environ: Mapping[str, str]) -> None:
     """Log, in a process that was forked after OpenTelemetry was set up, that nobody can scrape it."""
     exporters = {name.strip() for name in environ.get("OTEL_METRICS_EXPORTER", "").split(",")}
     if "prometheus" in exporters:
-        _log.error(
+        _logger.error(
             "OTEL_METRICS_EXPORTER=prometheus exports no metrics from this worker process: the exporter"
             " listens in the process that forked it; use OTEL_METRICS_EXPORTER=otlp and a collector."
             " Rate limits hold"
@@ -78,10 +82,10 @@ def warn_of_prometheus(environ: Mapping[str, str]) -> None:
 
 
 def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int | None:
-    """Number of worker processes that a gunicorn or uWSGI command line asks for; None if it is not told.
+    """Number of worker processes that a gunicorn or uWSGI command line asks for; None if it does not say.
 
     Reads `-w N`, `-wN`, `--workers N`, `--workers=N`, uWSGI's `-p` and `--processes`, and the
-    variables `GUNICORN_CMD_ARGS` and `WEB_CONCURRENCY`; what stands later wins, as there.
+    variables `GUNICORN_CMD_ARGS` and `WEB_CONCURRENCY`; a later option wins, as in these servers.
     """
     program = argv[0].rsplit("/", 1)[-1] if argv else ""
     found = _number(environ.get("WEB_CONCURRENCY", ""))
