@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -242,7 +243,7 @@ def _open_storage(
 ) -> OpenedStorage:
     uri, options, memory = settings.storage_uri, settings.storage_options, policy.policy.memory
     limiter = open_limiter(
-        lambda: _key_of_current_request(policy),
+        partial(_key_of_current_request, policy),
         uri,
         limiter_options(uri, options, memory, worker, clock),
         options,
