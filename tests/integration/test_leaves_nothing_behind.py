@@ -32,6 +32,8 @@ from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor
 
 POLICY = 'version = 1\n[tiers]\ndefault = "2/minute"\n'
+TOKEN = "0123456789abcdef"
+MAY_READ = {"Authorization": f"Bearer {TOKEN}"}
 UNHURRIED = 60
 """Seconds to close in, on a machine that is busy."""
 GAUGES = {names.STORAGE_SIZE, names.STORAGE_KEYS, names.QUEUE_LENGTH, names.POLICY_INFO, names.CLIENT_LIMITED}
@@ -129,10 +131,14 @@ def test_what_records_in_a_database_leaves_nothing(app, provider, metrics, datab
     monkeypatch.setattr("otel_ratelimit.runtime.queries.get_tracer_provider", lambda: spans)
     app.add_url_rule("/query", "query", lambda: str(query(database)))
     with nothing_left(app):
-        rate_limit = RateLimit(app, database_url=database, environ={}, meter_provider=provider)
+        files = process_state()["files open"]
+        options = {"database_url": database, "api_token": TOKEN, "meter_provider": provider}
+        rate_limit = RateLimit(app, environ={}, **options)
         assert app.test_client().get("/query").status_code == 200
-        assert app.test_client().get("/api/rate-limit/metrics").status_code != 404
+        asked = app.test_client().get("/api/rate-limit/analytics?date_range=24h", headers=MAY_READ)
+        assert asked.status_code == 200
         assert rate_limit.close(UNHURRIED)
+        assert process_state()["files open"] == files, "before anything is collected"
         del rate_limit
     assert reported(metrics) == set()
     [processor] = spans._active_span_processor._span_processors
