@@ -90,7 +90,7 @@ class RateLimits:
         """
         stores = [limit.limiter.storage for limit in rate_limits_in_use()]
         if any(isinstance(store, MemcachedStorage) for store in stores):
-            raise RuntimeError("memcached has a clock of its own; test with bounded-memory:// or Redis")
+            raise RuntimeError("memcached has its own clock; test with bounded-memory:// or Redis")
         self._shift += seconds
         for store in stores:
             if isinstance(store, RedisStorage):

@@ -22,7 +22,7 @@ def policy_file(given: Path | None = None) -> Path | None:
 
 
 def policy_of(file: Path | None) -> Policy:
-    """What the file says; the built-in policy where there is none."""
+    """The policy in `file`; the built-in policy for None."""
     try:
         return which_policy.policy_of(file)
     except ConfigurationError as error:

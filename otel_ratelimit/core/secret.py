@@ -19,7 +19,7 @@ class Secret:
     """A text that shows itself as `***` wherever it is converted, formatted or logged; it cannot be pickled.
 
     Args:
-        value: the text; empty where there is none.
+        value: the text; empty for no secret.
         shown: the part that may be seen, for instance a URI without its password.
     """
 
@@ -143,7 +143,7 @@ class SecretKey:
     """The key of keyed hashes; like a `Secret`, it shows itself as `***` and cannot be pickled.
 
     Args:
-        value: the key; empty where there is none.
+        value: the key; empty for no key.
     """
 
     __slots__ = ("_value",)

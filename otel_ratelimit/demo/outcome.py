@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from otel_ratelimit.cache_advice.daily_report import DailyCacheReport
 from otel_ratelimit.core import names
-from otel_ratelimit.core.decision import DecisionKind
+from otel_ratelimit.core.decision import REFUSING, DecisionKind
 from otel_ratelimit.demo.answers import StoredAnswers
 from otel_ratelimit.demo.clients import ClientReport, Refusal, Tally
 from otel_ratelimit.demo.queries import QueriesFound
@@ -17,7 +17,6 @@ from otel_ratelimit.demo.telemetry import Point, Span, Telemetry
 
 REQUEST_DURATION: Final = "http.server.request.duration"
 """Of the OpenTelemetry Flask instrumentation."""
-_REFUSED: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
 
 
 @dataclass(slots=True)
@@ -208,7 +207,7 @@ def deciding_limits(requests: Iterable[Point]) -> tuple[DecidingLimit, ...]:
     counts: dict[tuple[str, str, str], int] = defaultdict(int)
     for point in requests:
         found = point.attributes
-        if found.get(names.DECISION) in _REFUSED:
+        if found.get(names.DECISION) in REFUSING:
             key = (found.get(names.LIMIT, "?"), found[names.HTTP_REQUEST_METHOD], found[names.HTTP_ROUTE])
             counts[key] += int(point.value)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -243,7 +242,7 @@ def _overhead(telemetry: Telemetry) -> Overhead:
 def _telling_span(telemetry: Telemetry) -> tuple[Span | None, bool]:
     """A refused request's span, best one that a metric's point names as its example."""
     spans = [span for span in telemetry.spans() if names.DECISION in span.attributes]
-    refused = [span for span in spans if span.attributes[names.DECISION] in _REFUSED]
+    refused = [span for span in spans if span.attributes[names.DECISION] in REFUSING]
     examples = telemetry.exemplars(names.REQUESTS)
     exemplary = [span for span in refused if span.trace_id in examples]
     for choice in (exemplary, refused, spans):

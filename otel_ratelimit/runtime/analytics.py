@@ -27,7 +27,7 @@ class RequestFacts:
     """What is recorded of a refused request beside the decision."""
 
     user_agent: Callable[[], str | None]
-    """Of the current request."""
+    """Answers the user agent of the current request."""
     service: Callable[[], str]
     """The name that rows have; OpenTelemetry may learn it after the start."""
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -243,7 +242,7 @@ def _open_storage(
 ) -> OpenedStorage:
     uri, options, memory = settings.storage_uri, settings.storage_options, policy.policy.memory
     limiter = open_limiter(
-        partial(_key_of_current_request, policy),
+        _key_of_current_request(policy),
         uri,
         limiter_options(uri, options, memory, worker, clock),
         options,
@@ -257,11 +256,15 @@ def _open_storage(
     return storage
 
 
-def _key_of_current_request(policy: PolicyInForce) -> str:
+def _key_of_current_request(policy: PolicyInForce) -> Callable[[], str]:
     """Default key of limits declared with decorators: the policy's, so that both mean one client."""
-    enforcement = attached(app_ctx.app).hooks.enforcement
-    source = FlaskClientSource(request, enforcement.read_user)
-    return enforcement.identifier.identify(policy.policy.key_spec, source).key
+
+    def key_of_current_request() -> str:
+        enforcement = attached(app_ctx.app).hooks.enforcement
+        source = FlaskClientSource(request, enforcement.read_user)
+        return enforcement.identifier.identify(policy.policy.key_spec, source).key
+
+    return key_of_current_request
 
 
 def _hash_key(settings: Settings, storage: OpenedStorage) -> SecretKey:

@@ -230,7 +230,7 @@ class RateLimit:
         placed.take_entry()
         if stand_in is not None:
             self._late.done(app, stand_in)
-        # Only now: to close takes a moment, in which the application serves.
+        # Only now, because closing takes a moment, in which the application already serves.
         for other in others:
             other.close_if_unused()
         self._start_listening(parts)
@@ -241,7 +241,7 @@ class RateLimit:
         Args:
             app: the application.
             entry: what stands in its `wsgi_app` already.
-            exporters_in: the process in which OpenTelemetry was set up, if it need not be this one.
+            exporters_in: the process in which OpenTelemetry was set up; None for this one.
         """
         parts = self._parts
         if parts is None:
@@ -264,7 +264,7 @@ class RateLimit:
         deregister(app, self.limiter)
 
     def close_if_unused(self) -> None:
-        """Close, unless an application has its limits from here, or will have."""
+        """Close, unless an application has its limits from here or waits for them."""
         if self._parts is not None and not (self.closed or len(self._apps) or len(self._late.waiting)):
             self.close()
 
@@ -275,8 +275,8 @@ class RateLimit:
             timeout: how long to wait for the database, seconds.
 
         Returns:
-            Whether all was written, by this call or the one that closed it; what was not is counted as
-            dropped, and said.
+            Whether all was written, by this call or by the one that closed it. The rest is counted as
+            dropped, and logged.
         """
         if self._parts is None or self.closed:
             return self._all_was_written
@@ -333,7 +333,7 @@ class RateLimit:
         return StoreInUse(parts.storage, parts.policy.policy.memory, lambda: users_of(self._apps))
 
     def plans(self, app: Flask) -> RoutePlans:
-        """What the policy in force says of each route of `app`."""
+        """What the policy in force says about each route of `app`."""
         return self._opened().enforcement(app).plans
 
     def api_services(self, app: Flask) -> ApiServices:
@@ -346,7 +346,7 @@ class RateLimit:
         return self._parts
 
     def _others_of(self, app: Flask) -> list[RateLimit]:
-        """Those that `app` has its limits from, or would have had."""
+        """Every other `RateLimit` that `app` has its limits from or waits for."""
         found = (awaited_by(app), app.extensions.get(EXTENSION))
         return [each for each in found if isinstance(each, RateLimit) and each is not self]
 
@@ -376,7 +376,7 @@ def rate_limits_in_use() -> list[RateLimit]:
 
 
 def rate_limit_of(app: Flask) -> RateLimit | None:
-    """The one that `app` has, or will have at its first request, attached from now on."""
+    """The `RateLimit` of `app`; one that waits for the first request is attached now."""
     awaiting = awaited_by(app)
     if isinstance(awaiting, RateLimit):
         awaiting.init_app(app)
@@ -385,7 +385,7 @@ def rate_limit_of(app: Flask) -> RateLimit | None:
 
 
 def _store_here() -> MeasuredStore:
-    # Late: that module stands on this one.
+    # Imported late, because that module imports this one.
     from otel_ratelimit.runtime.application_here import current_rate_limit
 
     return current_rate_limit().store_in_use

@@ -54,7 +54,7 @@ _VARIABLE: Final = f"{PREFIX}DATABASE_URL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingContext:
-    """What recorders are put together with."""
+    """The values that recorders are put together with."""
 
     settings: Settings
     policy: AnalyticsPolicy
@@ -65,9 +65,9 @@ class RecordingContext:
     """Name of the service where OpenTelemetry has none."""
     clock: Clock = unix_time
     environ: Mapping[str, str] = field(default_factory=lambda: HiddenEnvironment(os.environ))
-    """Of an embedded database."""
+    """The environment of an embedded database."""
     user_agent: Callable[[], str | None] = current_user_agent
-    """Of the current request."""
+    """Answers the user agent of the current request."""
 
     @property
     def tick_seconds(self) -> float:

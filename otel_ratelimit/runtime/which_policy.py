@@ -25,7 +25,7 @@ def policy_file(given: Path | str | None = None, settings: Settings | None = Non
 
 
 def policy_of(file: Path | None) -> Policy:
-    """What the file says; the built-in policy where there is none.
+    """The policy in `file`; the built-in policy for None.
 
     Raises:
         PolicyError: the file is missing or not valid.

@@ -105,7 +105,7 @@ def test_a_cancelled_task_does_not_run(worker):
 
 def test_a_task_of_the_same_name_is_replaced(worker):
     old, new = [], []
-    worker.every(0.02, "task", lambda: old.append(1))
+    worker.every(0.02, "task", lambda: old.append(1), start=False)
     worker.every(0.01, "task", lambda: new.append(1))
 
     wait_until(lambda: len(new) >= 5)
