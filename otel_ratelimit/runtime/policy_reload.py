@@ -33,7 +33,7 @@ def warn_of_fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePla
     """Log which limits count from zero under the new policy, if any do."""
     fresh = fresh_counters(before, after)
     if fresh:
-        _logger.warning("the new policy starts %d limits from zero:\n%s", len(fresh), listed(fresh))
+        _logger.warning("with the new policy, %d limits start from zero:\n%s", len(fresh), listed(fresh))
 
 
 def apply_reload(parts: Parts, apps: Iterable[Flask], result: ReloadResult) -> None:

@@ -92,7 +92,7 @@ def test_a_reload_that_begins_limits_anew_says_which(limited, caplog):
         reload_with(limits, file, LONGER)
 
     assert statuses(app, "/jobs", 1) == [200]
-    assert "the new policy starts 2 limits from zero" in caplog.text
+    assert "with the new policy, 2 limits start from zero" in caplog.text
     assert "GET /jobs: 3 per 1 hour begins anew: there was no window of this length" in caplog.text
 
 
