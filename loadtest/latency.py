@@ -51,9 +51,9 @@ from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.embedded import THROW_AWAY, EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.postgres.query_day import postgres_query_day
-from otel_ratelimit.queries.capture_psycopg2 import CaptureTarget, prepare
+from otel_ratelimit.queries.capture_psycopg2 import CaptureTarget, capture, prepare
 from otel_ratelimit.queries.execution import QueryObserver
-from otel_ratelimit.runtime.queries import Queries
+from otel_ratelimit.runtime.recording import RecordingContext, open_queries
 
 TTLS: Final = (10, 60)
 RATES: Final = (1.0, 0.1)
@@ -93,43 +93,49 @@ def play(parts: Sequence[tuple[Sequence[Read], Way]], apart: float = APART_SECON
 
 
 @contextmanager
-def query_log(capture: CaptureTarget, url: str, rate: float) -> Iterator[QueryObserver]:
+def query_log(target: CaptureTarget, url: str, rate: float) -> Iterator[QueryObserver]:
     """The product's query log on the database `url`, without a claim to the capture; written when left.
 
     Args:
-        capture: of this process.
+        target: of this process.
         url: of a database with the product's tables.
         rate: share of keys to keep.
     """
     worker, database = BackgroundWorker(), Database(url)
-    settings = Settings(query_sample_rate=rate, hash_key="secret of the load test")
-    meter = MeterProvider().get_meter("loadtest")
-    queries = Queries(
-        capture, database, settings, builtin_policy().analytics, worker, meter, lambda: "loadtest"
+    context = RecordingContext(
+        settings=Settings(query_sample_rate=rate, hash_key="secret of the load test"),
+        policy=builtin_policy().analytics,
+        worker=worker,
+        meter=MeterProvider().get_meter("loadtest"),
+        service=lambda: "loadtest",
     )
-    capture.observer = None
+    found = capture()
+    if found is None:
+        raise RuntimeError("unsupported psycopg2 build")
+    queries = open_queries(found, database, context)
+    target.observer = None
     queries.claim()
-    observer = capture.observer
-    capture.observer = None
+    observer = target.observer
+    target.observer = None
     if observer is None:
-        raise RuntimeError("the query log does not take the capture")
+        raise RuntimeError("the query log does not take the target")
     queries.log.tick()  # which learns the secret
     worker.ensure_started()
     try:
         yield observer
     finally:
-        capture.observer = None
+        target.observer = None
         worker.close()
         queries.close()
         database.close()
 
 
 def capture_of_this_process() -> CaptureTarget:
-    """Who tells of the queries on connections opened from now on."""
-    capture = prepare()
-    if capture is None:
-        raise RuntimeError("this psycopg2 does not tell of its queries")
-    return capture
+    """The target to which connections report their queries that are opened from now on."""
+    target = prepare()
+    if target is None:
+        raise RuntimeError("unsupported psycopg2 build")
+    return target
 
 
 def since(start: float) -> Period:

@@ -8,9 +8,9 @@
         rate_limits.advance(60)
         rate_limits.allow(client, "/login", method="POST")
 
-Loaded by name and not as an entry point of pytest, so that it costs nothing where it is not wanted. Only the
-limiter's clock moves; to move the application's too, freeze `time.time` (freezegun, time-machine), which the
-limiter follows.
+The plugin is loaded by name and is no entry point of pytest, so that it costs nothing where it is not wanted.
+Only the limiter's clock moves. To move the application's too, freeze `time.time` (freezegun, time-machine),
+which the limiter follows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_EXHAUST: Final = 100_000
 
 _REFUSALS: Final = frozenset({429, 503})
 _READS_TIME: Final = (clock, memory)
-"""Modules that are given the shifted time: ours, and the `memory://` store of `limits`."""
+"""Modules that get the shifted time: ours, and the `memory://` store of `limits`."""
 
 _AGE: Final = b"""
 local key, milliseconds = KEYS[1], tonumber(ARGV[1])
@@ -47,7 +47,7 @@ if left <= milliseconds then return redis.call('DEL', key) end
 local kind = redis.call('TYPE', key).ok
 if kind == 'list' then
   for i, moment in ipairs(redis.call('LRANGE', key, 0, -1)) do
-    -- Ours are whole microseconds, those of `limits` are seconds.
+    -- Our moments are whole microseconds, those of `limits` are seconds.
     local unit = tonumber(moment) > 1e12 and 1000 or 0.001
     redis.call('LSET', key, i - 1, string.format('%.6f', tonumber(moment) - milliseconds * unit))
   end
@@ -58,11 +58,11 @@ end
 redis.call('PEXPIRE', key, left - milliseconds)
 return 1
 """
-"""Makes a counter in Redis older; a sliding window by whole windows only."""
+"""Makes a counter in Redis older; a sliding window is made older by whole windows only."""
 
 
 class RateLimits:
-    """The limits of the applications in this process, as a test wants them.
+    """The limits of the applications in this process, in the hands of a test.
 
     Use the fixture `rate_limits`, or `with rate_limits_under_test() as limits` without pytest's fixtures.
     """
@@ -77,34 +77,34 @@ class RateLimits:
         return (time.time() if self._frozen_at is None else self._frozen_at) + self._shift
 
     def freeze(self, at: float | None = None) -> None:
-        """Stop the limiter's clock at `at` (Unix time), or now. Redis counts by a clock of its own."""
+        """Stop the limiter's clock at `at` (Unix time), or now. Redis counts with its own clock."""
         self._frozen_at, self._shift = (self.now if at is None else at), 0.0
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass for the limiter, and for nothing else.
+        """Let `seconds` pass for the limiter, and for nothing else.
 
-        Counters in Redis or Valkey are made so much older.
+        Counters in Redis or Valkey are made that much older.
 
         Raises:
             RuntimeError: counters live in memcached, whose clock cannot be moved.
         """
         stores = [limit.limiter.storage for limit in rate_limits_in_use()]
         if any(isinstance(store, MemcachedStorage) for store in stores):
-            raise RuntimeError("memcached has a clock of its own; test with bounded-memory:// or Redis")
+            raise RuntimeError("memcached has its own clock; test with bounded-memory:// or Redis")
         self._shift += seconds
         for store in stores:
             if isinstance(store, RedisStorage):
                 _age(store, seconds)
 
     def reset(self) -> None:
-        """Forget every counter of every application in this process; in Redis, of the key prefix."""
+        """Forget every counter of the applications here; in Redis, every one with the key prefix."""
         for limit in rate_limits_in_use():
             limit.limiter.storage.reset()
 
     def allow(
         self, client: FlaskClient, path: str, *, times: int = 1, method: str = "GET", **options: Any
     ) -> list[TestResponse]:
-        """Send the request so many times; fail unless the limiter lets each through.
+        """Send the request several times; fail unless the limiter lets each through.
 
         Args:
             client: the application's test client.
@@ -128,7 +128,7 @@ class RateLimits:
     def refuse(
         self, client: FlaskClient, path: str, *, times: int = 1, method: str = "GET", **options: Any
     ) -> list[TestResponse]:
-        """As `allow`, and fail unless the limiter refuses each."""
+        """Send the request several times, as `allow`; fail unless the limiter refuses each."""
         __tracebackhide__ = True
         responses = []
         for number in range(1, times + 1):
@@ -142,7 +142,7 @@ class RateLimits:
         return responses
 
     def exhaust(self, client: FlaskClient, path: str, *, method: str = "GET", **options: Any) -> int:
-        """Send the request until it is refused; how many were let through."""
+        """Send the request until it is refused; answers how many were let through."""
         __tracebackhide__ = True
         for allowed in range(MAX_EXHAUST):
             response, decision = _send(client, path, method, options)
@@ -177,9 +177,9 @@ def rate_limits() -> Iterator[RateLimits]:
 
 @pytest.fixture(autouse=True)
 def _no_counter_of_another_test() -> None:
-    """Tests that do not ask for `rate_limits` use limits up as well.
+    """Tests that do not ask for `rate_limits` also use up limits.
 
-    What is shared with others, in Redis say, is left alone unless a test asks.
+    Counters that others may share, for instance in Redis, are left alone unless a test asks.
     """
     for limit in rate_limits_in_use():
         if isinstance(limit.limiter.storage, BoundedMemoryStorage | memory.MemoryStorage):
@@ -187,7 +187,7 @@ def _no_counter_of_another_test() -> None:
 
 
 class _ShiftedTime:
-    """The module `time`, but for what `time()` answers."""
+    """The module `time`, with another answer of `time()`."""
 
     def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
@@ -202,7 +202,7 @@ class _ShiftedTime:
 def _send(
     client: FlaskClient, path: str, method: str, options: dict[str, Any]
 ) -> tuple[TestResponse, Decision | None]:
-    """The answer, and what the limiter decided, if it was asked."""
+    """The response, and the limiter's decision, if it was asked."""
     decisions: list[Decision | None] = []
 
     def note(_app: object, **_extra: object) -> None:

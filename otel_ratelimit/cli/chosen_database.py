@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,8 @@ import click
 from otel_ratelimit.cli.output import CHECK_FAILED, CommandError, fail
 from otel_ratelimit.core.errors import ConfigurationError, DatabaseError
 from otel_ratelimit.core.secret import Secret
-from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.reports.rendering.formatting import printable
+from otel_ratelimit.runtime.which_database import database_url, running
 
 VARIABLE: Final = "OTEL_RATELIMIT_DATABASE_URL"
 EXAMPLE: Final = "postgresql://user:password@host:5432/database"
@@ -35,19 +33,13 @@ def chosen_database(given: str | Secret | None) -> Iterator[Secret]:
         DatabaseError: an embedded database cannot be started.
     """
     try:
-        url = settings_from(os.environ, {"database_url": given}).database_url
+        url = database_url(given)
     except ConfigurationError as error:
         fail(error)
     if not url:
         raise CommandError(f"no database is named; set {VARIABLE}={EXAMPLE}, or give it with --database-url")
-    if not is_embedded(url):
-        yield url
-        return
-    embedded = EmbeddedDatabase(url, lambda _: None, os.environ)
-    try:
-        yield Secret(embedded.url())
-    finally:
-        embedded.close()
+    with running(url) as found:
+        yield found
 
 
 @contextmanager

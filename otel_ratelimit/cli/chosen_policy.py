@@ -5,7 +5,6 @@ A policy with mistakes ends the command, which prints every problem.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import click
 
 from otel_ratelimit.cli.output import fail
 from otel_ratelimit.core.errors import ConfigurationError
-from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.policy import Policy
+from otel_ratelimit.runtime import which_policy
 
 policy_file_argument = click.argument("file", required=False, type=click.Path(path_type=Path))
 
@@ -27,10 +26,8 @@ def policy_option(help_text: str) -> Callable[[Any], Any]:
 
 def policy_file(given: Path | None = None) -> Path | None:
     """`given`, else OTEL_RATELIMIT_POLICY, else ./ratelimit.toml if it is there; None for none of them."""
-    if given is not None:
-        return given
     try:
-        return settings_from(os.environ).policy_file()
+        return which_policy.policy_file(given)
     except ConfigurationError as error:
         fail(error)
 
@@ -38,6 +35,6 @@ def policy_file(given: Path | None = None) -> Path | None:
 def policy_of(file: Path | None) -> Policy:
     """The policy in the file; the built-in policy for None."""
     try:
-        return builtin_policy() if file is None else load_policy(file)
+        return which_policy.policy_of(file)
     except ConfigurationError as error:
         fail(error)

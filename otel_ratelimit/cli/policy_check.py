@@ -18,7 +18,7 @@ from otel_ratelimit.policy import fresh_between, fresh_counters, policy_hash
     "--against",
     "former",
     type=click.Path(path_type=Path),
-    help="The policy in force: list the limits that start at zero when FILE replaces it.",
+    help="The policy in force: list the limits that start from zero when FILE replaces it.",
 )
 @click.option(
     "--app",
@@ -44,7 +44,7 @@ def check(file: Path | None, former: Path | None, app_path: str | None) -> None:
 
 
 def _print_fresh(path: Path, former: Path, app_path: str | None) -> None:
-    """Print the limits that start at zero when `path` replaces `former`."""
+    """Print the limits that start from zero when `path` replaces `former`."""
     before, after = policy_of(former), policy_of(path)
     if app_path is None:
         fresh = fresh_between(before, after)

@@ -1,9 +1,9 @@
-"""The one background thread of a process: periodic tasks, woken early on request.
+"""The one background thread of a process, which runs periodic tasks and can be woken early.
 
-Lazy (the first task starts it), fork-safe (a child starts its own when it next needs one),
-stopped at exit. `wake` may be called from a signal handler: it takes no lock.
+The first task starts the thread. A forked child starts its own when it next needs one. The exit of the
+process stops it. `wake` may be called from a signal handler, because it takes no lock.
 
-Below gevent and eventlet the thread is a greenlet; `core.waiting` says what that asks for.
+Under gevent and eventlet the thread is a greenlet; `core.waiting` says what that requires.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import contextlib
 import logging
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import seconds_left
-from otel_ratelimit.core.lifecycle import at_exit
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.core.waiting import Bell, in_greenlet
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _MAX_WAKES = 64
 
@@ -37,8 +36,8 @@ class _Task:
 
 class _Thread(threading.Thread):
     def _delete(self) -> None:
-        # `threading` calls it at the end of a thread. A forked child has forgotten the parent's threads,
-        # also one that is a greenlet and ends there.
+        # `threading` calls this at the end of a thread. A forked child has forgotten the parent's threads,
+        # also one that is a greenlet and ends in the child.
         with contextlib.suppress(KeyError):
             super()._delete()  # type: ignore[misc]
 
@@ -61,8 +60,8 @@ class BackgroundWorker:
         self._survives_fork = False
         self._process = os.getpid()
         self._closed = False
-        _survive_fork(self)
-        at_exit(self, "close")
+        at_fork(in_child=self.reset_after_fork)
+        at_exit(self.close)
 
     @property
     def alive(self) -> bool:
@@ -73,8 +72,8 @@ class BackgroundWorker:
     def every(self, interval: float, name: str, run: Callable[[], object], *, start: bool = True) -> None:
         """Run `run` every `interval` seconds from now on; a task of the same name is replaced.
 
-        With `start` false the thread is left to the next `ensure_started`, for instance until a
-        server has forked its workers.
+        With `start` false, the next `ensure_started` starts the thread, for instance after a server has
+        forked its workers.
         """
         with self._lock:
             self._tasks[name] = _Task(name, interval, run, self._monotonic() + interval)
@@ -93,7 +92,7 @@ class BackgroundWorker:
         self._ring()
 
     def ensure_started(self) -> None:
-        """Start the thread unless it runs; cheap when it does. Never raises: no thread, no upkeep."""
+        """Start the thread unless it runs; cheap when it does. Never raises."""
         if self._process != os.getpid():  # uWSGI forks in C, where Python's hooks do not run
             self.reset_after_fork()
         if self.alive or self._closed or not self._tasks:
@@ -106,11 +105,12 @@ class BackgroundWorker:
             if self._bell is None:
                 self._bell = Bell()
         try:
-            # Waits until it runs, and below gevent lets others run meanwhile: not with the lock held.
+            # Waits until the thread runs, and under gevent lets others run meanwhile: so the lock is not
+            # held.
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is going down
             self._thread = None
-            _log.warning("background thread not started (%s); trying again later", error)
+            _logger.warning("background thread not started (%s); trying again later", error)
         finally:
             self._is_starting = False
 
@@ -122,7 +122,7 @@ class BackgroundWorker:
             self._ring()
             thread.join(seconds_left(timeout))
         if thread is not None and thread.is_alive():
-            return  # it waits for something, and needs its bell when it comes back
+            return  # the thread waits for something, and needs its bell afterwards
         self._thread = None
         if self._bell is not None:
             self._bell.close()
@@ -134,15 +134,15 @@ class BackgroundWorker:
             if not self._woken:
                 bell.wait(self._seconds_to_next())
             if process != os.getpid():
-                bell.close()  # a greenlet that lives on in a forked child, which has a loop of its own
+                bell.close()  # this greenlet lives on in a forked child, which has another loop
                 return
             if self._closed:
                 return
             for task in self._due(self._take_woken()):
                 try:
                     task.run()
-                except Exception:  # noqa: BLE001 - one task's fault must not end the others
-                    _log.exception("task %s failed; it runs again in %.0f s", task.name, task.interval)
+                except Exception:
+                    _logger.exception("task %s failed; it runs again in %.0f s", task.name, task.interval)
 
     def _seconds_to_next(self) -> float:
         with self._lock:
@@ -169,24 +169,13 @@ class BackgroundWorker:
         return ready
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child, where the thread is gone and the lock may be held."""
+        """Start again in a forked child, where the thread is gone and the lock may be held."""
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._thread = None
         self._is_starting = False
         self._woken.clear()
         bell, self._bell = self._bell, None
-        # A greenlet lives on, and waits for it: the number must not become that of another file meanwhile.
+        # A greenlet lives on and waits for the descriptor: its number must not be given to another file.
         if bell is not None and not self._survives_fork:
             bell.close()
-
-
-def _survive_fork(worker: BackgroundWorker) -> None:
-    reference = weakref.ref(worker)
-
-    def reset() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.reset_after_fork()
-
-    os.register_at_fork(after_in_child=reset)

@@ -1,7 +1,8 @@
-"""The two clocks that are used where none is given.
+"""The two clocks that are used where no other is given.
 
-A default of `time.time` is bound when the function is defined, so that a library which replaces `time.time`
-(freezegun and its like) freezes the application and not the counters. These look the clock up at each call.
+A default of `time.time` is bound when the function is defined. So a library that replaces `time.time`, such
+as freezegun, would freeze the application and not the counters. These functions look the clock up at each
+call.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def unix_time() -> float:
 if hasattr(time, "CLOCK_MONOTONIC"):
 
     def monotonic_time() -> float:
-        """Seconds of the machine itself, for pauses and background threads; libraries do not freeze it."""
+        """Seconds of the machine's own clock, for pauses and threads; libraries do not freeze it."""
         return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 else:  # Windows

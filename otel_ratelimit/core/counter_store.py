@@ -17,9 +17,9 @@ class WindowState(NamedTuple):
     remaining: int
     """Units left, never negative."""
     reset_after: float
-    """Until the window is as empty as if nothing had been taken."""
+    """Until the window is empty, as if nothing had been taken."""
     retry_after: float
-    """Until a request of the same cost would be taken; 0.0 when this one was within the limit."""
+    """Until a request of the same cost would be allowed; 0.0 when this one was within the limit."""
 
     @property
     def exceeded(self) -> bool:
@@ -28,20 +28,20 @@ class WindowState(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """Answer of `CounterStore.take`: aligned with the windows it was asked for."""
+    """The answer of `CounterStore.take`; its states are in the order of the windows asked for."""
 
     allowed: bool
-    """False when an enforced (not shadow) window refused; then no window was drained."""
+    """False when an enforced (not shadow) window refused; then nothing was counted."""
     states: tuple[WindowState, ...]
 
 
 class CounterStore(Protocol):
-    """Where counters live; one call a request, whatever the number of limits.
+    """Where counters live; it is called once for each request, whatever the number of limits.
 
-    Two phases, one atomic step. First the windows that are not in shadow: if one of them has not
-    room for `cost`, nothing is drained anywhere and `allowed` is False. Otherwise they are all
-    drained by `cost`; then, if every shadow window has room, those are all drained too, else none
-    of them is. `retry_after` is positive for exactly the windows that had no room.
+    A call has two phases in one atomic step. First come the windows that are not in shadow: if one of them
+    has no room for `cost`, nothing is counted anywhere and `allowed` is False. Otherwise `cost` is counted in
+    all of them. Then, if every shadow window has room, `cost` is counted in all of those too, else in none of
+    them. `retry_after` is positive for exactly the windows that had no room.
     """
 
     @property
@@ -51,7 +51,7 @@ class CounterStore(Protocol):
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """Count `cost` units (0 or more) for `client` in all `windows`, or in none.
 
-        A cost above a window's amount can never be taken: `retry_after` is then that window's
+        A cost above a window's amount is never allowed: `retry_after` is then that window's
         length. `now` is Unix time in seconds; a remote store may use its own clock instead.
 
         Raises:
@@ -59,7 +59,7 @@ class CounterStore(Protocol):
         """
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """What `take` would answer now; drains nothing (`used` is then without this request)."""
+        """What `take` would answer now; counts nothing, so `used` is without this request."""
 
     def clear(self, windows: Sequence[Window], client: str) -> int:
         """Forget `client`'s counters in `windows`; returns how many there were."""

@@ -1,4 +1,4 @@
-"""Days as a report has them: from one midnight to the next, in a time zone."""
+"""The days of a report: from one midnight to the next, in a time zone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _DAY = timedelta(days=1)
 def local_day(day: date, zone: tzinfo) -> Period:
     """The period of `day` in `zone`: 23 or 25 hours where the clocks are changed.
 
-    Where midnight is skipped, the day begins with the first moment there is; where it comes twice, with the
-    first of them (PEP 495, `fold=0`).
+    Where midnight is skipped, the day starts at the first moment that exists; where midnight occurs twice,
+    at the first one (PEP 495, `fold=0`).
 
     Raises:
         ValueError: `day` is at the end of the calendar.
@@ -29,8 +29,8 @@ def last_full_day(now: datetime, zone: tzinfo) -> date:
     """The last day that has ended in `zone`.
 
     Args:
-        now: with a time zone.
-        zone: whose midnight counts.
+        now: a time with a time zone.
+        zone: the time zone whose midnight counts.
     """
     return now.astimezone(zone).date() - _DAY
 

@@ -1,4 +1,4 @@
-"""What was decided of one request: made once in the core, consumed by every adapter.
+"""The decision on one request: made once, and read by every adapter.
 
 Values that are made for each request are NamedTuples: a frozen dataclass of the same size takes about four
 times as long to build.
@@ -26,18 +26,18 @@ class DecisionKind(StrEnum):
 
 
 REFUSING: Final = frozenset({DecisionKind.BLOCKED, DecisionKind.SHADOW_BLOCKED})
-"""What is decided where a limit has no room, enforced or not."""
+"""The kinds of decision where a limit has no room, whether it is enforced or not."""
 
 
 class Decision(NamedTuple):
-    """What was decided of one request. Made once; read by responses, telemetry and recorders."""
+    """The decision on one request. Made once; read by responses, telemetry and recorders."""
 
     kind: DecisionKind
     plan: RoutePlan
     windows: tuple[Window, ...]
-    """The plan's windows, scaled if the client has an override."""
+    """The plan's windows, with scaled amounts if the client has an override."""
     states: tuple[WindowState, ...]
-    """Aligned with `windows`; empty when exempt or on a storage error."""
+    """In the order of `windows`; empty when exempt or on a storage error."""
     identity: Identity | None
     """None when exempt."""
     tightest: int
@@ -73,7 +73,7 @@ class Decision(NamedTuple):
 
     @property
     def fails_closed(self) -> bool:
-        """Whether what the store cannot decide is refused: a limit is enforced, and `on_error` says so."""
+        """Whether a failing store means refusal: a limit is enforced, and `on_error` is closed."""
         return self.plan.on_error == "closed" and any(not window.shadow for window in self.windows)
 
     @property
@@ -86,7 +86,7 @@ class Decision(NamedTuple):
 
 
 class DecisionSink(Protocol):
-    """Anything that wants to know of decisions. Called on the request's thread: must be quick."""
+    """Called with every decision, on the request's thread: must be quick."""
 
     def __call__(self, decision: Decision, /) -> None:
-        """Take note of `decision`; what it raises is logged and goes no further."""
+        """Take note of `decision`; an exception is logged and not passed on."""

@@ -1,9 +1,9 @@
-"""What becomes of a batch on its way to a database that may be away, and may not answer.
+"""Delivers batches to a database that may be away, and may not answer.
 
-A batch that could not be written is kept and comes first when the database is back: it may have arrived
-although the answer was lost, and its id lets the database know. One that the database refuses for what is in
-it would be refused again, and all that comes after it would wait; so it is taken apart, by halves, until the
-rows are found that are refused. Those alone are given up, and said.
+A batch that could not be written is kept, and is the first to be written when the database is back. It may
+have arrived although the answer was lost; its id lets the database recognise it. A batch that the database
+refuses because of its values would be refused again, and all later batches would wait. So it is split into
+halves until the refused rows are found. Only those are dropped, and the log says so.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from otel_ratelimit.core.errors import (
     SchemaMissingError,
 )
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
 
 RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 MAX_MISTAKES: Final = 3
-"""As often a batch is tried that something else than the database stops."""
+"""Attempts to write a batch that fails for another reason than the database."""
 MAX_SPLITS: Final = 256
-"""As often one batch is taken apart; a part that is refused after that is given up whole. Nine are enough to
+"""How often one batch is split; a part that is refused after that is dropped whole. Nine splits are enough to
 find the one bad row of 500."""
 _NOT_DONE: Final = (DatabaseUnreachableError, DatabaseBusyError, SchemaMissingError, NoTimeLeftError)
-"""Errors after which it is known that nothing was written."""
+"""Errors that say that nothing was written."""
 
 
 class Writer(Protocol[B_contra]):
@@ -52,12 +52,12 @@ class Delivery(Generic[B]):
 
     Args:
         writer: where they go.
-        what: is written, for the log: `analytics`.
-        written: told of each that was.
-        refused: told of what was given up of a batch, and why.
-        split: two parts of a batch, with ids of their own; none for a single row. Without it a batch that is
-            refused is given up whole.
-        part_written: told of each of which a part is lost, and the tables that the part belongs to.
+        what: names in the log what is written: `analytics`.
+        written: called with each batch that was written.
+        refused: called with the parts of a batch that were dropped, and the reason.
+        split: answers two parts of a batch, with new ids; none for a single row. Without it a batch that is
+            refused is dropped whole.
+        part_written: called with each batch of which a part is lost, and the tables that the part belongs to.
         monotonic: instead of `time.monotonic`.
 
     Attributes:
@@ -86,17 +86,17 @@ class Delivery(Generic[B]):
         self._retry_at = 0.0
         self._failures = 0
         self._mistakes = 0
-        self._is_failure_said = False
+        self._has_logged_failure = False
         self._parts: deque[B] = deque()
         self._splits = 0
-        self._given_up: list[B] = []
+        self._dropped: list[B] = []
         self._reason = ""
         self.may_be_written = False
         self.failing = ""
 
     @property
     def unwritten(self) -> tuple[B, ...]:
-        """What is still to be written: a batch, or parts of one."""
+        """What is not written yet: a batch, or parts of one."""
         return tuple(self._parts)
 
     @property
@@ -105,33 +105,33 @@ class Delivery(Generic[B]):
         return self._monotonic() >= self._retry_at
 
     def send(self, batch: B) -> bool:
-        """Write `batch`; whether it is off our hands. Only after `try_again` has said so."""
-        # Set before it is tried: whatever happens, it is not lost.
+        """Write `batch`; whether it needs no further attempt. Call it only after `try_again` gave True."""
+        # Kept before the attempt: so it is not lost, whatever happens.
         self._parts.append(batch)
         self.may_be_written, self._splits = False, 0
         return self.try_again()
 
     def try_again(self) -> bool:
-        """Write what is left from the last time; whether nothing is."""
+        """Write what is left from the last attempt; whether nothing is left now."""
         try:
             while self._parts:
                 if not self._write(self._parts[0]):
                     return False
         finally:
-            self._say_given_up()
+            self._report_dropped()
         return True
 
     def forget(self) -> None:
-        """Drop what is left: it is somebody else's to write."""
+        """Drop what is left, because another process writes it."""
         self._parts.clear()
         self._succeed()
 
     def _write(self, part: B) -> bool:
-        """Write the first of what is left; whether that is off our hands."""
+        """Write the first part that is left; whether it needs no further attempt."""
         try:
             self._writer.write(part)
         except DataRejectedError as error:
-            self._take_apart(part, str(error))
+            self._split_refused(part, str(error))
         except PartWrittenError as error:
             self._part_written(part, error.tables)
             self._done()
@@ -140,38 +140,39 @@ class Delivery(Generic[B]):
             self._fail(error)
             return False
         except Exception as error:
-            # A mistake of ours, which may be about this batch alone: then all that comes after it would wait.
+            # A mistake in this package, which may concern this batch alone: all later batches would wait for
+            # it.
             self._mistakes += 1
             if self._mistakes < MAX_MISTAKES:
                 raise
-            self._give_up(part, f"it cannot be put in words ({type(error).__name__})")
+            self._drop(part, f"it cannot be serialised ({type(error).__name__})")
         else:
-            if self._is_failure_said:
-                _log.warning("%s are written again; nothing was lost", self._what)
+            if self._has_logged_failure:
+                _logger.warning("%s are written again; nothing was lost", self._what)
             self._written(part)
             self._done()
         return True
 
-    def _take_apart(self, part: B, reason: str) -> None:
-        """Nothing of `part` was written, because of at least one of its rows: find out which."""
+    def _split_refused(self, part: B, reason: str) -> None:
+        """Find the rows that the database refuses: because of them nothing of `part` was written."""
         halves = self._split(part) if self._splits < MAX_SPLITS else ()
         if not halves:
-            self._give_up(part, reason)
+            self._drop(part, reason)
             return
         self._splits += 1
         self._done()
         self._parts.extendleft(reversed(halves))
 
-    def _give_up(self, part: B, reason: str) -> None:
+    def _drop(self, part: B, reason: str) -> None:
         self._reason = self._reason or reason
-        self._given_up.append(part)
+        self._dropped.append(part)
         self._done()
 
-    def _say_given_up(self) -> None:
-        if self._given_up:
-            given_up, self._given_up = self._given_up, []
+    def _report_dropped(self) -> None:
+        if self._dropped:
+            dropped, self._dropped = self._dropped, []
             reason, self._reason = self._reason, ""
-            self._refused(given_up, reason)
+            self._refused(dropped, reason)
 
     def _done(self) -> None:
         self._parts.popleft()
@@ -180,20 +181,21 @@ class Delivery(Generic[B]):
     def _succeed(self) -> None:
         self.may_be_written = False
         self.failing, self._failures, self._retry_at, self._mistakes = "", 0, 0.0, 0
-        self._is_failure_said = False
+        self._has_logged_failure = False
 
     def _fail(self, error: DatabaseError) -> None:
         self.failing = str(error)
         if is_over():
-            # It says how much time the caller had, and nothing of the database: the next attempt has its own.
-            _log.debug("%s were not written within the time given: %s", self._what, error)
+            # That says how much time the caller had, and nothing about the database: the next attempt has its
+            # own time.
+            _logger.debug("%s were not written within the time given: %s", self._what, error)
             return
         delay = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._retry_at = self._monotonic() + delay
         self._failures += 1
-        if not self._is_failure_said:
-            self._is_failure_said = True
-            _log.warning("%s cannot be written and are kept in memory: %s", self._what, error)
+        if not self._has_logged_failure:
+            self._has_logged_failure = True
+            _logger.warning("%s cannot be written and are kept in memory: %s", self._what, error)
 
 
 def halves(**tables: tuple[Any, ...]) -> tuple[dict[str, tuple[Any, ...]], ...]:

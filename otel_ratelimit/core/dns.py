@@ -1,6 +1,7 @@
-"""The addresses of a host, asked for with a deadline: the system's resolver keeps none.
+"""Looks up the addresses of a host with a deadline, which the system's resolver does not have.
 
-With three name servers that do not answer it takes half a minute (resolv.conf(5), `timeout`, `attempts`).
+The resolver takes half a minute where three name servers do not answer (resolv.conf(5), `timeout`,
+`attempts`).
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import threading
 
 
 def addresses_of(host: str, seconds: float) -> list[str]:
-    """The addresses of `host` in the resolver's order, at least one; an address is its own.
+    """The addresses of `host` in the resolver's order, at least one; that of an address is the address.
 
-    A thread that waits for the resolver longer than we do ends by itself.
+    A thread waits for the resolver; where that takes longer than `seconds`, the thread ends later.
 
     Args:
         host: a name or an address.
         seconds: how long to wait.
 
     Raises:
-        OSError: there is none; `TimeoutError` where the name server did not answer in time.
+        OSError: the host has no address; `TimeoutError` where the name server did not answer in time.
     """
     answers: list[list[str] | OSError] = []
-    # Not a queue: gevent and eventlet need not patch those, and one that is not patched blocks all greenlets.
+    # Not a queue: gevent and eventlet may leave queues unpatched, and an unpatched one blocks all greenlets.
     answered = threading.Event()
 
     def ask() -> None:
@@ -32,7 +33,7 @@ def addresses_of(host: str, seconds: float) -> list[str]:
     def look_up() -> list[str] | OSError:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # UnicodeError: no name at all
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a host name
             return error if isinstance(error, OSError) else OSError(str(error))
         return list(dict.fromkeys(str(place[4][0]) for place in found)) or OSError("it has no address")
 

@@ -5,12 +5,14 @@
     │   ├── PolicyError        ... in the policy file or model
     │   └── SettingsError      ... in the environment or in arguments
     ├── StorageUnavailableError  the counter store did not answer
+    ├── StorageNotMeasuredError  the counter store does not say how full it is
     ├── DatabaseError          the analytics database cannot be used now
     │   ├── DatabaseUnreachableError ... because there is no connection to it
     │   ├── DatabaseTimeoutError ... because a statement took too long
-    │   ├── DatabaseBusyError  ... because somebody else holds a table
-    │   ├── DataRejectedError   ... for this, which it will never take
-    │   ├── PartWrittenError   ... for what belongs to tables that somebody has dropped
+    │   ├── NoTimeLeftError    ... because the caller's deadline is over
+    │   ├── DatabaseBusyError  ... because another process holds a table
+    │   ├── DataRejectedError  ... for these values, which it always rejects
+    │   ├── PartWrittenError   ... for the part of a batch whose tables were dropped
     │   └── SchemaMissingError ... because `otel-ratelimit db upgrade` has not been run on it
     ├── MailError              the mail server did not take a message
     └── RemediableError        a program could not be started; says what to do about it
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where it stands, what is wrong, what would be right."""
+    """One thing that is wrong: where it is, what is wrong, what would be right."""
 
     where: str
     """File and line and key (`ratelimit.toml:12: routes[0].limits`), or a variable's name."""
@@ -43,7 +45,7 @@ class RateLimitError(Exception):
 
 
 class ConfigurationError(RateLimitError):
-    """What the operator wrote cannot be used; `problems` holds all that was found."""
+    """The configuration cannot be used; `problems` holds every problem found."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
@@ -67,7 +69,7 @@ class StorageUnavailableError(RateLimitError):
 
 
 class StorageNotMeasuredError(RateLimitError):
-    """The counters are in a store elsewhere, of which this process does not know how full it is.
+    """The counters are in a remote store, and this process cannot know how full that is.
 
     Args:
         name: the store's scheme.
@@ -89,7 +91,7 @@ class DatabaseUnreachableError(DatabaseError):
 
 
 class DatabaseTimeoutError(DatabaseError):
-    """A statement took longer than it may; less at once may do. Whether it was carried out is not known."""
+    """A statement took too long; it is not known whether it took effect. A smaller one may succeed."""
 
 
 class NoTimeLeftError(DatabaseError):
@@ -97,15 +99,15 @@ class NoTimeLeftError(DatabaseError):
 
 
 class DatabaseBusyError(DatabaseError):
-    """A table is held by somebody else; nothing was done."""
+    """Another process holds a table; nothing was done."""
 
 
 class DataRejectedError(DatabaseError):
-    """The values themselves were rejected, and will be again; nothing was done."""
+    """The database rejected the values, and would reject them again; nothing was done."""
 
 
 class PartWrittenError(DatabaseError):
-    """A batch was written but for what belongs to `tables`, which somebody has dropped; that is lost."""
+    """A batch was written without the rows of `tables`, which were dropped; those rows are lost."""
 
     def __init__(self, tables: frozenset[str]) -> None:
         self.tables = tables
@@ -117,7 +119,7 @@ class SchemaMissingError(DatabaseError):
 
 
 class MailError(RateLimitError):
-    """A mail server did not take a message, as far as is known: its answer may have been lost on the way.
+    """A mail server did not take a message, as far as is known: its answer may have been lost.
 
     Args:
         server: host and port.
@@ -142,7 +144,7 @@ class MailError(RateLimitError):
 
 
 class RemediableError(RateLimitError):
-    """Something could not be started, and there is something to do about it.
+    """Something could not be started; the message says what to do about it.
 
     Args:
         what: what went wrong.

@@ -27,10 +27,10 @@ class Period(NamedTuple):
 def parse_date_range(text: str, now: datetime) -> Period:
     """The period that `text` names: one that ends `now`, a day, or from one time to another.
 
-    Of two dates the last is included; of two times it is not. Times without a zone are UTC.
+    With two dates the last one is included; with two times it is not. Times without a zone are UTC.
 
     Raises:
-        ValueError: it names none; with what would be right.
+        ValueError: it names no period; the message says what would be right.
     """
     text = text.strip()
     if len(text) > _MAX_CHARACTERS:
@@ -46,15 +46,15 @@ def parse_date_range(text: str, now: datetime) -> Period:
 
 
 def period(start: date | datetime | str, end: date | datetime | str) -> Period:
-    """From `start` to `end`, which as a date is included whole.
+    """From `start` to `end`; a date at the end is included whole.
 
     Args:
         start: a date, a datetime (UTC if it has no zone), or either in ISO 8601.
         end: likewise.
 
     Raises:
-        ValueError: they are no dates, out of order, or too far apart.
-        TypeError: they are nothing of the kind.
+        ValueError: they are not dates, out of order, or too far apart.
+        TypeError: they are of another type.
     """
     return _period(start, end, MOMENTS)
 
@@ -62,12 +62,12 @@ def period(start: date | datetime | str, end: date | datetime | str) -> Period:
 def period_or_last_day(
     start: date | datetime | str | None, end: date | datetime | str | None, now: datetime
 ) -> Period:
-    """As `period`, where either may be left out: without an end until `now`, without a start 24 hours.
+    """As `period`, with defaults: without an end until `now`, without a start the 24 hours before the end.
 
     Args:
         start: as for `period`.
-        end: likewise; a date is included whole, and without a start it is the day that is meant.
-        now: with a time zone.
+        end: likewise; a date is included whole, and without a start it names that day.
+        now: a time with a time zone.
 
     Raises:
         ValueError, TypeError: as `period`.

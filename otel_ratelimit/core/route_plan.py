@@ -1,4 +1,4 @@
-"""What the policy says of a route: its limits, key and failure mode. Resolved once, used by every request."""
+"""What the policy says about a route: limits, key and failure mode. Resolved once, used by every request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OnError: TypeAlias = Literal["closed", "open"]
 
 
 class Strategy(StrEnum):
-    """How a window counts; names and meaning as in `limits.strategies`."""
+    """How a window counts; names and meanings are those of `limits.strategies`."""
 
     FIXED_WINDOW = "fixed-window"
     SLIDING_WINDOW_COUNTER = "sliding-window-counter"
@@ -26,9 +26,10 @@ class Window:
     prefix: str
     """What is counted, without the client: the counter's key is `prefix + client key`.
 
-    `namespace|scope|seconds|strategy|`, the scope being an endpoint and the methods that are counted
-    together, a rule or a tier (see `policy.scope`); `|` and `%` in parts are percent-encoded. Never holds
-    the amount or the name of a tier, so that those can change and keep the counter.
+    Its form is `namespace|scope|seconds|strategy|`. The scope is an endpoint and the methods that are counted
+    together, a rule, or a tier (see the counter's scope in `policy`); `|` and `%` in parts are
+    percent-encoded. It holds neither the amount nor the name of a tier, so that those can change without
+    losing the counter.
     """
     amount: int
     seconds: int
@@ -51,16 +52,16 @@ KeyKind: TypeAlias = Literal["ip", "user", "ip+user", "header", "function"]
 KIND_LETTERS: Mapping[KeyKind, str] = MappingProxyType(
     {"ip": "i", "user": "u", "ip+user": "b", "header": "h", "function": "f"}
 )
-"""First letter of a client key, so that a store can tell the kinds of client apart."""
+"""The first letter of a client key, by which a store tells the kinds of client apart."""
 
 
 NETWORK_DIGITS: Final = 6
-"""So many digits of a client key, those after the letter, say of which network the client is."""
+"""The number of digits of a client key, after the letter, that stand for the client's network."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """How a client is told from another; `ip | user | ip+user | header:NAME | module:function`."""
+    """What tells clients apart: `ip | user | ip+user | header:NAME | module:function`."""
 
     kind: KeyKind
     argument: str = ""
@@ -72,12 +73,12 @@ class KeySpec:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """Everything the policy says of one endpoint and method. Resolved once, not per request."""
+    """Everything the policy says about one endpoint and method. Resolved once, not per request."""
 
     endpoint: str
     """Flask's endpoint name; empty for unmatched requests."""
     method: str
-    """Known method, or `_OTHER`. HEAD is planned as GET."""
+    """A known method, or `_OTHER`. HEAD has the plan of GET."""
     route: str
     """The route's template (`/users/<int:id>`), or `<unmatched>`."""
     tier: str
@@ -88,14 +89,14 @@ class RoutePlan:
     cost: int
     on_error: OnError
     source: str
-    """Which rule said so: `routes[2] (ratelimit.toml:31)`, `default_tier`, `exempt`."""
+    """The rule that this comes from: `routes[2] (ratelimit.toml:31)`, `default_tier`, `exempt`."""
     otherwise: RoutePlan | None = None
-    """The plan for requests to which no limit was applied that the application declared on the view;
-    None where it declared none. Such a plan is itself exempt."""
+    """The plan for requests to which none of the view's declared limits was applied; None where there are no
+    declared limits. A plan that has this one is itself exempt."""
 
 
 class HeaderStyle(NamedTuple):
-    """Which rate-limit headers responses carry."""
+    """Which rate-limit headers are in responses."""
 
     draft: int = 11
     """Revision of draft-ietf-httpapi-ratelimit-headers; 0 for none of its headers."""
@@ -104,7 +105,7 @@ class HeaderStyle(NamedTuple):
 
 
 class ClientOverride(NamedTuple):
-    """What `[[clients]]` says of one client."""
+    """What `[[clients]]` says about one client."""
 
     multiply: float
     exempt: bool

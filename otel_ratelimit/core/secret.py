@@ -1,7 +1,7 @@
 """Values that cannot be printed by accident: not by repr, a log line, a traceback with variables, or JSON.
 
-Whoever needs the text asks for it with `reveal`, in the expression that uses it, so that it stays in no
-variable that a traceback could show.
+Code that needs the text calls `reveal` in the expression that uses it. So the text stays in no variable that
+a traceback could show.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Secret:
     """A text that shows itself as `***` wherever it is converted, formatted or logged; it cannot be pickled.
 
     Args:
-        value: the text; empty where there is none.
-        shown: what may be seen of it, for instance a URI without its password.
+        value: the text; empty for no secret.
+        shown: the part that may be seen, for instance a URI without its password.
     """
 
     __slots__ = ("_shown", "_value")
@@ -39,14 +39,14 @@ class Secret:
         return self._value
 
     def matches(self, given: str) -> bool:
-        """Whether `given` is this text, found out in a time that does not depend on where they differ."""
+        """Whether `given` is this text, compared in a time that does not depend on where they differ."""
         return hmac.compare_digest(_bytes(given), _bytes(self._value))
 
     def __bool__(self) -> bool:
         return bool(self._value)
 
     def __eq__(self, other: object) -> bool:
-        """As the texts are, to a secret or a text; see `matches`."""
+        """Compare the texts, with a secret or a text; see `matches`."""
         if isinstance(other, Secret):
             return self.matches(other._value)
         return self.matches(other) if isinstance(other, str) else NotImplemented
@@ -76,8 +76,12 @@ class Secret:
         raise _not_serialisable()
 
 
+NO_SECRET: Final = Secret()
+"""The empty secret."""
+
+
 class HiddenValues(Mapping[str, V_co], Generic[V_co]):
-    """A mapping whose names are shown and whose values are not, as some of them may be passwords."""
+    """A mapping that shows its names and hides its values, because some of them may be passwords."""
 
     __slots__ = ("_values",)
 
@@ -110,10 +114,10 @@ class HiddenValues(Mapping[str, V_co], Generic[V_co]):
 
 
 class HiddenEnvironment(HiddenValues[str]):
-    """An environment, as it is whenever it is asked, that shows no values: any of them may be a password.
+    """An environment that shows no values, because any of them may be a password.
 
     Args:
-        environ: looked into whenever a value is asked for; no copy.
+        environ: read whenever a value is asked for; not copied.
     """
 
     __slots__ = ("_environ",)
@@ -139,7 +143,7 @@ class SecretKey:
     """The key of keyed hashes; like a `Secret`, it shows itself as `***` and cannot be pickled.
 
     Args:
-        value: the key; empty where there is none.
+        value: the key; empty for no key.
     """
 
     __slots__ = ("_value",)
@@ -160,7 +164,7 @@ class SecretKey:
         return bool(self._value)
 
     def __eq__(self, other: object) -> bool:
-        """As the keys are, to a key or to bytes; in a time that does not depend on where they differ."""
+        """Compare the keys, with a key or bytes, in a time that does not depend on where they differ."""
         if isinstance(other, SecretKey):
             other = other._value
         return hmac.compare_digest(self._value, other) if isinstance(other, bytes) else NotImplemented
@@ -185,7 +189,7 @@ class SecretKey:
 
 
 class Redactor:
-    """Takes secrets out of what others say, such as a server that repeats what it was sent.
+    """Takes secrets out of foreign texts, such as the answer of a server that repeats what it was sent.
 
     Args:
         secrets: the texts to take out; empty ones are ignored.
@@ -204,7 +208,7 @@ class Redactor:
 
 
 def passwords_among(options: Mapping[Any, object]) -> Iterator[str]:
-    """The texts of `options`, at any depth, whose names say that they are passwords."""
+    """The texts in `options`, at any depth, whose names say that they are passwords."""
     for name, value in options.items():
         if isinstance(value, Mapping):
             yield from passwords_among(value)

@@ -7,7 +7,10 @@ from math import floor
 from typing import Final
 
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_LEAST_SHOWN: Final = 0.01
+"""The least that two decimals can show, in percent."""
 _MAX_PERCENT: Final = 99.9
+_WHOLE: Final = 100.0
 
 
 def counted(n: int, one: str, many: str = "") -> str:
@@ -23,11 +26,11 @@ def part_of(part: int, whole: int, one: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Of a share between 0 and 1: `0.7 %`; `0 %` and `100 %` only where it is just that."""
-    hundredths = 100.0 * share
-    if 0.0 < hundredths < 0.01:  # noqa: PLR2004 - what two decimals can show
-        return "<0.01 %"
-    if _MAX_PERCENT < hundredths < 100.0:  # noqa: PLR2004 - of a hundred
+    """A share between 0 and 1 in percent: `0.7 %`; `0 %` and `100 %` only where it is exactly that."""
+    hundredths = _WHOLE * share
+    if 0.0 < hundredths < _LEAST_SHOWN:
+        return f"<{_LEAST_SHOWN} %"
+    if _MAX_PERCENT < hundredths < _WHOLE:
         return f"{floor(hundredths * 100) / 100:g} %"
     decimals = 2 if hundredths < 1.0 else 1
     return f"{float(f'{hundredths:.{decimals}f}'):g} %"
@@ -47,7 +50,7 @@ def each_window(seconds: int) -> str:
 
 
 def length_of_time(seconds: float) -> str:
-    """`30 days`, `1 day 12 hours`, `0.5 seconds`; to the second from one on."""
+    """`30 days`, `1 day 12 hours`, `0.5 seconds`; whole seconds from one second on."""
     left = round(seconds)
     if not left:
         return f"{seconds:g} seconds"
@@ -60,7 +63,7 @@ def length_of_time(seconds: float) -> str:
 
 
 def between(values: Iterable[int], one: str) -> str:
-    """`1 request`, `3 to 9 requests`: from the least to the most of at least one value."""
+    """`1 request`, `3 to 9 requests`: from the least to the greatest value; there is at least one."""
     found = list(values)
     least, most = min(found), max(found)
     return counted(most, one) if least == most else f"{least:,} to {counted(most, one)}"

@@ -1,4 +1,4 @@
-"""Which services are read, where several write to one database: never more than one without saying so."""
+"""Which services are read where several record to one database: figures are never mixed silently."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Final, Protocol
 from otel_ratelimit.core.periods import Period
 
 ALL_SERVICES: Final = "*"
-"""In place of a name: all of them together, on purpose."""
+"""Given in place of a name: all services together."""
 UNNAMED: Final = "(without a name)"
 MAX_NAMED: Final = 10
-"""So many names stand in one sentence."""
+"""The most names in one sentence."""
 
 
 class ServiceReader(Protocol):
-    """Who recorded anything; raises `DatabaseError` where that cannot be read."""
+    """Reads which services recorded anything; raises `DatabaseError` where that fails."""
 
     def services(self, period: Period | None = None) -> list[str]:
-        """By name, those of the period, or of all time."""
+        """The services of the period, or of all time, in the order of their names."""
 
 
 class QueryServiceReader(ServiceReader, Protocol):
-    """Whose queries are recorded; raises `DatabaseError` where that cannot be read."""
+    """Reads which services' queries are recorded; raises `DatabaseError` where that fails."""
 
     def without_service(self, period: Period) -> int:
         """Executions of the period that were recorded without their service."""
 
 
 class UnknownServiceError(ValueError):
-    """Nothing is recorded of a service of this name; the message names those that there are.
+    """Nothing is recorded of a service of this name; the message names the recorded services.
 
     Args:
         asked: the name that was given.
-        known: all services of which something is recorded.
+        known: all services that have recorded something.
     """
 
     def __init__(self, asked: str, known: Sequence[str]) -> None:
@@ -45,15 +45,15 @@ class UnknownServiceError(ValueError):
 
 
 class SeveralServicesWarning(UserWarning):
-    """Figures of several services were added up, since none of them was named."""
+    """Figures of several services were added up, because no service was named."""
 
 
 class QueriesWithoutServiceWarning(UserWarning):
-    """Figures are of one service, and there are queries that were recorded without theirs."""
+    """The figures of one service leave out queries that were recorded without a service."""
 
 
 class SeveralServicesError(ValueError):
-    """An answer can be of one service only, and there are several; the message names them.
+    """An answer is possible for one service only, and several are recorded; the message names them.
 
     Args:
         services: those of the period.
@@ -68,12 +68,12 @@ class SeveralServicesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ServicesRead:
-    """What the figures are of."""
+    """Whose figures are read."""
 
     service: str | None
-    """The only one; None where they are of all `services` together."""
+    """The only service; None where all `services` are read together."""
     services: tuple[str, ...]
-    """All that recorded anything in the period, by name."""
+    """All services that recorded anything in the period, in the order of their names."""
 
     @property
     def is_mixed(self) -> bool:
@@ -81,7 +81,7 @@ class ServicesRead:
         return self.service is None and len(self.services) > 1
 
     def sentence(self, how: str) -> str:
-        """Who is read, in words; empty where nothing is recorded and no service was named.
+        """A sentence on whose figures are read; empty where nothing is recorded and no service was named.
 
         Args:
             how: how to narrow it, for instance `--service NAME`.
@@ -103,14 +103,14 @@ def services_read(
     """The service to read: the one asked for, else the only one there is, else one's own, else all.
 
     Args:
-        reader: of the database.
-        period: in which services count as being there.
+        reader: reads the services of the database.
+        period: only services that recorded in it count as present.
         asked: the name given, `*` for all together; None where none was given.
-        own: the service that runs here; empty where it has no name.
+        own: the service that calls; empty where it has no name.
 
     Raises:
         DatabaseError: the services cannot be read.
-        UnknownServiceError: nothing was ever recorded of the one asked for.
+        UnknownServiceError: the service asked for never recorded anything.
     """
     there = tuple(reader.services(period))
     if asked == ALL_SERVICES:
@@ -126,14 +126,14 @@ def services_read(
 
 @dataclass(frozen=True, slots=True)
 class QueriesRead:
-    """Whose queries are read, where some may have been recorded without their service."""
+    """Whose queries are read; some may have been recorded without a service."""
 
     service: str | None
-    """The only one whose queries count; None for all queries."""
+    """The only service whose queries count; None for all queries."""
     services: tuple[str, ...]
-    """All whose queries are recorded in the period, by name."""
+    """All services with queries in the period, in the order of their names."""
     without_service: int = 0
-    """Executions of the period that an earlier version recorded; no service's figures have them."""
+    """Executions of the period that an earlier version recorded; the figures of no service contain them."""
 
     @property
     def is_mixed(self) -> bool:
@@ -142,7 +142,7 @@ class QueriesRead:
 
     @property
     def left_out(self) -> int:
-        """Executions that may be the service's, and that no figure has."""
+        """Executions that may belong to the service, and that its figures do not contain."""
         return 0 if self.service is None else self.without_service
 
 
@@ -152,20 +152,20 @@ OF_ALL_QUERIES: Final = QueriesRead(None, ())
 def queries_read(
     reader: QueryServiceReader, period: Period, asked: str | None = None, own: str = ""
 ) -> QueriesRead:
-    """Whose queries to read, chosen as `services_read` does.
+    """Whose queries to read, chosen as in `services_read`.
 
     Where only one service is recorded and none was asked for, all queries are read: those that were recorded
-    without a service can be nobody else's.
+    without a service must be its own.
 
     Args:
-        reader: of the database.
-        period: in which services count as being there.
+        reader: reads the services of the database.
+        period: only services that recorded in it count as present.
         asked: the name given, `*` for all together; None where none was given.
-        own: the service that runs here; empty where it has no name.
+        own: the service that calls; empty where it has no name.
 
     Raises:
         DatabaseError: the services cannot be read.
-        UnknownServiceError: nothing was ever recorded of the one asked for.
+        UnknownServiceError: the service asked for never recorded anything.
     """
     of = services_read(reader, period, asked, own)
     is_all = asked is None and len(of.services) <= 1
@@ -173,10 +173,10 @@ def queries_read(
 
 
 def warnings_of(of: QueriesRead, asked: str | None) -> Iterator[Warning]:
-    """What a function that answers has to say beside it.
+    """The warnings that a function gives beside its answer.
 
     Args:
-        of: what it read.
+        of: whose queries it read.
         asked: the service that was named; `*` for all together.
     """
     if of.is_mixed and asked is None:
@@ -192,7 +192,7 @@ def warnings_of(of: QueriesRead, asked: str | None) -> Iterator[Warning]:
 
 
 def named(services: Iterable[str]) -> str:
-    """`a, b, c`, and how many more where they are many."""
+    """`a, b, c`; where there are many, also how many more."""
     names = [name or UNNAMED for name in services]
     shown, more = names[:MAX_NAMED], len(names) - MAX_NAMED
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

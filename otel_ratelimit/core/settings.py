@@ -1,7 +1,7 @@
 """The sole reader of the environment: `OTEL_RATELIMIT_*` to one frozen `Settings`.
 
-Every variable is also an argument of `RateLimit`; an argument wins. All problems are reported at
-once. A variable that looks like ours and is not is warned of, with the nearest name.
+Every variable is also an argument of `RateLimit`; an argument wins. All problems are reported at once. A
+variable with our prefix and an unknown name causes a warning with the nearest name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_ratelimit.core.errors import Problem, SettingsError
-from otel_ratelimit.core.secret import HiddenValues, Secret
+from otel_ratelimit.core.secret import NO_SECRET, HiddenValues, Secret
 from otel_ratelimit.core.smtp_url import SmtpServer, smtp_url_problems
 from otel_ratelimit.core.storage_uri import storage_uri
 
@@ -55,14 +55,13 @@ _KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _MAY_HOLD_SECRETS: Final = frozenset({"storage_options"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
-_UNSET: Final = Secret()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the operator set outside the policy file. `None` means: not set.
 
-    What is or may hold a secret cannot be printed by accident; a plain text that is given for it is wrapped.
+    A value that is or may hold a secret cannot be printed by accident; a plain text given for it is wrapped.
     """
 
     enabled: bool = True
@@ -83,33 +82,33 @@ class Settings:
     trusted_proxies: str = ""
     """`OTEL_RATELIMIT_TRUSTED_PROXIES`: comma-separated CIDRs whose forwarding header is believed."""
     trusted_hops: int = 0
-    """`OTEL_RATELIMIT_TRUSTED_HOPS`: how many proxies stand in front. 0: not said."""
+    """`OTEL_RATELIMIT_TRUSTED_HOPS`: how many proxies are in front. 0: not given."""
     proxy_header: str = ""
     """`OTEL_RATELIMIT_PROXY_HEADER`: the header that the proxies write. Unset: `X-Forwarded-For`."""
-    hash_key: Secret = _UNSET
+    hash_key: Secret = NO_SECRET
     """`OTEL_RATELIMIT_HASH_KEY`: secret for keyed hashes. Unset: random."""
-    database_url: Secret = _UNSET
+    database_url: Secret = NO_SECRET
     """`OTEL_RATELIMIT_DATABASE_URL`: PostgreSQL for analytics. Unset: analytics are off."""
-    api_token: Secret = _UNSET
+    api_token: Secret = NO_SECRET
     """`OTEL_RATELIMIT_API_TOKEN`: comma-separated bearer tokens that may read the HTTP API. Unset:
     nobody may."""
-    admin_token: Secret = _UNSET
+    admin_token: Secret = NO_SECRET
     """`OTEL_RATELIMIT_ADMIN_TOKEN`: likewise, that may also change. Unset: nobody may."""
     api_before_hooks: bool | None = None
     """`OTEL_RATELIMIT_API_BEFORE_HOOKS`: true serves the HTTP API ahead of the application's hooks, false
     behind them. Unset: ahead, unless the application checks itself who may use it."""
     query_sample_rate: float = 1.0
-    """`OTEL_RATELIMIT_QUERY_SAMPLE_RATE`: share of different query executions kept, 0 to 1."""
+    """`OTEL_RATELIMIT_QUERY_SAMPLE_RATE`: share of distinct query executions kept, 0 to 1."""
     log_level: str = ""
     """`OTEL_RATELIMIT_LOG_LEVEL`: from which level on there are log lines. Unset: info where nobody has set
     logging up, else what the application has chosen."""
     log_format: str = ""
     """`OTEL_RATELIMIT_LOG_FORMAT`: of lines on standard error, text or json. Unset: text."""
-    smtp_url: Secret = _UNSET
+    smtp_url: Secret = NO_SECRET
     """`OTEL_RATELIMIT_SMTP_URL`: mail server for the nightly report. Unset: no e-mail is sent."""
 
     def __post_init__(self) -> None:
-        """Wrap what was given as it is."""
+        """Wrap the secrets that were given as plain texts."""
         for name in _SECRETS:
             value = getattr(self, name)
             if not isinstance(value, Secret):
@@ -154,10 +153,10 @@ class Settings:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is anything, also what cannot be read: then the start fails.
+    """Whether anything is there, also something that cannot be read: then the start fails.
 
-    Containers make a folder in place of a file that is missing, and links may lead nowhere. Taken for no
-    policy, either would mean that nothing is blocked.
+    A container makes a folder in place of a missing file, and a link may lead nowhere. If either were taken
+    for no policy, nothing would be blocked.
     """
     try:
         path.lstat()
@@ -174,18 +173,18 @@ def variable_names() -> tuple[str, ...]:
 
 
 def public_variable_names() -> tuple[str, ...]:
-    """Those whose value anybody may see."""
+    """The variables whose values anybody may see."""
     hidden = _SECRETS | _MAY_HOLD_SECRETS
     return tuple(PREFIX + field.name.upper() for field in fields(Settings) if field.name not in hidden)
 
 
 def is_required(environ: Mapping[str, str]) -> bool:
-    """Whether limits are insisted on, where the other settings may not be valid."""
+    """Whether limits are required; also where other settings are not valid."""
     return environ.get(f"{PREFIX}REQUIRED", "").strip().lower() in _TRUE
 
 
 def settings_from(environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:
-    """Read `environ`; what `overrides` holds (by field name, None meaning not given) wins.
+    """Read `environ`; a value in `overrides` (by field name; None means not given) wins.
 
     Raises:
         SettingsError: with every invalid value.
@@ -238,7 +237,7 @@ def _wrapped(name: str, value: object) -> object:
 
 def _secret(values: Mapping[str, object], name: str) -> Secret:
     found = values.get(name)
-    return found if isinstance(found, Secret) else _UNSET
+    return found if isinstance(found, Secret) else NO_SECRET
 
 
 def _parse(name: str, raw: str) -> object | Problem:
@@ -263,7 +262,7 @@ def _hops(raw: str) -> int | Problem:
 
 
 def _json_object(raw: str) -> object | Problem:
-    """What `raw` holds is never shown: it may be a password."""
+    """Parse `raw`, and never show it, because it may hold a password."""
     try:
         parsed: object = json.loads(raw)
     except ValueError as error:
@@ -276,7 +275,7 @@ def _json_object(raw: str) -> object | Problem:
 
 def _rate(given: object) -> float | Problem:
     try:
-        rate = float(given)  # type: ignore[arg-type]  # what is no number raises
+        rate = float(given)  # type: ignore[arg-type]  # anything but a number raises
     except (TypeError, ValueError):
         rate = -1.0
     if 0.0 <= rate <= 1.0:
@@ -291,7 +290,7 @@ _READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "storage_options": _json_object,
     "trusted_hops": _hops,
 }
-"""How the value of a variable is read that is neither text nor a switch."""
+"""Readers of the variables that are neither text nor a switch."""
 
 
 def _tokens(raw: Secret) -> tuple[Secret, ...]:

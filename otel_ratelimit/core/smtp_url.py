@@ -1,8 +1,8 @@
-"""`OTEL_RATELIMIT_SMTP_URL`, read strictly: which mail server, how it is spoken to, and as whom.
+"""Reads `OTEL_RATELIMIT_SMTP_URL` strictly: the mail server, its encryption, and the login.
 
-The URL holds a password, and a password that is not percent-encoded can end up in any part of what is read
-from it. So messages show the name of an option and its value, if these are plain words, and nothing else of
-the URL.
+The URL holds a password, and a password that is not percent-encoded can end up in any part that is read from
+the URL. So messages show the name and value of an option, if these are plain words, and nothing else of the
+URL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from otel_ratelimit.core.errors import Problem, SettingsError
-from otel_ratelimit.core.secret import HIDDEN, Secret
+from otel_ratelimit.core.secret import HIDDEN, NO_SECRET, Secret
 
 VARIABLE: Final = "OTEL_RATELIMIT_SMTP_URL"
 
@@ -39,7 +39,7 @@ class Tls(StrEnum):
 
     FROM_THE_START = "from the start"
     REQUIRED = "required"
-    """By STARTTLS, before anything else is said; without it nothing is sent."""
+    """By STARTTLS, before anything else is sent; without it nothing is sent."""
     IF_OFFERED = "if-offered"
     NEVER = "never"
 
@@ -49,19 +49,19 @@ _STARTTLS: Final = {tls.value: tls for tls in (Tls.REQUIRED, Tls.IF_OFFERED, Tls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpServer:
-    """A mail server; its representation and its text are without the password."""
+    """A mail server; its repr and its text do not show the password."""
 
     host: str
     port: int
     tls: Tls = Tls.REQUIRED
     user: str = ""
     """Empty: no login."""
-    password: Secret = Secret()  # noqa: RUF009 - it cannot be changed
+    password: Secret = NO_SECRET
     ca_file: Path | None = None
     """PEM file of the certificates to trust in place of the system's."""
 
     def __post_init__(self) -> None:
-        """Wrap a password that was given as it is."""
+        """Wrap a password that was given as plain text."""
         object.__setattr__(self, "password", Secret.of(self.password))
 
     @classmethod
@@ -69,7 +69,7 @@ class SmtpServer:
         """Read `smtp[s]://[user:password@]host[:port][?starttls=required|if-offered|never][&ca=FILE]`.
 
         Raises:
-            SettingsError: with everything that is wrong, and without the password.
+            SettingsError: the message has everything that is wrong, and not the password.
         """
         url = Secret.of(url)
         problems = list(smtp_url_problems(url))
@@ -95,12 +95,12 @@ class SmtpServer:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether what is said to it stays on this machine."""
+        """Whether messages to it stay on this machine."""
         return _is_loopback(self.host)
 
 
 def smtp_url_problems(url: str | Secret) -> Iterator[Problem]:
-    """What is wrong with `url`; nothing where `SmtpServer.parse` takes it."""
+    """The problems of `url`; none where `SmtpServer.parse` accepts it."""
     parts = _split(Secret.of(url).reveal())
     if parts is None:
         yield Problem(VARIABLE, "cannot be understood", f"{_EXAMPLE}, {_ENCODE}")
@@ -109,7 +109,7 @@ def smtp_url_problems(url: str | Secret) -> Iterator[Problem]:
 
 
 def _split(url: str) -> SplitResult | None:
-    """The parts, unless one of them may hold what belongs into another."""
+    """The parts of the URL; None where one of them may hold something that belongs to another."""
     if _UNSEEN.search(url):
         return None
     try:
@@ -206,7 +206,7 @@ def _tls(parts: SplitResult) -> Tls:
 
 
 def _cannot_be_sent(userinfo: str) -> bool:
-    """Whether it is no UTF-8, or holds the NUL that separates user and password (RFC 4616)."""
+    """Whether it is not UTF-8, or holds the NUL that separates user and password (RFC 4616)."""
     try:
         decoded = unquote(userinfo, errors="strict")
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""What may be seen of `OTEL_RATELIMIT_STORAGE_URI`, and what in it must not be.
+"""Which parts of `OTEL_RATELIMIT_STORAGE_URI` may be shown, and which are secret.
 
-A password that is not percent-encoded can end up in any part of what is read from a URI. So only what has the
-form of something harmless is shown: a scheme, hosts with ports, a database or a path.
+A password that is not percent-encoded can end up in any part that is read from a URI. So a part is shown only
+if it has a harmless form: a scheme, hosts with ports, a database or a path.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def storage_uri(given: str | Secret) -> Secret:
 
 
 def redact_uri(given: str | Secret) -> str:
-    """The URI without user, password and parameters, fit for a log; rather too little than a secret."""
+    """The URI without user, password and parameters, fit for a log; in doubt a part is hidden."""
     uri = Secret.of(given).reveal()
     scheme, separator, rest = uri.partition("://")
     if not separator:
@@ -33,21 +33,21 @@ def redact_uri(given: str | Secret) -> str:
     shown = scheme if _SCHEME.fullmatch(scheme) else HIDDEN
     place, asked, parameters = rest.partition("?")
     login, at, host = place.rpartition("@")
-    # A password with a question mark, or a parameter: which of them cannot be told where both are possible.
+    # A password with a question mark, or a parameter: where both are possible, it is hidden.
     if "@" in parameters or not _PLACE.fullmatch(host):
         return f"{shown}://{HIDDEN}"
     return f"{shown}://{HIDDEN + at if login else ''}{host}{'?' + HIDDEN if asked else ''}"
 
 
 def secrets_in(given: str | Secret) -> Iterator[str]:
-    """What of a storage URI nobody must see: the URI itself, and its passwords as written and as meant."""
+    """The secret texts of a storage URI: the URI itself, and its passwords, encoded and decoded."""
     uri = Secret.of(given).reveal()
     if redact_uri(uri) == uri:
         return
     yield uri
     place, _, parameters = uri.partition("://")[2].partition("?")
     user, colon, password = place.rpartition("@")[0].partition(":")
-    # Without a colon the password may have been written where the user belongs.
+    # Without a colon the password may be in the place of the user.
     yield from (each := password if colon else user, unquote(each))
     for name, value in parse_qsl(parameters):
         if "password" in name.lower():

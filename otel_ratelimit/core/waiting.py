@@ -1,9 +1,9 @@
-"""Waiting that is right below gevent and eventlet, whenever they patch the standard library.
+"""Waiting that works under gevent and eventlet, whenever they patch the standard library.
 
 A primitive that was made before the patch blocks the whole process, because all its greenlets share one
 thread: a C-level queue or lock waits in the kernel while the greenlet that would release it cannot run. So a
-wait goes by a file descriptor (both patch `select`), a lock is made by what `threading` holds at the time of
-its use, and neither is inherited by a forked child.
+wait uses a file descriptor (both patch `select`), a lock is made with what `threading` holds when it is used,
+and a forked child inherits neither.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from otel_ratelimit.core.deadline import seconds_left
 
 
 def ready(descriptor: int, seconds: float, *, to_write: bool = False) -> bool:
-    """Whether one can read from (or write to) `descriptor`, after at most `seconds`."""
-    # eventlet takes `poll` away. Without a patch it is the better one: `select` ends at descriptor 1023.
+    """Whether `descriptor` can be read from (or written to) within `seconds`."""
+    # eventlet removes `poll`. Elsewhere it is better, because `select` cannot wait for descriptors above
+    # 1023.
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
@@ -32,13 +33,13 @@ def ready(descriptor: int, seconds: float, *, to_write: bool = False) -> bool:
 
 
 def in_greenlet() -> bool:
-    """Whether this runs in a greenlet of gevent's or eventlet's, which lives on in a forked child."""
+    """Whether this runs in a greenlet of gevent or eventlet, which lives on in a forked child."""
     greenlet = sys.modules.get("greenlet")
     return greenlet is not None and greenlet.getcurrent().parent is not None
 
 
 class Bell:
-    """Wakes the one thread that waits for it. May be rung in a signal handler, and from any thread."""
+    """Wakes the one thread that waits for it. A signal handler and any thread may ring it."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -47,7 +48,7 @@ class Bell:
 
     def ring(self) -> None:
         """Wake the waiting thread, or let the next wait end at once."""
-        # One byte at most: eventlet would wait for room in a full pipe.
+        # At most one byte: eventlet would wait for room in a full pipe.
         if not self._is_rung and not self._is_closed:
             self._is_rung = True
             with contextlib.suppress(OSError):
@@ -62,7 +63,7 @@ class Bell:
         self._is_rung = False
 
     def close(self) -> None:
-        """Give the descriptors back; a child of a fork may do so without harm to its parent."""
+        """Close the descriptors; a forked child may do so without harm to its parent."""
         if not self._is_closed:
             self._is_closed = True
             os.close(self._reader)
@@ -73,9 +74,9 @@ class Bell:
 
 
 class LateLock:
-    """A lock of the kind that `threading` makes when it is used; for sections that wait for something.
+    """A lock of the kind that `threading` makes at the time of use; for sections that wait for something.
 
-    In a forked child it is free, however the fork was made.
+    In a forked child it is free, also after a fork in C.
     """
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ class LateLock:
         return True
 
     def acquire_in_time(self) -> bool:
-        """Wait for it until the deadline of `core.deadline`; whether it is held now."""
+        """Wait for it until the deadline of `core.deadline`; whether this thread holds it now."""
         left = seconds_left()
         return self.acquire() if left == math.inf else self.acquire(timeout=left)
 

@@ -24,7 +24,6 @@ from pydantic import (
     model_validator,
 )
 
-from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.core.route_plan import HeaderStyle, KeySpec, OnError, Strategy
 from otel_ratelimit.core.thresholds import (
     CLEANUP_INTERVAL_SECONDS,
@@ -35,6 +34,7 @@ from otel_ratelimit.core.thresholds import (
 )
 from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.cache import Cache
+from otel_ratelimit.policy.identity.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
 from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.report import Report

@@ -1,15 +1,17 @@
-"""Limits that hold although `opentelemetry-instrument` gives up halfway.
+"""Puts limits in place even if `opentelemetry-instrument` stops halfway.
 
-It gives up for good when an exporter cannot be found, a configurator fails or any instrumentor raises. The
-application then starts without the instrumentors that were still to come. So our own is put in place before
-each of these, by two more entry points of OpenTelemetry's loader, in the order in which it asks for them:
+It stops when an exporter cannot be found, a configurator fails or any instrumentor raises. The application
+then starts without the remaining instrumentors. So two more entry points of OpenTelemetry's loader put ours
+in place before any of these; the loader asks for them in this order:
 
-`opentelemetry_distro`          the first of all, before exporters are looked for. It is asked for by name:
-                                `environment_variables` sets OTEL_PYTHON_DISTRO where nobody else has.
-`opentelemetry_pre_instrument`  before the first instrumentor, whichever distro there is.
+`opentelemetry_distro`          the first entry point of all, before the loader looks for exporters. The
+loader
+                                asks for it by name: `environment_variables` sets OTEL_PYTHON_DISTRO unless
+                                that is set.
+`opentelemetry_pre_instrument`  before the first instrumentor, with any distro.
 
-Nothing here raises, since that would stop the others; but a process that must not serve without limits
-(`OTEL_RATELIMIT_REQUIRED`) ends.
+Nothing here raises, because that would stop the others. But a process that must not serve without limits
+(`OTEL_RATELIMIT_REQUIRED`) exits.
 """
 
 from __future__ import annotations
@@ -25,15 +27,15 @@ from opentelemetry.util._importlib_metadata import entry_points
 
 from otel_ratelimit.core.settings import is_required
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 NAME: Final = "otel_ratelimit"
-"""What our entry points are called."""
+"""The name of our entry points."""
 _DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 
 def distro() -> BaseDistro:
-    """Put limits in place, and answer the distro that would have been taken without us."""
+    """Put limits in place, and answer the distro that the loader would have taken without us."""
     pre_instrument()
     for entry_point in entry_points(group="opentelemetry_distro"):
         if entry_point.name == NAME:
@@ -41,7 +43,7 @@ def distro() -> BaseDistro:
         try:
             made = entry_point.load()()
         except Exception:
-            _log.exception("distribution %s could not be loaded", entry_point.name)
+            _logger.exception("distribution %s could not be loaded", entry_point.name)
             raise
         if isinstance(made, BaseDistro):
             return made
@@ -49,9 +51,9 @@ def distro() -> BaseDistro:
 
 
 def pre_instrument() -> None:
-    """Put limits in place; does nothing where that is done already, or switched off."""
+    """Put limits in place, unless they are in place already or switched off."""
     try:
-        # Imported late: where this fails, the instrumentors of others must run all the same.
+        # Imported late: if this fails, the instrumentors of others must still run.
         from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 
         instrumentor = RateLimitInstrumentor()
@@ -60,13 +62,14 @@ def pre_instrument() -> None:
                 instrumentor.refuse(f"contradicts {_DISABLED}, which switches otel_ratelimit off")
             return
         instrumentor.put_in_place()
-    except Exception:  # noqa: BLE001 - raising here would stop every instrumentor
-        _log.exception("rate limits are NOT active: otel_ratelimit could not be loaded")
+    except Exception:
+        # An exception that leaves this function would stop every instrumentor.
+        _logger.exception("rate limits are NOT active: otel_ratelimit could not be loaded")
         if is_required(os.environ):
             sys.exit("OTEL_RATELIMIT_REQUIRED is set and rate limits are not active: the process ends")
 
 
 def is_disabled(environ: Mapping[str, str]) -> bool:
-    """Whether OpenTelemetry's own switch is off for us, or for all."""
+    """Whether OpenTelemetry's own switch disables this package, or all."""
     names = {name.strip() for name in environ.get(_DISABLED, "").split(",")}
     return NAME in names or "*" in names

@@ -7,33 +7,26 @@ from collections.abc import Callable, Mapping
 
 from flask import Flask
 
-from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.settings import Settings
-from otel_ratelimit.policy import Memory
-from otel_ratelimit.runtime.analytics import Analytics
-from otel_ratelimit.runtime.storage import OpenedStorage
+from otel_ratelimit.runtime.attachment import attached
+from otel_ratelimit.runtime.parts import Parts
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices
-from otel_ratelimit.web.enforcement import Enforcement
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def api_services(
-    settings: Settings,
-    storage: OpenedStorage,
-    memory: Memory,
-    analytics: Analytics | None,
+    app: Flask,
+    parts: Parts,
     authorize: Callable[[str], bool] | None,
-    *,
-    clock: Clock,
-    enforcement: Callable[[], Enforcement],
     keys_by_user: Callable[[], Mapping[str, int]],
 ) -> ApiServices:
     """What the API of one application asks."""
+    settings, storage, analytics = parts.settings, parts.storage, parts.recording.analytics
+    memory = parts.policy.policy.memory
     return ApiServices(
         store=storage.store,
-        enforcement=enforcement,
-        clock=clock,
+        enforcement=lambda: attached(app).hooks.enforcement,
+        clock=parts.clock,
         storage_name=storage.store.name,
         storage_healthy=storage.healthy,
         retry_seconds=storage.retry_seconds,
@@ -53,13 +46,13 @@ def api_services(
 
 
 def warn_of_hidden_routes(app: Flask) -> None:
-    """Say once which routes of the application lie where the API is."""
+    """Log once which routes of the application lie where the API is."""
     hidden = [
         str(rule)
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith(f"{URL_PREFIX}/") and not rule.endpoint.startswith(f"{BLUEPRINT_NAME}.")
     ]
     if hidden:
-        _log.warning(
+        _logger.warning(
             "%s belongs to otel-ratelimit, which may answer in place of %s", URL_PREFIX, ", ".join(hidden)
         )

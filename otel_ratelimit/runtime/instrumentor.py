@@ -1,12 +1,12 @@
-"""The zero-code entry point: every Flask application that the process makes is given its limits.
+"""The zero-code entry point: gives every Flask application that the process makes its limits.
 
-Nothing is read or started before the first application is made, because every Python process
-below `opentelemetry-instrument` comes through here. Nothing is raised on the way: that would stop
-the other instrumentors. A policy that cannot be used stops the application instead, when it is
-made: without its limits it must not serve.
+Nothing is read or started before the first application is made, because every Python process under
+`opentelemetry-instrument` imports this module. Nothing raises on the way, because that would stop the other
+instrumentors. A policy that cannot be used stops the application when it is made: it must not serve without
+its limits.
 
-`runtime.auto_instrumentation` puts this in place before its turn, since OpenTelemetry's loader may
-give up before that comes.
+`runtime.auto_instrumentation` puts this in place early, because OpenTelemetry's loader may stop before its
+turn.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from otel_ratelimit.core.errors import ConfigurationError, Problem, SettingsErro
 from otel_ratelimit.core.settings import is_required, settings_from
 
 if TYPE_CHECKING:
+    from otel_ratelimit.queries.capture_psycopg2 import Capture
     from otel_ratelimit.runtime.rate_limit import RateLimit
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy cannot see it
@@ -39,18 +40,18 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
     _meter_provider: MeterProvider | None = None
     _wrapped = False
     _process: int | None = None
-    _has_prepared = False
+    _capture: Capture | None = None
     _refusal = ""
     _has_finished = False
     _said_unfinished = False
     _said_cannot = ""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """What must be installed for this to make sense."""
+        """The packages that this instruments."""
         return ("flask >= 3.0",)
 
     def put_in_place(self) -> None:
-        """What `instrument` does, before its turn and without being counted as instrumented; never raises."""
+        """Do what `instrument` does, early and without counting as instrumented; never raises."""
         if self._wrapped:
             return
         try:
@@ -60,18 +61,19 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
                 return
             settings = settings_from(os.environ)
             if not settings.enabled:
-                _log.info("switched off by OTEL_RATELIMIT_ENABLED")
+                _logger.info("switched off by OTEL_RATELIMIT_ENABLED")
                 return
             if settings.database_url:
                 self._prepare_queries()
         except ConfigurationError:
-            pass  # raised again when an application is made, which is not made then; once is enough
-        except Exception as error:  # noqa: BLE001 - the application must not fail for it
-            _log.error("%s", error)
+            pass  # raised again when an application is made, which stops the application
+        except Exception:
+            # The application must not fail because of it.
+            _logger.exception("queries may not be recorded; rate limits are put in place")
         try:
             self._wrap()
-        except Exception as error:  # noqa: BLE001 - as above
-            _log.exception("Flask could not be instrumented")
+        except Exception as error:
+            _logger.exception("Flask could not be instrumented")
             self._cannot(repr(error))
 
     def refuse(self, why: str) -> None:
@@ -93,16 +95,16 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
     def _cannot(self, why: str) -> None:
         if why != self._said_cannot:
             self._said_cannot = why
-            _log.error("rate limits are NOT active: %s", why)
+            _logger.error("rate limits are NOT active: %s", why)
         if is_required(os.environ):
-            # Not an Exception: OpenTelemetry's loader would go on, and the application would serve.
+            # Not an Exception: OpenTelemetry's loader would continue, and the application would serve.
             sys.exit("OTEL_RATELIMIT_REQUIRED is set and rate limits are not active: the process ends")
 
     def _prepare_queries(self) -> None:
-        """Before the application opens connections, which it may do before it makes its Flask."""
-        from otel_ratelimit.queries.capture_psycopg2 import prepare
+        """Capture queries early: the application may open connections before it makes its Flask."""
+        from otel_ratelimit.queries.capture_psycopg2 import capture
 
-        self._has_prepared = prepare() is not None
+        self._capture = capture()
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         if self._wrapped:
@@ -113,11 +115,9 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         if self._rate_limit is not None:
             self._rate_limit.close()
             self._rate_limit = None
-        if self._has_prepared:
-            from otel_ratelimit.queries.capture_psycopg2 import remove
-
-            remove()
-            self._has_prepared = False
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
 
     def _after_init(
         self, init: Callable[..., None], app: Flask, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -127,7 +127,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         init(*args, **kwargs)
         self._say_if_unfinished()
         if self._rate_limit is None or self._rate_limit.closed:
-            # Imported late: most processes below `opentelemetry-instrument` make no application.
+            # Imported late: most processes under `opentelemetry-instrument` make no application.
             from otel_ratelimit.runtime.rate_limit import RateLimit
 
             self._rate_limit = RateLimit(meter_provider=self._meter_provider)
@@ -136,7 +136,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
     def _say_if_unfinished(self) -> None:
         if not self._has_finished and not self._said_unfinished:
             self._said_unfinished = True
-            _log.error(
+            _logger.error(
                 "OpenTelemetry's auto-instrumentation failed, and its own message says why: rate limits are"
                 " active all the same, but metrics and traces may be missing"
             )

@@ -1,7 +1,7 @@
-"""Packages beside which this one does not work as it should: too old, of two generations, or installed twice.
+"""Finds installed packages that do not fit this one: too old, of two generations, or installed twice.
 
-pip allows all of it: a pinned application keeps an older Flask, `psycopg2` and `psycopg2-binary` own the
-same files, and releases of OpenTelemetry's core and of its instrumentations belong together in pairs.
+pip allows all of these: an application pins an older Flask; `psycopg2` and `psycopg2-binary` own the same
+files; releases of OpenTelemetry's core and of its instrumentations belong together in pairs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from otel_ratelimit.core.errors import Problem
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 VersionOf: TypeAlias = Callable[[str], str | None]
 """The version of an installed distribution, or None."""
@@ -23,7 +23,7 @@ VersionOf: TypeAlias = Callable[[str], str | None]
 DISTRIBUTION: Final = "otel-ratelimit"
 PAGE: Final = "docs/how-to/install.md"
 AT_START: Final = ("flask", "flask-limiter", "limits")
-"""What an application most often pins; the others are left to `otel-ratelimit doctor`, which has the time."""
+"""What applications pin most often; `otel-ratelimit doctor`, which has more time, checks the others too."""
 
 _DRIVERS: Final = ("psycopg2", "psycopg2-binary")
 _CORE: Final = ("opentelemetry-api", "opentelemetry-sdk")
@@ -50,7 +50,7 @@ def installed(name: str) -> str | None:
 
 
 def own_requirements() -> list[str]:
-    """What this distribution needs, without its extras; nothing where it runs uninstalled."""
+    """The requirements of this distribution, without its extras; empty where it runs uninstalled."""
     try:
         needed = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -61,7 +61,7 @@ def own_requirements() -> list[str]:
 def version_problems(
     requirements: Sequence[str], version_of: VersionOf = installed, only: Sequence[str] = ()
 ) -> Iterator[Problem]:
-    """Requirements that are not met; of those named in `only`, if any."""
+    """Requirements that are not met; only those named in `only`, if any are named."""
     for requirement in requirements:
         match = _REQUIREMENT.match(requirement)
         name, bounds = (match[1], match[2].strip()) if match else ("", "")
@@ -89,7 +89,7 @@ def _meets(version: str, bounds: str) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The release alone: of `0.66b1` it is (0, 66)."""
+    """The release numbers alone: (0, 66) for `0.66b1`."""
     match = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
@@ -103,22 +103,22 @@ def pair_problems(version_of: VersionOf = installed) -> Iterator[Problem]:
         yield Problem("opentelemetry", f"{listed} were not released together", "install one version of both")
     if not core:
         return
-    numbers = max(minors)
-    if len(numbers) < 2:  # noqa: PLR2004 - no minor version, so nothing to pair
+    _, *minor = max(minors)
+    if not minor:
         return
-    wanted = numbers[1] + _PAIR_OFFSET
+    wanted = minor[0] + _PAIR_OFFSET
     for name in _CONTRIB:
         version = version_of(name)
         if version and _numbers(version)[:2] != (0, wanted):
             yield Problem(
                 name,
-                f"{version} belongs to another release of OpenTelemetry than 1.{numbers[1]}",
+                f"{version} belongs to another release of OpenTelemetry than 1.{minor[0]}",
                 f'pip install "{name}>=0.{wanted}b0,<0.{wanted + 1}b0"',
             )
 
 
 def driver_problems(version_of: VersionOf = installed) -> Iterator[Problem]:
-    """psycopg2 installed twice: whichever came last has overwritten the files of the other."""
+    """psycopg2 installed twice: the later one has overwritten the files of the other."""
     source, wheel = (version_of(name) for name in _DRIVERS)
     if source and wheel:
         yield Problem(
@@ -130,11 +130,11 @@ def driver_problems(version_of: VersionOf = installed) -> Iterator[Problem]:
 
 @cache
 def problems_at_start() -> tuple[Problem, ...]:
-    """What is worth a line in the log, looked up once in a process and within a few milliseconds."""
+    """The problems that are logged at the start; looked up once in a process, within a few milliseconds."""
     return (*version_problems(own_requirements(), only=AT_START), *driver_problems())
 
 
 def warn_of_neighbours() -> None:
     """Log each problem with the packages around this one."""
     for problem in problems_at_start():
-        _log.warning("%s", problem)
+        _logger.warning("%s", problem)

@@ -1,8 +1,7 @@
-"""When the policy file is read again: on SIGHUP, and when it has changed.
+"""Reads the policy file again on SIGHUP and when it has changed, and puts it in force.
 
-The signal handler only wakes the background thread. It is installed where nothing is lost by it:
-in the main thread, and not in a process on a terminal, whose hang-up must still end it. A handler
-that was there before is called too.
+The signal handler only wakes the background thread. It is installed where that does no harm: in the main
+thread, and not in a process on a terminal, which a hang-up must still end. A former handler is called too.
 """
 
 from __future__ import annotations
@@ -15,13 +14,18 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final
 
+from flask import Flask
+
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.route_plan import RoutePlan
-from otel_ratelimit.core.thresholds import POLICY_POLL_SECONDS
 from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
+from otel_ratelimit.runtime.attachment import attached
+from otel_ratelimit.runtime.parts import Parts
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
+POLICY_POLL_SECONDS: Final = 2.0
+"""How often the background thread compares the policy file's modification time."""
 _TASK: Final = "policy file"
 
 
@@ -29,11 +33,44 @@ def warn_of_fresh_counters(before: Iterable[RoutePlan], after: Iterable[RoutePla
     """Log which limits count from zero under the new policy, if any do."""
     fresh = fresh_counters(before, after)
     if fresh:
-        _log.warning("with the new policy, %d limits start from zero:\n%s", len(fresh), listed(fresh))
+        _logger.warning("with the new policy, %d limits start from zero:\n%s", len(fresh), listed(fresh))
+
+
+def apply_reload(parts: Parts, apps: Iterable[Flask], result: ReloadResult) -> None:
+    """Put a reloaded policy in force; counters stay where route, window and strategy do.
+
+    Args:
+        parts: where the policy is in force.
+        apps: the applications that have their limits from there.
+        result: of the reload.
+    """
+    telemetry, file = parts.telemetry.policy, parts.policy.file
+    if file is None or result.outcome != "reloaded":
+        telemetry.reloaded(result.outcome)
+        return
+    problems = parts.storage.unable(file.policy.strategies)
+    if problems:
+        _logger.error("the changed policy is refused: %s", "; ".join(map(str, problems)))
+        telemetry.reloaded("refused")
+        return
+    telemetry.reloaded(result.outcome)
+    parts.policy.adopt(file.policy)
+    for app in list(apps):
+        hooks = attached(app).hooks
+        former, hooks.enforcement = hooks.enforcement.plans, parts.enforcement(app)
+        warn_of_fresh_counters(former.governing(), hooks.enforcement.plans.governing())
+    telemetry.in_force(result.policy_hash)
 
 
 class PolicyReloader:
-    """Looks at the policy file on the background thread and passes on what a reload came to."""
+    """Looks at the policy file on the background thread, and passes on what came of a reload.
+
+    Args:
+        file: the policy file.
+        worker: the process's background thread.
+        apply: called with the result of each reload, on that thread.
+        poll_seconds: between two looks.
+    """
 
     def __init__(
         self,

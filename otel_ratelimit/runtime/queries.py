@@ -1,134 +1,81 @@
-"""Joins the capture of queries to the query log, the database, the background thread and telemetry.
-
-A query log that cannot be had stops nothing: what is wrong is said once, and queries run as they would.
-"""
+"""Records the application's queries: the capture reports them, and the background thread writes them."""
 
 from __future__ import annotations
 
-import os
-import socket
-import weakref
-from collections.abc import Callable
 from typing import Final
 
-from opentelemetry.metrics import Meter
 from opentelemetry.trace import get_tracer_provider
 
 from otel_ratelimit.core.background import BackgroundWorker
-from otel_ratelimit.core.clock import unix_time
-from otel_ratelimit.core.lifecycle import at_exit
-from otel_ratelimit.core.settings import Settings
-from otel_ratelimit.policy.model import Analytics as AnalyticsPolicy
-from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.hash_key import shared_secret
-from otel_ratelimit.postgres.query_writer import PostgresQueryWriter
-from otel_ratelimit.queries.capture_psycopg2 import CaptureTarget, prepare
-from otel_ratelimit.queries.collaborators import BackgroundThread, Caller
-from otel_ratelimit.queries.pending_rows import MAX_PENDING
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
+from otel_ratelimit.queries.capture_psycopg2 import Capture
 from otel_ratelimit.queries.query_log import QueryLog
-from otel_ratelimit.queries.sampling import QuerySampler
 from otel_ratelimit.telemetry import QueueTelemetry
-from otel_ratelimit.telemetry.current_trace import trace_id
 from otel_ratelimit.telemetry.logs.start_logger import START
-from otel_ratelimit.telemetry.queries import QuerySpanProcessor, QueryTelemetry
-from otel_ratelimit.web.served_request import request_finder
+from otel_ratelimit.telemetry.queries import QuerySpanProcessor
 
-TICK_SECONDS: Final = 1.0
-_TASK: Final = "query log"
+QUERIES_TASK: Final = "query log"
 
 
 class Queries:
     """What is recorded of the application's queries.
 
     Args:
-        capture: reports them.
-        database: where to; its connections are not recorded.
-        settings: sample rate and secret.
-        policy: the policy's `[analytics]`.
+        capture: reports them, until this is closed.
+        log: decides which are kept, and writes them.
         worker: the process's background thread.
-        meter: for the counters.
-        service: under which name they are recorded; asked for when they are written.
+        tick_seconds: how often the log looks whether there is something to write.
+        sample_rate: share of different queries that is kept, for the line at the start.
+        queue: the log's queue as metrics, which last as long as this object.
     """
 
     def __init__(
         self,
-        capture: CaptureTarget,
-        database: Database,
-        settings: Settings,
-        policy: AnalyticsPolicy,
+        capture: Capture,
+        log: QueryLog,
         worker: BackgroundWorker,
-        meter: Meter,
-        service: Callable[[], str],
+        *,
+        tick_seconds: float,
+        sample_rate: float,
+        queue: QueueTelemetry,
     ) -> None:
-        self._worker = worker
-        given = settings.hash_key
-        self.log = QueryLog(
-            PostgresQueryWriter(database, unix_time, service),
-            QuerySampler(settings.query_sample_rate),
-            lambda: given.reveal().encode() or shared_secret(database),
-            Caller(_process_name, request_finder(trace_id), trace_id),
-            BackgroundThread(lambda: worker.wake(_TASK), worker.ensure_started),
-            QueryTelemetry(meter),
-            flush_interval=policy.flush_interval,
-        )
-        self._queue = QueueTelemetry(meter, "queries", lambda: self.log.waiting, MAX_PENDING)
-        self._processor = QuerySpanProcessor(self.log)
+        self.log = log
         self._capture = capture
+        self._target = capture.target
+        self._worker = worker
+        self._sample_rate = sample_rate
+        self._queue = queue
+        self._processor = QuerySpanProcessor(log)
         self._has_begun = False
-        self._rate = settings.query_sample_rate
-        worker.every(min(TICK_SECONDS, policy.flush_interval), _TASK, self.log.tick, start=False)
-        _reset_after_fork(self.log)
-        at_exit(self, "close")
+        worker.every(tick_seconds, QUERIES_TASK, log.tick, start=False)
+        at_fork(in_child=log.reset_after_fork)
+        at_exit(self.close)
 
     def claim(self) -> bool:
-        """Observe queries, unless another one does; whether this one does."""
-        if self._capture.observer is None:
-            self._capture.observer = self._processor
-            add = getattr(get_tracer_provider(), "add_span_processor", None)
-            if add is not None and not self._has_begun:
-                add(self._processor)
-            if not self._has_begun:
-                START.info(
-                    "queries through psycopg2 are recorded, sampling %.3g %% of distinct queries",
-                    100 * self._rate,
-                )
-            self._has_begun = True
-        return self._capture.observer is self._processor
+        """Observe queries, unless another object does; whether this one does."""
+        if self._target.observer is None:
+            self._target.observer = self._processor
+            self._begin()
+        return self._target.observer is self._processor
 
     def close(self) -> bool:
-        """Write what is left; connections opened from now on are left alone. Whether all was written."""
-        self._worker.cancel(_TASK)
-        if self._capture.observer is self._processor:
-            self._capture.observer = None
-        return self.log.close()
+        """Write what is left, and release the capture; whether all was written."""
+        self._worker.cancel(QUERIES_TASK)
+        if self._target.observer is self._processor:
+            self._target.observer = None
+        self._capture.release()
+        is_written = self.log.close()
+        self._processor.retire()
+        return is_written
 
-
-def open_queries(
-    database: Database,
-    settings: Settings,
-    policy: AnalyticsPolicy,
-    worker: BackgroundWorker,
-    meter: Meter,
-    service: Callable[[], str],
-) -> Queries | None:
-    """What records queries; None where nobody can tell of them."""
-    capture = prepare()
-    return None if capture is None else Queries(capture, database, settings, policy, worker, meter, service)
-
-
-def _process_name() -> str:
-    resource = getattr(get_tracer_provider(), "resource", None)
-    instance = resource.attributes.get("service.instance.id") if resource is not None else None
-    # Workers that were forked share the instance's id.
-    return f"{instance or socket.gethostname()}:{os.getpid()}"
-
-
-def _reset_after_fork(log: QueryLog) -> None:
-    reference = weakref.ref(log)
-
-    def reset() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.reset_after_fork()
-
-    os.register_at_fork(after_in_child=reset)
+    def _begin(self) -> None:
+        if self._has_begun:
+            return
+        self._has_begun = True
+        add = getattr(get_tracer_provider(), "add_span_processor", None)
+        if add is not None:
+            add(self._processor)
+        START.info(
+            "queries through psycopg2 are recorded, sampling %.3g %% of distinct queries",
+            100 * self._sample_rate,
+        )

@@ -39,7 +39,7 @@ from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
 
 @dataclass(frozen=True, slots=True)
 class OpenedStorage:
-    """One counter store, as each of its users sees it."""
+    """One counter store, and what each of its users needs of it."""
 
     limiter: PolicyLimiter
     store: CounterStore
@@ -49,20 +49,20 @@ class OpenedStorage:
     """Whether the counters are this process's own."""
     telemetry: StorageTelemetry
     unable: Callable[[Iterable[Strategy]], list[Problem]]
-    """Problems with strategies that the store does not have."""
+    """Answers the problems with strategies that the store does not support."""
     snapshot: Callable[[], StorageSnapshot | None]
-    """What it holds; None where it cannot say."""
+    """What it holds; None where it cannot tell."""
     cleanup: Callable[[], CleanupTotals | None]
     """What its sweeps did; None where it needs none."""
     healthy: Callable[[], bool]
     """Whether it answered when last asked."""
     keys_by_user: Callable[[Mapping[str, str]], dict[str, int]]
-    """Counters by user, from names by client key; empty where the store cannot say."""
+    """Counters by user, from names by client key; empty where the store cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreInUse:
-    """The store of an application, for those who ask how full it is (`default_store.MeasuredStore`)."""
+    """The store of an application, for functions that ask how full it is (`default_store.MeasuredStore`)."""
 
     storage: OpenedStorage
     memory: Memory
@@ -78,7 +78,7 @@ class StoreInUse:
         """What the store holds now.
 
         Raises:
-            StorageNotMeasuredError: the store cannot say.
+            StorageNotMeasuredError: the store cannot tell.
         """
         found = self.storage.snapshot()
         if found is None:
@@ -93,10 +93,10 @@ class StoreInUse:
 def limiter_options(
     uri: Secret, given: Mapping[str, object], memory: Memory, worker: BackgroundWorker, clock: Clock
 ) -> Mapping[str, Any]:
-    """What Flask-Limiter must open the store behind `uri` with.
+    """The options with which Flask-Limiter must open the store behind `uri`.
 
     Raises:
-        SettingsError: with every option `given` that cannot be.
+        SettingsError: with every option in `given` that cannot be used.
     """
     problems = option_problems(uri, given)
     if problems:
@@ -149,7 +149,7 @@ def join_storage(
     """Join the store that `limiter` has opened to telemetry and the log.
 
     Args:
-        limiter: what has opened it.
+        limiter: has opened the store.
         uri: where it is.
         memory: the policy's `[memory]`.
         clock: Unix time in seconds.
@@ -202,5 +202,5 @@ def join_storage(
 
 
 def _able(_strategies: Iterable[Strategy]) -> list[Problem]:
-    """What a store with all strategies is unable to do."""
+    """No problem: the store supports all strategies."""
     return []

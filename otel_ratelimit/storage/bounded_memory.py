@@ -17,10 +17,8 @@ How it works, from the outside in:
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -28,6 +26,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import StorageSnapshot, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.counter_keys import (
     CLIENT_KEYS,
@@ -103,7 +102,7 @@ class BoundedMemoryStore:
         self._overflow_listeners: list[Callable[[str], object]] = []
         self._reclaiming: Iterator[tuple[ShardedTable, int]] = iter(())
         self._reclaim_after = float("-inf")
-        _survive_fork(self)
+        at_fork(before=self.before_fork, in_parent=self.after_fork, in_child=self.after_fork_in_child)
 
     @property
     def name(self) -> str:
@@ -348,17 +347,3 @@ class BoundedMemoryStore:
         """Release the lock, and start the sweeper again at the child's first request."""
         self.after_fork()
         self.on_use = self._call_on_use
-
-
-def _survive_fork(counters: BoundedMemoryStore) -> None:
-    reference = weakref.ref(counters)
-
-    def run(hook: Callable[[BoundedMemoryStore], None]) -> None:
-        if (alive := reference()) is not None:
-            hook(alive)
-
-    os.register_at_fork(
-        before=lambda: run(BoundedMemoryStore.before_fork),
-        after_in_parent=lambda: run(BoundedMemoryStore.after_fork),
-        after_in_child=lambda: run(BoundedMemoryStore.after_fork_in_child),
-    )

@@ -15,15 +15,14 @@ answered, so the next request need not wait for it.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.counter_store import CounterStore, Taken
 from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Window
 from otel_ratelimit.core.secret import Redactor
 from otel_ratelimit.storage.server_errors import (
@@ -74,7 +73,7 @@ class CircuitBreaker:
         self._open_because = ""
         self._try_again_at = 0.0
         self._logged: dict[str, float] = {}
-        _renew_lock_after_fork(self)
+        at_fork(in_child=self.renew_lock)
 
     @property
     def name(self) -> str:
@@ -192,14 +191,3 @@ class CircuitBreaker:
             recovered, self._open_because = bool(self._open_because), ""
         if recovered:
             _log.warning("counter store %s answers again", self.name)
-
-
-def _renew_lock_after_fork(breaker: CircuitBreaker) -> None:
-    reference = weakref.ref(breaker)
-
-    def renew() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.renew_lock()
-
-    os.register_at_fork(after_in_child=renew)

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.counter_store import CleanupReport
+from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.sharded_table import ShardedTable
 
@@ -56,7 +57,7 @@ class Sweeper:
         else:
             weakref.finalize(self, worker.cancel, self._task).atexit = False
         self._worker = worker
-        counters.call_on_use(_call_if_alive(self._start))
+        counters.call_on_use(while_alive(self._start))
 
     def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
         """Call `listener` after each sweep; an exception that it raises is logged."""
@@ -132,7 +133,7 @@ class Sweeper:
             self._worker.ensure_started()
             return
         self._registered = True
-        self._worker.every(self.interval, self._task, _call_if_alive(self.sweep))
+        self._worker.every(self.interval, self._task, while_alive(self.sweep))
 
 
 class _Step:
@@ -161,15 +162,3 @@ class _Step:
     def report(self, removed: int) -> CleanupReport:
         """The report of the step, after it has ended."""
         return CleanupReport(removed, self._freed, self._took, self._took)
-
-
-def _call_if_alive(method: Callable[[], object]) -> Callable[[], None]:
-    """A function that calls `method` without keeping its object alive."""
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
-
-    return call

@@ -13,9 +13,7 @@ template, known method, tier, kind, limit. The identity goes to the span only, a
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from itertools import count
 from typing import Any, Final
 
@@ -25,6 +23,7 @@ from opentelemetry.trace import get_current_span
 from otel_ratelimit.core import names
 from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind
+from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.telemetry.limited_clients import LimitedClients
 from otel_ratelimit.telemetry.shared_gauges import Gauge, observe
 
@@ -90,7 +89,7 @@ class DecisionTelemetry:
         )
         self._known: dict[tuple[str, str, str, DecisionKind, str], _Series] = {}
         self._flushing = threading.Lock()
-        _forget_after_fork(self)
+        at_fork(in_child=self.forget)
 
     def __call__(self, decision: Decision) -> None:
         """Record the decision; on the request's thread, with the server span current."""
@@ -195,14 +194,3 @@ class _Series:
         new = hits - self._taken
         self._taken = hits
         return new
-
-
-def _forget_after_fork(telemetry: DecisionTelemetry) -> None:
-    reference = weakref.ref(telemetry)
-
-    def forget() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.forget()
-
-    os.register_at_fork(after_in_child=forget)

@@ -8,6 +8,7 @@ Recording spans only to look at them (RECORD_ONLY) would cost more than everythi
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.context import Context
@@ -87,9 +88,9 @@ class QuerySpanProcessor(SpanProcessor):
     """
 
     def __init__(self, log: QueryLog) -> None:
-        self._query_log = log
-        self.executed = log.intake.executed
-        """Called with a query that has just run on this thread: see `QueryObserver`."""
+        self._query_log: QueryLog | None = log
+        self.executed: Callable[..., None] = log.intake.executed
+        """Take note of a query that has just run on this thread: see `QueryObserver`."""
         self._unseen = 0
         self._is_closed = False
 
@@ -98,7 +99,8 @@ class QuerySpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Notice spans of queries that the capture did not report."""
-        if self._query_log.intake.has_executions or self._unseen >= UNSEEN_SPANS or self._is_closed:
+        log = self._query_log
+        if log is None or log.intake.has_executions or self._unseen >= UNSEEN_SPANS or self._is_closed:
             return
         scope = span.instrumentation_scope
         if scope is not None and scope.name == DRIVER_SCOPE:
@@ -112,8 +114,18 @@ class QuerySpanProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """Flush; the query log itself is closed by the process's `RateLimit`."""
         self._is_closed = True
-        self._query_log.flush(SHUTDOWN_SECONDS)
+        if self._query_log is not None:
+            self._query_log.flush(SHUTDOWN_SECONDS)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Write the queries in the queue within the given time; whether all of them are written."""
-        return self._query_log.flush(timeout_millis / 1000)
+        return self._query_log is None or self._query_log.flush(timeout_millis / 1000)
+
+    def retire(self) -> None:
+        """Let go of the query log, which is closed: a tracer provider keeps its processors for good."""
+        self._query_log = None
+        self.executed = _ignored
+
+
+def _ignored(*_execution: object) -> None:
+    """An execution that ran while the query log was closed."""

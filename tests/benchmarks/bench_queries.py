@@ -36,9 +36,9 @@ from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
-from otel_ratelimit.queries.capture_psycopg2 import prepare, remove
+from otel_ratelimit.queries.capture_psycopg2 import capture, prepare, remove
 from otel_ratelimit.queries.execution_key import ExecutionKeys
-from otel_ratelimit.runtime.queries import Queries
+from otel_ratelimit.runtime.recording import RecordingContext, open_queries
 
 PROMISED_US = {"sampled out": 5.0, "recorded": 15.0}
 QUERY = "SELECT id, name, state, owner FROM jobs WHERE id = %s"
@@ -72,15 +72,14 @@ def server() -> Iterator[str]:
 def query_log(url: str, rate: float) -> Iterator[None]:
     """The plugin's query log, keeping `rate` of the keys and no hot ones."""
     worker, database = BackgroundWorker(), Database(url)
-    queries = Queries(
-        prepare(),
-        database,
-        Settings(query_sample_rate=rate, hash_key="secret of the benchmark"),
-        builtin_policy().analytics,
-        worker,
-        MeterProvider().get_meter("bench"),
-        lambda: "bench",
+    context = RecordingContext(
+        settings=Settings(query_sample_rate=rate, hash_key="secret of the benchmark"),
+        policy=builtin_policy().analytics,
+        worker=worker,
+        meter=MeterProvider().get_meter("bench"),
+        service=lambda: "bench",
     )
+    queries = open_queries(capture(), database, context)
     queries.claim()
     queries.log.tick()  # which learns the secret
     worker.ensure_started()

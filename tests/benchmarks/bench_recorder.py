@@ -33,12 +33,16 @@ from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.identity import Identity
 from otel_ratelimit.core.route_plan import KeySpec, RoutePlan, Strategy, Window
+from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database, PostgresAnalyticsWriter
 from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 from otel_ratelimit.postgres.migrate import upgrade
 from otel_ratelimit.runtime.analytics import Analytics
+from otel_ratelimit.runtime.analytics_database import AnalyticsDatabase
+from otel_ratelimit.runtime.recording import RecordingContext, join_analytics
 
 PROMISED_RECORD_US = 20.0
 PROMISED_INSERT_MS = 5.0
@@ -65,17 +69,15 @@ def decision(outcome: DecisionKind, client: int, at: float) -> Decision:
 @contextmanager
 def recording(url: str) -> Iterator[Analytics]:
     worker = BackgroundWorker()
-    analytics = Analytics(
-        url,
-        builtin_policy().analytics,
-        worker,
-        MeterProvider().get_meter("bench"),
-        clock=time.time,
-        user_agent=lambda: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+    context = RecordingContext(
+        settings=Settings(),
+        policy=builtin_policy().analytics,
+        worker=worker,
+        meter=MeterProvider().get_meter("bench"),
         service=lambda: "bench",
-        hash_key=b"",
-        environ=os.environ,
+        user_agent=lambda: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
     )
+    analytics = join_analytics(AnalyticsDatabase(Secret.of(url), os.environ), context)
     worker.ensure_started()
     try:
         yield analytics

@@ -268,7 +268,7 @@ def test_a_store_that_fails_is_503_with_retry_after(client, limited, monkeypatch
         raise StorageUnavailableError("timeout")
 
     client.get("/plain")
-    monkeypatch.setattr(limited._storage.store, "peek", away)
+    monkeypatch.setattr(limited._parts.storage.store, "peek", away)
     response = client.get(
         "/api/rate-limit/status?path=/plain&ip=192.0.2.7", headers={"Authorization": f"Bearer {READ}"}
     )

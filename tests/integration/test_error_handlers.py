@@ -224,7 +224,7 @@ def store_away(rig, monkeypatch):
         environ={},
         sinks=[rig.decisions.append],
     )
-    monkeypatch.setattr(type(rig.rate_limit._storage.store), "take", take)
+    monkeypatch.setattr(type(rig.rate_limit._parts.storage.store), "take", take)
     return rig.app.test_client().get("/thing")
 
 

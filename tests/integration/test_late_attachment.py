@@ -9,8 +9,9 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from werkzeug.test import Client
 
-from otel_ratelimit import RateLimit
+from otel_ratelimit.runtime import rate_limit
 from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
+from otel_ratelimit.runtime.parts import Parts
 
 LONG_ENOUGH = 0.5
 """Seconds in which a request that does not wait has its answer."""
@@ -31,28 +32,32 @@ def app(tmp_path, monkeypatch):
 def statuses_of_two_at_once(app, monkeypatch, step, fails):
     """The first request's, and that of one which comes while the first attaches the limits, in `step`."""
     statuses = []
-    original = getattr(RateLimit, step)
+    owner, name = step
+    original = getattr(owner, name)
 
     def ask():
         statuses.append(Client(app).get("/a").status_code)
 
     second = threading.Thread(target=ask)
 
-    def attach(*args):
+    def attach(*args, **kwargs):
         if not second.ident:
             second.start()
             second.join(LONG_ENOUGH)
         if fails:
             raise RuntimeError("not now")
-        return original(*args)
+        return original(*args, **kwargs)
 
-    monkeypatch.setattr(RateLimit, step, attach)
+    monkeypatch.setattr(owner, name, attach)
     ask()
     second.join()
     return sorted(statuses)
 
 
-STEPS = ["_enforcement", "_offer_api"]
+STEPS = [
+    pytest.param((Parts, "enforcement"), id="the policy"),
+    pytest.param((rate_limit, "offer_api"), id="the API"),
+]
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -20,7 +20,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.queries import log_query
-from otel_ratelimit.queries.capture_psycopg2 import remove
+from otel_ratelimit.queries.capture_psycopg2 import capture, remove
 from otel_ratelimit.telemetry.queries import UNSEEN_SPANS
 
 POLICY_TEXT = 'version = 1\n[tiers]\ndefault = "100/minute"\n'
@@ -234,13 +234,14 @@ def test_a_ratelimit_that_takes_an_application_over_takes_its_queries_over(
 
 
 def test_connections_opened_before_the_application_was_made_are_recorded_too(app, limited, rows, postgres):
-    limited().close()
+    held = capture()  # as the instrumentor does
     with closing(psycopg2.connect(postgres.dsn())) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 AS before")
         rate_limit = limited()
         cursor.execute("SELECT 2 AS after")
         rate_limit.close()
         cursor.execute("SELECT 3 AS later")
+    held.release()
     assert [row[0] for row in rows(LOGGED)] == ["select ? as after"]
 
 

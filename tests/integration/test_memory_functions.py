@@ -230,7 +230,7 @@ def test_after_the_policy_is_reloaded_users_are_named_again_at_their_next_reques
     visit(app, "/jobs", "alice")
     limit = app.extensions["otel_ratelimit"]
     hooks = app.extensions["otel_ratelimit.hooks"].hooks
-    hooks.enforcement = limit._enforcement(app)
+    hooks.enforcement = limit._parts.enforcement(app)
     assert by_user(app) == {"<other>": 1}
     visit(app, "/jobs", "alice")
     assert by_user(app) == {"alice": 1}
@@ -262,7 +262,7 @@ class Source:
 
 
 def test_no_more_names_are_remembered_than_there_is_room_for():
-    trusted = RateLimit(environ={})._trusted
+    trusted = RateLimit(environ={})._parts.trusted
     identifier = Identifier(trusted)
     spec = parse_policy('version = 1\nkey = "user"', "p.toml").key_spec
     for number in range(MAX_USERS + 100):

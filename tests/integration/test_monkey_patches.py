@@ -64,7 +64,7 @@ written, ended = [], time.monotonic() + 20
 recorder = rate_limit.analytics.recorder
 others = [threading.Thread(target=lambda: written.append(recorder.flush())) for _ in range(3)]
 for thread in others:
-    rate_limit._worker.wake("analytics")
+    rate_limit._parts.worker.wake("analytics")
     thread.start()
 while any(thread.is_alive() for thread in others):
     time.sleep(0.01)  # lets others run

@@ -292,6 +292,6 @@ def test_the_setting_follows_a_reload(tmp_path):
     client = app.test_client()
     assert ";r=99" in client.get("/governed").headers["RateLimit"]
     path.write_text("version = 1\n[responses]\ndraft = 12\n")
-    limited._apply(limited._policy_file.reload())
+    limited._reloader.look()
     assert ";a=98" in client.get("/governed").headers["RateLimit"]
     limited.close()

@@ -116,8 +116,8 @@ def test_policy_check_says_what_starts_from_zero(files, more):
 
     assert stays.exit_code == anew.exit_code == 0, stays.output + anew.output
     assert "against old.toml: all counters are kept" in stays.output
-    assert "against old.toml: 2 limits start at zero" in anew.output
-    assert "  POST /jobs: 3 per 1 hour begins anew: there was no window of this length" in anew.output
+    assert "against old.toml: 2 limits start from zero" in anew.output
+    assert "  POST /jobs: 3 per 1 hour starts from zero: there was no window of this length" in anew.output
 
 
 def test_policy_check_reads_the_former_policy_as_strictly(files):

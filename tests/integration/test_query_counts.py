@@ -26,9 +26,9 @@ from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.policy import builtin_policy
 from otel_ratelimit.postgres import Database
-from otel_ratelimit.queries.capture_psycopg2 import remove
+from otel_ratelimit.queries.capture_psycopg2 import capture
 from otel_ratelimit.queries.fingerprint import hash_query
-from otel_ratelimit.runtime.queries import open_queries
+from otel_ratelimit.runtime.recording import RecordingContext, open_queries
 
 TABLES = """
 CREATE EXTENSION pg_stat_statements;
@@ -55,19 +55,18 @@ def application(counting_postgres, new_database):
 def log(database):
     """The query log, writing to a database on another server."""
     analytics = Database(database)
-    queries = open_queries(
-        analytics,
-        Settings(),
-        builtin_policy().analytics,
-        BackgroundWorker(),
-        MeterProvider().get_meter("test"),
-        lambda: "counted",
+    context = RecordingContext(
+        settings=Settings(),
+        policy=builtin_policy().analytics,
+        worker=BackgroundWorker(),
+        meter=MeterProvider().get_meter("test"),
+        service=lambda: "counted",
     )
+    queries = open_queries(capture(), analytics, context)
     queries.claim()
     queries.log.tick()
     yield queries.log
     queries.close()
-    remove()
     analytics.close()
 
 

@@ -94,7 +94,7 @@ def test_the_background_thread_writes_lines_without_a_database(served, caplog):
     ask(app, 10)
     written = threading.Event()
     caplog.handler.addFilter(lambda record: record.name != LOGGER or written.set() or True)
-    rate_limit._worker.wake("refusal log")
+    rate_limit._parts.worker.wake("refusal log")
     assert written.wait(30)
     rate_limit.close()
     assert fields(caplog, names.REFUSED_REQUESTS) == [7]
@@ -113,9 +113,9 @@ def test_shadow_is_told_apart_and_a_reload_loses_nothing(served, caplog):
     decided = []
     app, rate_limit = served(shadow=True, sinks=[lambda decision: decided.append(decision.kind)])
     assert ask(app, 10) == 0
-    file = rate_limit._policy_file
+    file = rate_limit._parts.policy.file
     file.path.write_text(POLICY.format(style="whole").replace("3/minute", "5/minute"))
-    rate_limit._apply(file.reload())
+    rate_limit._reloader.look()
     assert ask(app, 10) == 0
     rate_limit.close()
     assert set(fields(caplog, names.DECISION)) == {"shadow_blocked"}

@@ -366,7 +366,7 @@ def test_the_store_away_is_503_even_where_a_session_does_not_open(rig, monkeypat
     def take(*args):
         raise StorageUnavailableError("ConnectionError")
 
-    monkeypatch.setattr(type(rig.rate_limit._storage.store), "take", take)
+    monkeypatch.setattr(type(rig.rate_limit._parts.storage.store), "take", take)
     status, headers, _ = send(rig.app)
     assert (status, "Retry-After" in headers) == (503, True)
     assert rig.outcomes == [DecisionKind.ERROR]

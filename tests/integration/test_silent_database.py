@@ -219,8 +219,8 @@ def test_to_close_while_the_background_thread_waits_for_the_database_keeps_its_t
     rate_limit = limited(silent.url)
     run_query(rate_limit)
     violate(rate_limit)
-    rate_limit._worker.wake("analytics maintenance")
-    rate_limit._worker.ensure_started()
+    rate_limit._parts.worker.wake("analytics maintenance")
+    rate_limit._parts.worker.ensure_started()
     assert silent.asked.wait(10)
     with soon():
         assert rate_limit.close(timeout=1.0) is False
@@ -313,7 +313,7 @@ for _ in range(2):
             endpoint="/a", client="192.0.2.1", limit_text="1 per 1 minute", limit_value=1, limit_seconds=60,
             current_count=2,
         )
-    rate_limit._worker.ensure_started()
+    rate_limit._parts.worker.ensure_started()
 print(time.monotonic())
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import threading
 
@@ -75,28 +74,12 @@ def test_the_steps_at_the_end_share_one_deadline_and_leave_time_to_each_other():
     found, steps = [], ExitSteps(8.0)
     owner = Owner(found)
     for _ in range(3):
-        steps.run(lambda: owner, "close")
+        steps.take(owner.close)
     assert all(3.5 < left <= 8.0 * SHARE for left in found), "no step took any time"
     steps._ends -= 7.0
-    steps.run(lambda: owner, "close")
+    steps.take(owner.close)
     assert found[-1] <= 1.0 * SHARE
     steps._ends -= 7.0
-    steps.run(lambda: owner, "close")
+    steps.take(owner.close)
     assert found[-1] == 0.0
     assert seconds_left() == math.inf
-
-
-def test_an_object_is_not_kept_for_its_last_step(monkeypatch):
-    registered = []
-    monkeypatch.setattr("atexit.register", lambda *step: registered.append(step))
-    found, steps = [], ExitSteps()
-    steps.add(Owner(found), "close")
-    gc.collect()
-    [(run, *arguments)] = registered
-    run(*arguments)
-    assert found == []
-    owner = Owner(found)
-    steps.add(owner, "close")
-    run, *arguments = registered[-1]
-    run(*arguments)
-    assert len(found) == 1

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from otel_ratelimit.core.ipv4_in_ipv6 import ipv4_of
+from otel_ratelimit.policy.identity.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.identity.trusted_proxies import Address, TrustedProxies
 
 UNKNOWN_ADDRESS: Final = "unknown"

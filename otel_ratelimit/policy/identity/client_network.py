@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from otel_ratelimit.core.ipv4_in_ipv6 import client_prefix, one_client
+from otel_ratelimit.policy.identity.ipv4_in_ipv6 import client_prefix, one_client
 
 NETWORK_IPV6_BITS: Final = 48
 NETWORK_IPV4_OCTETS: Final = 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from otel_ratelimit.core.errors import Problem, SettingsError
-from otel_ratelimit.core.ipv4_in_ipv6 import IPV4_BITS, IPV6_BITS, ipv4_of
+from otel_ratelimit.policy.identity.ipv4_in_ipv6 import IPV4_BITS, IPV6_BITS, ipv4_of
 from otel_ratelimit.policy.identity.proxy_header import MAX_HOPS, X_FORWARDED_FOR, ProxyHeader
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -19,6 +19,6 @@ capture_target          where executions go
 from __future__ import annotations
 
 from otel_ratelimit.queries.capture_psycopg2.capture_target import CaptureTarget
-from otel_ratelimit.queries.capture_psycopg2.patch import prepare, remove
+from otel_ratelimit.queries.capture_psycopg2.patch import Capture, capture, prepare, remove
 
-__all__ = ["CaptureTarget", "prepare", "remove"]
+__all__ = ["Capture", "CaptureTarget", "capture", "prepare", "remove"]

@@ -7,6 +7,7 @@ calls one function, which is replaced here. So it makes no difference who wrappe
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -28,6 +29,39 @@ _PATCHED: Final = "_connect"
 _MAX_CLASSES: Final = 64
 
 
+class Capture:
+    """One user's part in the capture; psycopg2 is restored when the last user has released its part.
+
+    Args:
+        connect: what replaces psycopg2's function for all users.
+    """
+
+    def __init__(self, connect: _Connect) -> None:
+        self.target = connect.target
+        connect.users += 1
+        self._release = weakref.finalize(self, _release, connect)
+        self._release.atexit = False
+
+    def release(self) -> None:
+        """End it; may be called twice."""
+        self._release()
+
+
+def capture() -> Capture | None:
+    """Take part in the capture until it is released; None for an unsupported psycopg2."""
+    if prepare() is None:
+        return None
+    connect: _Connect = getattr(psycopg2, _PATCHED)
+    return Capture(connect)
+
+
+def _release(connect: _Connect) -> None:
+    connect.users -= 1
+    # Another may have been put in place since, by other code or after a `remove`.
+    if not connect.users and getattr(psycopg2, _PATCHED, None) is connect:
+        remove()
+
+
 def prepare() -> CaptureTarget | None:
     """Make every connection that psycopg2 opens from now on report its queries.
 
@@ -46,7 +80,7 @@ def prepare() -> CaptureTarget | None:
 
 
 def remove() -> None:
-    """Leave connections alone that are opened from now on.
+    """Leave connections alone that are opened from now on, whoever takes part in the capture.
 
     Where other code has replaced the function since, it stays as it is.
     """
@@ -62,6 +96,7 @@ class _Connect:
     def __init__(self, original: Callable[..., Any]) -> None:
         self.original = original
         self.target = CaptureTarget()
+        self.users = 0
         self._warned: set[str] = set()
         self.reporter = ExecutionReporter(self.target, result_size_reader())
         self._ours = capturing_connection(

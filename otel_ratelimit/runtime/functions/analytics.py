@@ -49,10 +49,14 @@ from otel_ratelimit.core.services import (
     services_read,
 )
 from otel_ratelimit.postgres.analytics_reader import PostgresAnalytics
-from otel_ratelimit.runtime.analytics import named_database
-from otel_ratelimit.runtime.application_here import application_here, recording_here, service_here
+from otel_ratelimit.runtime.application_here import (
+    application_here,
+    database_url_here,
+    recording_here,
+    service_here,
+)
 from otel_ratelimit.runtime.functions import reported_violations
-from otel_ratelimit.runtime.rate_limit import database_url_here, rate_limit_of
+from otel_ratelimit.runtime.which_database import named_database
 from otel_ratelimit.telemetry import current_trace_id
 from otel_ratelimit.web.client_source import current_user_agent
 from otel_ratelimit.web.route_names import route_template, routes_named
@@ -116,7 +120,7 @@ def log_rate_limit_violation(  # noqa: PLR0913 - a public function: the columns 
         TypeError: an argument has a type that cannot be recorded; nothing is recorded.
         ValueError: a number is out of range; nothing is recorded.
     """
-    app, rate_limit = recording_here(rate_limit_of)
+    app, rate_limit = recording_here()
     at = reported_violations.time_of("occurred_at", time.time() if occurred_at is None else occurred_at)
     violation = Violation(
         occurred_at=at,

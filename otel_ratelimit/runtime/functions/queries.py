@@ -26,9 +26,13 @@ from otel_ratelimit.queries.duplicates import Duplicates, RepeatsInRequests, Rep
 from otel_ratelimit.queries.execution import OK, FixedContext, recordable_text
 from otel_ratelimit.queries.fingerprint import hash_query, is_statement, statement_text
 from otel_ratelimit.queries.records import QueryTemplate
-from otel_ratelimit.runtime.analytics import named_database
-from otel_ratelimit.runtime.application_here import application_here, recording_here, service_here
-from otel_ratelimit.runtime.rate_limit import database_url_here, rate_limit_of
+from otel_ratelimit.runtime.application_here import (
+    application_here,
+    database_url_here,
+    recording_here,
+    service_here,
+)
+from otel_ratelimit.runtime.which_database import named_database
 from otel_ratelimit.web.route_names import routes_named
 
 __all__ = [
@@ -101,7 +105,7 @@ def log_query(  # noqa: PLR0913 - public: everything known of an execution, by n
     if status != OK and not _SQLSTATE.fullmatch(status):
         raise ValueError(f"status is {status[:20]!r}; give 'ok', or the five characters of the SQLSTATE")
     statement, given = _statement(sql), _parameters(parameters)
-    _, rate_limit = recording_here(rate_limit_of)
+    _, rate_limit = recording_here()
     queries = rate_limit.queries
     if queries is None:
         return False

@@ -15,7 +15,6 @@ other prices:
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -40,16 +39,16 @@ from otel_ratelimit.core.errors import DatabaseBusyError
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.services import ALL_SERVICES, queries_read, warnings_of
-from otel_ratelimit.core.settings import settings_from
-from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.policy import Policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.postgres.cache_reports import PostgresCacheReports
 from otel_ratelimit.postgres.query_day import postgres_query_day
 from otel_ratelimit.postgres.query_services import PostgresQueryServices
 from otel_ratelimit.reports.job import ReportJob
 from otel_ratelimit.reports.recorded_period import since_recording_began, why_unknown
-from otel_ratelimit.runtime.analytics import named_url
-from otel_ratelimit.runtime.rate_limit import database_url_here
+from otel_ratelimit.runtime.application_here import database_url_here
+from otel_ratelimit.runtime.which_database import named_url
+from otel_ratelimit.runtime.which_policy import named_policy
 from otel_ratelimit.telemetry.reports import report_telemetry
 
 __all__ = [
@@ -98,7 +97,7 @@ def generate_daily_cache_report(
     with named_url(database_url or database_url_here()) as url:
         job = ReportJob(
             url,
-            _policy(policy),
+            named_policy(policy),
             mailer=None,
             telemetry=report_telemetry(get_meter(names.METER), get_tracer(names.METER)),
             clock=unix_time,
@@ -181,10 +180,3 @@ def _day(given: object) -> date | None:
         return date.fromisoformat(given)
     except ValueError:
         raise ValueError(f"{given[:40]!r} is not a day; give for instance 2026-01-31") from None
-
-
-def _policy(given: Policy | Path | str | None) -> Policy:
-    if isinstance(given, Policy):
-        return given
-    file = Path(given) if given is not None else settings_from(os.environ).policy_file()
-    return builtin_policy() if file is None else load_policy(file)

@@ -13,9 +13,7 @@ process together count each of its refusals once.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -25,7 +23,7 @@ from otel_ratelimit.analytics.records import Violation
 from otel_ratelimit.core.clock import monotonic_time
 from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.decision import Decision, DecisionKind
-from otel_ratelimit.core.lifecycle import at_exit
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.telemetry.logs.distinct_count import DistinctCount
 from otel_ratelimit.telemetry.logs.refusal_messages import shown_refusal, write_lines
@@ -101,8 +99,8 @@ class RefusalLog:
         self._pending: dict[_Key, _Pending] = {}
         self._others: dict[_Key, _Pending] = {}
         self._writing = LateLock()
-        _forget_after_fork(self)
-        at_exit(self, "close")
+        at_fork(in_child=self.forget)
+        at_exit(self.close)
 
     def __call__(self, decision: Decision) -> None:
         """Count a refused request; quick, and without I/O."""
@@ -221,14 +219,3 @@ def _note_span(pending: _Pending) -> None:
     is_sampled = context.trace_flags.sampled
     if pending.span is None or is_sampled:
         pending.span, pending.is_traced = context, is_sampled
-
-
-def _forget_after_fork(refusals: RefusalLog) -> None:
-    reference = weakref.ref(refusals)
-
-    def forget() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.forget()
-
-    os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,286 @@
+"""`RateLimit` and the instrumentor change back what they have changed in the process and in the application.
+
+Three things stay, because nobody can take them back: the routes of the HTTP API (Flask), which answer 404;
+the span processor (OpenTelemetry), which has let go of all that it held; the hook at a fork (Python), which
+has nobody left to call. A View may stay in a provider whose exporters prefer exponential histograms.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import tempfile
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+
+import flask
+import psycopg2
+import pytest
+from components import wheel_postgres
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from process_state import application_state, differences, exit_steps, process_state
+from psycopg2.extras import register_uuid
+
+from otel_ratelimit import PolicyError, RateLimit, SettingsError
+from otel_ratelimit.core import names
+from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
+from otel_ratelimit.telemetry.queries import QuerySpanProcessor
+
+POLICY = 'version = 1\n[tiers]\ndefault = "2/minute"\n'
+TOKEN = "0123456789abcdef"
+MAY_READ = {"Authorization": f"Bearer {TOKEN}"}
+UNHURRIED = 60
+"""Seconds to close in, on a machine that is busy."""
+GAUGES = {names.STORAGE_SIZE, names.STORAGE_KEYS, names.QUEUE_LENGTH, names.POLICY_INFO, names.CLIENT_LIMITED}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A working directory and a folder for temporary files of the test's own."""
+    for name in ("work", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("os.isatty", lambda _: False)  # else nobody listens to SIGHUP
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def policy(tmp_path):
+    path = tmp_path / "ratelimit.toml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.fixture
+def metrics():
+    return InMemoryMetricReader()
+
+
+@pytest.fixture
+def provider(metrics):
+    return MeterProvider(metric_readers=[metrics])
+
+
+@pytest.fixture
+def app():
+    app = flask.Flask("sample")
+    app.add_url_rule("/a", "a", lambda: "ok")
+    app.before_request(lambda: None)
+    app.after_request(lambda response: response)
+    app.register_error_handler(404, lambda _: ("nowhere", 404))
+    return app
+
+
+@contextmanager
+def nothing_left(app):
+    """Within this block everything is opened, used and closed, and nothing is held afterwards."""
+    before = process_state(), application_state(app)
+    with exit_steps() as steps:
+        yield
+    assert steps == []
+    after = process_state(), application_state(app)
+    assert [differences(*each) for each in zip(before, after, strict=True)] == [{}, {}]
+
+
+def statuses(app, times):
+    client = app.test_client()
+    return [client.get("/a").status_code for _ in range(times)]
+
+
+def reported(metrics):
+    """Gauges of ours that report anything."""
+    data = metrics.get_metrics_data()
+    found = (
+        []
+        if data is None
+        else [each for r in data.resource_metrics for s in r.scope_metrics for each in s.metrics]
+    )
+    return {metric.name for metric in found if metric.data.data_points} & GAUGES
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_limits_that_are_closed_leave_nothing(app, provider, metrics, is_served):
+    with nothing_left(app):
+        rate_limit = RateLimit(app, shadow=False, environ={}, meter_provider=provider)
+        if is_served:
+            assert statuses(app, 1) == [200]
+        assert names.STORAGE_SIZE in reported(metrics)
+        rate_limit.close(UNHURRIED)
+        gone = weakref.ref(rate_limit)
+        del rate_limit
+    assert gone() is None
+    assert reported(metrics) == set()
+    assert app.test_client().get("/api/rate-limit/status").status_code == 404
+
+
+def test_a_log_level_and_a_handler_go_with_those_that_asked_for_them(app, provider):
+    with nothing_left(app):
+        RateLimit(app, environ={}, log_level="debug", log_format="json", meter_provider=provider).close(
+            UNHURRIED
+        )
+
+
+def test_what_records_in_a_database_leaves_nothing(app, provider, metrics, database, monkeypatch):
+    spans = TracerProvider()
+    monkeypatch.setattr("otel_ratelimit.runtime.queries.get_tracer_provider", lambda: spans)
+    app.add_url_rule("/query", "query", lambda: str(query(database)))
+    with nothing_left(app):
+        files = process_state()["files open"]
+        options = {"database_url": database, "api_token": TOKEN, "meter_provider": provider}
+        rate_limit = RateLimit(app, environ={}, **options)
+        assert app.test_client().get("/query").status_code == 200
+        asked = app.test_client().get("/api/rate-limit/analytics?date_range=24h", headers=MAY_READ)
+        assert asked.status_code == 200
+        assert rate_limit.close(UNHURRIED)
+        assert process_state()["files open"] == files, "before anything is collected"
+        del rate_limit
+    assert reported(metrics) == set()
+    [processor] = spans._active_span_processor._span_processors
+    assert isinstance(processor, QuerySpanProcessor)
+    assert processor._query_log is None
+    assert processor.force_flush()
+    spans.shutdown()
+
+
+def query(database):
+    connection = psycopg2.connect(database)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            return cursor.fetchone()[0]
+    finally:
+        connection.close()
+
+
+def test_an_embedded_database_is_stopped(app, provider):
+    wheel_postgres()
+    register_uuid()  # SQLAlchemy, which runs the migrations, does so for all connections
+    # Not pytest's own folder, which as root no other user may enter.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, nothing_left(app):
+        Path(folder).chmod(0o711)
+        url, environ = f"embedded:{folder}/data", dict(os.environ)
+        rate_limit = RateLimit(app, database_url=url, environ=environ, meter_provider=provider)
+        assert statuses(app, 1) == [200]
+        assert rate_limit.close(UNHURRIED)
+        del rate_limit
+
+
+def test_a_policy_file_is_watched_no_longer_and_hang_ups_are_not_listened_to(app, provider, policy):
+    with nothing_left(app):
+        rate_limit = RateLimit(app, policy=policy, environ={}, meter_provider=provider)
+        assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+        assert statuses(app, 3) == [200, 200, 429]
+        policy.write_text(POLICY.replace("2/", "5/"))
+        rate_limit._reloader.look()
+        assert statuses(app, 4) == [200, 200, 200, 429]
+        rate_limit.close(UNHURRIED)
+        del rate_limit
+
+
+def test_of_two_the_one_that_is_closed_leaves_the_other_as_it_was(app, provider, database):
+    other_app = flask.Flask("other")
+    other_app.add_url_rule("/a", "a", lambda: "ok")
+    with nothing_left(app):
+        first = RateLimit(app, shadow=False, database_url=database, environ={}, meter_provider=provider)
+        statuses(app, 1)
+        before = application_state(other_app)
+        second = RateLimit(other_app, database_url=database, environ={}, meter_provider=provider)
+        statuses(other_app, 1)
+        second.close(UNHURRIED)
+        del second
+        assert differences(before, application_state(other_app)) == {}
+        assert psycopg2._connect.users == 1
+        assert statuses(app, 100)[-1] == 429
+        first.close(UNHURRIED)
+        del first
+
+
+def test_of_two_the_first_may_be_closed_first(app, provider, database):
+    other_app = flask.Flask("other")
+    with nothing_left(app), nothing_left(other_app):
+        first, second = (
+            RateLimit(each, database_url=database, environ={}, meter_provider=provider)
+            for each in (app, other_app)
+        )
+        first.close(UNHURRIED)
+        assert psycopg2._connect.users == 1
+        second.close(UNHURRIED)
+        del first, second
+
+
+def test_an_application_that_another_takes_over_has_what_it_had_when_that_closes(app, provider, policy):
+    with nothing_left(app):
+        RateLimit(app, environ={}, meter_provider=provider)
+        statuses(app, 1)
+        later = RateLimit(app, policy=policy, environ={}, meter_provider=provider)
+        assert statuses(app, 3) == [200, 200, 429]
+        later.close(UNHURRIED)
+        del later
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_the_instrumentor_leaves_nothing(app, provider, policy, database, monkeypatch, is_served):
+    monkeypatch.setenv("OTEL_RATELIMIT_POLICY", str(policy))
+    monkeypatch.setenv("OTEL_RATELIMIT_DATABASE_URL", database)
+    with nothing_left(app):
+        instrumentor = RateLimitInstrumentor()
+        instrumentor.instrument(meter_provider=provider, skip_dep_check=True)
+        late = flask.Flask("late")
+        late.add_url_rule("/a", "a", lambda: "ok")
+        if is_served:
+            assert statuses(late, 3) == [200, 200, 429]
+        instrumentor.uninstrument()
+        made = flask.Flask("late")
+        made.add_url_rule("/a", "a", lambda: "ok")
+        assert application_keys(late) == application_keys(made)
+        del late, made
+
+
+def application_keys(app):
+    """Names only: two applications have equal attributes, not the same ones."""
+    state = application_state(app)
+    return sorted(state), state["extensions"], state["before_request_funcs"], state["after_request_funcs"]
+
+
+def test_limits_that_are_off_change_nothing(app, provider):
+    with nothing_left(app):
+        rate_limit = RateLimit(app, enabled=False, environ={}, meter_provider=provider)
+        assert statuses(app, 1) == [200]
+        assert application_state(app)["extensions"] == {}
+        rate_limit.close(UNHURRIED)
+        del rate_limit
+
+
+def test_a_policy_that_cannot_be_used_leaves_nothing(app, provider, policy):
+    policy.write_text("version = 3\n")
+    with nothing_left(app), pytest.raises(PolicyError):
+        RateLimit(app, policy=policy, log_level="debug", environ={}, meter_provider=provider)
+
+
+def test_a_setting_that_is_refused_after_the_store_was_opened_leaves_nothing(
+    app, provider, database, monkeypatch
+):
+    options = {"database_url": database, "environ": {}, "meter_provider": provider}
+    with nothing_left(app), pytest.raises(SettingsError):
+        RateLimit(app, storage_uri="bounded-memory://", storage_options={"nothing": 1}, **options)
+
+
+def test_an_application_that_cannot_have_limits_is_as_it_was(app, provider, database, monkeypatch):
+    class CannotError(Exception):
+        pass
+
+    def refuse(*_args, **_options):
+        raise CannotError
+
+    monkeypatch.setattr("otel_ratelimit.runtime.rate_limit.offer_api", refuse)
+    with nothing_left(app):
+        with pytest.raises(CannotError):
+            RateLimit(app, database_url=database, environ={}, meter_provider=provider)
+        gc.collect()
+    assert logging.getLogger("otel_ratelimit").handlers == []
