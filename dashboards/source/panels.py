@@ -144,7 +144,7 @@ def bars(
     return panel if most is None else panel.max(most)
 
 
-def course(  # noqa: PLR0913 - as above
+def course(  # noqa: PLR0913 - the parts of a panel, by name
     title: str,
     description: str,
     *asked: Asked,

@@ -27,7 +27,7 @@ from otel_ratelimit.core.decision import REFUSING, Decision, DecisionKind
 from otel_ratelimit.core.delivery import Delivery, halves
 from otel_ratelimit.core.waiting import LateLock
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 UNKNOWN_CLIENT: Final = "unknown"
 CLOSE_SECONDS: Final = 5.0
@@ -204,7 +204,7 @@ class Recorder:
             self._listener.dropped(batch.recorded)
         requests = sum(row.requests for row in batch.usage)
         what = f"{batch.recorded} violations and the usage of {requests} requests"
-        _log.error(sentence, what, reason)
+        _logger.error(sentence, what, reason)
 
     def _flush(self, *, everything: bool) -> bool:
         if not self._delivery.try_again():

@@ -13,7 +13,7 @@ from otel_ratelimit.policy.load import parse_policy, read_policy
 from otel_ratelimit.policy.model import Policy
 from otel_ratelimit.policy.resolve import policy_hash
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 ReloadOutcome: TypeAlias = Literal["reloaded", "unchanged", "refused"]
 _Stamp: TypeAlias = tuple[int, int, int] | None
@@ -60,13 +60,13 @@ class PolicyFile:
         except PolicyError as error:
             return self._refuse(error.problems)
         self._text, self.policy, self._refused = text, policy, ()
-        _log.info("policy %s reloaded", self.path)
+        _logger.info("policy %s reloaded", self.path)
         return ReloadResult("reloaded", policy_hash(policy))
 
     def _refuse(self, problems: tuple[Problem, ...]) -> ReloadResult:
         if problems != self._refused:
             self._refused = problems
-            _log.error(
+            _logger.error(
                 "the changed policy is invalid, so the previous one stays in force:\n%s",
                 "\n".join(f"  {problem}" for problem in problems),
             )

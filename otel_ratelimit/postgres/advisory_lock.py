@@ -17,7 +17,7 @@ from otel_ratelimit.postgres.connection import Database, Session
 from otel_ratelimit.postgres.error_translation import first_transaction
 from otel_ratelimit.postgres.sql_files import statements
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -56,4 +56,4 @@ def _give_back(session: Session, patience_seconds: float) -> None:
     except DatabaseError as error:
         # The work is done anyway. The session must not be used again, because it may still hold the lock.
         session.close()
-        _log.warning("the connection that held the advisory lock was lost during the work: %s", error)
+        _logger.warning("the connection that held the advisory lock was lost during the work: %s", error)

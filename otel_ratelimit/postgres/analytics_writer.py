@@ -16,7 +16,7 @@ from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.hash_key import shared_secret
 from otel_ratelimit.postgres.storable_text import json_rows, storable
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _PARTS: Final = (
     Part("rate_limit_analytics", "0001", "violations"),
@@ -75,7 +75,7 @@ class PostgresAnalyticsWriter:
                 return
             # Nothing was written with it: other processes use another secret by now.
             self._secret = None
-            _log.warning(KEY_REPLACED)
+            _logger.warning(KEY_REPLACED)
         raise DatabaseError("the secret in otel_ratelimit.hash_keys keeps changing")
 
     def close(self) -> None:

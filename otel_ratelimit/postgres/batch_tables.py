@@ -19,7 +19,7 @@ from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.server_clock import TOLERANCE, ClockWarning
 from otel_ratelimit.postgres.sql_files import statements
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _BATCHES: Final = "ingested_batches"
 _KEYS: Final = "hash_keys"
@@ -155,9 +155,9 @@ class _Losses:
             lost = (
                 f"; {self._lost.pop(table, 0)} {self._what[table]} were lost" if table in self._what else ""
             )
-            _log.warning("the table otel_ratelimit.%s exists again%s", table, lost)
+            _logger.warning("the table otel_ratelimit.%s exists again%s", table, lost)
         for table in sorted(dropped - self._dropped):
-            _log.error(
+            _logger.error(
                 "the table otel_ratelimit.%s was dropped: %s; the other tables are written. Restore it with"
                 " its indexes and grants, see docs/schema.md",
                 table,
@@ -181,7 +181,7 @@ class _Losses:
             return
         self._is_said = True
         said = [f"{amount} {self._what[table]}" for table, amount in sorted(self._lost.items())]
-        _log.error("lost so far, because their tables were dropped: %s", ", ".join(said))
+        _logger.error("lost so far, because their tables were dropped: %s", ", ".join(said))
 
     def _consequence(self, table: str) -> str:
         if table == _BATCHES:

@@ -14,7 +14,7 @@ from otel_ratelimit.postgres.maintenance import MaintenanceReport, maintain
 from otel_ratelimit.postgres.retention import RetentionRequest
 from otel_ratelimit.postgres.server_clock import apart
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 10.0
 """How long a silent server may block the background thread, which has other work too."""
@@ -65,7 +65,7 @@ class HourlyMaintenance:
         self._say_failure(f"part of the analytics tables could not be maintained: {failed}" if failed else "")
         self._say_hold(report.hold)
         if report.clock_set_back and report.hold.kind != "clocks":  # else logged when they agree again
-            _log.warning(
+            _logger.warning(
                 "the clock of the analytics database is %s behind its time at the last maintenance; rows that"
                 " were written in between may have times in the future",
                 apart(report.clock_set_back),
@@ -74,7 +74,7 @@ class HourlyMaintenance:
     def _say_failure(self, sentence: str) -> None:
         # Once and not hourly, for instance if the role may not create partitions.
         if sentence and sentence != self._failure:
-            _log.warning("%s", sentence)
+            _logger.warning("%s", sentence)
         self._failure = sentence
 
     def _say_hold(self, hold: Hold) -> None:
@@ -82,7 +82,7 @@ class HourlyMaintenance:
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         held = (hold.kind, str(hold.notices or today))
         if hold and held != self._held:
-            _log.warning("no old rows are deleted from the analytics tables: %s", hold.sentence)
+            _logger.warning("no old rows are deleted from the analytics tables: %s", hold.sentence)
         elif self._held[0] and not hold:
-            _log.warning("old rows are deleted from the analytics tables again")
+            _logger.warning("old rows are deleted from the analytics tables again")
         self._held = held

@@ -12,7 +12,7 @@ from otel_ratelimit.core.sentences import length_of_time
 from otel_ratelimit.postgres.connection import Database
 from otel_ratelimit.postgres.sql_files import statements
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 TOLERANCE: Final = timedelta(minutes=5)
 """The allowed difference between the clocks of a host and of the database."""
@@ -88,9 +88,9 @@ class ClockWarning:
             return
         self._was_apart = bool(seconds)
         if not seconds:
-            _log.warning("the clocks of this host and of the database agree again (%s)", self._what)
+            _logger.warning("the clocks of this host and of the database agree again (%s)", self._what)
             return
-        _log.warning(
+        _logger.warning(
             "the clock of this host says %s and that of the database %s, %s apart: %s are written with the"
             " database's time; correct the wrong clock",
             _moment(host),

@@ -7,7 +7,7 @@ import traceback
 from types import TracebackType
 from typing import Final, Self
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _MAX_FRAMES: Final = 8
 
@@ -29,7 +29,7 @@ class InternalErrors:
             return
         self._is_logged = True
         where = "".join(traceback.format_tb(error.__traceback__)[-_MAX_FRAMES:])
-        _log.error(
+        _logger.error(
             "%s (%s); further errors of this kind are not logged\n%s",
             self._consequence,
             type(error).__name__,

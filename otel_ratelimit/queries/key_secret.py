@@ -10,7 +10,7 @@ from otel_ratelimit.core.deadline import is_over
 from otel_ratelimit.core.errors import DatabaseError
 from otel_ratelimit.queries.execution_key import ExecutionKeys
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 SECRET_RETRY_SECONDS: Final = 5.0
 SECRET_SECONDS: Final = 60.0
@@ -44,11 +44,11 @@ class KeySecret:
         except DatabaseError as error:
             if not is_over():  # otherwise a deadline cut it short, which says nothing about the next time
                 self._read_at = now + SECRET_RETRY_SECONDS
-            _log.debug("the secret of the query log's keys cannot be read: %s", error)
+            _logger.debug("the secret of the query log's keys cannot be read: %s", error)
             return None
         self._read_at = now + SECRET_SECONDS
         if keys is not None:
             if keys.has(secret):
                 return None
-            _log.warning(KEY_REPLACED)
+            _logger.warning(KEY_REPLACED)
         return ExecutionKeys(secret)

@@ -22,7 +22,7 @@ from otel_ratelimit.queries.records import (
 )
 from otel_ratelimit.queries.sampling import QuerySampler
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 BATCH_ROWS: Final = 1_000
 """Serialising them to JSON holds the interpreter's lock for some milliseconds."""
@@ -130,7 +130,7 @@ class QueryDelivery:
         lost = self.rows.executions + sum(_executions(batch.rows) for batch in unwritten) + also_lost
         if lost or unwritten:
             self.dropped += lost
-            _log.error(
+            _logger.error(
                 "%d executions in the query log could not be written before the end,"
                 " or it is not known whether they were: %s",
                 lost,
@@ -175,7 +175,7 @@ class QueryDelivery:
                 self.totals.add(batch.totals)
         for row in rows:
             self._drop(row)
-        _log.error(
+        _logger.error(
             "%d executions in the query log dropped: the database rejected them: %s",
             _executions(rows),
             reason,

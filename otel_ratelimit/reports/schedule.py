@@ -13,7 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.date import DateTrigger
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 RETRY: Final = timedelta(minutes=10)
 _NIGHTLY: Final = "nightly"

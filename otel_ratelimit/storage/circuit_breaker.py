@@ -33,7 +33,7 @@ from otel_ratelimit.storage.server_errors import (
     without_echo,
 )
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ class CircuitBreaker:
         advice = advice_on(failure.error_type)
         text = self._redacted(error)
         said = f"{text}; {advice}" if advice else text
-        _log.error("counter store %s %s (%s): %s", self.name, what, failure.error_type, said)
+        _logger.error("counter store %s %s (%s): %s", self.name, what, failure.error_type, said)
 
     def _drop_connections(self) -> None:
         """Close idle connections, so that the next attempt looks up the host name and connects again."""
@@ -181,7 +181,7 @@ class CircuitBreaker:
             drop()
         except Exception as error:  # noqa: BLE001 - a client's fault must not fail the request
             said = self._redacted(error)
-            _log.warning("connections to counter store %s could not be closed: %s", self.name, said)
+            _logger.warning("connections to counter store %s could not be closed: %s", self.name, said)
 
     def _redacted(self, error: Exception) -> str:
         return self._redact(without_echo(str(error)))
@@ -190,4 +190,4 @@ class CircuitBreaker:
         with self._lock:
             recovered, self._open_because = bool(self._open_because), ""
         if recovered:
-            _log.warning("counter store %s answers again", self.name)
+            _logger.warning("counter store %s answers again", self.name)

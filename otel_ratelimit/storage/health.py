@@ -22,7 +22,7 @@ from otel_ratelimit.core.thresholds import (
 from otel_ratelimit.storage.default_store import default_store
 from otel_ratelimit.storage.memory_budget import full_bytes
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 Status: TypeAlias = Literal["ok", "warning", "critical"]
 
@@ -173,12 +173,12 @@ class MemoryHealthLog:
         storage: SnapshotSource,
         warning: int = MEMORY_WARNING_BYTES,
         critical: int = MEMORY_CRITICAL_BYTES,
-        logger: logging.Logger = _log,
+        logger: logging.Logger = _logger,
     ) -> None:
         self._storage = storage
         self._warning = warning
         self._critical = critical
-        self._log = logger
+        self._logger = logger
         self.status: Status = "ok"
         """The status that was logged last."""
 
@@ -222,8 +222,8 @@ class MemoryHealthLog:
     def _say(
         self, level: int, what: str, measured: _Measured, more: Mapping[str, object] | None = None
     ) -> None:
-        if self._log.isEnabledFor(level):
-            self._log.log(
+        if self._logger.isEnabledFor(level):
+            self._logger.log(
                 level,
                 "%s: %s%s",
                 what,

@@ -19,7 +19,7 @@ from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.sharded_table import ShardedTable
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 MAX_SWEEP_PAUSE_SECONDS: Final = 0.001
 """The longest that a request may wait for the sweeper."""
@@ -79,7 +79,7 @@ class Sweeper:
         report = CleanupReport(removed, freed, self._timer() - started, longest)
         self.last = report
         # `MemoryHealthLog` logs the same at INFO, together with the size that is left.
-        _log.debug(
+        _logger.debug(
             "cleanup: %d expired counters removed, %d bytes freed, in %.1f ms (longest pause %.3f ms)",
             removed,
             freed,
@@ -125,8 +125,8 @@ class Sweeper:
         for listener in self._listeners:
             try:
                 listener(report)
-            except Exception:  # noqa: BLE001 - a listener's fault must not end the sweeping
-                _log.exception("cleanup listener %r failed", listener)
+            except Exception:
+                _logger.exception("cleanup listener %r failed", listener)
 
     def _start(self) -> None:
         if self._registered:  # in this process or in the one it was forked from

@@ -44,7 +44,7 @@ class _OurBuckets(View):
         self._others = others
 
     def _match(self, instrument: Any) -> bool:
-        others = (other._match(instrument) for other in self._others)  # noqa: SLF001 - there is no public method
+        others = (other._match(instrument) for other in self._others)  # noqa: SLF001 - no public method reads or changes views
         return super()._match(instrument) and not any(others)
 
 
@@ -90,13 +90,13 @@ class HistogramBuckets:
 def _prefers_exponential(provider: SdkMeterProvider) -> bool:
     return any(
         isinstance(aggregation, ExponentialBucketHistogramAggregation)
-        for reader in provider._metric_readers  # noqa: SLF001 - see the module
-        for aggregation in reader._instrument_class_aggregation.values()  # noqa: SLF001 - as above
+        for reader in provider._metric_readers  # noqa: SLF001 - no public method reads or changes views
+        for aggregation in reader._instrument_class_aggregation.values()  # noqa: SLF001 - no public method reads or changes views
     )
 
 
 def _add_our_view(provider: SdkMeterProvider) -> None:
-    configuration = provider._sdk_config  # noqa: SLF001 - see the module
+    configuration = provider._sdk_config  # noqa: SLF001 - no public method reads or changes views
     views = tuple(configuration.views)
     if not any(isinstance(view, _OurBuckets) for view in views):
         configuration.views = (*views, _OurBuckets(views))

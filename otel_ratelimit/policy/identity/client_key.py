@@ -28,7 +28,7 @@ from otel_ratelimit.policy.identity.proxy_warnings import ProxyWarnings
 from otel_ratelimit.policy.identity.shared_address_warning import SharedAddressWatch
 from otel_ratelimit.policy.identity.trusted_proxies import TrustedProxies
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _NETWORK_BYTES: Final = NETWORK_DIGITS // 2
 _CLIENT_BYTES: Final = 16 - _NETWORK_BYTES
@@ -233,11 +233,11 @@ class Identifier:
             what = f"raised {type(error).__name__}"
         fault = (setting, what)
         if fault in self._reported or len(self._reported) >= _MAX_REPORTS:
-            _log.debug("%s failed again: %r", setting, error)
+            _logger.debug("%s failed again: %r", setting, error)
             return
         self._reported.add(fault)
         sentence = "%s %s: the client's address is counted instead. Let it return %s"
-        _log.warning(sentence, setting, what, WANTED)
+        _logger.warning(sentence, setting, what, WANTED)
 
 
 def _keyed(key: SecretKey, size: int) -> hashlib.blake2b:

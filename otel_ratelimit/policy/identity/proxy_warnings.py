@@ -11,7 +11,7 @@ from otel_ratelimit.policy.identity.proxy_header import VARIABLE as HEADER_VARIA
 from otel_ratelimit.policy.identity.trusted_proxies import HOPS_VARIABLE, TrustedProxies, private
 from otel_ratelimit.policy.identity.trusted_proxies import VARIABLE as PROXIES_VARIABLE
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 HEADER_WITHOUT_TRUST: Final = (
     f"{HEADER_VARIABLE} has no effect, because no proxy is trusted: set {PROXIES_VARIABLE} or {HOPS_VARIABLE}"
@@ -43,7 +43,7 @@ class ProxyWarnings:
     def untrusted(self, peer: str, header: str) -> None:
         """Warn that a private peer sends `header` and is not trusted."""
         self.of_untrusted = False
-        _log.warning(
+        _logger.warning(
             "a forwarding header came from %s, which is not a trusted proxy: all clients behind it share one"
             " limit. If it is your proxy, set %s=%s%s",
             peer or _UNIX_SOCKET,
@@ -57,7 +57,7 @@ class ProxyWarnings:
         if not self._trusted.believes(parse_address(peer)):
             return
         self.of_other_header = False
-        _log.warning(
+        _logger.warning(
             "a request from the trusted proxy %s has no %s header, but a %s header, which is not read: all"
             " clients behind that proxy share one limit. If your proxies write it, set %s=%s",
             peer or _UNIX_SOCKET,
@@ -73,7 +73,7 @@ class ProxyWarnings:
         if found >= self._trusted.hops or not self._trusted.believes(parse_address(peer)):
             return
         self.of_few_hops = False
-        _log.warning(
+        _logger.warning(
             "the %s header of a request from %s has fewer entries (%d) than %s=%d: such requests share the"
             " limit of that address. If so many proxies stand in front of all requests, set %s=%d",
             self.header,

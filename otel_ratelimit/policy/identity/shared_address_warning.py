@@ -19,7 +19,7 @@ from otel_ratelimit.policy.identity.client_address import parse_address
 from otel_ratelimit.policy.identity.trusted_proxies import HOPS_VARIABLE, TrustedProxies
 from otel_ratelimit.policy.identity.trusted_proxies import VARIABLE as PROXIES_VARIABLE
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 REQUESTS_PER_ROUND: Final = 2000
 """How many requests are evaluated together."""
@@ -79,7 +79,7 @@ class SharedAddressWatch:
         hops = max((place + 1 for place, left in places if left), default=0)
         if len(claimed) < MIN_CLAIMED:
             return False
-        _log.warning(
+        _logger.warning(
             "%.0f %% of %d requests through trusted proxies have one client address, %s, with different"
             " addresses to the left of it in %s. If %s is a load balancer of yours, all clients behind it"
             " share one limit: set %s=%d, or add %s to %s. If it is one client that forges addresses, change"

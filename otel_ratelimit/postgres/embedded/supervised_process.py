@@ -48,7 +48,7 @@ class SupervisedProcess:
         options = ["--signal", launch.stop_signal, "--grace", str(launch.grace)]
         if launch.user is not None:
             options += ["--user", f"{launch.user.uid}:{launch.user.gid}"]
-        self._log = launch.log
+        self._logger = launch.log
         self._grace = launch.grace
         with launch.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -98,5 +98,5 @@ class SupervisedProcess:
 
     def last_lines(self, count: int = 12) -> str:
         """The end of its log."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self._logger.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-count:]) or "(the log is empty)"

@@ -22,7 +22,7 @@ from otel_ratelimit.queries.capture_psycopg2.cursors import capturing_cursor
 from otel_ratelimit.queries.capture_psycopg2.execution_reporter import ExecutionReporter
 from otel_ratelimit.queries.capture_psycopg2.result_size import result_size_reader
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _PATCHED: Final = "_connect"
 """The function of psycopg2 that is replaced."""
@@ -72,7 +72,7 @@ def prepare() -> CaptureTarget | None:
     if isinstance(current, _Connect):
         return current.target
     if current is None:
-        _log.warning("queries are not recorded: unsupported psycopg2 build, it has no psycopg2._connect")
+        _logger.warning("queries are not recorded: unsupported psycopg2 build, it has no psycopg2._connect")
         return None
     ours = _Connect(current)
     setattr(psycopg2, _PATCHED, ours)
@@ -120,4 +120,4 @@ class _Connect:
     def _warn_once(self, name: str, why: str) -> None:
         if name not in self._warned and len(self._warned) < _MAX_CLASSES:
             self._warned.add(name)
-            _log.warning("queries through %s are not recorded: it %s", name, why)
+            _logger.warning("queries through %s are not recorded: it %s", name, why)

@@ -20,7 +20,7 @@ from otel_ratelimit.reports.mail.smtp_session import Attempt, Handover
 
 __all__ = ["RejectedRecipient", "Sent", "SmtpServer", "send"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 30.0
 ATTEMPTS: Final = 5
@@ -90,7 +90,7 @@ def send(
         if post.problem is None or not post.problem.may_pass or number == attempts:
             break
         pause = min(first_pause_seconds * 2 ** (number - 1), longest_pause_seconds)
-        _log.warning("%s; next attempt in %g s", post.problem, pause)
+        _logger.warning("%s; next attempt in %g s", post.problem, pause)
         wait(pause)
     return post.result(number)
 
@@ -141,7 +141,7 @@ class _Post:
         rejected = {**self._rejected, **self._said}
         if self._accepted:
             for address, said in rejected.items():
-                _log.warning("mail server %s rejected recipient %s: %s", self._server, address, said)
+                _logger.warning("mail server %s rejected recipient %s: %s", self._server, address, said)
             reported = tuple(RejectedRecipient(address, said) for address, said in rejected.items())
             return Sent(tuple(self._accepted), reported, attempts)
         if self.problem is not None and not self._rejected:
