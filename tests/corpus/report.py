@@ -32,7 +32,7 @@ def main(names: list[str]) -> None:
         with workspace(Path(tempfile.gettempdir())) as scratch:
             suites = SUITES[name](files) if name in SUITES else {"long": [write(scratch)]}
             found = executed(files, suites, binaries, scratch)
-        print(name, total([compare(statements) for statements in found.values()]), sep="\n")  # noqa: T201 - a script
+        print(name, total([compare(statements) for statements in found.values()]), sep="\n")
 
 
 if __name__ == "__main__":

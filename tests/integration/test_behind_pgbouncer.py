@@ -123,10 +123,11 @@ def test_decisions_and_queries_are_recorded_and_read(pooled, database, limited, 
     assert rate_limit.queries.log.flush(20.0)
     assert rate_limit.analytics.recorder.flush(20.0)
     connection.close()
-    today, tomorrow = date.today() - timedelta(days=1), date.today() + timedelta(days=1)  # noqa: DTZ011 - whole days around now
-    [group] = get_violations_by_endpoint(today, tomorrow, database_url=url)
+    today = datetime.now(UTC).date()
+    yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
+    [group] = get_violations_by_endpoint(yesterday, tomorrow, database_url=url)
     assert (group.key, group.violations) == ("/jobs", 2)
-    [repeats] = detect_duplicates(today, tomorrow, database_url=url).in_requests
+    [repeats] = detect_duplicates(yesterday, tomorrow, database_url=url).in_requests
     assert (repeats.endpoint, repeats.requests, repeats.most) == ("/jobs", 3, 5)
     [(seen,)] = asked(database, "SELECT sum(n)::int FROM otel_ratelimit.query_totals")
     assert seen == 3 * 10

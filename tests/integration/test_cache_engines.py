@@ -28,7 +28,7 @@ def test_an_engine_ends_with_its_block_whatever_happens_in_it(running_engine, ki
     class OfTheTestError(Exception):
         pass
 
-    with pytest.raises(OfTheTestError), running_engine(kind) as engine:  # noqa: PT012  # fails within
+    with pytest.raises(OfTheTestError), running_engine(kind) as engine:
         with engine.client() as client:
             pid = client.info("server")["process_id"]
         assert runs(pid)

@@ -6,6 +6,7 @@ A snippet that cannot be run says why, in a comment on the line before it: `<!--
 from __future__ import annotations
 
 import configparser
+import itertools
 import json
 import re
 import shlex
@@ -305,6 +306,10 @@ def test_the_shell_understands_it(snippet):
     assert not done.returncode, done.stderr
 
 
+def stands_before_a_command(word):
+    return "=" in word or word in {"export", "opentelemetry-instrument", "$"}
+
+
 def is_ours(word):
     return Path(word).name == "otel-ratelimit"
 
@@ -312,10 +317,9 @@ def is_ours(word):
 @of("sh", "console")
 def test_our_commands_have_these_options(snippet):
     for words in commands(shell_of(snippet)):
-        while words and ("=" in words[0] or words[0] in {"export", "opentelemetry-instrument", "$"}):
-            words = words[1:]  # noqa: PLW2901 - what stands before the command
-        if words and is_ours(words[0]):
-            understand(main, words[1:])
+        command, *arguments = [*itertools.dropwhile(stands_before_a_command, words)] or [""]
+        if is_ours(command):
+            understand(main, arguments)
 
 
 def understand(command, arguments):

@@ -342,7 +342,9 @@ def test_a_blueprints_handler_of_a_declared_limit_is_completed_too():
 
 
 def test_handlers_of_ours_go_with_us_and_those_of_the_application_stay(rig):
-    mine = lambda e: ("mine", 429)  # noqa: E731 - its identity is compared
+    def mine(error):
+        return "mine", 429
+
     rig.app.register_error_handler(QuotaExceededError, mine)
     rig.refused()
     rig.rate_limit.detach(rig.app)

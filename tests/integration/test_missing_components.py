@@ -16,7 +16,7 @@ SENTENCES = {
     "integration/test_shared_stores.py": "redis-server is missing; to get it: apt-get install redis-server",
     "integration/test_collector_reader.py": "psql is missing; to get it: apt-get install postgresql-client",
     "acceptance/test_stack.py": "the collector is missing; to get it: make collector (needs Go)",
-    "acceptance/test_alertmanager.py": "to get it: apt-get install prometheus-alertmanager",
+    "acceptance/alertmanager/test_alertmanager.py": "to get it: apt-get install prometheus-alertmanager",
 }
 """Of a test in each file that needs more than pip brings."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 import flask
 import http_sf
@@ -37,7 +38,7 @@ def names(response):
 class CountingStorage(MemoryStorage):
     """Counts how often it is asked what is left."""
 
-    STORAGE_SCHEME = ["counting-memory"]  # noqa: RUF012 - the base class declares it so
+    STORAGE_SCHEME: ClassVar[list[str]] = ["counting-memory"]
     asked = 0
 
     def get_expiry(self, key):

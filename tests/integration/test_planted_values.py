@@ -343,7 +343,8 @@ def test_nothing_of_a_planted_word_is_kept(recorded, empty_database):
         seen.update(recorded.templates())
 
     plant()
-    print(f"{recorded.count()} executions, {len(seen)} templates")  # noqa: T201 - for whoever runs more of them
+    # For whoever runs more of them, with --log-cli-level=info.
+    logging.getLogger(__name__).info("%d executions, %d templates", recorded.count(), len(seen))
     assert recorded.count() > EXAMPLES * STATEMENTS / 4
     # It was not because nothing was recorded.
     assert len(seen - {UNREADABLE.text}) > 10, seen

@@ -227,7 +227,7 @@ def test_what_is_closed_raises_what_psycopg2_raises_and_nothing_is_logged(
             close(connection, cursor)
             try:
                 USES[name](connection, cursor)
-            except Exception as error:  # noqa: BLE001 - of whatever class, it is compared
+            except Exception as error:  # of whatever class, it is compared
                 found[name] = (type(error), str(error), error.__context__, error.__cause__)
             else:
                 found[name] = None

@@ -105,7 +105,7 @@ def test_a_server_killed_under_load_is_one_kind_of_error_to_all_and_counts_again
                 allowed.append((of_the_new, store.take(plan, CLIENT, 1, 0.0).allowed))
             except StorageUnavailableError as error:
                 errors.append(error.error_type)
-            except BaseException as error:  # noqa: BLE001 - none may come
+            except BaseException as error:  # none may come
                 others.append(error)
             if len(allowed) > 100:
                 started.set()

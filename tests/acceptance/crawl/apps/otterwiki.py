@@ -27,6 +27,7 @@ REQUESTS = (
 
 
 def make_app():
+    import importlib
     import os
     import subprocess
     from pathlib import Path
@@ -39,7 +40,8 @@ def make_app():
         "READ_ACCESS = 'ANONYMOUS'\nWRITE_ACCESS = 'ANONYMOUS'\nATTACHMENT_ACCESS = 'ANONYMOUS'\n"
     )
     os.environ["OTTERWIKI_SETTINGS"] = str(here / "settings.cfg")
-    import otterwiki.views  # noqa: F401 - as above
     from otterwiki.server import app
+
+    importlib.import_module("otterwiki.views")  # adds the routes
 
     return app

@@ -3,94 +3,18 @@
 from __future__ import annotations
 
 import re
-import threading
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
-from email import message_from_bytes, policy
 from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from aiosmtpd.controller import Controller
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from nightly_reports import LAST, NOW, REPORT, hourly, kept, query
 from psycopg2 import extensions
 
 from otel_ratelimit.core.days import local_day
-from otel_ratelimit.core.errors import DatabaseError, MailError, SchemaMissingError
-from otel_ratelimit.policy import parse_policy
-from otel_ratelimit.postgres.cache_reports import LOCK
-from otel_ratelimit.reports.job import ReportJob
-from otel_ratelimit.reports.job_result import JobResult
-from otel_ratelimit.reports.mail import SmtpServer
-from otel_ratelimit.reports.mailer import report_mailer
-from otel_ratelimit.telemetry.reports import ReportTelemetry
 
-NOW = datetime(2026, 3, 30, 0, 20, tzinfo=UTC)
-LAST = date(2026, 3, 29)
 BERLIN = ZoneInfo("Europe/Berlin")
-REPORT = "version = 1\n[report]\n"
-
-
-def query(url, statement):
-    with closing(extensions.connection(url)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-
-
-def kept(url):
-    """Executions by day."""
-    return dict(query(url, "SELECT analysis_date, total_queries FROM otel_ratelimit.cache_analysis_daily"))
-
-
-class Seen:
-    """What was exported."""
-
-    def __init__(self):
-        self.spans = InMemorySpanExporter()
-        self._reader = InMemoryMetricReader()
-        tracers = TracerProvider()
-        tracers.add_span_processor(SimpleSpanProcessor(self.spans))
-        meters = MeterProvider([self._reader])
-        self.telemetry = ReportTelemetry(meters.get_meter("test"), tracers.get_tracer("test"))
-
-    def gauges(self):
-        data = self._reader.get_metrics_data()
-        metrics = data.resource_metrics[0].scope_metrics[0].metrics if data else []
-        return {each.name: [point.value for point in each.data.data_points] for each in metrics}
-
-
-@pytest.fixture
-def seen():
-    return Seen()
-
-
-@pytest.fixture
-def job(seen):
-    """`job(url, toml, now=..., smtp=...)`"""
-    made = []
-
-    def make(url, toml=REPORT, *, now=NOW, smtp=None, tell=lambda _: None):
-        rules = parse_policy(toml, "test.toml")
-        mailing = report_mailer(SmtpServer.parse(smtp) if smtp else None, rules.report, "shop")
-        made.append(
-            ReportJob(url, rules, mailer=mailing, telemetry=seen.telemetry, clock=now.timestamp, tell=tell)
-        )
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-def hourly(start, hours, step=timedelta(minutes=20)):
-    return [start + place * step for place in range(int(timedelta(hours=hours) / step))]
 
 
 def test_the_last_full_day_is_reported_on(each_database, job, record):
@@ -165,67 +89,6 @@ def test_a_day_without_queries_has_a_report_that_says_so(database, job, record):
     made, _ = job(database).catch_up().made
     assert (made.worthwhile, made.reason) == (False, "there was no query on that day")
     assert made.cost.monthly_cost == 0.0
-
-
-@pytest.mark.full
-def test_of_several_at_once_one_works(database, job, record):
-    start = datetime(2026, 3, 20, tzinfo=UTC)
-    record(database, *(start + timedelta(hours=place) for place in range(240)))
-    jobs = [job(database) for _ in range(4)]
-    barrier, outcomes = threading.Barrier(len(jobs)), []
-
-    def catch_up(each):
-        barrier.wait()
-        outcomes.append(each.catch_up())
-
-    threads = [threading.Thread(target=catch_up, args=(each,)) for each in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    made = [report.analysis_date for outcome in outcomes for report in outcome.made]
-    # Each came to one of three things: did the work, saw it being done, or found it done.
-    assert sorted(made) == [date(2026, 3, day) for day in range(20, 30)]
-    assert len(outcomes) == 4
-    assert kept(database) == {date(2026, 3, day): 24 for day in range(20, 30)}
-
-
-def test_while_another_is_at_it_nothing_is_done_and_afterwards_all(database, job, record):
-    record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
-    with closing(extensions.connection(database)) as other:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
-        assert job(database).run().skipped
-        assert kept(database) == {}
-    # Gone with its connection, as when its process is killed.
-    waiting = job(database)
-    while waiting.run().skipped:
-        pass
-    assert list(kept(database)) == [LAST]
-
-
-HOLDING = """
-SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
-WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')
-"""
-
-
-def test_what_was_done_is_done_though_the_connection_with_the_lock_broke(database, job, seen, record):
-    record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
-    broken = []
-
-    def break_it(sentence):
-        if sentence.endswith("reading queries"):
-            broken.extend(query(database, HOLDING))
-
-    outcome = job(database, tell=break_it).run()
-
-    assert broken == [(1,)]
-    assert outcome.is_well
-    assert [made.analysis_date for made in outcome.made] == [LAST]
-    assert kept(database) == {LAST: 72}
-    assert seen.gauges()["otel_ratelimit.report.last_success"] == [NOW.timestamp()]
 
 
 def test_a_report_is_not_replaced_by_one_that_rests_on_less(database, job, record):
@@ -343,47 +206,9 @@ def test_a_report_that_found_nothing_is_made_anew_when_something_has_arrived(dat
     assert kept(database)[date(2026, 3, 28)] == 1
 
 
-def test_one_day_that_fails_does_not_keep_the_others_from_their_reports(database, job, record):
-    record(database, *(datetime(2026, 3, day, 12, tzinfo=UTC) for day in (27, 28, 29)))
-    query(
-        database,
-        "ALTER TABLE otel_ratelimit.cache_analysis_daily ADD CONSTRAINT broken"
-        " CHECK (analysis_date <> '2026-03-28')",
-    )
-
-    outcome = job(database).catch_up()
-
-    assert not outcome.is_well
-    [(day, error)] = outcome.failed
-    assert day == date(2026, 3, 28)
-    assert "broken" in str(error)
-    assert sorted(kept(database)) == [date(2026, 3, 27), LAST]
-
-
-def test_rows_that_nobody_thought_of_cost_their_day_only(database, job, caplog, record):
-    record(database, *(datetime(2026, 3, day, 12, tzinfo=UTC) for day in (28, 29)))
-    query(
-        database,
-        "UPDATE otel_ratelimit.query_logs SET buckets = '{{1}}', tier = 'hot' WHERE ts < '2026-03-29'",
-    )
-
-    outcome = job(database).catch_up()
-
-    assert [day for day, _ in outcome.failed] == [date(2026, 3, 28)]
-    assert list(kept(database)) == [LAST]
-    assert "no report was made for 2026-03-28" in caplog.text
-
-
-def test_a_database_that_is_not_there_or_has_no_tables_is_said(empty_database, job):
-    with pytest.raises(SchemaMissingError, match="db upgrade"):
-        job(empty_database).catch_up()
-    with pytest.raises(DatabaseError, match="cannot connect"):
-        job("postgresql://127.0.0.1:1/x").catch_up()
-
-
 def test_the_rights_that_the_how_to_grants_are_enough(database, job, record):
     record(database, *hourly(datetime(2026, 3, 29, tzinfo=UTC), 24))
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "nightly-report.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "nightly-report.md").read_text()
     grants = "\n".join(re.findall(r"```sql\n(.*?)```", page, flags=re.DOTALL))
     role = f"reporter_{uuid4().hex[:8]}"
     query(database, f"CREATE ROLE {role} LOGIN; {grants.replace('reporter', role)}")
@@ -410,100 +235,3 @@ def test_a_run_is_a_trace_and_sets_the_gauges(database, job, seen, record):
         "otel_ratelimit.report.last_success": [NOW.timestamp()],
         "otel_ratelimit.cache.hit_potential": [made.hit_potential],
     }
-
-
-def test_a_run_that_failed_is_no_success(database, job, seen, record):
-    record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
-    query(database, "ALTER TABLE otel_ratelimit.cache_analysis_daily ADD CONSTRAINT broken CHECK (false)")
-    job(database).run()
-    assert seen.gauges() == {}
-    assert [span.status.is_ok for span in seen.spans.get_finished_spans()] == [False, True]
-
-
-class Mailbox:
-    def __init__(self):
-        self.answer = "250 OK"
-        self.messages = []
-
-    async def handle_DATA(self, server, session, envelope):
-        if self.answer.startswith("250"):
-            self.messages.append(message_from_bytes(envelope.original_content, policy=policy.default))
-        return self.answer
-
-
-class OnAnyPort(Controller):
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
-@pytest.fixture
-def mailbox():
-    return Mailbox()
-
-
-@pytest.fixture
-def smtp(mailbox):
-    server = OnAnyPort(mailbox, hostname="127.0.0.1", port=0)
-    server.start()
-    yield f"smtp://127.0.0.1:{server.port}?starttls=never"
-    server.stop()
-
-
-TO = REPORT + 'to = ["team@example.com"]'
-
-
-def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp, record):
-    record(database, *hourly(datetime(2026, 3, 28, tzinfo=UTC), 48))
-
-    first = job(database, TO, smtp=smtp).catch_up()
-    again = job(database, TO, smtp=smtp).catch_up()
-    anew = job(database, TO, smtp=smtp).run()
-
-    assert first.sent.accepted == ("team@example.com",)
-    assert (again.sent, anew.sent) == (None, None)
-    assert again.mailed_before is not None
-    assert anew.mailed_before == again.mailed_before
-    [mail] = mailbox.messages
-    assert "2026-03-29" in mail["Subject"]
-    assert len(first.made) == 2
-    asked = job(database, TO, smtp=smtp).run(date(2026, 3, 28), mail="always")
-    assert asked.sent is not None
-    assert "2026-03-28" in mailbox.messages[1]["Subject"]
-    assert job(database, TO, smtp=smtp).run(mail="never").sent is None
-    assert len(mailbox.messages) == 2
-
-
-def test_what_may_pass_is_worth_another_attempt():
-    def refused(*, may_pass):
-        return MailError(server="a", step="b", said="c", remedy="", may_pass=may_pass, attempts=5)
-
-    day = (LAST, DatabaseError("away"))
-    assert JobResult(skipped=True).may_pass
-    assert JobResult(failed=(day,), mail_error=refused(may_pass=False)).may_pass
-    assert JobResult(mail_error=refused(may_pass=True)).may_pass
-    assert not JobResult(mail_error=refused(may_pass=False)).may_pass
-    assert not JobResult().may_pass
-
-
-def test_a_mail_server_that_refuses_loses_no_report_and_is_asked_again(
-    database, job, mailbox, smtp, seen, record
-):
-    record(database, datetime(2026, 3, 29, 12, tzinfo=UTC))
-    mailbox.answer = "554 no"
-    failed = job(database, TO, smtp=smtp).catch_up()
-    assert "554 no" in str(failed.mail_error)
-    assert not failed.is_well
-    assert list(kept(database)) == [LAST]
-    # The report is what had to be made, and it was.
-    assert "otel_ratelimit.report.last_success" in seen.gauges()
-
-    # A server that refuses for good is not asked again every few minutes, which may lock an account.
-    assert not failed.may_pass
-
-    mailbox.answer = "250 OK"
-    later = job(database, TO, smtp=smtp).catch_up()
-
-    assert later.made == ()
-    assert later.sent is not None
-    assert len(mailbox.messages) == 1
