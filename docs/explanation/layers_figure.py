@@ -52,7 +52,7 @@ def layers() -> list[list[str]]:
     """The rooms of each layer, top first."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))
     contracts = project["tool"]["importlinter"]["contracts"]
-    [contract] = [each for each in contracts if each["type"] == "layers"]
+    [contract] = [each for each in contracts if each.get("containers") == ["otel_ratelimit"]]
     return [[room.strip() for room in layer.split("|")] for layer in contract["layers"]]
 
 

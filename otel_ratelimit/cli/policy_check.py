@@ -55,6 +55,6 @@ def _print_fresh(path: Path, former: Path, app_path: str | None) -> None:
         click.echo(f"against {former}: all counters are kept")
         return
     count = "1 limit starts" if len(fresh) == 1 else f"{len(fresh)} limits start"
-    click.echo(f"against {former}: {count} at zero, so clients can use that much again")
+    click.echo(f"against {former}: {count} from zero, so clients can use that much again")
     for counter in fresh:
         click.echo(f"  {counter}")

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
+from otel_ratelimit.analytics.policy_suggestion import suggest as suggest_limits
 from otel_ratelimit.analytics.reader import Excess, LimitUse, Scope
 from otel_ratelimit.analytics.recommended_limits import MAX_REJECTED_SHARE, Candidate
-from otel_ratelimit.analytics.suggested_tiers import suggest as suggest_limits
 from otel_ratelimit.cli.chosen_database import chosen_database, database_url_option
 from otel_ratelimit.cli.chosen_policy import policy_file, policy_of, policy_option
 from otel_ratelimit.cli.output import CHECK_FAILED, CommandError, as_json_option, fail, print_json

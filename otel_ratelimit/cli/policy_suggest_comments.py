@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
 
+from otel_ratelimit.analytics.policy_suggestion import Seen, Undecided, WhyUndecided
 from otel_ratelimit.analytics.recommended_limits import EVIDENCE_NEEDED
-from otel_ratelimit.analytics.suggested_tiers import Seen, Undecided, WhyUndecided
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.core.sentences import between, counted, part_of, per_window, percent
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
-from otel_ratelimit.analytics.suggested_tiers import Amounts, Seen, SuggestedRoute, Suggestion, Undecided
+from otel_ratelimit.analytics.policy_suggestion import Amounts, Seen, SuggestedRoute, Suggestion, Undecided
 from otel_ratelimit.cli import policy_suggest_comments as comments
 from otel_ratelimit.cli.policy_suggest_comments import LostRule
 from otel_ratelimit.core.periods import Period

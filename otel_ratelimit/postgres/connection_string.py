@@ -29,7 +29,10 @@ def dsn(url: str | Secret) -> Secret:
     given: HiddenValues[str] | None
     try:
         given = keywords(url)
-    except psycopg2.ProgrammingError:
+    except (
+        psycopg2.ProgrammingError,
+        UnicodeDecodeError,
+    ):  # the latter for %A1 and the like, which is no UTF-8
         given = None
     if given is None or _misread(given):
         raise DatabaseError(

@@ -13,7 +13,7 @@ from otel_ratelimit.cache_advice.stored_reports import DayInBrief
 from otel_ratelimit.core.services import named
 from otel_ratelimit.policy import Report
 from otel_ratelimit.reports.mail import Sent, SmtpServer, message, send, sender
-from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text, subject
+from otel_ratelimit.reports.rendering.mail_subject_and_body import mail_html, mail_text, subject
 
 TREND: Final = timedelta(days=13)
 """Two weeks, the day of the report included."""

@@ -38,6 +38,7 @@ from otel_ratelimit.storage.counter_keys import (
     network_of,
 )
 from otel_ratelimit.storage.memory_budget import MemoryBudget
+from otel_ratelimit.storage.network_share import must_overflow
 from otel_ratelimit.storage.overflow import OverflowBuckets
 from otel_ratelimit.storage.sharded_table import Accounts, ShardedTable
 from otel_ratelimit.storage.strategies import RULES, UNIT_BYTES, Value, units_held
@@ -189,8 +190,8 @@ class BoundedMemoryStore:
         if value is None:
             room = budget.key_mark - budget.used + budget.overhead - pending - table.growth - growth
             # Only above half of the budget can a network hold more than there is room left.
-            if room < budget.used and budget.must_overflow(
-                network := network_of(text) or table.network(key), room
+            if room < budget.used and must_overflow(
+                budget, network := network_of(text) or table.network(key), room
             ):
                 overflow = table.overflow
                 bucket = overflow.bucket(network, table.form.limit(text))
@@ -199,7 +200,7 @@ class BoundedMemoryStore:
                 return overflow, overflow.cells, bucket, value, wait
         elif growth:
             room = budget.growth_mark - budget.used + budget.overhead - pending - growth
-            if room < budget.used and budget.must_overflow(table.network_of(key), room):
+            if room < budget.used and must_overflow(budget, table.network_of(key), room):
                 amount = min(amount, units_held(value))
         return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
 

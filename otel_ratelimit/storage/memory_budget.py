@@ -69,10 +69,7 @@ class MemoryBudget:
     counters are accepted up to `key_mark`; the lists of moving windows may grow a little more, up to
     `growth_mark`.
 
-    A network must stop earlier, when it holds more than there is room left. One network alone thus gets half
-    of the room, n networks get 1 / (n + 1) each, and as much stays free for those that hold less. Network
-    switches share their memory between queues in this way (Choudhury and Hahne, "Dynamic queue length
-    thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998).
+    A network must stop earlier: see `network_share`.
     """
 
     __slots__ = (
@@ -123,10 +120,6 @@ class MemoryBudget:
     def has_room_for_table(self) -> bool:
         """Whether one more table fits."""
         return self.used - self.overhead <= self._room_beside(self._tables + TABLE_BYTES)
-
-    def must_overflow(self, network: int, room: int) -> bool:
-        """Whether a new counter of `network` must go to an overflow bucket, with `room` bytes left."""
-        return room < 0 or self.networks[network % self.network_slots] > room
 
     def _set_marks(self) -> None:
         reserve = max(self.capacity // 25, min(self.capacity // 10, _SMALL_RESERVE_BYTES))

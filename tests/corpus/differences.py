@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from otel_ratelimit.queries.fingerprint.keywords import RESERVED
 from otel_ratelimit.queries.fingerprint.lexer import Kind, Token
 from otel_ratelimit.queries.fingerprint.template import without_generated_parts
-from otel_ratelimit.queries.fingerprint.words import RESERVED
 
 WORD = re.compile(r'(?:[uU]&)?"(?:[^"]|"")*"|[^\W\d][\w$]*|\d+|::|:=|[(),.\[\]?;]|[^\s\w"(),.\[\]?;:]+|\S')
 TYPES = frozenset(

@@ -18,7 +18,8 @@ REMEDY = "draw it again: python docs/explanation/layers_figure.py"
 
 def contract():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    [layers] = [each for each in project["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
+    contracts = project["tool"]["importlinter"]["contracts"]
+    [layers] = [each for each in contracts if each.get("containers") == ["otel_ratelimit"]]
     return [[room.strip() for room in layer.split("|")] for layer in layers["layers"]]
 
 

@@ -17,7 +17,7 @@ from otel_ratelimit.queries.fingerprint import (
     split_statements,
     without_values,
 )
-from otel_ratelimit.queries.fingerprint.words import RESERVED
+from otel_ratelimit.queries.fingerprint.keywords import RESERVED
 
 HOSTILE = [
     "'" * 50_001,

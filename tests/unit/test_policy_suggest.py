@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_ratelimit.analytics.policy_suggestion import MAX_TIERS, MIN_AMOUNT, suggest
 from otel_ratelimit.analytics.reader import Excess, LimitUse
-from otel_ratelimit.analytics.suggested_tiers import MAX_TIERS, MIN_AMOUNT, suggest
 from otel_ratelimit.cli.policy_suggest_file import known_tiers, pattern_path, policy_text, suggested_policy
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, UNMATCHED_ROUTE
 from otel_ratelimit.core.periods import period

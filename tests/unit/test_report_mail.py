@@ -12,10 +12,10 @@ import pytest
 from otel_ratelimit.cache_advice.daily_report import conclude
 from otel_ratelimit.cache_advice.prices import Pricing
 from otel_ratelimit.core.cache_assumptions import Assumptions
-from otel_ratelimit.reports.mail.message import message
+from otel_ratelimit.reports.mail.mime_message import message
 from otel_ratelimit.reports.rendering import formatting, phrases, plain_text
 from otel_ratelimit.reports.rendering.hit_ratio import HitRatio, expected_hit_ratio
-from otel_ratelimit.reports.rendering.mail_body import DAYS_SHOWN, mail_html, mail_text, subject
+from otel_ratelimit.reports.rendering.mail_subject_and_body import DAYS_SHOWN, mail_html, mail_text, subject
 from otel_ratelimit.reports.rendering.view import view_of
 
 EVERY = ("open", "paid", "dear", "none", "useless", "uncacheable", "single")

@@ -19,7 +19,7 @@ from otel_ratelimit.core.cache_assumptions import Assumptions
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.reports.rendering import formatting
 from otel_ratelimit.reports.rendering.html_page import page
-from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text
+from otel_ratelimit.reports.rendering.mail_subject_and_body import mail_html, mail_text
 from otel_ratelimit.reports.rendering.terminal_tables import print_report
 
 OF_A_DAY = re.compile(

@@ -14,7 +14,7 @@ from otel_ratelimit.reports.job_result import JobResult
 from otel_ratelimit.reports.mailer import ReportMailer
 from otel_ratelimit.reports.rendering.html_page import page
 from otel_ratelimit.reports.rendering.labelled_figures import key_figures
-from otel_ratelimit.reports.rendering.mail_body import mail_html, mail_text
+from otel_ratelimit.reports.rendering.mail_subject_and_body import mail_html, mail_text
 
 DAY = date(2026, 1, 31)
 

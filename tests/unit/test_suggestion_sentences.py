@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from otel_ratelimit.analytics.policy_suggestion import suggest
 from otel_ratelimit.analytics.reader import Excess, LimitUse
 from otel_ratelimit.analytics.recommended_limits import recommend_limits
-from otel_ratelimit.analytics.suggested_tiers import suggest
 from otel_ratelimit.cli.policy_suggest import _summarise
 from otel_ratelimit.cli.policy_suggest_comments import MAX_LISTED, WIDTH
 from otel_ratelimit.cli.policy_suggest_file import known_tiers, policy_text, suggested_policy

@@ -11,7 +11,8 @@ application_answer.py       which answers of the application can stand for a cli
 address_masking.py          how recorded addresses are masked or hashed
 """
 
-from otel_ratelimit.policy.identity.client_address import UNKNOWN_ADDRESS, find_client_address, normalise
+from otel_ratelimit.policy.identity.client_address import UNKNOWN_ADDRESS, normalise
+from otel_ratelimit.policy.identity.client_behind_proxies import find_client_address
 from otel_ratelimit.policy.identity.client_key import ClientSource, Identifier
 from otel_ratelimit.policy.identity.client_network import one_client_of, prefix_of
 from otel_ratelimit.policy.identity.proxy_warnings import HEADER_WITHOUT_TRUST

@@ -22,7 +22,7 @@ from otel_ratelimit.core.route_plan import KIND_LETTERS, NETWORK_DIGITS, KeyKind
 from otel_ratelimit.core.secret import SecretKey
 from otel_ratelimit.policy.defaults import IPV6_PREFIX_BITS
 from otel_ratelimit.policy.identity.application_answer import WANTED, UnusableAnswerError, client_text
-from otel_ratelimit.policy.identity.client_address import find_client_address
+from otel_ratelimit.policy.identity.client_behind_proxies import find_client_address
 from otel_ratelimit.policy.identity.client_network import coarse_network, one_client_of
 from otel_ratelimit.policy.identity.proxy_warnings import ProxyWarnings
 from otel_ratelimit.policy.identity.shared_address_warning import SharedAddressWatch

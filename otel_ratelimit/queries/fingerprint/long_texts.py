@@ -15,8 +15,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from otel_ratelimit.queries.fingerprint.keywords import CONSTANTS
 from otel_ratelimit.queries.fingerprint.lexer import Kind, Token, tokens
-from otel_ratelimit.queries.fingerprint.words import CONSTANTS
 
 MAX_READ_CHARACTERS: Final = 16_000
 """Texts up to this length are read completely; longer ones are long."""

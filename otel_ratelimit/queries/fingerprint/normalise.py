@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from typing import Final
 
+from otel_ratelimit.queries.fingerprint.keywords import BEFORE_OPERAND, CONSTANTS, RESERVED
 from otel_ratelimit.queries.fingerprint.lexer import Kind, Token
-from otel_ratelimit.queries.fingerprint.words import BEFORE_OPERAND, CONSTANTS, RESERVED
 
 PLACEHOLDER: Final = "?"
 UNFINISHED: Final = "…"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from otel_ratelimit.queries.fingerprint.keywords import BEFORE_OPERAND, FROM_WITHIN
 from otel_ratelimit.queries.fingerprint.lexer import Kind, Token
-from otel_ratelimit.queries.fingerprint.words import BEFORE_OPERAND, FROM_WITHIN
 
 _LISTING: Final = frozenset({"from", "using", "truncate", "table"})
 """Words that may be followed by several tables with commas between them."""

@@ -9,15 +9,14 @@ from itertools import pairwise
 from typing import Any, Final
 
 from otel_ratelimit.queries.fingerprint.generated_names import without_generated
+from otel_ratelimit.queries.fingerprint.keywords import READING, VERBS
 from otel_ratelimit.queries.fingerprint.lexer import Kind, Token
 from otel_ratelimit.queries.fingerprint.long_texts import read
 from otel_ratelimit.queries.fingerprint.normalise import normalise, words_of
 from otel_ratelimit.queries.fingerprint.statement_text import statement_text
 from otel_ratelimit.queries.fingerprint.tables import tables
 from otel_ratelimit.queries.fingerprint.utility_statements import begin_of_explained, without_names
-from otel_ratelimit.queries.fingerprint.words import (
-    READING,
-    VERBS,
+from otel_ratelimit.queries.fingerprint.volatile_functions import (
     VOLATILE_CALLS,
     VOLATILE_WORDS,
     WRITING_CALLS,
