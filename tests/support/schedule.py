@@ -31,7 +31,6 @@ LONG: Final = (
     "acceptance/test_demo.py",
     "integration/test_cache_memory.py",
     "acceptance/test_cli.py",
-    "integration/nightly/test_nightly.py",
     "integration/test_behind_nginx.py",
     "integration/test_cache_latency.py",
     "integration/test_bounded_memory_processes.py",
