@@ -20,6 +20,7 @@ from otel_ratelimit.analytics.recommended_limits import (
     By,
     Recommendation,
     recommend_limits,
+    rounded_up,
 )
 from otel_ratelimit.core.names import API_TIER, APPLICATION_TIER, OTHER_METHOD, UNMATCHED_ROUTE
 
@@ -163,7 +164,7 @@ def _amounts(recommendations: list[Recommendation]) -> Amounts:
         if found.recommended is None or not found.enough_evidence:
             return ()
         needed = found.recommended.limit_value
-        rounded = max(_rounded_up(needed), MIN_AMOUNT)
+        rounded = max(rounded_up(needed), MIN_AMOUNT)
         if needed <= found.limit_value:
             rounded = min(
                 rounded, found.limit_value
@@ -172,11 +173,6 @@ def _amounts(recommendations: list[Recommendation]) -> Amounts:
         floor_amount = max(rounded, floor_amount)
         amounts.append((found.limit_seconds, floor_amount))
     return tuple(amounts)
-
-
-def _rounded_up(amount: int) -> int:
-    power = int("1" + "0" * (len(str(amount)) - 1))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= amount)
 
 
 def _merged(wanted: set[Amounts], most: int) -> dict[Amounts, Amounts]:

@@ -234,3 +234,9 @@ def _text(amount: int, like: str) -> str:
 
 def _key(row: LimitUse | Excess) -> _Key:
     return (row.endpoint, row.method, row.tier, row.limit_text, row.limit_value, row.limit_seconds)
+
+
+def rounded_up(amount: int) -> int:
+    """`amount` rounded up to a number that people write: 1, 2, 5, 10, 20, 50, 100 and so on."""
+    power = int("1" + "0" * (len(str(amount)) - 1))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= amount)
