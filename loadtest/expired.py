@@ -18,7 +18,7 @@ from options import engine_options, engines
 from replay import SETTINGS, Measured, measured, pool, replayed
 from workloads import Workload
 
-from otel_ratelimit.cache_advice.expiry import uncollected
+from otel_ratelimit.cache_advice.expired_entries import uncollected
 from otel_ratelimit.core.cache_assumptions import Engine
 
 SECONDS = 120.0

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from otel_ratelimit.cache_advice.entry_memory import table_bytes
-from otel_ratelimit.cache_advice.expiry import uncollected
+from otel_ratelimit.cache_advice.expired_entries import uncollected
 from otel_ratelimit.cache_advice.live_entries import LiveEntries
 from otel_ratelimit.cache_advice.query_day import Floats
 from otel_ratelimit.core.cache_assumptions import Assumptions, Engine

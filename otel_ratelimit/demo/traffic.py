@@ -21,17 +21,12 @@ from locust.env import Environment
 
 from otel_ratelimit.demo.client_addresses import can_bind_other_addresses
 from otel_ratelimit.demo.client_reports import ClientReport, Recorder
-from otel_ratelimit.demo.personas import Abuser, Person, Probe, Scraper, Visitor
+from otel_ratelimit.demo.personas import CROWDS, Visitor
 
-PEOPLE = 8
 MAX_REQUESTS = 50_000
 TELL_EVERY_SECONDS = 0.5
 FINISH_TIMEOUT_SECONDS = 10
 """How long a client may take to finish its current task."""
-
-_VISITORS: dict[type[Visitor], int] = {Person: PEOPLE, Probe: 1}
-_ABUSERS: dict[type[Visitor], int] = {Scraper: 1, Abuser: 1}
-CROWDS = {"everyone": {**_VISITORS, **_ABUSERS}, "visitors": _VISITORS, "abusers": _ABUSERS}
 
 
 def main() -> int:

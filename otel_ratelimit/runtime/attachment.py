@@ -11,8 +11,8 @@ from flask.globals import app_ctx
 from flask_limiter import Limiter
 
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiBeforeHooks, ApiServices, api_blueprint
+from otel_ratelimit.web.flask_limiter_decisions import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.hook_placement import AttachedHooks
-from otel_ratelimit.web.observed_limiters import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.request_hooks import RequestHooks
 
 _logger = logging.getLogger(__name__)

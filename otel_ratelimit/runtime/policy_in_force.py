@@ -6,26 +6,19 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from otel_ratelimit.core.errors import Problem, SettingsError
 from otel_ratelimit.core.settings import Settings
 from otel_ratelimit.policy import Policy, PolicyFile, builtin_policy
+from otel_ratelimit.runtime.shadow_mode import only_observes
 from otel_ratelimit.runtime.which_policy import policy_file
 
 _logger = logging.getLogger(__name__)
 
 _READ_AT_START: Final = ("memory", "analytics")
 """Tables that are read once."""
-_NO_POLICY: Final = Problem(
-    "OTEL_RATELIMIT_REQUIRED",
-    "there is no policy file, so nothing would be limited",
-    "name one with OTEL_RATELIMIT_POLICY, or enforce the built-in policy with OTEL_RATELIMIT_SHADOW=false",
-)
 
 
 class PolicyInForce:
     """The policy given, else that of a file, else the built-in one.
-
-    Nobody wrote the built-in policy for this application. So it only observes, unless it is enforced.
 
     Args:
         settings: where the file is, and whether limits are enforced.
@@ -49,9 +42,7 @@ class PolicyInForce:
             self.policy = given
         else:
             self.policy = builtin_policy() if self.file is None else self.file.policy
-        self.shadow = self._is_built_in if settings.shadow is None else settings.shadow
-        if settings.required and self.shadow and settings.shadow is None:
-            raise SettingsError([_NO_POLICY])
+        self.shadow = only_observes(settings, is_built_in=self._is_built_in)
 
     def __str__(self) -> str:
         if self.file is not None:

@@ -34,7 +34,7 @@ from otel_ratelimit.storage.counters_by_user import keys_by_user
 from otel_ratelimit.storage.health import effective_thresholds
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.web.api import CleanupTally, CleanupTotals
-from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.policy_limiter import PolicyLimiter
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from flask_limiter import ExemptionScope, Limit, Limiter
 from limits import parse_many
 
 from otel_ratelimit.web.declared_limits import blueprint_of, limits_of, name_of
-from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.flask_limiter_decisions import EXTENSION
 from otel_ratelimit.web.flask_limiter_internals import application_limits as limits_of_application
 from otel_ratelimit.web.flask_limiter_internals import default_limits
-from otel_ratelimit.web.observed_limiters import EXTENSION
+from otel_ratelimit.web.policy_limiter import PolicyLimiter
 
 DECORATOR = "decorator"
 """`ApplicationLimit.source` of limits that are declared on our limiter."""

@@ -10,7 +10,7 @@ from otel_ratelimit.core.counter_store import CounterStore
 from otel_ratelimit.core.decision import DecisionSink
 from otel_ratelimit.policy.identity import Identifier
 from otel_ratelimit.web.client_source import UserReader
-from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.policy_limiter import PolicyLimiter
 from otel_ratelimit.web.response_headers import HeaderWriter
 from otel_ratelimit.web.route_plans import RoutePlans
 

@@ -30,8 +30,8 @@ from otel_ratelimit.web.declared_limits import stands_in
 from otel_ratelimit.web.enforcement import Enforcement, Tools
 from otel_ratelimit.web.error_handlers import REFUSED_KEY, Refusals, complete_declared_refusal
 from otel_ratelimit.web.fault_logger import FaultLogger
-from otel_ratelimit.web.flask_limiter_bridge import UNDECIDED
-from otel_ratelimit.web.observed_limiters import Observed, observe, other_limiters
+from otel_ratelimit.web.flask_limiter_decisions import Observed, observe, other_limiters
+from otel_ratelimit.web.policy_limiter import UNDECIDED
 from otel_ratelimit.web.refusal_errors import LimitsUnavailableError, QuotaExceededError, RefusalError
 from otel_ratelimit.web.response_headers import usable_headers
 

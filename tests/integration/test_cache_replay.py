@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from otel_ratelimit.cache_advice.analyse import analyze_cache_potential
-from otel_ratelimit.cache_advice.expiry import uncollected
+from otel_ratelimit.cache_advice.expired_entries import uncollected
 from otel_ratelimit.cache_advice.hit_ratio_surface import hit_ratios_with_memory
 
 LOADTEST = Path(__file__).parents[2] / "loadtest"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from otel_ratelimit.cache_advice.entry_memory import table_bytes
-from otel_ratelimit.cache_advice.expiry import KEYS_A_LOOK, uncollected
+from otel_ratelimit.cache_advice.expired_entries import KEYS_A_LOOK, uncollected
 from otel_ratelimit.cache_advice.live_entries import LiveEntries
 from otel_ratelimit.cache_advice.peak_memory import peak
 from otel_ratelimit.core.cache_assumptions import Assumptions

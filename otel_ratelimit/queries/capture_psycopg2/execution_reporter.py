@@ -13,7 +13,8 @@ from otel_ratelimit.queries.capture_psycopg2.capture_target import CaptureTarget
 from otel_ratelimit.queries.capture_psycopg2.sent_text import decoded, encoded, question_of, written_text
 from otel_ratelimit.queries.capture_psycopg2.session_state import SessionState
 from otel_ratelimit.queries.capture_psycopg2.statement_effects import writes_if_plain
-from otel_ratelimit.queries.execution import ResultSize, ResultSizeReader, recordable_text
+from otel_ratelimit.queries.execution import ResultSize, ResultSizeReader
+from otel_ratelimit.queries.failed_statements import recordable_text
 from otel_ratelimit.queries.fingerprint import split_statements
 from otel_ratelimit.queries.internal_errors import InternalErrors
 from otel_ratelimit.queries.records import UNREADABLE

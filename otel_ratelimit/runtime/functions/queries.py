@@ -23,7 +23,8 @@ from otel_ratelimit.core.services import QueriesWithoutServiceWarning, queries_r
 from otel_ratelimit.postgres.query_reader import PostgresQueries
 from otel_ratelimit.postgres.query_services import PostgresQueryServices
 from otel_ratelimit.queries.duplicates import Duplicates, RepeatsInRequests, RepeatsInTime
-from otel_ratelimit.queries.execution import OK, FixedContext, recordable_text
+from otel_ratelimit.queries.execution import OK, FixedContext
+from otel_ratelimit.queries.failed_statements import recordable_text
 from otel_ratelimit.queries.fingerprint import hash_query, is_statement, statement_text
 from otel_ratelimit.queries.records import QueryTemplate
 from otel_ratelimit.runtime.application_here import (

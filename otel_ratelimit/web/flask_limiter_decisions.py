@@ -17,7 +17,7 @@ from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.names import APPLICATION_TIER
 from otel_ratelimit.core.route_plan import RoutePlan, Strategy, Window, quota_name
-from otel_ratelimit.web.flask_limiter_bridge import PolicyLimiter
+from otel_ratelimit.web.policy_limiter import PolicyLimiter
 
 _logger = logging.getLogger(__name__)
 
