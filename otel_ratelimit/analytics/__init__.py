@@ -7,7 +7,7 @@ reader                           the rows that are read back, and who reads them
 hit_rate                         how often limits refuse
 headroom                         how far use stays below each limit ("breathing room")
 recommended_limits               what another limit would have refused
-suggested_tiers                  a first policy, from recorded requests
+policy_suggestion                a first policy, from recorded requests
 
 The public functions are in `otel_ratelimit.runtime.functions.analytics`; applications import them from here.
 """

@@ -29,7 +29,7 @@ replay_cold                       cold keys, by exact time
 replay_counts, live_entries       what the replays add up
 estimate                          from the sample to all executions, with intervals
 replay_trace                      a small part of the day by time, for what must be replayed many times
-entry_memory, expiry              memory of an entry, and of entries that have expired
+entry_memory, expired_entries     memory of an entry, and of entries that have expired
 peak_memory, template_peak_memory the most memory: of the whole cache, and of some templates
 ttl_candidates, savings, ttl      the TTLs, what each of them brings, and which one is chosen
 obstacles                         why a template is not worth it

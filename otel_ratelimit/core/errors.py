@@ -22,7 +22,9 @@ A configuration error carries every problem found, not the first only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,21 @@ class Problem:
         return f"{self.where}: {self.what}" + (f"; {self.instead}" if self.instead else "")
 
 
-class RateLimitError(Exception):
+class PicklableError(Exception):
+    """Arrives in another process as it was, whatever its `__init__` takes (`concurrent.futures`, Celery)."""
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[Any, ...]]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]) -> Exception:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+class RateLimitError(PicklableError):
     """Base of every error of this package."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from otel_ratelimit.core.errors import PicklableError
 from otel_ratelimit.core.periods import Period
 
 ALL_SERVICES: Final = "*"
@@ -29,7 +30,7 @@ class QueryServiceReader(ServiceReader, Protocol):
         """Executions of the period that were recorded without their service."""
 
 
-class UnknownServiceError(ValueError):
+class UnknownServiceError(PicklableError, ValueError):
     """Nothing is recorded of a service of this name; the message names the recorded services.
 
     Args:
@@ -52,7 +53,7 @@ class QueriesWithoutServiceWarning(UserWarning):
     """The figures of one service leave out queries that were recorded without a service."""
 
 
-class SeveralServicesError(ValueError):
+class SeveralServicesError(PicklableError, ValueError):
     """An answer is possible for one service only, and several are recorded; the message names them.
 
     Args:

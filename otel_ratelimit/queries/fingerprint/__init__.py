@@ -8,7 +8,8 @@ utility_statements  leaves names and settings out of utility statements
 generated_names     leaves out names that are generated for one run
 normalise           one spelling, without literals
 tables              which tables a statement names
-words               lists of SQL words and functions
+keywords            lists of SQL keywords
+volatile_functions  functions whose result differs from call to call, or that write
 template            the template, from all of these
 template_cache      remembers templates of texts that come again
 comments            statements without their comments, for the key of an execution

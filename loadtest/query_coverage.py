@@ -1,6 +1,6 @@
 """How often the interval holds the truth: the same days sampled again and again, each time by another secret.
 
-    python loadtest/coverage.py [--workload NAME] [--scale 0.25] [--rate 0.1] [--secrets 40]
+    python loadtest/query_coverage.py [--workload NAME] [--scale 0.25] [--rate 0.1] [--secrets 40]
 
 The truth is what the analysis says of the whole log, which `replay.py` holds against engines.
 """
