@@ -92,7 +92,7 @@ class RunningEngine:
             with self.client() as client:
                 alone = client.info("clients")["connected_clients"] == 1
                 tables = client.execute_command("DEBUG", "HTSTATS", "0")
-                # The last command, because earlier work is done then; one section, as INFO counts its own text.
+                # The last command, as earlier work is done then; one section, as INFO counts its own text.
                 used = int(client.info("memory")["used_memory"])
             growing = "rehashing target" in (tables.decode() if isinstance(tables, bytes) else str(tables))
             if alone and not growing:
