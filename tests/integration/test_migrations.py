@@ -1,4 +1,4 @@
-"""The schema goes up and down without a trace, whoever else is at it, and says what stands in the way."""
+"""The schema upgrades and downgrades without a trace, also concurrently, and reports obstacles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients see while a real Redis is away, and when it comes back."""
+"""The answers that clients get while a real Redis is down, and when it returns."""
 
 from __future__ import annotations
 

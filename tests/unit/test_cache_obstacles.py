@@ -171,7 +171,7 @@ TTLS = (10, 600, 86_400)
 def estimates(
     executions=100.0, *, hit_share=(0.2, 0.5, 0.8), left=0.5, stale=(0.0, 0.1, 0.5), mean_us=1_000.0, held=1e6
 ):
-    """Of one template."""
+    """The reasons for one template."""
     hits = executions * np.array([hit_share])
     dropped = left * hits
     zero = np.zeros_like(hits)

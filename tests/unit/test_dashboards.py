@@ -45,7 +45,7 @@ def named(panels):
     return {panel["title"]: panel for panel in panels}
 
 
-# What is kept
+# Generated files
 
 
 def test_the_json_is_what_the_source_makes(file):
@@ -81,7 +81,7 @@ def test_each_dashboard_has_an_address_of_its_own(dashboard_queries):
     assert {each["title"] for each in found.values()} == set(links.TITLES.values())
 
 
-# What a panel has
+# Panels
 
 
 def test_every_panel_says_what_to_do_about_what_it_shows(panels):

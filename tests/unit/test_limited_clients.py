@@ -1,4 +1,4 @@
-"""For how long some client has been refused without a pause."""
+"""The time for which a client has been refused without a pause."""
 
 from __future__ import annotations
 

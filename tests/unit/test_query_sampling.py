@@ -1,4 +1,4 @@
-"""Who is hot, what is kept, and when that changes."""
+"""Hot keys, kept executions, and when these change."""
 
 from __future__ import annotations
 

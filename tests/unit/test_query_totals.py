@@ -1,4 +1,4 @@
-"""Every execution is counted once, whoever counts meanwhile and however many texts there are."""
+"""Every execution is counted once, whatever other threads count and however many texts there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def totals():
 
 
 def count(totals, statement, database):
-    """As the intake does."""
+    """Count like the intake."""
     try:
         totals.steps[statement, database]()
     except KeyError:

@@ -1,4 +1,4 @@
-"""What the stack puts into the files that operators use, and what it tells."""
+"""Files that the stack writes for operators, and its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded of a query that fails, or whose text cannot be read for certain."""
+"""Records of a query that fails, or whose text cannot be parsed with certainty."""
 
 from __future__ import annotations
 
