@@ -313,7 +313,7 @@ def test_the_linter_is_told_to_pass_over_panels_that_are_of_no_service_and_no_ot
     )
 
 
-def test_the_linter_is_told_of_no_other_rule():
+def test_the_linter_has_no_other_exceptions():
     found = yaml.safe_load((ROOT / "dashboards" / ".lint").read_text(encoding="utf-8"))
     assert set(found) == {"exclusions"}
     assert set(found["exclusions"]) == {"target-promql-rule", "target-job-rule", "target-instance-rule"}

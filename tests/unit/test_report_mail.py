@@ -207,7 +207,7 @@ def test_queries_of_nothing_but_quotes_do_not_make_a_mail_that_gets_clipped(cach
     assert len(made.encode()) < MAX_BYTES
 
 
-def test_one_query_is_told_of_in_the_singular(cache_reports):
+def test_one_query_is_described_in_the_singular(cache_reports):
     text = mail_text(cache_reports.single, [])
     assert not re.search(r"\b1 (executions|queries)", text)
 
