@@ -44,6 +44,10 @@ FRAGMENT: Final = re.compile(r"(Of|What|Who|Whose|Whom|Than|Nor)\b(?!.*\?)", re.
 """An opening without a main clause: "Of one.", "What the store holds."; a question may begin with it."""
 
 
+_CODE_SPAN: Final = re.compile(r"`[^`]*`")
+"""Left out of pages: the changelog quotes texts of earlier versions."""
+
+
 class Text(NamedTuple):
     """A text and the place where it stands."""
 
@@ -110,7 +114,7 @@ def _log_messages(path: Path) -> Iterator[Text]:
 
 def _lines(path: Path) -> Iterator[Text]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        yield _text(path, number, line)
+        yield _text(path, number, _CODE_SPAN.sub("", line) if path.suffix == ".md" else line)
 
 
 def _better(found: str) -> str:
