@@ -150,7 +150,11 @@ def test_one_rule_written_as_two_of_a_tier_keeps_the_counter():
 CHANGES = [
     ('limits = "5/minute"', 'limits = "9/minute"', None),
     ('limits = "5/minute"', 'limits = "5/minute"\nstrategy = "moving-window"', "strategy was fixed-window"),
-    ('limits = "5/minute"', 'limits = "5/minute"\nkey = "ip"', "are now distinguished by ip, before by ip+user"),
+    (
+        'limits = "5/minute"',
+        'limits = "5/minute"\nkey = "ip"',
+        "are now distinguished by ip, before by ip+user",
+    ),
     ('limits = "5/minute"', 'limits = "5/hour"', "no window of this length"),
     ('limits = "5/minute"\nshadow = true', 'limits = "5/minute"', "it is enforced now"),
     ('limits = "5/minute"', 'limits = "5/minute"\nscope = "rule"', "what shares its counter"),
