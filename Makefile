@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# A process for each core. A file's tests stay together, as they share servers; tests/support/schedule.py orders files.
+# One process per core. A file's tests stay together, as they share servers; tests/support/schedule.py orders the files.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
-# Tests start hundreds of processes; without bytecode each of them would compile all that it imports.
+# Tests start hundreds of processes; without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -23,25 +23,25 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## a real API on a real PostgreSQL, being rate limited
+demo: $(READY) ## a rate-limited API on a real PostgreSQL
 	@$(BIN)/otel-ratelimit demo $(ARGS)
 
 stack: $(READY) collector ## the demo with collector, Prometheus and Alertmanager, without Docker
 	@$(BIN)/python -m otel_ratelimit.demo.stack $(ARGS)
 
-collector: ## the OpenTelemetry Collector for it, built once (needs Go)
+collector: ## build the OpenTelemetry Collector for the stack, once (needs Go)
 	@collector/build.sh
 
 dashboards: $(READY) ## write the JSON of the Grafana dashboards (dashboards/source)
 	@$(BIN)/python -m dashboards.source
 
-test: $(READY) ## the tests that need nothing but Python, side by side (ARGS="-k name" to choose)
+test: $(READY) ## the tests that need nothing but Python, in parallel (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest --quick $(SIDE_BY_SIDE) $(ARGS)
 
-test-all: $(READY) ## all tests: also with Debian's programs, the collector, and those that take long
+test-all: $(READY) ## all tests, also those with Debian's programs or the collector and those that take long
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-mutants: $(READY) ## whether any change of an alert rule would pass its tests (some minutes)
+mutants: $(READY) ## check that every change of an alert rule fails a test (some minutes)
 	@$(BIN)/python -m pytest -m mutants tests/acceptance/test_alert_rules_promtool.py $(ARGS)
 
 uwsgi: $(READY) ## uWSGI, built from source for the tests of servers (needs gcc)
@@ -56,12 +56,12 @@ lint: $(READY) ## ruff, mypy --strict and the architecture
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --cache-dir .cache/import-linter
 
-format: $(READY) ## let ruff put the code in order
+format: $(READY) ## format the code with ruff
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY) ## every performance claim as a ratio, measured here and now
+bench: $(READY) ## measure every performance claim, as a ratio
 	@$(BIN)/python tests/benchmarks/run_all.py $(ARGS)
 
-clean: ## remove what the other targets made
+clean: ## remove the files that the other targets made
 	rm -rf $(VENV) .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

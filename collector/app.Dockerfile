@@ -3,7 +3,7 @@
 FROM python:3.13-slim
 COPY . /source
 RUN pip install --no-cache-dir "/source[demo]" && rm -rf /source && useradd --uid 65532 --no-create-home demo
-# The application is a folder of the package, run from there as it is by `make demo`.
+# The application is a folder of the package and runs from there, as in `make demo`.
 RUN ln -s "$(python -c 'import otel_ratelimit; print(otel_ratelimit.__path__[0])')/demo" /demo
 WORKDIR /demo
 USER 65532:65532

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the collector that builder.yaml describes, once for each content of that file, and prints its path.
+# Builds the collector that builder.yaml describes, once for each version of that file, and prints its path.
 #
 #     build.sh [--where]     --where: only print where it is or would be
 #
@@ -19,18 +19,18 @@ if [ "${1:-}" = --where ] || [ -x "$program" ]; then
 fi
 
 if ! command -v go >/dev/null; then
-  echo "Go is needed to build the collector, and there is no 'go' on PATH. See https://go.dev/doc/install" >&2
+  echo "Go is needed to build the collector, but 'go' is not on PATH. See https://go.dev/doc/install" >&2
   exit 1
 fi
 
-# ocb belongs to the release of the components that it builds.
+# ocb must have the version of the components that it builds.
 version=$(sed -n 's/.*otlpreceiver \(v[0-9.]*\).*/\1/p' "$manifest")
 mkdir -p "$folder"
 work=$(mktemp -d "$folder/building.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-echo "Building the collector $version, which takes some minutes the first time; what it does is in $folder/build.log" >&2
+echo "Building the collector $version, which takes some minutes the first time; the log is $folder/build.log" >&2
 export CGO_ENABLED=0
 if ! { GOBIN="$work" go install "go.opentelemetry.io/collector/cmd/builder@$version" &&
   (cd "$work" && ./builder --config "$manifest" --output-path "$work/out"); } >"$folder/build.log" 2>&1; then
@@ -38,6 +38,6 @@ if ! { GOBIN="$work" go install "go.opentelemetry.io/collector/cmd/builder@$vers
   tail -n 15 "$folder/build.log" >&2
   exit 1
 fi
-# Renamed in place, so that a build that runs at the same time never finds half a program.
+# Renaming is atomic, so a build that runs at the same time never finds half a program.
 mv "$work/out/otelcol-ratelimit" "$program"
 echo "$program"

@@ -1,8 +1,9 @@
-"""Hit ratios with too little memory: what a tenth of the keys predicts, and what the engines' eviction does.
+"""Hit ratios with too little memory: predicted from a tenth of the keys, and measured with real eviction.
 
     python loadtest/bounded.py [--engine redis|valkey] [--workload NAME] [--scale 5] [--rate 0.1] [--jobs 2]
 
-As `replay.py`, with `maxmemory` at parts of the predicted peak and `maxmemory-policy allkeys-lru`.
+It works like `replay.py`, with `maxmemory` at shares of the predicted peak and `maxmemory-policy
+allkeys-lru`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from otel_ratelimit.core.cache_assumptions import Assumptions
 
 TTL = 600
 SHARES = (0.2, 0.5)
-"""Of the predicted peak."""
+"""Memory as a share of the predicted peak."""
 
 
 def trace_of(day: QueryRowsDay, assumed: Assumptions) -> Trace:
-    """The reads of the day as the surface plays them."""
+    """The reads of the day as the hit ratio surface replays them."""
 
     def stored(result_bytes: Floats) -> Floats:
         values = np.rint(result_bytes).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The two ways to an answer, from the database alone or by cache-aside, and how long each takes."""
+"""The two ways to read, from the database alone or by cache-aside, and how long each takes."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ MS: Final = 1_000.0
 
 @dataclass(slots=True)
 class Spent:
-    """What a way's reads took, seconds in sum."""
+    """Total time of the reads of one way, seconds."""
 
     reads: int = 0
     hits: int = 0
     whole: float = 0.0
-    """As the application sees it."""
+    """Time of whole reads, as the application sees it."""
     lookup: float = 0.0
     database: float = 0.0
-    """In the server and on the way to it, as the capture measures it."""
+    """Time in the server and on the network, as the capture measures it."""
     execute: float = 0.0
-    """The same and the capture itself, as the application sees it."""
+    """The same including the capture itself, as the application sees it."""
     fetch: float = 0.0
     store: float = 0.0
 
     @property
     def lookup_ms(self) -> float:
-        """Of one."""
+        """Mean time of one lookup."""
         return MS * self.lookup / self.reads
 
     @property
     def store_ms(self) -> float:
-        """Of one."""
+        """Mean time of one store."""
         return MS * self.store / (self.reads - self.hits)
 
     @property
     def calls(self) -> float:
-        """Of PostgreSQL and the cache alone: without the capture, fetching rows, and what is between."""
+        """Time of the calls of PostgreSQL and the cache, without the capture and without fetching rows."""
         return self.lookup + self.database + self.store
 
 
 class Stopwatch:
-    """Tells a query log, and adds up how long executions took by what it is told."""
+    """Passes executions on to a query log, and adds up the durations that the capture reports."""
 
     def __init__(self, log: QueryObserver) -> None:
         self._log = log
@@ -64,14 +64,14 @@ class Stopwatch:
 
 
 class Shop:
-    """The application's connection, whose queries are told to one log or another."""
+    """The application's connection, whose queries go to the log given with each question."""
 
     def __init__(self, connection: Any, capture: CaptureTarget) -> None:
         self._connection = connection
         self._capture = capture
 
     def ask(self, read: Read, log: Stopwatch, spent: Spent) -> list[tuple[Any, ...]]:
-        """The rows, from PostgreSQL."""
+        """The rows from PostgreSQL."""
         self._capture.observer, before = log, log.nanoseconds
         with self._connection.cursor() as cursor:
             begun = time.perf_counter()
@@ -91,11 +91,11 @@ class Way(Protocol):
     spent: Spent
 
     def answer(self, read: Read) -> list[tuple[Any, ...]]:
-        """The rows; what it took is added to `spent`."""
+        """The rows; the time taken is added to `spent`."""
 
 
 class Direct:
-    """All from PostgreSQL."""
+    """Reads everything from PostgreSQL."""
 
     def __init__(self, shop: Shop, log: QueryObserver) -> None:
         self._shop = shop
@@ -112,7 +112,7 @@ class Direct:
 
 
 class CacheAside:
-    """From the cache, and from PostgreSQL what is not there."""
+    """Reads from the cache, and on a miss from PostgreSQL."""
 
     def __init__(self, shop: Shop, log: QueryObserver, client: Any, ttl: float, prefix: str) -> None:
         self._shop = shop

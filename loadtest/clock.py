@@ -1,14 +1,14 @@
-"""A clock of an engine's own, so that a day goes by as fast as requests can be played, and none comes late.
+"""A simulated clock for an engine: a day passes as fast as requests can be replayed, and none comes late.
 
     clock = EngineClock(folder)
     with running_engine("redis", folder, environ=clock.environ()) as engine:
         clock.set(60.0)
 
-The engine is what is installed, unchanged; only the time that it is told is ours, by a library in LD_PRELOAD
-(as libfaketime does it), which is compiled with `cc`. Whatever it does ten times a second it does so by that
-time: it looks at its timers once in every round of requests, which should not be more than 0.1 s apart. Two
-things differ from a day in real time: growing tables are moved at once rather than within seconds, and no
-work of the engine takes any time.
+The installed engine runs unchanged. Only its time comes from here, through a library in LD_PRELOAD (as
+libfaketime does it), which is compiled with `cc`. Tasks that run ten times a second follow this clock:
+the engine checks its timers once per round of requests, and rounds should be at most 0.1 s apart. Two things
+differ from a day in real time: growing tables are rehashed at once rather than within seconds, and the
+engine's work takes no time.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _TIME: Final = struct.Struct("=q")
 
 
 class Clock(Protocol):
-    """What an engine goes by."""
+    """The source of an engine's time."""
 
     def set(self, seconds: float) -> None:
-        """Let it be so long after the beginning."""
+        """Set the time to this many seconds after the start."""
 
 
 class RealClock:
-    """The time of day, which can only be waited for."""
+    """Real time: `set` waits."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self.late = 0.0
-        """Seconds at most by which it was later than asked for."""
+        """The longest delay behind the requested time, seconds."""
 
     def set(self, seconds: float) -> None:
-        """Wait."""
+        """Wait until this many seconds after the start."""
         left = self._start + seconds - time.monotonic()
         self.late = max(self.late, -left)
         time.sleep(max(left, 0.0))
 
 
 class NoCompilerError(Exception):
-    """There is no `cc` to compile the clock's library."""
+    """The compiler `cc` is missing, so the clock's library cannot be compiled."""
 
     how_to_get_it = "apt-get install gcc libc6-dev"
 
@@ -58,7 +58,7 @@ class NoCompilerError(Exception):
 
 
 class EngineClock:
-    """At first it shows the time at which it was made.
+    """A clock for the engine's process, which starts at the time of creation.
 
     Args:
         folder: an existing one, for the library and for the file with the time.
@@ -81,9 +81,9 @@ class EngineClock:
         self.set(0.0)
 
     def environ(self) -> dict[str, str]:
-        """For the engine's process."""
+        """Environment for the engine's process."""
         return {**os.environ, "LD_PRELOAD": str(self._library), "ENGINE_CLOCK": str(self._path)}
 
     def set(self, seconds: float) -> None:
-        """Let it be so long after the beginning."""
+        """Set the time to this many seconds after the start."""
         _TIME.pack_into(self._shown, 0, round(1e6 * (self._start + seconds)))

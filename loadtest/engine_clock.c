@@ -1,5 +1,5 @@
-/* The time of day of an engine that is started with this in LD_PRELOAD: what is written in the file that
- * ENGINE_CLOCK names, microseconds since 1970, and no other. Other programs keep theirs. See clock.py. */
+/* Replaces the time of day of an engine that is started with this library in LD_PRELOAD: the engine reads its time,
+ * microseconds since 1970, from the file that ENGINE_CLOCK names. Other programs keep the real time. See clock.py. */
 
 #define _GNU_SOURCE
 #include <errno.h>

@@ -4,8 +4,8 @@
         with engine.client() as client:
             client.set("key", "value", ex=60)
 
-An engine listens on a Unix socket in `folder` only, keeps nothing on disk, and ends with the `with`, or with
-this process however that ends.
+An engine listens only on a Unix socket in `folder` and keeps nothing on disk. It ends with the `with` block,
+or with this process, however that ends.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ ENGINES: Final[tuple[Engine, ...]] = ("redis", "valkey")
 
 _NOTHING_KEPT: Final = {"save": "", "appendonly": "no"}
 _LONGEST_SOCKET_BYTES: Final = 107
-"""sun_path of unix(7), less its NUL."""
+"""Size of sun_path in unix(7) without its NUL."""
 _PATIENCE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.005
 
 
 class EngineMissingError(Exception):
-    """It is not installed; the text names it and says how to get it."""
+    """The engine is not installed; the message names it and says how to get it."""
 
     def __init__(self, what: str, how_to_get_it: str) -> None:
         super().__init__(f"{what} is missing; to get it: {how_to_get_it}")
@@ -46,28 +46,28 @@ class EngineMissingError(Exception):
 
 
 class EngineError(Exception):
-    """It does not run, or does not come to rest."""
+    """The engine does not run, or its memory does not settle."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningEngine:
-    """An engine that answers."""
+    """An engine that accepts connections."""
 
     kind: Engine
     socket: Path
 
     def client(self) -> redis.Redis:
-        """A new connection of the caller's own, to be closed; Valkey speaks the same protocol.
+        """A new connection, which the caller closes; Valkey speaks the same protocol.
 
-        It tries nothing twice, so that what is measured is what the engine did.
+        It never retries, so that measurements show only what the engine did.
         """
         return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
 
     def allocator(self) -> Allocator:
-        """Where it takes its memory from, as `entry_bytes` and `table_bytes` want to know it.
+        """The engine's memory allocator, as `entry_bytes` and `table_bytes` need it.
 
         Raises:
-            ValueError: an allocator whose sizes are not known.
+            ValueError: the allocator's size classes are not known.
         """
         with self.client() as client:
             name = str(client.info("memory")["mem_allocator"])
@@ -77,22 +77,22 @@ class RunningEngine:
     def settled_memory(self) -> int:
         """`used_memory` once no other client is connected and no table is growing.
 
-        Needs the setting `enable_debug_command="yes"`. The first use of a command allocates its histogram,
-        25 kB that stay; with `latency_tracking="no"` it does not.
+        This needs the setting `enable_debug_command="yes"`. The first use of a command allocates 25 kB for
+        its histogram and keeps them; with `latency_tracking="no"` it does not.
 
         Raises:
-            EngineError: it does not come to rest.
+            EngineError: the memory does not settle.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         with self.client() as client:
-            # Else buffers of idle clients shrink by 15 kB each, sooner or later than the next look.
+            # Otherwise buffers of idle clients shrink by 15 kB each, at unpredictable times.
             client.execute_command("DEBUG", "REPLYBUFFER", "RESIZING", "0")
         while True:
-            # Each look from a connection of its own: one that stays gives its buffers back bit by bit.
+            # Each check uses a new connection: a connection that stays releases its buffers bit by bit.
             with self.client() as client:
                 alone = client.info("clients")["connected_clients"] == 1
                 tables = client.execute_command("DEBUG", "HTSTATS", "0")
-                # Last, as what was under way before is over; and one section, as INFO counts its own text.
+                # The last command, as earlier work is done then; one section, as INFO counts its own text.
                 used = int(client.info("memory")["used_memory"])
             growing = "rehashing target" in (tables.decode() if isinstance(tables, bytes) else str(tables))
             if alone and not growing:
@@ -103,10 +103,10 @@ class RunningEngine:
 
 
 def engine_program(kind: Engine) -> Path:
-    """The server's program.
+    """Path of the server's program.
 
     Raises:
-        EngineMissingError: it is not installed.
+        EngineMissingError: the engine is not installed.
     """
     if kind == "redis":
         found = shutil.which("redis-server")
@@ -127,18 +127,18 @@ def engine_program(kind: Engine) -> Path:
 def running_engine(
     kind: Engine, folder: Path, *, environ: Mapping[str, str] = os.environ, **config: str | float
 ) -> Iterator[RunningEngine]:
-    """Start an engine and wait until it answers.
+    """Start an engine and wait until it accepts connections.
 
     Args:
         kind: which one.
-        folder: an existing one; socket and log of the engine go there.
-        environ: of the engine's process.
+        folder: an existing folder for the engine's socket and log.
+        environ: environment of the engine's process.
         config: its settings by name, with underscores for hyphens, as `maxmemory_policy="allkeys-lru"`.
 
     Raises:
-        EngineMissingError: it is not installed.
-        EngineError: it ended instead; the text has the end of its log.
-        ValueError: the folder's path is too long for a socket in it.
+        EngineMissingError: the engine is not installed.
+        EngineError: the engine ended at its start; the message has the end of its log.
+        ValueError: the folder's path is too long for a socket.
     """
     socket = folder / f"{kind}.sock"
     if len(os.fsencode(socket)) > _LONGEST_SOCKET_BYTES:

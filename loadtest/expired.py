@@ -1,8 +1,9 @@
-"""How many expired entries an engine has not removed yet: in real time, and by the clock of `replay.py`.
+"""How many expired entries an engine has not removed yet, in real time and with the clock of `replay.py`.
 
     python loadtest/expired.py [--engine redis|valkey]
 
-Keys are asked for evenly; those that are not asked for again stay until the engine's sweep comes by.
+All keys are read equally often. A key that is not read again stays until the engine's active expiry removes
+it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from otel_ratelimit.core.cache_assumptions import Engine
 
 SECONDS = 120.0
 CASES = ((5_000, 20.0), (5_000, 40.0), (1_000, 20.0), (200, 20.0))
-"""Reads a second, and TTL in seconds."""
+"""Reads per second, and TTL in seconds."""
 READS_A_KEY = 1.5
-"""In the time that an entry lives; the fewer, the more are left to the sweep."""
+"""Reads of a key within one TTL; the fewer they are, the more entries are left to active expiry."""
 
 
 def even(reads_a_second: int, ttl: float) -> Workload:
-    """Each key as often as the others."""
+    """A workload that reads all keys equally often."""
     draw = np.random.default_rng(21)
     reads, keys = round(reads_a_second * SECONDS), round(reads_a_second * ttl / READS_A_KEY)
     none = np.zeros(0)
@@ -46,14 +47,14 @@ def even(reads_a_second: int, ttl: float) -> Workload:
 
 
 def in_real_time(workload: Workload, kind: Engine, ttl: float) -> tuple[Measured, float]:
-    """And the most by which a request came late, seconds."""
+    """The measurement, and the longest delay of a request in seconds."""
     with tempfile.TemporaryDirectory() as folder, running_engine(kind, Path(folder), **SETTINGS) as engine:
         clock = RealClock()
         return replayed(workload, engine, clock, ttl), clock.late
 
 
-def _reckoned(kind: Engine, filled_a_second: float, ttl: int) -> float:
-    """Share of the entries that have expired, in the second half of the time."""
+def _predicted(kind: Engine, filled_a_second: float, ttl: int) -> float:
+    """Predicted share of expired entries, in the second half of the time."""
     seconds = np.arange(1.0, SECONDS + 1.0)
     live = filled_a_second * np.minimum(seconds, ttl)
     left = uncollected(kind, live, np.where(seconds > ttl, filled_a_second, 0.0))
@@ -64,9 +65,8 @@ def _reckoned(kind: Engine, filled_a_second: float, ttl: int) -> float:
 def main() -> None:
     """Print a row for each engine and case."""
     given = engine_options(argparse.ArgumentParser(), jobs=4).parse_args()
-    print(
-        "| reads a second | TTL s | engine | misses a second | reckoned % | real time % | replay % | late s |"
-    )
+    print("| reads a second | TTL s | engine | misses a second |", end=" ")
+    print("predicted % | real time % | replay % | late s |")
     print("|---" * 8 + "|", flush=True)
     with pool(given.jobs) as processes:
         running = [
@@ -77,10 +77,10 @@ def main() -> None:
         for reads, ttl, kind, job in running:
             found, late = job.result()
             expiring = (1.0 - found.hit_ratio) * reads
-            reckoned = _reckoned(kind, expiring, round(ttl))
+            predicted = _predicted(kind, expiring, round(ttl))
             replay = measured(even(reads, ttl), kind, ttl)
             print(
-                f"| {reads:,} | {ttl:.0f} | {kind} | {expiring:,.0f} | {100 * reckoned:.1f}",
+                f"| {reads:,} | {ttl:.0f} | {kind} | {expiring:,.0f} | {100 * predicted:.1f}",
                 f"| {100 * found.expired_share:.1f} | {100 * replay.expired_share:.1f} | {late:.2f} |",
                 flush=True,
             )

@@ -1,20 +1,20 @@
-"""Milliseconds that a cache saves: as predicted from the query log, and as it turns out.
+"""Milliseconds that a cache saves: predicted from the query log, and measured.
 
     python loadtest/latency.py [--runs 3] [--reads 20000] [--seconds 165]
 
-A real PostgreSQL is asked a trace of reads, through psycopg2 with the product's own capture and query log: in
-half of the runs of everything, in the others of a tenth of the keys. Meanwhile the same trace goes through
-loops of cache-aside (GET; on a miss the query, and SET with PX) on Redis and Valkey, with two times to live.
-Every way plays the trace in real time, a little later than the one before: whatever else the machine does
-concerns all of them, and between a question and the same one asked another way come others.
+A real PostgreSQL answers a trace of reads, through psycopg2 with the product's own capture and query log.
+Half of the runs log everything, the others a tenth of the keys. At the same time the same trace goes through
+cache-aside loops (GET; on a miss the query, and SET with PX) on Redis and Valkey, with two TTLs. Every way
+plays the trace in real time, a little later than the way before: other load on the machine affects all of
+them, and other questions come between a question and the same question asked in another way.
 
-What a lookup and a store take is the mean of another, smaller loop on each engine, which plays another trace
-beside: key, GET and unpickling; pickling and SET. Before or after, or in a loop that does nothing else, they
-take another time, as the machine has more or less to do. In every way queries are captured and logged, those
-of cache-aside into another database.
+The times of a lookup and a store are the means of a smaller loop on each engine, which plays another trace at
+the same time: key, GET and unpickling; pickling and SET. Measured before, after or alone, these times would
+differ, because the load on the machine would. All ways capture and log their queries; cache-aside logs into
+another database.
 
-"calls" is what calls of PostgreSQL and of the cache took less, which is what is predicted; "waited" has
-fetching rows, making cursors and the capture itself as well, which a hit spares too.
+"calls" is the time saved in calls of PostgreSQL and of the cache, which is what the analysis predicts.
+"waited" also includes fetching rows, making cursors and the capture itself, which a hit saves too.
 
 Exits with 1 if a prediction is off by more than a tenth of calls.
 """
@@ -59,24 +59,24 @@ TTLS: Final = (10, 60)
 RATES: Final = (1.0, 0.1)
 PROMISED: Final = 0.1
 FIRST_SECONDS: Final = 10.0
-"""At least, until the log knows what is hot; on until a minute begins, as counts are kept by the minute."""
+"""The log needs at least this long to find the hot keys. Then the next minute is awaited, for its counts."""
 PROBE_SHARE: Final = 0.15
-"""Reads of the loops that say what a lookup and a store take, to those of the others."""
+"""Reads of the loops that measure a lookup and a store, as a share of the reads of the other loops."""
 MARGIN_SECONDS: Final = 2.0
-"""For those that are behind."""
+"""Time for ways that are late to finish."""
 APART_SECONDS: Final = 0.2
-"""By which each way is behind the one before."""
+"""Delay of each way behind the one before."""
 EDGE_SECONDS: Final = 2.0
-"""After the edge of a minute, until the query logs have begun their windows."""
+"""Time after the start of a minute until the query logs have begun their windows."""
 _SETTINGS: Final = {**THROW_AWAY, "random_page_cost": "1.1"}
 
 
 def play(parts: Sequence[tuple[Sequence[Read], Way]], apart: float = APART_SECONDS) -> float:
-    """Each way answers its reads, at their times; how late one was at most, seconds.
+    """Let each way answer its reads at their times; returns the longest delay in seconds.
 
     Args:
-        parts: reads, and who is to answer them.
-        apart: seconds by which each part is behind the one before.
+        parts: reads, and the way that answers them.
+        apart: delay of each part behind the one before, in seconds.
     """
     events = sorted(
         (read.at + number * apart, number, read) for number, (reads, _) in enumerate(parts) for read in reads
@@ -94,11 +94,11 @@ def play(parts: Sequence[tuple[Sequence[Read], Way]], apart: float = APART_SECON
 
 @contextmanager
 def query_log(target: CaptureTarget, url: str, rate: float) -> Iterator[QueryObserver]:
-    """The product's query log on the database `url`, without a claim to the capture; written when left.
+    """The product's query log on the database `url`, without a claim to the capture; flushed at the end.
 
     Args:
-        target: of this process.
-        url: of a database with the product's tables.
+        target: the capture of this process.
+        url: a database with the product's tables.
         rate: share of keys to keep.
     """
     worker, database = BackgroundWorker(), Database(url)
@@ -119,7 +119,7 @@ def query_log(target: CaptureTarget, url: str, rate: float) -> Iterator[QueryObs
     target.observer = None
     if observer is None:
         raise RuntimeError("the query log does not take the target")
-    queries.log.tick()  # which learns the secret
+    queries.log.tick()  # this reads the secret
     worker.ensure_started()
     try:
         yield observer
@@ -131,7 +131,7 @@ def query_log(target: CaptureTarget, url: str, rate: float) -> Iterator[QueryObs
 
 
 def capture_of_this_process() -> CaptureTarget:
-    """The target to which connections report their queries that are opened from now on."""
+    """The target to which connections opened from now on report their queries."""
     target = prepare()
     if target is None:
         raise RuntimeError("unsupported psycopg2 build")
@@ -146,39 +146,39 @@ def since(start: float) -> Period:
 
 
 def predicted(url: str, period: Period, assumed: Assumptions, ttl: int) -> AtTtl:
-    """What the analysis makes of a log."""
+    """The prediction of the analysis from a log."""
     with postgres_query_day(url, period) as day:
         [at] = analyze_cache_potential(day, assumed, ttls=(ttl,)).by_ttl
     return at
 
 
 class Row(NamedTuple):
-    """A prediction, and what came of it."""
+    """A prediction and the measurement."""
 
     engine: Engine
     ttl: int
     rate: float
     hit_ratio: float
-    """Predicted, as the next but one."""
+    """Predicted, like `saved_ms`."""
     measured_hit_ratio: float
     saved_ms: float
     calls_ms: float
-    """Measured, as the next; see `saved_ms`."""
+    """Measured, like `waited_ms`; see the function `saved_ms`."""
     waited_ms: float
 
     @property
     def calls_off(self) -> float:
-        """Share by which the prediction is higher."""
+        """Relative excess of the prediction over the saved time of calls."""
         return self.saved_ms / self.calls_ms - 1.0
 
     @property
     def waited_off(self) -> float:
-        """The same of what the application waited."""
+        """Relative excess of the prediction over the time that the application saved."""
         return self.saved_ms / self.waited_ms - 1.0
 
 
 def saved_ms(direct: Spent, aside: Spent) -> tuple[float, float]:
-    """By how much less calls took, and how much less the application waited."""
+    """Milliseconds saved in calls, and in the application's waiting time."""
     return MS * (direct.calls - aside.calls), MS * (direct.whole - aside.whole)
 
 
@@ -186,9 +186,9 @@ class Run:
     """One run of all ways.
 
     Args:
-        postgres: where the shop's database is; the logs get databases of their own.
-        clients: of each engine.
-        number: of the run.
+        postgres: the server with the shop's database; each log gets its own database.
+        clients: the client of each engine.
+        number: number of the run.
         rate: share of the keys that are logged.
     """
 
@@ -214,7 +214,7 @@ class Run:
             connection.autocommit = True
             shop, start = Shop(connection, capture), _next_minute()
             first = start - time.time()
-            # The log gets to know what is hot, as it would have on a day that has begun.
+            # The log learns the hot keys, as it does during a day.
             before = drawn(1_000 + self._number, round(reads * first / seconds), first - MARGIN_SECONDS)
             play([(before, Direct(shop, log))])
             time.sleep(max(start + EDGE_SECONDS - time.time(), 0.0))
@@ -250,7 +250,7 @@ class Run:
     ) -> Row:
         assumed = Assumptions(engine=engine, lookup_ms=probe.lookup_ms, store_ms=probe.store_ms)
         at = predicted(self._dsn(self._log), period, assumed, ttl)
-        print(f"  {engine}, {ttl} s: a lookup took {probe.lookup_ms:.3f} ms beside,", end=" ")
+        print(f"  {engine}, {ttl} s: a lookup took {probe.lookup_ms:.3f} ms in the smaller loop,", end=" ")
         print(
             f"{aside.lookup_ms:.3f} in the run; a store {probe.store_ms:.3f}, {aside.store_ms:.3f};", end=" "
         )
@@ -261,7 +261,7 @@ class Run:
 
 
 def _next_minute() -> float:
-    """Unix time of the beginning of one, far enough away."""
+    """Unix time of the start of the next minute that is at least `FIRST_SECONDS` away."""
     return ((time.time() + FIRST_SECONDS) // 60 + 1) * 60
 
 
@@ -282,7 +282,7 @@ def _tell(rows: Sequence[Row]) -> None:
 def main() -> None:
     """Print a row for each engine, TTL, rate and run."""
     options = argparse.ArgumentParser()
-    options.add_argument("--runs", type=int, default=3, help="of each log")
+    options.add_argument("--runs", type=int, default=3, help="runs with each log")
     options.add_argument("--reads", type=int, default=20_000)
     options.add_argument("--seconds", type=float, default=165.0)
     given = options.parse_args()

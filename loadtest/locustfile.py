@@ -1,11 +1,11 @@
-"""The demo's clients against a job board of your own: `locust -f loadtest/locustfile.py --host URL`.
+"""Runs the demo's clients against your own job board: `locust -f loadtest/locustfile.py --host URL`.
 
-For example beside `otel-ratelimit demo --port 8000`:
+For example, while `otel-ratelimit demo --port 8000` runs:
 
     locust -f loadtest/locustfile.py --headless --host http://127.0.0.1:8000
 
-Bounded: LOADTEST_SECONDS (60), LOADTEST_PEOPLE (20), LOADTEST_REQUESTS (50,000). Only a server on this
-machine is driven, unless LOADTEST_ALLOW_REMOTE=1 says that the other one is yours too.
+LOADTEST_SECONDS (60), LOADTEST_PEOPLE (20) and LOADTEST_REQUESTS (50,000) bound the load. It goes only to a
+server on this machine, unless LOADTEST_ALLOW_REMOTE=1 confirms that the other machine is yours too.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ PEOPLE = int(os.environ.get("LOADTEST_PEOPLE", "20"))
 REQUESTS = int(os.environ.get("LOADTEST_REQUESTS", "50000"))
 ALLOW_REMOTE = os.environ.get("LOADTEST_ALLOW_REMOTE") == "1"
 STAGES = 4
-"""The crowd grows in so many steps, so that one sees where it begins to be limited."""
+"""The number of people grows in this many steps, which shows where limits start to apply."""
 
 __all__ = ["Abuser", "Growing", "Person", "Probe", "Scraper"]
 
 
 class Growing(LoadTestShape):
-    """From a quarter of the people to all of them, then the end."""
+    """Grows from a quarter of the people to all of them, then ends."""
 
     def tick(self) -> tuple[int, float] | None:
         """Users and spawn rate now; None ends the test."""
@@ -47,7 +47,7 @@ class Growing(LoadTestShape):
 
 @events.init.add_listener
 def prepare(**_: Any) -> None:
-    """Count what clients see; one each of those who are not people."""
+    """Count the answers that clients get, and start one client of each kind that is not a person."""
     Visitor.recorder = Recorder(report, {"person": PEOPLE, "scraper": 1, "abuser": 1, "health probe": 1})
     Visitor.max_requests = REQUESTS
     for visitor in (Scraper, Abuser, Probe):
@@ -56,26 +56,24 @@ def prepare(**_: Any) -> None:
 
 @events.test_start.add_listener
 def look_at_the_host(environment: Any, **_: Any) -> None:
-    """Refuse to drive another machine; on this one every client gets an address of its own."""
+    """Refuse to load another machine; on this one every client gets its own address."""
     here = is_loopback(environment.host or "")
     Visitor.bind_addresses = here and can_bind_other_addresses()
     if not here and not ALLOW_REMOTE:
         Visitor.max_requests = 0
         environment.process_exit_code = 2
-        print(
-            f"{environment.host!r} is not on this machine; if it is yours to burden: LOADTEST_ALLOW_REMOTE=1"
-        )
+        print(f"{environment.host!r} is not on this machine; if you may load it, set LOADTEST_ALLOW_REMOTE=1")
         environment.runner.quit()
 
 
 @events.test_stop.add_listener
 def tell(**_: Any) -> None:
-    """Print who was limited."""
+    """Print which clients were limited."""
     Visitor.recorder.tell(SECONDS, finished=True)
 
 
 def report(seen: ClientReport) -> None:
-    """A line for each kind of client and endpoint that was limited."""
+    """Print a line for each kind of client and endpoint that was limited."""
     print(f"{seen.answered} answers, {seen.limited} of them 429, {seen.broken} requests without an answer")
     for tally in sorted(seen.tallies, key=lambda t: -t.limited):
         if tally.limited:

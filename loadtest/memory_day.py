@@ -1,4 +1,4 @@
-"""A day of the query log that is held in memory: for tests, and for logs from elsewhere."""
+"""A day of the query log in memory, for tests and for logs from other sources."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from otel_ratelimit.queries.records import QueryRow, TableWrite, TemplateTotal
 
 
 class QueryRowsDay:
-    """The day that rows tell of.
+    """The day that rows describe.
 
     Args:
         period: the day; rows outside of it are left out.
-        rows: of `query_logs`, in any order.
-        totals: of `query_totals`; where a template has none, its rows are taken to be all there is.
-        writes: of `table_writes`.
+        rows: rows of `query_logs`, in any order.
+        totals: rows of `query_totals`; a template without totals counts only its rows.
+        writes: rows of `table_writes`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class QueryRowsDay:
 
     @property
     def templates(self) -> Sequence[Template]:
-        """All that rows and counts name."""
+        """All templates of rows and counts."""
         return self._known
 
     def hot(self, take: Callable[[HotExecutions], None]) -> None:
@@ -137,7 +137,7 @@ class _Sizes:
 
 
 def measured_weight(duration_us: float) -> float:
-    """Executions that one with a measured result stands for: quick ones are measured one time in four."""
+    """Executions that one with a measured result represents: one in four quick executions is measured."""
     return 4.0 if duration_us < 1_000 else 1.0
 
 
@@ -146,7 +146,7 @@ def _mean_sizes(rows: Iterable[QueryRow]) -> Mapping[tuple[int, str], float]:
     for row in rows:
         if row.result_bytes is not None:
             sizes = found.setdefault((row.template.hash, row.database), _Sizes())
-            # A hot row's size is that of its last execution; it is one measurement, whatever it stands for.
+            # A hot row has the size of its last execution: one measurement, whatever number it counts.
             weight = measured_weight(row.duration_us) / row.sample_rate
             sizes.weight += weight
             sizes.total += weight * row.result_bytes

@@ -1,4 +1,4 @@
-"""What the scripts that play workloads can be told."""
+"""Command-line options of the scripts that replay workloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENGINES: tuple[Engine, ...] = ("redis", "valkey")
 
 
 def workload_options(scale: float) -> argparse.ArgumentParser:
-    """Which workloads, how large, and how much of them is sampled."""
+    """Options for the workloads, their size, and the share that is sampled."""
     options = argparse.ArgumentParser()
     options.add_argument("--workload", choices=[make.__name__ for make in WORKLOADS])
     options.add_argument("--scale", type=float, default=scale)
@@ -22,19 +22,19 @@ def workload_options(scale: float) -> argparse.ArgumentParser:
 
 
 def engine_options(options: argparse.ArgumentParser, jobs: int) -> argparse.ArgumentParser:
-    """Through which engines they are played, and how many at a time."""
+    """Options for the engines, and the number of replays at the same time."""
     options.add_argument("--engine", choices=ENGINES)
     options.add_argument("--jobs", type=int, default=jobs)
     return options
 
 
 def workloads(given: argparse.Namespace) -> Iterator[Workload]:
-    """Those asked for, each made when it is its turn."""
+    """The workloads asked for; each is made when it is needed."""
     for make in WORKLOADS:
         if given.workload in (None, make.__name__):
             yield make(given.scale)
 
 
 def engines(given: argparse.Namespace) -> tuple[Engine, ...]:
-    """Those asked for."""
+    """The engines asked for."""
     return ENGINES if given.engine is None else (given.engine,)

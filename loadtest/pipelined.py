@@ -1,4 +1,4 @@
-"""A connection to an engine that is quick enough for whole workloads: commands as bytes, many at a time."""
+"""A connection to an engine, fast enough for whole workloads: it sends many commands at a time, as bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _READ_BYTES = 1 << 16
 
 
 class Pipelined:
-    """One connection, to be closed; a reply that is an error is raised."""
+    """One connection, which the caller closes. An error reply is raised."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -29,7 +29,7 @@ class Pipelined:
         self._socket.close()
 
     def replies(self, commands: list[bytes]) -> list[Any]:
-        """To each, in order."""
+        """The replies to all commands, in order."""
         self._socket.sendall(b"".join(commands))
         found: list[Any] = []
         while len(found) < len(commands):
@@ -46,22 +46,22 @@ class Pipelined:
         return found
 
     def reply(self, *words: str | bytes | float) -> Any:
-        """To one command."""
+        """The reply to one command."""
         [found] = self.replies([command(*words)])
         return found
 
     def used_memory(self) -> int:
-        """Of INFO, bytes."""
+        """`used_memory` of INFO, bytes."""
         return int(self.info("memory")["used_memory"])
 
     def info(self, section: str) -> dict[str, str]:
-        """Its lines by name."""
+        """The values of a section of INFO, by name."""
         lines = self.reply("INFO", section).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def command(*words: str | bytes | float) -> bytes:
-    """As the engines' protocol wants it."""
+    """The bytes of a command in the engines' protocol (RESP)."""
     parts = [b"*%d\r\n" % len(words)]
     for word in words:
         text = word if isinstance(word, bytes) else str(word).encode()

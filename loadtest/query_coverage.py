@@ -1,8 +1,8 @@
-"""How often the interval holds the truth: the same days sampled again and again, each time by another secret.
+"""How often the interval contains the true value, when the same days are sampled with different secrets.
 
     python loadtest/query_coverage.py [--workload NAME] [--scale 0.25] [--rate 0.1] [--secrets 40]
 
-The truth is what the analysis says of the whole log, which `replay.py` holds against engines.
+The true value is the analysis of the whole log, which `replay.py` compares with engines.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ TTLS = (60, 600)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A workload and a TTL: what each of the samples said."""
+    """The results of all samples for one workload and TTL."""
 
     off: Floats
-    """Prediction less truth, points."""
+    """Prediction minus true value, points."""
     half: Floats
     """Half width of the interval, points."""
     is_held: Floats
-    """1 where the interval holds the truth."""
+    """1 where the interval contains the true value."""
 
     def told(self) -> str:
-        """As columns of a table."""
+        """The cell as columns of a table."""
         return (
             f"{self.off.mean():+.2f} | {self.off.std(ddof=1):.2f} | {self.half.mean():.2f} "
             f"| {100 * self.is_held.mean():.1f}"
@@ -40,7 +40,7 @@ class Cell:
 
 
 def cells(workload: Workload, rate: float, secrets: int) -> list[Cell]:
-    """One for each TTL."""
+    """One cell for each TTL."""
     truth = _by_ttl(workload, 1.0, b"everything")
     found = [_by_ttl(workload, rate, b"secret %d" % number) for number in range(secrets)]
     return [_cell(true, [by_ttl[place] for by_ttl in found]) for place, true in enumerate(truth)]
@@ -62,7 +62,7 @@ def _cell(true: AtTtl, found: list[AtTtl]) -> Cell:
 
 
 def main() -> None:
-    """Print a row for each workload and TTL, and the share of all intervals that hold the truth."""
+    """Print a row for each workload and TTL, and the share of all intervals that contain the true value."""
     options = workload_options(scale=0.25)
     options.add_argument("--secrets", type=int, default=40)
     given = options.parse_args()

@@ -1,9 +1,9 @@
-"""Plays whole workloads through real engines, and compares with what a tenth of the keys predicted.
+"""Replays whole workloads through real engines, and compares them with predictions from a tenth of the keys.
 
     python loadtest/replay.py [--engine redis|valkey] [--workload NAME] [--scale 5] [--rate 0.1] [--jobs 2]
 
-A cache-aside loop: look, and SET with a TTL on a miss. The engine's clock is that of the workload
-(`clock.py`), so that it looks for expired entries as often as on a real day. What predicts sees the sample
+It runs a cache-aside loop: a lookup, and on a miss SET with a TTL. The engine uses the clock of the workload
+(`clock.py`), so that it removes expired entries as often as on a real day. The prediction uses the sample
 only.
 """
 
@@ -31,29 +31,29 @@ from otel_ratelimit.core.cache_assumptions import Assumptions, Engine
 
 TTLS = (60, 600)
 BATCH = 256
-"""Different keys in one round trip at most."""
+"""At most this many different keys go into one round trip."""
 BATCH_SECONDS = 0.1
-"""In one round trip at most; as often the engine looks at its timers."""
+"""A round trip spans at most this time; the engine checks its timers as often."""
 KEY_BYTES = 40
 LOOK_SECONDS = 1.0
-"""Between two looks at the memory."""
+"""Time between two measurements of the memory."""
 SETTINGS = {"latency_tracking": "no"}
-"""Of the engine; the first use of a command would allocate its histogram."""
+"""Settings of the engine. Otherwise the first use of a command allocates its histogram."""
 SECRET = b"secret of the load test"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an engine did."""
+    """Measurements of an engine."""
 
     hit_ratio: float
-    """By its own count: keyspace_hits."""
+    """The engine's own count: keyspace_hits."""
     peak_bytes: int
-    """The most `used_memory`, less what it took when empty with its client connected."""
+    """The highest `used_memory`, minus its value when the engine was empty with its client connected."""
     expired_share: float
-    """Of the entries, how many had expired and were still there, in the second half of the time."""
+    """Share of entries that had expired and were not yet removed, in the second half of the time."""
     evicted: int
-    """Entries, for want of memory."""
+    """Entries evicted because memory was full."""
 
 
 def replayed(
@@ -63,14 +63,14 @@ def replayed(
     ttl: float,
     memory_bytes: float | None = None,
 ) -> Measured:
-    """The whole workload through an engine that was just started.
+    """Replay the whole workload through an engine that was just started.
 
     Args:
-        workload: what to ask.
-        engine: that was started with `SETTINGS`.
-        clock: that it goes by.
+        workload: the reads to replay.
+        engine: an engine that was started with `SETTINGS`.
+        clock: the engine's clock.
         ttl: seconds.
-        memory_bytes: for entries and hash tables; without a limit if None.
+        memory_bytes: memory for entries and hash tables; None for no limit.
     """
     with Pipelined(engine.socket) as pipe:
         _warm(pipe)
@@ -84,7 +84,7 @@ def replayed(
         stats = pipe.info("stats")
     hits, misses = int(stats["keyspace_hits"]), int(stats["keyspace_misses"])
     if hits + misses != len(workload.at):
-        raise RuntimeError(f"{len(workload.at)} were asked, {hits + misses} counted")
+        raise RuntimeError(f"{len(workload.at)} reads were sent, but the engine counted {hits + misses}")
     return Measured(
         hits / (hits + misses),
         playing.peak - empty,
@@ -94,7 +94,7 @@ def replayed(
 
 
 def _warm(pipe: Pipelined) -> None:
-    """Let the engine allocate what the connection needs, before it is looked what it takes when empty."""
+    """Let the engine allocate memory for the connection before its empty size is measured."""
     for _ in range(5):
         pipe.replies([command("SET", b"warm", b"x" * 1_000)] * BATCH)
         pipe.info("memory")
@@ -108,7 +108,7 @@ class _Playing:
         self._clock = clock
         keys = len(workload.size)
         names = [b"%0*d" % (KEY_BYTES, key) for key in range(keys)]
-        # The length says whether it is there, counts as a hit or a miss as GET does, and sends no value back.
+        # STRLEN shows whether a key exists and counts as a hit or a miss like GET, but sends no value back.
         self._look = [command(b"STRLEN", name) for name in names]
         self._ttl = ttl
         self._set = [b"*5\r\n$3\r\nSET\r\n$%d\r\n%s\r\n" % (len(name), name) for name in names]
@@ -118,7 +118,7 @@ class _Playing:
         self._expires: Floats = np.zeros(keys)
         self.peak = 0
         self._seen: list[tuple[int, int]] = []
-        """Entries, and those of them that had not expired."""
+        """Pairs: the number of entries, and of entries that had not expired."""
 
     def run(self) -> None:
         ask = self._pipe.replies
@@ -145,13 +145,13 @@ class _Playing:
         self._seen.append((entries, int(np.count_nonzero(self._expires > now))))
 
     def expired_share(self) -> float:
-        """Of all entries, in the second half of the time."""
+        """Share of all entries, in the second half of the time."""
         entries, live = np.sum(self._seen[len(self._seen) // 2 :], axis=0)
         return float(1.0 - live / entries)
 
 
 def _batches(workload: Workload) -> Iterator[tuple[float, list[int], list[int]]]:
-    """Time of the first, different keys, and those that come again in the same batch."""
+    """Batches: the time of the first read, its different keys, and keys that repeat within the batch."""
     begin, keys, repeats = 0.0, dict[int, None](), list[int]()
     for at, key in zip(workload.at.tolist(), workload.key.tolist(), strict=True):
         if keys and (len(keys) == BATCH or at - begin > BATCH_SECONDS):
@@ -167,7 +167,7 @@ def _batches(workload: Workload) -> Iterator[tuple[float, list[int], list[int]]]
 
 
 def measured(workload: Workload, kind: Engine, ttl: float, memory_bytes: float | None = None) -> Measured:
-    """In an engine and by a clock of its own."""
+    """Replay in a new engine with its own clock."""
     with tempfile.TemporaryDirectory() as folder:
         clock = EngineClock(Path(folder))
         with running_engine(kind, Path(folder), environ=clock.environ(), **SETTINGS) as engine:
@@ -175,18 +175,18 @@ def measured(workload: Workload, kind: Engine, ttl: float, memory_bytes: float |
 
 
 def assumptions(kind: Engine) -> Assumptions:
-    """Of an engine as it is installed."""
+    """Assumptions for an engine as it is installed."""
     with tempfile.TemporaryDirectory() as folder, running_engine(kind, Path(folder)) as engine:
         return Assumptions(engine=kind, allocator=engine.allocator(), key_bytes=KEY_BYTES)
 
 
 def pool(jobs: int) -> ProcessPoolExecutor:
-    """Processes that replay side by side."""
+    """Processes that replay in parallel."""
     return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
 
 
 def _told(workload: Workload, kind: Engine, at: AtTtl, found: Measured) -> float:
-    """Print a row; answers by how many points the prediction is too high."""
+    """Print a row; returns by how many points the prediction is too high."""
     off = 100 * (at.hit_ratio - found.hit_ratio)
     half = 50 * (at.hit_ratio_high - at.hit_ratio_low)
     peak_off = 100 * (at.peak_bytes / found.peak_bytes - 1)

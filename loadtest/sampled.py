@@ -1,4 +1,4 @@
-"""A workload as the query log would have kept it: by the product's own capture, on the workload's clock."""
+"""A workload as the query log records it, with the product's own capture and the workload's clock."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Nobody:
 
 
 class _Process:
-    """One process's query log, on a clock of ours."""
+    """The query log of one process, with a simulated clock."""
 
     def __init__(self, rate: float, secret: bytes) -> None:
         self.now = float(START)
@@ -77,14 +77,14 @@ def statements(templates: int) -> tuple[list[str], list[str]]:
 def sampled_day(
     workload: Workload, rate: float, secret: bytes, seconds: float, *, processes: int = 2
 ) -> QueryRowsDay:
-    """The day as several processes keep it that share the work in turns.
+    """The day as recorded by several processes that take turns.
 
     Args:
-        workload: what was asked.
+        workload: the day's reads and writes.
         rate: share of the keys that are kept.
-        secret: of the keys: another one, another sample.
-        seconds: of the day.
-        processes: how many.
+        secret: secret of the key hashes; a different secret gives a different sample.
+        seconds: length of the day.
+        processes: number of processes.
     """
     running = [_Process(rate, secret) for _ in range(processes)]
     reads, writes = statements(int(workload.template.max()) + 1)

@@ -1,7 +1,7 @@
-"""A shop's database, and what its pages ask of it.
+"""A shop's database, and the queries of its pages.
 
-From reads of a row, which take a fraction of a millisecond, to figures over thousands of orders, which take
-many.
+They range from reads of one row, which take a fraction of a millisecond, to sums over thousands of orders,
+which take many milliseconds.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _TABLES: Final = (
 
 
 class Question(NamedTuple):
-    """A query of one parameter."""
+    """A query with one parameter."""
 
     text: str
     share: float
-    """Of all reads."""
+    """Share of all reads."""
     values: int
-    """Different parameters, from 1; the lower, the more often."""
+    """Number of different parameters, from 1; lower ones are more frequent."""
 
 
 QUESTIONS: Final = (
@@ -73,10 +73,10 @@ QUESTIONS: Final = (
 
 
 class Read(NamedTuple):
-    """One question asked."""
+    """One execution of a question."""
 
     at: float
-    """Seconds from the beginning."""
+    """Seconds from the start."""
     text: str
     value: int
 
@@ -97,7 +97,7 @@ def fill(url: str) -> None:
 
 
 def drawn(seed: int, reads: int, seconds: float, skew: float = 1.1) -> list[Read]:
-    """So many reads, spread over the time, whose parameters follow Zipf."""
+    """Draw `reads` reads, spread evenly over the time, whose parameters follow a Zipf distribution."""
     draw = np.random.default_rng(seed)
     at = np.sort(draw.random(reads) * seconds)
     which = draw.choice(len(QUESTIONS), reads, p=[question.share for question in QUESTIONS])

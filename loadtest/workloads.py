@@ -1,8 +1,8 @@
-"""Days of queries, unlike each other, for comparing what the analysis predicts with what an engine does.
+"""Days of queries with different patterns, to compare predictions of the analysis with real engines.
 
-Each is a trace: which key was asked when, with what template and result. All are drawn from seeds, so that
-every run has the same ones. Times are seconds from the day's beginning; a "day" here is two hours. `scale`
-multiplies keys and reads alike, so that each key is asked for as often as before.
+Each is a trace: which key was read when, with which template and result. All are drawn from seeds, so that
+every run has the same traces. Times are seconds from the day's beginning; a "day" here is two hours. `scale`
+multiplies keys and reads alike, so that each key is read as often as before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 SECONDS: Final = 7_200
 READS: Final = 400_000
-"""At scale 1; tens of thousands of keys with it."""
+"""Reads at scale 1; a workload then has tens of thousands of keys."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -30,11 +30,11 @@ class Workload:
     at: Floats
     key: Ints
     template: Ints
-    """Of each key's text; the table has the same number."""
+    """Template number of each key; its table has the same number."""
     size: Ints
     """Bytes of the key's result, by key."""
     duration_us: Floats
-    """Of each read."""
+    """Duration of each read."""
     write_at: Floats
     write_table: Ints
 
@@ -70,7 +70,7 @@ def _made(
         at,
         key,
         template,
-        # Results of 100 bytes to some kilobytes, most of them small.
+        # Results have 100 bytes to some kilobytes; most are small.
         np.minimum(np.exp(draw.normal(6.5, 0.8, keys)), 20_000).astype(np.int64) + 60,
         np.exp(draw.normal(7.3, 0.6, len(key))),
         none if write_at is None else write_at,
@@ -79,21 +79,21 @@ def _made(
 
 
 def steep(scale: float = 1.0) -> Workload:
-    """A shop: a few pages are asked for all the time."""
+    """A shop: a few pages are read all the time."""
     draw = np.random.default_rng(11)
     reads, keys = _times(scale, READS, 60_000)
     return _made("steep Zipf", draw, _evenly(draw, reads), _zipf(draw, 1.1, keys, reads))
 
 
 def flat(scale: float = 1.0) -> Workload:
-    """An archive: nearly everything is asked for now and then."""
+    """An archive: nearly everything is read now and then."""
     draw = np.random.default_rng(12)
     reads, keys = _times(scale, READS, 60_000)
     return _made("flat Zipf", draw, _evenly(draw, reads), _zipf(draw, 0.6, keys, reads))
 
 
 def scan(scale: float = 1.0) -> Workload:
-    """A steady shop, and a job that goes through everything, key after key, again and again."""
+    """A steady shop, and a job that repeatedly scans everything, key after key."""
     draw = np.random.default_rng(13)
     reads, keys, scanned = _times(scale, READS, 20_000, 45_000)
     at = _evenly(draw, reads)
@@ -104,7 +104,7 @@ def scan(scale: float = 1.0) -> Workload:
 
 
 def daily(scale: float = 1.0) -> Workload:
-    """Quiet and busy hours, and other things are asked for in the morning than at night."""
+    """Quiet and busy hours; the keys read in the morning differ from those read at night."""
     draw = np.random.default_rng(14)
     wanted, often, moved, keys = _times(scale, READS * 2, 40_000, 7_000, 60_000)
     at = np.sort(draw.random(wanted) * SECONDS)
@@ -115,7 +115,7 @@ def daily(scale: float = 1.0) -> Workload:
 
 
 def written(scale: float = 1.0) -> Workload:
-    """Every fifth statement writes; some tables are written all the time, some hardly ever."""
+    """One statement in five writes; some tables are written all the time, some hardly ever."""
     draw = np.random.default_rng(15)
     reads, keys = _times(scale, READS, 40_000)
     writes = reads // 5
@@ -128,7 +128,7 @@ def written(scale: float = 1.0) -> Workload:
 
 
 def bursts(scale: float = 1.0) -> Workload:
-    """Something is on everybody's lips for a minute, and then no more."""
+    """Some keys are very popular for a minute, and then never read again."""
     draw = np.random.default_rng(16)
     reads, keys, wanted = _times(scale, READS, 40_000, 25)
     at = _evenly(draw, reads)
@@ -140,7 +140,7 @@ def bursts(scale: float = 1.0) -> Workload:
 
 
 def tenants(scale: float = 1.0) -> Workload:
-    """Three thousand customers of very unlike size, each with its own keys."""
+    """Three thousand customers of very different sizes, each with its own keys."""
     draw = np.random.default_rng(17)
     reads, customers = _times(scale, READS, 3_000)
     tenant = _zipf(draw, 1.2, customers, reads)

@@ -43,7 +43,7 @@ from otel_ratelimit.demo.workspace import workspace
 from otel_ratelimit.postgres.embedded import EmbeddedPostgres
 
 LOADTEST = Path(__file__).parents[1] / "loadtest"
-"""What was committed is there after the server was killed, though not after the machine was."""
+"""Committed data survive if the server is killed, but not if the machine is."""
 STATISTICS = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track_utility": "off",
@@ -224,7 +224,7 @@ def database(postgres, migrated_template, new_database) -> str:
 
 @pytest.fixture(params=["wheel", pytest.param("debian", marks=pytest.mark.full)])
 def each_database(request, migrated_template, new_database) -> str:
-    """As `database`, on PostgreSQL 18 and on Debian's."""
+    """Like `database`, on PostgreSQL 18 and on Debian's."""
     server = request.getfixturevalue({"wheel": "postgres", "debian": "debian_postgres"}[request.param])
     return new_database(server, migrated_template(server))
 

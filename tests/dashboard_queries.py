@@ -48,7 +48,7 @@ class PanelQuery:
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
-    """As they are kept, by file."""
+    """The generated dashboards, by file."""
     return {file: json.loads((FOLDER / file).read_text(encoding="utf-8")) for file in FILES}
 
 
@@ -83,7 +83,7 @@ def _queries() -> Iterator[PanelQuery]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What somebody looks at.
+    """The view of a dashboard.
 
     Attributes:
         start: of the time shown.
@@ -156,7 +156,7 @@ def _regex(values: Sequence[str]) -> str:
 
 
 def _prometheus_regex(values: Sequence[str]) -> str:
-    """As the Prometheus plugin escapes: twice, since the regular expression stands in a quoted string."""
+    """Escape like the Prometheus plugin: twice, since the regular expression stands in a quoted string."""
     escaped = [_PROMETHEUS_SPECIAL.sub(r"\\\\\1", value.replace("\\", "\\" * 4)) for value in values]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
@@ -171,4 +171,4 @@ def _all_values() -> dict[str, str]:
 
 
 ALL_VALUES = _all_values()
-"""What each variable becomes that stands on All."""
+"""The value of each variable that is set to All."""

@@ -1,5 +1,5 @@
--- The role that dashboards read with: everything but the secret of the hashes, and it can write nothing.
--- Run with psql as the owner of the schema, and again after each `otel-ratelimit db upgrade` that brings tables.
+-- The read-only role for dashboards. It reads all tables except hash_keys, which holds the secret of the hashes.
+-- Run this with psql as the owner of the schema, and again after each `otel-ratelimit db upgrade` that adds tables.
 --
 --     POSTGRES_READER_PASSWORD=... psql --set=ON_ERROR_STOP=1 --file=reader.sql
 

@@ -1,4 +1,4 @@
-"""What changed and when, drawn over every graph: the policy in force, refused policies, new versions."""
+"""Changes drawn over every graph: the policy in force, refused policies, new versions."""
 
 from __future__ import annotations
 

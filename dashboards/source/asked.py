@@ -1,4 +1,4 @@
-"""What panels ask: a query of Prometheus or a statement for PostgreSQL, before it gets its letter."""
+"""The questions of panels: a query of Prometheus or a statement for PostgreSQL, before it gets its letter."""
 
 from __future__ import annotations
 

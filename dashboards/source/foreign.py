@@ -24,7 +24,7 @@ class ForeignMetric:
     name: str
     labels: frozenset[str]
     why: str
-    """Who exports it, and its use here."""
+    """The program that exports it, and its use here."""
 
 
 def _of_receiver(what: str) -> tuple[ForeignMetric, ...]:
@@ -69,7 +69,9 @@ FOREIGN_METRICS: Final = {
             "the collector: how many may wait",
         ),
         ForeignMetric(
-            "otelcol_exporter_sent_spans", _SCRAPED | {"exporter"}, "the collector: what was taken by others"
+            "otelcol_exporter_sent_spans",
+            _SCRAPED | {"exporter"},
+            "the collector: spans accepted by backends",
         ),
         ForeignMetric(
             "otelcol_exporter_send_failed_spans",

@@ -21,7 +21,7 @@ TITLES: Final = {
 }
 _SHORT: Final = {
     OVERVIEW: ("Overview", "Is anyone hurt, is the limiter healthy?"),
-    ENDPOINTS: ("Endpoints and limits", "What was decided, how much room is left, who is limited"),
+    ENDPOINTS: ("Endpoints and limits", "Decisions, remaining room and limited clients"),
     CACHE: ("Query cache advisor", "Would a cache of query results pay?"),
     HEALTH: ("Plugin health", "Memory, queues, policy, collector"),
 }

@@ -97,7 +97,7 @@ def happened(selector: str, *attributes: str, window: str = "$__range") -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """A share: 0 if there is a whole and no part of it yet; nothing if there is no whole."""
+    """A share: 0 if the whole has no such part yet; no value if there is no whole."""
     return f"({part} or {whole} * 0) / ({whole} > 0)"
 
 

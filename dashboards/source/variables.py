@@ -52,7 +52,7 @@ def variables() -> list[Builder[VariableModel]]:
             "instance", "Instance", f"{_IN_FORCE}{{{promql.OF_SERVICES}}}", "instance", all_value=".+"
         ).description("One worker process; its name changes when it restarts"),
         _asked("tier", "Tier", f"{_REQUESTS}{{{promql.OF_SERVICES}}}", label(names.TIER)).description(
-            "Of the policy; rate-limit-api is the plugin's own API"
+            "Tier of the policy; rate-limit-api is the plugin's own API"
         ),
         _asked(
             "route",

@@ -1,4 +1,4 @@
--- The table of versions stays: whoever undoes the first step removes it.
+-- The table of versions stays. The downgrade command removes it after the first step is undone.
 DROP TABLE otel_ratelimit.ingested_batches;
 DROP TABLE otel_ratelimit.hash_keys;
 DROP TABLE otel_ratelimit.rate_limit_usage;

@@ -1,4 +1,4 @@
--- What is kept of decisions: refusals with who and where, and every decision summed up by the minute.
+-- Tables of decisions: one for refusals with client and route, one that sums up every decision by the minute.
 
 CREATE TABLE otel_ratelimit.rate_limit_analytics (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -64,7 +64,7 @@ COMMENT ON COLUMN otel_ratelimit.rate_limit_usage.utilization IS 'Histogram: sha
 COMMENT ON COLUMN otel_ratelimit.rate_limit_usage.utilization_n IS 'Requests measured at that share, whether or not this limit was the tightest.';
 COMMENT ON COLUMN otel_ratelimit.rate_limit_usage.clients_n IS 'Of those, how many were the first of their client in its window to reach that share.';
 
--- The secret of keyed hashes. Readers of dashboards have no right to it.
+-- The secret of keyed hashes. The role that dashboards read with may not read it.
 CREATE TABLE otel_ratelimit.hash_keys (
     id         integer     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     secret     bytea       NOT NULL CHECK (octet_length(secret) >= 32),
@@ -73,7 +73,7 @@ CREATE TABLE otel_ratelimit.hash_keys (
 COMMENT ON TABLE otel_ratelimit.hash_keys IS 'Secrets of keyed hashes; not for readers of dashboards.';
 REVOKE ALL ON otel_ratelimit.hash_keys FROM PUBLIC;
 
--- A batch whose answer was lost is sent again; it must not count twice.
+-- A batch is sent again if its answer was lost; it must not count twice.
 CREATE TABLE otel_ratelimit.ingested_batches (
     id          uuid        PRIMARY KEY,
     ingested_at timestamptz NOT NULL DEFAULT now()

@@ -1,5 +1,5 @@
--- What is kept of the application's queries: what code ran (templates), what a cache would have held (keys of
--- executions), and what was written meanwhile. No query's parameters are kept.
+-- Tables of the application's queries: the texts that ran (templates), the results a cache would have held (keys of
+-- executions), and the writes in the same time. No query parameters are stored.
 
 CREATE TABLE otel_ratelimit.query_templates (
     template_hash bigint      PRIMARY KEY,

@@ -1,4 +1,4 @@
--- What is concluded: one analysis a day of what a cache would have brought, and which alerts somebody looks after.
+-- Tables of conclusions: one analysis a day of what a cache would have saved, and the alerts somebody has acknowledged.
 
 CREATE TABLE otel_ratelimit.cache_analysis_daily (
     analysis_date           date             PRIMARY KEY,
@@ -60,9 +60,9 @@ COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.fingerprint IS 'Of the a
 COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.alert_name IS 'The label alertname.';
 COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.labels IS 'The alert''s labels, names to values.';
 COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.acknowledged_by IS 'As the caller names themselves.';
-COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.expires_at IS 'From then on it counts no more; null: until withdrawn.';
-COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.withdrawn_at IS 'Null while it stands.';
+COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.expires_at IS 'When it expires; null: it is valid until withdrawn.';
+COMMENT ON COLUMN otel_ratelimit.alert_acknowledgements.withdrawn_at IS 'When it was withdrawn; null while it is valid.';
 CREATE UNIQUE INDEX alert_acknowledgements_standing
     ON otel_ratelimit.alert_acknowledgements (fingerprint) WHERE withdrawn_at IS NULL;
 COMMENT ON INDEX otel_ratelimit.alert_acknowledgements_standing IS
-    'At most one stands for an alert; finds it, expired or not.';
+    'At most one is not withdrawn for each alert; finds it, expired or not.';

@@ -1,5 +1,5 @@
--- What a sample of the queries cannot say by itself: how often each template ran, and which requests ran one again
--- and again.
+-- Counts that a sample of the queries cannot give: how often each template ran, and which requests ran a template
+-- repeatedly.
 
 CREATE TABLE otel_ratelimit.query_totals (
     minute        timestamptz NOT NULL,

@@ -1,4 +1,4 @@
--- A view can be given columns, and not be taken any.
+-- PostgreSQL can add columns to a view but cannot remove any, so the view is dropped and created again.
 DROP VIEW otel_ratelimit.cache_analysis_latest;
 ALTER TABLE otel_ratelimit.cache_analysis_daily
     DROP COLUMN period_start,

@@ -1,4 +1,4 @@
--- Whose day it was: days of a report begin and end at midnight in a time zone of choice, and are mailed once.
+-- A report's day begins and ends at midnight in a configured time zone, and its report is mailed once.
 
 ALTER TABLE otel_ratelimit.cache_analysis_daily
     ADD COLUMN period_start timestamptz,

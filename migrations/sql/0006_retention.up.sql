@@ -1,4 +1,4 @@
--- How long the rows of each service are kept, as several may share these tables, and how deletion stands.
+-- How long the rows of each service are kept, since several may share these tables, and the state of deletion.
 
 CREATE TABLE otel_ratelimit.service_retention (
     service   text        NOT NULL,
@@ -23,17 +23,17 @@ CREATE TABLE otel_ratelimit.maintenance_state (
     overdue        jsonb       NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE otel_ratelimit.maintenance_state IS
-    'How the deletion of old rows stands; one row, none before the first run.';
+    'State of the deletion of old rows; one row, none before the first run.';
 COMMENT ON COLUMN otel_ratelimit.maintenance_state.last_run_at IS
-    'When rows were last looked through, by the clock of the database.';
+    'When old rows were last searched for, by the clock of the database.';
 COMMENT ON COLUMN otel_ratelimit.maintenance_state.notices IS
-    'How often it was said that rows are overdue and nothing is deleted yet; at most once a day.';
-COMMENT ON COLUMN otel_ratelimit.maintenance_state.last_notice_at IS 'When it was said last.';
-COMMENT ON COLUMN otel_ratelimit.maintenance_state.overdue_since IS 'When it was said first.';
+    'How many notices have said that rows are overdue and nothing is deleted yet; at most one a day.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.last_notice_at IS 'When the last notice was given.';
+COMMENT ON COLUMN otel_ratelimit.maintenance_state.overdue_since IS 'When the first notice was given.';
 COMMENT ON COLUMN otel_ratelimit.maintenance_state.overdue_at IS
-    'The notices are for rows that are too old at this moment. It goes on with the clock, but not where that leaps.';
+    'The notices are for rows that are too old at this time. It advances with the clock, but not when the clock jumps.';
 COMMENT ON COLUMN otel_ratelimit.maintenance_state.overdue IS
-    'How much was too old when it was said first: table to service to rows (bytes of partitions). Where it is more later, notices start again.';
+    'How much was too old at the first notice: table to service to rows (bytes of partitions). If it is more later, notices start again.';
 
 CREATE INDEX rate_limit_analytics_service ON otel_ratelimit.rate_limit_analytics (service, occurred_at);
 CREATE INDEX rate_limit_usage_service ON otel_ratelimit.rate_limit_usage (service, minute);

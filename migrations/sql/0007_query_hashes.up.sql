@@ -1,7 +1,7 @@
--- Who runs this query, when, and when was this very question asked?
+-- Indexes that find who ran a query and when, and when a query ran with the same parameters.
 --
--- Partition by partition, because an index made on the whole table keeps writers waiting until the last day has it.
--- Nobody writes to the days before today's, which comes last; then the table gets its own, which is made of theirs.
+-- They are created partition by partition, because an index on the whole table blocks writers until the last day has it.
+-- Nobody writes to past days; today's partition comes last. Then the table's index is made from those of its partitions.
 
 DO $$
 DECLARE
@@ -48,4 +48,4 @@ $$;
 COMMENT ON INDEX otel_ratelimit.query_logs_template_hash IS
     'Who ran a query, and when: equal hashes share an entry, so that it takes 7 bytes a row.';
 COMMENT ON INDEX otel_ratelimit.query_logs_key_hash IS
-    'When a question was asked: a Bloom filter for each 32 pages, which costs a byte a row; a B-tree took 29, and writing a fifth longer.';
+    'When a key was executed: a Bloom filter for each 32 pages, which costs a byte a row; a B-tree took 29, and made writing a fifth slower.';

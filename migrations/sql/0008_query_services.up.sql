@@ -1,8 +1,8 @@
--- Which service ran the queries, where several record to one database.
+-- Which service ran the queries, since several may record to one database.
 --
--- A column with a constant default is written to the catalogue only, however many rows there are: each table is locked
--- for an instant. No index: a service's rows are a part of a day that is read by time, and what is too old is found
--- between two moments.
+-- A column with a constant default changes only the catalogue, however many rows there are, so each table is locked
+-- only briefly. No index is needed: a service's rows are read by time, and rows that are too old are found between two
+-- times.
 
 ALTER TABLE otel_ratelimit.query_logs ADD COLUMN service text NOT NULL DEFAULT '';
 ALTER TABLE otel_ratelimit.query_totals ADD COLUMN service text NOT NULL DEFAULT '';
@@ -23,7 +23,7 @@ COMMENT ON COLUMN otel_ratelimit.service_retention.queries_deleted_before IS
 COMMENT ON TABLE otel_ratelimit.service_retention IS
     'How long each service wants its rows kept, as its processes say once an hour. The longest of a service counts; the longest of all counts for rows without a service.';
 
--- A request that goes on, such as a stream, is counted once a minute; what it repeats after that is written is added.
+-- A long request, such as a stream, is counted once a minute; repetitions that are written later are added to it.
 ALTER TABLE otel_ratelimit.query_repeats
     DROP CONSTRAINT query_repeats_requests_check,
     ADD CONSTRAINT query_repeats_requests_check CHECK (requests >= 0);

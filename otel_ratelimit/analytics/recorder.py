@@ -6,8 +6,8 @@
                    Batch ─► BatchWriter           the background thread
 
 While a batch cannot be written (see `core/delivery.py`), the buffers continue to sum up within their bounds,
-so no request waits and nothing is lost. What cannot be written when the process ends is counted as dropped,
-and logged.
+so no request waits and nothing is lost. Rows that cannot be written when the process ends are counted as
+dropped, and logged.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Recorder:
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Write the rest, in at most `timeout` seconds; whether this and all earlier calls wrote everything.
 
-        What cannot be written is counted as dropped.
+        Rows that cannot be written are counted as dropped.
         """
         with within(timeout):
             self._was_whole &= self._flush_in_time()

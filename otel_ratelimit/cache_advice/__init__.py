@@ -42,8 +42,8 @@ comparison                        the day with a cache compared to the day witho
 daily_report                      the report of the day
 stored_reports                    reports of past days, as they are read back
 
-What is assumed of the cache is in `core/cache_assumptions.py`; `reports/` reads the day, and keeps and mails
-the report.
+The assumptions about the cache are in `core/cache_assumptions.py`; `reports/` reads the day, and keeps and
+mails the report.
 
 SHARDS: Waldspurger et al., Efficient MRC Construction with SHARDS, FAST '15.
 TTLs:   Yang et al., A Large Scale Analysis of Hundreds of In-memory Cache Clusters at Twitter, OSDI '20.

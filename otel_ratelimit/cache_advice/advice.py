@@ -1,4 +1,4 @@
-"""What to cache, for how long, and whether writes must drop it: the advice for each template, and the plan.
+"""The advice for each template (whether to cache it, its TTL, whether writes must drop it), and the plan.
 
 The TTL is chosen in `ttl.py`; the sentences are in `reasons.py`.
 """
@@ -115,7 +115,7 @@ class Adviser:
         )
 
     def worth(self) -> Floats:
-        """What the advice for each template brings; 0 where there is no advice."""
+        """The gain from the advice for each template; 0 where there is no advice."""
         return self._choice.chosen_worth()
 
     def held_back(self) -> tuple[HeldBack, ...]:

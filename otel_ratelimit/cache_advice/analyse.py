@@ -45,7 +45,7 @@ def analyze_cache_potential(
     ttls: tuple[int, ...] = TTL_SECONDS,
     report: Callable[[str], None] = lambda _: None,
 ) -> CacheAnalysis:
-    """What a cache in front of the database would have brought on `day`.
+    """Analyse the gain and cost of a cache in front of the database on `day`.
 
     The time grows with the number of rows, and the memory with the number of keys that were hot at some time;
     only one piece of the rows is in memory at a time.

@@ -67,7 +67,7 @@ def reasons(rows: Executions, templates: Ints) -> Ints:
 
 
 def of_template(template: Template) -> Reason:
-    """What its text alone says."""
+    """The reason that follows from the template's text alone."""
     if template.text == UNREADABLE_TEMPLATE:
         return Reason.FAILED
     if template.operation not in READS:

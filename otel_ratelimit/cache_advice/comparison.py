@@ -31,12 +31,12 @@ class ComparedFigure(Result):
 
     @property
     def difference(self) -> float:
-        """What the cache adds; negative where the cache reduces the figure."""
+        """The figure with the cache minus the figure without; negative where the cache reduces the figure."""
         return self.with_cache - self.without_cache
 
 
 class Comparison(Result):
-    """What the cache changes. Sums are for the analysed time, money is for a month."""
+    """The figures without and with the cache. Sums are for the analysed time, money is for a month."""
 
     basis: Basis
     """plan: the planned cache; everything: there is no plan, so all queries that a cache could answer go

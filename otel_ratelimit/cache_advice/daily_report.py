@@ -26,7 +26,7 @@ _THEN: Final[dict[Scale, tuple[str, str]]] = {
 _HELD_BACK: Final[dict[ObstacleName, str]] = {
     "writes": "the tables are written too often",
     "memory_price": "the memory costs more than it brings",
-    "few_repeats": "too few ask what was asked before",
+    "few_repeats": "too few executions repeat an earlier one",
     "small_gain": "the cache would hardly answer sooner than the database",
     "not_executed": "none was executed",
     "not_measured": "the database took no measurable time",

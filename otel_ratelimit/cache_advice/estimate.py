@@ -1,7 +1,7 @@
 """Estimates for all executions, from the executions of the sampled keys, with an interval.
 
-A cache could have answered N executions of a template. All executions of hot keys are known. Of the cold keys
-only a sample is known, and the share p of its executions that missed is applied to all cold executions:
+A cache could have answered N executions of a template. All executions of hot keys are known. Cold keys are
+sampled, and the share p of the sampled executions that missed is applied to all cold executions:
 
     misses = hot misses + p (N - hot executions)
 

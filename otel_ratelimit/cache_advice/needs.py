@@ -1,4 +1,4 @@
-"""What the advised cache needs on a day: the memory and requests that its price depends on."""
+"""Needs of the advised cache on a day: the memory and requests that its price depends on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a day asks of a cache, and what the cache saves on that day."""
+    """The memory and requests that a cache needs on a day, and its savings on that day."""
 
     memory_bytes: float
     """At the peak."""

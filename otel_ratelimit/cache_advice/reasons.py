@@ -53,7 +53,7 @@ class PlanReasons:
         if not invalidated.any():
             return why
         count = int(invalidated.sum())
-        return f"{why}; {count} of them need what is cached dropped when their tables are written"
+        return f"{why}; {count} of them need their cached answers dropped when their tables are written"
 
     def ttl_alone(self, template: int, at: AtTtl) -> str:
         """Why a TTL alone is enough for a template."""
@@ -139,7 +139,7 @@ class ObstacleReasons:
         if name == "few_repeats":
             of = counted(executions, "execution", "executions")
             asks = f"only {round(hits):,} of its {of} would be hits"
-            return f"none of its {of} asks what was asked before" if hits < _A_HIT else asks
+            return f"none of its {of} repeats an earlier one" if hits < _A_HIT else asks
         mean_ms = float(self._found.duration_us[template] / executions) / _US
         database, cache = apart(mean_ms, self._assumptions.lookup_ms, milliseconds, 3)
         return f"the database answers in {database} on average, the cache in {cache}"
@@ -173,7 +173,7 @@ class ObstacleReasons:
         if dropping.max() > 0.0:
             drops = milliseconds(writes * self._assumptions.lookup_ms)
             return (
-                f": to drop what is cached each time takes {drops}, and its"
+                f": dropping its cached answers each time takes {drops}, and its"
                 f" {counted(float(found.dropped_hits[template, left]), 'hit saves', 'hits save')}"
                 f" {milliseconds(float(dropping.max()))}"
             )

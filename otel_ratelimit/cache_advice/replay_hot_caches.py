@@ -31,7 +31,7 @@ FULL_CACHE: Final = 1
 
 
 class KeyFacts:
-    """What is known of each key, the same for both caches; arrays by place of the key."""
+    """Facts about each key, the same for both caches; arrays by place of the key."""
 
     def __init__(self, capacity: int) -> None:
         self.key: Keys = np.zeros(capacity, dtype=np.uint64)

@@ -70,7 +70,7 @@ class TtlChoice:
         return shortest_ttl(np.maximum(self.worth, 0.0).sum(axis=0))
 
     def chosen_worth(self) -> Floats:
-        """What each template brings with its own TTL; 0 where caching does not pay."""
+        """The gain of each template with its own TTL; 0 where caching does not pay."""
         return np.array(
             [0.0 if at is None else self.worth[template, at] for template, at in enumerate(self.places)]
         )

@@ -103,7 +103,7 @@ def _as_json(report: MaintenanceReport) -> dict[str, object]:
 
 
 def _not_done(report: MaintenanceReport) -> list[str]:
-    """What an operator has to check, one sentence each."""
+    """Sentences about problems that an operator has to check."""
     said = [f"not maintained: {failure}" for failure in report.failures]
     if report.hold:
         said.insert(0, f"no old rows deleted: {report.hold.sentence}")

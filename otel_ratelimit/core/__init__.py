@@ -1,1 +1,1 @@
-"""What every part may use."""
+"""Modules that every part may use."""

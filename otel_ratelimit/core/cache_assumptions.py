@@ -1,4 +1,4 @@
-"""What the cache analysis assumes of a cache, with the defaults.
+"""The cache analysis's assumptions about a cache, with the defaults.
 
 `policy/cache.py` reads these values from the policy file and `cache_advice` computes with them; neither of
 the two imports the other. The price presets are in `cache_advice/prices.py`.

@@ -59,7 +59,7 @@ class CounterStore(Protocol):
         """
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
-        """What `take` would answer now; counts nothing, so `used` is without this request."""
+        """The answer that `take` would give now; counts nothing, so `used` is without this request."""
 
     def clear(self, windows: Sequence[Window], client: str) -> int:
         """Forget `client`'s counters in `windows`; returns how many there were."""
@@ -67,7 +67,7 @@ class CounterStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What one sweep of the store did."""
+    """The result of one sweep of the store."""
 
     removed_keys: int
     freed_bytes: int
@@ -77,7 +77,7 @@ class CleanupReport:
 
 @dataclass(frozen=True, slots=True)
 class StorageSnapshot:
-    """What the store holds at one moment, for metrics, the API and the log."""
+    """The store's contents at one moment, for metrics, the API and the log."""
 
     name: str
     size_bytes: int

@@ -96,7 +96,7 @@ class Delivery(Generic[B]):
 
     @property
     def unwritten(self) -> tuple[B, ...]:
-        """What is not written yet: a batch, or parts of one."""
+        """Data that are not written yet: a batch, or parts of one."""
         return tuple(self._parts)
 
     @property

@@ -34,9 +34,9 @@ class Problem:
     where: str
     """File and line and key (`ratelimit.toml:12: routes[0].limits`), or a variable's name."""
     what: str
-    """What is wrong, with the offending value."""
+    """The mistake, with the offending value."""
     instead: str = ""
-    """What would be right; empty when `what` says it already."""
+    """The correction; empty when `what` says it already."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f"; {self.instead}" if self.instead else "")

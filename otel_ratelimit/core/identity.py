@@ -29,7 +29,7 @@ class Identity(NamedTuple):
     its network (`NETWORK_DIGITS`), and a keyed hash of the client. With the network a store can share its
     room fairly. A `ClientKey` where the sender is free to choose the client."""
     kind: KeyKind
-    """What the key was made of: `ip` where a user was wanted and none was known."""
+    """The source of the key: `ip` where a user was wanted and none was known."""
     address: str
     """The client's address, normalised, whole. `unknown` when the server gave none."""
     user: str | None

@@ -1,4 +1,4 @@
-"""What the policy says about a route: limits, key and failure mode. Resolved once, used by every request."""
+"""The policy for one route: limits, key and failure mode. Resolved once, used by every request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Window:
     """One limit of a route: `amount` requests in `seconds`, counted per client."""
 
     prefix: str
-    """What is counted, without the client: the counter's key is `prefix + client key`.
+    """The counter's key without the client: the counter's key is `prefix + client key`.
 
     Its form is `namespace|scope|seconds|strategy|`. The scope is an endpoint and the methods that are counted
     together, a rule, or a tier (see the counter's scope in `policy`); `|` and `%` in parts are
@@ -61,7 +61,7 @@ NETWORK_DIGITS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """What tells clients apart: `ip | user | ip+user | header:NAME | module:function`."""
+    """The way to tell clients apart: `ip | user | ip+user | header:NAME | module:function`."""
 
     kind: KeyKind
     argument: str = ""
@@ -105,7 +105,7 @@ class HeaderStyle(NamedTuple):
 
 
 class ClientOverride(NamedTuple):
-    """What `[[clients]]` says about one client."""
+    """The settings in `[[clients]]` for one client."""
 
     multiply: float
     exempt: bool

@@ -69,7 +69,7 @@ class SeveralServicesError(PicklableError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ServicesRead:
-    """Whose figures are read."""
+    """The services whose figures are read."""
 
     service: str | None
     """The only service; None where all `services` are read together."""
@@ -127,7 +127,7 @@ def services_read(
 
 @dataclass(frozen=True, slots=True)
 class QueriesRead:
-    """Whose queries are read; some may have been recorded without a service."""
+    """The services whose queries are read; some may have been recorded without a service."""
 
     service: str | None
     """The only service whose queries count; None for all queries."""
@@ -153,7 +153,7 @@ OF_ALL_QUERIES: Final = QueriesRead(None, ())
 def queries_read(
     reader: QueryServiceReader, period: Period, asked: str | None = None, own: str = ""
 ) -> QueriesRead:
-    """Whose queries to read, chosen as in `services_read`.
+    """Choose the services whose queries to read, as in `services_read`.
 
     Where only one service is recorded and none was asked for, all queries are read: those that were recorded
     without a service must be its own.

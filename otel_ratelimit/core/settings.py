@@ -54,12 +54,12 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"log_level": tuple(LOG_LEVELS)
 _KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _MAY_HOLD_SECRETS: Final = frozenset({"storage_options"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""What an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
+"""Characters that an `Authorization: Bearer` header can carry (RFC 6750, section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the operator set outside the policy file. `None` means: not set.
+    """The operator's settings outside the policy file. `None` means: not set.
 
     A value that is or may hold a secret cannot be printed by accident; a plain text given for it is wrapped.
     """
@@ -320,7 +320,7 @@ def _check(values: Mapping[str, object]) -> Iterator[Problem]:
     if set(readers) & set(admins):
         yield Problem(
             PREFIX + "ADMIN_TOKEN",
-            f"is also in {PREFIX}API_TOKEN, so whoever may read could change",
+            f"is also in {PREFIX}API_TOKEN, so anybody who may read could change",
             "use another one",
         )
     rate = _rate(values.get("query_sample_rate", 1.0))

@@ -53,7 +53,7 @@ class RecommendedLimit:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswers:
-    """What was recorded, as the API answers it."""
+    """The recorded data, as the API answers it."""
 
     violations: int
     rows: int

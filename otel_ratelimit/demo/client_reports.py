@@ -1,4 +1,4 @@
-"""What the clients saw, reported by the process that drives them: one JSON object a line.
+"""The answers that clients got, reported by the process that drives them: one JSON object a line.
 
 Only the clients can say who was limited: no metric ever names a client.
 """

@@ -36,7 +36,7 @@ class _FromAddress(HTTPAdapter):
 
 
 class Visitor(HttpUser):
-    """What all clients have in common. `traffic` sets the class attributes."""
+    """The base class of all clients. `traffic` sets the class attributes."""
 
     abstract = True
     persona: ClassVar[str]

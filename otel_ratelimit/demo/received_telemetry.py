@@ -1,4 +1,4 @@
-"""What the application reported over OTLP, kept for questions.
+"""Telemetry that the application sent over OTLP, kept for questions.
 
 Points are cumulative: the latest one of each series counts. A worker that replaces another has new series,
 under its own `service.instance.id`; sums include all instances.

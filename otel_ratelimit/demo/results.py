@@ -48,7 +48,7 @@ class DecidingLimit:
 
 @dataclass(frozen=True, slots=True)
 class PersonaResult:
-    """What one kind of client experienced."""
+    """The experience of one kind of client."""
 
     persona: str
     clients: int
@@ -132,9 +132,9 @@ class DemoResults:
     span_is_exemplar: bool
     """Whether an exemplar of a metric points to the span's trace."""
     stored: StoredAnswers | None = None
-    """What the API answered from PostgreSQL."""
+    """The API's answers from PostgreSQL."""
     queries: QueriesFound | None = None
-    """What the query log recorded of the run."""
+    """The query log's records of the run."""
     cache: DailyCacheReport | None = None
     """Whether a cache would pay for these queries."""
 

@@ -1,4 +1,4 @@
-"""What the demo prints: its steps, the traffic as it runs, and the results.
+"""Output of the demo: its steps, the traffic as it runs, and the results.
 
 On a terminal, lines have colours and are updated in place; elsewhere they are plain, with at most 80 columns.
 With `--json` they go to standard error, and the results to standard output.

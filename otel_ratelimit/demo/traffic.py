@@ -2,8 +2,8 @@
 
     python -m otel_ratelimit.demo.traffic http://127.0.0.1:8000 --duration 20
 
-What they see goes to standard output, one JSON object a line (`client_reports.ClientReport`). Time and number
-of requests are bounded.
+Their observations go to standard output, one JSON object a line (`client_reports.ClientReport`). Time and
+number of requests are bounded.
 """
 
 from __future__ import annotations

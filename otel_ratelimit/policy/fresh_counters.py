@@ -79,7 +79,7 @@ def _reason(old: RoutePlan, plan: RoutePlan, new: Window) -> str:
     if not old.windows:
         return "there was no limit"
     if plan.key != old.key:
-        return f"clients were told apart by {old.key}, and are by {plan.key}"
+        return f"clients are now distinguished by {plan.key}, before by {old.key}"
     same = [window for window in old.windows if window.seconds == new.seconds]
     if not same:
         return "there was no window of this length"

@@ -36,7 +36,7 @@ class Part(NamedTuple):
     step: str
     """The number of the migration that creates it."""
     what: str
-    """What its rows are, for log lines about losses: `violations`."""
+    """The name of its rows, for log lines about losses: `violations`."""
 
 
 class BatchTables:

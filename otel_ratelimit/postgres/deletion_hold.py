@@ -76,7 +76,7 @@ def tables_dropped(tables: list[str]) -> Hold:
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceState:
-    """What earlier runs have stored."""
+    """The state that earlier runs have stored."""
 
     last_run_at: datetime | None = None
     """By the database's clock."""

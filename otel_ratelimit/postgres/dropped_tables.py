@@ -53,7 +53,7 @@ class DroppedTables:
 
     @staticmethod
     def remedy(table: str) -> str:
-        """What to do about a dropped table."""
+        """The remedy for a dropped table."""
         return (
             f"the table otel_ratelimit.{table} was dropped; restore it with its indexes and grants, see"
             " docs/schema.md"

@@ -1,8 +1,9 @@
 """One run of maintenance: creates partitions for the coming days, and deletes rows that are too old.
 
 `query_logs` has a partition for each day, so that a day is deleted by dropping a table and not by deleting
-millions of rows (`query_log_partitions`). All other rows are deleted in small transactions (`old_rows`). What
-a busy table prevents is postponed to the next run; if a table is missing, the others are maintained anyway.
+millions of rows (`query_log_partitions`). All other rows are deleted in small transactions (`old_rows`). Work
+that a busy table prevents is postponed to the next run; if a table is missing, the others are maintained
+anyway.
 
 Days and ages are those of the database's clock; `retention` says what is too old, and `deletion_hold` when
 deletion waits.
@@ -47,7 +48,7 @@ _STATE: Final = "maintenance_state"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaintenanceReport:
-    """What one run did."""
+    """The result of one run."""
 
     skipped: bool = False
     """Another process is running maintenance; nothing was done."""
@@ -62,7 +63,7 @@ class MaintenanceReport:
     hold: Hold = field(default_factory=Hold)
     """Why no old row was deleted; falsy if old rows were deleted."""
     failures: tuple[str, ...] = ()
-    """What failed, with the error of the database; everything else was done."""
+    """Steps that failed, with the error of the database; everything else was done."""
     retention_seconds: Mapping[str, float] = field(default_factory=dict)
     """Service to how long its rows are kept, for services that have announced it."""
     clock_set_back: timedelta = timedelta()
@@ -174,7 +175,7 @@ class _Run:
         )
 
     def _read(self, table: str, read: Callable[[Transaction], T]) -> T | None:
-        """What `table` says about deletion; None if it was dropped, which is noted as a failure."""
+        """Information in `table` about deletion; None if it was dropped, which is noted as a failure."""
         try:
             with self._session.transaction() as transaction:
                 return read(transaction)

@@ -46,7 +46,7 @@ class Current:
 
 @dataclass(frozen=True, slots=True)
 class Downgrade:
-    """What `downgrade` would do."""
+    """The effect of `downgrade`."""
 
     steps: tuple[str, ...]
     """Steps that would be undone, the last one first."""
@@ -126,7 +126,7 @@ def current(url: str | Secret) -> Current:
 
 
 def plan_downgrade(url: str | Secret, *, revision: str = "base") -> Downgrade:
-    """What `downgrade` to `revision` would undo; changes nothing.
+    """List the steps that `downgrade` to `revision` would undo; changes nothing.
 
     Raises:
         DatabaseError: no connection, no permission, or a schema newer than this package.

@@ -79,7 +79,7 @@ class QueryObserver(Protocol):
             nanoseconds: how long the execution took.
             in_txn: whether its transaction may have changed its result.
             size_of: called with `result` if the execution is kept, during this call; bytes cost the most.
-            result: the result, which belongs to whoever ran the query.
+            result: the result, which belongs to the code that ran the query.
             status: `OK`, or the SQLSTATE of the error.
             started: Unix time in seconds; None where the execution has just ended.
         """

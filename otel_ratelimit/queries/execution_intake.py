@@ -1,8 +1,8 @@
 """The work on the thread that ran a query: hash, compare, count, enqueue.
 
 There is no parsing and no I/O, and a lock only where a query failed or is dropped. After the wait for a
-server the processor's caches are cold, so each step costs a multiple of what it costs in a loop: hence few
-calls, and slots.
+server the processor's caches are cold, so each step costs a multiple of what it costs in a loop. That is why
+there are few calls, and slots.
 """
 
 from __future__ import annotations

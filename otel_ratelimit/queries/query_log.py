@@ -112,7 +112,7 @@ class QueryLog:
     def flush(self, timeout: float = math.inf) -> bool:
         """Write everything now, in at most `timeout` seconds; whether all of it is written.
 
-        What is not written stays, and is written later; after `close` nothing is written.
+        Rows that are not written stay, and are written later; after `close` nothing is written.
         """
         if self._is_closed:
             return self._is_empty
@@ -122,7 +122,7 @@ class QueryLog:
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Write what is left, in at most `timeout` seconds; whether all was written, also at an earlier call.
 
-        What cannot be written is counted as dropped, and logged.
+        Rows that cannot be written are counted as dropped, and logged.
         """
         if self._is_closed:
             return self._was_whole and self._is_empty

@@ -1,4 +1,4 @@
-"""What one run of the report job did."""
+"""The result of one run of the report job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otel_ratelimit.reports.mail import Sent
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What one run did."""
+    """The result of one run."""
 
     skipped: bool = False
     """Another process is making reports; nothing was done."""

@@ -24,7 +24,7 @@ MAINTENANCE_TASK: Final = "analytics maintenance"
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What is recorded of a refused request beside the decision."""
+    """Facts recorded about a refused request, besides the decision."""
 
     user_agent: Callable[[], str | None]
     """Answers the user agent of the current request."""
@@ -33,7 +33,7 @@ class RequestFacts:
 
 
 class Analytics:
-    """What is recorded of decisions, and where it can be read; a sink for decisions.
+    """Records decisions and reads the records; a sink for decisions.
 
     Args:
         database: where decisions are recorded.

@@ -1,4 +1,4 @@
-"""What an application gets from its `RateLimit`, and where it is found: `app.extensions`."""
+"""The parts that an application gets from its `RateLimit`, and where they are found: `app.extensions`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ServesApi(Protocol):
     """A `RateLimit`, as far as the HTTP API asks it."""
 
     def api_services(self, app: Flask) -> ApiServices:
-        """What the HTTP API of `app` is joined to."""
+        """The services behind the HTTP API of `app`."""
 
 
 def api_services_here() -> ApiServices | None:
@@ -82,7 +82,7 @@ def api_services_here() -> ApiServices | None:
 
 
 def api_ahead(app: Flask, hooks: RequestHooks) -> ApiBeforeHooks:
-    """What serves the HTTP API of `app` before the hooks of the application."""
+    """Serves the HTTP API of `app` before the hooks of the application."""
     return ApiBeforeHooks(app, hooks.before_request, hooks.after_request, api_services_here)
 
 

@@ -20,7 +20,7 @@ def api_services(
     authorize: Callable[[str], bool] | None,
     keys_by_user: Callable[[], Mapping[str, int]],
 ) -> ApiServices:
-    """What the API of one application asks."""
+    """The services behind the API of one application."""
     settings, storage, analytics = parts.settings, parts.storage, parts.recording.analytics
     memory = parts.policy.policy.memory
     return ApiServices(

@@ -83,7 +83,7 @@ class LateAttachment:
             stand_in.entry.remove()
 
     def _attach(self, app: Flask, environ: Environ) -> Response | None:
-        """What `add` has put off; the response that refuses the request where it cannot be done."""
+        """Do the work that `add` postponed; returns a response that refuses the request if it fails."""
         with self._attaching:
             stand_in = stand_in_of(app, self._owner)
             try:

@@ -23,7 +23,7 @@ VersionOf: TypeAlias = Callable[[str], str | None]
 DISTRIBUTION: Final = "otel-ratelimit"
 PAGE: Final = "docs/how-to/install.md"
 AT_START: Final = ("flask", "flask-limiter", "limits")
-"""What applications pin most often; `otel-ratelimit doctor`, which has more time, checks the others too."""
+"""Packages that applications pin most often; `otel-ratelimit doctor` checks the others too."""
 
 _DRIVERS: Final = ("psycopg2", "psycopg2-binary")
 _CORE: Final = ("opentelemetry-api", "opentelemetry-sdk")

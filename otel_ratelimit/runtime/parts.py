@@ -1,4 +1,4 @@
-"""What an enabled `RateLimit` is made of: opened together, closed together."""
+"""The parts of an enabled `RateLimit`: opened together, closed together."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ FLUSH_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What a `RateLimit` is given and the environment has no variable for."""
+    """Arguments of a `RateLimit` for which the environment has no variable."""
 
     policy: Policy | Path | str | None
     sinks: Sequence[DecisionSink]
@@ -76,7 +76,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
-    """What one `RateLimit` reports to OpenTelemetry about requests and policy."""
+    """Instruments of one `RateLimit` for requests and policy."""
 
     decisions: DecisionTelemetry
     policy: PolicyTelemetry
@@ -106,7 +106,7 @@ class Parts:
     log_output: LogOutput
 
     def enforcement(self, app: Flask) -> Enforcement:
-        """What follows from the policy in force for `app`."""
+        """The parts of the hooks that follow from the policy in force for `app`."""
         policy = self.policy.policy
         namespace = key_namespace(self.key_prefix, app.import_name)
         resolver = PolicyResolver(policy, namespace=namespace, shadow=self.policy.shadow)
@@ -123,7 +123,7 @@ class Parts:
         )
 
     def tools(self, timer: Callable[[], float]) -> Tools:
-        """What an application's hooks need beside that."""
+        """The parts of an application's hooks that the policy does not change."""
         return Tools(
             limiter=self.storage.limiter,
             store=self.storage.store,

@@ -1,4 +1,4 @@
-"""The policy that a `RateLimit` goes by, which a changed file replaces."""
+"""The policy that a `RateLimit` enforces, which a changed file replaces."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ QUERIES_TASK: Final = "query log"
 
 
 class Queries:
-    """What is recorded of the application's queries.
+    """Records the application's queries.
 
     Args:
         capture: reports them, until this is closed.

@@ -59,8 +59,8 @@ _in_use: Final[weakref.WeakSet[RateLimit]] = weakref.WeakSet()
 class RateLimit:
     """Rate limits for Flask applications, from one policy file.
 
-    What is not given is read from the environment (`OTEL_RATELIMIT_*`). One object can serve several
-    applications: they share the store, not the counters.
+    Arguments that are not given are read from the environment (`OTEL_RATELIMIT_*`). One object can serve
+    several applications: they share the store, not the counters.
 
     Args:
         app: the application, unless `init_app` is called later.
@@ -313,17 +313,17 @@ class RateLimit:
 
     @property
     def analytics(self) -> Analytics | None:
-        """What records decisions; None where analytics are off."""
+        """The recorder of decisions; None where analytics are off."""
         return None if self._parts is None else self._parts.recording.analytics
 
     @property
     def queries(self) -> Queries | None:
-        """What records queries; None where analytics are off."""
+        """The recorder of queries; None where analytics are off."""
         return None if self._parts is None else self._parts.recording.queries
 
     @property
     def refusal_log(self) -> RefusalLog | None:
-        """What writes refused requests to the log; None where limits are off."""
+        """The writer of refused requests to the log; None where limits are off."""
         return None if self._parts is None else self._parts.recording.refusal_log
 
     @property
@@ -333,11 +333,11 @@ class RateLimit:
         return StoreInUse(parts.storage, parts.policy.policy.memory, lambda: users_of(self._apps))
 
     def plans(self, app: Flask) -> RoutePlans:
-        """What the policy in force says about each route of `app`."""
+        """The plans of the policy in force for the routes of `app`."""
         return self._opened().enforcement(app).plans
 
     def api_services(self, app: Flask) -> ApiServices:
-        """What the HTTP API of `app` is joined to."""
+        """The services behind the HTTP API of `app`."""
         return api_services(app, self._opened(), self._api_authorize, self.store_in_use.keys_by_user)
 
     def _opened(self) -> Parts:

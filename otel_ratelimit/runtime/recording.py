@@ -106,7 +106,7 @@ class Recording:
 
 
 def open_recording(context: RecordingContext) -> Recording:
-    """What records decisions, queries and refusals; the first two where a database is named."""
+    """Open the recorders of decisions, queries and refusals; the first two only if a database is named."""
     analytics = _open_analytics(context)
     if analytics is None:
         return Recording(None, None, _open_refusal_log(context, None))
@@ -117,7 +117,7 @@ def open_recording(context: RecordingContext) -> Recording:
 
 
 def _open_analytics(context: RecordingContext) -> Analytics | None:
-    """What records decisions; None where no database is named, or its URL makes no sense."""
+    """Open the recorder of decisions; None if no database is named, or its URL is invalid."""
     if not context.settings.database_url:
         START.info("analytics are off: %s is not set", _VARIABLE)
         return None
@@ -137,7 +137,7 @@ def _log_that_analytics_are_off(error: DatabaseError) -> None:
 
 
 def join_analytics(database: AnalyticsDatabase, context: RecordingContext) -> Analytics:
-    """What records decisions in `database`."""
+    """Make the recorder of decisions in `database`."""
     policy, writing, worker = context.policy, database.writing, context.worker
     recorder = Recorder(
         PostgresAnalyticsWriter(
@@ -160,7 +160,7 @@ def join_analytics(database: AnalyticsDatabase, context: RecordingContext) -> An
 
 
 def open_queries(found: Capture, database: Database, context: RecordingContext) -> Queries:
-    """What records in `database` the queries that `found` reports."""
+    """Make the recorder in `database` of the queries that `found` reports."""
     worker, hash_key, rate = context.worker, context.settings.hash_key, context.settings.query_sample_rate
     log = QueryLog(
         PostgresQueryWriter(database, unix_time, context.recorded_as),
@@ -182,7 +182,7 @@ def open_queries(found: Capture, database: Database, context: RecordingContext) 
 
 
 def _open_refusal_log(context: RecordingContext, database: Database | None) -> RefusalLog:
-    """What writes refused requests to the log; `database` has the secret that hashed addresses share."""
+    """Make the writer of refused requests to the log; `database` has the secret of hashed addresses."""
     shared_key = partial(shared_secret, database) if database is not None else None
     addresses = ShownAddresses(context.policy.client_addresses, context.hash_key, shared_key)
     refusal_log = RefusalLog(addresses)

@@ -51,9 +51,9 @@ class OpenedStorage:
     unable: Callable[[Iterable[Strategy]], list[Problem]]
     """Answers the problems with strategies that the store does not support."""
     snapshot: Callable[[], StorageSnapshot | None]
-    """What it holds; None where it cannot tell."""
+    """The store's contents; None where it cannot tell."""
     cleanup: Callable[[], CleanupTotals | None]
-    """What its sweeps did; None where it needs none."""
+    """The results of its sweeps; None where it needs none."""
     healthy: Callable[[], bool]
     """Whether it answered when last asked."""
     keys_by_user: Callable[[Mapping[str, str]], dict[str, int]]
@@ -75,7 +75,7 @@ class StoreInUse:
         return self.memory.warning, self.memory.critical
 
     def snapshot(self) -> StorageSnapshot:
-        """What the store holds now.
+        """The store's contents now.
 
         Raises:
             StorageNotMeasuredError: the store cannot tell.

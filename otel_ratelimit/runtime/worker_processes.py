@@ -1,4 +1,4 @@
-"""What one process can know about the server: how many processes it has, and what cannot work."""
+"""Facts that one process can know about the server: how many processes it has, and what cannot work."""
 
 from __future__ import annotations
 

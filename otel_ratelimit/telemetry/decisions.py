@@ -74,7 +74,7 @@ class DecisionTelemetry:
         self._fallbacks = meter.create_counter(
             names.KEY_FALLBACKS,
             unit="{request}",
-            description="Requests keyed by address because the wanted key could not be had.",
+            description="Requests keyed by address because the configured key was not available.",
         )
         self._limited = LimitedClients(clock)
         observe(

@@ -137,7 +137,7 @@ class DeclaredLimits(LimitManager):
         return general, declared
 
     def exemption_scope(self, app: Flask, endpoint: str | None, blueprint: str | None) -> ExemptionScope:
-        """What the endpoint is exempt from; a view without a name can only be exempt by its blueprint."""
+        """The scope of an exemption; a view without a name can only be exempt by its blueprint."""
         if not name_of(app.view_functions.get(endpoint or "")):
             endpoint = None
         return super().exemption_scope(app, endpoint, blueprint if blueprint in app.blueprints else None)

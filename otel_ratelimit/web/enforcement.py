@@ -1,4 +1,4 @@
-"""What the request hooks work with: the parts that follow from the policy, and those that do not."""
+"""The parts that the request hooks use: those that follow from the policy, and those that do not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_ratelimit.web.route_plans import RoutePlans
 
 @dataclass(slots=True)
 class Enforcement:
-    """What follows from the policy; replaced as a whole when the policy changes."""
+    """The parts that follow from the policy; replaced as a whole when the policy changes."""
 
     plans: RoutePlans
     identifier: Identifier
@@ -27,7 +27,7 @@ class Enforcement:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the hooks need and a change of the policy leaves as it is."""
+    """The parts that the hooks need and that a change of the policy does not affect."""
 
     limiter: PolicyLimiter
     store: CounterStore

@@ -20,7 +20,7 @@ class NamedRoutes(NamedTuple):
     routes: tuple[str, ...]
     """Route templates, in the order in which the application has them."""
     matched: Matched
-    """What kind of name it was."""
+    """The kind of name."""
 
 
 def routes_named(app: Flask | None, name: str) -> NamedRoutes:

@@ -50,7 +50,7 @@ def receiver(telemetry):
 
 @pytest.fixture(scope="session")
 def collector_program() -> Path:
-    """What `make collector` built."""
+    """The program that `make collector` built."""
     try:
         return built_program(os.environ, configuration_folder())
     except StackError as error:
@@ -119,7 +119,7 @@ class Server:
         return [int(pid) for pid in children.split()]
 
     def stop(self) -> None:
-        """As an operator would: SIGTERM, so that telemetry is flushed."""
+        """Stop like an operator, with SIGTERM, so that telemetry is flushed."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:

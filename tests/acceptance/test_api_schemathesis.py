@@ -38,7 +38,7 @@ limits = "10/minute"
 key = "header:X-Api-Key"
 """
 
-# What a string of this format is cannot be said in JSON Schema.
+# JSON Schema cannot describe a string of this format.
 schemathesis.openapi.format(
     "date-range",
     st.one_of(

@@ -1,4 +1,4 @@
-"""What an operator sees who knows nothing but the log of a server."""
+"""The log of a server, for an operator who sees nothing else."""
 
 from __future__ import annotations
 

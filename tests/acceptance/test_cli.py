@@ -129,7 +129,7 @@ def test_routes_says_how_many_have_no_explicit_limit(folder):
     shown = run(folder, "routes", "app:app").stdout
     assert "1 without an explicit limit: the default tier alone covers it; --only-default lists it." in shown
     (folder / "app.py").write_text(LIMITED_APP)
-    # What the application's own limiter does for everything is no explicit limit, nor is what is no limit.
+    # A default of the application's own limiter is not an explicit limit, and neither is an exemption.
     document = json.loads(run(folder, "routes", "app:app", "--json").stdout)
     assert (document["explicit"], document["default_only"], document["exempt"]) == (3, 2, 2)
     found = {(row["method"], row["route"]): row["explicit"] for row in document["routes"]}

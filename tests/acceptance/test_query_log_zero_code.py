@@ -144,7 +144,7 @@ def jobs(postgres, new_database, rows):
 
 
 def execute(url, statement):
-    """What cannot be done in a transaction."""
+    """Execute a statement that cannot run in a transaction."""
     with closing(psycopg2.extensions.connection(url)) as connection:
         connection.autocommit = True
         connection.cursor().execute(statement)

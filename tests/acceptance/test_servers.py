@@ -73,7 +73,7 @@ class Cell:
     """One way to serve. What does not work there is said in the log at start: `says`."""
 
     name: str
-    """As in the page's table."""
+    """The name in the page's table."""
     command: tuple[str, ...]
     needs: str = ""
     patch: str = ""

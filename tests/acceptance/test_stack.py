@@ -41,7 +41,7 @@ ONLY_IN_TROUBLE = {
     for what in ("send", "enqueue")
     for signal in ("spans", "metric_points")
 }
-"""Of the collector, there from the first failure on; test_collector_losses.py has them fail."""
+"""Series of the collector that exist from the first failure on; test_collector_losses.py causes failures."""
 RULES = sorted((configuration_folder() / "prometheus" / "rules").glob("*.yml"))
 
 A_DAY_AGO = [
@@ -49,7 +49,7 @@ A_DAY_AGO = [
     for table, column in (("query_logs", "ts"), ("query_totals", "minute"), ("table_writes", "minute"))
 ]
 SLOW = "UPDATE otel_ratelimit.query_logs SET duration_us = greatest(duration_us, 20000)"
-"""As on a large database: a cache is worth it, however few clients came."""
+"""Settings as for a large database: a cache is worth it, however few clients came."""
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 

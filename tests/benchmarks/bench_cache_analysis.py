@@ -1,4 +1,4 @@
-"""What the analysis of a day takes, against the time of merely reading its rows.
+"""Time of the analysis of a day, compared with the time of reading its rows.
 
     python tests/benchmarks/bench_cache_analysis.py [--rows 10000000] [--repeats 3] [--json FILE]
 

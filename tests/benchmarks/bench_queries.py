@@ -1,4 +1,4 @@
-"""What the capture of queries costs, on top of OpenTelemetry's span of psycopg2.
+"""Cost of the capture of queries, in addition to OpenTelemetry's span of psycopg2.
 
     python tests/benchmarks/bench_queries.py [--rounds 200] [--calls 100] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""What an index on the hashes of `query_logs` brings to whoever looks one up, and what it costs the writer.
+"""Gain of an index on the hashes of `query_logs` for lookups, and its cost for the writer.
 
     python tests/benchmarks/bench_query_log_indexes.py [--rows 10000000] [--rounds 40] [--folder /var/tmp]
 
@@ -85,7 +85,7 @@ class Answered:
 
     milliseconds: float
     pages: int
-    """Of 8 kB, read from its memory or from disk."""
+    """Pages of 8 kB, read from memory or from disk."""
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def asked(cursor: Any, question: str, times: int = 3) -> Answered:
 
 
 def index_bytes(cursor: Any) -> int:
-    """Of all indexes of the days."""
+    """Size of all indexes of the days."""
     cursor.execute(
         "SELECT sum(pg_indexes_size(inhrelid))::bigint FROM pg_inherits"
         " WHERE inhparent = 'otel_ratelimit.query_logs'::regclass"

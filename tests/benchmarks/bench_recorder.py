@@ -1,4 +1,4 @@
-"""What recording costs: on the request's thread, in the database, and under a flood.
+"""Cost of recording: on the request's thread, in the database, and under a flood.
 
     python tests/benchmarks/bench_recorder.py [--rounds 200] [--batches 1000] [--seconds 30] [--json FILE]
 

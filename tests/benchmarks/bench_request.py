@@ -1,4 +1,4 @@
-"""What the plugin adds to a request, against what stock Flask-Limiter adds, in one run.
+"""Time that the plugin adds to a request, and that stock Flask-Limiter adds, in one run.
 
 Copies of one Flask application, all instrumented by OpenTelemetry with a real SDK: bare; with stock
 Flask-Limiter, two limits and headers; with ours, two limits, headers, metrics and span attributes; and

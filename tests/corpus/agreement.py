@@ -33,7 +33,7 @@ Key = Callable[[Statement], Hashable]
 
 
 class Step(NamedTuple):
-    """What disagrees after a rule and those before it."""
+    """The disagreements after a rule and those before it."""
 
     rule: str
     merged: int
@@ -51,7 +51,7 @@ class Conflict(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Of all statements of a run."""
+    """The comparison of all statements of a run."""
 
     statements: int
     templates: int

@@ -57,12 +57,12 @@ class Statement:
     template: str
     tokens: tuple[Token, ...]
     defined: tuple[int, ...]
-    """Of each name in it: how often it had been in a statement that defines something."""
+    """For each name in it: how often it had been in a statement that defines something."""
 
 
 Words = Sequence[str]
 Names = Mapping[str, str]
-"""Of a new name the old one."""
+"""The old name of each new one."""
 
 
 # Finer: details that templates leave out.

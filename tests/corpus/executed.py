@@ -36,7 +36,7 @@ SECONDS_A_FILE = 60
 def executed(
     corpus: Path, suites: Mapping[str, list[Path]], binaries: Path, scratch: Path
 ) -> dict[str, list[Executed]]:
-    """What the files of each suite ran, in order; each has a database of its own name.
+    """The statements that the files of each suite ran, in order; each has a database of its own name.
 
     Args:
         corpus: what fetch.py got.

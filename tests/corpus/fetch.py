@@ -22,7 +22,7 @@ INDEXES = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
 
 
 class FetchError(Exception):
-    """The corpus could not be had."""
+    """The corpus could not be fetched."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What is read from PostgreSQL is what was recorded, by period, endpoint and group, through indexes."""
+"""Reading from PostgreSQL returns the recorded data, by period, endpoint and group, through indexes."""
 
 from __future__ import annotations
 

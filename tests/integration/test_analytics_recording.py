@@ -269,7 +269,7 @@ def test_what_is_lost_or_dropped_is_counted_from_zero(limited):
 
 
 def values(reader, name):
-    """Of the metric's points, by the only attribute they have."""
+    """Values of the metric's points, by their only attribute."""
     return {
         next(iter(point.attributes.values()), ""): point.value
         for resource in reader.get_metrics_data().resource_metrics

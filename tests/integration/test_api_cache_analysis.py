@@ -110,7 +110,7 @@ def test_what_was_kept_is_what_is_told(client, save, cache_report):
         ("2026-01-08", 0, 0.0),
         ("2026-01-09", 640, report.hit_potential),
     ]
-    # What is in the columns, and what is in the report.
+    # The columns, and the report.
     told = body["trend"][-1]
     assert told["total_queries"] == latest["queries"]["cacheable"]
     assert told["unique_queries"] == latest["queries"]["unique"]

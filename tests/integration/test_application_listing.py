@@ -1,4 +1,4 @@
-"""What we put into an application is of the kind that Flask itself puts there.
+"""Objects that we add to an application are of the kinds that Flask itself adds.
 
 Applications and extensions list routes, views, blueprints and hooks, and take for granted what Flask
 makes: a set of methods, a function with a name.

@@ -213,7 +213,7 @@ def maintain_at(url):
 
 
 def read_a_day(url):
-    """As `report show --so-far` does, which takes no lock before."""
+    """Read like `report show --so-far`, which takes no lock before."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     with postgres_query_day(url, Period(start, start + timedelta(days=1))):
         pass

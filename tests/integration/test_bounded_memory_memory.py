@@ -19,7 +19,7 @@ checkpoints = [int(checkpoint) for checkpoint in checkpoints]
 storage = BoundedMemoryStorage(capacity=capacity, cleanup_interval=3600)
 counters = storage.counters
 window = Window(f"app|ep|86400|{strategy}|", 5, 86400, Strategy(strategy), False, "", "")
-# Of many networks, lest those keep one another out.
+# Clients of many networks, so that one network cannot keep the others out.
 client = lambda n: f"i{n * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
 address = lambda n: f"{n % 200}.{n // 200 % 200}.{n // 40_000 % 200}.{n // 8_000_000}"
 key = lambda n: f"LIMITER/{address(n)}/some.endpoint/5/1/day"

@@ -80,7 +80,7 @@ def test_every_answer_equals_that_of_limits_memory_store(name, clock, steps):
 
 @pytest.mark.parametrize("who", ["a", "b/c", "x" * 1_000_000, "\0", "\0😀", "\ud800"])
 @EVERY_STRATEGY
-def test_a_window_begins_anew_for_keys_of_any_length_and_content(name, who, clock):
+def test_a_window_starts_again_for_keys_of_any_length_and_content(name, who, clock):
     clock.now = START
     strategy = STRATEGIES[name](BoundedMemoryStorage(clock=clock))
     item = RateLimitItemPerMinute(2)

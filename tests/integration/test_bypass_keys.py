@@ -107,7 +107,7 @@ def test_an_object_in_a_session_is_not_a_new_client_each_time():
     protect(app)
 
     class Sessions(flask.sessions.SecureCookieSessionInterface):
-        """As a session that lives on the server gives back what was put into it."""
+        """A session that lives on the server and returns any object that was put into it."""
 
         def open_session(self, app, request):
             return flask.sessions.SecureCookieSession({"user_id": {"id": numbered()}})

@@ -70,7 +70,7 @@ def exact_lru(keys, entries):
 
 
 def compared(running_engine, kind, keys, share):
-    """What is simulated, what the engine did, and what an exact LRU would do: shares of hits."""
+    """Shares of hits in the simulation, in the engine, and with an exact LRU."""
     with running_engine(kind, enable_debug_command="yes", latency_tracking="no") as engine:
         allocator, empty = engine.allocator(), engine.settled_memory()
         one = float(entry_bytes(kind, KEY_BYTES, np.array([VALUE_BYTES]), allocator=allocator)[0])

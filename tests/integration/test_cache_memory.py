@@ -1,4 +1,4 @@
-"""What cached entries take is what Redis and Valkey say they took.
+"""The memory computed for cached entries is the memory that Redis and Valkey report.
 
 Valkey's wheel is built for glibc's malloc; with jemalloc in its place it takes what packaged ones take.
 """
@@ -59,7 +59,7 @@ def fresh_build(request, running_engine):
 
 @pytest.fixture
 def empty(build):
-    """What the engine takes without a key."""
+    """The memory of the engine without a key."""
     with build.engine.client() as client:
         client.execute_command("FLUSHALL", "SYNC")
     return build.engine.settled_memory()

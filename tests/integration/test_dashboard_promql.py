@@ -1,4 +1,4 @@
-"""What the dashboards' expressions come to, by Prometheus itself."""
+"""Prometheus itself evaluates the dashboards' expressions."""
 
 from __future__ import annotations
 

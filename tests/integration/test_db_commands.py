@@ -172,7 +172,7 @@ def test_maintenance_by_hand_respects_what_each_service_keeps(run, clocked):
 
 
 def test_a_retention_for_nobody_is_refused_and_deletes_nothing(run, clocked):
-    """As wrong use, in one sentence: several services and none named, or one that nothing is known of."""
+    """Wrong use gives one sentence: several services and none named, or one that nothing is known of."""
     now = datetime.now(UTC)
     clocked.set_clock(now)
     at = "--database-url", clocked.url

@@ -1,4 +1,4 @@
-"""What carries the demo: supervised processes, PostgreSQL, the OTLP receiver, clearing up."""
+"""The parts below the demo: supervised processes, PostgreSQL, the OTLP receiver, clearing up."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_an_outcome_without_telemetry_can_still_be_told():
     assert outcome.clients[0].broken == 1
 
 
-# What the specification asks of the demo; POST /login stands for "everything else".
+# The specification's requirements for the demo; POST /login stands for "everything else".
 SPECIFIED = {
     ("POST", "/api/ai/analyze-jobs"): ["10 per 1 minute", "50 per 1 hour"],
     ("GET", "/api/ai/analysis-results/<int:analysis_id>"): ["10 per 1 minute"],

@@ -57,7 +57,7 @@ def test_postgres_speaks_on_a_private_socket_only(postgres):
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_a_database_whose_filling_failed_is_filled_anew(postgres):
+def test_a_database_whose_filling_failed_is_filled_again(postgres):
     def fail(dsn):
         raise KeyboardInterrupt
 

@@ -266,7 +266,7 @@ def test_sql_is_understood_by_a_migrated_database(snippet, database):
 
 
 def shell_of(snippet):
-    """What is typed: of a `console`, the lines after the prompt and those that they go on with."""
+    """The typed lines: in a `console` block, the lines after the prompt and those that they go on with."""
     if snippet.language == "sh":
         return snippet.text
     typed, goes_on = [], False
@@ -323,7 +323,7 @@ def test_our_commands_have_these_options(snippet):
 
 
 def understand(command, arguments):
-    """As the command line would, without doing it."""
+    """Parse like the command line, without running the command."""
     context = click.Context(command, info_name=command.name)
     while isinstance(command, click.Group):
         name, command, arguments = command.resolve_command(context, arguments)

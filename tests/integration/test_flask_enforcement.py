@@ -1,4 +1,4 @@
-"""What a client of a Flask application sees, with the policy file in front of it."""
+"""The answers that a client of a Flask application gets under a policy file."""
 
 from __future__ import annotations
 

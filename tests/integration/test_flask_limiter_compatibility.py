@@ -1,4 +1,4 @@
-"""What users of Flask-Limiter rely on, with our storage below it and with our limiter in its place."""
+"""Behaviour that users of Flask-Limiter rely on, with our storage below it or our limiter instead of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An application that is given limits anew: while the former `RateLimit` ends, it is limited already."""
+"""An application that gets a new `RateLimit` is already limited by it while the previous one ends."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_queries_have_the_name_of_the_service_that_requests_have(app, limited, r
     app.add_url_rule("/jobs", "jobs", lambda: str(log_query("SELECT 1 FROM jobs", duration_seconds=0.1)))
     rate_limit = limited()
     assert app.test_client().get("/jobs").text == "True"
-    # What starts OpenTelemetry may come after the application.
+    # OpenTelemetry may start after the application.
     provider = TracerProvider(resource=Resource({"service.name": named} if named else {}))
     rate_limit.close()
     for table in ("rate_limit_usage", "query_logs", "query_totals"):

@@ -1,4 +1,4 @@
-"""What an application that logs at INFO, or at DEBUG, reads while its tables are made and removed."""
+"""The log of an application at INFO, or at DEBUG, while its tables are created and dropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otel_ratelimit.postgres.migration_steps import Steps
 
 @pytest.fixture(params=[logging.INFO, logging.DEBUG], ids=logging.getLevelName)
 def log(request, capfd):
-    """As `logging.basicConfig(level=…)` sets it up; a record that cannot be formatted goes to stderr."""
+    """The log of `logging.basicConfig(level=…)`; a record that cannot be formatted goes to stderr."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     root, alembic = logging.getLogger(), logging.getLogger("alembic")

@@ -1,4 +1,4 @@
-"""The schema goes up and down without a trace, whoever else is at it, and says what stands in the way."""
+"""The schema upgrades and downgrades without a trace, also concurrently, and reports obstacles."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_migrating_leaves_no_spans(empty_database):
     assert [span.attributes["db.statement"] for span in spans.get_finished_spans()] == ["SELECT 1"]
 
 
-def test_alembic_is_imported_only_by_whoever_migrates():
+def test_alembic_is_imported_only_for_migrations():
     program = "import sys, otel_ratelimit.postgres.migrate; sys.exit('alembic' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 

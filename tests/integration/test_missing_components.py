@@ -18,7 +18,7 @@ SENTENCES = {
     "acceptance/test_stack.py": "the collector is missing; to get it: make collector (needs Go)",
     "acceptance/alertmanager/test_alertmanager.py": "to get it: apt-get install prometheus-alertmanager",
 }
-"""Of a test in each file that needs more than pip brings."""
+"""Component of a test in each file that needs more than pip installs."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Headers tell what whoever decided knows, or are left to it: beside the application's own Flask-Limiter."""
+"""Headers next to the application's own Flask-Limiter: they describe its limits, or are left to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ X = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
 
 
 def state(response, left="r", seconds="t"):
-    """What `RateLimit` says: name, what is left, and for how long."""
+    """The header `RateLimit`: name, remaining units, and time until the reset."""
     listed = http_sf.parse(response.headers["RateLimit"].encode(), tltype="list")
     return [(name, parameters[left], parameters[seconds]) for name, parameters in listed]
 

@@ -91,7 +91,7 @@ def serving(environment, caplog):
 
 
 def reachable(root):
-    """What `root` refers to, at any depth, of this package and of what it made of others."""
+    """Objects of this package, and those it created, that `root` refers to at any depth."""
     seen, waiting = {}, [root]
     while waiting and len(seen) < MAX_OBJECTS:
         found = waiting.pop()

@@ -343,7 +343,7 @@ def test_nothing_of_a_planted_word_is_kept(recorded, empty_database):
         seen.update(recorded.templates())
 
     plant()
-    # For whoever runs more of them, with --log-cli-level=info.
+    # Shown with --log-cli-level=info, for longer runs.
     logging.getLogger(__name__).info("%d executions, %d templates", recorded.count(), len(seen))
     assert recorded.count() > EXAMPLES * STATEMENTS / 4
     # It was not because nothing was recorded.

@@ -112,12 +112,12 @@ def test_policy_check_says_what_starts_from_zero(files, more):
     run = CliRunner().invoke
 
     stays = run(main, ["policy", "check", "renamed.toml", "--against", "old.toml", *more])
-    anew = run(main, ["policy", "check", "longer.toml", "--against", "old.toml", *more])
+    again = run(main, ["policy", "check", "longer.toml", "--against", "old.toml", *more])
 
-    assert stays.exit_code == anew.exit_code == 0, stays.output + anew.output
+    assert stays.exit_code == again.exit_code == 0, stays.output + again.output
     assert "against old.toml: all counters are kept" in stays.output
-    assert "against old.toml: 2 limits start from zero" in anew.output
-    assert "  POST /jobs: 3 per 1 hour starts from zero: there was no window of this length" in anew.output
+    assert "against old.toml: 2 limits start from zero" in again.output
+    assert "  POST /jobs: 3 per 1 hour starts from zero: there was no window of this length" in again.output
 
 
 def test_policy_check_reads_the_former_policy_as_strictly(files):

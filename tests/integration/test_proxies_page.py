@@ -35,7 +35,7 @@ class Product:
     written: str
     """`{client}` is the client's address, `{sent}` what the client sent under the same name, with a comma."""
     more: str = ""
-    """What it sends besides in X-Forwarded-For, where another header is read."""
+    """Its additional X-Forwarded-For, if another header is read."""
 
 
 def trusting(networks, hops=None, header=None):
@@ -146,7 +146,7 @@ def application(settings):
 
 
 def send(client, product, address, forged, turn):
-    """As it arrives: the product adds to what the client sent, or replaces it, and hands on all else."""
+    """The request on arrival: the product extends or replaces the client's header, and passes on all else."""
     sent = {name: f"{value}, " for name, value in forged.items()}
     headers = {
         **forged,

@@ -205,7 +205,7 @@ USES = {
 }
 
 SOME_USES = ("execute", "executemany", "commit", "poll")
-"""To end a server's process takes a tenth of a second."""
+"""Ending a server's process takes a tenth of a second."""
 
 
 @pytest.mark.parametrize("has_run", [False, True])

@@ -1,4 +1,4 @@
-"""As many executions as the server itself counts, over every way in which psycopg2 runs a query."""
+"""The count of executions equals the server's own count, over every way in which psycopg2 runs a query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who runs this query, and when: the query log is looked up by its hashes."""
+"""The query log is looked up by its hashes: who runs a query, and when."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ INSERT INTO otel_ratelimit.query_logs (
     false, false, 'ok', NULL, 'one'
 )
 """
-"""As versions before this step write."""
+"""Statements of versions before this step."""
 FILES = """
 SELECT relname, pg_relation_filenode(oid) FROM pg_class
 WHERE relnamespace = 'otel_ratelimit'::regnamespace

@@ -1,4 +1,4 @@
-"""What a counter weighs in Redis, what has expired there, and a cluster of three nodes."""
+"""The memory of a counter in Redis, expired counters, and a cluster of three nodes."""
 
 from __future__ import annotations
 

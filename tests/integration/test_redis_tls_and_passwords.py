@@ -99,7 +99,7 @@ def until(question, seconds=20):
 
 
 def statuses(uri, options, times=4, **arguments):
-    """What an application answers that counts there; 503 is tried again, since a machine may be busy."""
+    """The answers of an application that counts there; 503 is tried again, since a machine may be busy."""
     app = flask.Flask("app")
     app.add_url_rule("/", "index", lambda: "ok")
     with ExitStack() as stack:

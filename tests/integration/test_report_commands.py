@@ -276,7 +276,7 @@ def test_one_that_is_killed_leaves_the_work_to_the_next(database, run, recorded)
         wait_for(database, WAITING, [(1,)])
         killed.kill()
         killed.communicate()
-    # What it had sent, the server may still carry out.
+    # The server may still carry out statements that were already sent.
     wait_for(database, OTHERS, [(0,)])
     query(database, "DELETE FROM otel_ratelimit.cache_analysis_daily")
 

@@ -156,7 +156,7 @@ def test_of_a_day_of_which_nothing_is_known_both_functions_say_the_same(named):
         count(named, datetime(2026, 3, 28, 12, tzinfo=UTC), 3)
 
 
-def test_costs_can_be_reckoned_for_any_needs():
+def test_costs_can_be_computed_for_any_needs():
     needs = Needs(
         memory_bytes=1e9,
         requests_a_day=1e6,

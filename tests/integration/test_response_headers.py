@@ -137,7 +137,7 @@ UNWRITABLE = {
 
 
 def answer(view, **options):
-    """What a client gets, from the application alone and with rate limits."""
+    """The answers that a client gets, from the application alone and with rate limits."""
     app = flask.Flask("sample")
     app.add_url_rule("/", "view", view)
     rate_limit = (

@@ -33,7 +33,7 @@ class Host:
         self.now = NOW
 
     def process(self, service="shop", retention=MONTH):
-        """What a process of a service does once an hour."""
+        """The hourly work of a service's process."""
         return HourlyMaintenance(self._opened, retention, lambda: service, self.clock)
 
     def clock(self):
@@ -155,7 +155,7 @@ def test_a_backup_that_was_dumped_and_restored_elsewhere_is_whole_after_the_firs
         check=True,
     )
     with closing(Clocked(new_database(postgres))) as restored:
-        # What psql alone understands begins with a backslash.
+        # Commands of psql begin with a backslash.
         restored.execute("\n".join(line for line in dump.stdout.splitlines() if not line.startswith("\\")))
         assert restored.all_left() == clocked.all_left() == dict.fromkeys(AGED, 30)
         for days in (10, 60):

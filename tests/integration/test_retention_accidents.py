@@ -210,7 +210,7 @@ def test_before_the_first_run_young_rows_are_not_said(clocked):
 
 
 def dumped(clocked, table):
-    """What makes the table again, as a page or a backup has it."""
+    """SQL that creates the table again, as a page or a backup has it."""
     from components import wheel_postgres  # of this alone
 
     command = [wheel_postgres() / "pg_dump", "--schema-only", f"--table=otel_ratelimit.{table}", clocked.url]

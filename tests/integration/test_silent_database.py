@@ -112,7 +112,7 @@ def limited():
 
 @contextlib.contextmanager
 def soon():
-    """What is done within has its own deadline, and keeps it."""
+    """Work within the block has its own deadline, and keeps it."""
     began = time.monotonic()
     yield
     assert time.monotonic() - began < SOON

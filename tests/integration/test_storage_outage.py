@@ -1,4 +1,4 @@
-"""What clients see while a real Redis is away, and when it comes back."""
+"""The answers that clients get while a real Redis is down, and when it returns."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_open_lets_through_and_says_so(app, redis, decisions):
     assert {d.kind for d in decisions} == {DecisionKind.ERROR}
 
 
-def test_shadow_never_refuses_for_want_of_a_store(app, redis):
+def test_shadow_never_refuses_when_the_store_fails(app, redis):
     redis.stop()
     assert statuses(app, "/watched", 3) == [200] * 3
 

@@ -1,4 +1,4 @@
-"""What is called N+1 in a response that is streamed, and in a view that waits: bursts, and no polling."""
+"""N+1 in a streamed response, and in a view that waits: bursts count, polling does not."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def test_sizes_from_which_memory_is_warning_or_critical_are_those_of_the_policy(
     assert points(reader, names.STORAGE_THRESHOLD) == []
 
 
-def test_counters_of_rare_trouble_begin_at_zero(app, reader):
+def test_counters_of_rare_events_start_at_zero(app, reader):
     (overflows,) = points(reader, names.STORAGE_OVERFLOWS)
     assert overflows.value == 0
     assert {p.attributes[names.OUTCOME]: p.value for p in points(reader, names.POLICY_RELOADS)} == {

@@ -1,7 +1,7 @@
 """The rules of `collector/prometheus/rules` and the cases beside this file, as data.
 
 An alert has three cases at least: one in which it fires, one in which it is pending, one in which it stays
-silent. What a case proves is read from what it expects, not from its name.
+silent. The alerts that a case expects show which of them it is, not its name.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ ALERTS = _rules("alerts.yml")
 
 
 def recordings_for(rule: Rule) -> list[Rule]:
-    """The recording rules that it needs, in order."""
+    """The recording rules that the rule needs, in order."""
     wanted = {selector.name for selector in selectors(promql.parse(rule.expr))}
     direct = [each for each in RECORDINGS if each.name in wanted and each is not rule]
     needed = {each.name for parent in direct for each in recordings_for(parent)} | {r.name for r in direct}
@@ -86,7 +86,7 @@ def recordings_for(rule: Rule) -> list[Rule]:
 
 
 class Proof(StrEnum):
-    """What a case shows of an alert."""
+    """The state of an alert that a case shows."""
 
     FIRES = "fires"
     PENDING = "is pending"
@@ -106,7 +106,7 @@ class Case:
         return self.given["name"]
 
     def only_of(self, rules: Collection[Rule]) -> Case:
-        """Without what it expects of other alerts."""
+        """The case without its expectations of other alerts."""
         names = {rule.name for rule in rules}
         kept = [each for each in self.given.get("alert_rule_test", []) if each["alertname"] in names]
         return replace(self, given={**self.given, "alert_rule_test": kept})

@@ -1,4 +1,4 @@
-"""What can be told of an expression without running it."""
+"""Facts about an expression, found without running it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SET_OPERATIONS = frozenset({"and", "or", "unless"})
 
 
 def below(node: Any) -> list[Any]:
-    """Its parts, from left to right."""
+    """The node's children, from left to right."""
     if isinstance(node, promql.Call):
         return list(node.args)
     if isinstance(node, promql.BinaryExpr):
@@ -24,7 +24,7 @@ def below(node: Any) -> list[Any]:
 
 
 def nodes(node: Any) -> Iterator[Any]:
-    """It and all below it."""
+    """The node and all its descendants."""
     yield node
     for child in below(node):
         yield from nodes(child)
@@ -41,14 +41,14 @@ def comparisons(node: Any) -> list[Any]:
 
 
 def is_number(node: Any) -> bool:
-    """Whether it is the same always."""
+    """Whether the node is a constant."""
     return isinstance(node, promql.NumberLiteral) or (
         isinstance(node, promql.BinaryExpr) and is_number(node.lhs) and is_number(node.rhs)
     )
 
 
 def number(node: Any) -> float:
-    """Its value, if it `is_number`."""
+    """The node's value, if it `is_number`."""
     if isinstance(node, promql.NumberLiteral):
         return float(node.val)
     if str(node.op) != "*":

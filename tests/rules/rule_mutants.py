@@ -1,6 +1,6 @@
-"""A rule with one thing in it changed, again and again: each such rule must fail a case.
+"""Mutants of a rule, each with one change: each of them must fail a case.
 
-Changed are comparisons (the other way round; a threshold a quarter higher or a fifth lower), `and`, `or` and
+The changes concern comparisons (reversed; a threshold a quarter higher or a fifth lower), `and`, `or` and
 `unless` (one side left out), matchers and `by` labels (one left out), `sum` and `max`, and how long an alert
 waits.
 """
@@ -20,14 +20,14 @@ from promql_facts import COMPARISONS, SET_OPERATIONS, below, is_number, number
 _OPPOSITE: Final = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 _EDGE: Final = {">": ">=", ">=": ">", "<": "<=", "<=": "<"}
 _SMALL: Final = 10
-"""Below it a threshold is a number of occurrences, which has no quarter."""
+"""A smaller threshold is a number of occurrences, which has no quarter."""
 
 Change = tuple[str, str]
-"""What was changed, and the expression that comes of it."""
+"""A description of the change, and the changed expression."""
 
 
 def mutants(rule: Rule) -> Iterator[tuple[str, Rule]]:
-    """Each with what was changed."""
+    """The mutants of a rule, each with a description of its change."""
     for what, expression in _changed(rule.expr):
         yield what, replace(rule, given={**rule.given, "expr": expression})
     if rule.is_alert:
@@ -48,7 +48,7 @@ def _changed(text: str) -> Iterator[Change]:
 
 
 def _head(node: Any) -> str:
-    """The text that changes with the node, as it stands in its parents' text."""
+    """The part of the node's text that a change replaces, as it stands in the text of its parents."""
     text = str(node)
     if isinstance(node, promql.VectorSelector):
         return text.partition(" offset ")[0]
@@ -107,7 +107,10 @@ def _near(threshold: float) -> list[float]:
 
 
 def _nodes(node: Any, *, in_vain: bool = False) -> Iterator[tuple[Any, bool]]:
-    """And whether matchers only repeat those of the left side, all of whose labels must be equal anyway."""
+    """The nodes, each with whether its matchers only repeat those of the left side.
+
+    The labels of both sides must be equal anyway.
+    """
     yield node, in_vain
     is_unless = (
         isinstance(node, promql.BinaryExpr) and str(node.op) == "unless" and node.modifier.matching is None

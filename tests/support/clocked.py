@@ -66,7 +66,7 @@ AGED = {
     "query_templates": TEMPLATE,
     "query_logs": QUERY,
 }
-"""What inserts rows of these times, by table."""
+"""Statements that insert rows of these times, by table."""
 HAVE_SERVICE = (
     *("rate_limit_analytics", "rate_limit_usage"),
     *("query_logs", "query_totals", "query_repeats", "table_writes"),

@@ -9,7 +9,7 @@ from typing import Final
 
 IN_MEMORY: Final = Path("/dev/shm")
 ROOM_BYTES: Final = 2 * 2**30
-"""Of all processes of a run; Docker gives a container 64 MB unless told otherwise."""
+"""Space for all processes of a run; Docker gives a container 64 MB unless told otherwise."""
 
 
 def quick_folder() -> Path:

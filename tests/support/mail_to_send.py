@@ -25,7 +25,7 @@ def report(*to):
 
 
 def resolve(monkeypatch, *addresses, error=None):
-    """From here on the resolver knows `addresses` for every name, and for an address itself."""
+    """Let the resolver return `addresses` for every name, and an address for itself."""
     real = socket.getaddrinfo
 
     def getaddrinfo(host, *arguments, **options):

@@ -13,6 +13,6 @@ def list_items(text: str) -> list[str]:
 
 
 def listed_names(text: str) -> list[str]:
-    """What stands in backquotes at the beginning of each item: a variable, a command, a metric."""
+    """The text in backquotes at the beginning of each item: a variable, a command, a metric."""
     found = (re.match(r"`([^`]+)`", item) for item in list_items(text))
     return [match[1] for match in found if match]

@@ -66,7 +66,7 @@ class OwnPostgres:
         self._server.stop()
 
     def kill(self) -> None:
-        """As kill -9 on every process of it."""
+        """Kill all of its processes, as with kill -9."""
         processes = self._processes()
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended with its parent

@@ -1,4 +1,4 @@
-"""What a library can change in a process and in a Flask application, as a value that can be compared.
+"""The state of a process and a Flask application that a library can change, as a comparable value.
 
 Hooks of `os.register_at_fork` cannot be seen, and Python cannot take them back: the package has one, which
 holds the objects that it calls weakly. So those that are alive are counted.
@@ -31,11 +31,11 @@ from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX
 _SET_BY_SQLALCHEMY = frozenset({"UUID", "UUIDARRAY"})
 """Made again whenever anybody calls `register_uuid`, as SQLAlchemy does for migrations."""
 _SET_BY_FLASK = frozenset({"_got_first_request"})
-"""What an application notes of itself when it serves."""
+"""Attributes that an application sets on itself when it serves."""
 
 
 def process_state() -> dict[str, Any]:
-    """Of this process, without what only waits to be collected."""
+    """The state of this process, without garbage that is not collected yet."""
     gc.collect()
     return {
         "psycopg2": _attributes(psycopg2),
@@ -71,7 +71,7 @@ def differences(before: Any, after: Any) -> dict[str, Any]:
 
 @contextmanager
 def exit_steps() -> Iterator[list[Callable[..., object]]]:
-    """What is registered with `atexit` within this block and not taken back."""
+    """Functions that are registered with `atexit` within this block and not unregistered."""
     steps: list[Callable[..., object]] = []
     register, unregister = atexit.register, atexit.unregister
 
@@ -90,7 +90,7 @@ def exit_steps() -> Iterator[list[Callable[..., object]]]:
 
 
 def application_state(app: flask.Flask) -> dict[str, Any]:
-    """Of an application, without the routes of our API, which Flask cannot take back."""
+    """The state of an application, without the routes of our API, which Flask cannot take back."""
     return {name: _without_api(value) for name, value in vars(app).items() if name not in _SET_BY_FLASK} | {
         "url_map": [str(rule) for rule in app.url_map.iter_rules() if not rule.rule.startswith(URL_PREFIX)]
     }

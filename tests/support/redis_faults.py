@@ -48,7 +48,7 @@ def errors(reader):
 
 
 def until(answer, wanted, seconds=10):
-    """What `answer` gave, the last of it `wanted`."""
+    """The results of `answer`, of which the last is `wanted`."""
     deadline = time.monotonic() + seconds
     seen = [answer()]
     while seen[-1] != wanted:

@@ -39,7 +39,7 @@ LONG: Final = (
 
 
 def place(path: Path) -> tuple[int, int]:
-    """What to sort files by; tests of one file stay in their order."""
+    """The key to sort files by; tests of one file stay in their order."""
     name = path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ""
     if name in LONG:
         return 1, LONG.index(name)

@@ -43,7 +43,7 @@ def ways_to_show(value: object) -> Iterator[str]:
 
 
 def ways_to_report(error: BaseException) -> Iterator[str]:
-    """As a log or a tracker of errors shows it: message, arguments, what caused it, our frames' variables."""
+    """The error as a log or an error tracker shows it: message, arguments, cause, our frames' variables."""
     seen: set[int] = set()
     told: BaseException | None = error
     while told is not None and id(told) not in seen:

@@ -57,7 +57,7 @@ def write(database, service, demand, at=NOON):
 
 
 def call(function, *arguments, **named):
-    """What a function answers, and all that it says: its answer, warnings, or error."""
+    """The output of a function: its answer, warnings, or error."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:

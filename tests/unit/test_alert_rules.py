@@ -1,4 +1,4 @@
-"""What can be held against alert rules without running them: names, labels, metrics, thresholds, cases."""
+"""Checks of alert rules without running them: names, labels, metrics, thresholds, cases."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ONLY_OF_RULES = {
         frozenset(_COLLECTOR | {"exporter"}),
     ),
 }
-"""Of the collector, seen in a scrape of it; no dashboard shows them."""
+"""Metrics of the collector, seen in a scrape of it; no dashboard shows them."""
 
 SLOW = "RateLimitBlockedShareElevated"
 """Made of the same sums as its quick sister, and its cases take long."""

@@ -1,4 +1,4 @@
-"""What the query string of the API may be, and what is said of one that it may not."""
+"""Valid query strings of the API, and the errors for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan and an advice say of themselves agrees with their figures."""
+"""The sentences of a plan and an advice agree with their figures."""
 
 from __future__ import annotations
 

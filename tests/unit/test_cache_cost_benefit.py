@@ -1,4 +1,4 @@
-"""What a cache costs and brings, computed by hand."""
+"""Cost and benefit of a cache, computed by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_what_each_kind_costs():
     # 3 GB and a quarter of the memory free: 4 GB, two nodes of 2 GB.
     assert NODE.monthly(NEEDS, 0.25) == 40.0
     assert OWN.monthly(NEEDS, 0.25) == pytest.approx(50.0 + 0.01 * 4 * HOURS_A_MONTH)
-    # What is served by somebody else needs no reserve of ours; requests cost.
+    # A managed service needs no reserve of ours; requests cost.
     requests = DAYS_A_MONTH * 2 * 0.0023
     assert SERVERLESS.monthly(NEEDS, 0.25) == pytest.approx(0.084 * 3 * HOURS_A_MONTH + requests)
 

@@ -72,13 +72,13 @@ CASES = {
         (asked("abcdefgh", 5.0),),
         {},
         ("few_repeats",),
-        "none of its 8 executions asks what was asked before",
+        "none of its 8 executions repeats an earlier one",
     ),
     "no repeats, although it was written": (
         (asked("abcdefgh", 5.0), writes(8)),
         {},
         ("few_repeats",),
-        "none of its 8 executions asks what was asked before",
+        "none of its 8 executions repeats an earlier one",
     ),
     "written before each repeat": (
         (asked("a" * 60, 5.0), writes(60)),
@@ -97,8 +97,8 @@ CASES = {
         {"stale_budget": 0.0},
         ("writes",),
         (
-            "its tables were written 1,000 times: to drop what is cached each time takes 500 ms, and its 60"
-            " hits save 230 ms"
+            "its tables were written 1,000 times: dropping its cached answers each time takes 500 ms, and its"
+            " 60 hits save 230 ms"
         ),
     ),
     "no repeats, and quicker than the cache": (
@@ -106,7 +106,7 @@ CASES = {
         {},
         ("few_repeats", "small_gain"),
         (
-            "none of its 8 executions asks what was asked before; and the database answers in 0.3 ms on"
+            "none of its 8 executions repeats an earlier one; and the database answers in 0.3 ms on"
             " average, the cache in 0.5 ms"
         ),
     ),
@@ -171,7 +171,7 @@ TTLS = (10, 600, 86_400)
 def estimates(
     executions=100.0, *, hit_share=(0.2, 0.5, 0.8), left=0.5, stale=(0.0, 0.1, 0.5), mean_us=1_000.0, held=1e6
 ):
-    """Of one template."""
+    """The reasons for one template."""
     hits = executions * np.array([hit_share])
     dropped = left * hits
     zero = np.zeros_like(hits)

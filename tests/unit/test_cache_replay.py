@@ -1,4 +1,4 @@
-"""What a cache would have answered: a day computed by hand, and random ones by a naive cache."""
+"""Hits of a cache: a day computed by hand, and random ones by a naive cache."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_days_that_are_not_like_others(rows, executions, hits):
 
 
 def naive(times, ttl, writes=()):
-    """Of one key, one execution after the other."""
+    """Hits of one key, one execution after the other."""
     filled, misses = None, []
     for at in times:
         if filled is None or at > filled + ttl or any(filled < write <= at for write in writes):

@@ -1,4 +1,4 @@
-"""What a command refuses because of its surroundings is one sentence, without the usage."""
+"""An error that is caused by the environment of a command is one sentence, without the usage."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def started(uri="redis://127.0.0.1:1", **arguments):
     RateLimit(flask.Flask("app"), storage_uri=uri, **{"environ": {}, **arguments}).close()
 
 
-# What is written
+# Written options
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_password_is_decoded_where_limits_leaves_it_as_it_is_written(scheme):
     assert storage_options(f"{scheme}://:a@h:1", {"password": "b"})["password"] == "b"
 
 
-# What is refused
+# Refused options
 
 
 @every_uri

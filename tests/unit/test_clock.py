@@ -83,7 +83,7 @@ def test_no_module_keeps_a_clock_from_the_time_it_was_imported(source):
         if isinstance(node, ast.arguments):
             for default in (*node.defaults, *node.kw_defaults):
                 assert not (is_clock(default) and default.attr in CLOCKS), f"{source}:{default.lineno}"
-        # Nor is a clock handed on instead of asked: `clock=time.time`.
+        # A clock is not passed on without a call either: `clock=time.time`.
         if isinstance(node, ast.Call):
             for given in (*node.args, *(keyword.value for keyword in node.keywords)):
                 assert not (is_clock(given) and given.attr in CLOCKS), f"{source}:{given.lineno}"

@@ -45,7 +45,7 @@ def named(panels):
     return {panel["title"]: panel for panel in panels}
 
 
-# What is kept
+# Generated files
 
 
 def test_the_json_is_what_the_source_makes(file):
@@ -81,7 +81,7 @@ def test_each_dashboard_has_an_address_of_its_own(dashboard_queries):
     assert {each["title"] for each in found.values()} == set(links.TITLES.values())
 
 
-# What a panel has
+# Panels
 
 
 def test_every_panel_says_what_to_do_about_what_it_shows(panels):
@@ -313,7 +313,7 @@ def test_the_linter_is_told_to_pass_over_panels_that_are_of_no_service_and_no_ot
     )
 
 
-def test_the_linter_is_told_of_no_other_rule():
+def test_the_linter_has_no_other_exceptions():
     found = yaml.safe_load((ROOT / "dashboards" / ".lint").read_text(encoding="utf-8"))
     assert set(found) == {"exclusions"}
     assert set(found["exclusions"]) == {"target-promql-rule", "target-job-rule", "target-instance-rule"}

@@ -186,7 +186,7 @@ def test_a_chosen_service_is_asked_for_whatever_its_name(dashboard_queries):
     assert not re.fullmatch(matcher.value, "shopXeu")
 
 
-# What the names rest on
+# Names
 
 
 def instruments_of_the_code():

@@ -1,4 +1,4 @@
-"""What libpq says of a connection that could not be had, as one sentence that says what to do."""
+"""Messages of libpq about a failed connection become one sentence that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a tenth of the keys to the share of repeats, as if all had been kept; coin flips cannot."""
+"""A tenth of the keys gives the share of repeats as if all had been kept; coin flips cannot."""
 
 from __future__ import annotations
 

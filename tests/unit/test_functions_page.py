@@ -62,7 +62,7 @@ def source_of(name):
 
 
 def fields_of(answer):
-    """What can be read of an answer: its fields, and what is computed from them."""
+    """The readable parts of an answer: its fields, and what is computed from them."""
     if dataclasses.is_dataclass(answer):
         found = {field.name for field in dataclasses.fields(answer)}
     else:
@@ -119,7 +119,7 @@ def test_the_answer_with_all_that_it_holds_the_errors_and_an_example_are_there(n
     assert "**Raises**" in text
     for answer in FUNCTIONS[name][1]:
         missing = {field for field in fields_of(answer) if f"`{field}`" not in text}
-        # What follows from another field is left to the docstring.
+        # Fields that follow from another one are left to the docstring.
         assert missing <= {"is_all_known"}, answer
     [example] = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert f"{name}(" in example

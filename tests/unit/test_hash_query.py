@@ -1,4 +1,4 @@
-"""What is one template and what is two; nothing raises; what is read of a statement is right."""
+"""Statements share a template or do not; nothing raises; operation and tables are read correctly."""
 
 from __future__ import annotations
 

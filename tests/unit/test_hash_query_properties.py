@@ -187,7 +187,7 @@ def test_bulks_of_any_length_and_values_are_one_template(text):
         )
         found.add(hash_query(text.format(values)).text)
     assert len(found) == 1
-    # What stands behind the list is read as well.
+    # The text after the list is read as well.
     assert found == {hash_query(text.format("(1, 'a')" if "(a, b)" in text else "1")).text}
 
 

@@ -23,7 +23,7 @@ REASON = re.compile(r": [A-Z]+[0-9]+(, [A-Z]+[0-9]+)* - \S.*")
 
 
 def entries() -> set[str]:
-    """What can be imported from the top level of the package."""
+    """Names that can be imported from the top level of the package."""
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     return packages | {path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
 

@@ -1,4 +1,4 @@
-"""Where a request comes from, and whom of those who say so is believed."""
+"""The address of a request's client, and which of the addresses sent with it are trusted."""
 
 from __future__ import annotations
 

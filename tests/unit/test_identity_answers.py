@@ -1,4 +1,4 @@
-"""What an application's function or session answers: text that stands for a client, or a counted fallback."""
+"""Answers of an application's function or session: text that stands for a client, or a counted fallback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request to the key that counters use: of one size, told apart, and never an error."""
+"""A request gives a key for counters, of fixed size and different for each client, and never an error."""
 
 from __future__ import annotations
 

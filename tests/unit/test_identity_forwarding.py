@@ -1,4 +1,4 @@
-"""What a client writes into forwarding headers does not change what the proxies wrote to its right."""
+"""A client's entries in forwarding headers do not change the entries that proxies add to their right."""
 
 from __future__ import annotations
 

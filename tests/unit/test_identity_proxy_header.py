@@ -172,7 +172,7 @@ def appended(name, headers, seen):
 
 
 def through(name, headers, client, proxies):
-    """From whom it arrives, and what: each proxy appends, or the first sets it where it has one address."""
+    """The peer and the headers on arrival: each proxy appends, or the first sets the only address."""
     seen = client
     for number, proxy in enumerate(proxies):
         if name in {"X-Forwarded-For", "Forwarded"}:

@@ -1,4 +1,4 @@
-"""What the log says where the settings of the proxies look wrong: once, and what to set."""
+"""The log warns once if the settings of the proxies look wrong, and says what to set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps the counters of services in one store apart, and lets replicas share them."""
+"""Prefixes keep the counters of services in one store apart, and let replicas share them."""
 
 from __future__ import annotations
 

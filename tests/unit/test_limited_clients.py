@@ -1,4 +1,4 @@
-"""For how long some client has been refused without a pause."""
+"""The time for which a client has been refused without a pause."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_client_refused_longest_counts(limited, clock):
     assert limited.longest() == 900.0
 
 
-def test_a_client_that_paused_begins_anew(limited, clock):
+def test_a_client_that_paused_starts_again(limited, clock):
     refuse(limited, clock, "a", START + 300)
     clock.now = START + 300 + PAUSE_SECONDS + 1
     assert limited.longest() == 0.0

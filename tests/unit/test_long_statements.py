@@ -31,7 +31,7 @@ IDS = ", ".join(map(str, range(3_000)))
 LONG = "x" * MAX_READ_CHARACTERS
 
 
-# What stands behind a list is part of the template.
+# The text after a list is part of the template.
 
 TAILS = [
     "",

@@ -29,7 +29,7 @@ def made(**changed):
 
 
 def test_a_source_that_is_no_text_in_utf_8_is_one_too():
-    # What Python makes of OTEL_SERVICE_NAME=caf\xe9 where UTF-8 is expected.
+    # Python reads OTEL_SERVICE_NAME=caf\xe9 so if UTF-8 is expected.
     assert made(source="caf\udce9")["Message-ID"] != made(source="caf")["Message-ID"]
 
 

@@ -50,7 +50,7 @@ def undefined(text: str) -> set[str]:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """What GitHub makes of the headings: lower case, no punctuation, hyphens; a number where one repeats."""
+    """GitHub's anchors of the headings: lower case, no punctuation, hyphens; a number where one repeats."""
     found: list[str] = []
     counts: dict[str, int] = {}
     for heading in HEADING.findall(prose(page.read_text(encoding="utf-8"))):

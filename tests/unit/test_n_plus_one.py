@@ -1,4 +1,4 @@
-"""What counts as N+1 is the same on the request's thread, by text, and in the background, by template."""
+"""N+1 is detected alike on the request's thread, by text, and in the background, by template."""
 
 from __future__ import annotations
 

@@ -150,7 +150,11 @@ def test_one_rule_written_as_two_of_a_tier_keeps_the_counter():
 CHANGES = [
     ('limits = "5/minute"', 'limits = "9/minute"', None),
     ('limits = "5/minute"', 'limits = "5/minute"\nstrategy = "moving-window"', "strategy was fixed-window"),
-    ('limits = "5/minute"', 'limits = "5/minute"\nkey = "ip"', "were told apart by ip+user, and are by ip"),
+    (
+        'limits = "5/minute"',
+        'limits = "5/minute"\nkey = "ip"',
+        "are now distinguished by ip, before by ip+user",
+    ),
     ('limits = "5/minute"', 'limits = "5/hour"', "no window of this length"),
     ('limits = "5/minute"\nshadow = true', 'limits = "5/minute"', "it is enforced now"),
     ('limits = "5/minute"', 'limits = "5/minute"\nscope = "rule"', "what shares its counter"),
@@ -158,7 +162,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), CHANGES)
-def test_what_begins_anew_is_said_with_its_reason(old, new, reason):
+def test_limits_that_start_from_zero_are_listed_with_their_reason(old, new, reason):
     rule = 'version = 1\n[[routes]]\nmatch = "POST /b"\n{}\n'
     before, after = (parse_policy(rule.format(each), "p.toml") for each in (old, new))
 
@@ -172,7 +176,7 @@ def test_what_begins_anew_is_said_with_its_reason(old, new, reason):
         assert reason in fresh[0]
 
 
-def test_a_route_that_was_exempt_begins_anew():
+def test_a_route_that_was_exempt_starts_from_zero():
     before = parse_policy('version = 1\nexempt = ["/b"]\n', "p.toml")
     after = parse_policy('version = 1\n[[routes]]\nmatch = "/b"\nlimits = "5/minute"\n', "p.toml")
 
@@ -181,7 +185,7 @@ def test_a_route_that_was_exempt_begins_anew():
     ]
 
 
-def test_a_route_that_was_not_there_begins_nothing_anew():
+def test_a_new_route_resets_no_counter():
     assert fresh_counters([], plans("version = 1\n")) == []
 
 

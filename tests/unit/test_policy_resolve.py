@@ -1,4 +1,4 @@
-"""From a policy to the plan of each route."""
+"""A policy gives the plan of each route."""
 
 from __future__ import annotations
 

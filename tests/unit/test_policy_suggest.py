@@ -1,4 +1,4 @@
-"""From what was seen to a policy file that is valid, says just that, and can be read."""
+"""The suggested policy file is valid and readable, and contains only observed routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `from otel_ratelimit import ...` offers, and what that costs."""
+"""Names that `from otel_ratelimit import ...` offers, and the cost of the import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is hot, what is kept, and when that changes."""
+"""Hot keys, kept executions, and when these change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def key(number):
 @given(
     st.lists(st.integers(0, 60).map(lambda number: number * number // 60), max_size=600), st.integers(1, 20)
 )
-def test_whoever_is_frequent_is_among_the_frequent_and_no_count_is_too_high(stream, capacity):
+def test_a_frequent_key_is_found_and_no_count_is_too_high(stream, capacity):
     frequent, true = FrequentKeys(capacity), Counter(stream)
     for number in stream:
         frequent.add(key(number))

@@ -1,4 +1,4 @@
-"""Every execution is counted once, whoever counts meanwhile and however many texts there are."""
+"""Every execution is counted once, whatever other threads count and however many texts there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def totals():
 
 
 def count(totals, statement, database):
-    """As the intake does."""
+    """Count like the intake."""
     try:
         totals.steps[statement, database]()
     except KeyError:
@@ -201,7 +201,7 @@ def test_what_began_earlier_counts_in_its_minute_and_once(totals):
     assert by_minute(totals.drain(20_060.0, hash_query)) == [(20_040, 1, 0)]
 
 
-def test_what_is_told_of_before_a_drain_and_counted_after_it_keeps_its_minute(totals):
+def test_what_is_reported_before_a_drain_and_counted_after_it_keeps_its_minute(totals):
     totals.started_at(TEXT, "shop", 61.0, has_failed=False)
     assert totals.drain(20_000.0, hash_query) == []
     count(totals, TEXT, "shop")

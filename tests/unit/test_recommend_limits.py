@@ -1,4 +1,4 @@
-"""What another limit would have refused, held against the real store; and what cannot be known."""
+"""Requests that another limit would have refused, compared with the real store; and unknown ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS = 60
 
 
 def decisions(requests, amount, *, cost=1, shadow=False):
-    """What the real store decides on `requests` (seconds, client) under `amount` a minute."""
+    """Decisions of the real store on `requests` (seconds, client) under `amount` a minute."""
     window = Window(
         "p|", amount, SECONDS, Strategy.FIXED_WINDOW, shadow, f"{amount} per 1 minute", "a-per-minute"
     )

@@ -91,7 +91,7 @@ def test_where_no_limit_was_measured_requests_are_counted_alone(outcome):
     assert row.utilization == {}
 
 
-def test_limits_that_the_application_made_anew_for_each_request_share_a_row():
+def test_limits_that_the_application_makes_for_each_request_share_a_row():
     buffer = UsageBuffer()
     for _ in range(50):
         fresh = plan((window(10),), tier=APPLICATION_TIER)

@@ -1,4 +1,4 @@
-"""From the policy's `[cache]` to what the analysis assumes."""
+"""The policy's `[cache]` gives the assumptions of the analysis."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_queries_of_nothing_but_quotes_do_not_make_a_mail_that_gets_clipped(cach
     assert len(made.encode()) < MAX_BYTES
 
 
-def test_one_query_is_told_of_in_the_singular(cache_reports):
+def test_one_query_is_described_in_the_singular(cache_reports):
     text = mail_text(cache_reports.single, [])
     assert not re.search(r"\b1 (executions|queries)", text)
 
@@ -258,8 +258,8 @@ def test_what_was_not_sampled_has_no_note_of_it(cache_reports):
     ("kept", "short", "said"),
     [
         ({}, "no, certain for that day;", "Certain for that day: all of its queries were kept. Other days"),
-        ({"rate": 0.5}, "no, likely;", "Likely: it is estimated from what was kept of that day."),
-        ({"dropped": 1}, "no, likely;", "Likely: it is estimated from what was kept of that day."),
+        ({"rate": 0.5}, "no, likely;", "Likely: it is estimated from the queries kept of that day."),
+        ({"dropped": 1}, "no, likely;", "Likely: it is estimated from the queries kept of that day."),
     ],
 )
 def test_an_estimate_is_called_one_only_where_something_was_not_kept(cache_reports, kept, short, said):

@@ -42,7 +42,7 @@ def blocks(text, language):
 
 
 def prose(text):
-    """What is neither a block nor a heading."""
+    """The text outside of blocks and headings."""
     without = re.sub(r"^( *)```.*?\n\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"^#.*$", "", without, flags=re.MULTILINE)
 
@@ -178,7 +178,7 @@ def test_how_long_it_takes_is_what_the_configurations_say():
     assert stated["Alertmanager waits for others of the group"] == seconds(waits)
 
 
-# What a page tells to ask
+# Queries of a page
 
 
 def series():
@@ -252,7 +252,7 @@ class Command(NamedTuple):
 
 
 def commands(text):
-    """Of blocks, and those in prose that are given whole."""
+    """Commands in blocks, and complete commands in prose."""
     lines = [line for block in blocks(text, "sh") for line in block.replace("\\\n", " ").splitlines()]
     lines += [code for code in inline_code(text) if code.startswith("otel-ratelimit ")]
     parts = [part for line in lines for part in re.split(r" (?:\||&&) ", line)]
@@ -272,7 +272,7 @@ def test_every_command_and_option_of_ours_is_one_that_there_is(page):
 
 
 def unknown(arguments):
-    """What is left over; raises `click.UsageError` for an option that is not known."""
+    """Arguments that are left over; raises `click.UsageError` for an option that is not known."""
     command, rest = main, list(arguments)
     while isinstance(command, click.Group):
         command = command.commands[rest.pop(0)]

@@ -97,7 +97,7 @@ def test_several_tokens_are_told_apart():
                 "OTEL_RATELIMIT_API_TOKEN": "0123456789abcdef",
                 "OTEL_RATELIMIT_ADMIN_TOKEN": "fedcba9876543210,0123456789abcdef",
             },
-            "whoever may read could change",
+            "anybody who may read could change",
         ),
     ],
 )

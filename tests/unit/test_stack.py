@@ -1,4 +1,4 @@
-"""What the stack puts into the files that operators use, and what it tells."""
+"""Files that the stack writes for operators, and its output."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_clients_that_have_left_are_no_fault_and_no_zombies(crowded):
         stack.check()
 
 
-def test_clients_that_fail_are_told_of(crowded):
+def test_clients_that_fail_are_reported(crowded):
     stack, clients = crowded("nobody")
     assert clients.wait(60)
     with pytest.raises(StackError, match="the clients ended too early"):

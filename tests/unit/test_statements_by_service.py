@@ -17,7 +17,7 @@ OF_ALL = {
     "cache_reports.sql recording_began": "since when anything was recorded in this database",
     "old_rows.sql oldest_by_service_index": "whether anything at all is overdue: before any is deleted",
     "old_rows.sql count_of_all": "of templates, which services share",
-    "plugin_health.sql written_last": "how old the last row of each table is, whoever wrote it",
+    "plugin_health.sql written_last": "how old the last row of each table is, for all services",
     "overview.sql clients_refused": "of the Jobs chosen: who is refused by two of them is one client",
     "query_day.sql writes": "what one service has cached is stale where another has written the table",
     "cache_reports.sql reported": "the report that is kept is of the database",

@@ -1,4 +1,4 @@
-"""What `status` says of the requests of a day, for none, one and many."""
+"""Sentences of `status` about the requests of a day, for none, one and many."""
 
 from __future__ import annotations
 

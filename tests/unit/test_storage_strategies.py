@@ -1,4 +1,4 @@
-"""What the arithmetic of the three strategies promises, whatever happened before."""
+"""Properties of the three strategies' arithmetic, whatever happened before."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What `policy suggest` and recommended limits say agrees with their figures, for none, one and many."""
+"""Sentences of `policy suggest` and recommended limits agree with their figures, for none, one and many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other tests rely on, in tests/support."""
+"""Code in tests/support that other tests rely on."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def replay(requests, amount):
 
 
 def rolled_up(decisions):
-    """What the database would answer: totals, and histograms by limit."""
+    """Answers that the database would give: totals, and histograms by limit."""
     buffer = UsageBuffer()
     for decision in decisions:
         buffer.add(decision)

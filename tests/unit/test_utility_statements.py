@@ -1,4 +1,4 @@
-"""What is made up for each run, and what SET sets, is no part of a template."""
+"""Names generated for each run, and values of SET, are not part of a template."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_columns_that_look_temporary_stay_apart():
         assert hash_query(f"SELECT {one} FROM t") != hash_query(f"SELECT {other} FROM t")
 
 
-# What SET sets.
+# Values of SET.
 
 PLANTED = "plantedvalue"
 SETTING = {

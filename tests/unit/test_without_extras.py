@@ -18,7 +18,7 @@ EXTRAS = {
     Requirement(each).name.lower()
     for extra, needed in PYPROJECT["optional-dependencies"].items()
     for each in needed
-    # What developers need may well be something that the package's own needs bring.
+    # Packages for developers may also be dependencies of the package's own dependencies.
     if extra != "dev" and not each.startswith("otel-ratelimit")
 }
 MODULES = sorted(
@@ -26,7 +26,7 @@ MODULES = sorted(
     for module, packages in packages_distributions().items()
     if {package.lower() for package in packages} <= EXTRAS
 )
-"""Of the packages that only extras bring."""
+"""Modules of the packages that only extras install."""
 BEGIN = f"import sys\nsys.modules.update(dict.fromkeys({MODULES!r}))\n"
 
 

@@ -1,4 +1,4 @@
-"""What the API is, and whether it works."""
+"""Describes the API, and whether it works."""
 
 from __future__ import annotations
 

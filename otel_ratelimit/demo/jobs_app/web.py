@@ -1,4 +1,4 @@
-"""What the routes share: who is signed in, reading input, JSON errors."""
+"""Code that the routes share: the signed-in user, reading input, JSON errors."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _DURATION: Final = re.compile(r"(?<![\w.])(?<!window: )(\d+)([smhd])\b")
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What Prometheus scrapes, and how often."""
+    """The targets that Prometheus scrapes, and how often."""
 
     port: int
     """The port of Prometheus itself."""

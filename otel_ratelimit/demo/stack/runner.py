@@ -30,7 +30,7 @@ DECISIONS: Final = "sum by (otel_ratelimit_decision) (rate(otel_ratelimit_reques
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for; times in seconds."""
+    """The options of the command line; times in seconds."""
 
     duration: float
     """How long everything runs."""

@@ -23,7 +23,7 @@ _KILLED: Final = _BY_SIGNAL + signal.SIGKILL
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run, and the URL that shows whether it is ready."""
+    """A program to run, and the URL that shows whether it is ready."""
 
     name: str
     """For messages."""

@@ -1,4 +1,4 @@
-"""Who sends a request: from address, headers and user to a key of fixed size.
+"""The sender of a request: from address, headers and user to a key of fixed size.
 
 client_address.py           the client's address, from the connection or from a proxy's header
 trusted_proxies.py          which proxies are believed

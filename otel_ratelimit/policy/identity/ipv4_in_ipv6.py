@@ -25,7 +25,7 @@ _NAT64_START: Final = int(NAT64.network_address) >> IPV4_BITS
 _SIX_TO_FOUR: Final = 0x2002
 _SIX_TO_FOUR_BITS: Final = 48
 _LAST_OWN_ADDRESS: Final = 0xFFFF
-"""Of ::/96, the addresses up to here are IPv6's own, such as `::1`, and no IPv4 host's."""
+"""Addresses in ::/96 up to this one are IPv6's own, such as `::1`, and not those of IPv4 hosts."""
 
 
 def ipv4_of(address: IPv6Address) -> IPv4Address | None:

@@ -25,7 +25,7 @@ class Unprivileged:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to start, and how to end it."""
+    """A process to start, and how to end it."""
 
     command: Sequence[str]
     log: Path

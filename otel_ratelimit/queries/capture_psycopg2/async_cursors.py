@@ -69,7 +69,7 @@ class PendingExecution:
 class CapturingAsyncCursor(extensions.cursor):
     """The cursors of asynchronous connections.
 
-    What psycopg2 rejects on such connections (`executemany`, `COPY`, named cursors) it rejects here as well.
+    It rejects the calls that psycopg2 rejects on such connections (`executemany`, `COPY`, named cursors).
     """
 
     __slots__ = ()

@@ -148,7 +148,7 @@ def capturing_connection(
 def _settled(connection: extensions.connection) -> SessionState | None:
     """The state of a connection; None before its first statement.
 
-    What was set outside of a transaction stays, whatever comes.
+    Values set outside of a transaction stay, whatever happens later.
     """
     session: SessionState | None = getattr(connection, SESSION, None)
     if session is not None and _status(connection) == _IDLE:

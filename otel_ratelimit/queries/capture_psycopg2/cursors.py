@@ -107,7 +107,7 @@ def _reported_execute(reporter: ExecutionReporter) -> Callable[..., None]:
 
 
 def named_as(ours: type[T], psycopg2s: type) -> type[T]:
-    """`ours`, under the name of psycopg2's class: that is what it is to whoever prints an object."""
+    """`ours`, under the name of psycopg2's class, which is shown when an object is printed."""
     ours.__name__, ours.__qualname__, ours.__module__ = (
         psycopg2s.__name__,
         psycopg2s.__qualname__,

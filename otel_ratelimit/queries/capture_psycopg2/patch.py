@@ -80,7 +80,7 @@ def prepare() -> CaptureTarget | None:
 
 
 def remove() -> None:
-    """Leave connections alone that are opened from now on, whoever takes part in the capture.
+    """Leave connections alone that are opened from now on, whichever parts use the capture.
 
     Where other code has replaced the function since, it stays as it is.
     """

@@ -1,4 +1,4 @@
-"""What a cache changes, as a table of strings: without it, with it, and the difference."""
+"""The figures without a cache, with it, and the difference, as a table of strings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTable:
-    """What the cache changes."""
+    """The figures without and with the cache."""
 
     says: str
     """Which cache."""

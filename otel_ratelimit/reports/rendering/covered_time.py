@@ -58,7 +58,7 @@ class CoveredTime:
 
     @property
     def every_day(self) -> str:
-        """What the monthly amounts assume about every day."""
+        """The assumption of the monthly amounts about every day."""
         if self.is_day:
             return "is like this one"
         return (

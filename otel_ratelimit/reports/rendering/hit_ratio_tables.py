@@ -20,7 +20,7 @@ class TtlRow:
     ttl: str
     hit_ratio: str
     dropped: str
-    """The hit ratio that is left where writes drop what is cached, at least and at most."""
+    """The hit ratio that is left where writes drop cached answers, at least and at most."""
     stale: str
     memory: str
     saves: str

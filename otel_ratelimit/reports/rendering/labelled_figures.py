@@ -125,7 +125,7 @@ def _freshness(invalidate: bool, at: AtTtl) -> str:
     if at.stale_by_table > 0.0:
         stale = f"at most {formatting.share(at.stale_by_table)} of the answers would be older than a write"
     if invalidate:
-        return f"for some queries writes must drop what is cached, see below; {stale}"
+        return f"for some queries writes must drop cached answers, see below; {stale}"
     return f"writes need not drop anything: {stale}"
 
 

@@ -30,7 +30,7 @@ def sentence(text: str) -> str:
 
 
 def how_kept_fresh(advice: Advice, writes: int) -> str:
-    """Whether writes must drop what is cached.
+    """Whether writes must drop cached answers.
 
     Args:
         advice: for a template.

@@ -36,7 +36,7 @@ class ToCache:
     why: str
     """Empty where nothing that it reads was written, because that is the reason."""
     note: str
-    """What limits the trust in these figures; empty where nothing does."""
+    """A limit on the trust in these figures; empty where there is no such limit."""
 
     @property
     def label(self) -> str:

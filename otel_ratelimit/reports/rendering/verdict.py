@@ -103,7 +103,7 @@ def _how_sure_of_nothing(report: DailyCacheReport) -> str:
     if not _is_certain_for_that_day(report):
         if report.cost.certainty == "certain":
             return "Certain: there was nothing to weigh."
-        return f"Likely: it is estimated from what was kept {covered.of_then}."
+        return f"Likely: it is estimated from the queries kept {covered.of_then}."
     if covered.is_day:
         return "Certain for that day: all of its queries were kept. Other days may differ."
     return f"Certain for these {covered.span}: all of their queries were kept. The rest may differ."

@@ -1,6 +1,6 @@
-"""A refusal that the application reports itself: converted, or refused with what would be right.
+"""A refusal that the application reports itself: converted, or rejected with a message about the right form.
 
-What gets past this can be written: one odd value must not reach a batch that holds the rows of others.
+All values that pass can be written: one odd value must not reach a batch that holds the rows of others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from otel_ratelimit.analytics.recorder import UNKNOWN_CLIENT
 from otel_ratelimit.policy.identity.application_answer import UnusableAnswerError, client_text
 
 MAX_CHARACTERS: Final = 512
-"""Of a text, as much as is kept in the tables."""
+"""Characters of a text that the tables keep."""
 MAX_COUNT: Final = 2**63 - 1
 """PostgreSQL's bigint."""
 MAX_TIME: Final = 253_370_764_800.0

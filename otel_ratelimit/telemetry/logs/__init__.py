@@ -1,4 +1,4 @@
-"""What an operator reads: refusals in the application log, and where the plugin's log lines go.
+"""Log lines for operators: refusals in the application log, and where the plugin's log lines go.
 
 refusal_log        counts refusals on the request path; the background thread writes the lines
 refusal_summaries  which lines are due: one per client, limit and minute

@@ -1,4 +1,4 @@
-"""What a line about refused requests says, and its attributes.
+"""The text of a line about refused requests, and its attributes.
 
 Texts that a client or the application chose are shortened and escaped, so that none can break a line.
 """

@@ -22,7 +22,7 @@ LINE_SECONDS: Final = 60.0
 
 
 class Refusal(NamedTuple):
-    """What a line says, apart from its count."""
+    """The contents of a line, apart from its count."""
 
     client: str
     """The address; empty for several clients together."""
@@ -42,7 +42,7 @@ class LineKey(NamedTuple):
     """The client as it is shown; empty for several clients together."""
     user: str | None
     scope: str
-    """What the counter of the limit counts: limits with the same text may differ in it."""
+    """The scope of the limit's counter: limits with the same text may differ in it."""
     limit: str
     shadow: bool
 

@@ -1,4 +1,4 @@
-"""Who may use the API: bearer tokens (RFC 6750), or the application's own check in their place.
+"""Access to the API: bearer tokens (RFC 6750), or the application's own check in their place.
 
 A token is compared with every configured one, in constant time and to the end, so that the time of an answer
 does not show whether or where it was found.

@@ -113,7 +113,7 @@ class HitRateAnswer(Answer):
 
 
 class HitRatesAnswer(Answer):
-    """What share of requests ran into a limit."""
+    """The share of requests that ran into a limit."""
 
     overall: HitRateAnswer
     by_endpoint: list[HitRateAnswer] = Field(description="The endpoints with the most refusals first.")
@@ -172,7 +172,7 @@ class RecommendationAnswer(LimitAnswer):
 
 
 class AnalyticsAnswer(Answer):
-    """Who was limited in a period, how often, and how much room the limits leave."""
+    """The limited clients of a period, how often they were limited, and how much room the limits leave."""
 
     period: PeriodAnswer
     endpoint: str | None = Field(description="The endpoint as it was asked for; null for all.")

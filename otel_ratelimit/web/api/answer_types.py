@@ -1,4 +1,4 @@
-"""What the answers of all endpoints are made of.
+"""Types of the answers of all endpoints.
 
 Shares are 0 to 1, percentages 0 to 100, sizes bytes (a megabyte is 10^6 of them), times ISO 8601 in UTC.
 """

@@ -120,8 +120,8 @@ class TemplateAnswer(Answer):
     )
     advice: AdviceAnswer | None = Field(
         description=(
-            "How to cache it by itself, its memory being its part when all templates together take the most;"
-            " null where that does not pay."
+            "Advice for this template alone; null where caching it does not pay. The memory is its part at"
+            " the peak of all templates together."
         )
     )
     worthwhile: bool = Field(description="Whether caching it pays: whether there is advice.")
@@ -163,7 +163,7 @@ class PriceAnswer(Answer):
 
 
 class PricedAnswer(Answer):
-    """What one way to have the cache would cost."""
+    """The cost of one way to run the cache."""
 
     name: str
     monthly_cost: Number
@@ -236,12 +236,12 @@ class ReportAnswer(Answer):
     """The analysis of one day."""
 
     date: Day
-    time_zone: str = Field(description="In which it is that day.", examples=["Europe/Berlin"])
+    time_zone: str = Field(description="The time zone of the day.", examples=["Europe/Berlin"])
     period: WholeDayAnswer
     scale: Scale = Field(
         description=(
-            "What sums are of: `day`; `so_far` of a day that has not ended, as in the demo; `part` of a day"
-            " on which recording began, from then to its end."
+            "The time that sums cover. `day`: the whole day; `so_far`: a day that has not ended, as in the"
+            " demo; `part`: the day on which recording began, from then to its end."
         )
     )
     covered_seconds: Amount = Field(description="Length of `period`.")

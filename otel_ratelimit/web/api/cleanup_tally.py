@@ -10,7 +10,7 @@ from otel_ratelimit.core.counter_store import CleanupReport
 
 @dataclass(frozen=True, slots=True)
 class CleanupTotals:
-    """What all cleanups of the store did since the process started."""
+    """The results of all cleanups of the store since the process started."""
 
     runs: int = 0
     removed_keys: int = 0

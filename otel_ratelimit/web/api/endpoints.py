@@ -46,7 +46,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/metrics",
         access="read",
-        summary="What the limiter holds now",
+        summary="The limiter's counters and memory now",
         description=(
             "Memory against its limit and thresholds, counters by endpoint and kind of client, cleanup,"
             " health of the store, and the recorder of violations. If each worker process has its own store,"

@@ -82,7 +82,7 @@ def document(endpoints: Iterable[Endpoint], prefix: str, root: str) -> dict[str,
         info=Info(
             title="otel-ratelimit",
             version=__version__,
-            summary="What the rate limiter of an application holds, decided and would decide.",
+            summary="Counters, decisions and limits of an application's rate limiter.",
         ),
         servers=[Server(url=root or "/")],
         tags=[Tag(name=_TAG)],

@@ -22,7 +22,7 @@ _SHOWN_CHARACTERS: Final = 60
 
 
 class Mismatch(NamedTuple):
-    """What is said of a value that does not match its parameter's pattern."""
+    """The error text for a value that does not match its parameter's pattern."""
 
     what: str
     instead: str
@@ -111,7 +111,7 @@ def _decoded(raw: bytes) -> str | None:
 
 
 def _unreadable(value: str | None) -> str:
-    """What is wrong with a value of any parameter; empty if nothing is."""
+    """The error of a value of any parameter; empty if there is none."""
     if value is None:
         return "is not UTF-8"
     if not value:

@@ -1,4 +1,4 @@
-"""What the API needs of the application around it: store, policy in force, database, tokens."""
+"""Parts of the application that the API needs: store, policy in force, database, tokens."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from otel_ratelimit.web.api.cleanup_tally import CleanupTotals
 from otel_ratelimit.web.enforcement import Enforcement
 
 Access: TypeAlias = Literal["read", "admin"]
-"""What a caller wants to do; `admin` includes `read`."""
+"""The access that a caller asks for; `admin` includes `read`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
-    """What the endpoints of one application's API ask."""
+    """The services that the endpoints of one application's API use."""
 
     store: CounterStore
     enforcement: Callable[[], Enforcement]

@@ -32,7 +32,7 @@ class Running:
         self.program = RunningProgram(replace(program, launch=replace(program.launch, command=command)))
 
     def tell(self, *alerts, ended=False):
-        """As Prometheus does of alerts that fire, or no longer do."""
+        """Report alerts that fire, or that have ended, as Prometheus does."""
         now = datetime.now(UTC)
         # Not earlier: what has fired for longer than group_wait is told at once.
         began, ends = (each.isoformat() for each in (now, now if ended else now + timedelta(minutes=10)))

@@ -21,7 +21,7 @@ HURRY = 20
 REPEATING_HURRY = 720
 """An hour takes five seconds."""
 MARGIN_SECONDS = 5
-"""For a busy machine."""
+"""Extra time for a busy machine."""
 
 
 class Notified:

@@ -32,7 +32,7 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What it returns, as soon as that is true."""
+    """The result of `what`, as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, f"still not so after {seconds} s"
@@ -51,9 +51,9 @@ class Backend:
     def __init__(self) -> None:
         [self.port] = quiet_ports(1)
         self.bodies: list[tuple[str, bytes]] = []
-        """With the path that each came to."""
+        """Bodies of requests, each with its path."""
         self.status = 200
-        """What it answers."""
+        """The status of its answers."""
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
 
@@ -148,7 +148,7 @@ class Running:
             return connection.getresponse().status
 
     def scrape(self, accept: str = OPEN_METRICS) -> str:
-        """What Prometheus would get of the applications."""
+        """The metrics of the applications, as Prometheus scrapes them."""
         return _get(self.addresses.prometheus, accept)
 
     def own_metrics(self) -> str:

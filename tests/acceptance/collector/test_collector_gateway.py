@@ -41,7 +41,7 @@ def start_agent(start_collector, gateway):
 
 
 def count(collector, requests: int) -> None:
-    """As a worker of an application that named its processes itself."""
+    """Count like a worker of an application that names its processes itself."""
     resource = Resource.create({"service.name": "shop", "service.instance.id": "worker-1"})
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{collector.addresses.endpoint}/v1/metrics"))
     meters = MeterProvider([reader], resource)

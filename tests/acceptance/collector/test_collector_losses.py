@@ -1,4 +1,4 @@
-"""What a collector counts as lost: rules read it, and these series do not exist before the first loss."""
+"""Losses that a collector counts: rules read them, and the series do not exist before the first loss."""
 
 from __future__ import annotations
 

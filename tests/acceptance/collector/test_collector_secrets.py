@@ -174,7 +174,7 @@ def _record_metrics(collector, resource: Resource, secrets: Secrets) -> None:
         [PeriodicExportingMetricReader(OTLPMetricExporter(f"{collector.addresses.endpoint}/v1/metrics"))],
         resource,
         exemplar_filter=AlwaysOnExemplarFilter(),
-        # What the view leaves out of the point goes onto its exemplar.
+        # Attributes that the view removes from the point go to its exemplar.
         views=[View(instrument_name="otel_ratelimit.requests", attribute_keys=set(HARMLESS))],
     )
     meter = provider.get_meter("otel_ratelimit", "0.1", f"https://{secrets.one()}", _tempting(secrets))
@@ -248,7 +248,7 @@ def test_what_cannot_be_read_is_refused_without_repeating_it(node):
 def test_spans_with_links_are_dropped_where_their_links_cannot_be_removed(
     start_collector, backend, wait_for, monkeypatch
 ):
-    """Whoever starts the collector without its feature gate loses spans, not secrets."""
+    """A collector that is started without its feature gate loses spans, but no secrets."""
     monkeypatch.setattr(stack, "FEATURE_GATES", ())
     collector = start_collector(traces=backend.endpoint, OTELCOL_SAMPLING_PERCENTAGE="100")
     secrets = Secrets()

@@ -1,4 +1,4 @@
-"""What counts as a difference between two visits, and what is only the time that passed."""
+"""Differences between two visits are found, and those that only the time makes are ignored."""
 
 from __future__ import annotations
 

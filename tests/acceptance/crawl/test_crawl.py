@@ -71,7 +71,7 @@ def give_up(error):
 
 @pytest.fixture(scope="module", params=APPS, ids=lambda path: path.stem)
 def visited(request, built, tmp_path_factory):
-    """What the application answered, by mode."""
+    """The answers of the application, by mode."""
     path = request.param
     try:
         python = environments.environment(path.stem, tuple(requirements(path)))

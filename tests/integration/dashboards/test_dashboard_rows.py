@@ -1,4 +1,4 @@
-"""What the panels of the dashboards say about a day that is known."""
+"""The panels of the dashboards show a known day correctly."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 class Mailbox:
-    """What the server was sent, and what it answers to each command; the last answer stays."""
+    """The mails that the server received, and its answers to each command; the last answer stays."""
 
     def __init__(self):
         self.messages = []

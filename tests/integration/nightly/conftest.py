@@ -18,7 +18,7 @@ from otel_ratelimit.telemetry.reports import ReportTelemetry
 
 
 class Seen:
-    """What was exported."""
+    """The exported metrics."""
 
     def __init__(self):
         self.spans = InMemorySpanExporter()

@@ -195,7 +195,7 @@ def test_the_day_on_which_recording_began_is_one_of_its_time_zone(database, job,
     assert made.recording_began.isoformat() == "2026-03-29T00:30:00+01:00"
 
 
-def test_a_report_that_found_nothing_is_made_anew_when_something_has_arrived(database, job, record):
+def test_a_report_that_found_nothing_is_made_again_when_something_has_arrived(database, job, record):
     record(database, datetime(2026, 3, 27, 12, tzinfo=UTC))
     job(database).catch_up()
     record(database, datetime(2026, 3, 28, 23, 59, tzinfo=UTC))

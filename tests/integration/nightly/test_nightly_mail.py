@@ -51,12 +51,12 @@ def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp, 
 
     first = job(database, TO, smtp=smtp).catch_up()
     again = job(database, TO, smtp=smtp).catch_up()
-    anew = job(database, TO, smtp=smtp).run()
+    third = job(database, TO, smtp=smtp).run()
 
     assert first.sent.accepted == ("team@example.com",)
-    assert (again.sent, anew.sent) == (None, None)
+    assert (again.sent, third.sent) == (None, None)
     assert again.mailed_before is not None
-    assert anew.mailed_before == again.mailed_before
+    assert third.mailed_before == again.mailed_before
     [mail] = mailbox.messages
     assert "2026-03-29" in mail["Subject"]
     assert len(first.made) == 2

@@ -258,7 +258,7 @@ def test_connections_of_pools_and_of_a_connect_that_was_imported_before_are_seen
 
 @pytest.mark.parametrize("order", ["traced first", "captured first"])
 @pytest.mark.parametrize("conventions", ["", "database", "database/dup"])
-def test_it_is_within_the_span_whoever_came_first(empty_database, monkeypatch, order, conventions):
+def test_it_is_within_the_span_in_either_order(empty_database, monkeypatch, order, conventions):
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", conventions)
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

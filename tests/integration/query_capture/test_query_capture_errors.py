@@ -1,4 +1,4 @@
-"""What is recorded of a query that fails, or whose text cannot be read for certain."""
+"""Records of a query that fails, or whose text cannot be parsed with certainty."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_setting_that_the_statement_itself_changes_does_not_decide_how_it_is_r
     assert seen.executions[-1].context != before
 
 
-def test_a_text_of_thousands_of_statements_is_told_of_once(cursor, seen):
+def test_a_text_of_thousands_of_statements_is_reported_once(cursor, seen):
     cursor.execute(";".join(f"SET app.n{number} = {number}" for number in range(5_000)))
     assert seen.statements == ["<refused>"]
     cursor.execute(";".join(["SELECT 1"] * 1_000))

@@ -33,9 +33,9 @@ FUNCTIONS = {
     "analytics.recommend_limits": lambda found: found[0].recommended.limit_value,
     "queries.detect_duplicates": lambda found: found.in_time[0].executions,
 }
-"""What of their answers is a service's demand."""
+"""The parts of their answers that are a service's demand."""
 OF_A_DAY = {"reports.generate_daily_cache_report", "reports.recorded_day"}
-"""Of all services unless one is named, because one cache may serve them all."""
+"""Functions that read all services unless one is named, because one cache may serve them all."""
 COMMANDS = {"policy suggest", "report run", "report show", "status"}
 READ_NO_SERVICE = {"db current", "db downgrade", "db maintain", "db upgrade", "scheduler"}
 """Steps, upkeep, and what `report run` does as well."""

@@ -39,7 +39,7 @@ def test_below_waitress_a_line_is_exported_once_and_written_once(
 
 @pytest.fixture
 def exported(nobodys, monkeypatch):
-    """What the provider of log records was given."""
+    """Records that the provider received."""
     exporter = InMemoryLogRecordExporter()
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))

@@ -185,7 +185,7 @@ def test_to_close_again_says_whether_all_was_written(make, tables):
     assert not log.close()
 
 
-def test_a_batch_that_cannot_be_put_in_words_is_given_up_and_does_not_hold_up_the_rest(
+def test_a_batch_that_cannot_be_serialised_is_dropped_and_does_not_hold_up_the_rest(
     make, tables, listener, caplog
 ):
     log = make()

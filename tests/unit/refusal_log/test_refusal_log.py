@@ -1,4 +1,4 @@
-"""What the application log says of refused requests: who, how often, exactly, and at most a line a minute."""
+"""The application log names refused clients, with exact counts, in at most one line a minute."""
 
 from __future__ import annotations
 

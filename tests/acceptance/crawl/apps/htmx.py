@@ -1,4 +1,4 @@
-"""Flask-HTMX: parts of pages, told apart by a header, and answers that steer the browser by headers."""
+"""Flask-HTMX: parts of pages, selected by a header, and answers that steer the browser by headers."""
 
 REQUIREMENTS = ("flask-htmx",)
 REQUESTS = (

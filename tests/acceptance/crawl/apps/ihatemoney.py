@@ -1,7 +1,7 @@
 """ihatemoney: a complete application that shares costs, with SQLAlchemy, Babel, WTF and RESTful."""
 
 REQUIREMENTS = ("ihatemoney", "setuptools<81")
-SKIP = ("/exit", "\\?token=", "/feed/", "/join/")  # the last three are signed, each time anew
+SKIP = ("/exit", "\\?token=", "/feed/", "/join/")  # the last three are signed again each time
 REQUESTS = (
     ("POST", "/demo/members/add", {"data": {"name": "Ann", "weight": "1"}}),
     ("GET", "/demo/", {}),
