@@ -254,4 +254,4 @@ PEOPLE = 8
 _VISITORS: dict[type[Visitor], int] = {Person: PEOPLE, Probe: 1}
 _ABUSERS: dict[type[Visitor], int] = {Scraper: 1, Abuser: 1}
 CROWDS = {"everyone": {**_VISITORS, **_ABUSERS}, "visitors": _VISITORS, "abusers": _ABUSERS}
-"""Who uses the job board, and how many of each."""
+"""The clients of the job board, and how many there are of each kind."""
