@@ -20,7 +20,7 @@ from otel_ratelimit.cli import policy_suggest_comments as comments
 from otel_ratelimit.cli.policy_suggest_comments import LostRule
 from otel_ratelimit.core.periods import Period
 from otel_ratelimit.policy import Policy
-from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.policy.limit_notation import parse_limits
 from otel_ratelimit.policy.route_pattern import RoutePattern
 
 _PARAMETER: Final = re.compile(r"<[^<>]*?(\w*)[^\w<>]*>")

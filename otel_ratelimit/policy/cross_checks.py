@@ -15,8 +15,8 @@ from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.policy.cache import is_currency
 from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
 from otel_ratelimit.policy.invalid_value import InvalidValueError, nearest, shown
+from otel_ratelimit.policy.limit_notation import parse_limits
 from otel_ratelimit.policy.model import parse_network
-from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.route_pattern import RoutePattern
 
 MAX_MOVING_WINDOW: Final = 100_000

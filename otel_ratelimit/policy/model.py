@@ -36,7 +36,7 @@ from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.identity.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
-from otel_ratelimit.policy.quantities import parse_limits
+from otel_ratelimit.policy.limit_notation import parse_limits
 from otel_ratelimit.policy.report import Report
 from otel_ratelimit.policy.route_pattern import RoutePattern
 from otel_ratelimit.policy.toml_table import Duration, Size, TomlTable, read_size

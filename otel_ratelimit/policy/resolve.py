@@ -24,8 +24,8 @@ from otel_ratelimit.core.route_plan import (
 )
 from otel_ratelimit.policy.counter_scope import CounterScopes, escape, escape_endpoint
 from otel_ratelimit.policy.defaults import API_LIMITS
+from otel_ratelimit.policy.limit_notation import parse_limits
 from otel_ratelimit.policy.model import Policy, parse_key, parse_network
-from otel_ratelimit.policy.quantities import parse_limits
 from otel_ratelimit.policy.route_pattern import METHODS, RoutePattern
 
 DEFAULT_SOURCE: Final = "default_tier"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from otel_ratelimit.analytics.reader import (
     EVERYTHING,
@@ -22,6 +22,9 @@ from otel_ratelimit.core.periods import Period
 from otel_ratelimit.postgres.connection import Database, Row
 from otel_ratelimit.postgres.sql_files import statements
 from otel_ratelimit.postgres.storable_text import storable, storable_names
+
+READ_SECONDS: Final = 5.0
+"""How long the database may take for a statement of the HTTP API, which waits for the answer."""
 
 
 class PostgresAnalytics:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from otel_ratelimit.core.clock import monotonic_time, unix_time
@@ -21,6 +22,8 @@ from otel_ratelimit.postgres.sql_files import statements
 
 _logger = logging.getLogger(__name__)
 
+BATCHES_KEPT: Final = timedelta(days=1)
+"""How long `ingested_batches` is kept: a batch that arrives again within this time is recognised."""
 _BATCHES: Final = "ingested_batches"
 _KEYS: Final = "hash_keys"
 _FIRST_STEP: Final = "0001"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final
 
@@ -11,14 +11,13 @@ from psycopg2 import sql
 
 from otel_ratelimit.core.sentences import counted
 from otel_ratelimit.postgres.aged_tables import AGED_TABLES, QUERY_TABLES, AgedTable
+from otel_ratelimit.postgres.batch_tables import BATCHES_KEPT
 from otel_ratelimit.postgres.maintenance_session import MaintenanceSession
 from otel_ratelimit.postgres.query_log_partitions import end_of, start_of
 from otel_ratelimit.postgres.query_retention import QueriesByService
 from otel_ratelimit.postgres.retention import OldQueries, Retentions
 from otel_ratelimit.postgres.sql_files import statements
 
-BATCHES_KEPT: Final = timedelta(days=1)
-"""A batch that arrives again within this time is recognised."""
 CHUNK_ROWS: Final = 10_000
 """Rows deleted in one transaction."""
 _BATCHES: Final = "ingested_batches"

@@ -6,7 +6,7 @@ capture_psycopg2       reports every query that psycopg2 runs
 fingerprint            a statement without its values: the template, and its hash
 execution_key          the key of an execution, under which a cache would hold its result
 key_secret             when the secret of the keys is read
-sampling               which executions are kept, by their key
+sampling               which executions are kept, by their key, and which have their result measured
 frequent_keys          the most frequent keys of a stream, in bounded memory
 execution_intake       decides, counts and enqueues, on the caller's thread
 execution_totals       counts every execution, by text

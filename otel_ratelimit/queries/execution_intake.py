@@ -26,7 +26,7 @@ from otel_ratelimit.queries.execution_key import ExecutionKeys
 from otel_ratelimit.queries.execution_totals import ExecutionTotals
 from otel_ratelimit.queries.n_plus_one import N_PLUS_ONE_EXECUTIONS, may_be_n_plus_one
 from otel_ratelimit.queries.request_queries import MAX_STATEMENTS, Burst, RequestQueries
-from otel_ratelimit.queries.sampling import QuerySampler, Window
+from otel_ratelimit.queries.sampling import MEASURED_BITS, SLOW_NANOSECONDS, QuerySampler, Window
 
 MAX_QUEUED: Final = 20_000
 """Executions that wait for the next tick; ticks are at most a second apart."""
@@ -36,10 +36,6 @@ LARGE_CHARACTERS: Final = 2_000
 """Statements longer than this are large."""
 MAX_LARGE_CHARACTERS: Final = 16_000_000
 """Characters of large statements taken in between two ticks; the texts of further ones are not looked at."""
-MEASURED_BITS: Final = 2
-"""One result in 2 to the power of this has its bytes counted: that takes as long as everything else."""
-SLOW_NANOSECONDS: Final = 1_000_000
-"""The results of slower queries always have their bytes counted: there it makes no difference."""
 DURATION_SAMPLE: Final = 64
 """One execution in this many has its capture timed."""
 START_AFTER: Final = 8

@@ -8,6 +8,9 @@ below the threshold. So hot keys are always kept, and stand only for themselves.
 That is unbiased if the choice of hot keys does not depend on the threshold, and is made before the executions
 in question. Therefore keys are counted whether they are kept or not, and a window's hot keys follow from the
 windows before it. Which keys are hot need not be exact.
+
+Of the executions that are kept, only some have the bytes of their result counted (`result_bytes`): the slow
+ones (`SLOW_NANOSECONDS`), and a random sample of the others (`MEASURED_BITS`).
 """
 
 from __future__ import annotations
@@ -32,6 +35,10 @@ BUSY_EXECUTIONS: Final = 30_000
 """With fewer executions in a window, every one is noted."""
 PROMOTE_SECONDS: Final = 5.0
 """How often new hot keys are looked for: keys that become popular suddenly do not stay popular for long."""
+MEASURED_BITS: Final = 2
+"""One result in 2 to the power of this has its bytes counted: that takes as long as everything else."""
+SLOW_NANOSECONDS: Final = 1_000_000
+"""The results of slower queries always have their bytes counted: there it makes no difference."""
 _MAX_NOTED: Final = 16_384
 _MAX_HALVINGS: Final = 20
 _KEYS: Final = 1 << (8 * KEY_BYTES)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.postgres import Database
+from otel_ratelimit.postgres.analytics_reader import READ_SECONDS
 from otel_ratelimit.postgres.embedded.database import EmbeddedDatabase, is_embedded
 from otel_ratelimit.postgres.migrate import upgrade
-
-READ_SECONDS: Final = 5.0
 
 
 class AnalyticsDatabase:

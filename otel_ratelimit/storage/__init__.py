@@ -13,12 +13,14 @@ server_errors.py        which errors open the circuit breaker
 key_namespace.py        how services that share a store are kept apart
 counters_by_user.py     how many counters each user has
 health.py               how full the store is; default_store.py finds the store to ask
+memory_log.py           log lines about it
 
 The store in this process, `bounded-memory://`:
 bounded_memory.py       the idea, and how a request is counted
 limits_adapter.py       the same store as a storage of `limits`
 sharded_table.py        the counters of one limit, and when a shard splits
 strategies.py           how fixed, sliding and moving windows count
+clock_set_back.py       what happens to counters that lie in the future
 counter_keys.py         what counters are stored under
 memory_budget.py        how much memory is in use, and how much each network may have
 overflow.py             where clients are counted when the store is full
@@ -32,13 +34,13 @@ from otel_ratelimit.storage.client_options import storage_options
 from otel_ratelimit.storage.health import (
     KeyDistribution,
     MemoryHealth,
-    MemoryHealthLog,
     check_memory_health,
     get_active_keys,
     get_key_distribution,
     get_storage_size,
 )
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
+from otel_ratelimit.storage.memory_log import MemoryHealthLog
 from otel_ratelimit.storage.store_from_uri import counter_store, refused_uri, validate_uri
 
 __all__ = [

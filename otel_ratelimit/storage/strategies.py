@@ -17,18 +17,16 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from math import inf, nextafter, ulp
+from math import ulp
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.route_plan import Strategy
+from otel_ratelimit.storage.clock_set_back import latest_expiry, seconds_until
 from otel_ratelimit.storage.memory_budget import rounded
 
 Value: TypeAlias = Any
 """`complex`, `int` or `bytes`: only the strategy that made it looks inside."""
-
-CLOCK_SLACK_SECONDS: Final = 1.0
-"""A value this far in the future is explained by threads that overtook each other, not by the clock."""
 
 _state: Final = tuple.__new__
 """Builds a NamedTuple in half the time of calling its class."""
@@ -55,16 +53,6 @@ class StrategyRules(NamedTuple):
     """Whether the size of a value depends on its content."""
 
 
-def _until(moment: float, now: float, seconds: int) -> float:
-    """Seconds from `now` to `moment`, rounded up so that `now` plus the result reaches `moment`."""
-    wait = moment - now
-    if wait > seconds + CLOCK_SLACK_SECONDS:  # the clock was set back; the sweeper corrects the value
-        return float(seconds)
-    while now + wait < moment:
-        wait = nextafter(wait, inf)
-    return wait
-
-
 # --- fixed window -------------------------------------------------------------------------------
 
 
@@ -73,7 +61,7 @@ def _fixed_wait(value: complex | None, amount: int, seconds: int, cost: int, now
         return float(seconds)
     if value is None or value.imag + cost <= amount or value.real <= now:
         return 0.0
-    return _until(value.real, now, seconds)
+    return seconds_until(value.real, now, seconds)
 
 
 def _fixed_add(value: complex | None, seconds: int, cost: int, now: float) -> complex:
@@ -94,7 +82,7 @@ def _fixed_expiry(value: complex, _seconds: int) -> float:
 
 
 def _fixed_unfit(values: Mapping[Any, complex], seconds: int, now: float) -> list[Any]:
-    horizon = now + seconds + CLOCK_SLACK_SECONDS
+    horizon = latest_expiry(now, seconds)
     return [key for key, value in values.items() if not now < value.real <= horizon]
 
 
@@ -230,7 +218,7 @@ def _moving_wait(value: bytes | None, amount: int, seconds: int, cost: int, now:
         return 0.0
     # `cost` fits when this unit expires; its place is counted from the newest unit.
     (moment,) = _UNIT.unpack_from(value, (held - (amount - cost) - 1) * UNIT_BYTES)
-    return _until(moment, now, seconds) if moment > now else 0.0
+    return seconds_until(moment, now, seconds) if moment > now else 0.0
 
 
 def _moving_add(value: bytes | None, seconds: int, cost: int, now: float) -> bytes:
@@ -256,7 +244,7 @@ def _moving_expiry(value: bytes, _seconds: int) -> float:
 
 
 def _moving_unfit(values: Mapping[Any, bytes], seconds: int, now: float) -> list[Any]:
-    horizon = now + seconds + CLOCK_SLACK_SECONDS
+    horizon = latest_expiry(now, seconds)
     newest = _UNIT.unpack_from
     return [
         key for key, units in values.items() if not now < newest(units, len(units) - UNIT_BYTES)[0] <= horizon

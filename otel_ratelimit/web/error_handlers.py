@@ -14,7 +14,7 @@ from typing import Any, Final
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
-from otel_ratelimit.web.cors import add_cors_headers
+from otel_ratelimit.web.cors_headers import add_cors_headers
 from otel_ratelimit.web.fault_logger import FaultLogger
 from otel_ratelimit.web.refusal_errors import RAISED_KEY, QuotaExceededError, RefusalError
 from otel_ratelimit.web.refusal_responses import NO_STORE

@@ -22,8 +22,8 @@ from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.storage.server_errors import is_of_client
-from otel_ratelimit.web.cors import is_preflight
 from otel_ratelimit.web.declared_limits import DeclaredLimits, blueprint_of, name_of, stands_in
+from otel_ratelimit.web.preflights import is_counted_by_policy_alone
 from otel_ratelimit.web.refusal_errors import QuotaExceededError, declared_refusal
 
 _NAMELESS: Final = "<a view without a name>"
@@ -136,10 +136,7 @@ class PolicyLimiter(Limiter):
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         environ = flask.request.environ
-        if is_preflight(flask.request) and self._is_counted():
-            # A preflight request has its own counter, so that it does not use up what the real request needs.
-            return
-        if self._is_undecided():
+        if is_counted_by_policy_alone(environ, self._current) or self._is_undecided():
             return
         environ[_CHECKED] = True
         app, endpoint = flask.current_app, flask.request.endpoint
@@ -182,11 +179,6 @@ class PolicyLimiter(Limiter):
         return (
             decision is not None and decision.kind is DecisionKind.ERROR and decision.plan.on_error == "open"
         )
-
-    def _is_counted(self) -> bool:
-        """Whether the policy has counted the current request."""
-        decision = self._current()
-        return decision is not None and decision.kind is not DecisionKind.EXEMPT
 
     @property
     def current_limits(self) -> list[RequestLimit]:

@@ -14,7 +14,7 @@ from otel_ratelimit import RateLimit
 from otel_ratelimit.core.errors import StorageNotMeasuredError
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.policy.identity import Identifier
-from otel_ratelimit.policy.identity.client_key import MAX_USERS
+from otel_ratelimit.policy.identity.remembered_users import MAX_USERS
 from otel_ratelimit.storage import (
     BoundedMemoryStorage,
     check_memory_health,

@@ -7,6 +7,7 @@ proxy_warnings.py           what the log says about wrong proxy settings
 shared_address_warning.py   ... and where all clients seem to be one
 client_network.py           what counts as one IPv6 client, and as one network
 client_key.py               how a client's key is made
+remembered_users.py         the names of the users seen last
 application_answer.py       which answers of the application can stand for a client
 address_masking.py          how recorded addresses are masked or hashed
 """

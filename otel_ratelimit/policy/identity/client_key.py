@@ -11,7 +11,6 @@ sender's network is kept beside the key (`ClientKey`).
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -25,6 +24,7 @@ from otel_ratelimit.policy.identity.application_answer import WANTED, UnusableAn
 from otel_ratelimit.policy.identity.client_behind_proxies import find_client_address
 from otel_ratelimit.policy.identity.client_network import coarse_network, one_client_of
 from otel_ratelimit.policy.identity.proxy_warnings import ProxyWarnings
+from otel_ratelimit.policy.identity.remembered_users import RememberedUsers
 from otel_ratelimit.policy.identity.shared_address_warning import SharedAddressWatch
 from otel_ratelimit.policy.identity.trusted_proxies import TrustedProxies
 
@@ -39,8 +39,6 @@ _CACHED_CHARACTERS: Final = 256
 _CACHED_PEERS: Final = 256
 """Proxies are few, but without proxies every client is a peer."""
 _MAX_HASH_KEY_BYTES: Final = 64
-MAX_USERS: Final = 16_384
-"""How many names of users are remembered, to show how many counters each user has."""
 _MAX_REPORTS: Final = 32
 """How many different faults of the application's functions are logged at WARNING; more go to DEBUG."""
 
@@ -96,9 +94,8 @@ class Identifier:
         self._header, self._other_header = self._warnings.header, self._warnings.other
         # A header with a single address has no other address to compare with.
         self._watch = SharedAddressWatch(trusted) if trusted and trusted.header.form != "single" else None
-        self._by_peer = lru_cache(cache_size)(self._remembered)
-        self._users: list[tuple[str, str]] = []
-        self._next_user = itertools.count()
+        self._users = RememberedUsers(self._identity)
+        self._by_peer = lru_cache(cache_size)(self._users.identity)
         self._by_headers = lru_cache(cache_size)(partial(find_client_address, trusted=trusted))
         self._may_be_proxy = lru_cache(_CACHED_PEERS)(self._warnings.may_be_proxy)
 
@@ -129,26 +126,13 @@ class Identifier:
         return self._of(kind, address, f"{spec.argument}\0{value}", None, "")
 
     def users(self) -> dict[str, str]:
-        """The names of the users seen last, by client key: at most `MAX_USERS`, and no very long ones."""
-        return dict(self._users)
+        """The names of the users seen last, by client key: a limited number, and no very long ones."""
+        return self._users.by_key()
 
     def _of(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
         if len(value) + len(address) > _CACHED_CHARACTERS:
             return self._identity(kind, address, value, user, fallback)
         return self._by_peer(kind, address, value, user, fallback)
-
-    def _remembered(
-        self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str
-    ) -> Identity:
-        """A new identity; the user's name is stored in a ring, which needs no lock and is bounded."""
-        identity = self._identity(kind, address, value, user, fallback)
-        if user is not None:
-            place, users = next(self._next_user) % MAX_USERS, self._users
-            if place < len(users):
-                users[place] = (identity.key, user)
-            else:
-                users.append((identity.key, user))
-        return identity
 
     def _identity(self, kind: KeyKind, address: str, value: str, user: str | None, fallback: str) -> Identity:
         # The address may be a peer's that is not normalised yet, because that is the cheapest cache key.

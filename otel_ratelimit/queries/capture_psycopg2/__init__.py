@@ -12,6 +12,7 @@ sent_text               the text of a statement
 session_state           the state of a session that a query's result depends on
 statement_effects       how statements change that state, by their text
 set_statements          the same for settings
+relevant_settings       which settings make a query another question
 result_size             rows and bytes of a result
 capture_target          where executions go
 """

@@ -17,11 +17,11 @@ from typing import Final, NamedTuple
 
 from psycopg2 import InterfaceError, extensions
 
+from otel_ratelimit.queries.capture_psycopg2.relevant_settings import WITHOUT_EFFECT
 from otel_ratelimit.queries.capture_psycopg2.set_statements import (
     ALL,
     ROLE,
     USER,
-    WITHOUT_EFFECT,
     Setting,
     calls_set_config,
     reset_by,

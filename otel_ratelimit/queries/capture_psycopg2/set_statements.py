@@ -28,19 +28,6 @@ class Setting(NamedTuple):
     """It ends with the transaction."""
 
 
-WITHOUT_EFFECT: Final = frozenset(
-    {
-        b"application_name",
-        b"client_min_messages",
-        b"idle_in_transaction_session_timeout",
-        b"idle_session_timeout",
-        b"lock_timeout",
-        b"statement_timeout",
-        b"transaction_timeout",
-        b"work_mem",
-    }
-)
-"""Settings that do not change the result of a query."""
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
 _SET: Final = re.compile(
     rb"\s*+SET\s++(?:(SESSION|LOCAL)\s++(?!AUTHORIZATION\b))?"

@@ -10,6 +10,7 @@ from query_executions import SHOP, run
 from otel_ratelimit.queries import execution_intake as intake
 from otel_ratelimit.queries import query_delivery
 from otel_ratelimit.queries.request_queries import RequestQueries
+from otel_ratelimit.queries.sampling import SLOW_NANOSECONDS
 
 
 def test_an_execution_becomes_a_row_with_all_that_is_known_of_it(make, tables, served):
@@ -134,12 +135,12 @@ def test_the_size_is_asked_for_by_chance_and_always_where_it_took_long(make):
         asked[took, is_measured] += 1
         return 1, 40 if is_measured else None
 
-    for took in (intake.SLOW_NANOSECONDS - 1, intake.SLOW_NANOSECONDS):
+    for took in (SLOW_NANOSECONDS - 1, SLOW_NANOSECONDS):
         for _ in range(4_000):
             log.intake.executed("SELECT 1", b"SELECT 1", SHOP, took, False, answer, took)
-    assert asked[intake.SLOW_NANOSECONDS, True] == 4_000
+    assert asked[SLOW_NANOSECONDS, True] == 4_000
     # A quarter, within five standard deviations.
-    assert abs(asked[intake.SLOW_NANOSECONDS - 1, True] - 1_000) < 5 * (4_000 * 0.25 * 0.75) ** 0.5
+    assert abs(asked[SLOW_NANOSECONDS - 1, True] - 1_000) < 5 * (4_000 * 0.25 * 0.75) ** 0.5
 
 
 def test_where_no_request_starts_it_the_queries_do_and_again_after_a_fork(make, listener):

@@ -11,20 +11,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from flask import Flask, Request, Response
+from flask import Flask, Response
 
 _DECORATOR_MODULE: Final = "flask_cors.decorator"
 _MAX_DECORATORS: Final = 32
-
-
-def is_preflight(request: Request) -> bool:
-    """Whether a browser asks if it may send another request (Fetch Standard, CORS-preflight request)."""
-    environ = request.environ
-    return (
-        environ.get("REQUEST_METHOD") == "OPTIONS"
-        and "HTTP_ORIGIN" in environ
-        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-    )
 
 
 def add_cors_headers(response: Response, app: Flask, view: Callable[..., Any] | None) -> None:
