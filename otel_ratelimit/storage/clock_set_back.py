@@ -1,4 +1,4 @@
-"""What counters do when the clock of the host was set back: their expiry lies too far in the future then.
+"""Counters after the clock of the host was set back: their expiry lies too far in the future then.
 
 A new counter expires one window from now, so a later expiry shows that the clock was set back. Such a
 counter could refuse its client for as long as the clock was wrong. Two rules prevent that: a refused client
