@@ -11,8 +11,10 @@ from flask.globals import app_ctx
 from flask_limiter import Limiter
 
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiBeforeHooks, ApiServices, api_blueprint
+from otel_ratelimit.web.first_request import awaited_by
 from otel_ratelimit.web.flask_limiter_decisions import EXTENSION as LIMITER_EXTENSION
 from otel_ratelimit.web.hook_placement import AttachedHooks
+from otel_ratelimit.web.policy_limiter import PolicyLimiter
 from otel_ratelimit.web.request_hooks import RequestHooks
 
 _logger = logging.getLogger(__name__)
@@ -34,36 +36,50 @@ def attached_or_none(app: Flask) -> AttachedHooks | None:
     return found if isinstance(found, AttachedHooks) else None
 
 
+def owners_of(app: Flask) -> tuple[object, ...]:
+    """The owners of the stand-in and of the hooks in `app`; None in place of each that it does not have."""
+    return awaited_by(app), app.extensions.get(EXTENSION)
+
+
 def register(app: Flask, owner: object, hooks: AttachedHooks, limiter: Limiter) -> None:
     """Make `owner` and its hooks known to `app`; its Flask-Limiter too, unless there is another."""
     app.extensions[EXTENSION] = owner
     app.extensions[HOOKS] = hooks
-    limiters: set[Limiter] = app.extensions.setdefault(LIMITER_EXTENSION, set())
-    if not limiters:
-        limiters.add(limiter)
+    if not app.extensions.get(LIMITER_EXTENSION):
+        app.extensions[LIMITER_EXTENSION] = {limiter}
 
 
-def deregister(app: Flask, limiter: Limiter) -> None:
-    """Take back what `register` did."""
-    del app.extensions[HOOKS], app.extensions[EXTENSION]
-    limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
-    limiters.discard(limiter)
-    if not limiters:
+def deregister(app: Flask, limiter: PolicyLimiter) -> None:
+    """Take back what `register` did; the limits that are declared on `limiter` let requests through."""
+    limiter.release(app)
+    # In this order: who finds the owner may look for its hooks.
+    del app.extensions[EXTENSION], app.extensions[HOOKS]
+    if not _withdraw(app, limiter):
         app.extensions.pop(LIMITER_EXTENSION, None)
 
 
 def leave_own_limiters_alone(app: Flask, limiter: Limiter) -> None:
     """Withdraw our Flask-Limiter where the application has made its own since `register`."""
+    if len(app.extensions.get(LIMITER_EXTENSION, ())) > 1:
+        _withdraw(app, limiter)
+
+
+def _withdraw(app: Flask, limiter: Limiter) -> set[Limiter]:
+    """Take our Flask-Limiter out of the set; the ones that stay."""
     limiters: set[Limiter] = app.extensions.get(LIMITER_EXTENSION, set())
-    if len(limiters) > 1:
-        limiters.discard(limiter)
+    if limiter in limiters:
+        # A new set, because requests in flight iterate over the old one.
+        limiters = app.extensions[LIMITER_EXTENSION] = limiters - {limiter}
+    return limiters
 
 
 def users_of(apps: Iterable[Flask]) -> dict[str, str]:
     """Names of the users that were seen lately, by client key."""
     found: dict[str, str] = {}
     for app in apps:
-        found |= attached(app).hooks.enforcement.identifier.users()
+        placed = attached_or_none(app)
+        if placed is not None:
+            found |= placed.hooks.enforcement.identifier.users()
     return found
 
 
@@ -81,23 +97,29 @@ def api_services_here() -> ApiServices | None:
     return None if owner is None else owner.api_services(app)
 
 
-def api_ahead(app: Flask, hooks: RequestHooks) -> ApiBeforeHooks:
-    """Serves the HTTP API of `app` before the hooks of the application."""
-    return ApiBeforeHooks(app, hooks.before_request, hooks.after_request, api_services_here)
-
-
-def offer_api(app: Flask, *, is_served_ahead: bool) -> None:
+def offer_api(app: Flask, hooks: RequestHooks, *, is_served_ahead: bool) -> ApiBeforeHooks | None:
     """Add the HTTP API's routes, which Flask cannot take back: without limits they answer 404.
 
     Args:
         app: the application.
+        hooks: its hooks, which check requests to the API too.
         is_served_ahead: whether the API works without its routes too.
+
+    Returns:
+        What serves the API before the hooks of the application, if it is served ahead of them.
     """
+    _add_routes(app, warns=not is_served_ahead)
+    if not is_served_ahead:
+        return None
+    return ApiBeforeHooks(app, hooks.before_request, hooks.after_request, api_services_here)
+
+
+def _add_routes(app: Flask, *, warns: bool) -> None:
     if BLUEPRINT_NAME in app.blueprints:
         return
     try:
         # Past the methods of a subclass, which may not expect the call.
         api_blueprint(api_services_here).register(app, {})
     except AssertionError:  # Flask's, after the first request
-        if not is_served_ahead:
+        if warns:
             _logger.warning("%s is not offered: the application has served requests already", URL_PREFIX)

@@ -23,9 +23,10 @@ def api_services(
     """The services behind the API of one application."""
     settings, storage, analytics = parts.settings, parts.storage, parts.recording.analytics
     memory = parts.policy.policy.memory
+    placed = attached(app)  # now, because the limits may be taken away before the request ends
     return ApiServices(
         store=storage.store,
-        enforcement=lambda: attached(app).hooks.enforcement,
+        enforcement=lambda: placed.hooks.enforcement,
         clock=parts.clock,
         storage_name=storage.store.name,
         storage_healthy=storage.healthy,

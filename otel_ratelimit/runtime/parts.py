@@ -28,7 +28,7 @@ from otel_ratelimit.core.settings import Settings, unknown_variables
 from otel_ratelimit.core.version import __version__
 from otel_ratelimit.policy import Policy, PolicyResolver
 from otel_ratelimit.policy.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
-from otel_ratelimit.runtime.attachment import attached
+from otel_ratelimit.runtime.attachment import attached, attached_or_none
 from otel_ratelimit.runtime.neighbours import warn_of_neighbours
 from otel_ratelimit.runtime.policy_in_force import PolicyInForce
 from otel_ratelimit.runtime.recording import Recording, RecordingContext, open_recording
@@ -144,6 +144,7 @@ class Parts:
         Returns:
             Whether all was written.
         """
+        self.storage.limiter.close()
         with within(timeout):
             with within(share_of_the_rest()):
                 self.worker.close()
@@ -244,6 +245,7 @@ def _open_storage(
         current=current_decision,
     )
     limiter.lets_through = let_through
+    limiter.has_limits = lambda app: attached_or_none(app) is not None
     storage = join_storage(limiter, uri, memory, clock, meter, given=options)
     if not storage.local:  # counters of one process are its own, and longer keys would cost memory
         limiter.key_namespace = lambda: key_namespace(prefix, app_ctx.app.import_name)

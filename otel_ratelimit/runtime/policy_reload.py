@@ -19,7 +19,7 @@ from flask import Flask
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.route_plan import RoutePlan
 from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
-from otel_ratelimit.runtime.attachment import attached
+from otel_ratelimit.runtime.attachment import attached_or_none
 from otel_ratelimit.runtime.parts import Parts
 
 _logger = logging.getLogger(__name__)
@@ -56,7 +56,10 @@ def apply_reload(parts: Parts, apps: Iterable[Flask], result: ReloadResult) -> N
     telemetry.reloaded(result.outcome)
     parts.policy.adopt(file.policy)
     for app in list(apps):
-        hooks = attached(app).hooks
+        placed = attached_or_none(app)
+        if placed is None:
+            continue  # taken away meanwhile
+        hooks = placed.hooks
         former, hooks.enforcement = hooks.enforcement.plans, parts.enforcement(app)
         warn_of_fresh_counters(former.governing(), hooks.enforcement.plans.governing())
     telemetry.in_force(result.policy_hash)

@@ -22,18 +22,20 @@ from otel_ratelimit.core.decision import DecisionSink
 from otel_ratelimit.core.lifecycle import EXIT_SECONDS
 from otel_ratelimit.core.secret import HiddenEnvironment, HiddenValues
 from otel_ratelimit.core.settings import settings_from
+from otel_ratelimit.core.waiting import LateLock
 from otel_ratelimit.policy import Policy, PolicyResolver
 from otel_ratelimit.runtime.analytics import Analytics
 from otel_ratelimit.runtime.attachment import (
     EXTENSION,
-    api_ahead,
     attached,
     deregister,
     leave_own_limiters_alone,
     offer_api,
+    owners_of,
     register,
     users_of,
 )
+from otel_ratelimit.runtime.close_once import CloseOnce
 from otel_ratelimit.runtime.http_api import api_services, warn_of_hidden_routes
 from otel_ratelimit.runtime.late_attachment import LateAttachment
 from otel_ratelimit.runtime.parts import Given, Parts, open_parts
@@ -45,8 +47,10 @@ from otel_ratelimit.storage.default_store import MeasuredStore, default_store
 from otel_ratelimit.telemetry.logs import RefusalLog
 from otel_ratelimit.web.api import ApiServices
 from otel_ratelimit.web.app_set import AppSet
+from otel_ratelimit.web.enforcement import Enforcement
 from otel_ratelimit.web.first_request import WsgiEntry, awaited_by, entry_of
 from otel_ratelimit.web.hook_placement import AttachedHooks
+from otel_ratelimit.web.lasting_limiter import LastingLimiter
 from otel_ratelimit.web.request_hooks import RequestHooks
 from otel_ratelimit.web.route_plans import RoutePlans
 
@@ -54,6 +58,7 @@ _logger = logging.getLogger(__name__)
 
 _in_use: Final[weakref.WeakSet[RateLimit]] = weakref.WeakSet()
 """Read by tests, which reset counters, and for functions that are called outside of an application."""
+_CLOSED: Final = "this RateLimit is closed; make another"
 
 
 class RateLimit:
@@ -155,7 +160,8 @@ class RateLimit:
         del environ, storage_uri, storage_options, hash_key, database_url, api_token, admin_token, smtp_url
         self.settings = settings_from(self._environ, given)
         self.closed = False
-        self._all_was_written = True
+        self._closing = CloseOnce()
+        self._changing = LateLock()  # held while an application is given its limits or loses them
         # An application holds its hooks, and they hold it; from here it is not kept alive.
         self._apps = AppSet()
         self._api_authorize = api_authorize
@@ -164,7 +170,7 @@ class RateLimit:
         self._api_before_hooks = api_authorize is None if asked is None else asked
         self._parts: Parts | None = None
         if not self.settings.enabled:
-            self._inert_limiter = Limiter(get_remote_address, enabled=False)
+            self._inert_limiter = LastingLimiter(get_remote_address, enabled=False)
             return
         self._exporters = ExportersOfProcess(self._environ)
         self._parts = parts = open_parts(
@@ -188,14 +194,11 @@ class RateLimit:
         )
         _in_use.add(self)
         if app is not None:
-            self._init_or_close(app)
-
-    def _init_or_close(self, app: Flask) -> None:
-        try:
-            self.init_app(app)
-        except BaseException:
-            self.close()
-            raise
+            try:
+                self.init_app(app)
+            except BaseException:
+                self.close()
+                raise
 
     def init_app(self, app: Flask) -> None:
         """Give `app` its limits; what an earlier `RateLimit` gave it is taken away first.
@@ -207,33 +210,34 @@ class RateLimit:
         if parts is None:
             return
         if self.closed:
-            raise RuntimeError("this RateLimit is closed; make another")
+            raise RuntimeError(_CLOSED)
         enforcement = parts.enforcement(app)
-        others = self._others_of(app)
+        others = [each for each in owners_of(app) if isinstance(each, RateLimit) and each is not self]
         for other in others:
             other.detach(app)
         stand_in = self._late.make_way(app)
         if app.extensions.get(EXTENSION) is self:
             self.detach(app)
         parts.telemetry.policy.in_force(enforcement.plans.resolver.policy_hash)
-        hooks = RequestHooks(app, enforcement, parts.tools(time.perf_counter))
-        offer_api(app, is_served_ahead=self._api_before_hooks)
-        placed = AttachedHooks(
-            app,
-            hooks,
-            lambda environ: self._at_first_request(app, parts, environ),
-            api_ahead(app, hooks) if self._api_before_hooks else None,
-            entry_of(stand_in),
-        )
-        register(app, self, placed, self.limiter)
-        self._apps.add(app)
-        placed.take_entry()
+        with self._changing:
+            self._attach(app, parts, enforcement, entry_of(stand_in))
         if stand_in is not None:
             self._late.done(app, stand_in)
         # Only now, because closing takes a moment, in which the application already serves.
         for other in others:
             other.close_if_unused()
         self._start_listening(parts)
+
+    def _attach(self, app: Flask, parts: Parts, enforcement: Enforcement, entry: WsgiEntry | None) -> None:
+        if self.closed:  # by another thread, meanwhile
+            raise RuntimeError(_CLOSED)
+        hooks = RequestHooks(app, enforcement, parts.tools(time.perf_counter))
+        first_served = offer_api(app, hooks, is_served_ahead=self._api_before_hooks)
+        on_first_request = partial(self._at_first_request, app, parts)
+        placed = AttachedHooks(app, hooks, on_first_request, first_served, entry)
+        register(app, self, placed, self.limiter)
+        self._apps.add(app)
+        placed.take_entry()
 
     def await_app(self, app: Flask, entry: WsgiEntry | None = None, exporters_in: int | None = None) -> None:
         """Give `app` its limits at its first request: until then it may be half-built, and is not called.
@@ -256,12 +260,14 @@ class RateLimit:
         """Take away from `app` what `init_app` gave it; the API's routes stay and answer 404."""
         if self._parts is None:
             return
-        self._late.discard(app)
-        if app not in self._apps:
-            return
-        self._apps.discard(app)
-        attached(app).remove()
-        deregister(app, self.limiter)
+        # A second thread waits here: it may give the application other limits when this returns.
+        with self._changing:
+            self._late.discard(app)
+            if app not in self._apps:
+                return
+            self._apps.discard(app)
+            attached(app).remove()
+            deregister(app, self._parts.storage.limiter)
 
     def close_if_unused(self) -> None:
         """Close, unless an application has its limits from here or waits for them."""
@@ -271,22 +277,27 @@ class RateLimit:
     def close(self, timeout: float = EXIT_SECONDS) -> bool:
         """Detach from every application, write what is left and stop the background thread.
 
+        Limits that were declared on `limiter` are no longer checked, unless the application has another
+        `RateLimit`. Several threads may call this at once: one closes, and the others wait for it.
+
         Args:
             timeout: how long to wait for the database, seconds.
 
         Returns:
-            Whether all was written, by this call or by the one that closed it. The rest is counted as
-            dropped, and logged.
+            Whether all was written, by this call or by the one that closed it; False if another thread is
+            still closing it at the end of `timeout`. The rest is counted as dropped, and logged.
         """
-        if self._parts is None or self.closed:
-            return self._all_was_written
+        parts = self._parts
+        return parts is None or self._closing.run(partial(self._close, parts), timeout)
+
+    def _close(self, parts: Parts, timeout: float) -> bool:
+        with self._changing:
+            self.closed = True  # nothing is attached from now on
         for app in [*self._apps, *self._late.waiting]:
             self.detach(app)
         if self._reloader is not None:
             self._reloader.close()
-        self._all_was_written = self._parts.close(timeout)
-        self.closed = True
-        return self._all_was_written
+        return parts.close(timeout)
 
     @property
     def limiter(self) -> Limiter:
@@ -344,11 +355,6 @@ class RateLimit:
         if self._parts is None:
             raise RuntimeError("rate limits are switched off by OTEL_RATELIMIT_ENABLED or enabled=False")
         return self._parts
-
-    def _others_of(self, app: Flask) -> list[RateLimit]:
-        """Every other `RateLimit` that `app` has its limits from or waits for."""
-        found = (awaited_by(app), app.extensions.get(EXTENSION))
-        return [each for each in found if isinstance(each, RateLimit) and each is not self]
 
     def _start_listening(self, parts: Parts) -> None:
         if parts.recording.queries is not None:

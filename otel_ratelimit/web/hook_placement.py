@@ -12,8 +12,8 @@ import functools
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, Final, Protocol, TypeAlias
 
 from flask import Flask, Response
 
@@ -32,6 +32,13 @@ from otel_ratelimit.web.request_hooks import RequestHooks
 _logger = logging.getLogger(__name__)
 
 _HANDLE_EXCEPTION: Final = "handle_exception"
+
+Hooks: TypeAlias = MutableMapping[str | None, list[Callable[..., Any]]]
+"""Flask's hooks of one kind, by blueprint; None for those of the application.
+
+A request in flight iterates over a list. If that list changed, the request would skip a hook of the
+application, which may be its login check, or run one twice. So a list is replaced and never changed.
+"""
 
 
 class FirstServed(Protocol):
@@ -79,24 +86,29 @@ class AttachedHooks:
             (LimitsUnavailableError.code, LimitsUnavailableError): hooks.refusals.handle,
         }
         self._entry = WsgiEntry(app) if entry is None else entry
-        self._stand_in = FirstRequest(app, lambda _app, environ: self.place(environ), owner=self)
         self._handles_exceptions: Callable[[Exception], Response] | None = None
         self._former_handler: Callable[[Exception], Response] | None = None
 
     def take_entry(self) -> None:
-        """Serve requests that come through `wsgi_app` from now on: everything that they need is ready."""
+        """Serve requests from now on: everything that they need is ready."""
+        # The first one may come before the stand-in is known here; it waits for the lock.
+        with self._lock:
+            self._stand_in = FirstRequest(self._app, lambda _app, environ: self.place(environ), owner=self)
         self._entry.around = self._serve
 
     def remove(self) -> None:
         """Restore the application as it was before."""
-        self._removed = True
+        with self._lock:
+            self._removed = True
+            self._entry.remove()
+            self._stand_in.remove(self._app)
+            if self._placed:
+                self._take_back()
+
+    def _take_back(self) -> None:
         app = self._app
-        self._entry.remove()
-        self._stand_in.remove(app)
-        if not self._placed:
-            return
-        app.before_request_funcs[None].remove(self._before)
-        app.after_request_funcs[None].remove(self._after)
+        _remove_hook(app.before_request_funcs, self._before)
+        _remove_hook(app.after_request_funcs, self._after)
         for (code, kind), handler in self._handlers.items():
             registered = app.error_handler_spec[None][code]
             if registered.get(kind) == handler:
@@ -141,11 +153,12 @@ class AttachedHooks:
 
     def _place(self) -> None:
         app = self._app
-        before = app.before_request_funcs.setdefault(None, [])
+        before = app.before_request_funcs.get(None, [])
         # Set by OpenTelemetry's Flask instrumentation; without it there is no span to wait for.
         opens_span = getattr(app, "_before_request", None)
-        before.insert(before.index(opens_span) + 1 if opens_span in before else 0, self._before)
-        app.after_request_funcs.setdefault(None, []).insert(0, self._after)
+        place = before.index(opens_span) + 1 if opens_span in before else 0
+        app.before_request_funcs[None] = [*before[:place], self._before, *before[place:]]
+        app.after_request_funcs[None] = [self._after, *app.after_request_funcs.get(None, [])]
         for (code, kind), handler in self._handlers.items():
             app.error_handler_spec[None][code].setdefault(kind, handler)
         self._wrap_exception_handler()
@@ -161,6 +174,10 @@ class AttachedHooks:
             return inner(e) if self._removed else self.hooks.failed(e, inner)
 
         attributes[_HANDLE_EXCEPTION] = self._handles_exceptions = handle_exception
+
+
+def _remove_hook(hooks: Hooks, hook: Callable[..., Any]) -> None:
+    hooks[None] = [each for each in hooks[None] if each is not hook]
 
 
 def _instead(start_response: StartResponse) -> StartResponse:

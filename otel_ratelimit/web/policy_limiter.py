@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import flask
 from flask import Flask, Response
+from flask.globals import app_ctx
 from flask_limiter import ExemptionScope, Limiter, RateLimitExceeded, RequestLimit
 from limits import RateLimitItem, WindowStats
 from limits import parse as parse_limit
@@ -22,7 +23,9 @@ from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.storage.server_errors import is_of_client
+from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.declared_limits import DeclaredLimits, blueprint_of, name_of, stands_in
+from otel_ratelimit.web.lasting_limiter import LastingLimiter
 from otel_ratelimit.web.preflights import is_counted_by_policy_alone
 from otel_ratelimit.web.refusal_errors import QuotaExceededError, declared_refusal
 
@@ -66,7 +69,7 @@ class PolicyRequestLimit(RequestLimit):
         self._window = stats
 
 
-class PolicyLimiter(Limiter):
+class PolicyLimiter(LastingLimiter):
     """Flask-Limiter on our storage, without hooks of its own on the application."""
 
     def __init__(
@@ -93,6 +96,10 @@ class PolicyLimiter(Limiter):
         """Called with the store's error at the check of a declared limit; returns the error to raise."""
         self.lets_through: Callable[[StorageUnavailableError], bool] = lambda _failure: False
         """Whether a request is served although a declared limit could not be checked."""
+        self.has_limits: Callable[[Flask], bool] = lambda _app: True
+        """Whether a `RateLimit` limits this application now, the owner of this limiter or another one."""
+        self._released = AppSet()
+        self._is_closed = False
         hooks = _CapturedHooks()
         super().init_app(hooks)  # type: ignore[arg-type]  # Flask-Limiter uses nothing else of an application
         self._hooks = hooks
@@ -103,6 +110,14 @@ class PolicyLimiter(Limiter):
 
     def init_app(self, app: Flask) -> None:
         """Do nothing: `RateLimit` attaches the hooks of both."""
+
+    def release(self, app: Flask) -> None:
+        """Let the requests of `app` through from now on, unless another `RateLimit` limits it."""
+        self._released.add(app)
+
+    def close(self) -> None:
+        """Do for every application what `release` does for one."""
+        self._is_closed = True
 
     def exempts(self, app: Flask, endpoint: str) -> bool:
         """Whether the application exempted this endpoint or its blueprint."""
@@ -135,9 +150,9 @@ class PolicyLimiter(Limiter):
         """Ignore the value: Flask-Limiter sets it once, and it differs by application."""
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
-        environ = flask.request.environ
-        if is_counted_by_policy_alone(environ, self._current) or self._is_undecided():
+        if self._is_unchecked():
             return
+        environ = flask.request.environ
         environ[_CHECKED] = True
         app, endpoint = flask.current_app, flask.request.endpoint
         if callable_name is None and not name_of(app.view_functions.get(endpoint or "")):
@@ -147,6 +162,8 @@ class PolicyLimiter(Limiter):
         except RateLimitExceeded as exceeded:
             raise self._declared_refusal(exceeded) from exceeded
         except Exception as error:
+            if self._lets_all_through():
+                return  # limits were taken away from the application while it served this request
             failure = self.storage_failed(error)
             ours = isinstance(error, StorageUnavailableError) or is_of_client(error)
             if not (ours and self.lets_through(failure)):
@@ -173,12 +190,20 @@ class PolicyLimiter(Limiter):
             wait = reset_time - decision.at
         return declared_refusal(flask.request, exceeded, wait, decision.full_for)
 
-    def _is_undecided(self) -> bool:
-        """Whether the store has failed for the current request, which is let through in spite of that."""
+    def _is_unchecked(self) -> bool:
+        """Whether declared limits are not checked for the current request."""
         decision = self._current()
-        return (
-            decision is not None and decision.kind is DecisionKind.ERROR and decision.plan.on_error == "open"
-        )
+        if decision is None:
+            return self._lets_all_through()
+        if is_counted_by_policy_alone(flask.request.environ, decision):
+            return True
+        # The store has failed for the request, which is let through in spite of that.
+        return decision.kind is DecisionKind.ERROR and decision.plan.on_error == "open"
+
+    def _lets_all_through(self) -> bool:
+        """Whether the current application had limits and has none any more."""
+        app = app_ctx.app
+        return (self._is_closed or app in self._released) and not self.has_limits(app)
 
     @property
     def current_limits(self) -> list[RequestLimit]:

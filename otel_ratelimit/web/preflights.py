@@ -7,23 +7,21 @@ Therefore it does not count a preflight that the policy has counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from otel_ratelimit.core.decision import Decision, DecisionKind
 
 
-def is_counted_by_policy_alone(environ: Mapping[str, object], current: Callable[[], Decision | None]) -> bool:
+def is_counted_by_policy_alone(environ: Mapping[str, object], decision: Decision) -> bool:
     """Whether a request is a preflight (Fetch Standard, CORS-preflight request) that the policy has counted.
 
     Args:
         environ: the request's WSGI environment.
-        current: returns the decision on the request; called only for a preflight.
+        decision: the decision on the request.
     """
-    if not (
+    return (
         environ.get("REQUEST_METHOD") == "OPTIONS"
         and "HTTP_ORIGIN" in environ
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-    ):
-        return False
-    decision = current()
-    return decision is not None and decision.kind is not DecisionKind.EXEMPT
+        and decision.kind is not DecisionKind.EXEMPT
+    )
