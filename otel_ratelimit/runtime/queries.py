@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Final
 
 from opentelemetry.trace import get_tracer_provider
@@ -15,6 +16,9 @@ from otel_ratelimit.telemetry.logs.start_logger import START
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor
 
 QUERIES_TASK: Final = "query log"
+
+_waiting: Final[list[weakref.ref[Queries]]] = []
+"""Those that want to observe queries while another one does; the first is the next one."""
 
 
 class Queries:
@@ -47,22 +51,35 @@ class Queries:
         self._queue = queue
         self._processor = QuerySpanProcessor(log)
         self._has_begun = False
+        self._is_closed = False
         worker.every(tick_seconds, QUERIES_TASK, log.tick, start=False)
         at_fork(in_child=log.reset_after_fork)
         at_exit(self.close)
 
     def claim(self) -> bool:
-        """Observe queries, unless another object does; whether this one does."""
+        """Observe queries, or do so once no other object does; whether this one does now."""
         if self._target.observer is None:
             self._target.observer = self._processor
             self._begin()
-        return self._target.observer is self._processor
+        if self._target.observer is self._processor:
+            return True
+        reference = weakref.ref(self)
+        if reference not in _waiting:
+            _waiting.append(reference)
+        return False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
 
     def close(self) -> bool:
         """Write what is left, and release the capture; whether all was written."""
         self._worker.cancel(QUERIES_TASK)
+        self._is_closed = True
         if self._target.observer is self._processor:
             self._target.observer = None
+            _hand_over()
         self._capture.release()
         is_written = self.log.close()
         self._processor.retire()
@@ -79,3 +96,12 @@ class Queries:
             "queries through psycopg2 are recorded, sampling %.3g %% of distinct queries",
             100 * self._sample_rate,
         )
+
+
+def _hand_over() -> None:
+    """Let the next one that waits observe queries."""
+    while _waiting:
+        following = _waiting.pop(0)()
+        if following is not None and not following.is_closed:
+            following.claim()
+            return
