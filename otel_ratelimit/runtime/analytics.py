@@ -86,9 +86,10 @@ class Analytics:
         """Write what is left, and close the database; whether all was written."""
         self._worker.cancel(RECORDER_TASK)
         self._worker.cancel(MAINTENANCE_TASK)
-        is_written = self.recorder.close()
-        self._database.close()
-        return is_written
+        try:
+            return self.recorder.close()
+        finally:
+            self._database.close()
 
     def reset_after_fork(self) -> None:
         """Leave to the parent what is the parent's."""

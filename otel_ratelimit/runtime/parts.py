@@ -144,13 +144,17 @@ class Parts:
         Returns:
             Whether all was written.
         """
-        with within(timeout):
-            with within(share_of_the_rest()):
-                self.worker.close()
-            is_written = self.recording.close()
-        self.telemetry.close()
-        self.storage.telemetry.retire()
-        self.log_output.close()
+        # Taken last to first, each one also where one before it has raised.
+        with ExitStack() as steps:
+            steps.callback(self.log_output.close)
+            steps.callback(self.storage.telemetry.retire)
+            steps.callback(self.telemetry.close)
+            with within(timeout):
+                try:
+                    with within(share_of_the_rest()):
+                        self.worker.close()
+                finally:
+                    is_written = self.recording.close()
         return is_written
 
 
@@ -204,8 +208,7 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         if not (storage.local or settings.key_prefix or service.name):
             _logger.warning(UNNAMED_SERVICE_WARNING)
         recorders = (recording.analytics,) if recording.analytics is not None else ()
-        opened.pop_all()
-        return Parts(
+        parts = Parts(
             settings=settings,
             clock=given.clock,
             policy=policy,
@@ -219,6 +222,8 @@ def open_parts(settings: Settings, given: Given) -> Parts:
             sinks=(telemetry.decisions, *recorders, *given.sinks),
             log_output=log_output,
         )
+        opened.pop_all()
+        return parts
 
 
 def _refuse(problems: Iterable[Problem]) -> None:

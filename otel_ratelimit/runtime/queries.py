@@ -81,9 +81,10 @@ class Queries:
             self._target.observer = None
             _hand_over()
         self._capture.release()
-        is_written = self.log.close()
-        self._processor.retire()
-        return is_written
+        try:
+            return self.log.close()
+        finally:
+            self._processor.retire()
 
     def _begin(self) -> None:
         if self._has_begun:

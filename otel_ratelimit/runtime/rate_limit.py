@@ -280,12 +280,17 @@ class RateLimit:
         """
         if self._parts is None or self.closed:
             return self._all_was_written
-        for app in [*self._apps, *self._late.waiting]:
-            self.detach(app)
-        if self._reloader is not None:
-            self._reloader.close()
-        self._all_was_written = self._parts.close(timeout)
-        self.closed = True
+        self._all_was_written = False
+        try:
+            for app in [*self._apps, *self._late.waiting]:
+                self.detach(app)
+            if self._reloader is not None:
+                self._reloader.close()
+        finally:
+            try:
+                self._all_was_written = self._parts.close(timeout)
+            finally:
+                self.closed = True
         return self._all_was_written
 
     @property

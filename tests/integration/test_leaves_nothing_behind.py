@@ -284,3 +284,37 @@ def test_an_application_that_cannot_have_limits_is_as_it_was(app, provider, data
             RateLimit(app, database_url=database, environ={}, meter_provider=provider)
         gc.collect()
     assert logging.getLogger("otel_ratelimit").handlers == []
+
+
+def test_a_start_that_fails_at_its_last_step_is_undone_at_once(app, provider, database):
+    before = psycopg2._connect
+    options = {"log_level": "debug", "database_url": database, "environ": {}, "meter_provider": provider}
+    with pytest.raises(TypeError, match="iterable") as held:
+        RateLimit(app, sinks=5, **options)
+    assert psycopg2._connect is before
+    assert logging.getLogger("otel_ratelimit").handlers == []
+    del held
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "core.background.BackgroundWorker.close",
+        "telemetry.logs.RefusalLog.close",
+        "queries.query_log.QueryLog.close",
+    ],
+)
+def test_a_step_that_fails_does_not_keep_the_rest_open(app, provider, database, monkeypatch, step):
+    class FailedError(Exception):
+        pass
+
+    def fail(*_args):
+        raise FailedError
+
+    rate_limit = RateLimit(app, log_level="debug", database_url=database, environ={}, meter_provider=provider)
+    monkeypatch.setattr(f"otel_ratelimit.{step}", fail)
+    with pytest.raises(FailedError):
+        rate_limit.close(UNHURRIED)
+    assert logging.getLogger("otel_ratelimit").handlers == []
+    assert getattr(psycopg2._connect, "users", 0) == 0
+    assert rate_limit.closed
