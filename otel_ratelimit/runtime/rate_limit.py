@@ -46,6 +46,7 @@ from otel_ratelimit.telemetry.logs import RefusalLog
 from otel_ratelimit.web.api import ApiServices
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.first_request import WsgiEntry, awaited_by, entry_of
+from otel_ratelimit.web.flask_limiter_internals import one_null_handler
 from otel_ratelimit.web.hook_placement import AttachedHooks
 from otel_ratelimit.web.request_hooks import RequestHooks
 from otel_ratelimit.web.route_plans import RoutePlans
@@ -164,7 +165,8 @@ class RateLimit:
         self._api_before_hooks = api_authorize is None if asked is None else asked
         self._parts: Parts | None = None
         if not self.settings.enabled:
-            self._inert_limiter = Limiter(get_remote_address, enabled=False)
+            with one_null_handler():
+                self._inert_limiter = Limiter(get_remote_address, enabled=False)
             return
         self._exporters = ExportersOfProcess(self._environ)
         self._parts = parts = open_parts(

@@ -318,3 +318,14 @@ def test_a_step_that_fails_does_not_keep_the_rest_open(app, provider, database, 
     assert logging.getLogger("otel_ratelimit").handlers == []
     assert getattr(psycopg2._connect, "users", 0) == 0
     assert rate_limit.closed
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_however_many_there_were_flask_limiters_logger_has_one_handler_more(app, provider, enabled):
+    logger = logging.getLogger("flask-limiter")
+    for _ in range(2):
+        RateLimit(app, enabled=enabled, environ={}, meter_provider=provider).close(UNHURRIED)
+    before = list(logger.handlers)
+    assert before
+    RateLimit(app, enabled=enabled, environ={}, meter_provider=provider).close(UNHURRIED)
+    assert logger.handlers == before
