@@ -42,7 +42,7 @@ class Analytics:
         worker: the process's background thread.
         facts: of requests.
         tick_seconds: how often the recorder looks whether there is something to write.
-        queue: the recorder's queue as metrics, which last as long as this object.
+        queue: the recorder's queue as metrics, until this is closed.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Analytics:
         try:
             return self.recorder.close()
         finally:
+            self._queue.retire()
             self._database.close()
 
     def reset_after_fork(self) -> None:

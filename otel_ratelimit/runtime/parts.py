@@ -84,7 +84,7 @@ class Telemetry:
 
     def close(self) -> None:
         """Report what is left, and no policy from now on."""
-        self.decisions.flush()
+        self.decisions.close()
         self.policy.retire()
 
 

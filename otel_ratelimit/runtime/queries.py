@@ -13,7 +13,7 @@ from otel_ratelimit.queries.capture_psycopg2 import Capture
 from otel_ratelimit.queries.query_log import QueryLog
 from otel_ratelimit.telemetry import QueueTelemetry
 from otel_ratelimit.telemetry.logs.start_logger import START
-from otel_ratelimit.telemetry.queries import QuerySpanProcessor
+from otel_ratelimit.telemetry.queries import QuerySpanProcessor, span_processor_of
 
 QUERIES_TASK: Final = "query log"
 
@@ -30,7 +30,7 @@ class Queries:
         worker: the process's background thread.
         tick_seconds: how often the log looks whether there is something to write.
         sample_rate: share of different queries that is kept, for the line at the start.
-        queue: the log's queue as metrics, which last as long as this object.
+        queue: the log's queue as metrics, until this is closed.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Queries:
         self._worker = worker
         self._sample_rate = sample_rate
         self._queue = queue
-        self._processor = QuerySpanProcessor(log)
         self._has_begun = False
+        self._processor: QuerySpanProcessor | None = None
         self._is_closed = False
         worker.every(tick_seconds, QUERIES_TASK, log.tick, start=False)
         at_fork(in_child=log.reset_after_fork)
@@ -59,9 +59,9 @@ class Queries:
     def claim(self) -> bool:
         """Observe queries, or do so once no other object does; whether this one does now."""
         if self._target.observer is None:
-            self._target.observer = self._processor
+            self._target.observer = self.log.intake
             self._begin()
-        if self._target.observer is self._processor:
+        if self._target.observer is self.log.intake:
             return True
         reference = weakref.ref(self)
         if reference not in _waiting:
@@ -77,22 +77,24 @@ class Queries:
         """Write what is left, and release the capture; whether all was written."""
         self._worker.cancel(QUERIES_TASK)
         self._is_closed = True
-        if self._target.observer is self._processor:
+        if self._target.observer is self.log.intake:
             self._target.observer = None
             _hand_over()
         self._capture.release()
         try:
             return self.log.close()
         finally:
-            self._processor.retire()
+            self._queue.retire()
+            if self._processor is not None:
+                self._processor.retire(self.log)
 
     def _begin(self) -> None:
         if self._has_begun:
             return
         self._has_begun = True
-        add = getattr(get_tracer_provider(), "add_span_processor", None)
-        if add is not None:
-            add(self._processor)
+        self._processor = span_processor_of(get_tracer_provider())
+        if self._processor is not None:
+            self._processor.serve(self.log)
         START.info(
             "queries through psycopg2 are recorded, sampling %.3g %% of distinct queries",
             100 * self._sample_rate,

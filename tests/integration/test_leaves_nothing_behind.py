@@ -36,7 +36,10 @@ TOKEN = "0123456789abcdef"
 MAY_READ = {"Authorization": f"Bearer {TOKEN}"}
 UNHURRIED = 60
 """Seconds to close in, on a machine that is busy."""
-GAUGES = {names.STORAGE_SIZE, names.STORAGE_KEYS, names.QUEUE_LENGTH, names.POLICY_INFO, names.CLIENT_LIMITED}
+GAUGES = {
+    *(names.STORAGE_SIZE, names.STORAGE_KEYS, names.POLICY_INFO, names.CLIENT_LIMITED),
+    *(names.QUEUE_LENGTH, names.QUEUE_CAPACITY),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -134,17 +137,22 @@ def test_what_records_in_a_database_leaves_nothing(app, provider, metrics, datab
         files = process_state()["files open"]
         options = {"database_url": database, "api_token": TOKEN, "meter_provider": provider}
         rate_limit = RateLimit(app, environ={}, **options)
+        assert reported(metrics) == GAUGES
         assert app.test_client().get("/query").status_code == 200
         asked = app.test_client().get("/api/rate-limit/analytics?date_range=24h", headers=MAY_READ)
         assert asked.status_code == 200
         assert rate_limit.close(UNHURRIED)
         assert process_state()["files open"] == files, "before anything is collected"
+        assert reported(metrics) == set(), "also while it is held"
         del rate_limit
     assert reported(metrics) == set()
     [processor] = spans._active_span_processor._span_processors
     assert isinstance(processor, QuerySpanProcessor)
     assert processor._query_log is None
     assert processor.force_flush()
+    RateLimit(app, environ={}, **options).close(UNHURRIED)
+    assert spans._active_span_processor._span_processors == (processor,), "used again"
+    assert processor._query_log is None
     spans.shutdown()
 
 
