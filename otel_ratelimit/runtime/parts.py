@@ -147,7 +147,7 @@ class Parts:
         # Taken last to first, each one also where one before it has raised.
         with ExitStack() as steps:
             steps.callback(self.log_output.close)
-            steps.callback(self.storage.telemetry.retire)
+            steps.callback(self.storage.close)
             steps.callback(self.telemetry.close)
             with within(timeout):
                 try:
@@ -183,7 +183,7 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         service = given.service()
         prefix = key_prefix_of(settings.key_prefix, service)
         storage = _open_storage(settings, policy, worker, meter, given.clock, prefix)
-        opened.callback(storage.telemetry.retire)
+        opened.callback(storage.close)
         _refuse(storage.unable(policy.policy.strategies))
         telemetry = _open_telemetry(meter, buckets, given.clock)
         opened.callback(telemetry.close)

@@ -19,6 +19,7 @@ from pathlib import Path
 import flask
 import psycopg2
 import pytest
+import redis as redis_client
 from components import wheel_postgres
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -337,3 +338,26 @@ def test_however_many_there_were_flask_limiters_logger_has_one_handler_more(app,
     assert before
     RateLimit(app, enabled=enabled, environ={}, meter_provider=provider).close(UNHURRIED)
     assert logger.handlers == before
+
+
+def test_the_connections_to_a_store_are_closed_before_anything_is_collected(app, provider, redis):
+    files = process_state()["files open"]
+    options = {"shadow": False, "environ": {}, "meter_provider": provider}
+    rate_limit = RateLimit(app, storage_uri=redis.uri, **options)
+    assert statuses(app, 1) == [200]
+    assert process_state()["files open"] != files
+    rate_limit.close(UNHURRIED)
+    assert process_state()["files open"] == files
+
+
+def test_connections_of_the_applications_own_pool_stay(app, provider, redis):
+    pool = redis_client.ConnectionPool.from_url(redis.uri)
+    connected = redis_client.Redis(connection_pool=pool)
+    connected.ping()
+    files = process_state()["files open"]
+    options = {"storage_options": {"connection_pool": pool}, "shadow": False, "environ": {}}
+    rate_limit = RateLimit(app, storage_uri=redis.uri, meter_provider=provider, **options)
+    assert statuses(app, 1) == [200]
+    rate_limit.close(UNHURRIED)
+    assert process_state()["files open"] == files
+    pool.disconnect()
