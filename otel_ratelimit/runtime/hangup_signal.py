@@ -1,7 +1,7 @@
 """SIGHUP: one handler for the whole process, which calls every listener and then the former handler.
 
-Each `RateLimit` with a policy file is a listener. If each installed a handler of its own, those that are closed
-in another order than they were opened, or by another thread, could not be taken out again.
+Each `RateLimit` with a policy file is a listener. If each one installed its own handler, a handler could not
+be removed while another one stands above it, nor by a thread other than the main thread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Listener = Callable[[], None]
 class HangupSignal:
     """Those that listen to SIGHUP, held weakly.
 
-    There is no lock, because a signal handler cannot wait for one: single operations of the dictionary suffice.
+    A signal handler cannot wait for a lock. So there is none, and each operation on the dictionary is atomic.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,8 @@ class _Handler:
 
     def __init__(self, hangups: HangupSignal, former: Any) -> None:
         self._hangups = hangups
-        self._former = former or signal.SIG_DFL  # None: it was not installed from Python, and cannot be called
+        # None: it was not installed from Python, which can neither call it nor install it again.
+        self._former = former or signal.SIG_DFL
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         listeners = self._hangups.alive()

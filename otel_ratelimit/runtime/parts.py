@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -135,6 +136,11 @@ class Parts:
             shadow=self.policy.shadow,
         )
 
+    def end_with(self, owner: object) -> None:
+        """Let the background thread write the rest, and end, if `owner` is collected without a `close`."""
+        seconds = self.policy.policy.analytics.flush_interval + 2 * FLUSH_SECONDS
+        weakref.finalize(owner, _end, weakref.ref(self.worker), seconds).atexit = False
+
     def close(self, timeout: float) -> bool:
         """Stop the background thread, write what is left, and report nothing from now on.
 
@@ -224,6 +230,12 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         )
         opened.pop_all()
         return parts
+
+
+def _end(worker: weakref.ref[BackgroundWorker], seconds: float) -> None:
+    alive = worker()
+    if alive is not None:
+        alive.end_in(seconds)
 
 
 def _refuse(problems: Iterable[Problem]) -> None:

@@ -9,7 +9,8 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.lifecycle import at_exit, at_fork
-from otel_ratelimit.queries.capture_psycopg2 import Capture
+from otel_ratelimit.queries.capture_psycopg2 import Capture, CaptureTarget
+from otel_ratelimit.queries.execution import QueryObserver
 from otel_ratelimit.queries.query_log import QueryLog
 from otel_ratelimit.telemetry import QueueTelemetry
 from otel_ratelimit.telemetry.logs.start_logger import START
@@ -55,6 +56,7 @@ class Queries:
         worker.every(tick_seconds, QUERIES_TASK, log.tick, start=False)
         at_fork(in_child=log.reset_after_fork)
         at_exit(self.close)
+        weakref.finalize(self, _let_go, capture.target, log.intake).atexit = False
 
     def claim(self) -> bool:
         """Observe queries, or do so once no other object does; whether this one does now."""
@@ -99,6 +101,12 @@ class Queries:
             "queries through psycopg2 are recorded, sampling %.3g %% of distinct queries",
             100 * self._sample_rate,
         )
+
+
+def _let_go(target: CaptureTarget, observer: QueryObserver) -> None:
+    """Where the object was collected without a `close`, let another one claim the target."""
+    if target.observer is observer:
+        target.observer = None
 
 
 def _hand_over() -> None:

@@ -14,7 +14,6 @@ from typing import Final
 
 from flask import Flask
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from opentelemetry.metrics import MeterProvider
 
 from otel_ratelimit.core.clock import Clock, unix_time
@@ -46,7 +45,7 @@ from otel_ratelimit.telemetry.logs import RefusalLog
 from otel_ratelimit.web.api import ApiServices
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.first_request import WsgiEntry, awaited_by, entry_of
-from otel_ratelimit.web.flask_limiter_internals import one_null_handler
+from otel_ratelimit.web.flask_limiter_internals import inert_limiter
 from otel_ratelimit.web.hook_placement import AttachedHooks
 from otel_ratelimit.web.request_hooks import RequestHooks
 from otel_ratelimit.web.route_plans import RoutePlans
@@ -165,8 +164,7 @@ class RateLimit:
         self._api_before_hooks = api_authorize is None if asked is None else asked
         self._parts: Parts | None = None
         if not self.settings.enabled:
-            with one_null_handler():
-                self._inert_limiter = Limiter(get_remote_address, enabled=False)
+            self._inert_limiter = inert_limiter()
             return
         self._exporters = ExportersOfProcess(self._environ)
         self._parts = parts = open_parts(
@@ -188,6 +186,7 @@ class RateLimit:
             if file is None
             else PolicyReloader(file, parts.worker, partial(apply_reload, parts, self._apps))
         )
+        parts.end_with(self)
         _in_use.add(self)
         if app is not None:
             self._init_or_close(app)

@@ -102,7 +102,7 @@ class CircuitBreaker:
         return max(0.0, self._try_again_at - self._monotonic()) if self._open_because else 0.0
 
     def drop_connections(self) -> None:
-        """Close idle connections; the next attempt looks up the host name and connects again. Never raises."""
+        """Close idle connections, so that the next attempt looks up the host name and connects again."""
         drop = getattr(self._store, "drop_connections", None)
         if drop is None:
             return

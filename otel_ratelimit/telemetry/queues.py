@@ -11,7 +11,7 @@ from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 
 class QueueTelemetry:
-    """Two gauges of one queue, read when metrics are collected, until `retire` or for as long as this object lives.
+    """Two gauges of one queue, read when metrics are collected, until `retire` or while this object lives.
 
     Args:
         meter: of the gauges.

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from operator import attrgetter
 from typing import Final
 
-from flask_limiter import Limit
+from flask_limiter import Limit, Limiter
 from flask_limiter._manager import LimitManager
+from flask_limiter.util import get_remote_address
 
 decorated_limits: Final[Callable[[LimitManager], Mapping[str, Sequence[Limit]]]] = attrgetter(
     "_decorated_limits"
@@ -39,3 +40,9 @@ def one_null_handler() -> Iterator[None]:
     if any(isinstance(handler, logging.NullHandler) for handler in before):
         for added in [handler for handler in logger.handlers if handler not in before]:
             logger.removeHandler(added)
+
+
+def inert_limiter() -> Limiter:
+    """A Limiter that limits nothing, for decorators while limits are off."""
+    with one_null_handler():
+        return Limiter(get_remote_address, enabled=False)

@@ -12,8 +12,9 @@ import logging
 import os
 import signal
 import tempfile
+import threading
 import weakref
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import flask
@@ -29,6 +30,8 @@ from psycopg2.extras import register_uuid
 
 from otel_ratelimit import PolicyError, RateLimit, SettingsError
 from otel_ratelimit.core import names
+from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.postgres import Database
 from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor
 
@@ -361,3 +364,30 @@ def test_connections_of_the_applications_own_pool_stay(app, provider, redis):
     rate_limit.close(UNHURRIED)
     assert process_state()["files open"] == files
     pool.disconnect()
+
+
+def test_what_is_collected_without_a_close_writes_what_it_has_and_ends_its_thread(
+    provider, database, monkeypatch
+):
+    monkeypatch.setattr("otel_ratelimit.runtime.parts.FLUSH_SECONDS", 0.1)
+    policy = parse_policy(f'{POLICY}[analytics]\nflush_interval = "1s"\n', "test.toml")
+    before = threading.enumerate()
+    files = process_state()["files open"]
+
+    def serve():
+        app = flask.Flask("collected")
+        app.add_url_rule("/a", "a", lambda: str(query(database)))
+        RateLimit(app, policy=policy, database_url=database, environ={}, meter_provider=provider)
+        assert statuses(app, 1) == [200]
+        return weakref.ref(app), [each for each in threading.enumerate() if each not in before]
+
+    app, [thread] = serve()
+    gc.collect()
+    assert app() is None
+    thread.join(UNHURRIED)
+    assert not thread.is_alive()
+    del thread
+    assert process_state()["files open"] == files
+    with closing(Database(database)) as opened:
+        assert opened.rows("SELECT sum(requests)::int FROM otel_ratelimit.rate_limit_usage") == [(1,)]
+        assert opened.rows("SELECT sum(n)::int FROM otel_ratelimit.query_totals") == [(1,)]

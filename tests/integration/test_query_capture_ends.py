@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 
 import psycopg2
 import psycopg2.extras
@@ -306,7 +307,7 @@ def test_connections_of_a_capture_that_has_ended_report_to_the_next_one(empty_da
 def test_a_connection_that_two_captures_have_made_reports_once(empty_database, monkeypatch):
     first = capture()
     ours = psycopg2._connect
-    monkeypatch.setattr(psycopg2, "_connect", lambda *args, **options: ours(*args, **options))
+    monkeypatch.setattr(psycopg2, "_connect", partial(ours))
     second = capture()
     second.target.observer = seen = Seen()
     with closing(psycopg2.connect(empty_database)) as opened:

@@ -55,7 +55,7 @@ def capture() -> Capture | None:
     with _in_turn:
         while (connect := _put_in_place()) is not None:
             connect.users += 1
-            if getattr(psycopg2, _PATCHED, None) is connect:
+            if _is_in_place(connect):
                 return Capture(connect)
             connect.users -= 1  # the last other user was collected at this moment
         return None
@@ -65,8 +65,12 @@ def _release(connect: _Connect) -> None:
     with _in_turn:
         connect.users -= 1
         # Another may have been put in place since, by other code or after a `remove`.
-        if not connect.users and getattr(psycopg2, _PATCHED, None) is connect:
+        if not connect.users and _is_in_place(connect):
             remove()
+
+
+def _is_in_place(connect: _Connect) -> bool:
+    return getattr(psycopg2, _PATCHED, None) is connect
 
 
 def prepare() -> CaptureTarget | None:
