@@ -133,6 +133,8 @@ class BackgroundWorker:
     def end_in(self, seconds: float) -> None:
         """Close once `seconds` have passed, without waiting. Safe in a finalizer: it takes no lock."""
         self._ends_at = self._monotonic() + seconds
+        if not self.alive:
+            self._closed, self._tasks = True, {}
         self._ring()
 
     def _loop(self) -> None:
@@ -145,7 +147,7 @@ class BackgroundWorker:
                 bell.close()  # this greenlet lives on in a forked child, which has another loop
                 return
             if self._monotonic() >= self._ends_at:
-                self._closed = True
+                self._closed, self._tasks = True, {}  # tasks may lead to what should be collected now
             if self._closed:
                 return
             for task in self._due(self._take_woken()):

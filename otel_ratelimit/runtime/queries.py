@@ -10,7 +10,6 @@ from opentelemetry.trace import get_tracer_provider
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.queries.capture_psycopg2 import Capture, CaptureTarget
-from otel_ratelimit.queries.execution import QueryObserver
 from otel_ratelimit.queries.query_log import QueryLog
 from otel_ratelimit.telemetry import QueueTelemetry
 from otel_ratelimit.telemetry.logs.start_logger import START
@@ -56,7 +55,8 @@ class Queries:
         worker.every(tick_seconds, QUERIES_TASK, log.tick, start=False)
         at_fork(in_child=log.reset_after_fork)
         at_exit(self.close)
-        weakref.finalize(self, _let_go, capture.target, log.intake).atexit = False
+        # By its id: the intake leads to the background thread's tasks, and they may lead back to this object.
+        weakref.finalize(self, _let_go, capture.target, id(log.intake)).atexit = False
 
     def claim(self) -> bool:
         """Observe queries, or do so once no other object does; whether this one does now."""
@@ -65,9 +65,8 @@ class Queries:
             self._begin()
         if self._target.observer is self.log.intake:
             return True
-        reference = weakref.ref(self)
-        if reference not in _waiting:
-            _waiting.append(reference)
+        _waiting[:] = [each for each in _waiting if each() not in {None, self}]
+        _waiting.append(weakref.ref(self))
         return False
 
     @property
@@ -82,6 +81,7 @@ class Queries:
         if self._target.observer is self.log.intake:
             self._target.observer = None
             _hand_over()
+        _waiting[:] = [each for each in _waiting if each() not in {None, self}]
         self._capture.release()
         try:
             return self.log.close()
@@ -103,9 +103,9 @@ class Queries:
         )
 
 
-def _let_go(target: CaptureTarget, observer: QueryObserver) -> None:
+def _let_go(target: CaptureTarget, observer: int) -> None:
     """Where the object was collected without a `close`, let another one claim the target."""
-    if target.observer is observer:
+    if id(target.observer) == observer:
         target.observer = None
 
 

@@ -1,8 +1,10 @@
 """`RateLimit` and the instrumentor change back what they have changed in the process and in the application.
 
 Three things stay, because nobody can take them back: the routes of the HTTP API (Flask), which answer 404;
-the span processor (OpenTelemetry), which has let go of all that it held; the hook at a fork (Python), which
-has nobody left to call. A View may stay in a provider whose exporters prefer exponential histograms.
+the span processor (OpenTelemetry), which has let go of all that it held, and which the next one uses again;
+the hook at a fork (Python), which has nobody left to call. One `NullHandler` stays on Flask-Limiter's logger,
+which without any handler would write to standard error. A View may stay in a provider whose exporters prefer
+exponential histograms.
 """
 
 from __future__ import annotations
@@ -366,27 +368,32 @@ def test_connections_of_the_applications_own_pool_stay(app, provider, redis):
     pool.disconnect()
 
 
+@pytest.mark.parametrize("is_a_file", [True, False])
 def test_what_is_collected_without_a_close_writes_what_it_has_and_ends_its_thread(
-    provider, database, monkeypatch
+    provider, database, policy, monkeypatch, is_a_file
 ):
     monkeypatch.setattr("otel_ratelimit.runtime.parts.FLUSH_SECONDS", 0.1)
-    policy = parse_policy(f'{POLICY}[analytics]\nflush_interval = "1s"\n', "test.toml")
+    policy.write_text(f'{POLICY}[analytics]\nflush_interval = "1s"\n')
+    given = policy if is_a_file else parse_policy(policy.read_text(), "test.toml")
     before = threading.enumerate()
     files = process_state()["files open"]
 
     def serve():
         app = flask.Flask("collected")
         app.add_url_rule("/a", "a", lambda: str(query(database)))
-        RateLimit(app, policy=policy, database_url=database, environ={}, meter_provider=provider)
+        rate_limit = RateLimit(app, policy=given, database_url=database, environ={}, meter_provider=provider)
         assert statuses(app, 1) == [200]
-        return weakref.ref(app), [each for each in threading.enumerate() if each not in before]
+        held = [weakref.ref(app), weakref.ref(rate_limit.queries)]
+        return held, [each for each in threading.enumerate() if each not in before]
 
-    app, [thread] = serve()
+    held, [thread] = serve()
     gc.collect()
-    assert app() is None
+    assert held[0]() is None
     thread.join(UNHURRIED)
     assert not thread.is_alive()
     del thread
+    gc.collect()
+    assert [each() for each in held] == [None, None]
     assert process_state()["files open"] == files
     with closing(Database(database)) as opened:
         assert opened.rows("SELECT sum(requests)::int FROM otel_ratelimit.rate_limit_usage") == [(1,)]

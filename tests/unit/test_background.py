@@ -225,3 +225,10 @@ def test_one_that_ends_later_runs_its_tasks_until_then(worker):
     assert ran.is_set()
     worker.ensure_started()
     assert not worker.alive
+
+
+def test_one_that_never_started_ends_at_once(worker):
+    worker.every(3600, "task", lambda: None, start=False)
+    worker.end_in(10)
+    worker.ensure_started()
+    assert not worker.alive
