@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 from collections import deque
@@ -24,6 +25,7 @@ from otel_ratelimit.core.waiting import Bell, in_greenlet
 _logger = logging.getLogger(__name__)
 
 _MAX_WAKES = 64
+_MAX_WAIT_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class BackgroundWorker:
         self._survives_fork = False
         self._process = os.getpid()
         self._closed = False
+        self._ends_at = math.inf
         at_fork(in_child=self.reset_after_fork)
         at_exit(self.close)
 
@@ -127,6 +130,13 @@ class BackgroundWorker:
         if self._bell is not None:
             self._bell.close()
 
+    def end_in(self, seconds: float) -> None:
+        """Close once `seconds` have passed, without waiting. Safe in a finalizer: it takes no lock."""
+        self._ends_at = self._monotonic() + seconds
+        if not self.alive:
+            self._closed, self._tasks = True, {}
+        self._ring()
+
     def _loop(self) -> None:
         bell, process = self._bell, os.getpid()
         self._survives_fork = in_greenlet()
@@ -136,6 +146,8 @@ class BackgroundWorker:
             if process != os.getpid():
                 bell.close()  # this greenlet lives on in a forked child, which has another loop
                 return
+            if self._monotonic() >= self._ends_at:
+                self._closed, self._tasks = True, {}  # tasks may lead to what should be collected now
             if self._closed:
                 return
             for task in self._due(self._take_woken()):
@@ -146,8 +158,9 @@ class BackgroundWorker:
 
     def _seconds_to_next(self) -> float:
         with self._lock:
-            due = min((task.due for task in self._tasks.values()), default=None)
-        return 3600.0 if due is None else max(0.0, due - self._monotonic())
+            due = min((task.due for task in self._tasks.values()), default=math.inf)
+        now = self._monotonic()
+        return min(_MAX_WAIT_SECONDS, max(0.0, min(due, self._ends_at) - now))
 
     def _take_woken(self) -> set[str]:
         names = set()

@@ -42,7 +42,7 @@ class Analytics:
         worker: the process's background thread.
         facts: of requests.
         tick_seconds: how often the recorder looks whether there is something to write.
-        queue: the recorder's queue as metrics, which last as long as this object.
+        queue: the recorder's queue as metrics, until this is closed.
     """
 
     def __init__(
@@ -86,9 +86,11 @@ class Analytics:
         """Write what is left, and close the database; whether all was written."""
         self._worker.cancel(RECORDER_TASK)
         self._worker.cancel(MAINTENANCE_TASK)
-        is_written = self.recorder.close()
-        self._database.close()
-        return is_written
+        try:
+            return self.recorder.close()
+        finally:
+            self._queue.retire()
+            self._database.close()
 
     def reset_after_fork(self) -> None:
         """Leave to the parent what is the parent's."""

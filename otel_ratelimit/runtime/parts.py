@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class Telemetry:
 
     def close(self) -> None:
         """Report what is left, and no policy from now on."""
-        self.decisions.flush()
+        self.decisions.close()
         self.policy.retire()
 
 
@@ -135,6 +136,11 @@ class Parts:
             shadow=self.policy.shadow,
         )
 
+    def end_with(self, owner: object) -> None:
+        """Let the background thread write the rest, and end, if `owner` is collected without a `close`."""
+        seconds = self.policy.policy.analytics.flush_interval + 2 * FLUSH_SECONDS
+        weakref.finalize(owner, _end, weakref.ref(self.worker), seconds).atexit = False
+
     def close(self, timeout: float) -> bool:
         """Stop the background thread, write what is left, and report nothing from now on.
 
@@ -145,13 +151,17 @@ class Parts:
             Whether all was written.
         """
         self.storage.limiter.close()
-        with within(timeout):
-            with within(share_of_the_rest()):
-                self.worker.close()
-            is_written = self.recording.close()
-        self.telemetry.close()
-        self.storage.telemetry.retire()
-        self.log_output.close()
+        # Taken last to first, each one also where one before it has raised.
+        with ExitStack() as steps:
+            steps.callback(self.log_output.close)
+            steps.callback(self.storage.close)
+            steps.callback(self.telemetry.close)
+            with within(timeout):
+                try:
+                    with within(share_of_the_rest()):
+                        self.worker.close()
+                finally:
+                    is_written = self.recording.close()
         return is_written
 
 
@@ -180,7 +190,7 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         service = given.service()
         prefix = key_prefix_of(settings.key_prefix, service)
         storage = _open_storage(settings, policy, worker, meter, given.clock, prefix)
-        opened.callback(storage.telemetry.retire)
+        opened.callback(storage.close)
         _refuse(storage.unable(policy.policy.strategies))
         telemetry = _open_telemetry(meter, buckets, given.clock)
         opened.callback(telemetry.close)
@@ -205,8 +215,7 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         if not (storage.local or settings.key_prefix or service.name):
             _logger.warning(UNNAMED_SERVICE_WARNING)
         recorders = (recording.analytics,) if recording.analytics is not None else ()
-        opened.pop_all()
-        return Parts(
+        parts = Parts(
             settings=settings,
             clock=given.clock,
             policy=policy,
@@ -220,6 +229,14 @@ def open_parts(settings: Settings, given: Given) -> Parts:
             sinks=(telemetry.decisions, *recorders, *given.sinks),
             log_output=log_output,
         )
+        opened.pop_all()
+        return parts
+
+
+def _end(worker: weakref.ref[BackgroundWorker], seconds: float) -> None:
+    alive = worker()
+    if alive is not None:
+        alive.end_in(seconds)
 
 
 def _refuse(problems: Iterable[Problem]) -> None:

@@ -7,12 +7,8 @@ thread, and not in a process on a terminal, which a hang-up must still end. A fo
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask
 
@@ -20,6 +16,7 @@ from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.route_plan import RoutePlan
 from otel_ratelimit.policy import PolicyFile, ReloadResult, fresh_counters, listed
 from otel_ratelimit.runtime.attachment import attached_or_none
+from otel_ratelimit.runtime.hangup_signal import hangups
 from otel_ratelimit.runtime.parts import Parts
 
 _logger = logging.getLogger(__name__)
@@ -86,8 +83,7 @@ class PolicyReloader:
         self._worker = worker
         self._apply = apply
         self._signalled = False
-        self._previous: Any = None
-        self._handler: Callable[[int, FrameType | None], None] | None = None
+        self._is_listening = False
         worker.every(poll_seconds, _TASK, self.look, start=False)
 
     def look(self) -> None:
@@ -97,38 +93,18 @@ class PolicyReloader:
             self._apply(self._file.reload())
 
     def listen(self) -> bool:
-        """Reload on SIGHUP from now on; False where a handler cannot or should not be installed."""
-        if (
-            self._handler is not None
-            or threading.current_thread() is not threading.main_thread()
-            or _on_terminal()
-        ):
+        """Reload on SIGHUP from now on; False if it does so already, or where no handler can be installed."""
+        if self._is_listening:
             return False
-        self._previous = signal.getsignal(signal.SIGHUP)
-        self._handler = self._on_hangup
-        signal.signal(signal.SIGHUP, self._handler)
-        return True
+        self._is_listening = hangups.add(self._hung_up)
+        return self._is_listening
 
     def close(self) -> None:
-        """Stop looking, and put the former signal handler back if ours is still there."""
+        """Stop looking, and listen to no signal."""
         self._worker.cancel(_TASK)
-        if (
-            self._handler is not None
-            and threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGHUP) == self._handler
-        ):
-            signal.signal(signal.SIGHUP, self._previous or signal.SIG_DFL)
-        self._handler = None
+        hangups.discard(self._hung_up)
+        self._is_listening = False
 
-    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+    def _hung_up(self) -> None:
         self._signalled = True
         self._worker.wake(_TASK)
-        if callable(self._previous):
-            self._previous(number, frame)
-
-
-def _on_terminal() -> bool:
-    try:
-        return os.isatty(0)
-    except OSError:
-        return False

@@ -14,7 +14,6 @@ from typing import Final
 
 from flask import Flask
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from opentelemetry.metrics import MeterProvider
 
 from otel_ratelimit.core.clock import Clock, unix_time
@@ -49,8 +48,8 @@ from otel_ratelimit.web.api import ApiServices
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.enforcement import Enforcement
 from otel_ratelimit.web.first_request import WsgiEntry, awaited_by, entry_of
+from otel_ratelimit.web.flask_limiter_internals import inert_limiter
 from otel_ratelimit.web.hook_placement import AttachedHooks
-from otel_ratelimit.web.lasting_limiter import LastingLimiter
 from otel_ratelimit.web.request_hooks import RequestHooks
 from otel_ratelimit.web.route_plans import RoutePlans
 
@@ -170,7 +169,7 @@ class RateLimit:
         self._api_before_hooks = api_authorize is None if asked is None else asked
         self._parts: Parts | None = None
         if not self.settings.enabled:
-            self._inert_limiter = LastingLimiter(get_remote_address, enabled=False)
+            self._inert_limiter = inert_limiter()
             return
         self._exporters = ExportersOfProcess(self._environ)
         self._parts = parts = open_parts(
@@ -192,6 +191,7 @@ class RateLimit:
             if file is None
             else PolicyReloader(file, parts.worker, partial(apply_reload, parts, self._apps))
         )
+        parts.end_with(self)
         _in_use.add(self)
         if app is not None:
             try:
@@ -293,11 +293,14 @@ class RateLimit:
     def _close(self, parts: Parts, timeout: float) -> bool:
         with self._changing:
             self.closed = True  # nothing is attached from now on
-        for app in [*self._apps, *self._late.waiting]:
-            self.detach(app)
-        if self._reloader is not None:
-            self._reloader.close()
-        return parts.close(timeout)
+        try:
+            for app in [*self._apps, *self._late.waiting]:
+                self.detach(app)
+            if self._reloader is not None:
+                self._reloader.close()
+        finally:
+            is_written = parts.close(timeout)
+        return is_written
 
     @property
     def limiter(self) -> Limiter:
@@ -306,20 +309,12 @@ class RateLimit:
 
     @property
     def policy(self) -> Policy:
-        """The policy in force.
-
-        Raises:
-            RuntimeError: limits are off.
-        """
+        """The policy in force; raises `RuntimeError` if limits are off."""
         return self._opened().policy.policy
 
     @property
     def shadow(self) -> bool:
-        """Whether limits are only observed.
-
-        Raises:
-            RuntimeError: limits are off.
-        """
+        """Whether limits are only observed; raises `RuntimeError` if limits are off."""
         return self._opened().policy.shadow
 
     @property

@@ -95,14 +95,20 @@ class Recording:
 
     def close(self) -> bool:
         """Write what is left, within the caller's deadline; whether all was written."""
-        is_written = True
-        self.refusal_log.close()
-        if self.queries is not None:
-            with within(share_of_the_rest()):
-                is_written = self.queries.close()
-        if self.analytics is not None:
-            is_written &= self.analytics.close()
-        return is_written
+        try:
+            self.refusal_log.close()
+        finally:
+            try:
+                queries_are_written = self._close_queries()
+            finally:
+                decisions_are_written = self.analytics is None or self.analytics.close()
+        return queries_are_written and decisions_are_written
+
+    def _close_queries(self) -> bool:
+        if self.queries is None:
+            return True
+        with within(share_of_the_rest()):
+            return self.queries.close()
 
 
 def open_recording(context: RecordingContext) -> Recording:

@@ -29,7 +29,7 @@ from otel_ratelimit.storage import (
 from otel_ratelimit.storage.any_limits_storage import SequentialStore
 from otel_ratelimit.storage.bounded_memory import SCHEME
 from otel_ratelimit.storage.circuit_breaker import STORAGE_RETRY_SECONDS
-from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
+from otel_ratelimit.storage.client_options import POOL, connection_problem, option_problems, refused_options
 from otel_ratelimit.storage.counters_by_user import keys_by_user
 from otel_ratelimit.storage.health import effective_thresholds
 from otel_ratelimit.telemetry import StorageTelemetry
@@ -58,6 +58,13 @@ class OpenedStorage:
     """Whether it answered when last asked."""
     keys_by_user: Callable[[Mapping[str, str]], dict[str, int]]
     """Counters by user, from names by client key; empty where the store cannot tell."""
+    disconnect: Callable[[], None]
+    """Closes the connections to the store, unless the application has given their pool."""
+
+    def close(self) -> None:
+        """Report nothing from now on, and close the connections."""
+        self.telemetry.retire()
+        self.disconnect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +186,7 @@ def join_storage(
             cleanup=tally.totals,
             healthy=lambda: True,
             keys_by_user=partial(keys_by_user, storage.counters),
+            disconnect=_keep,
         )
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
@@ -198,7 +206,12 @@ def join_storage(
         cleanup=lambda: None,
         healthy=lambda: breaker.healthy,
         keys_by_user=lambda _users: {},
+        disconnect=_keep if POOL in given else breaker.drop_connections,
     )
+
+
+def _keep() -> None:
+    """There is no connection of ours."""
 
 
 def _able(_strategies: Iterable[Strategy]) -> list[Problem]:

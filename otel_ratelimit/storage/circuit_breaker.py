@@ -101,6 +101,17 @@ class CircuitBreaker:
         """Seconds until the store is tried again; 0.0 when it works."""
         return max(0.0, self._try_again_at - self._monotonic()) if self._open_because else 0.0
 
+    def drop_connections(self) -> None:
+        """Close idle connections, so that the next attempt looks up the host name and connects again."""
+        drop = getattr(self._store, "drop_connections", None)
+        if drop is None:
+            return
+        try:
+            drop()
+        except Exception as error:  # noqa: BLE001 - a client's fault must not fail the request
+            said = self._redacted(error)
+            _logger.warning("connections to counter store %s could not be closed: %s", self.name, said)
+
     def renew_lock(self) -> None:
         """Replace the lock in a forked child, where a lock that another thread held would stay locked."""
         self._lock = threading.Lock()
@@ -153,7 +164,7 @@ class CircuitBreaker:
             self._try_again_at = self._monotonic() + self._retry_seconds
         if first:
             self._log_error("failed", failure, error)
-        self._drop_connections()
+        self.drop_connections()
 
     def _note_single(self, failure: StoreFailure, error: Exception) -> None:
         """Handle an error of one request; if it is the server's reply, the server works."""
@@ -171,17 +182,6 @@ class CircuitBreaker:
         text = self._redacted(error)
         said = f"{text}; {advice}" if advice else text
         _logger.error("counter store %s %s (%s): %s", self.name, what, failure.error_type, said)
-
-    def _drop_connections(self) -> None:
-        """Close idle connections, so that the next attempt looks up the host name and connects again."""
-        drop = getattr(self._store, "drop_connections", None)
-        if drop is None:
-            return
-        try:
-            drop()
-        except Exception as error:  # noqa: BLE001 - a client's fault must not fail the request
-            said = self._redacted(error)
-            _logger.warning("connections to counter store %s could not be closed: %s", self.name, said)
 
     def _redacted(self, error: Exception) -> str:
         return self._redact(without_echo(str(error)))

@@ -56,9 +56,11 @@ _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "pymemcache": ("client.base:Client", "client.base:PooledClient", "client.hash:HashClient"),
 }
 """The client's package, to the classes in it whose arguments are options."""
+POOL: Final = "connection_pool"
+"""The option with which an application gives a pool of its own."""
 _OF_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
-    "redis": ("connection_pool",),
-    "valkey": ("connection_pool",),
+    "redis": (POOL,),
+    "valkey": (POOL,),
     "pymemcache": ("library", "cluster_library", "client_getter"),
 }
 """Further options, which `limits` itself accepts."""

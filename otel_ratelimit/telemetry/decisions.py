@@ -129,6 +129,11 @@ class DecisionTelemetry:
         for series in list(self._known.values()):
             self._flush(series)
 
+    def close(self) -> None:
+        """Hand over what is left, and report no client from now on."""
+        self.flush()
+        self._limited.retire()
+
     def _flush(self, series: _Series) -> None:
         with self._flushing:
             new = series.take()

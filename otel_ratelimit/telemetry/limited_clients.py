@@ -42,6 +42,7 @@ class LimitedClients:
         self._max_clients = max_clients
         self._runs: dict[str, _Run] = {}
         self._looked_at = 0.0
+        self._is_retired = False
 
     def refused(self, client: str, at: float) -> None:
         """Take note that `client` was refused at `at`, Unix time."""
@@ -60,8 +61,12 @@ class LimitedClients:
         return max((run.last - run.first for run in list(self._runs.values())), default=0.0)
 
     def readings(self) -> Iterable[Reading]:
-        """`longest`, for a gauge."""
-        return [(self.longest(), {})]
+        """`longest`, for a gauge; none once this is retired."""
+        return [] if self._is_retired else [(self.longest(), {})]
+
+    def retire(self) -> None:
+        """Report nothing from now on."""
+        self._is_retired = True
 
     def clear(self) -> None:
         """Forget all clients; after a fork they are the parent's."""

@@ -1,4 +1,4 @@
-"""Recorded queries as OpenTelemetry metrics and span events, and the span processor that passes queries on.
+"""Recorded queries as OpenTelemetry metrics and span events, and the span processor that flushes them.
 
 The capture reports each query while its span, if there is one, is current. So nothing has to be read back
 from spans, and queries of traces that are not sampled are seen although no span is recorded for them.
@@ -8,12 +8,13 @@ Recording spans only to look at them (RECORD_ONLY) would cost more than everythi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import weakref
 from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import TracerProvider
 
 from otel_ratelimit.core import names
 from otel_ratelimit.queries.collaborators import QueryCounts
@@ -80,17 +81,17 @@ class QueryTelemetry:
 
 
 class QuerySpanProcessor(SpanProcessor):
-    """Passes captured queries on to the query log, and flushes it with the tracer provider.
+    """Flushes the query log with the tracer provider, and notices psycopg2 spans of queries not captured.
 
-    The query log decides by key and enqueues, on the query's thread. This span processor is flushed and shut
-    down with the tracer provider. It also notices psycopg2 spans whose queries are not captured: without the
-    warning, it would look as if no query were run.
+    Without that warning, it would look as if no query were run. The capture reports queries to the query log
+    itself, and needs no spans.
+
+    Args:
+        log: the query log; None before there is one.
     """
 
-    def __init__(self, log: QueryLog) -> None:
-        self._query_log: QueryLog | None = log
-        self.executed: Callable[..., None] = log.intake.executed
-        """Take note of a query that has just run on this thread: see `QueryObserver`."""
+    def __init__(self, log: QueryLog | None = None) -> None:
+        self._query_log = log
         self._unseen = 0
         self._is_closed = False
 
@@ -114,18 +115,43 @@ class QuerySpanProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """Flush; the query log itself is closed by the process's `RateLimit`."""
         self._is_closed = True
-        if self._query_log is not None:
-            self._query_log.flush(SHUTDOWN_SECONDS)
+        log = self._query_log
+        if log is not None:
+            log.flush(SHUTDOWN_SECONDS)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Write the queries in the queue within the given time; whether all of them are written."""
-        return self._query_log is None or self._query_log.flush(timeout_millis / 1000)
+        log = self._query_log
+        return log is None or log.flush(timeout_millis / 1000)
 
-    def retire(self) -> None:
-        """Let go of the query log, which is closed: a tracer provider keeps its processors for good."""
-        self._query_log = None
-        self.executed = _ignored
+    def serve(self, log: QueryLog) -> None:
+        """Flush `log` from now on, instead of the one before."""
+        self._unseen = 0
+        self._query_log = log
+
+    def retire(self, log: QueryLog) -> None:
+        """Let go of `log`, which is closed, unless another one has taken its place."""
+        if self._query_log is log:
+            self._query_log = None
 
 
-def _ignored(*_execution: object) -> None:
-    """An execution that ran while the query log was closed."""
+# Weak: the providers belong to the application.
+_processors: Final[weakref.WeakKeyDictionary[TracerProvider, QuerySpanProcessor]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def span_processor_of(provider: TracerProvider) -> QuerySpanProcessor | None:
+    """Our span processor in `provider`; None if it takes none, because it is not the SDK's.
+
+    A provider keeps its span processors for good, and each one makes each span slower. So it gets one only,
+    which one query log after another uses.
+    """
+    add = getattr(provider, "add_span_processor", None)
+    if add is None:
+        return None
+    found = _processors.get(provider)
+    if found is None:
+        found = _processors[provider] = QuerySpanProcessor()
+        add(found)
+    return found

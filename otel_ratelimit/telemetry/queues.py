@@ -11,7 +11,7 @@ from otel_ratelimit.telemetry.shared_gauges import Gauge, Reading, observe
 
 
 class QueueTelemetry:
-    """Two gauges of one queue, read when metrics are collected, for as long as this object lives.
+    """Two gauges of one queue, read when metrics are collected, until `retire` or while this object lives.
 
     Args:
         meter: of the gauges.
@@ -24,11 +24,16 @@ class QueueTelemetry:
         self._attributes = {names.QUEUE: queue}
         self._length = length
         self._capacity = capacity
+        self._is_retired = False
         observe(meter, Gauge(names.QUEUE_LENGTH, "{row}", "Rows that wait for the database."), self._lengths)
         observe(meter, Gauge(names.QUEUE_CAPACITY, "{row}", "Rows that may wait."), self._capacities)
 
+    def retire(self) -> None:
+        """Report nothing from now on."""
+        self._is_retired = True
+
     def _lengths(self) -> Iterable[Reading]:
-        return [(self._length(), self._attributes)]
+        return [] if self._is_retired else [(self._length(), self._attributes)]
 
     def _capacities(self) -> Iterable[Reading]:
-        return [(self._capacity, self._attributes)]
+        return [] if self._is_retired else [(self._capacity, self._attributes)]

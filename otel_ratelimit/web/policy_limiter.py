@@ -25,6 +25,7 @@ from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.storage.server_errors import is_of_client
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.declared_limits import DeclaredLimits, blueprint_of, name_of, stands_in
+from otel_ratelimit.web.flask_limiter_internals import one_null_handler
 from otel_ratelimit.web.lasting_limiter import LastingLimiter
 from otel_ratelimit.web.preflights import is_counted_by_policy_alone
 from otel_ratelimit.web.refusal_errors import QuotaExceededError, declared_refusal
@@ -80,13 +81,14 @@ class PolicyLimiter(LastingLimiter):
         storage_options: Mapping[str, Any],
         current: Callable[[], Decision | None],
     ) -> None:
-        super().__init__(
-            key_func,
-            storage_uri=storage_uri.reveal(),
-            storage_options=dict(storage_options),
-            strategy="fixed-window",
-            on_breach=self._note_breach,
-        )
+        with one_null_handler():
+            super().__init__(
+                key_func,
+                storage_uri=storage_uri.reveal(),
+                storage_options=dict(storage_options),
+                strategy="fixed-window",
+                on_breach=self._note_breach,
+            )
         self._current = current
         self.declared = DeclaredLimits(self.limit_manager, key_func)
         self.limit_manager = self.declared

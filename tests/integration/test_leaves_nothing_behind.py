@@ -1,8 +1,10 @@
 """`RateLimit` and the instrumentor change back what they have changed in the process and in the application.
 
 Three things stay, because nobody can take them back: the routes of the HTTP API (Flask), which answer 404;
-the span processor (OpenTelemetry), which has let go of all that it held; the hook at a fork (Python), which
-has nobody left to call. A View may stay in a provider whose exporters prefer exponential histograms.
+the span processor (OpenTelemetry), which has let go of all that it held, and which the next one uses again;
+the hook at a fork (Python), which has nobody left to call. One `NullHandler` stays on Flask-Limiter's logger,
+which without any handler would write to standard error. A View may stay in a provider whose exporters prefer
+exponential histograms.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import logging
 import os
 import signal
 import tempfile
+import threading
 import weakref
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import flask
 import psycopg2
 import pytest
+import redis as redis_client
 from components import wheel_postgres
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -28,6 +32,8 @@ from psycopg2.extras import register_uuid
 
 from otel_ratelimit import PolicyError, RateLimit, SettingsError
 from otel_ratelimit.core import names
+from otel_ratelimit.policy import parse_policy
+from otel_ratelimit.postgres import Database
 from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
 from otel_ratelimit.telemetry.queries import QuerySpanProcessor
 
@@ -36,7 +42,10 @@ TOKEN = "0123456789abcdef"
 MAY_READ = {"Authorization": f"Bearer {TOKEN}"}
 UNHURRIED = 60
 """Seconds to close in, on a machine that is busy."""
-GAUGES = {names.STORAGE_SIZE, names.STORAGE_KEYS, names.QUEUE_LENGTH, names.POLICY_INFO, names.CLIENT_LIMITED}
+GAUGES = {
+    *(names.STORAGE_SIZE, names.STORAGE_KEYS, names.POLICY_INFO, names.CLIENT_LIMITED),
+    *(names.QUEUE_LENGTH, names.QUEUE_CAPACITY),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -134,17 +143,22 @@ def test_what_records_in_a_database_leaves_nothing(app, provider, metrics, datab
         files = process_state()["files open"]
         options = {"database_url": database, "api_token": TOKEN, "meter_provider": provider}
         rate_limit = RateLimit(app, environ={}, **options)
+        assert reported(metrics) == GAUGES
         assert app.test_client().get("/query").status_code == 200
         asked = app.test_client().get("/api/rate-limit/analytics?date_range=24h", headers=MAY_READ)
         assert asked.status_code == 200
         assert rate_limit.close(UNHURRIED)
         assert process_state()["files open"] == files, "before anything is collected"
+        assert reported(metrics) == set(), "also while it is held"
         del rate_limit
     assert reported(metrics) == set()
     [processor] = spans._active_span_processor._span_processors
     assert isinstance(processor, QuerySpanProcessor)
     assert processor._query_log is None
     assert processor.force_flush()
+    RateLimit(app, environ={}, **options).close(UNHURRIED)
+    assert spans._active_span_processor._span_processors == (processor,), "used again"
+    assert processor._query_log is None
     spans.shutdown()
 
 
@@ -284,3 +298,103 @@ def test_an_application_that_cannot_have_limits_is_as_it_was(app, provider, data
             RateLimit(app, database_url=database, environ={}, meter_provider=provider)
         gc.collect()
     assert logging.getLogger("otel_ratelimit").handlers == []
+
+
+def test_a_start_that_fails_at_its_last_step_is_undone_at_once(app, provider, database):
+    before = psycopg2._connect
+    options = {"log_level": "debug", "database_url": database, "environ": {}, "meter_provider": provider}
+    with pytest.raises(TypeError, match="iterable") as held:
+        RateLimit(app, sinks=5, **options)
+    assert psycopg2._connect is before
+    assert logging.getLogger("otel_ratelimit").handlers == []
+    del held
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "core.background.BackgroundWorker.close",
+        "telemetry.logs.RefusalLog.close",
+        "queries.query_log.QueryLog.close",
+    ],
+)
+def test_a_step_that_fails_does_not_keep_the_rest_open(app, provider, database, monkeypatch, step):
+    class FailedError(Exception):
+        pass
+
+    def fail(*_args):
+        raise FailedError
+
+    rate_limit = RateLimit(app, log_level="debug", database_url=database, environ={}, meter_provider=provider)
+    monkeypatch.setattr(f"otel_ratelimit.{step}", fail)
+    with pytest.raises(FailedError):
+        rate_limit.close(UNHURRIED)
+    assert logging.getLogger("otel_ratelimit").handlers == []
+    assert getattr(psycopg2._connect, "users", 0) == 0
+    assert rate_limit.closed
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_however_many_there_were_flask_limiters_logger_has_one_handler_more(app, provider, enabled):
+    logger = logging.getLogger("flask-limiter")
+    for _ in range(2):
+        RateLimit(app, enabled=enabled, environ={}, meter_provider=provider).close(UNHURRIED)
+    before = list(logger.handlers)
+    assert before
+    RateLimit(app, enabled=enabled, environ={}, meter_provider=provider).close(UNHURRIED)
+    assert logger.handlers == before
+
+
+def test_the_connections_to_a_store_are_closed_before_anything_is_collected(app, provider, redis):
+    files = process_state()["files open"]
+    options = {"shadow": False, "environ": {}, "meter_provider": provider}
+    rate_limit = RateLimit(app, storage_uri=redis.uri, **options)
+    assert statuses(app, 1) == [200]
+    assert process_state()["files open"] != files
+    rate_limit.close(UNHURRIED)
+    assert process_state()["files open"] == files
+
+
+def test_connections_of_the_applications_own_pool_stay(app, provider, redis):
+    pool = redis_client.ConnectionPool.from_url(redis.uri)
+    connected = redis_client.Redis(connection_pool=pool)
+    connected.ping()
+    files = process_state()["files open"]
+    options = {"storage_options": {"connection_pool": pool}, "shadow": False, "environ": {}}
+    rate_limit = RateLimit(app, storage_uri=redis.uri, meter_provider=provider, **options)
+    assert statuses(app, 1) == [200]
+    rate_limit.close(UNHURRIED)
+    assert process_state()["files open"] == files
+    pool.disconnect()
+
+
+@pytest.mark.parametrize("is_a_file", [True, False])
+def test_what_is_collected_without_a_close_writes_what_it_has_and_ends_its_thread(
+    provider, database, policy, monkeypatch, is_a_file
+):
+    monkeypatch.setattr("otel_ratelimit.runtime.parts.FLUSH_SECONDS", 0.1)
+    policy.write_text(f'{POLICY}[analytics]\nflush_interval = "1s"\n')
+    given = policy if is_a_file else parse_policy(policy.read_text(), "test.toml")
+    before = threading.enumerate()
+    files = process_state()["files open"]
+
+    def serve():
+        app = flask.Flask("collected")
+        app.add_url_rule("/a", "a", lambda: str(query(database)))
+        rate_limit = RateLimit(app, policy=given, database_url=database, environ={}, meter_provider=provider)
+        assert statuses(app, 1) == [200]
+        held = [weakref.ref(app), weakref.ref(rate_limit.queries)]
+        return held, [each for each in threading.enumerate() if each not in before]
+
+    held, [thread] = serve()
+    gc.collect()
+    assert held[0]() is None
+    thread.join(UNHURRIED)
+    assert not thread.is_alive()
+    del thread
+    gc.collect()
+    assert [each() for each in held] == [None, None]
+    assert process_state()["files open"] == files
+    with closing(Database(database)) as opened:
+        assert opened.rows("SELECT sum(requests)::int FROM otel_ratelimit.rate_limit_usage") == [(1,)]
+        assert opened.rows("SELECT sum(n)::int FROM otel_ratelimit.query_totals") == [(1,)]

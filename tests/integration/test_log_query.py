@@ -261,3 +261,19 @@ def test_spans_of_queries_that_are_not_captured_are_warned_of_once(
     said = [record.message for record in caplog.records if "no query recorded" in record.message]
     assert len(said) == 1
     assert "before otel-ratelimit started" in said[0]
+
+
+def test_when_the_one_that_records_is_closed_another_takes_over(app, limited, database, postgres, rows):
+    first = limited()
+    with closing(psycopg2.connect(postgres.dsn())) as connection, connection.cursor() as cursor:
+        closed, second = (
+            RateLimit(flask.Flask(name), policy=POLICY, database_url=database, environ={})
+            for name in ("closed", "second")
+        )
+        cursor.execute("SELECT 1 AS under_first")
+        closed.close()
+        first.close()
+        cursor.execute("SELECT 2 AS under_second")
+        second.close()
+        cursor.execute("SELECT 3 AS under_none")
+    assert {row[0] for row in rows(LOGGED)} == {"select ? as under_first", "select ? as under_second"}

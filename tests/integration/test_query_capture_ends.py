@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 
 import psycopg2
 import psycopg2.extras
@@ -13,7 +16,7 @@ import pytest
 from psycopg2 import extensions
 from psycopg2.extras import wait_select
 
-from otel_ratelimit.queries.capture_psycopg2 import connections, prepare, remove
+from otel_ratelimit.queries.capture_psycopg2 import capture, connections, prepare, remove
 
 
 class Seen:
@@ -287,3 +290,51 @@ def test_a_first_statement_on_a_closed_connection_is_no_fault_of_ours(seen, empt
         cursor.execute("SELECT 1")
     assert caplog.text == ""
     assert seen.executions == []
+
+
+def test_connections_of_a_capture_that_has_ended_report_to_the_next_one(empty_database):
+    first = capture()
+    first.target.observer = Seen()
+    with closing(psycopg2.connect(empty_database)) as pooled:
+        first.release()
+        second = capture()
+        second.target.observer = seen = Seen()
+        pooled.cursor().execute("SELECT 1")
+        second.release()
+    assert [sent for sent, *_ in seen.executions] == ["SELECT 1"]
+
+
+def test_a_connection_that_two_captures_have_made_reports_once(empty_database, monkeypatch):
+    first = capture()
+    ours = psycopg2._connect
+    monkeypatch.setattr(psycopg2, "_connect", partial(ours))
+    second = capture()
+    second.target.observer = seen = Seen()
+    with closing(psycopg2.connect(empty_database)) as opened:
+        opened.cursor().execute("SELECT 1")
+    second.release()
+    monkeypatch.undo()
+    first.release()
+    assert [sent for sent, *_ in seen.executions] == ["SELECT 1"]
+
+
+def test_threads_may_take_and_release_the_capture_at_once():
+    before, missed = psycopg2._connect, []
+
+    def take_and_release():
+        for _ in range(500):
+            taken = capture()
+            if not getattr(psycopg2._connect, "users", 0):
+                missed.append(taken)
+            taken.release()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(take_and_release) for _ in range(4)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(interval)
+    assert psycopg2._connect is before
+    assert missed == []

@@ -213,3 +213,22 @@ thread = worker._thread
     assert ended.returncode == 0
     assert ended.stdout.split() == ["True", "False"]
     assert ended.stderr == ""
+
+
+def test_one_that_ends_later_runs_its_tasks_until_then(worker):
+    ran = threading.Event()
+    worker.every(0.05, "task", ran.set)
+    thread = worker._thread
+    worker.end_in(0.2)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert ran.is_set()
+    worker.ensure_started()
+    assert not worker.alive
+
+
+def test_one_that_never_started_ends_at_once(worker):
+    worker.every(3600, "task", lambda: None, start=False)
+    worker.end_in(10)
+    worker.ensure_started()
+    assert not worker.alive

@@ -218,7 +218,7 @@ def test_a_text_is_one_question_the_first_time_and_later_whatever_stands_around_
 
 
 def test_texts_that_never_come_again_do_not_fill_the_memory(seen, cursor):
-    plain = psycopg2._connect.reporter.plain
+    plain = psycopg2._connect.classes.reporter.plain
     for number in range(5_000):
         cursor.execute(f"SELECT {number}")
     assert 0 < len(plain) <= 4_096
