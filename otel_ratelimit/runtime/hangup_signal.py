@@ -58,7 +58,7 @@ class HangupSignal:
 
 
 class _Handler:
-    """What is installed. Where other code has installed a handler above it, a second one goes above that.
+    """The installed handler. Where other code has installed a handler above it, a second one goes above that.
 
     Listeners may then be called twice, because the other handler may call this one.
     """
