@@ -32,6 +32,7 @@ from psycopg2.extras import register_uuid
 
 from otel_ratelimit import PolicyError, RateLimit, SettingsError
 from otel_ratelimit.core import names
+from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
@@ -46,6 +47,16 @@ GAUGES = {
     *(names.STORAGE_SIZE, names.STORAGE_KEYS, names.POLICY_INFO, names.CLIENT_LIMITED),
     *(names.QUEUE_LENGTH, names.QUEUE_CAPACITY),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone():
+    """Ends the background threads that earlier tests of this process left, which would end meanwhile."""
+    gc.collect()
+    for worker in [each for each in gc.get_objects() if type(each) is BackgroundWorker]:
+        worker.close()
+    gc.collect()
+    assert "otel-ratelimit" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.fixture(autouse=True)
