@@ -27,12 +27,11 @@ from components import wheel_postgres
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from process_state import application_state, differences, exit_steps, process_state
+from process_state import application_state, differences, end_threads, exit_steps, process_state
 from psycopg2.extras import register_uuid
 
 from otel_ratelimit import PolicyError, RateLimit, SettingsError
 from otel_ratelimit.core import names
-from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.policy import parse_policy
 from otel_ratelimit.postgres import Database
 from otel_ratelimit.runtime.instrumentor import RateLimitInstrumentor
@@ -49,19 +48,10 @@ GAUGES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def alone():
-    """Ends the background threads that earlier tests of this process left, which would end meanwhile."""
-    gc.collect()
-    for worker in [each for each in gc.get_objects() if type(each) is BackgroundWorker]:
-        worker.close()
-    gc.collect()
-    assert "otel-ratelimit" not in {thread.name for thread in threading.enumerate()}
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """A working directory and a folder for temporary files of the test's own."""
+    end_threads()
     for name in ("work", "temporary"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "work")

@@ -26,6 +26,7 @@ import psycopg2
 from psycopg2 import extensions, extras
 
 from otel_ratelimit.core import lifecycle
+from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX
 
 _SET_BY_SQLALCHEMY = frozenset({"UUID", "UUIDARRAY"})
@@ -139,3 +140,12 @@ def _loggers() -> dict[str, Any]:
 def _fork_steps() -> int:
     steps = lifecycle._FORK
     return sum(len(each._steps) for each in (steps._before, steps._in_parent, steps._in_child))
+
+
+def end_threads() -> None:
+    """End the background threads that earlier tests of this process left, which would end meanwhile."""
+    gc.collect()
+    for worker in [each for each in gc.get_objects() if type(each) is BackgroundWorker]:
+        worker.close()
+    gc.collect()
+    assert "otel-ratelimit" not in {thread.name for thread in threading.enumerate()}
