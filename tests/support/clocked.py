@@ -74,7 +74,7 @@ HAVE_SERVICE = (
 
 
 class Clocked:
-    """A database at `NOW` until its clock is set: functions of its own precede `clock_timestamp` and `now`."""
+    """A database at `NOW` until its clock is set: its own functions precede `clock_timestamp` and `now`."""
 
     def __init__(self, url: str) -> None:
         self.url = make_dsn(url, options=IN_CLOCK)
