@@ -20,7 +20,11 @@ from otel_ratelimit.postgres import Database
 
 READ, ADMIN = "read-token-0123456789", "admin-token-0123456789"
 POLICY = 'version = 1\n[tiers]\ndefault = "3/minute"\n[analytics]\nclient_addresses = "{addresses}"\n'
-VIOLATIONS = "SELECT endpoint, client, user_id, user_agent, n::int FROM otel_ratelimit.rate_limit_analytics"
+VIOLATIONS = (
+    "SELECT endpoint, client, user_id, user_agent, sum(n)::int FROM otel_ratelimit.rate_limit_analytics"
+    " GROUP BY 1, 2, 3, 4"
+)
+"""Sums, because there is a row for each minute."""
 LOG_PAGE = (Path(__file__).parents[2] / "docs/reference/logs.md").read_text(encoding="utf-8")
 
 
