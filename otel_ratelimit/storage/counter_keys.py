@@ -46,8 +46,8 @@ KIND_SHIFT: Final = 5 * NETWORK_DIGITS
 """The top bits of a network's number are the kind of client."""
 
 _IDENTITY_LENGTH: Final = 33
-_NETWORK_SHIFT: Final = 5 * (_IDENTITY_LENGTH - 1 - NETWORK_DIGITS)
-_KEY_KIND_SHIFT: Final = _NETWORK_SHIFT + KIND_SHIFT
+NETWORK_SHIFT: Final = 5 * (_IDENTITY_LENGTH - 1 - NETWORK_DIGITS)
+_KEY_KIND_SHIFT: Final = NETWORK_SHIFT + KIND_SHIFT
 _LOWEST: Final = (OTHER_KIND + 1) << _KEY_KIND_SHIFT
 _CLIENT_KEY_BYTES: Final = rounded(_LOWEST.__sizeof__())
 """CPython stores any number of 161 to 165 bits in six of its digits, so all keys have this size."""
@@ -122,7 +122,7 @@ CLIENT_KEYS: Final = KeyForm(
     shard_index=int.__and__,
     size=lambda _key: _CLIENT_KEY_BYTES,
     fixed_size=True,
-    network=lambda key: key >> _NETWORK_SHIFT,
+    network=lambda key: key >> NETWORK_SHIFT,
     limit=lambda _text: "",
     overflow_bytes=OVERFLOW_BYTES,
 )
@@ -164,6 +164,10 @@ class CounterKeys:
         if len(text) <= MAX_PLAIN_TEXT and text.isascii():
             return text
         return f"/#{_network_of_text(text):09x}/{self._digest(text).hex()}"
+
+    def number_of_text(self, text: str) -> int:
+        """A number of 64 bits for any text, never 0."""
+        return int.from_bytes(self._digest(text)[:8], "little") or 1
 
     def _digest(self, text: str) -> bytes:
         state = self._keyed.copy()

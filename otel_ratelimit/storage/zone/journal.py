@@ -1,0 +1,111 @@
+"""Changes of a zone that are made as a whole, also if the process is killed in the middle.
+
+A change that writes more than one word is written to the journal first, and only then, by one write of one
+word, declared valid. After that the same words are written to their places, and the journal is declared
+empty. The process that gets the lock after its owner died writes the words of a valid journal once more. So
+the zone is as it was before the change if the owner died early, and as it is after the change otherwise. This
+is redo logging (Gray and Reuter, "Transaction Processing: Concepts and Techniques", 1992, chapter 9).
+
+A change consists of slots, which are written whole, and of words. Both are given as they shall be, not as
+differences, so that they can be written twice.
+
+Formats are native ("@"): for these, Python's `struct` writes a field of 8 bytes by one instruction.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import chain
+from mmap import mmap
+from typing import Final, TypeAlias
+
+MAX_SLOTS: Final = 64
+MAX_WORDS: Final = 512
+
+_ENTRIES_AT: Final = 64
+_SLOT_ENTRY: Final = "QQdQQ"
+"""Offset of the slot; its key, time, value and description."""
+_SLOT_ENTRY_BYTES: Final = 40
+_WORDS_AT: Final = _ENTRIES_AT + MAX_SLOTS * _SLOT_ENTRY_BYTES
+_WORD_ENTRY: Final = "QQ"
+"""Offset of the word; its value."""
+_WORD_ENTRY_BYTES: Final = 16
+JOURNAL_BYTES: Final = _WORDS_AT + MAX_WORDS * _WORD_ENTRY_BYTES
+
+_WORDS_SHIFT: Final = 32
+_SLOTS_MASK: Final = (1 << _WORDS_SHIFT) - 1
+
+SlotFields: TypeAlias = tuple[int, int, float, int, int]
+"""Offset, key, time, word and description of a slot."""
+_SLOT_FIELDS: Final = 5
+
+SLOT: Final = struct.Struct("@QdQQ")
+"""A slot: key, time, value, description."""
+
+
+class Journal:
+    """The journal of the zone in `memory`. The zone's lock must be held for every method.
+
+    Args:
+        memory: the zone.
+        at: the offset of the journal, bytes.
+        words: `memory` as words of 8 bytes; each is written by one instruction.
+    """
+
+    def __init__(self, memory: mmap, at: int, words: memoryview) -> None:
+        self._memory = memory
+        self._valid = at >> 3
+        """The word that says how many slots and words are valid."""
+        self._slots_at = at + _ENTRIES_AT
+        self._words_at = at + _WORDS_AT
+        self._words = words
+        self._slot_entries = [struct.Struct("@" + _SLOT_ENTRY * number) for number in range(MAX_SLOTS + 1)]
+        self._word_entries = [struct.Struct("@" + _WORD_ENTRY * number) for number in range(MAX_WORDS + 1)]
+        self.write_slot = SLOT.pack_into
+
+    def write(self, slots: Sequence[SlotFields], new_words: Sequence[int]) -> None:
+        """Make a change.
+
+        Args:
+            slots: offset, key, time, word and description of each slot.
+            new_words: the offset of each other word, followed by its value.
+
+        Raises:
+            ValueError: the change has more than `MAX_SLOTS` slots or `MAX_WORDS` words.
+        """
+        number, number_of_words = len(slots), len(new_words) // 2
+        if number > MAX_SLOTS or number_of_words > MAX_WORDS:
+            raise ValueError(f"a change of {number} slots and {number_of_words} words does not fit the journal")
+        memory, words = self._memory, self._words
+        if number == 1:
+            self._slot_entries[1].pack_into(memory, self._slots_at, *slots[0])
+        elif number:
+            self._slot_entries[number].pack_into(memory, self._slots_at, *chain.from_iterable(slots))
+        if number_of_words:
+            self._word_entries[number_of_words].pack_into(memory, self._words_at, *new_words)
+        words[self._valid] = number_of_words << _WORDS_SHIFT | number
+        for slot in slots:
+            self.write_slot(memory, *slot)
+        for at, value in zip(new_words[::2], new_words[1::2], strict=True):
+            words[at >> 3] = value
+        words[self._valid] = 0
+
+    def is_valid(self) -> bool:
+        """Whether a change was declared valid and not finished."""
+        return self._words[self._valid] != 0
+
+    def finish(self) -> bool:
+        """Finish the change that a process left unfinished; False if there is none."""
+        valid: int = self._words[self._valid]
+        if not valid:
+            return False
+        memory = self._memory
+        slots = self._slot_entries[valid & _SLOTS_MASK].unpack_from(memory, self._slots_at)
+        for first in range(0, len(slots), _SLOT_FIELDS):
+            self.write_slot(memory, *slots[first : first + _SLOT_FIELDS])
+        new_words = self._word_entries[valid >> _WORDS_SHIFT].unpack_from(memory, self._words_at)
+        for at, value in zip(new_words[::2], new_words[1::2], strict=True):
+            self._words[at >> 3] = value
+        self._words[self._valid] = 0
+        return True

@@ -1,0 +1,188 @@
+"""The lock between the processes that share a zone.
+
+On Linux this is a mutex of the threads library in the zone itself, "process-shared" and "robust": if its
+owner dies, the next process gets it and is told so. Where the threads library has no robust mutexes (macOS),
+it is a lock on a file, which the system releases when its owner dies, together with a lock between the
+threads of this process.
+
+A process that is stopped (SIGSTOP) while it holds the lock would make all others wait. So nobody waits
+longer than `MAX_WAIT_SECONDS`.
+
+`try_lock` and `unlock` are called for every request, so they are plain functions of C where that is possible.
+They keep Python's own lock (the GIL), because they take less time than it would take to release it; only
+waiting releases it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from mmap import mmap
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from otel_ratelimit.core.lifecycle import at_fork
+
+MAX_WAIT_SECONDS: Final = 0.04
+LOCK_BYTES: Final = 128
+"""Room for a mutex on any platform (40 bytes on x86-64 with glibc, 48 on aarch64)."""
+
+LockKind: TypeAlias = Literal["mutex", "file"]
+
+_SHARED: Final = 1  # PTHREAD_PROCESS_SHARED
+_ROBUST: Final = 1  # PTHREAD_MUTEX_ROBUST
+_ATTRIBUTE_BYTES: Final = 64
+_POLL_SECONDS: Final = 0.0005
+
+
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class ZoneLock(Protocol):
+    """A lock that processes share."""
+
+    kind: LockKind
+    try_lock: Callable[[Any], int]
+    """(handle): 0 if this process now has the lock; EBUSY if another has it; EOWNERDEAD if this process has it
+    now, and the last owner died."""
+    unlock: Callable[[Any], int]
+    """(handle): releases the lock."""
+    handle: Any
+    """The argument of both."""
+
+    def wait(self) -> int:
+        """Wait for the lock, for `MAX_WAIT_SECONDS` at most; the answers are those of `try_lock`."""
+
+    def accept(self) -> None:
+        """After EOWNERDEAD: the zone is in order again."""
+
+
+class RobustMutex:
+    """A mutex at `offset` in `memory`.
+
+    Args:
+        memory: the zone, which must stay open as long as this object lives.
+        offset: a multiple of 64.
+    """
+
+    kind: LockKind = "mutex"
+
+    def __init__(self, memory: mmap, offset: int) -> None:
+        self._buffer = (ctypes.c_char * LOCK_BYTES).from_buffer(memory, offset)
+        self.handle = ctypes.c_void_p(ctypes.addressof(self._buffer))
+        python, system = ctypes.PyDLL(None), ctypes.CDLL(None)
+        self.try_lock = python.pthread_mutex_trylock
+        self.unlock = python.pthread_mutex_unlock
+        self._consistent = python.pthread_mutex_consistent
+        self._wait, self._clock = _timed_lock(system)
+
+    @staticmethod
+    def is_supported() -> bool:
+        """Whether the threads library has robust mutexes."""
+        library = ctypes.CDLL(None)
+        return hasattr(library, "pthread_mutexattr_setrobust") and hasattr(library, "pthread_mutex_timedlock")
+
+    def prepare(self) -> None:
+        """Make the mutex, in a zone that no other process has yet."""
+        library = ctypes.CDLL(None)
+        attributes = (ctypes.c_char * _ATTRIBUTE_BYTES)()
+        steps = (
+            library.pthread_mutexattr_init(attributes),
+            library.pthread_mutexattr_setpshared(attributes, _SHARED),
+            library.pthread_mutexattr_setrobust(attributes, _ROBUST),
+            library.pthread_mutex_init(self.handle, attributes),
+        )
+        failed = next((code for code in steps if code), 0)
+        if failed:
+            raise OSError(failed, f"a mutex between processes cannot be made: {os.strerror(failed)}")
+
+    def wait(self) -> int:
+        """See `ZoneLock.wait`."""
+        until = time.clock_gettime_ns(self._clock) + int(MAX_WAIT_SECONDS * 1e9)
+        moment = _TimeSpec(until // 1_000_000_000, until % 1_000_000_000)
+        code: int = self._wait(self.handle, ctypes.byref(moment))
+        return errno.EBUSY if code == errno.ETIMEDOUT else code
+
+    def accept(self) -> None:
+        """See `ZoneLock.accept`."""
+        self._consistent(self.handle)
+
+
+def _timed_lock(library: ctypes.CDLL) -> tuple[Callable[..., int], int]:
+    """(a function of a mutex and a moment that waits until then, the clock that it goes by)."""
+    try:
+        by_clock = library.pthread_mutex_clocklock
+    except AttributeError:  # musl, and glibc before 2.30
+        return library.pthread_mutex_timedlock, time.CLOCK_REALTIME
+    monotonic = time.CLOCK_MONOTONIC
+    return lambda handle, moment: int(by_clock(handle, monotonic, moment)), monotonic
+
+
+class FileLock:
+    """A lock on a file: the zone's own, or an unlinked one that forked processes inherit.
+
+    The locks are those of `fcntl` and belong to a process. So a child has them not, and the file must not be
+    opened a second time in the same process, because closing that would release the lock.
+
+    Args:
+        file: the descriptor of the file; this object closes it. None makes a file for this process and those
+            that it forks.
+        dirty: whether a change was left half made; asked when the lock has been taken.
+    """
+
+    kind: LockKind = "file"
+
+    def __init__(self, file: int | None, dirty: Callable[[], bool]) -> None:
+        if file is None:
+            descriptor, path = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
+            os.unlink(path)
+            file = descriptor
+        self._file = file
+        self._dirty = dirty
+        self.handle: Any = None
+        self._threads = threading.Lock()
+        at_fork(in_child=self._renew)
+
+    def prepare(self) -> None:
+        """Do nothing: the file is enough."""
+
+    def try_lock(self, _handle: Any) -> int:
+        """See `ZoneLock.try_lock`."""
+        if not self._threads.acquire(blocking=False):
+            return errno.EBUSY
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._threads.release()
+            return errno.EBUSY
+        return errno.EOWNERDEAD if self._dirty() else 0
+
+    def unlock(self, _handle: Any) -> int:
+        """See `ZoneLock.unlock`."""
+        fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+        return 0
+
+    def wait(self) -> int:
+        """See `ZoneLock.wait`."""
+        until = time.monotonic() + MAX_WAIT_SECONDS
+        while (code := self.try_lock(None)) == errno.EBUSY and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        return code
+
+    def accept(self) -> None:
+        """See `ZoneLock.accept`."""
+
+    def _renew(self) -> None:
+        self._threads = threading.Lock()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.close(self._file)

@@ -1,0 +1,298 @@
+"""A zone that is open in this process: its parts, its lock, and the changes of its counters.
+
+Several counters are opened, changed and removed in one change (`Change`), with the figures that depend on
+them: how many counters each limit, network, kind of client and page has.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from mmap import mmap
+from typing import Final, NamedTuple
+
+from otel_ratelimit.core.clock import Clock, monotonic_time, unix_time
+from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.storage.counter_keys import CounterKeys
+from otel_ratelimit.storage.zone import head
+from otel_ratelimit.storage.zone.journal import Journal, SlotFields
+from otel_ratelimit.storage.zone.layout import PAGE_BYTES, WORD_BYTES, layout_for
+from otel_ratelimit.storage.zone.lock import FileLock, LockKind, RobustMutex, ZoneLock
+from otel_ratelimit.storage.zone.overflow import OverflowBuckets
+from otel_ratelimit.storage.zone.slots import Place, Slot, SlotTable
+from otel_ratelimit.storage.zone.tables import TableDirectory
+
+_logger = logging.getLogger(__name__)
+
+STALLED_SECONDS: Final = 1.0
+"""How long nobody waits for the lock after it could not be had."""
+STALLED: Final = "LockNotReleased"
+"""The kind of error when another process keeps the lock."""
+
+_NETWORK_SHIFT: Final = 16
+_KIND_SHIFT: Final = 32
+_HALF: Final = (1 << 16) - 1
+
+
+def default_lock_kind() -> LockKind:
+    """The kind of lock for this platform."""
+    return "mutex" if RobustMutex.is_supported() else "file"
+
+
+def prepare(memory: mmap, kind: LockKind, now: float) -> None:
+    """Make an empty zone of zeroed memory that no other process uses yet."""
+    if kind == "mutex":
+        RobustMutex(memory, head.LOCK_AT).prepare()
+    head.write_head(memory, layout_for(len(memory)), kind, now)
+
+
+def check(memory: mmap, kind: LockKind) -> str:
+    """Why the zone in `memory` cannot be used; empty if it can."""
+    return head.unusable(memory, len(memory), kind)
+
+
+class NewCounter(NamedTuple):
+    """A counter that is opened if its request is counted."""
+
+    key: int
+    description: int
+    place: Place | None
+    """None for the last overflow bucket of a limit, which has its own place."""
+    is_overflow: bool
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether it takes a slot that is empty, and no other counter moves or is removed."""
+        place = self.place
+        return place is not None and place.moved is None and not (self.is_overflow or place.freed.key)
+
+
+class Zone:
+    """A prepared zone.
+
+    Args:
+        memory: the zone, which `prepare` has prepared.
+        kind: the kind of its lock.
+        file: the descriptor of the file to lock, for that kind of lock.
+        monotonic: seconds of the machine's own clock.
+    """
+
+    def __init__(
+        self,
+        memory: mmap,
+        kind: LockKind = "mutex",
+        file: int | None = None,
+        monotonic: Clock = monotonic_time,
+    ) -> None:
+        self.memory = memory
+        self.layout = layout = layout_for(len(memory))
+        self.words = memoryview(memory).cast("Q")
+        self.times = memoryview(memory).cast("d")
+        self.secret = head.secret_of(memory)
+        self.identity = head.identity_of(memory)
+        self.keys = CounterKeys(self.secret)
+        self.journal = Journal(memory, layout.journal_at, self.words)
+        self.lock: ZoneLock = (
+            RobustMutex(memory, head.LOCK_AT) if kind == "mutex" else FileLock(file, self.journal.is_valid)
+        )
+        self.main = SlotTable(memory, layout.buckets_at, layout.buckets)
+        overflow = SlotTable(memory, layout.overflow_at, layout.overflow_buckets)
+        self.overflow = OverflowBuckets(overflow, self.keys.number_of_text)
+        self.tables = TableDirectory(memory, layout, self.words, self.secret)
+        self._monotonic = monotonic
+        self._stalled_until = 0.0
+        self._failure_listeners: list[Callable[[str], object]] = []
+
+    # --- the lock ---
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock.
+
+        Raises:
+            StorageUnavailableError: it could not be had in time.
+        """
+        code = self.lock.try_lock(self.lock.handle)
+        if code:
+            self.wait(code)
+        try:
+            yield
+        finally:
+            self.lock.unlock(self.lock.handle)
+
+    def wait(self, code: int) -> None:
+        """Get the lock after `try_lock` has answered `code`, which is not 0.
+
+        Raises:
+            StorageUnavailableError: another process keeps it.
+        """
+        if code == errno.EBUSY:
+            if self._monotonic() < self._stalled_until:
+                raise StorageUnavailableError(STALLED)
+            code = self.lock.wait()
+        if code == errno.EOWNERDEAD:
+            self._recover()
+        elif code:
+            self._fail(code)
+        elif self._stalled_until:
+            self._stalled_until = 0.0
+            _logger.warning("zone %s: the lock was released; counting goes on", self.identity)
+
+    def on_failure(self, listener: Callable[[str], object]) -> None:
+        """Call `listener` with the kind of error whenever the lock could not be had in time."""
+        self._failure_listeners.append(listener)
+
+    def retry_after(self) -> float:
+        """Seconds until the lock is waited for again; 0.0 if it can be had."""
+        return max(0.0, self._stalled_until - self._monotonic())
+
+    def _recover(self) -> None:
+        finished = self.journal.finish()
+        self.words[head.RECOVERIES_AT >> 3] += 1
+        self.lock.accept()
+        _logger.warning(
+            "zone %s: a process died while it counted a request; %s",
+            self.identity,
+            "its change was finished" if finished else "it had not counted it yet",
+        )
+
+    def _fail(self, code: int) -> None:
+        first = not self._stalled_until
+        self._stalled_until = self._monotonic() + STALLED_SECONDS
+        if first:
+            _logger.error(
+                "zone %s: its lock cannot be had (%s); another process may be stopped (SIGSTOP, a debugger)."
+                " Requests are answered by on_error until the lock is released",
+                self.identity,
+                errno.errorcode.get(code, str(code)),
+            )
+        for listener in self._failure_listeners:
+            listener(STALLED)
+        raise StorageUnavailableError(STALLED)
+
+    # --- counters; the lock must be held ---
+
+    def slot(self, at: int) -> Slot:
+        """The slot at the offset `at`."""
+        return self.main.slot(at)
+
+    def remove(self, key: int) -> bool:
+        """Remove a counter; False if there is none."""
+        at = self.main.find(key, key.to_bytes(WORD_BYTES, sys.byteorder))
+        if at < 0:
+            return False
+        change = Change(self)
+        change.remove(self.slot(at))
+        change.write()
+        return True
+
+    def write(self, slots: list[SlotFields], new: Mapping[int, NewCounter], words: Sequence[int]) -> None:
+        """Write slots, of which those at the offsets `new` are new, and words (each offset, then its value)."""
+        if len(slots) == len(new) == 1 and not words:
+            slot = slots[0]
+            opened = new.get(slot[0])
+            if opened is not None and opened.is_simple:
+                self.journal.write(slots, self._one_more(slot[0], opened.description))
+                return
+        change = Change(self)
+        for slot in slots:
+            opened = new.get(slot[0])
+            if opened is not None:
+                change.open(opened)
+            change.put(slot)
+        change.write(words)
+
+    def _one_more(self, at: int, description: int) -> list[int]:
+        """The figures with one more counter, at the offset `at`."""
+        words = self.words
+        new = []
+        for offset in (self.page_of(at), *self.figures_of(description)):
+            new += (offset, words[offset >> 3] + 1)
+        return new
+
+    # --- figures ---
+
+    def figures_of(self, description: int) -> tuple[int, int, int, int]:
+        """The offsets of the figures that a counter with this description is part of."""
+        table, network, kind = parts_of(description)
+        return (
+            head.USED_AT,
+            self.tables.counters_at(table),
+            self.layout.networks_at + network * WORD_BYTES,
+            head.KINDS_AT + kind * WORD_BYTES,
+        )
+
+    def figure(self, at: int) -> int:
+        """The word at the offset `at`."""
+        word: int = self.words[at >> 3]
+        return word
+
+    def page_of(self, at: int) -> int:
+        """The offset of the number of slots in use in the page of the slot at `at`."""
+        return self.layout.pages_at + (at - self.layout.buckets_at) // PAGE_BYTES * WORD_BYTES
+
+
+class Change:
+    """A change of counters, written as a whole. The zone's lock must be held."""
+
+    __slots__ = ("_differences", "_slots", "_zone")
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+        self._slots: list[SlotFields] = []
+        self._differences: dict[int, int] = {}
+
+    def put(self, slot: SlotFields) -> None:
+        """Write a slot."""
+        self._slots.append(slot)
+
+    def open(self, new: NewCounter) -> None:
+        """Make the place of a counter that is new; its slot is written by `put`."""
+        if new.place is None:
+            return
+        freed, moved = new.place.freed, new.place.moved
+        if moved is not None:
+            self.put((freed.at, moved.key, moved.time, moved.word, moved.description))
+        if freed.key:
+            self._add_figures(freed.at, freed.description, -1)
+        self._add_figures(freed.at, new.description, 1)
+
+    def remove(self, slot: Slot) -> None:
+        """Free a slot that is in use."""
+        self.put((slot.at, 0, 0.0, 0, 0))
+        self._add_figures(slot.at, slot.description, -1)
+
+    def write(self, more_words: Sequence[int] = ()) -> None:
+        """Make the change, together with other words (each offset, then its value)."""
+        words = self._zone.words
+        # A figure never falls below 0, whatever happened before.
+        new = list(more_words)
+        for at, more in self._differences.items():
+            if more:
+                value = words[at >> 3] + more
+                new += (at, value if value > 0 else 0)
+        self._zone.journal.write(self._slots, new)
+
+    def _add_figures(self, at: int, description: int, number: int) -> None:
+        zone, layout, differences = self._zone, self._zone.layout, self._differences
+        page = zone.page_of(at)
+        differences[page] = differences.get(page, 0) + number
+        if at >= layout.overflow_at:
+            offsets: tuple[int, ...] = (head.OVERFLOW_USED_AT,)
+        else:
+            offsets = zone.figures_of(description)
+        for offset in offsets:
+            differences[offset] = differences.get(offset, 0) + number
+
+
+def describe(table: int, network: int, kind: int) -> int:
+    """The last word of a slot: numbers of the limit, of the network's place and of the kind of client."""
+    return kind << _KIND_SHIFT | network << _NETWORK_SHIFT | table
+
+
+def parts_of(description: int) -> tuple[int, int, int]:
+    """The parts of the last word of a slot; see `describe`."""
+    return description & _HALF, description >> _NETWORK_SHIFT & _HALF, description >> _KIND_SHIFT

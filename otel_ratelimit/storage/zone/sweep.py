@@ -1,0 +1,125 @@
+"""How expired counters are removed from a zone: page by page, so that nobody waits for it.
+
+Only pages that hold counters are read, and without the lock; the lock is held for the counters of one page
+that are expired. Counters that lie too far in the future, because the clock was set back, are dated as if
+they were counted now (`clock_set_back`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from otel_ratelimit.storage.clock_set_back import latest_expiry
+from otel_ratelimit.storage.zone import head
+from otel_ratelimit.storage.zone.layout import PAGE_BYTES, PAGE_SLOTS, SLOT_BYTES
+from otel_ratelimit.storage.zone.opened import Change, Zone, parts_of
+from otel_ratelimit.storage.zone.slots import Slot
+
+_RECLAIM_EVERY_SECONDS: Final = 1.0
+"""A full zone is searched for expired counters once in this time, a few pages for each new counter."""
+_PAGES_AT_ONCE: Final = 4
+_SLOTS_AT_ONCE: Final = 32
+_WORDS_PER_SLOT: Final = SLOT_BYTES // 8
+
+
+def pages_in_use(zone: Zone) -> Iterator[int]:
+    """The numbers of the pages that hold counters, overflow buckets included."""
+    first = zone.layout.pages_at >> 3
+    for number, counters in enumerate(zone.words[first : first + zone.layout.pages].tolist()):
+        if counters:
+            yield number
+
+
+def sweep_page(zone: Zone, number: int, now: float) -> int:
+    """Remove the expired counters of a page, and return how many. The lock must not be held.
+
+    Raises:
+        StorageUnavailableError: the lock could not be had in time.
+    """
+    if not _unfit(zone, number, now):
+        return 0
+    with zone.locked():
+        return _sweep(zone, number, now)
+
+
+def reclaim(zone: Zone, now: float) -> int:
+    """Remove the expired counters of the next few pages of a full zone; the lock must be held.
+
+    A flood of new clients against a full zone costs no more than one look at each page per second.
+    """
+    words = zone.words
+    hand: int = words[head.HAND_AT >> 3]
+    if hand >= zone.layout.pages:
+        hand = 0
+    if hand == 0:
+        microseconds = int(now * 1e6)
+        if abs(microseconds - words[head.RECLAIMED_AT >> 3]) < _RECLAIM_EVERY_SECONDS * 1e6:
+            return 0
+        words[head.RECLAIMED_AT >> 3] = microseconds
+    last = min(hand + _PAGES_AT_ONCE, zone.layout.pages)
+    words[head.HAND_AT >> 3] = last if last < zone.layout.pages else 0
+    first_count = zone.layout.pages_at >> 3
+    return sum(
+        _sweep(zone, number, now)
+        for number in range(hand, last)
+        if words[first_count + number] and _unfit(zone, number, now)
+    )
+
+
+def _page(zone: Zone, number: int) -> int:
+    return zone.layout.buckets_at + number * PAGE_BYTES
+
+
+def _unfit(zone: Zone, number: int, now: float) -> list[int]:
+    """Offsets of the slots in use that are expired, or too far in the future for the clock."""
+    at = _page(zone, number)
+    first, last = at >> 3, at + PAGE_BYTES >> 3
+    keys = zone.words[first:last:_WORDS_PER_SLOT].tolist()
+    times = zone.times[first + 1 : last : _WORDS_PER_SLOT].tolist()
+    horizons: dict[int, float] = {}
+    found = []
+    for index in range(PAGE_SLOTS):
+        if not keys[index]:
+            continue
+        if times[index] > now:
+            table = zone.words[first + index * _WORDS_PER_SLOT + 3] & 0xFFFF
+            horizon = horizons.get(table)
+            if horizon is None:
+                horizon = horizons[table] = _horizon(zone, table, now)
+            if times[index] <= horizon:
+                continue
+        found.append(at + index * SLOT_BYTES)
+    return found
+
+
+def _horizon(zone: Zone, table: int, now: float) -> float:
+    form = zone.tables.form_of(table)
+    # A sliding-window counter is dated to the end of the next window.
+    return float("inf") if form is None else latest_expiry(now, 2 * form[1])
+
+
+def _sweep(zone: Zone, number: int, now: float) -> int:
+    removed = 0
+    unfit = _unfit(zone, number, now)
+    for first in range(0, len(unfit), _SLOTS_AT_ONCE):
+        change = Change(zone)
+        for at in unfit[first : first + _SLOTS_AT_ONCE]:
+            slot = zone.slot(at)
+            if slot.time <= now:
+                change.remove(slot)
+                removed += 1
+            else:
+                _settle(zone, change, slot, now)
+        change.write()
+    return removed
+
+
+def _settle(zone: Zone, change: Change, slot: Slot, now: float) -> None:
+    found = zone.tables.form_of(parts_of(slot.description)[0])
+    if found is None:
+        return
+    form, seconds = found
+    value = form.rules.settled(form.load(slot.time, slot.word, seconds), seconds, now)
+    time, word = form.dump(value, seconds)
+    change.put((slot.at, slot.key, time, word, slot.description))

@@ -1,0 +1,67 @@
+"""How the value of each strategy lies in a slot: a time and a word of 64 bits.
+
+    strategy                 time                             word
+    fixed-window             end of the window                units used
+    sliding-window-counter   end of the next window           units of this window << 32 | of the one before
+
+The time is Unix time in seconds, and always the moment from which the counter has no effect. So a slot whose
+time has come is free, whatever its strategy is.
+
+The values that `load` makes and `dump` takes are those of `otel_ratelimit.storage.strategies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from otel_ratelimit.core.route_plan import Strategy
+from otel_ratelimit.storage.strategies import RULES, StrategyRules, Value
+
+MAX_SLIDING: Final = (1 << 32) - 1
+"""The most units that a sliding-window counter can hold; a larger amount is never used up."""
+_SHIFT: Final = 32
+_BITS: Final = 64
+_INDEX: Final = 2 * _BITS
+
+
+class ValueForm(NamedTuple):
+    """The form of one strategy's values in a slot."""
+
+    number: int
+    """What stands for the strategy in a zone."""
+    rules: StrategyRules
+    load: Callable[[float, int, float], Value]
+    """(time, word, period): the value."""
+    dump: Callable[[Value, float], tuple[float, int]]
+    """(value, period): time and word."""
+
+
+def _load_fixed(time: float, word: int, _period: float) -> complex:
+    return complex(time, word)
+
+
+def _dump_fixed(value: complex, _period: float) -> tuple[float, int]:
+    return value.real, int(value.imag)
+
+
+def _load_sliding(time: float, word: int, period: float) -> int:
+    index = int(time // period) - 2
+    return index << _INDEX | (word & MAX_SLIDING) << _BITS | word >> _SHIFT
+
+
+def _dump_sliding(value: int, period: float) -> tuple[float, int]:
+    previous, current = value >> _BITS & (1 << _BITS) - 1, value & (1 << _BITS) - 1
+    end = ((value >> _INDEX) + 2) * period
+    return float(end), min(current, MAX_SLIDING) << _SHIFT | min(previous, MAX_SLIDING)
+
+
+FORMS: Final[Mapping[Strategy, ValueForm]] = {
+    Strategy.FIXED_WINDOW: ValueForm(1, RULES[Strategy.FIXED_WINDOW], _load_fixed, _dump_fixed),
+    Strategy.SLIDING_WINDOW_COUNTER: ValueForm(
+        2, RULES[Strategy.SLIDING_WINDOW_COUNTER], _load_sliding, _dump_sliding
+    ),
+}
+"""The strategies that a zone can count by. A moving window has no fixed size."""
+
+BY_NUMBER: Final[Mapping[int, ValueForm]] = {form.number: form for form in FORMS.values()}
