@@ -82,7 +82,7 @@ class Decision(NamedTuple):
         if self.tightest < 0:
             return 0.0
         window, state = self.windows[self.tightest], self.states[self.tightest]
-        return 1.0 - state.remaining / window.amount
+        return 1.0 - state.remaining / window.capacity
 
 
 class DecisionSink(Protocol):

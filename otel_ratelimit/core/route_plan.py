@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -28,8 +28,8 @@ class Window:
 
     Its form is `namespace|scope|seconds|strategy|`. The scope is an endpoint and the methods that are counted
     together, a rule, or a tier (see the counter's scope in `policy`); `|` and `%` in parts are
-    percent-encoded. It holds neither the amount nor the name of a tier, so that those can change without
-    losing the counter.
+    percent-encoded. It holds neither the amount nor the capacity nor the name of a tier, so that those can
+    change without losing the counter.
     """
     amount: int
     seconds: int
@@ -39,6 +39,15 @@ class Window:
     """As `limits` prints it: `10 per 1 minute`."""
     name: str
     """Name of the quota in `RateLimit` headers and problem bodies: `10-per-minute`."""
+    capacity: int = field(init=False)
+    """The most units that can be counted at once: the amount."""
+    period: float = field(init=False)
+    """The seconds in which `capacity` units become free again: `seconds`."""
+
+    def __post_init__(self) -> None:
+        """Compute what the stores compute with, once for all requests."""
+        object.__setattr__(self, "capacity", self.amount)
+        object.__setattr__(self, "period", float(self.seconds))
 
 
 def quota_name(limit: str) -> str:

@@ -1,7 +1,7 @@
 -- Count for one client in several windows, in all of them or in none (CounterStore.take).
 --
 -- KEYS     one for each window
--- ARGV     cost; 1 to count, 0 to only read; then for each window: amount, seconds, strategy, 1 if in shadow
+-- ARGV     cost; 1 to count, 0 to only read; then for each window: capacity, period, strategy, 1 if in shadow
 -- Returns  1 or 0 (allowed), then for each window: used, seconds to a retry, seconds to the reset
 --
 -- fixed-window            a string: the count; it expires with the window

@@ -32,10 +32,10 @@ def test_the_ledger_holds_what_the_table_weighs_whatever_is_done_to_it(rules, fo
         now += 1
         if kind == 0:
             for i in range(n):
-                table.put(make(f"i{i:032x}"), rules.add(None, 60, 1, now))
+                table.put(make(f"i{i:032x}"), rules.add(None, 9, 60, 1, now))
         elif kind == 1:
             key = make(f"i{n:032x}")
-            table.put(key, rules.add(table.get(key), 60, 1 + n % 7, now))
+            table.put(key, rules.add(table.get(key), 9, 60, 1 + n % 7, now))
         elif kind == 2:
             table.remove(make(f"i{n:032x}"))
         elif kind == 3:
@@ -105,7 +105,7 @@ def test_the_garbage_collector_need_not_visit_the_counters():
     for rules in (FIXED_WINDOW, SLIDING_WINDOW_COUNTER, MOVING_WINDOW):
         table = new_table(rules)
         for n in range(2000):
-            table.put(keys.of_client(f"u{n:032x}"), rules.add(None, 60, 1, 1000.0))
+            table.put(keys.of_client(f"u{n:032x}"), rules.add(None, 9, 60, 1, 1000.0))
 
         assert not any(gc.is_tracked(shard) for shard in table.shards.values())
 
