@@ -25,7 +25,9 @@ counter_keys.py         what counters are stored under
 memory_budget.py        how much memory is in use, and how much each network may have
 overflow.py             where clients are counted when the store is full
 sender_networks.py      networks of clients whose key does not contain one
-sweeper.py              how expired counters are removed
+sweeper.py              how expired counters are removed; periodic_sweep.py calls it
+
+The store in memory that processes share, `shared-memory://`: zone/
 """
 
 from otel_ratelimit.core.storage_uri import redact_uri

@@ -9,5 +9,6 @@ journal.py      changes that are made as a whole, also if a process is killed in
 lock.py         the lock between processes
 tables.py       the names of limits, and how many counters each has
 overflow.py     where clients are counted when the zone is full
-sweep.py        how expired counters are removed
+sweep.py        how the expired counters of a page are removed; sweeper.py calls it
+figures.py      what a zone holds, for metrics and the API
 """

@@ -57,7 +57,15 @@ KINDS_AT: Final = 512
 
 def fingerprint(size: int, lock: LockKind) -> bytes:
     """32 bytes that differ for zones of another form."""
-    parts = (VERSION, size, lock, sys.byteorder, platform.machine(), platform.system(), platform.libc_ver()[0])
+    parts = (
+        VERSION,
+        size,
+        lock,
+        sys.byteorder,
+        platform.machine(),
+        platform.system(),
+        platform.libc_ver()[0],
+    )
     return hashlib.blake2s(repr(parts).encode()).digest()
 
 

@@ -76,7 +76,9 @@ class Journal:
         """
         number, number_of_words = len(slots), len(new_words) // 2
         if number > MAX_SLOTS or number_of_words > MAX_WORDS:
-            raise ValueError(f"a change of {number} slots and {number_of_words} words does not fit the journal")
+            raise ValueError(
+                f"a change of {number} slots and {number_of_words} words does not fit the journal"
+            )
         memory, words = self._memory, self._words
         if number == 1:
             self._slot_entries[1].pack_into(memory, self._slots_at, *slots[0])

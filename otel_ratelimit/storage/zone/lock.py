@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from mmap import mmap
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from otel_ratelimit.core.lifecycle import at_fork
 
@@ -45,25 +45,6 @@ class _TimeSpec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
 
-class ZoneLock(Protocol):
-    """A lock that processes share."""
-
-    kind: LockKind
-    try_lock: Callable[[Any], int]
-    """(handle): 0 if this process now has the lock; EBUSY if another has it; EOWNERDEAD if this process has it
-    now, and the last owner died."""
-    unlock: Callable[[Any], int]
-    """(handle): releases the lock."""
-    handle: Any
-    """The argument of both."""
-
-    def wait(self) -> int:
-        """Wait for the lock, for `MAX_WAIT_SECONDS` at most; the answers are those of `try_lock`."""
-
-    def accept(self) -> None:
-        """After EOWNERDEAD: the zone is in order again."""
-
-
 class RobustMutex:
     """A mutex at `offset` in `memory`.
 
@@ -73,6 +54,13 @@ class RobustMutex:
     """
 
     kind: LockKind = "mutex"
+    try_lock: Callable[[Any], int]
+    """(handle): 0 if this process now has the lock; EBUSY if another has it; EOWNERDEAD if this process has it
+    now, and the last owner died."""
+    unlock: Callable[[Any], int]
+    """(handle): releases the lock."""
+    handle: Any
+    """The argument of both."""
 
     def __init__(self, memory: mmap, offset: int) -> None:
         self._buffer = (ctypes.c_char * LOCK_BYTES).from_buffer(memory, offset)
@@ -104,14 +92,14 @@ class RobustMutex:
             raise OSError(failed, f"a mutex between processes cannot be made: {os.strerror(failed)}")
 
     def wait(self) -> int:
-        """See `ZoneLock.wait`."""
+        """Wait for the lock, for `MAX_WAIT_SECONDS` at most; the answers are those of `try_lock`."""
         until = time.clock_gettime_ns(self._clock) + int(MAX_WAIT_SECONDS * 1e9)
         moment = _TimeSpec(until // 1_000_000_000, until % 1_000_000_000)
         code: int = self._wait(self.handle, ctypes.byref(moment))
         return errno.EBUSY if code == errno.ETIMEDOUT else code
 
     def accept(self) -> None:
-        """See `ZoneLock.accept`."""
+        """After EOWNERDEAD: the zone is in order again."""
         self._consistent(self.handle)
 
 
@@ -128,7 +116,7 @@ def _timed_lock(library: ctypes.CDLL) -> tuple[Callable[..., int], int]:
 class FileLock:
     """A lock on a file: the zone's own, or an unlinked one that forked processes inherit.
 
-    The locks are those of `fcntl` and belong to a process. So a child has them not, and the file must not be
+    The locks are those of `fcntl` and belong to a process. So a forked child does not hold them, and the file must not be
     opened a second time in the same process, because closing that would release the lock.
 
     Args:
@@ -154,7 +142,7 @@ class FileLock:
         """Do nothing: the file is enough."""
 
     def try_lock(self, _handle: Any) -> int:
-        """See `ZoneLock.try_lock`."""
+        """See `RobustMutex.try_lock`."""
         if not self._threads.acquire(blocking=False):
             return errno.EBUSY
         try:
@@ -165,20 +153,20 @@ class FileLock:
         return errno.EOWNERDEAD if self._dirty() else 0
 
     def unlock(self, _handle: Any) -> int:
-        """See `ZoneLock.unlock`."""
+        """See `RobustMutex.unlock`."""
         fcntl.lockf(self._file, fcntl.LOCK_UN)
         self._threads.release()
         return 0
 
     def wait(self) -> int:
-        """See `ZoneLock.wait`."""
+        """See `RobustMutex.wait`."""
         until = time.monotonic() + MAX_WAIT_SECONDS
         while (code := self.try_lock(None)) == errno.EBUSY and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
         return code
 
     def accept(self) -> None:
-        """See `ZoneLock.accept`."""
+        """See `RobustMutex.accept`."""
 
     def _renew(self) -> None:
         self._threads = threading.Lock()
@@ -186,3 +174,6 @@ class FileLock:
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.close(self._file)
+
+
+ZoneLock: TypeAlias = RobustMutex | FileLock

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from mmap import mmap
 from typing import Final, NamedTuple
 
-from otel_ratelimit.core.clock import Clock, monotonic_time, unix_time
+from otel_ratelimit.core.clock import Clock, monotonic_time
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.storage.counter_keys import CounterKeys
 from otel_ratelimit.storage.zone import head
@@ -208,7 +208,7 @@ class Zone:
     def _one_more(self, at: int, description: int) -> list[int]:
         """The figures with one more counter, at the offset `at`."""
         words = self.words
-        new = []
+        new: list[int] = []
         for offset in (self.page_of(at), *self.figures_of(description)):
             new += (offset, words[offset >> 3] + 1)
         return new
@@ -273,7 +273,7 @@ class Change:
         for at, more in self._differences.items():
             if more:
                 value = words[at >> 3] + more
-                new += (at, value if value > 0 else 0)
+                new += (at, max(0, value))
         self._zone.journal.write(self._slots, new)
 
     def _add_figures(self, at: int, description: int, number: int) -> None:

@@ -117,5 +117,7 @@ class SlotTable:
     def _free(self, bucket: int, now: float, taken: Collection[int]) -> list[int]:
         """Offsets of the free slots of a bucket."""
         at = bucket - SLOT_BYTES
-        free = [at for time in _TIMES.unpack_from(self.memory, bucket) if (at := at + SLOT_BYTES) and time <= now]
+        free = [
+            at for time in _TIMES.unpack_from(self.memory, bucket) if (at := at + SLOT_BYTES) and time <= now
+        ]
         return [at for at in free if at not in taken] if taken else free

@@ -49,6 +49,8 @@ _WORD_MASK: Final = (1 << 64) - 1
 _FOLD: Final = 67
 """Every fifth bit of a client key is 0; the other half, moved by 67 bits, fills these."""
 _SLOT_MASK: Final = SLOT_BYTES - 1
+_ONE_WORD: Final = 2
+"""An offset and a value."""
 _WORD_AT: Final = 16
 """Where in a slot its word is."""
 _BODY: Final = struct.Struct("@dQQ")
@@ -185,7 +187,7 @@ class ZoneStore:
                 at, place, time, value, description = seat.item
                 if seat.is_overflow:
                     overflowing.append(window.prefix)
-            capacity, period = window.amount, window.seconds
+            capacity, period = window.capacity, window.period
             if table.is_fixed and time <= now + period and cost <= capacity:
                 wait = 0.0 if time <= now or value + cost <= capacity else seconds_until(time, now, period)
             else:
@@ -207,24 +209,24 @@ class ZoneStore:
         counts: list[int] = []
         states = []
         for window, table, at, key, time, value, description, wait in items:
-            period = window.seconds
+            period = window.period
             counted = shadows or not window.shadow
             if table.is_fixed and now < time <= now + period:
                 if counted:
                     value += cost
                     counts += (at + _WORD_AT, value)
-                left = window.amount - value
-                states.append(_new(WindowState, (value, left if left > 0 else 0, time - now, wait)))
+                left = window.capacity - value
+                states.append(_new(WindowState, (value, max(0, left), time - now, wait)))
             else:
                 rules, load, dump = table.form.rules, table.form.load, table.form.dump
                 held = load(time, value, period)
                 if counted:
-                    held = rules.add(held, period, cost, now)
+                    held = rules.add(held, window.capacity, period, cost, now)
                     slots.append((at, key, *dump(held, period), description))
-                states.append(rules.state(held, window.amount, period, now, wait))
+                states.append(rules.state(held, window.capacity, period, now, wait))
         if slots:
             self.zone.write(slots, new, counts)
-        elif len(counts) == 2:  # one write needs no journal
+        elif len(counts) == _ONE_WORD:  # one write needs no journal
             self._words[counts[0] >> 3] = counts[1]
         elif counts:
             self._write(slots, counts)
@@ -282,7 +284,8 @@ class ZoneStore:
     def _places(self, windows: Sequence[Window], number: int) -> set[int]:
         """Offsets of all counters of a request that there are, which no new counter may take."""
         find = self.zone.main.find
-        keys = [number ^ self._tables[each.prefix].salt or 1 for each in windows if each.prefix in self._tables]
+        tables = [self._tables[each.prefix] for each in windows if each.prefix in self._tables]
+        keys = [number ^ table.salt or 1 for table in tables]
         return {find(key, key.to_bytes(WORD_BYTES, _ORDER)) for key in keys}
 
     def table(self, window: Window, now: float) -> Table:
@@ -352,7 +355,7 @@ def _states(items: list[Item], now: float) -> tuple[WindowState, ...]:
     """The states of counters that are not counted in."""
     return tuple(
         table.form.rules.state(
-            table.form.load(time, word, window.seconds), window.amount, window.seconds, now, wait
+            table.form.load(time, word, window.period), window.capacity, window.period, now, wait
         )
         for window, table, _, _, time, word, _, wait in items
     )

@@ -93,8 +93,7 @@ class TableDirectory:
             words[TABLES_AT >> 3] = max(opened, number + 1)
             words[self._at(number) >> 3] = number_of_name  # last, because it makes the entry valid
         at = self._at(number)
-        if words[at + _SECONDS_AT >> 3] < seconds:
-            words[at + _SECONDS_AT >> 3] = seconds
+        words[at + _SECONDS_AT >> 3] = max(words[at + _SECONDS_AT >> 3], seconds)
         return Table(at, number, number_of_name, salt, form.number == 1, form, name, name.startswith(TEXTS))
 
     def is_current(self, table: Table) -> bool:
