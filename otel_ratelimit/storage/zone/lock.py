@@ -20,11 +20,14 @@ import ctypes
 import errno
 import fcntl
 import os
+import platform
+import struct
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from mmap import mmap
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from otel_ratelimit.core.lifecycle import at_fork
@@ -39,6 +42,10 @@ _SHARED: Final = 1  # PTHREAD_PROCESS_SHARED
 _ROBUST: Final = 1  # PTHREAD_MUTEX_ROBUST
 _ATTRIBUTE_BYTES: Final = 64
 _POLL_SECONDS: Final = 0.0005
+_FUTEX_TID_MASK: Final = 0x3FFFFFFF
+_MUSL_OWNER_AT: Final = 4
+_FLOCK: Final = "hhqqi4x"
+"""`struct flock` of Linux with 64 bits: kind, whence, start, length, process."""
 
 
 class _TimeSpec(ctypes.Structure):
@@ -55,8 +62,8 @@ class RobustMutex:
 
     kind: LockKind = "mutex"
     try_lock: Callable[[Any], int]
-    """(handle): 0 if this process now has the lock; EBUSY if another has it; EOWNERDEAD if this process has it
-    now, and the last owner died."""
+    """(handle): 0 if this process now has the lock; EBUSY if another has it; EOWNERDEAD if this process
+    has it now and the last owner died."""
     unlock: Callable[[Any], int]
     """(handle): releases the lock."""
     handle: Any
@@ -70,6 +77,7 @@ class RobustMutex:
         self.unlock = python.pthread_mutex_unlock
         self._consistent = python.pthread_mutex_consistent
         self._wait, self._clock = _timed_lock(system)
+        self._owner_at = 0 if platform.libc_ver()[0] == "glibc" else _MUSL_OWNER_AT
 
     @staticmethod
     def is_supported() -> bool:
@@ -98,6 +106,11 @@ class RobustMutex:
         code: int = self._wait(self.handle, ctypes.byref(moment))
         return errno.EBUSY if code == errno.ETIMEDOUT else code
 
+    def owner(self) -> int:
+        """The number of the thread that has the lock; 0 if none has it."""
+        # The kernel finds the owner of a robust mutex by this word, so it will stay (futex(2)).
+        return ctypes.c_uint32.from_buffer(self._buffer, self._owner_at).value & _FUTEX_TID_MASK
+
     def accept(self) -> None:
         """After EOWNERDEAD: the zone is in order again."""
         self._consistent(self.handle)
@@ -116,8 +129,8 @@ def _timed_lock(library: ctypes.CDLL) -> tuple[Callable[..., int], int]:
 class FileLock:
     """A lock on a file: the zone's own, or an unlinked one that forked processes inherit.
 
-    The locks are those of `fcntl` and belong to a process. So a forked child does not hold them, and the file must not be
-    opened a second time in the same process, because closing that would release the lock.
+    The locks are those of `fcntl` and belong to a process. So a forked child does not hold them, and the file
+    must not be opened a second time in the same process, because closing that would release the lock.
 
     Args:
         file: the descriptor of the file; this object closes it. None makes a file for this process and those
@@ -129,9 +142,8 @@ class FileLock:
 
     def __init__(self, file: int | None, dirty: Callable[[], bool]) -> None:
         if file is None:
-            descriptor, path = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
-            os.unlink(path)
-            file = descriptor
+            file, path = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
+            Path(path).unlink()
         self._file = file
         self._dirty = dirty
         self.handle: Any = None
@@ -164,6 +176,12 @@ class FileLock:
         while (code := self.try_lock(None)) == errno.EBUSY and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
         return code
+
+    def owner(self) -> int:
+        """See `RobustMutex.owner`; the number is that of the process."""
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(self._file, fcntl.F_GETLK, asked))
+        return os.getpid() if kind == fcntl.F_UNLCK and self._threads.locked() else pid
 
     def accept(self) -> None:
         """See `RobustMutex.accept`."""

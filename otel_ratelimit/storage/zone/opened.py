@@ -22,6 +22,7 @@ from otel_ratelimit.storage.zone.journal import Journal, SlotFields
 from otel_ratelimit.storage.zone.layout import PAGE_BYTES, WORD_BYTES, layout_for
 from otel_ratelimit.storage.zone.lock import FileLock, LockKind, RobustMutex, ZoneLock
 from otel_ratelimit.storage.zone.overflow import OverflowBuckets
+from otel_ratelimit.storage.zone.process_tree import read_stat
 from otel_ratelimit.storage.zone.slots import Place, Slot, SlotTable
 from otel_ratelimit.storage.zone.tables import TableDirectory
 
@@ -29,9 +30,13 @@ _logger = logging.getLogger(__name__)
 
 STALLED_SECONDS: Final = 1.0
 """How long nobody waits for the lock after it could not be had."""
+MAX_BUSY_SECONDS: Final = 1.0
+"""How long to wait for a lock whose owners run: on a busy host they are many, or get no processor."""
 STALLED: Final = "LockNotReleased"
 """The kind of error when another process keeps the lock."""
 
+_STOPPED: Final = frozenset("Tt")
+"""States of a process that a signal or a debugger has stopped (proc(5))."""
 _NETWORK_SHIFT: Final = 16
 _KIND_SHIFT: Final = 32
 _HALF: Final = (1 << 16) - 1
@@ -42,16 +47,11 @@ def default_lock_kind() -> LockKind:
     return "mutex" if RobustMutex.is_supported() else "file"
 
 
-def prepare(memory: mmap, kind: LockKind, now: float) -> None:
-    """Make an empty zone of zeroed memory that no other process uses yet."""
+def prepare(memory: mmap, size: int, kind: LockKind, now: float) -> None:
+    """Make an empty zone of `size` bytes of zeroed memory that no other process uses yet."""
     if kind == "mutex":
         RobustMutex(memory, head.LOCK_AT).prepare()
-    head.write_head(memory, layout_for(len(memory)), kind, now)
-
-
-def check(memory: mmap, kind: LockKind) -> str:
-    """Why the zone in `memory` cannot be used; empty if it can."""
-    return head.unusable(memory, len(memory), kind)
+    head.write_head(memory, layout_for(size), kind, now)
 
 
 class NewCounter(NamedTuple):
@@ -74,7 +74,8 @@ class Zone:
     """A prepared zone.
 
     Args:
-        memory: the zone, which `prepare` has prepared.
+        memory: begins with the zone, which `prepare` has prepared.
+        size: of the zone, bytes.
         kind: the kind of its lock.
         file: the descriptor of the file to lock, for that kind of lock.
         monotonic: seconds of the machine's own clock.
@@ -83,12 +84,13 @@ class Zone:
     def __init__(
         self,
         memory: mmap,
+        size: int,
         kind: LockKind = "mutex",
         file: int | None = None,
         monotonic: Clock = monotonic_time,
     ) -> None:
         self.memory = memory
-        self.layout = layout = layout_for(len(memory))
+        self.layout = layout = layout_for(size)
         self.words = memoryview(memory).cast("Q")
         self.times = memoryview(memory).cast("d")
         self.secret = head.secret_of(memory)
@@ -130,9 +132,7 @@ class Zone:
             StorageUnavailableError: another process keeps it.
         """
         if code == errno.EBUSY:
-            if self._monotonic() < self._stalled_until:
-                raise StorageUnavailableError(STALLED)
-            code = self.lock.wait()
+            code = self._wait_for_owner()
         if code == errno.EOWNERDEAD:
             self._recover()
         elif code:
@@ -148,6 +148,16 @@ class Zone:
     def retry_after(self) -> float:
         """Seconds until the lock is waited for again; 0.0 if it can be had."""
         return max(0.0, self._stalled_until - self._monotonic())
+
+    def _wait_for_owner(self) -> int:
+        """Wait as long as the owner may still release the lock; the answers are those of `try_lock`."""
+        if self._monotonic() < self._stalled_until and is_stopped(self.lock.owner()):
+            raise StorageUnavailableError(STALLED)
+        until = self._monotonic() + MAX_BUSY_SECONDS
+        while True:
+            code = self.lock.wait()
+            if code != errno.EBUSY or is_stopped(self.lock.owner()) or self._monotonic() >= until:
+                return code
 
     def _recover(self) -> None:
         finished = self.journal.finish()
@@ -190,7 +200,7 @@ class Zone:
         return True
 
     def write(self, slots: list[SlotFields], new: Mapping[int, NewCounter], words: Sequence[int]) -> None:
-        """Write slots, of which those at the offsets `new` are new, and words (each offset, then its value)."""
+        """Write slots, of which those at the offsets `new` are new, and words (offset, value, ...)."""
         if len(slots) == len(new) == 1 and not words:
             slot = slots[0]
             opened = new.get(slot[0])
@@ -286,6 +296,18 @@ class Change:
             offsets = zone.figures_of(description)
         for offset in offsets:
             differences[offset] = differences.get(offset, 0) + number
+
+
+def is_stopped(thread: int) -> bool:
+    """Whether the owner of a lock cannot go on by itself; True also where that cannot be found out.
+
+    Args:
+        thread: the number of the process or thread, 0 if nobody has the lock now.
+    """
+    if not thread:
+        return False
+    found = read_stat(thread)
+    return found is None or found.state in _STOPPED
 
 
 def describe(table: int, network: int, kind: int) -> int:

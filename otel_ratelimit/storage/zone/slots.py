@@ -6,8 +6,8 @@ Computing 29(1), 1999). If both are full, one counter of theirs is moved to its 
 "Cuckoo hashing", Journal of Algorithms 51(2), 2004), once: that fills nine tenths of the slots before the
 first key finds no place.
 
-A slot is free when its time has come; a slot without a counter has the key 0 and the time 0. So expired counters need not be removed before
-their place is used again, and the table never has to grow.
+A slot is free when its time has come; a slot without a counter has the key 0 and the time 0. So expired
+counters need not be removed before their place is used again, and the table never has to grow.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 How a request is counted:
 
-* The client's key becomes a number of 64 bits, each limit (`tables`) adds a random number of its own, and the
-  result is the counter's key, which says where the counter lies (`slots`). Two counters have the same key with
-  a probability of 2 ** -64, and as the numbers are secret, nobody can look for such a pair.
+* The client's key becomes a number of 64 bits, and each limit (`tables`) adds a random number of its own. The
+  result is the counter's key, which says where the counter lies (`slots`). Two counters have the same key
+  with a probability of 2 ** -64, and as the numbers are secret, nobody can look for such a pair.
 * Under the zone's lock (`lock`), all windows are looked up and decided, and then all are written or none. A
   single number is written by one instruction, everything else by way of the journal (`journal`). So a
   process can be killed at any moment, and loses its own last count at most.
@@ -73,8 +73,8 @@ class _Seat(NamedTuple):
 
 _Plan: TypeAlias = tuple[list[Item], bool, bool, dict[int, NewCounter], list[str]]
 """The decision of a request, before anything is changed: its windows; whether every enforced window has room;
-whether every shadow window has room; counters to be opened, by offset; prefixes of the windows that are counted
-in an overflow bucket."""
+whether every shadow window has room; counters to be opened, by offset; prefixes of the windows that are
+counted in an overflow bucket."""
 
 
 class ZoneStore:
@@ -129,10 +129,7 @@ class ZoneStore:
             if plan[4] and reclaim(self.zone, now):
                 plan = self._plan(windows, key, client, cost, now)
             items, allowed, shadows, new, overflowing = plan
-            if allowed and cost:
-                states = self._count(items, new, shadows, cost, now)
-            else:
-                states = _states(items, now)
+            states = self._count(items, new, shadows, cost, now) if allowed and cost else _states(items, now)
         finally:
             self._unlock(self._handle)
         if overflowing:
@@ -155,7 +152,9 @@ class ZoneStore:
 
     # --- one request; the lock must be held ---
 
-    def _plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> _Plan:
+    def _plan(  # noqa: C901, PLR0912 - every request runs it, and calls would cost a fifth of its time
+        self, windows: Sequence[Window], key: int, client: str, cost: int, now: float
+    ) -> _Plan:
         if len(windows) > MAX_WINDOWS:
             raise StorageUnavailableError("TooManyLimits")
         items: list[Item] = []
@@ -208,18 +207,18 @@ class ZoneStore:
         slots: list[SlotFields] = []
         counts: list[int] = []
         states = []
-        for window, table, at, key, time, value, description, wait in items:
+        for window, table, at, key, time, word, description, wait in items:
             period = window.period
             counted = shadows or not window.shadow
             if table.is_fixed and now < time <= now + period:
+                used = word + cost if counted else word
                 if counted:
-                    value += cost
-                    counts += (at + _WORD_AT, value)
-                left = window.capacity - value
-                states.append(_new(WindowState, (value, max(0, left), time - now, wait)))
+                    counts += (at + _WORD_AT, used)
+                left = window.capacity - used
+                states.append(_new(WindowState, (used, left if left > 0 else 0, time - now, wait)))
             else:
                 rules, load, dump = table.form.rules, table.form.load, table.form.dump
-                held = load(time, value, period)
+                held = load(time, word, period)
                 if counted:
                     held = rules.add(held, window.capacity, period, cost, now)
                     slots.append((at, key, *dump(held, period), description))

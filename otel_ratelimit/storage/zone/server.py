@@ -1,0 +1,134 @@
+"""Which memory the next RateLimit of a process gets, so that the workers of a server share it.
+
+There are three ways, in this order:
+
+1. The server reserved memory before it forked (`reserve`). It serves the first RateLimit of each process,
+   unless an ancestor has used it since the reservation.
+2. A worker opens a file that is named after its server. Its siblings find the same file.
+3. Any other process makes memory of its own. Children that are forked later inherit it with the RateLimit.
+
+A process counts the RateLimits that it opens. The first one of a worker shares memory with the first one of
+each sibling, the second one with the second one, and so on. Those that a worker has inherited keep their
+memory and are not counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from otel_ratelimit.core.lifecycle import at_fork
+from otel_ratelimit.storage.zone.mapping import Check, Prepare, anonymous, open_file
+from otel_ratelimit.storage.zone.process_tree import is_forked_worker, server_identity
+from otel_ratelimit.storage.zone.reservation import Reservation, reserve_memory
+from otel_ratelimit.storage.zone.zone_files import named_path, server_path, zone_folder
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneMemory:
+    """The memory of a zone. It is unmapped when `memory` is garbage-collected; nobody has to close it.
+
+    A zone of a process alone is gone with that. Files of a server and of a name stay.
+    """
+
+    memory: mmap.mmap
+    """At least as long as what was asked for; memory that was reserved is longer."""
+    origin: Literal["reserved", "server", "named", "own"]
+    path: Path | None
+    """The file, if it is one."""
+    is_new: bool
+    """Whether this call prepared it."""
+
+
+class ServerZones:
+    """Memory for the RateLimits of this process.
+
+    Args:
+        folder: of the files; looked up when one is needed.
+    """
+
+    def __init__(self, folder: Callable[[], Path] = zone_folder) -> None:
+        self._folder = folder
+        self._reservation: Reservation | None = None
+        self._has_reserved = False
+        # By process, because Python's hooks do not run at a fork in C (uWSGI).
+        self._numbers: dict[int, Iterator[int]] = {}
+        at_fork(in_child=self._forget_numbers)
+
+    def reserve(self) -> None:
+        """Reserve memory for workers that this process may fork. Call it early; it never raises.
+
+        In a worker it does nothing: what that reserves, its siblings do not inherit.
+        """
+        try:
+            if not self._has_reserved and not is_forked_worker():
+                self._has_reserved = True
+                self._reservation = reserve_memory()
+        except Exception:
+            # The process must run without it.
+            _logger.exception("no memory could be reserved for worker processes; they will share a file")
+
+    def memory_for_next(self, size: int, prepare: Prepare, check: Check) -> ZoneMemory:
+        """Memory for the next RateLimit that is opened in this process; see the top of this module.
+
+        Args:
+            size: in bytes.
+            prepare: writes the head of new memory; one process at a time calls it.
+            check: says why memory that another process prepared cannot be used, "" if it can.
+
+        Raises:
+            ZoneMemoryError: siblings share a file, and it cannot be made or opened; or there is no memory.
+        """
+        # Both are atomic, so threads need no lock; one could be held by another thread at a fork in C.
+        number = next(self._numbers.setdefault(os.getpid(), itertools.count(1)))
+        if number == 1 and (reserved := self._reserved(size, prepare, check)) is not None:
+            return reserved
+        server = server_identity()
+        if server is not None:
+            path = server_path(self._folder(), server, number, size)
+            opened = open_file(path, size, prepare, check)
+            return ZoneMemory(opened.memory, "server", path, opened.is_new)
+        memory = anonymous(size)
+        prepare(memory)
+        return ZoneMemory(memory, "own", None, is_new=True)
+
+    def _reserved(self, size: int, prepare: Prepare, check: Check) -> ZoneMemory | None:
+        """The reservation, for the first RateLimit only; a later one of this process would mix with it."""
+        reservation, self._reservation = self._reservation, None
+        if reservation is None:
+            return None
+        used = reservation.use(size, prepare, check)
+        return None if used is None else ZoneMemory(used.memory, "reserved", None, used.is_new)
+
+    def _forget_numbers(self) -> None:
+        self._numbers = {}
+
+
+def named_memory(name: str, size: int, prepare: Prepare, check: Check) -> ZoneMemory:
+    """The memory of this name, which all processes of this user on this host share.
+
+    Args:
+        name: from the URI.
+        size: in bytes.
+        prepare: as for `ServerZones.memory_for_next`.
+        check: as above.
+
+    Raises:
+        ZoneMemoryError: the file cannot be made or opened, or is not ours.
+    """
+    path = named_path(zone_folder(), name)
+    opened = open_file(path, size, prepare, check)
+    return ZoneMemory(opened.memory, "named", path, opened.is_new)
+
+
+ZONES: Final = ServerZones()
+"""That of this process."""
+reserve: Final = ZONES.reserve
