@@ -48,6 +48,17 @@ _FLOCK: Final = "hhqqi4x"
 """`struct flock` of Linux with 64 bits: kind, whence, start, length, process."""
 
 
+def is_supported() -> bool:
+    """Whether the threads library has robust mutexes."""
+    library = ctypes.CDLL(None)
+    return hasattr(library, "pthread_mutexattr_setrobust") and hasattr(library, "pthread_mutex_timedlock")
+
+
+def default_lock_kind() -> LockKind:
+    """The kind of lock for this platform."""
+    return "mutex" if is_supported() else "file"
+
+
 class _TimeSpec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
@@ -78,12 +89,6 @@ class RobustMutex:
         self._consistent = python.pthread_mutex_consistent
         self._wait, self._clock = _timed_lock(system)
         self._owner_at = 0 if platform.libc_ver()[0] == "glibc" else _MUSL_OWNER_AT
-
-    @staticmethod
-    def is_supported() -> bool:
-        """Whether the threads library has robust mutexes."""
-        library = ctypes.CDLL(None)
-        return hasattr(library, "pthread_mutexattr_setrobust") and hasattr(library, "pthread_mutex_timedlock")
 
     def prepare(self) -> None:
         """Make the mutex, in a zone that no other process has yet."""
@@ -133,18 +138,18 @@ class FileLock:
     must not be opened a second time in the same process, because closing that would release the lock.
 
     Args:
-        file: the descriptor of the file; this object closes it. None makes a file for this process and those
-            that it forks.
+        path: the file; None makes one without a name, for this process and those that it forks.
         dirty: whether a change was left half made; asked when the lock has been taken.
     """
 
     kind: LockKind = "file"
 
-    def __init__(self, file: int | None, dirty: Callable[[], bool]) -> None:
-        if file is None:
-            file, path = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
-            Path(path).unlink()
-        self._file = file
+    def __init__(self, path: Path | None, dirty: Callable[[], bool]) -> None:
+        if path is None:
+            self._file, name = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
+            Path(name).unlink()
+        else:
+            self._file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._dirty = dirty
         self.handle: Any = None
         self._threads = threading.Lock()

@@ -30,8 +30,8 @@ _TWO_WORDS: Final = struct.Struct("@QQ")
 _WORDS_PER_ENTRY: Final = TABLE_BYTES // WORD_BYTES
 
 
-TEXTS: Final = "||"
-"""The start of names of tables for texts; a `Window.prefix` has a scope there."""
+TEXTS: Final = "|"
+"""The start of names of tables for texts; a `Window.prefix` of a policy has a namespace there."""
 
 
 class Table(NamedTuple):
