@@ -29,7 +29,7 @@ from werkzeug.test import TestResponse
 from otel_ratelimit.core import clock
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.runtime.rate_limit import rate_limits_in_use
-from otel_ratelimit.storage import BoundedMemoryStorage
+from otel_ratelimit.storage import BoundedMemoryStorage, SharedMemoryStorage
 from otel_ratelimit.web.current_decision import current_decision
 
 MAX_EXHAUST: Final = 100_000
@@ -182,8 +182,13 @@ def _no_counter_of_another_test() -> None:
     Counters that others may share, for instance in Redis, are left alone unless a test asks.
     """
     for limit in rate_limits_in_use():
-        if isinstance(limit.limiter.storage, BoundedMemoryStorage | memory.MemoryStorage):
-            limit.limiter.storage.reset()
+        storage = limit.limiter.storage
+        if isinstance(storage, BoundedMemoryStorage | memory.MemoryStorage) or _is_own_zone(storage):
+            storage.reset()
+
+
+def _is_own_zone(storage: object) -> bool:
+    return isinstance(storage, SharedMemoryStorage) and storage.memory.origin != "named"
 
 
 class _ShiftedTime:

@@ -44,6 +44,7 @@ from otel_ratelimit.storage.health import (
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.memory_log import MemoryHealthLog
 from otel_ratelimit.storage.store_from_uri import counter_store, refused_uri, validate_uri
+from otel_ratelimit.storage.zone.limits_adapter import SharedMemoryStorage
 
 __all__ = [
     "BoundedMemoryStorage",
@@ -51,6 +52,7 @@ __all__ = [
     "KeyDistribution",
     "MemoryHealth",
     "MemoryHealthLog",
+    "SharedMemoryStorage",
     "check_memory_health",
     "counter_store",
     "get_active_keys",

@@ -14,7 +14,8 @@ meaning. Moving windows are not there: a list of times has no fixed size.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from mmap import mmap
 from typing import Final
@@ -24,7 +25,7 @@ from limits.storage import SlidingWindowCounterSupport, Storage
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
-from otel_ratelimit.core.errors import StorageUnavailableError
+from otel_ratelimit.core.errors import Problem, StorageUnavailableError
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 from otel_ratelimit.storage.limits_adapter import LIMITS_ENDPOINT
@@ -87,6 +88,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         self.sweeper = ZoneSweeper(self.counters, interval, worker)
         self._texts = TextCounters(self.counters)
         self._clock = clock
+        self._maker = os.getpid()
 
     @property
     def client_secret(self) -> bytes:
@@ -97,6 +99,22 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
         """The exceptions that this storage may raise."""
         return StorageUnavailableError
+
+    def is_alone(self) -> bool:
+        """Whether this process made the zone for itself, so that workers beside it have others."""
+        return self.memory.origin == "own" and self._maker == os.getpid()
+
+    def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
+        """The `strategies` that a zone does not support, as problems of its URI."""
+        return [
+            Problem(
+                "OTEL_RATELIMIT_STORAGE_URI",
+                f"{SCHEME}:// cannot count by strategy {strategy.value!r}",
+                f"use {' or '.join(FORMS)} in the policy, or another store",
+            )
+            for strategy in sorted(set(strategies))
+            if strategy not in FORMS
+        ]
 
     # --- what the store holds ---
 

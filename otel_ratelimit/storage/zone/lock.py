@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import platform
 import struct
@@ -50,6 +49,8 @@ _FLOCK: Final = "hhqqi4x"
 
 def is_supported() -> bool:
     """Whether the threads library has robust mutexes."""
+    if os.name != "posix":
+        return False
     library = ctypes.CDLL(None)
     return hasattr(library, "pthread_mutexattr_setrobust") and hasattr(library, "pthread_mutex_timedlock")
 
@@ -145,6 +146,9 @@ class FileLock:
     kind: LockKind = "file"
 
     def __init__(self, path: Path | None, dirty: Callable[[], bool]) -> None:
+        import fcntl  # missing on Windows, where there are no zones
+
+        self._fcntl = fcntl
         if path is None:
             self._file, name = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
             Path(name).unlink()
@@ -163,7 +167,7 @@ class FileLock:
         if not self._threads.acquire(blocking=False):
             return errno.EBUSY
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fcntl.lockf(self._file, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
         except OSError:
             self._threads.release()
             return errno.EBUSY
@@ -171,7 +175,7 @@ class FileLock:
 
     def unlock(self, _handle: Any) -> int:
         """See `RobustMutex.unlock`."""
-        fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._fcntl.lockf(self._file, self._fcntl.LOCK_UN)
         self._threads.release()
         return 0
 
@@ -184,9 +188,9 @@ class FileLock:
 
     def owner(self) -> int:
         """See `RobustMutex.owner`; the number is that of the process."""
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(self._file, fcntl.F_GETLK, asked))
-        return os.getpid() if kind == fcntl.F_UNLCK and self._threads.locked() else pid
+        asked = struct.pack(_FLOCK, self._fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, self._fcntl.fcntl(self._file, self._fcntl.F_GETLK, asked))
+        return os.getpid() if kind == self._fcntl.F_UNLCK and self._threads.locked() else pid
 
     def accept(self) -> None:
         """See `RobustMutex.accept`."""

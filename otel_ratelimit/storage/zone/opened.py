@@ -145,6 +145,10 @@ class Zone:
         """Seconds until the lock is waited for again; 0.0 if it can be had."""
         return max(0.0, self._stalled_until - self._monotonic())
 
+    def is_healthy(self) -> bool:
+        """Whether the lock could be had when it was last asked for."""
+        return not self._stalled_until
+
     def _wait_for_owner(self) -> int:
         """Wait as long as the owner may still release the lock; the answers are those of `try_lock`."""
         if self._monotonic() < self._stalled_until and is_stopped(self.lock.owner()):

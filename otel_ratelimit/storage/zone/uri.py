@@ -50,6 +50,15 @@ def parse_uri(uri: str, options: Mapping[str, object] | None = None) -> ZoneUri:
     return parsed
 
 
+def uri_problems(uri: str) -> list[Problem]:
+    """The problems of a URI; empty if it is valid."""
+    try:
+        parse_uri(uri)
+    except SettingsError as error:
+        return list(error.problems)
+    return []
+
+
 def _options(uri: str, options: Mapping[str, object], problems: list[Problem]) -> dict[str, str | float]:
     try:
         query = urlsplit(uri).query
