@@ -15,7 +15,9 @@ from otel_ratelimit.storage.zone.values import FORMS
 _logger = logging.getLogger(__name__)
 
 IN_PROCESS: Final = storage_uri(f"{SCHEME}://")
-_CONSEQUENCE: Final = "counters are in the memory of each process, so with N worker processes a client may have N times each limit"
+_CONSEQUENCE: Final = (
+    "each process counts in its own memory, so with N workers a client may have N times each limit"
+)
 
 
 def default_uri(shared: Secret, strategies: Iterable[Strategy]) -> Secret:
