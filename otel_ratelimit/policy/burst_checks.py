@@ -14,6 +14,7 @@ from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.contradiction import Contradiction
 from otel_ratelimit.policy.invalid_value import shown
+from otel_ratelimit.policy.limit_notation import MAX_AMOUNT
 from otel_ratelimit.policy.quantities import MAX_SECONDS
 
 _WITHOUT_BURST: Final = [str(strategy) for strategy in Strategy if strategy is not Strategy.TOKEN_BUCKET]
@@ -53,10 +54,10 @@ class Bursts:
             yield from _too_slow(("burst",), burst, items)
 
     def units(self, rule: Mapping[str, Any]) -> int | None:
-        """How many units the rule's buckets hold; None for the amounts of its limits."""
+        """How many units the rule's buckets hold; None for the amounts of its limits, or if it is not valid."""
         burst = rule.get("burst", self._burst)
         buckets = rule.get("strategy", self._strategy) == Strategy.TOKEN_BUCKET
-        return burst if buckets and type(burst) is int and burst > 0 else None
+        return burst if buckets and type(burst) is int and 0 < burst <= MAX_AMOUNT else None
 
 
 def _without_bucket(path: tuple[str | int, ...], burst: object, strategy: object) -> Iterator[Contradiction]:
