@@ -54,7 +54,7 @@ class Bursts:
             yield from _too_slow(("burst",), burst, items)
 
     def units(self, rule: Mapping[str, Any]) -> int | None:
-        """How many units the rule's buckets hold; None for the amounts of its limits, or if it is not valid."""
+        """How many units the rule's buckets hold; None for its limits' amounts, or if it is invalid."""
         burst = rule.get("burst", self._burst)
         buckets = rule.get("strategy", self._strategy) == Strategy.TOKEN_BUCKET
         return burst if buckets and type(burst) is int and 0 < burst <= MAX_AMOUNT else None

@@ -213,3 +213,12 @@ def test_a_cost_of_nothing_always_fits_and_a_cost_above_the_burst_never():
     value = TOKEN_BUCKET.add(None, 10, 10.0, 10, NOW)
     assert TOKEN_BUCKET.wait(value, 5, 5.0, 0, NOW) == 0.0
     assert TOKEN_BUCKET.wait(None, 5, 5.0, 6, NOW) == 5.0
+
+
+def test_no_rounding_error_takes_a_unit_of_a_huge_burst():
+    rng = random.Random(3)
+    for _ in range(2000):
+        limit = window(rng.randint(1, 10**6), rng.choice([1, 60, 3600]), rng.randint(1, 10**9))
+        cost = rng.randint(1, limit.capacity)
+        value = TOKEN_BUCKET.add(None, limit.capacity, limit.period, cost, NOW)
+        assert TOKEN_BUCKET.state(value, limit.capacity, limit.period, NOW, 0.0).used == cost
