@@ -54,6 +54,13 @@ if kind == 'list' then
 elseif kind == 'hash' then
   local seconds = tonumber(string.match(key, '|(%d+)|[^|]*|$') or 0)
   if seconds > 0 then redis.call('HINCRBY', key, 'i', -math.floor(milliseconds / 1000 / seconds)) end
+elseif kind == 'string' then
+  -- A token bucket; the string of a fixed window is its count.
+  local full, correction = string.match(redis.call('GET', key), '^(%S+) (%S+)$')
+  if full then
+    full = string.format('%.17g %s', tonumber(full) - milliseconds / 1000, correction)
+    redis.call('SET', key, full, 'PX', left)
+  end
 end
 redis.call('PEXPIRE', key, left - milliseconds)
 return 1

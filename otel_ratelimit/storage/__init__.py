@@ -20,6 +20,7 @@ bounded_memory.py       the idea, and how a request is counted
 limits_adapter.py       the same store as a storage of `limits`
 sharded_table.py        the counters of one limit, and when a shard splits
 strategies.py           how fixed, sliding and moving windows count
+token_bucket.py         how a token bucket counts
 clock_set_back.py       what happens to counters that lie in the future
 counter_keys.py         what counters are stored under
 memory_budget.py        how much memory is in use, and how much each network may have
