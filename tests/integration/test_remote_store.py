@@ -6,6 +6,7 @@ import time
 
 import flask
 import pytest
+from half_over import DAY_OR_TWO
 from limits.storage import MemoryStorage, storage_from_string
 
 from otel_ratelimit import RateLimit
@@ -49,7 +50,7 @@ def test_memcached_limits_a_rule_that_names_a_method(memcached):
 @pytest.mark.parametrize("strategy", [Strategy.FIXED_WINDOW, Strategy.SLIDING_WINDOW_COUNTER])
 @pytest.mark.parametrize("scope", ["*:rule=GET,POST /api/**", "größe", "x" * 300, "\ud800", "a\n\tb"])
 def test_memcached_takes_whatever_a_scope_holds(store, scope, strategy):
-    plan = [window(2, 3600, strategy, scope=scope)]
+    plan = [window(2, DAY_OR_TWO, strategy, scope=scope)]
     assert [store.take(plan, CLIENT, 1, time.time()).allowed for _ in range(3)] == [True, True, False]
     assert store.clear(plan, CLIENT) == 1
     assert store.take(plan, CLIENT, 1, time.time()).allowed

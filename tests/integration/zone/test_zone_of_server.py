@@ -12,7 +12,9 @@ from zone_heads import COUNTER, SIZE, add_one, check, check_for, prepare, prepar
 from otel_ratelimit.storage.zone.process_tree import own_identity
 from otel_ratelimit.storage.zone.server import ServerZones, named_memory
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are known on Linux only")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="workers are known on Linux only"
+)
 
 
 @pytest.fixture
