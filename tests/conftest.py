@@ -56,6 +56,7 @@ NEEDS_MORE = frozenset(
         "collector_program",
         "debian_binaries",
         "debian_postgres",
+        "in_namespaces",
         "installed",
         "memcached",
         "small_disk",

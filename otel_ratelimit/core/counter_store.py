@@ -51,8 +51,8 @@ class CounterStore(Protocol):
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """Count `cost` units (0 or more) for `client` in all `windows`, or in none.
 
-        A cost above a window's amount is never allowed: `retry_after` is then that window's
-        length. `now` is Unix time in seconds; a remote store may use its own clock instead.
+        A cost above a window's capacity is never allowed: `retry_after` is then that window's
+        period. `now` is Unix time in seconds; a remote store may use its own clock instead.
 
         Raises:
             StorageUnavailableError: the store failed or did not answer in time.
@@ -84,5 +84,7 @@ class StorageSnapshot:
     capacity_bytes: int | None
     keys: int
     overflows: int
+    full_bytes: int | None = None
+    """The size from which the store counts as full, which is a little below its capacity."""
     by_endpoint: Mapping[str, int] = field(default_factory=dict)
     by_client_kind: Mapping[str, int] = field(default_factory=dict)

@@ -100,10 +100,13 @@ class ReportJob:
                 return (wanted,)
             return ()
 
-        return self._run_exclusively(days, wanted if wanted == last or mail == "always" else None, mail)
+        to_mail = wanted if wanted == last or mail == "always" else None
+        return self._run_exclusively(days, last, to_mail, mail)
 
     def catch_up(self, *, mail: MailWhen = "once") -> JobResult:
         """Report on every full day that has no report yet, the last one first.
+
+        A day that ends meanwhile belongs to the next run.
 
         Args:
             mail: whether the last full day's report is mailed.
@@ -111,13 +114,15 @@ class ReportJob:
         Raises:
             DatabaseError: the database cannot be used; errors of single days are in the result.
         """
+        now = self._now()
+        last = last_full_day(now, self._zone)
 
         def days(_done: DayResults) -> tuple[date, ...]:
-            return missing_days(self._now(), self._zone, self.reports.first_query(), self.reports.reported())
+            return missing_days(now, self._zone, self.reports.first_query(), self.reports.reported())
 
-        return self._run_exclusively(days, last_full_day(self._now(), self._zone), mail)
+        return self._run_exclusively(days, last, last, mail)
 
-    def _run_exclusively(self, days: _Days, to_mail: date | None, mail: MailWhen) -> JobResult:
+    def _run_exclusively(self, days: _Days, last: date, to_mail: date | None, mail: MailWhen) -> JobResult:
         with self._telemetry.run(), self.reports.exclusive() as is_exclusive:
             if not is_exclusive:
                 return JobResult(skipped=True)
@@ -125,7 +130,7 @@ class ReportJob:
             for day in days(done):
                 self._report_on(day, done)
             result = done.with_mail(self._mailed(to_mail, mail))
-            self._note(result)
+            self._note(result, last)
             return result
 
     def _report_on(self, day: date, done: DayResults) -> None:
@@ -254,8 +259,7 @@ class ReportJob:
             )
         return JobResult(sent=sent)
 
-    def _note(self, result: JobResult) -> None:
-        last = last_full_day(self._now(), self._zone)
+    def _note(self, result: JobResult, last: date) -> None:
         stored = self.reports.latest(last, last)
         if not result.failed:
             self._telemetry.succeeded(self._clock(), stored.report.hit_potential if stored else None)

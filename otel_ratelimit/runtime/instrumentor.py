@@ -63,6 +63,8 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
             if not settings.enabled:
                 _logger.info("switched off by OTEL_RATELIMIT_ENABLED")
                 return
+            if not settings.names_storage:
+                self._reserve_memory()
             if settings.database_url:
                 self._prepare_queries()
         except ConfigurationError:
@@ -99,6 +101,12 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         if is_required(os.environ):
             # Not an Exception: OpenTelemetry's loader would continue, and the application would serve.
             sys.exit("OTEL_RATELIMIT_REQUIRED is set and rate limits are not active: the process ends")
+
+    def _reserve_memory(self) -> None:
+        """Reserve memory before a server forks its workers, so that they share their counters."""
+        from otel_ratelimit.storage.zone.server import reserve
+
+        reserve()
 
     def _prepare_queries(self) -> None:
         """Capture queries early: the application may open connections before it makes its Flask."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias
 
 from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
@@ -22,6 +23,7 @@ from otel_ratelimit.storage import (
     BoundedMemoryStorage,
     CircuitBreaker,
     MemoryHealthLog,
+    SharedMemoryStorage,
     counter_store,
     refused_uri,
     storage_options,
@@ -32,9 +34,16 @@ from otel_ratelimit.storage.circuit_breaker import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.client_options import POOL, connection_problem, option_problems, refused_options
 from otel_ratelimit.storage.counters_by_user import keys_by_user
 from otel_ratelimit.storage.health import effective_thresholds
+from otel_ratelimit.storage.zone.uri import SCHEME as SHARED_MEMORY
+from otel_ratelimit.storage.zone.users import keys_by_user as zone_keys_by_user
 from otel_ratelimit.telemetry import StorageTelemetry
 from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 from otel_ratelimit.web.policy_limiter import PolicyLimiter
+
+_SECRET_BYTES: Final = 32
+
+Reach: TypeAlias = Literal["process", "server", "services"]
+"""`process`: this one alone; `server`: the workers of one server; `services`: all that name the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +54,12 @@ class OpenedStorage:
     store: CounterStore
     retry_seconds: Callable[[], float]
     """Until a failed store is tried again."""
-    local: bool
-    """Whether the counters are this process's own."""
+    reach: Reach
+    """Which processes share the counters."""
+    client_secret: bytes
+    """The secret of hashed clients, if all processes that share the counters have one; otherwise empty."""
+    counts_alone: Callable[[], bool]
+    """Whether other workers of the same server have counters of their own."""
     telemetry: StorageTelemetry
     unable: Callable[[Iterable[Strategy]], list[Problem]]
     """Answers the problems with strategies that the store does not support."""
@@ -108,7 +121,7 @@ def limiter_options(
     problems = option_problems(uri, given)
     if problems:
         raise SettingsError(problems)
-    if not uri.reveal().startswith(f"{SCHEME}:"):
+    if not uri.reveal().startswith((f"{SCHEME}:", f"{SHARED_MEMORY}:")):
         return HiddenValues(storage_options(uri, given))
     return {
         "capacity": memory.capacity,
@@ -164,30 +177,8 @@ def join_storage(
         given: the operator's options of its client.
     """
     storage = limiter.storage
-    if isinstance(storage, BoundedMemoryStorage):
-        thresholds = partial(effective_thresholds, warning=memory.warning, critical=memory.critical)
-        telemetry = StorageTelemetry(meter, storage.counters.name, storage.snapshot, thresholds)
-        storage.on_cleanup(telemetry.cleaned)
-        storage.on_overflow(lambda _limit: telemetry.overflowed())
-        health = MemoryHealthLog(storage, warning=memory.warning, critical=memory.critical)
-        storage.on_cleanup(health.cleaned)
-        storage.on_overflow(health.overflowed)
-        health.start()
-        tally = CleanupTally(clock)
-        storage.on_cleanup(tally.cleaned)
-        return OpenedStorage(
-            limiter=limiter,
-            store=storage.counters,
-            retry_seconds=lambda: STORAGE_RETRY_SECONDS,
-            local=True,
-            telemetry=telemetry,
-            unable=_able,
-            snapshot=storage.snapshot,
-            cleanup=tally.totals,
-            healthy=lambda: True,
-            keys_by_user=partial(keys_by_user, storage.counters),
-            disconnect=_keep,
-        )
+    if isinstance(storage, BoundedMemoryStorage | SharedMemoryStorage):
+        return _join_memory(limiter, storage, memory, clock, meter)
     store = counter_store(storage, uri, clock)
     telemetry = StorageTelemetry(meter, store.name, lambda: None)
     redact = Redactor([*secrets_in(uri), *passwords_among(given)])
@@ -199,7 +190,9 @@ def join_storage(
         limiter=limiter,
         store=breaker,
         retry_seconds=breaker.retry_after,
-        local=local,
+        reach="process" if local else "services",
+        client_secret=secrets.token_bytes(_SECRET_BYTES) if local else b"",
+        counts_alone=lambda: local,
         telemetry=telemetry,
         unable=unable,
         snapshot=lambda: None,
@@ -207,6 +200,56 @@ def join_storage(
         healthy=lambda: breaker.healthy,
         keys_by_user=lambda _users: {},
         disconnect=_keep if POOL in given else breaker.drop_connections,
+    )
+
+
+def _join_memory(
+    limiter: PolicyLimiter,
+    storage: BoundedMemoryStorage | SharedMemoryStorage,
+    memory: Memory,
+    clock: Clock,
+    meter: Meter,
+) -> OpenedStorage:
+    """As `join_storage`, for counters in memory of this host."""
+    thresholds = partial(effective_thresholds, warning=memory.warning, critical=memory.critical)
+    telemetry = StorageTelemetry(meter, storage.counters.name, storage.snapshot, thresholds)
+    storage.on_cleanup(telemetry.cleaned)
+    storage.on_overflow(lambda _limit: telemetry.overflowed())
+    health = MemoryHealthLog(storage, warning=memory.warning, critical=memory.critical)
+    storage.on_cleanup(health.cleaned)
+    storage.on_overflow(health.overflowed)
+    health.start()
+    tally = CleanupTally(clock)
+    storage.on_cleanup(tally.cleaned)
+    opened = OpenedStorage(
+        limiter=limiter,
+        store=storage.counters,
+        retry_seconds=lambda: STORAGE_RETRY_SECONDS,
+        reach="process",
+        client_secret=secrets.token_bytes(_SECRET_BYTES),
+        counts_alone=lambda: True,
+        telemetry=telemetry,
+        unable=_able,
+        snapshot=storage.snapshot,
+        cleanup=tally.totals,
+        healthy=lambda: True,
+        keys_by_user=partial(keys_by_user, storage.counters)
+        if isinstance(storage, BoundedMemoryStorage)
+        else partial(zone_keys_by_user, storage.counters),
+        disconnect=_keep,
+    )
+    if isinstance(storage, BoundedMemoryStorage):
+        return opened
+    zone = storage.counters.zone
+    zone.on_failure(telemetry.failed)
+    return replace(
+        opened,
+        reach="services" if storage.memory.origin == "named" else "server",
+        client_secret=storage.client_secret,
+        counts_alone=storage.is_alone,
+        unable=storage.unable,
+        retry_seconds=zone.retry_after,
+        healthy=zone.is_healthy,
     )
 
 

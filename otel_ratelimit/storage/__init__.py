@@ -20,6 +20,7 @@ bounded_memory.py       the idea, and how a request is counted
 limits_adapter.py       the same store as a storage of `limits`
 sharded_table.py        the counters of one limit, and when a shard splits
 strategies.py           how fixed, sliding and moving windows count
+token_bucket.py         how a token bucket counts
 clock_set_back.py       what happens to counters that lie in the future
 counter_keys.py         what counters are stored under
 memory_budget.py        how much memory is in use, and how much each network may have
@@ -44,6 +45,7 @@ from otel_ratelimit.storage.health import (
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.memory_log import MemoryHealthLog
 from otel_ratelimit.storage.store_from_uri import counter_store, refused_uri, validate_uri
+from otel_ratelimit.storage.zone.limits_adapter import SharedMemoryStorage
 
 __all__ = [
     "BoundedMemoryStorage",
@@ -51,6 +53,7 @@ __all__ = [
     "KeyDistribution",
     "MemoryHealth",
     "MemoryHealthLog",
+    "SharedMemoryStorage",
     "check_memory_health",
     "counter_store",
     "get_active_keys",

@@ -37,7 +37,7 @@ from otel_ratelimit.storage.counter_keys import (
     KeyForm,
     network_of,
 )
-from otel_ratelimit.storage.memory_budget import MemoryBudget
+from otel_ratelimit.storage.memory_budget import MemoryBudget, full_bytes
 from otel_ratelimit.storage.network_share import must_overflow
 from otel_ratelimit.storage.overflow import OverflowBuckets
 from otel_ratelimit.storage.sharded_table import Accounts, ShardedTable
@@ -333,6 +333,7 @@ class BoundedMemoryStore:
             capacity_bytes=self.budget.capacity,
             keys=sum(table.keys for table in tables),
             overflows=self.overflows,
+            full_bytes=full_bytes(self.budget.capacity),
             by_endpoint={endpoint: keys for endpoint, keys in by_endpoint.items() if keys},
             by_client_kind={kind: keys for kind, keys in kinds.items() if keys},
         )

@@ -63,6 +63,7 @@ _match_network: Final = re.compile(
     r")/",
     re.ASCII,
 ).match
+_CLIENT_GROUP: Final = 4
 _LIMIT: Final = re.compile(r"\d{1,20}/\d{1,10}/[a-z]{1,10}", re.ASCII)
 _MAX_LIMIT: Final = 42
 
@@ -164,6 +165,19 @@ class CounterKeys:
         if len(text) <= MAX_PLAIN_TEXT and text.isascii():
             return text
         return f"/#{_network_of_text(text):09x}/{self._digest(text).hex()}"
+
+    def key_of_text(self, text: str) -> int:
+        """A counter key as those of clients, for any text: all processes with this secret make the same."""
+        found = _match_network(text)
+        if found is None:
+            network = _NO_NETWORK
+        elif found.lastindex == _CLIENT_GROUP:
+            network = int(found[_CLIENT_GROUP], KINDS)
+        else:
+            sender = self._digest(found[found.lastindex or 0])
+            network = _NO_NETWORK | int.from_bytes(sender[:8], "little") & _NETWORK_MASK
+        digest = int.from_bytes(self._digest(text), "little")
+        return network << NETWORK_SHIFT | digest & (1 << NETWORK_SHIFT) - 1
 
     def number_of_text(self, text: str) -> int:
         """A number of 64 bits for any text, never 0."""

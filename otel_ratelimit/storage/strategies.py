@@ -1,4 +1,4 @@
-"""The arithmetic of the three strategies, as pure functions of one counter's value.
+"""The arithmetic of the strategies, as pure functions of one counter's value.
 
 A value is one immutable object that the garbage collector need not visit, and the smallest object of CPython
 that can hold the data. `None` is a counter without a hit.
@@ -6,10 +6,12 @@ that can hold the data. `None` is a counter without a hit.
     fixed window            complex(expiry, used): two floats in 32 bytes
     sliding-window counter  index << 128 | previous << 64 | current: one integer, 48 bytes
     moving window           bytes: the expiry of each unit taken, a float64 each, oldest first
+    token bucket            complex: the time at which the bucket is full, see `token_bucket`
 
-The results are those of `limits.strategies` on `limits.storage.MemoryStorage`, with one difference: a unit of
-a moving window stops counting exactly `seconds` after it was taken (in `limits`: just after that), so that it
-is always enough to wait for `retry_after`. A counter is expired when its expiry is now or earlier.
+The results of the first three are those of `limits.strategies` on `limits.storage.MemoryStorage`, with one
+difference: a unit of a moving window stops counting exactly `seconds` after it was taken (in `limits`: just
+after that), so that it is always enough to wait for `retry_after`. A counter is expired when its expiry is
+now or earlier.
 """
 
 from __future__ import annotations
@@ -24,6 +26,14 @@ from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.storage.clock_set_back import latest_expiry, seconds_until
 from otel_ratelimit.storage.memory_budget import rounded
+from otel_ratelimit.storage.token_bucket import (
+    bucket_add,
+    bucket_expiry,
+    bucket_settled,
+    bucket_state,
+    bucket_unfit,
+    bucket_wait,
+)
 
 Value: TypeAlias = Any
 """`complex`, `int` or `bytes`: only the strategy that made it looks inside."""
@@ -300,9 +310,20 @@ MOVING_WINDOW: Final = StrategyRules(
     _moving_size,
     elastic=True,
 )
+TOKEN_BUCKET: Final = StrategyRules(
+    bucket_wait,
+    bucket_add,
+    bucket_state,
+    bucket_expiry,
+    bucket_unfit,
+    bucket_settled,
+    _constant(1j),
+    elastic=False,
+)
 
 RULES: Final[Mapping[Strategy, StrategyRules]] = {
     Strategy.FIXED_WINDOW: FIXED_WINDOW,
     Strategy.SLIDING_WINDOW_COUNTER: SLIDING_WINDOW_COUNTER,
     Strategy.MOVING_WINDOW: MOVING_WINDOW,
+    Strategy.TOKEN_BUCKET: TOKEN_BUCKET,
 }

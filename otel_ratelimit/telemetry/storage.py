@@ -16,8 +16,8 @@ CLEANUP_DURATION_BOUNDARIES_SECONDS: Final = (0.0001, 0.001, 0.005, 0.01, 0.05, 
 ReadSnapshot = Callable[[], StorageSnapshot | None]
 """The store's state now; None for a remote store, which cannot say."""
 
-ThresholdsOf = Callable[[int | None], tuple[int, int]]
-"""The size in bytes of each of `LEVELS`, for a store of this capacity."""
+ThresholdsOf = Callable[[StorageSnapshot], tuple[int, int]]
+"""The size in bytes of each of `LEVELS`, for a store with this snapshot."""
 LEVELS: Final = ("warning", "critical")
 
 
@@ -91,7 +91,7 @@ class StorageTelemetry:
         snapshot = self._read()
         if snapshot is None or self._thresholds_of is None:
             return
-        for level, size in zip(LEVELS, self._thresholds_of(snapshot.capacity_bytes), strict=True):
+        for level, size in zip(LEVELS, self._thresholds_of(snapshot), strict=True):
             yield size, {**self._attributes, names.LEVEL: level}
 
     def _keys(self) -> Iterable[Reading]:

@@ -9,6 +9,7 @@ import time
 import pytest
 from flask import Flask
 from flask_limiter import Limiter
+from half_over import DAY_OR_TWO
 
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
@@ -123,7 +124,7 @@ def test_flask_limiter_finds_the_store_by_its_uri_and_limits_with_it(strategy):
         storage_uri="bounded-memory://?capacity=2MB",
         strategy=strategy,
         headers_enabled=True,
-        default_limits=["2/hour"],
+        default_limits=[f"2/{DAY_OR_TWO} seconds"],
     )
     app.add_url_rule("/", view_func=lambda: "ok")
 

@@ -10,6 +10,7 @@ import http_sf
 import pytest
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
+from half_over import DAY_OR_TWO
 from limits.storage import MemoryStorage
 
 from otel_ratelimit import DecisionKind, RateLimit
@@ -201,14 +202,13 @@ def test_in_shadow_the_refusal_of_the_application_is_left_as_it_is(app):
 @pytest.mark.parametrize("strategy", ["fixed-window", "moving-window", "sliding-window-counter"])
 def test_every_strategy_of_the_application_is_told_truthfully(app, strategy):
     rate_limit(app)
-    # Windows of a sliding counter begin with the clock's: one of a minute may end within the test.
-    own_limiter(app, "3/day", strategy=strategy)
+    own_limiter(app, f"3/{DAY_OR_TWO} seconds", strategy=strategy)
     add(app, "/free")
     client = app.test_client()
     refused = [client.get("/free") for _ in range(4)][-1]
     (name, left, seconds) = state(refused)[0]
-    assert (name, left) == ("3-per-day", 0)
-    assert 0 < seconds <= 86_400
+    assert (name, left) == (f"3-per-{DAY_OR_TWO}-second", 0)
+    assert 0 < seconds <= DAY_OR_TWO
     assert int(refused.headers["Retry-After"]) == seconds
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import psycopg2
 import pytest
+from clocked import NOW
 
-from otel_ratelimit.postgres import Database
-from otel_ratelimit.postgres.maintenance import maintain
 from otel_ratelimit.postgres.migrate import downgrade, upgrade
 from otel_ratelimit.postgres.migration_steps import Steps
-from otel_ratelimit.postgres.retention import RetentionRequest
 
 INDEXES = """
 SELECT indrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid, inhparent::regclass::text
@@ -46,9 +44,9 @@ def before_the_hashes():
     return names[place - 1]
 
 
-def test_days_that_were_there_before_the_indexes_have_them_and_so_have_later_ones(database, cursor):
+def test_days_that_were_there_before_the_indexes_have_them_and_so_have_later_ones(database, clocked, cursor):
     downgrade(database, revision=before_the_hashes())
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = NOW.replace(hour=0, minute=0)
     days = [today + timedelta(days=ahead) for ahead in (-2, -1, 0, 1)]
     tables = [f"otel_ratelimit.query_logs_{day:%Y%m%d}" for day in days]
     for table, day in zip(tables[:3], days[:3], strict=True):
@@ -57,9 +55,8 @@ def test_days_that_were_there_before_the_indexes_have_them_and_so_have_later_one
             (day, day + timedelta(days=1)),
         )
 
-    upgrade(database)
-    with closing(Database(database)) as analytics:
-        maintain(analytics, RetentionRequest(timedelta(days=30)), now=datetime.now(UTC), days_ahead=1)
+    upgrade(clocked.url)
+    clocked.maintain(days_ahead=1)
 
     cursor.execute(INDEXES)
     found = cursor.fetchall()

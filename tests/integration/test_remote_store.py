@@ -6,6 +6,7 @@ import time
 
 import flask
 import pytest
+from half_over import DAY_OR_TWO
 from limits.storage import MemoryStorage, storage_from_string
 
 from otel_ratelimit import RateLimit
@@ -49,7 +50,7 @@ def test_memcached_limits_a_rule_that_names_a_method(memcached):
 @pytest.mark.parametrize("strategy", [Strategy.FIXED_WINDOW, Strategy.SLIDING_WINDOW_COUNTER])
 @pytest.mark.parametrize("scope", ["*:rule=GET,POST /api/**", "größe", "x" * 300, "\ud800", "a\n\tb"])
 def test_memcached_takes_whatever_a_scope_holds(store, scope, strategy):
-    plan = [window(2, 3600, strategy, scope=scope)]
+    plan = [window(2, DAY_OR_TWO, strategy, scope=scope)]
     assert [store.take(plan, CLIENT, 1, time.time()).allowed for _ in range(3)] == [True, True, False]
     assert store.clear(plan, CLIENT) == 1
     assert store.take(plan, CLIENT, 1, time.time()).allowed
@@ -115,7 +116,14 @@ def test_a_silent_memcached_is_waited_for_once(memcached):
     assert time.monotonic() - began < times / 2 * STORAGE_TIMEOUT_SECONDS
 
 
-def test_a_policy_that_the_store_cannot_keep_stops_the_application(memcached):
-    policy = parse_policy('version = 1\nstrategy = "moving-window"\n', "p.toml")
-    with pytest.raises(SettingsError, match="cannot count by strategy 'moving-window'"):
+@pytest.mark.parametrize("strategy", ["moving-window", "token-bucket"])
+def test_a_policy_that_the_store_cannot_keep_stops_the_application(memcached, strategy):
+    policy = parse_policy(f'version = 1\nstrategy = "{strategy}"\n', "p.toml")
+    with pytest.raises(SettingsError, match=f"cannot count by strategy '{strategy}'"):
         RateLimit(flask.Flask("shop"), policy=policy, storage_uri=memcached.uri, environ={})
+
+
+def test_no_storage_of_limits_has_token_buckets():
+    policy = parse_policy('version = 1\nstrategy = "token-bucket"\n', "p.toml")
+    with pytest.raises(SettingsError, match=r"memory:// cannot count by strategy 'token-bucket'; use .* or "):
+        RateLimit(flask.Flask("shop"), policy=policy, storage_uri="memory://", environ={})

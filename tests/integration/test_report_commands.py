@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from clocked import NOW
 from psycopg2 import extensions
 
 from otel_ratelimit.cli import main
 
 VARIABLE = "OTEL_RATELIMIT_DATABASE_URL"
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-"""A run over midnight would have other days; the ones before it stay in the past all the same."""
+TODAY = NOW.replace(hour=0, minute=0)
+"""By the clock of `clocked`, so that no midnight comes while a test runs."""
 COMMAND = (sys.executable, "-c", "from otel_ratelimit.cli import main; main()")
 PATIENCE_SECONDS = 60.0
 
@@ -39,12 +40,12 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def recorded(record):
-    """`recorded(database, days_ago, executions=600)`: queries of that day, 30 s apart, of three keys."""
+def recorded(database, record):
+    """`recorded(days_ago, executions=600)`: queries of that day, 30 s apart, of three keys."""
 
-    def write(url, days_ago, executions=600):
-        start = TODAY - timedelta(days=days_ago)
-        record(url, *(start + place * timedelta(seconds=30) for place in range(executions)), keys=3)
+    def write(days_ago, executions=600, today=TODAY):
+        start = today - timedelta(days=days_ago)
+        record(database, *(start + place * timedelta(seconds=30) for place in range(executions)), keys=3)
 
     return write
 
@@ -61,15 +62,15 @@ def query(url, statement):
             return cursor.fetchall() if cursor.description else []
 
 
-def test_a_day_is_reported_on_and_shown(run, database, tmp_path, recorded):
-    named = {VARIABLE: database}
+def test_a_day_is_reported_on_and_shown(run, clocked, tmp_path, recorded):
+    named = {VARIABLE: clocked.url}
     nothing = run("report", "show", **named)
     assert (nothing.exit_code, nothing.stdout) == (1, "")
     assert "there is no report; `otel-ratelimit report run` makes one" in nothing.stderr
     of_then = run("report", "show", "--date", "2026-01-31", **named)
     said = "there is no report of 2026-01-31; `otel-ratelimit report run --date 2026-01-31` makes one"
     assert (of_then.exit_code, of_then.stderr.splitlines()[-1]) == (1, said)
-    recorded(database, days_ago=1)
+    recorded(days_ago=1)
 
     made = run("report", "run", **named)
 
@@ -92,30 +93,29 @@ def test_a_day_is_reported_on_and_shown(run, database, tmp_path, recorded):
 
 def test_the_days_to_report_on_are_those_of_the_databases_clock(run, clocked, recorded):
     """A host 40 days ahead would report on days that have not been, and never again on those days."""
-    now = datetime.now(UTC)
-    clocked.set_clock(now)
-    recorded(clocked.url, days_ago=41)
-    clocked.set_clock(now - timedelta(days=40))
+    noon = datetime.now(UTC).replace(hour=12) - timedelta(days=40)
+    clocked.set_clock(noon)
+    recorded(days_ago=1, today=noon)
     made = run("report", "run", "--backfill", **{VARIABLE: clocked.url})
     assert made.exit_code == 0, made.output
     reported = clocked.run(
         "SELECT analysis_date::text, total_queries FROM otel_ratelimit.cache_analysis_daily"
     )
-    assert reported == [(day(41), 600)]
+    assert reported == [((noon - timedelta(days=1)).date().isoformat(), 600)]
     assert made.stderr.count("days are those of the database") == 1
 
 
 def test_a_terminal_without_a_querys_characters_shows_their_escapes_and_a_page_is_utf_8(
-    database, run, recorded
+    database, clocked, run, recorded
 ):
-    recorded(database, days_ago=1)
+    recorded(days_ago=1)
     query(
         database, 'UPDATE otel_ratelimit.query_templates SET template = \'SELECT "größe", "検索" FROM jobs\''
     )
-    run("report", "run", **{VARIABLE: database})
+    run("report", "run", **{VARIABLE: clocked.url})
 
     def shown(*arguments):
-        process = started("report", "show", *arguments, url=database, PYTHONIOENCODING="latin-1")
+        process = started("report", "show", *arguments, url=clocked.url, PYTHONIOENCODING="latin-1")
         return process.communicate(timeout=PATIENCE_SECONDS)
 
     tables, said = shown()
@@ -124,19 +124,19 @@ def test_a_terminal_without_a_querys_characters_shows_their_escapes_and_a_page_i
     assert "検索" in page.encode("latin-1").decode(), said
 
 
-def test_what_is_made_can_be_read_by_a_machine(run, database, recorded):
-    recorded(database, days_ago=2)
-    found = json.loads(run("report", "run", "--backfill", "--json", **{VARIABLE: database}).stdout)
+def test_what_is_made_can_be_read_by_a_machine(run, clocked, recorded):
+    recorded(days_ago=2)
+    found = json.loads(run("report", "run", "--backfill", "--json", **{VARIABLE: clocked.url}).stdout)
     assert [made["date"] for made in found["made"]] == [day(1), day(2)]
     assert found["made"][0]["reason"] == "there was no query on that day"
     assert (found["skipped"], found["failed"], found["mail_error"]) == (False, [], None)
-    again = run("report", "run", "--backfill", **{VARIABLE: database})
+    again = run("report", "run", "--backfill", **{VARIABLE: clocked.url})
     assert (again.exit_code, again.stdout) == (0, "nothing to do: every full day has a report\n")
 
 
-def test_on_the_first_day_there_is_only_so_far(run, database, recorded):
-    recorded(database, days_ago=0, executions=3)
-    named = {VARIABLE: database}
+def test_on_the_first_day_there_is_only_so_far(run, database, clocked, recorded):
+    recorded(days_ago=0, executions=3)
+    named = {VARIABLE: clocked.url}
     for _ in range(2):
         made = run("report", "run", **named)
         assert (made.exit_code, made.stdout) == (1, "")
@@ -148,9 +148,9 @@ def test_on_the_first_day_there_is_only_so_far(run, database, recorded):
     assert query(database, REPORTED) == [(0,)]
 
 
-def test_which_policy_is_used_is_said(run, database, tmp_path, recorded):
-    recorded(database, days_ago=1)
-    named = {VARIABLE: database}
+def test_which_policy_is_used_is_said(run, clocked, tmp_path, recorded):
+    recorded(days_ago=1)
+    named = {VARIABLE: clocked.url}
     said = "no policy file, so the built-in prices apply; days of UTC; no e-mail: [report] to is empty"
     assert run("report", "run", **named).stderr.splitlines()[0] == said
     so_far = run("report", "show", "--so-far", **named).stderr.splitlines()[0]
@@ -184,6 +184,7 @@ def test_a_day_that_has_not_ended_is_refused_without_the_usage(run, database):
     assert found.exit_code == 2
     assert "Error: 9999-01-01 has not ended yet in UTC; the last full day is " in found.stderr
     assert "Usage" not in found.stderr
+    assert "days are those of the database" not in found.stderr, "the clocks agree"
 
 
 def test_a_database_that_cannot_be_used_is_one_sentence(run, empty_database):
@@ -205,15 +206,15 @@ def test_a_wrong_policy_is_said_with_its_line(run, database, tmp_path):
     assert "ratelimit.toml:3: cache.engine" in found.stderr
 
 
-def test_the_policys_prices_and_zone_are_used(run, database, tmp_path, recorded):
+def test_the_policys_prices_and_zone_are_used(run, database, clocked, tmp_path, recorded):
     (tmp_path / "ratelimit.toml").write_text(
         "version = 1\n[report]\ntime_zone = 'Asia/Tokyo'\n[cache]\ncurrency = 'EUR'\n"
         "value_of_saved_millisecond = 0.001\n"
         "[[cache.prices]]\nname = 'ours'\nkind = 'self-hosted'\nmonth = 12.5\n"
     )
-    recorded(database, days_ago=2, executions=2_880)
-    recorded(database, days_ago=1, executions=2_880)
-    assert run("report", "run", "--backfill", **{VARIABLE: database}).exit_code == 0
+    recorded(days_ago=2, executions=2_880)
+    recorded(days_ago=1, executions=2_880)
+    assert run("report", "run", "--backfill", **{VARIABLE: clocked.url}).exit_code == 0
     found = query(
         database,
         "SELECT monthly_cost::text, currency, time_zone, worthwhile FROM otel_ratelimit.cache_analysis_daily"
@@ -253,10 +254,10 @@ OTHERS = (
 
 
 @pytest.mark.full
-def test_processes_at_once_make_each_day_once(database, recorded):
+def test_processes_at_once_make_each_day_once(database, clocked, recorded):
     for days_ago in (1, 2, 3):
-        recorded(database, days_ago)
-    several = [started("report", "run", "--backfill", "--json", url=database) for _ in range(3)]
+        recorded(days_ago)
+    several = [started("report", "run", "--backfill", "--json", url=clocked.url) for _ in range(3)]
     outcomes = [json.loads(process.communicate(timeout=PATIENCE_SECONDS)[0]) for process in several]
     assert sorted(made["date"] for outcome in outcomes for made in outcome["made"]) == [
         day(3),
@@ -267,20 +268,21 @@ def test_processes_at_once_make_each_day_once(database, recorded):
 
 
 @pytest.mark.full
-def test_one_that_is_killed_leaves_the_work_to_the_next(database, run, recorded):
-    recorded(database, days_ago=1)
+def test_one_that_is_killed_leaves_the_work_to_the_next(database, clocked, run, recorded):
+    recorded(days_ago=1)
+    before = query(database, OTHERS)
     with closing(extensions.connection(database)) as other:
         with other.cursor() as cursor:
             cursor.execute("LOCK TABLE otel_ratelimit.cache_analysis_daily IN SHARE MODE")
-        killed = started("report", "run", url=database)
+        killed = started("report", "run", url=clocked.url)
         wait_for(database, WAITING, [(1,)])
         killed.kill()
         killed.communicate()
     # The server may still carry out statements that were already sent.
-    wait_for(database, OTHERS, [(0,)])
+    wait_for(database, OTHERS, before)
     query(database, "DELETE FROM otel_ratelimit.cache_analysis_daily")
 
-    assert run("report", "run", **{VARIABLE: database}).exit_code == 0
+    assert run("report", "run", **{VARIABLE: clocked.url}).exit_code == 0
     assert query(database, REPORTED) == [(1,)]
 
 
@@ -294,12 +296,12 @@ def read_until(process, words):
 
 
 @pytest.mark.full
-def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(database, recorded):
-    recorded(database, days_ago=2)
-    processes = [started("scheduler", url=database)]
+def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(database, clocked, recorded):
+    recorded(days_ago=2)
+    processes = [started("scheduler", url=clocked.url)]
     try:
         first = read_until(processes[0], "next run at")
-        processes.append(started("scheduler", url=database))
+        processes.append(started("scheduler", url=clocked.url))
         second = read_until(processes[1], "next run at")
     finally:
         for process in processes:
@@ -313,14 +315,14 @@ def test_the_scheduler_makes_what_was_missed_and_stays_until_it_is_stopped(datab
     assert query(database, REPORTED) == [(2,)]
 
 
-def test_a_run_started_by_opentelemetry_is_a_trace_with_gauges(database, recorded):
-    recorded(database, days_ago=1)
+def test_a_run_started_by_opentelemetry_is_a_trace_with_gauges(clocked, recorded):
+    recorded(days_ago=1)
     environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
     done = subprocess.run(
         [Path(sys.executable).parent / "opentelemetry-instrument", *COMMAND, "report", "run"],
         env={
             **environ,
-            VARIABLE: database,
+            VARIABLE: clocked.url,
             "OTEL_TRACES_EXPORTER": "console",
             "OTEL_METRICS_EXPORTER": "console",
             "OTEL_LOGS_EXPORTER": "none",

@@ -6,6 +6,7 @@ import logging
 
 import flask
 import pytest
+from half_over import DAY_OR_TWO
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from redis import Redis
@@ -13,13 +14,13 @@ from redis import Redis
 from otel_ratelimit import RateLimit
 from otel_ratelimit.policy import parse_policy
 
-POLICY = """
+POLICY = f"""
 version = 1
 [tiers]
 default = "3/minute; 100/hour"
 [[routes]]
 match = "/sliding"
-limits = "3/day"  # its windows begin with the clock's: one of a minute may end within a test
+limits = "3/{DAY_OR_TWO} seconds"
 strategy = "sliding-window-counter"
 """
 TOKEN = "a-token-for-everything"

@@ -6,19 +6,19 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 from contextlib import closing
 from pathlib import Path
 
 import flask
 import pytest
+from half_over import DAY_OR_TWO
 from limits.storage import MemcachedStorage
 
 from otel_ratelimit import RateLimit
 from otel_ratelimit.testing import rate_limits_under_test
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-your-limits.md"
-POLICY = """
+POLICY = f"""
 version = 1
 [tiers]
 default = "3/minute"
@@ -32,8 +32,15 @@ limits = "3/minute"
 strategy = "moving-window"
 [[routes]]
 match = "/sliding"
-limits = "3/minute"
+limits = "3/{DAY_OR_TWO} seconds"
 strategy = "sliding-window-counter"
+"""
+BUCKET = """
+[[routes]]
+match = "/bucket"
+limits = "1/minute"
+strategy = "token-bucket"
+burst = 3
 """
 
 
@@ -41,11 +48,12 @@ strategy = "sliding-window-counter"
 def make_app(tmp_path):
     """`make_app(storage_uri)`: an application with limits."""
     made = []
-    (tmp_path / "ratelimit.toml").write_text(POLICY)
 
     def make(storage_uri="bounded-memory://"):
+        buckets = "" if storage_uri == "memory://" else BUCKET
+        (tmp_path / "ratelimit.toml").write_text(POLICY + buckets)
         app = flask.Flask("shop")
-        for path in ("/fixed", "/moving", "/sliding", "/watched"):
+        for path in ("/fixed", "/moving", "/sliding", "/bucket", "/watched"):
             app.add_url_rule(path, path, lambda: "here")
         app.add_url_rule("/busy", "busy", lambda: ("busy", 429))
         made.append(RateLimit(app, policy=tmp_path / "ratelimit.toml", storage_uri=storage_uri, environ={}))
@@ -105,17 +113,28 @@ def test_a_test_without_the_fixture_leaves_no_counter_to_the_next(tmp_path):
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_token_bucket_grows_old_by_the_second(make_app, limits, valkey):
+    for uri in ("bounded-memory://", valkey.uri):
+        client = make_app(uri).test_client()
+        limits.allow(client, "/bucket", times=3)
+        limits.advance(50)
+        limits.refuse(client, "/bucket")
+        limits.advance(60)
+        limits.allow(client, "/bucket")
+        limits.refuse(client, "/bucket")
+        limits.advance(180)
+        limits.allow(client, "/bucket", times=3)
+        limits.refuse(client, "/bucket")
+
+
 @pytest.mark.parametrize("path", ["/fixed", "/moving", "/sliding"])
 @pytest.mark.parametrize("store", ["bounded-memory://", "memory://", "redis"])
 def test_counters_grow_old_with_the_limiters_clock(make_app, limits, store, path, request):
-    # Windows of a sliding counter begin with the clock's.
-    if (left := 60 - time.time() % 60) < 2:
-        time.sleep(left)
     uri = request.getfixturevalue("valkey").uri if store == "redis" else store
     client = make_app(uri).test_client()
     limits.allow(client, path, times=3)
     limits.refuse(client, path, times=2)
-    limits.advance(120)
+    limits.advance(2 * DAY_OR_TWO)
     limits.allow(client, path, times=3)
     limits.refuse(client, path)
     limits.reset()

@@ -74,7 +74,7 @@ HAVE_SERVICE = (
 
 
 class Clocked:
-    """A database at `NOW` until its clock is set: a function of its own comes before `clock_timestamp`."""
+    """A database at `NOW` until its clock is set: its own functions precede `clock_timestamp` and `now`."""
 
     def __init__(self, url: str) -> None:
         self.url = make_dsn(url, options=IN_CLOCK)
@@ -83,6 +83,9 @@ class Clocked:
         self.opened = Database(self.url)
         self.run("CREATE SCHEMA clock")
         self.set_clock(NOW)
+        self.run(
+            "CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT clock.clock_timestamp()'"
+        )
 
     def run(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
         """Run a statement; its rows, if any. The service is `shop` unless given."""

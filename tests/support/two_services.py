@@ -19,9 +19,9 @@ from otel_ratelimit.queries.records import (
     QueryTemplate,
 )
 
-YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
-NOON = datetime(YESTERDAY.year, YESTERDAY.month, YESTERDAY.day, 12, tzinfo=UTC)
-DAY = YESTERDAY.isoformat()
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=4)
+"""Far enough back to be in no last 24 hours, at whatever time of the day tests run."""
+DAY = NOON.date().isoformat()
 TOKEN = "read-token-of-someone"
 LIMIT = {"limit_text": "10 per 1 minute", "limit_value": 10, "limit_seconds": 60}
 DEMAND = {"jobs": 3, "shop": 8}

@@ -1,6 +1,8 @@
 """The store against a model so plain that it can be seen to be right, over random histories."""
 
 from collections import defaultdict
+from fractions import Fraction
+from math import ceil
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,8 +13,8 @@ from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
 from otel_ratelimit.storage.sweeper import Sweeper
 
 
-def window(amount, seconds, strategy, *, shadow=False):
-    return Window(f"app|ep{shadow}|{seconds}|{strategy}|", amount, seconds, strategy, shadow, "", "")
+def window(amount, seconds, strategy, *, shadow=False, burst=None):
+    return Window(f"app|ep{shadow}|{seconds}|{strategy}|", amount, seconds, strategy, shadow, "", "", burst)
 
 
 WINDOWS = [
@@ -25,8 +27,15 @@ WINDOWS = [
     window(3, 10, Strategy.MOVING_WINDOW),
     window(6, 60, Strategy.MOVING_WINDOW),
     window(2, 60, Strategy.MOVING_WINDOW, shadow=True),
+    window(3, 10, Strategy.TOKEN_BUCKET),
+    window(6, 60, Strategy.TOKEN_BUCKET, burst=9),
+    window(7, 60, Strategy.TOKEN_BUCKET, burst=2, shadow=True),
 ]
 CLIENTS = [f"{letter}{n:032x}" for letter in "iu" for n in range(3)] + ["free text", "\udfff" * 50]
+
+
+NO_ROUNDING = Fraction(1, 10**9)
+"""The part of a unit by which a token bucket in floats may differ."""
 
 
 class Model:
@@ -45,6 +54,11 @@ class Model:
             return sum(cost for moment, cost in hits if moment >= self.starts[key])
         if window.strategy == Strategy.MOVING_WINDOW:
             return sum(cost for moment, cost in hits if moment + window.seconds > now)
+        if window.strategy == Strategy.TOKEN_BUCKET:
+            unit, full = Fraction(window.seconds, window.amount), Fraction(0)
+            for moment, cost in hits:
+                full = max(full, Fraction(moment)) + cost * unit
+            return max(0, ceil((full - Fraction(now)) / unit - NO_ROUNDING))
         index = now // window.seconds
         counts = {
             i: sum(cost for moment, cost in hits if moment // window.seconds == i) for i in (index - 1, index)
@@ -53,7 +67,7 @@ class Model:
         return int(counts[index - 1] * left / window.seconds + counts[index])
 
     def take(self, windows, client, cost, now):
-        room = [self.used(w, client, now) + cost <= w.amount for w in windows]
+        room = [self.used(w, client, now) + cost <= w.capacity for w in windows]
         allowed = all(fits for w, fits in zip(windows, room, strict=True) if not w.shadow)
         shadows = all(fits for w, fits in zip(windows, room, strict=True) if w.shadow)
         for w in windows:
@@ -91,17 +105,17 @@ class Comparison(RuleBasedStateMachine):
         assert [not state.exceeded for state in answer.states] == room
         for w, state in zip(windows, answer.states, strict=True):
             assert state.used == self.model.used(w, client, self.now)
-            assert state.remaining == max(0, w.amount - state.used)
+            assert state.remaining == max(0, w.capacity - state.used)
             self.retry_is_exact(w, client, cost, state.retry_after)
             empty = self.now + state.reset_after + 1e-6
             assert self.counters.peek([w], client, 0, empty).states[0].used == 0
 
     def retry_is_exact(self, w, client, cost, wait):
-        if wait and cost <= w.amount:
-            assert self.model.used(w, client, self.now + wait) + cost <= w.amount
+        if wait and cost <= w.capacity:
+            assert self.model.used(w, client, self.now + wait) + cost <= w.capacity
             assert not self.counters.peek([w], client, cost, self.now + wait).states[0].exceeded
             if wait > 2e-6:
-                assert self.model.used(w, client, self.now + wait - 2e-6) + cost > w.amount
+                assert self.model.used(w, client, self.now + wait - 2e-6) + cost > w.capacity
 
     @rule(windows=some, client=st.sampled_from(CLIENTS))
     def clear(self, windows, client):

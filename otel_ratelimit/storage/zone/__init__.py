@@ -1,7 +1,8 @@
 """`shared-memory://`: counters in a zone of memory that the processes of one host share.
 
 store.py            how a request is counted in a zone
-limits_adapter.py   the same store as a storage of `limits`
+limits_adapter.py   the same store as a storage of `limits`; texts.py counts for it
+uri.py              the parts of a URI, and what is wrong with them
 opened.py           a zone that is open in this process, and changes of its counters
 slots.py            where a counter lies: hash buckets of eight slots
 values.py           how the strategies' values fit into a slot

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import platform
 import struct
@@ -46,6 +45,19 @@ _FUTEX_TID_MASK: Final = 0x3FFFFFFF
 _MUSL_OWNER_AT: Final = 4
 _FLOCK: Final = "hhqqi4x"
 """`struct flock` of Linux with 64 bits: kind, whence, start, length, process."""
+
+
+def is_supported() -> bool:
+    """Whether the threads library has robust mutexes."""
+    if os.name != "posix":
+        return False
+    library = ctypes.CDLL(None)
+    return hasattr(library, "pthread_mutexattr_setrobust") and hasattr(library, "pthread_mutex_timedlock")
+
+
+def default_lock_kind() -> LockKind:
+    """The kind of lock for this platform."""
+    return "mutex" if is_supported() else "file"
 
 
 class _TimeSpec(ctypes.Structure):
@@ -78,12 +90,6 @@ class RobustMutex:
         self._consistent = python.pthread_mutex_consistent
         self._wait, self._clock = _timed_lock(system)
         self._owner_at = 0 if platform.libc_ver()[0] == "glibc" else _MUSL_OWNER_AT
-
-    @staticmethod
-    def is_supported() -> bool:
-        """Whether the threads library has robust mutexes."""
-        library = ctypes.CDLL(None)
-        return hasattr(library, "pthread_mutexattr_setrobust") and hasattr(library, "pthread_mutex_timedlock")
 
     def prepare(self) -> None:
         """Make the mutex, in a zone that no other process has yet."""
@@ -133,18 +139,21 @@ class FileLock:
     must not be opened a second time in the same process, because closing that would release the lock.
 
     Args:
-        file: the descriptor of the file; this object closes it. None makes a file for this process and those
-            that it forks.
+        path: the file; None makes one without a name, for this process and those that it forks.
         dirty: whether a change was left half made; asked when the lock has been taken.
     """
 
     kind: LockKind = "file"
 
-    def __init__(self, file: int | None, dirty: Callable[[], bool]) -> None:
-        if file is None:
-            file, path = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
-            Path(path).unlink()
-        self._file = file
+    def __init__(self, path: Path | None, dirty: Callable[[], bool]) -> None:
+        import fcntl  # missing on Windows, where there are no zones
+
+        self._fcntl = fcntl
+        if path is None:
+            self._file, name = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
+            Path(name).unlink()
+        else:
+            self._file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._dirty = dirty
         self.handle: Any = None
         self._threads = threading.Lock()
@@ -158,7 +167,7 @@ class FileLock:
         if not self._threads.acquire(blocking=False):
             return errno.EBUSY
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fcntl.lockf(self._file, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
         except OSError:
             self._threads.release()
             return errno.EBUSY
@@ -166,7 +175,7 @@ class FileLock:
 
     def unlock(self, _handle: Any) -> int:
         """See `RobustMutex.unlock`."""
-        fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._fcntl.lockf(self._file, self._fcntl.LOCK_UN)
         self._threads.release()
         return 0
 
@@ -179,9 +188,9 @@ class FileLock:
 
     def owner(self) -> int:
         """See `RobustMutex.owner`; the number is that of the process."""
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(self._file, fcntl.F_GETLK, asked))
-        return os.getpid() if kind == fcntl.F_UNLCK and self._threads.locked() else pid
+        asked = struct.pack(_FLOCK, self._fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, self._fcntl.fcntl(self._file, self._fcntl.F_GETLK, asked))
+        return os.getpid() if kind == self._fcntl.F_UNLCK and self._threads.locked() else pid
 
     def accept(self) -> None:
         """See `RobustMutex.accept`."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from mmap import mmap
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_ratelimit.core.clock import Clock, monotonic_time
@@ -40,11 +41,6 @@ _STOPPED: Final = frozenset("Tt")
 _NETWORK_SHIFT: Final = 16
 _KIND_SHIFT: Final = 32
 _HALF: Final = (1 << 16) - 1
-
-
-def default_lock_kind() -> LockKind:
-    """The kind of lock for this platform."""
-    return "mutex" if RobustMutex.is_supported() else "file"
 
 
 def prepare(memory: mmap, size: int, kind: LockKind, now: float) -> None:
@@ -77,7 +73,7 @@ class Zone:
         memory: begins with the zone, which `prepare` has prepared.
         size: of the zone, bytes.
         kind: the kind of its lock.
-        file: the descriptor of the file to lock, for that kind of lock.
+        path: the zone's file, if it is one.
         monotonic: seconds of the machine's own clock.
     """
 
@@ -86,7 +82,7 @@ class Zone:
         memory: mmap,
         size: int,
         kind: LockKind = "mutex",
-        file: int | None = None,
+        path: Path | None = None,
         monotonic: Clock = monotonic_time,
     ) -> None:
         self.memory = memory
@@ -98,7 +94,7 @@ class Zone:
         self.keys = CounterKeys(self.secret)
         self.journal = Journal(memory, layout.journal_at, self.words)
         self.lock: ZoneLock = (
-            RobustMutex(memory, head.LOCK_AT) if kind == "mutex" else FileLock(file, self.journal.is_valid)
+            RobustMutex(memory, head.LOCK_AT) if kind == "mutex" else FileLock(path, self.journal.is_valid)
         )
         self.main = SlotTable(memory, layout.buckets_at, layout.buckets)
         overflow = SlotTable(memory, layout.overflow_at, layout.overflow_buckets)
@@ -149,6 +145,10 @@ class Zone:
         """Seconds until the lock is waited for again; 0.0 if it can be had."""
         return max(0.0, self._stalled_until - self._monotonic())
 
+    def is_healthy(self) -> bool:
+        """Whether the lock could be had when it was last asked for."""
+        return not self._stalled_until
+
     def _wait_for_owner(self) -> int:
         """Wait as long as the owner may still release the lock; the answers are those of `try_lock`."""
         if self._monotonic() < self._stalled_until and is_stopped(self.lock.owner()):
@@ -198,6 +198,12 @@ class Zone:
         change.remove(self.slot(at))
         change.write()
         return True
+
+    def clear_last_buckets(self) -> None:
+        """Empty the last overflow bucket of every limit. The lock must not be held."""
+        for number in self.tables.numbers():
+            with self.locked():
+                self.journal.write([(self.tables.last_bucket_at(number), 0, 0.0, 0, 0)], ())
 
     def write(self, slots: list[SlotFields], new: Mapping[int, NewCounter], words: Sequence[int]) -> None:
         """Write slots, of which those at the offsets `new` are new, and words (offset, value, ...)."""

@@ -71,7 +71,7 @@ def own_identity(proc: Path = PROC) -> ProcessIdentity:
 
 
 def server_identity(proc: Path = PROC) -> ProcessIdentity | None:
-    """The server that this process was forked from as a worker; None if it is not a worker of a living one."""
+    """The living server that this process was forked from as a worker; None if it is no worker."""
     server = os.getppid() if hasattr(os, "getppid") else 0
     if server == 0 or not _shows_own_namespace(proc):  # 0: the parent is in another namespace
         return None

@@ -112,7 +112,13 @@ class ServerZones:
         self._numbers = {}
 
 
-def named_memory(name: str, size: int, prepare: Prepare, check: Check) -> ZoneMemory:
+def named_memory(
+    name: str,
+    size: int,
+    prepare: Prepare,
+    check: Check,
+    folder: Callable[[], Path] = zone_folder,
+) -> ZoneMemory:
     """The memory of this name, which all processes of this user on this host share.
 
     Args:
@@ -120,11 +126,12 @@ def named_memory(name: str, size: int, prepare: Prepare, check: Check) -> ZoneMe
         size: in bytes.
         prepare: as for `ServerZones.memory_for_next`.
         check: as above.
+        folder: of the files.
 
     Raises:
         ZoneMemoryError: the file cannot be made or opened, or is not ours.
     """
-    path = named_path(zone_folder(), name)
+    path = named_path(folder(), name)
     opened = open_file(path, size, prepare, check)
     return ZoneMemory(opened.memory, "named", path, opened.is_new)
 

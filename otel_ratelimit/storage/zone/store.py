@@ -36,11 +36,11 @@ from otel_ratelimit.storage.zone.journal import SlotFields
 from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
 from otel_ratelimit.storage.zone.opened import NewCounter, Zone, describe
 from otel_ratelimit.storage.zone.slots import SECOND_SHIFT
-from otel_ratelimit.storage.zone.sweep import reclaim
+from otel_ratelimit.storage.zone.sweep import reclaim, remove_all
 from otel_ratelimit.storage.zone.tables import Table
+from otel_ratelimit.storage.zone.uri import SCHEME
 from otel_ratelimit.storage.zone.values import FORMS
 
-SCHEME: Final = "shared-memory"
 MAX_WINDOWS: Final = 32
 """The most limits of one request, so that a change fits the journal."""
 
@@ -71,7 +71,7 @@ class _Seat(NamedTuple):
     is_overflow: bool
 
 
-_Plan: TypeAlias = tuple[list[Item], bool, bool, dict[int, NewCounter], list[str]]
+Plan: TypeAlias = tuple[list[Item], bool, bool, dict[int, NewCounter], list[str]]
 """The decision of a request, before anything is changed: its windows; whether every enforced window has room;
 whether every shadow window has room; counters to be opened, by offset; prefixes of the windows that are
 counted in an overflow bucket."""
@@ -125,11 +125,11 @@ class ZoneStore:
         if code:
             self.zone.wait(code)
         try:
-            plan = self._plan(windows, key, client, cost, now)
+            plan = self.plan(windows, key, client, cost, now)
             if plan[4] and reclaim(self.zone, now):
-                plan = self._plan(windows, key, client, cost, now)
+                plan = self.plan(windows, key, client, cost, now)
             items, allowed, shadows, new, overflowing = plan
-            states = self._count(items, new, shadows, cost, now) if allowed and cost else _states(items, now)
+            states = self.count(items, new, shadows, cost, now) if allowed and cost else states_of(items, now)
         finally:
             self._unlock(self._handle)
         if overflowing:
@@ -140,8 +140,8 @@ class ZoneStore:
         """The answer that `take` would give now; see `CounterStore.peek`."""
         key = self._key_of(client)
         with self.zone.locked():
-            plan = self._plan(windows, key, client, cost, now)
-        return Taken(plan[1], _states(plan[0], now))
+            plan = self.plan(windows, key, client, cost, now)
+        return Taken(plan[1], states_of(plan[0], now))
 
     def clear(self, windows: Sequence[Window], client: str) -> int:
         """Remove `client`'s counters in `windows`. Overflow buckets stay, since other clients share them."""
@@ -152,9 +152,10 @@ class ZoneStore:
 
     # --- one request; the lock must be held ---
 
-    def _plan(  # noqa: C901, PLR0912 - every request runs it, and calls would cost a fifth of its time
+    def plan(  # noqa: C901, PLR0912 - every request runs it, and calls would cost a fifth of its time
         self, windows: Sequence[Window], key: int, client: str, cost: int, now: float
-    ) -> _Plan:
+    ) -> Plan:
+        """Find or plan the counters of a request, and decide it; `key` is the number made of `client`."""
         if len(windows) > MAX_WINDOWS:
             raise StorageUnavailableError("TooManyLimits")
         items: list[Item] = []
@@ -200,7 +201,7 @@ class ZoneStore:
                     allowed = False
         return items, allowed, shadows, new, overflowing
 
-    def _count(
+    def count(
         self, items: list[Item], new: dict[int, NewCounter], shadows: bool, cost: int, now: float
     ) -> tuple[WindowState, ...]:
         """Write the counters of a request that is allowed, and return their states."""
@@ -215,7 +216,7 @@ class ZoneStore:
                 if counted:
                     counts += (at + _WORD_AT, used)
                 left = window.capacity - used
-                states.append(_new(WindowState, (used, left if left > 0 else 0, time - now, wait)))
+                states.append(_new(WindowState, (used, max(0, left), time - now, wait)))
             else:
                 rules, load, dump = table.form.rules, table.form.load, table.form.dump
                 held = load(time, word, period)
@@ -230,6 +231,14 @@ class ZoneStore:
         elif counts:
             self._write(slots, counts)
         return tuple(states)
+
+    def decide(self, plan: Plan, cost: int, now: float) -> Taken:
+        """Count a request if it is allowed, and answer it."""
+        items, allowed, shadows, new, _ = plan
+        counted = allowed and cost
+        return Taken(
+            allowed, self.count(items, new, shadows, cost, now) if counted else states_of(items, now)
+        )
 
     def _seat(
         self,
@@ -336,6 +345,10 @@ class ZoneStore:
             for listener in self._overflow_listeners:
                 listener(name)
 
+    def reset(self) -> int:
+        """Remove all counters, and return how many there were."""
+        return remove_all(self.zone)
+
     def snapshot(self) -> StorageSnapshot:
         """A snapshot of the zone's size and counters."""
         return snapshot_of(self.zone, SCHEME)
@@ -350,7 +363,7 @@ def number_of(key: int) -> int:
     return (key ^ key >> _FOLD) & _WORD_MASK
 
 
-def _states(items: list[Item], now: float) -> tuple[WindowState, ...]:
+def states_of(items: list[Item], now: float) -> tuple[WindowState, ...]:
     """The states of counters that are not counted in."""
     return tuple(
         table.form.rules.state(

@@ -43,6 +43,29 @@ def sweep_page(zone: Zone, number: int, now: float) -> int:
         return _sweep(zone, number, now)
 
 
+def remove_all(zone: Zone) -> int:
+    """Remove all counters, page by page, and return how many there were. The lock must not be held."""
+    before = zone.figure(head.USED_AT)
+    for number in pages_in_use(zone):
+        with zone.locked():
+            _remove(zone, [at for at in _slots_of(zone, number) if zone.words[at >> 3]])
+    zone.clear_last_buckets()
+    return before
+
+
+def _slots_of(zone: Zone, number: int) -> range:
+    at = _page(zone, number)
+    return range(at, at + PAGE_BYTES, SLOT_BYTES)
+
+
+def _remove(zone: Zone, offsets: list[int]) -> None:
+    for first in range(0, len(offsets), _SLOTS_AT_ONCE):
+        change = Change(zone)
+        for at in offsets[first : first + _SLOTS_AT_ONCE]:
+            change.remove(zone.slot(at))
+        change.write()
+
+
 def reclaim(zone: Zone, now: float) -> int:
     """Remove the expired counters of the next few pages of a full zone; the lock must be held.
 

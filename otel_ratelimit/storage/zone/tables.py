@@ -2,7 +2,7 @@
 
 The counters of all limits lie in the same slots. An entry says what to show for a counter, how to read its
 value, and holds the limit's last overflow bucket. Its words, in order: id, seconds of the window, number of
-the strategy, counters, the four words of the last overflow bucket, length of the name; then the name.
+the strategy, counters, the four words of the last overflow bucket, salt, length of the name; then the name.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ _SECONDS_AT: Final = 8
 _STRATEGY_AT: Final = 16
 COUNTERS_AT: Final = 24
 LAST_BUCKET_AT: Final = 32
-_LENGTH_AT: Final = LAST_BUCKET_AT + SLOT_BYTES
+_SALT_AT: Final = LAST_BUCKET_AT + SLOT_BYTES
+_LENGTH_AT: Final = _SALT_AT + WORD_BYTES
 _NAME_AT: Final = _LENGTH_AT + WORD_BYTES
 _NAME_BYTES: Final = TABLE_BYTES - _NAME_AT
 _TWO_WORDS: Final = struct.Struct("@QQ")
 _WORDS_PER_ENTRY: Final = TABLE_BYTES // WORD_BYTES
 
 
-TEXTS: Final = "||"
-"""The start of names of tables for texts; a `Window.prefix` has a scope there."""
+TEXTS: Final = "|"
+"""The start of names of tables for texts; a `Window.prefix` of a policy has a namespace there."""
 
 
 class Table(NamedTuple):
@@ -89,7 +90,7 @@ class TableDirectory:
             number = ids.index(number_of_name)
         except ValueError:
             number = self._free_entry(ids, now)
-            self._write(number, name, form, seconds)
+            self._write(number, name, form, seconds, salt)
             words[TABLES_AT >> 3] = max(opened, number + 1)
             words[self._at(number) >> 3] = number_of_name  # last, because it makes the entry valid
         at = self._at(number)
@@ -127,6 +128,11 @@ class TableDirectory:
                 name = self._memory[at + _NAME_AT : at + _NAME_AT + length].decode("utf-8", "ignore")
                 yield Usage(name, self._words[at + COUNTERS_AT >> 3])
 
+    def salts(self) -> list[int]:
+        """The salts of all limits; see `Table.salt`."""
+        at = (self._at(number) for number in self.numbers())
+        return [self._words[each + _SALT_AT >> 3] for each in at if self._words[each >> 3]]
+
     def _at(self, number: int) -> int:
         return self._layout.tables_at + number * TABLE_BYTES
 
@@ -150,12 +156,13 @@ class TableDirectory:
                 return number
         raise StorageUnavailableError("full")
 
-    def _write(self, number: int, name: str, form: ValueForm, seconds: int) -> None:
+    def _write(self, number: int, name: str, form: ValueForm, seconds: int, salt: int) -> None:
         at = self._at(number)
         shown = endpoint_of(name).encode("utf-8", "replace")[:_NAME_BYTES]
         self._memory[at : at + TABLE_BYTES] = bytes(TABLE_BYTES)
         self._memory[at + _NAME_AT : at + _NAME_AT + len(shown)] = shown
         self._words[at + _LENGTH_AT >> 3] = len(shown)
+        self._words[at + _SALT_AT >> 3] = salt
         self._words[at + _SECONDS_AT >> 3] = seconds
         self._words[at + _STRATEGY_AT >> 3] = form.number
 

@@ -3,6 +3,7 @@
     strategy                 time                             word
     fixed-window             end of the window                units used
     sliding-window-counter   end of the next window           units of this window << 32 | of the one before
+    token-bucket             when the bucket is full again    the correction of that time, a float of 64 bits
 
 The time is Unix time in seconds, and always the moment from which the counter has no effect. So a slot whose
 time has come is free, whatever its strategy is.
@@ -12,6 +13,7 @@ The values that `load` makes and `dump` takes are those of `otel_ratelimit.stora
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -20,6 +22,8 @@ from otel_ratelimit.storage.strategies import RULES, StrategyRules, Value
 
 MAX_SLIDING: Final = (1 << 32) - 1
 """The most units that a sliding-window counter can hold; a larger amount is never used up."""
+_WORD: Final = struct.Struct("@Q")
+_FLOAT: Final = struct.Struct("@d")
 _SHIFT: Final = 32
 _BITS: Final = 64
 _INDEX: Final = 2 * _BITS
@@ -56,11 +60,20 @@ def _dump_sliding(value: int, period: float) -> tuple[float, int]:
     return float(end), min(current, MAX_SLIDING) << _SHIFT | min(previous, MAX_SLIDING)
 
 
+def _load_bucket(time: float, word: int, _period: float) -> complex:
+    return complex(time, _FLOAT.unpack(_WORD.pack(word))[0])
+
+
+def _dump_bucket(value: complex, _period: float) -> tuple[float, int]:
+    return value.real, _WORD.unpack(_FLOAT.pack(value.imag))[0]
+
+
 FORMS: Final[Mapping[Strategy, ValueForm]] = {
     Strategy.FIXED_WINDOW: ValueForm(1, RULES[Strategy.FIXED_WINDOW], _load_fixed, _dump_fixed),
     Strategy.SLIDING_WINDOW_COUNTER: ValueForm(
         2, RULES[Strategy.SLIDING_WINDOW_COUNTER], _load_sliding, _dump_sliding
     ),
+    Strategy.TOKEN_BUCKET: ValueForm(3, RULES[Strategy.TOKEN_BUCKET], _load_bucket, _dump_bucket),
 }
 """The strategies that a zone can count by. A moving window has no fixed size."""
 

@@ -36,8 +36,11 @@ MODE: Final = 0o600
 _OF_A_PROCESS: Final = re.compile(r"(?:server|new)=(\d+)-(\d+)-(\d+)-.*")
 
 
-def zone_folder() -> Path:
-    """The folder of zones: in memory on Linux, elsewhere the folder of temporary files.
+def zone_folder(in_memory: Path = SHARED_MEMORY) -> Path:
+    """The folder of zones: in memory on Linux, elsewhere the folder of temporary files (TMPDIR).
+
+    Args:
+        in_memory: the folder to prefer.
 
     Raises:
         ZoneMemoryError: there is no folder to write to.
@@ -45,12 +48,12 @@ def zone_folder() -> Path:
     if not hasattr(os, "geteuid"):
         raise ZoneMemoryError("shared memory", "this system has no files of one user", "use Linux or macOS")
     effective = os.access in os.supports_effective_ids
-    if sys.platform == "linux" and os.access(SHARED_MEMORY, os.W_OK | os.X_OK, effective_ids=effective):
-        return SHARED_MEMORY
+    if sys.platform == "linux" and os.access(in_memory, os.W_OK | os.X_OK, effective_ids=effective):
+        return in_memory
     try:
         return Path(tempfile.gettempdir())
     except OSError as error:
-        instead = f"make {SHARED_MEMORY} writable, or set TMPDIR to a folder that is"
+        instead = f"make {in_memory} writable, or set TMPDIR to a folder that is"
         raise ZoneMemoryError("shared memory", f"there is no folder to write to ({error})", instead) from None
 
 

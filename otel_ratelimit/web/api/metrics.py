@@ -64,7 +64,7 @@ class _Taken:
 def _memory(snapshot: StorageSnapshot, services: ApiServices) -> MemoryAnswer:
     given = services.memory_warning_bytes, services.memory_critical_bytes
     health = check_memory_health(_Taken(snapshot), *given)
-    warning, critical = effective_thresholds(snapshot.capacity_bytes, *given)
+    warning, critical = effective_thresholds(snapshot, *given)
     return MemoryAnswer(
         used_bytes=health.size_bytes,
         used_megabytes=health.size_bytes / MEGABYTE,

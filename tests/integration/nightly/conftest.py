@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+
 import pytest
 from nightly_reports import NOW, REPORT
 from opentelemetry.sdk.metrics import MeterProvider
@@ -41,14 +43,22 @@ def seen():
 
 @pytest.fixture
 def job(seen):
-    """`job(url, toml, now=..., smtp=...)`"""
+    """`job(url, toml, now=..., smtp=...)`; `then`: what its clock says from the second time on."""
     made = []
 
-    def make(url, toml=REPORT, *, now=NOW, smtp=None, tell=lambda _: None):
+    def make(url, toml=REPORT, *, now=NOW, then=None, smtp=None, tell=lambda _: None):
+        readings = chain([now], repeat(then or now))
         rules = parse_policy(toml, "test.toml")
         mailing = report_mailer(SmtpServer.parse(smtp) if smtp else None, rules.report, "shop")
         made.append(
-            ReportJob(url, rules, mailer=mailing, telemetry=seen.telemetry, clock=now.timestamp, tell=tell)
+            ReportJob(
+                url,
+                rules,
+                mailer=mailing,
+                telemetry=seen.telemetry,
+                clock=lambda: next(readings).timestamp(),
+                tell=tell,
+            )
         )
         return made[-1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes, policy
 
 import pytest
@@ -44,6 +44,23 @@ def smtp(mailbox):
 
 
 TO = REPORT + 'to = ["team@example.com"]'
+
+
+def test_a_run_over_midnight_is_about_the_days_that_were_full_when_it_began(
+    database, job, seen, mailbox, smtp, record
+):
+    record(database, *hourly(datetime(2026, 3, 28, tzinfo=UTC), 48, timedelta(seconds=30)))
+    midnight = datetime(2026, 3, 30, tzinfo=UTC)
+    second = timedelta(seconds=1)
+
+    [made] = job(database, TO, now=midnight - second, then=midnight + second, smtp=smtp).catch_up().made
+
+    assert made.analysis_date == date(2026, 3, 28)
+    [mail] = mailbox.messages
+    assert "2026-03-28" in mail["Subject"]
+    assert seen.gauges()["otel_ratelimit.cache.hit_potential"] == [made.hit_potential]
+    job(database, TO, now=midnight + second, smtp=smtp).catch_up()
+    assert sorted(kept(database)) == [made.analysis_date, LAST]
 
 
 def test_the_last_full_days_report_is_mailed_once(database, job, mailbox, smtp, record):

@@ -6,7 +6,7 @@ import json
 import random
 import warnings
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg2
@@ -130,8 +130,19 @@ def test_queries_without_a_service_are_counted_where_only_one_is_known(database,
     assert (found.services, found.service, found.in_time[0].executions) == (("jobs",), None, 7)
 
 
-@pytest.mark.usefixtures("both")
-def test_a_report_of_one_service_is_shown_and_not_kept(monkeypatch):
+@pytest.fixture
+def clock_of(both, clocked, monkeypatch):
+    """`clock_of(moment)`: commands take the time from the database of both, whose clock says that."""
+
+    def set_clock(moment):
+        clocked.set_clock(moment)
+        monkeypatch.setenv("OTEL_RATELIMIT_DATABASE_URL", clocked.url)
+
+    return set_clock
+
+
+def test_a_report_of_one_service_is_shown_and_not_kept(clock_of):
+    clock_of(NOON + timedelta(days=1))
     for service, demand in DEMAND.items():
         report = reports.generate_daily_cache_report(DAY, service=service)
         assert (report.service, report.services, report.analysis.all_executions) == (
@@ -167,19 +178,21 @@ def test_a_report_of_one_service_is_shown_and_not_kept(monkeypatch):
     assert run("report", "show", "--service", "*").exit_code == 0
 
 
-def test_the_report_so_far_can_be_of_one_service(both, record):
-    now = datetime.now(UTC)
+def test_the_report_so_far_can_be_of_one_service(both, record, clock_of):
+    now = NOON + timedelta(days=2)
     record(both, now, service="shop")
     record(both, now, now, service="jobs")
+    clock_of(now + timedelta(minutes=1))
     shown = json.loads(run("report", "show", "--so-far", "--service", "jobs", "--json").stdout)
     assert (shown["report"]["service"], shown["report"]["analysis"]["all_executions"]) == ("jobs", 2)
     all_of_them = json.loads(run("report", "show", "--so-far", "--json").stdout)
     assert (all_of_them["report"]["service"], all_of_them["report"]["services"]) == (None, ["jobs", "shop"])
 
 
-def test_a_day_that_has_not_ended_or_is_not_known_is_no_service_s_either(both):
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
-    assert "has not ended yet" in run("report", "show", "--service", "jobs", "--date", tomorrow).stderr
+def test_a_day_that_has_not_ended_or_is_not_known_is_no_service_s_either(clock_of):
+    today = (NOON + timedelta(days=2)).date().isoformat()
+    clock_of(NOON + timedelta(days=2))
+    assert "has not ended yet" in run("report", "show", "--service", "jobs", "--date", today).stderr
     assert (
         "no query is recorded for 2020-01-01"
         in call(reports.generate_daily_cache_report, "2020-01-01", service="jobs").said
