@@ -250,6 +250,34 @@ def test_a_busy_owner_is_waited_for_longer_than_a_stopped_one():
     assert len(waits) == 3
 
 
+def test_an_owner_that_dies_while_it_is_asked_about_does_not_count_as_stopped():
+    counters = zone_store()
+    go_on, held = threading.Event(), threading.Event()
+
+    def hold():
+        with counters.zone.locked():
+            held.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    gone = Child(int)
+    gone.end()
+    owner = counters.zone.lock.owner
+    owners = [gone.pid]
+
+    def ask():
+        go_on.set()
+        return owners.pop() if owners else owner()
+
+    counters.zone.lock.owner = ask
+
+    assert counters.take([window(5, 60)], client(), 1, NOW).allowed
+    thread.join()
+    assert not owners
+
+
 @EVERY_LOCK
 def test_a_child_forked_while_another_thread_has_the_lock_waits_for_it(kind):
     counters = zone_store(kind)
