@@ -41,6 +41,7 @@ from otel_ratelimit.storage.zone.texts import TextCounters
 from otel_ratelimit.storage.zone.uri import SCHEME, parse_uri
 from otel_ratelimit.storage.zone.values import FORMS
 
+_SCHEMES: Final = [SCHEME]
 _MAX_AMOUNT: Final = 1 << 62
 """The amount of a limit that is counted and never refused."""
 
@@ -61,7 +62,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         ZoneMemoryError: the memory cannot be had.
     """
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
+    STORAGE_SCHEME = _SCHEMES
 
     def __init__(
         self,
