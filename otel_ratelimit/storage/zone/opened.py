@@ -56,14 +56,8 @@ class NewCounter(NamedTuple):
     key: int
     description: int
     place: Place | None
-    """None for the last overflow bucket of a limit, which has its own place."""
+    """How its slot is made free; None for a slot that is empty."""
     is_overflow: bool
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether it takes a slot that is empty, and no other counter moves or is removed."""
-        place = self.place
-        return place is not None and place.moved is None and not (self.is_overflow or place.freed.key)
 
 
 class Zone:
@@ -207,17 +201,19 @@ class Zone:
 
     def write(self, slots: list[SlotFields], new: Mapping[int, NewCounter], words: Sequence[int]) -> None:
         """Write slots, of which those at the offsets `new` are new, and words (offset, value, ...)."""
+        if not new:
+            self.journal.write(slots, words)
+            return
         if len(slots) == len(new) == 1 and not words:
-            slot = slots[0]
-            opened = new.get(slot[0])
-            if opened is not None and opened.is_simple:
-                self.journal.write(slots, self._one_more(slot[0], opened.description))
+            ((at, opened),) = new.items()
+            if at == slots[0][0] and opened.place is None and not opened.is_overflow:
+                self.journal.write(slots, self._one_more(at, opened.description))
                 return
         change = Change(self)
-        for slot in slots:
-            opened = new.get(slot[0])
-            if opened is not None:
-                change.open(opened)
+        written = {slot[0]: slot for slot in slots}  # windows with the same prefix share a slot
+        for at, slot in written.items():
+            if at in new:
+                change.open(at, new[at])
             change.put(slot)
         change.write(words)
 
@@ -265,9 +261,11 @@ class Change:
         """Write a slot."""
         self._slots.append(slot)
 
-    def open(self, new: NewCounter) -> None:
-        """Make the place of a counter that is new; its slot is written by `put`."""
+    def open(self, at: int, new: NewCounter) -> None:
+        """Make the place of a counter that is new, at the offset `at`; its slot is written by `put`."""
         if new.place is None:
+            if not new.is_overflow:
+                self._add_figures(at, new.description, 1)
             return
         freed, moved = new.place.freed, new.place.moved
         if moved is not None:

@@ -21,34 +21,29 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import StorageSnapshot, Taken, WindowState
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Window
-from otel_ratelimit.storage.clock_set_back import seconds_until
 from otel_ratelimit.storage.counter_keys import KIND_SHIFT, NETWORK_SHIFT, limit_of, network_of
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.figures import snapshot_of
 from otel_ratelimit.storage.zone.journal import SlotFields
-from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
+from otel_ratelimit.storage.zone.layout import SLOT_BYTES, WORD_BYTES
 from otel_ratelimit.storage.zone.opened import NewCounter, Zone, describe
-from otel_ratelimit.storage.zone.slots import SECOND_SHIFT
+from otel_ratelimit.storage.zone.quick_path import MAX_WINDOWS, QuickPath
+from otel_ratelimit.storage.zone.slots import number_of
 from otel_ratelimit.storage.zone.sweep import reclaim, remove_all
 from otel_ratelimit.storage.zone.tables import Table
 from otel_ratelimit.storage.zone.uri import SCHEME
 from otel_ratelimit.storage.zone.values import FORMS
 
-MAX_WINDOWS: Final = 32
-"""The most limits of one request, so that a change fits the journal."""
-
 _ORDER: Final = sys.byteorder
-_WORD_MASK: Final = (1 << 64) - 1
-_FOLD: Final = 67
-"""Every fifth bit of a client key is 0; the other half, moved by 67 bits, fills these."""
 _SLOT_MASK: Final = SLOT_BYTES - 1
+_USED: Final = head.USED_AT >> 3
 _ONE_WORD: Final = 2
 """An offset and a value."""
 _WORD_AT: Final = 16
@@ -61,14 +56,6 @@ _new: Final = tuple.__new__
 Item: TypeAlias = tuple[Window, Table, int, int, float, int, int, float]
 """One window of one request: the window, its table, then the slot (offset, key, time, word, description), and
 how long to wait until the cost fits."""
-
-
-class _Seat(NamedTuple):
-    """Where a counter goes that is not there yet."""
-
-    item: tuple[int, int, float, int, int]
-    """Offset, key, time, word and description of its slot."""
-    is_overflow: bool
 
 
 Plan: TypeAlias = tuple[list[Item], bool, bool, dict[int, NewCounter], list[str]]
@@ -98,9 +85,11 @@ class ZoneStore:
         # What every request uses, at hand.
         self._key_of = zone.keys.of_client
         self._try_lock, self._unlock, self._handle = zone.lock.try_lock, zone.lock.unlock, zone.lock.handle
-        self._find, self._memory, self._words = zone.memory.find, zone.memory, zone.words
+        self._take_quickly = QuickPath(zone, self._tables).take
+        self._find, self._memory, self._words = zone.main.find, zone.memory, zone.words
         self._write = zone.journal.write
-        self._first, self._buckets = zone.layout.buckets_at, zone.layout.buckets
+        self._key_mark, self._networks = zone.layout.key_mark, zone.layout.networks
+        self._first_network = zone.layout.networks_at >> 3
         at_fork(in_child=self.after_fork_in_child)
 
     @property
@@ -125,16 +114,18 @@ class ZoneStore:
         if code:
             self.zone.wait(code)
         try:
+            answer = self._take_quickly(windows, key, client, cost, now)
+            if answer is not None:
+                return answer
             plan = self.plan(windows, key, client, cost, now)
             if plan[4] and reclaim(self.zone, now):
                 plan = self.plan(windows, key, client, cost, now)
-            items, allowed, shadows, new, overflowing = plan
-            states = self.count(items, new, shadows, cost, now) if allowed and cost else states_of(items, now)
+            answer = self.decide(plan, cost, now)
         finally:
             self._unlock(self._handle)
-        if overflowing:
-            self.report_overflows(overflowing)
-        return _new(Taken, (allowed, states))
+        if plan[4]:
+            self.report_overflows(plan[4])
+        return answer
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """The answer that `take` would give now; see `CounterStore.peek`."""
@@ -152,9 +143,7 @@ class ZoneStore:
 
     # --- one request; the lock must be held ---
 
-    def plan(  # noqa: C901, PLR0912 - every request runs it, and calls would cost a fifth of its time
-        self, windows: Sequence[Window], key: int, client: str, cost: int, now: float
-    ) -> Plan:
+    def plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> Plan:
         """Find or plan the counters of a request, and decide it; `key` is the number made of `client`."""
         if len(windows) > MAX_WINDOWS:
             raise StorageUnavailableError("TooManyLimits")
@@ -162,37 +151,21 @@ class ZoneStore:
         new: dict[int, NewCounter] = {}
         overflowing: list[str] = []
         allowed = shadows = True
-        number = (key ^ key >> _FOLD) & _WORD_MASK
-        tables, find, memory = self._tables, self._find, self._memory
-        first, buckets = self._first, self._buckets
+        number = number_of(key)
         for window in windows:
-            table = tables.get(window.prefix)
-            if table is None:
-                table = self.table(window, now)
+            table = self._tables.get(window.prefix) or self.table(window, now)
             place = number ^ table.salt or 1
-            word = place.to_bytes(WORD_BYTES, _ORDER)
-            at = first + place % buckets * BUCKET_BYTES
-            at = find(word, at, at + BUCKET_BYTES)
-            if at < 0:
-                at = first + (place >> SECOND_SHIFT) % buckets * BUCKET_BYTES
-                at = find(word, at, at + BUCKET_BYTES)
-            if at > 0 and at & _SLOT_MASK:  # the same 8 bytes at another place than a key's
-                at = self.zone.main.find(place, word)
+            at = self._find(place, place.to_bytes(WORD_BYTES, _ORDER))
             if at >= 0:
-                time, value, description = _BODY.unpack_from(memory, at + WORD_BYTES)
+                time, value, description = _BODY.unpack_from(self._memory, at + WORD_BYTES)
             else:
-                table = self._current(table, window, now)
-                others = self._places(windows, number) if len(windows) > 1 else set()
-                seat = self._seat(table, place, key, client, now, new, others)
-                at, place, time, value, description = seat.item
-                if seat.is_overflow:
-                    overflowing.append(window.prefix)
-            capacity, period = window.capacity, window.period
-            if table.is_fixed and time <= now + period and cost <= capacity:
-                wait = 0.0 if time <= now or value + cost <= capacity else seconds_until(time, now, period)
-            else:
-                form = table.form
-                wait = form.rules.wait(form.load(time, value, period), capacity, period, cost, now)
+                at, place, time, value, description = self._seat(
+                    window, place, key, client, now, new, windows, overflowing
+                )
+            form = table.form
+            wait = form.rules.wait(
+                form.load(time, value, window.period), window.capacity, window.period, cost, now
+            )
             items.append((window, table, at, place, time, value, description, wait))
             if wait:
                 if window.shadow:
@@ -217,6 +190,11 @@ class ZoneStore:
                     counts += (at + _WORD_AT, used)
                 left = window.capacity - used
                 states.append(_new(WindowState, (used, max(0, left), time - now, wait)))
+            elif table.is_fixed and time <= now:
+                used, end = (cost, now + period) if counted else (0, now)
+                if counted:
+                    slots.append((at, key, end, cost, description))
+                states.append(_new(WindowState, (used, max(0, window.capacity - used), end - now, wait)))
             else:
                 rules, load, dump = table.form.rules, table.form.load, table.form.dump
                 held = load(time, word, period)
@@ -242,32 +220,45 @@ class ZoneStore:
 
     def _seat(
         self,
-        table: Table,
+        window: Window,
         place: int,
         key: int,
         client: str,
         now: float,
         new: dict[int, NewCounter],
-        taken: set[int],
-    ) -> _Seat:
-        """The seat of the counter `place`, which is added to `new`; `taken` are offsets that are in use."""
+        windows: Sequence[Window],
+        overflowing: list[str],
+    ) -> SlotFields:
+        """The slot for the counter `place` of a window, which is added to `new`.
+
+        The window's prefix is added to `overflowing` if the slot is an overflow bucket.
+        """
         for at, opened in new.items():
             if opened.key == place:  # another window of this request with the same prefix
-                return _Seat((at, place, 0.0, 0, opened.description), opened.is_overflow)
-            if opened.place is not None:
-                taken |= {at, opened.place.freed.at}
-        zone = self.zone
+                return at, place, 0.0, 0, opened.description
+        table, words = self._tables[window.prefix], self._words
+        if words[table.at >> 3] != table.id:
+            table = self._reopened(window, now)
         network = network_of(client) or key >> NETWORK_SHIFT
-        share = network % zone.layout.networks
-        used = zone.figure(head.USED_AT)
-        room = zone.layout.key_mark - used - len(new)
+        share = network % self._networks
+        used = words[_USED]
+        room = self._key_mark - used - len(new)
         # Only above half of the slots can a network hold more than there is room left.
-        if room >= used or 0 <= room >= zone.figure(zone.layout.networks_at + share * WORD_BYTES):
-            found = zone.main.place(place, now, taken)
+        taken: set[int] | None = None
+        if room >= used or 0 <= room >= words[self._first_network + share]:
+            description = describe(table.number, share, network >> KIND_SHIFT)
+            at = self.zone.main.empty(place, now)
+            if at >= 0 and at not in new:
+                new[at] = _new(NewCounter, (place, description, None, False))
+                return at, place, 0.0, 0, description
+            taken = self._taken(windows, key, new)
+            found = self.zone.main.place(place, now, taken)
             if found is not None:
-                description = describe(table.number, share, network >> KIND_SHIFT)
                 new[found.at] = NewCounter(place, description, found, is_overflow=False)
-                return _Seat((found.at, place, 0.0, 0, description), is_overflow=False)
+                return found.at, place, 0.0, 0, description
+        overflowing.append(window.prefix)
+        if taken is None:
+            taken = self._taken(windows, key, new)
         return self._overflow_seat(table, network, client, now, new, taken)
 
     def _overflow_seat(
@@ -278,23 +269,30 @@ class ZoneStore:
         now: float,
         new: dict[int, NewCounter],
         taken: set[int],
-    ) -> _Seat:
+    ) -> SlotFields:
         zone = self.zone
         limit = limit_of(client) if table.is_of_texts else ""
         key, at, place = zone.overflow.bucket(table, network, limit, now, taken)
         if place is not None:
+            for opened_at, opened in new.items():
+                if opened.key == key:  # as in `_seat`
+                    return opened_at, key, 0.0, 0, opened.description
             description = describe(table.number, 0, 0)
             new[place.at] = NewCounter(key, description, place, is_overflow=True)
-            return _Seat((place.at, key, 0.0, 0, description), is_overflow=True)
+            return place.at, key, 0.0, 0, description
         _, _, time, word, _ = zone.slot(at)
-        return _Seat((at, key, time, word, describe(table.number, 0, 0)), is_overflow=True)
+        return at, key, time, word, describe(table.number, 0, 0)
 
-    def _places(self, windows: Sequence[Window], number: int) -> set[int]:
-        """Offsets of all counters of a request that there are, which no new counter may take."""
-        find = self.zone.main.find
-        tables = [self._tables[each.prefix] for each in windows if each.prefix in self._tables]
-        keys = [number ^ table.salt or 1 for table in tables]
-        return {find(key, key.to_bytes(WORD_BYTES, _ORDER)) for key in keys}
+    def _taken(self, windows: Sequence[Window], key: int, new: dict[int, NewCounter]) -> set[int]:
+        """Offsets that no new counter of a request may take: those of its other counters."""
+        taken = set(new)
+        taken.update(opened.place.freed.at for opened in new.values() if opened.place is not None)
+        if len(windows) > 1:
+            find, number = self._find, number_of(key)
+            tables = [self._tables[each.prefix] for each in windows if each.prefix in self._tables]
+            keys = [number ^ table.salt or 1 for table in tables]
+            taken.update(find(key, key.to_bytes(WORD_BYTES, _ORDER)) for key in keys)
+        return taken
 
     def table(self, window: Window, now: float) -> Table:
         """The table of a window, opened if it is new.
@@ -311,10 +309,8 @@ class ZoneStore:
             self._tables[window.prefix] = table
         return table
 
-    def _current(self, table: Table, window: Window, now: float) -> Table:
-        """`table`, opened again if another process has given its entry to another limit."""
-        if self.zone.tables.is_current(table):
-            return table
+    def _reopened(self, window: Window, now: float) -> Table:
+        """The table of a window whose entry another process has given to another limit."""
         del self._tables[window.prefix]
         return self.table(window, now)
 
@@ -356,11 +352,6 @@ class ZoneStore:
     def after_fork_in_child(self) -> None:
         """Start the sweeper again at the child's first request."""
         self.on_use = self._call_on_use
-
-
-def number_of(key: int) -> int:
-    """The number of 64 bits that stands for a client's key."""
-    return (key ^ key >> _FOLD) & _WORD_MASK
 
 
 def states_of(items: list[Item], now: float) -> tuple[WindowState, ...]:
