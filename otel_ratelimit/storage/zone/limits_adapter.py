@@ -43,6 +43,7 @@ from otel_ratelimit.storage.zone.values import FORMS
 
 _MAX_AMOUNT: Final = 1 << 62
 """The amount of a limit that is counted and never refused."""
+_SCHEMES: Final = [SCHEME]
 
 
 class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
@@ -61,7 +62,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         ZoneMemoryError: the memory cannot be had.
     """
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
+    STORAGE_SCHEME = _SCHEMES
 
     def __init__(
         self,
