@@ -41,6 +41,9 @@ _MAX_TABLES: Final = 1 << 16
 _FULL_PERCENT: Final = 90
 """New counters are accepted up to this share of the slots; above it, both buckets of a key may be full."""
 
+_OWN_PERCENT: Final = 75
+"""The rest of the overflow buckets is for those that networks share."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -65,6 +68,11 @@ class Layout:
     def key_mark(self) -> int:
         """The most slots that may be in use when a counter is opened."""
         return self.buckets * BUCKET_BYTES // SLOT_BYTES * _FULL_PERCENT // 100
+
+    @property
+    def overflow_mark(self) -> int:
+        """The most overflow buckets that may be in use when a network gets one of its own."""
+        return self.overflow_buckets * BUCKET_BYTES // SLOT_BYTES * _OWN_PERCENT // 100
 
     @property
     def fixed_bytes(self) -> int:

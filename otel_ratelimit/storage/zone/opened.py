@@ -6,38 +6,24 @@ them: how many counters each limit, network, kind of client and page has.
 
 from __future__ import annotations
 
-import errno
-import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from mmap import mmap
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_ratelimit.core.clock import Clock, monotonic_time
-from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.storage.counter_keys import CounterKeys
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import Journal, SlotFields
 from otel_ratelimit.storage.zone.layout import PAGE_BYTES, WORD_BYTES, layout_for
 from otel_ratelimit.storage.zone.lock import FileLock, LockKind, RobustMutex, ZoneLock
+from otel_ratelimit.storage.zone.lock_holder import LockHolder
 from otel_ratelimit.storage.zone.overflow import OverflowBuckets
-from otel_ratelimit.storage.zone.process_tree import read_stat
 from otel_ratelimit.storage.zone.slots import Place, Slot, SlotTable
-from otel_ratelimit.storage.zone.tables import TableDirectory
+from otel_ratelimit.storage.zone.tables import Table, TableDirectory
 
-_logger = logging.getLogger(__name__)
-
-STALLED_SECONDS: Final = 1.0
-"""How long nobody waits for the lock after it could not be had."""
-MAX_BUSY_SECONDS: Final = 1.0
-"""How long to wait for a lock whose owners run: on a busy host they are many, or get no processor."""
-STALLED: Final = "LockNotReleased"
-"""The kind of error when another process keeps the lock."""
-
-_STOPPED: Final = frozenset("Tt")
-"""States of a process that a signal or a debugger has stopped (proc(5))."""
 _NETWORK_SHIFT: Final = 16
 _KIND_SHIFT: Final = 32
 _HALF: Final = (1 << 16) - 1
@@ -55,9 +41,14 @@ class NewCounter(NamedTuple):
 
     key: int
     description: int
-    place: Place | None
-    """How its slot is made free; None for a slot that is empty."""
+    place: Place
     is_overflow: bool
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether it takes a slot that is empty, and no other counter moves or is removed."""
+        place = self.place
+        return place.moved is None and not (self.is_overflow or place.freed.key)
 
 
 class Zone:
@@ -81,8 +72,9 @@ class Zone:
     ) -> None:
         self.memory = memory
         self.layout = layout = layout_for(size)
-        self.words = memoryview(memory).cast("Q")
-        self.times = memoryview(memory).cast("d")
+        words = memoryview(memory)[: size // WORD_BYTES * WORD_BYTES]
+        self.words = words.cast("Q")
+        self.times = words.cast("d")
         self.secret = head.secret_of(memory)
         self.identity = head.identity_of(memory)
         self.keys = CounterKeys(self.secret)
@@ -93,89 +85,30 @@ class Zone:
         self.main = SlotTable(memory, layout.buckets_at, layout.buckets)
         overflow = SlotTable(memory, layout.overflow_at, layout.overflow_buckets)
         self.overflow = OverflowBuckets(overflow, self.keys.number_of_text)
-        self.tables = TableDirectory(memory, layout, self.words, self.secret)
-        self._monotonic = monotonic
-        self._stalled_until = 0.0
-        self._failure_listeners: list[Callable[[str], object]] = []
+        self.tables = TableDirectory(memory, layout, self.words, self.times, self.secret)
+        self.holder = LockHolder(self.lock, self.journal, self.words, self.identity, monotonic)
 
     # --- the lock ---
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the lock.
 
         Raises:
             StorageUnavailableError: it could not be had in time.
         """
-        code = self.lock.try_lock(self.lock.handle)
-        if code:
-            self.wait(code)
-        try:
-            yield
-        finally:
-            self.lock.unlock(self.lock.handle)
-
-    def wait(self, code: int) -> None:
-        """Get the lock after `try_lock` has answered `code`, which is not 0.
-
-        Raises:
-            StorageUnavailableError: another process keeps it.
-        """
-        if code == errno.EBUSY:
-            code = self._wait_for_owner()
-        if code == errno.EOWNERDEAD:
-            self._recover()
-        elif code:
-            self._fail(code)
-        elif self._stalled_until:
-            self._stalled_until = 0.0
-            _logger.warning("zone %s: the lock was released; counting goes on", self.identity)
+        return self.holder.locked()
 
     def on_failure(self, listener: Callable[[str], object]) -> None:
         """Call `listener` with the kind of error whenever the lock could not be had in time."""
-        self._failure_listeners.append(listener)
+        self.holder.on_failure(listener)
 
     def retry_after(self) -> float:
         """Seconds until the lock is waited for again; 0.0 if it can be had."""
-        return max(0.0, self._stalled_until - self._monotonic())
+        return self.holder.retry_after()
 
     def is_healthy(self) -> bool:
         """Whether the lock could be had when it was last asked for."""
-        return not self._stalled_until
-
-    def _wait_for_owner(self) -> int:
-        """Wait as long as the owner may still release the lock; the answers are those of `try_lock`."""
-        if self._monotonic() < self._stalled_until and is_stopped(self.lock.owner()):
-            raise StorageUnavailableError(STALLED)
-        until = self._monotonic() + MAX_BUSY_SECONDS
-        while True:
-            code = self.lock.wait()
-            if code != errno.EBUSY or is_stopped(self.lock.owner()) or self._monotonic() >= until:
-                return code
-
-    def _recover(self) -> None:
-        finished = self.journal.finish()
-        self.words[head.RECOVERIES_AT >> 3] += 1
-        self.lock.accept()
-        _logger.warning(
-            "zone %s: a process died while it counted a request; %s",
-            self.identity,
-            "its change was finished" if finished else "it had not counted it yet",
-        )
-
-    def _fail(self, code: int) -> None:
-        first = not self._stalled_until
-        self._stalled_until = self._monotonic() + STALLED_SECONDS
-        if first:
-            _logger.error(
-                "zone %s: its lock cannot be had (%s); another process may be stopped (SIGSTOP, a debugger)."
-                " Requests are answered by on_error until the lock is released",
-                self.identity,
-                errno.errorcode.get(code, str(code)),
-            )
-        for listener in self._failure_listeners:
-            listener(STALLED)
-        raise StorageUnavailableError(STALLED)
+        return self.holder.is_healthy()
 
     # --- counters; the lock must be held ---
 
@@ -201,19 +134,19 @@ class Zone:
 
     def write(self, slots: list[SlotFields], new: Mapping[int, NewCounter], words: Sequence[int]) -> None:
         """Write slots, of which those at the offsets `new` are new, and words (offset, value, ...)."""
-        if not new:
-            self.journal.write(slots, words)
-            return
         if len(slots) == len(new) == 1 and not words:
-            ((at, opened),) = new.items()
-            if at == slots[0][0] and opened.place is None and not opened.is_overflow:
-                self.journal.write(slots, self._one_more(at, opened.description))
+            slot = slots[0]
+            opened = new.get(slot[0])
+            if opened is not None and opened.is_simple:
+                self.journal.write(slots, self._one_more(slot[0], opened.description))
                 return
         change = Change(self)
-        written = {slot[0]: slot for slot in slots}  # windows with the same prefix share a slot
-        for at, slot in written.items():
-            if at in new:
-                change.open(at, new[at])
+        unopened = dict(new)
+        for slot in slots:
+            # Two windows with the same prefix share a counter.
+            opened = unopened.pop(slot[0], None)
+            if opened is not None:
+                change.open(opened)
             change.put(slot)
         change.write(words)
 
@@ -261,12 +194,8 @@ class Change:
         """Write a slot."""
         self._slots.append(slot)
 
-    def open(self, at: int, new: NewCounter) -> None:
-        """Make the place of a counter that is new, at the offset `at`; its slot is written by `put`."""
-        if new.place is None:
-            if not new.is_overflow:
-                self._add_figures(at, new.description, 1)
-            return
+    def open(self, new: NewCounter) -> None:
+        """Make the place of a counter that is new; its slot is written by `put`."""
         freed, moved = new.place.freed, new.place.moved
         if moved is not None:
             self.put((freed.at, moved.key, moved.time, moved.word, moved.description))
@@ -302,21 +231,17 @@ class Change:
             differences[offset] = differences.get(offset, 0) + number
 
 
-def is_stopped(thread: int) -> bool:
-    """Whether the owner of a lock cannot go on by itself; True also where that cannot be found out.
-
-    Args:
-        thread: the number of the process or thread, 0 if nobody has the lock now.
-    """
-    if not thread:
-        return False
-    found = read_stat(thread)
-    return found is None or found.state in _STOPPED
-
-
 def describe(table: int, network: int, kind: int) -> int:
     """The last word of a slot: numbers of the limit, of the network's place and of the kind of client."""
     return kind << _KIND_SHIFT | network << _NETWORK_SHIFT | table
+
+
+def describe_overflow(table: Table) -> int:
+    """The last word of an overflow bucket: the number of its limit, and a part of that limit's id.
+
+    A bucket may live longer than the entry of its limit.
+    """
+    return table.id & ~_HALF | table.number
 
 
 def parts_of(description: int) -> tuple[int, int, int]:

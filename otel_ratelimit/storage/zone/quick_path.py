@@ -15,15 +15,16 @@ from typing import Final, TypeAlias
 from otel_ratelimit.core.counter_store import Taken, WindowState
 from otel_ratelimit.core.route_plan import Window
 from otel_ratelimit.storage.clock_set_back import seconds_until
-from otel_ratelimit.storage.counter_keys import KIND_SHIFT, NETWORK_SHIFT, network_of
+from otel_ratelimit.storage.counter_keys import KIND_SHIFT
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import SlotFields
 from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
 from otel_ratelimit.storage.zone.opened import Zone, describe
+from otel_ratelimit.storage.zone.seats import network_number
 from otel_ratelimit.storage.zone.slots import SECOND_SHIFT, number_of
 from otel_ratelimit.storage.zone.tables import COUNTERS_AT, Table
 
-MAX_WINDOWS: Final = 32
+MAX_WINDOWS: Final = 64
 """The most limits of one request, so that a change fits the journal."""
 
 _ORDER: Final = sys.byteorder
@@ -50,7 +51,7 @@ class QuickPath:
 
     def __init__(self, zone: Zone, tables: Mapping[str, Table]) -> None:
         self._tables = tables
-        self._memory, self._find, self._words = zone.memory, zone.memory.find, zone.words
+        self._zone, self._memory, self._find = zone, zone.memory, zone.memory.find
         self._empty, self._page_of = zone.main.empty, zone.page_of
         journal, layout = zone.journal, zone.layout
         self._write, self._write_pair = journal.write, journal.write_pair
@@ -79,7 +80,7 @@ class QuickPath:
         opened: list[_Opened] = []
         for window in windows:
             table = tables.get(window.prefix)
-            if table is None or not table.is_fixed:
+            if table is None or not table.is_fixed or window.period > table.period:
                 return None
             place = number ^ table.salt or 1
             word = place.to_bytes(WORD_BYTES, _ORDER)
@@ -120,7 +121,7 @@ class QuickPath:
         elif len(states) == _PAIR:
             self._write_pair(*words)
         elif words:  # one write needs no journal
-            self._words[words[0] >> 3] = used
+            self._zone.words[words[0] >> 3] = used
         return _new(Taken, (True, tuple(states)))
 
     def _open(
@@ -133,8 +134,8 @@ class QuickPath:
         changed: list[int],
     ) -> bool:
         """Add new counters to `slots`, and their figures to `changed`; False if they need a closer look."""
-        words, number = self._words, len(opened)
-        network = network_of(client) or key >> NETWORK_SHIFT
+        words, number = self._zone.words, len(opened)
+        network = network_number(client, key)
         share, kind = network % self._networks, network >> KIND_SHIFT
         network_at, kind_at = self._networks_at + share * WORD_BYTES, head.KINDS_AT + kind * WORD_BYTES
         used, of_network = words[head.USED_AT >> 3], words[network_at >> 3]

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, TypeAlias
 
 from otel_ratelimit.core.clock import Clock, unix_time
@@ -28,13 +28,14 @@ from otel_ratelimit.core.counter_store import StorageSnapshot, Taken, WindowStat
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Window
-from otel_ratelimit.storage.counter_keys import KIND_SHIFT, NETWORK_SHIFT, limit_of, network_of
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.figures import snapshot_of
 from otel_ratelimit.storage.zone.journal import SlotFields
-from otel_ratelimit.storage.zone.layout import SLOT_BYTES, WORD_BYTES
-from otel_ratelimit.storage.zone.opened import NewCounter, Zone, describe
+from otel_ratelimit.storage.zone.layout import WORD_BYTES
+from otel_ratelimit.storage.zone.lock_holder import NOT_ASKED
+from otel_ratelimit.storage.zone.opened import NewCounter, Zone
 from otel_ratelimit.storage.zone.quick_path import MAX_WINDOWS, QuickPath
+from otel_ratelimit.storage.zone.seats import Seats, network_number
 from otel_ratelimit.storage.zone.slots import number_of
 from otel_ratelimit.storage.zone.sweep import reclaim, remove_all
 from otel_ratelimit.storage.zone.tables import Table
@@ -42,8 +43,7 @@ from otel_ratelimit.storage.zone.uri import SCHEME
 from otel_ratelimit.storage.zone.values import FORMS
 
 _ORDER: Final = sys.byteorder
-_SLOT_MASK: Final = SLOT_BYTES - 1
-_USED: Final = head.USED_AT >> 3
+_OVERFLOWS: Final = head.OVERFLOWS_AT >> 3
 _ONE_WORD: Final = 2
 """An offset and a value."""
 _WORD_AT: Final = 16
@@ -84,12 +84,10 @@ class ZoneStore:
         self._overflow_listeners: list[Callable[[str], object]] = []
         # What every request uses, at hand.
         self._key_of = zone.keys.of_client
-        self._try_lock, self._unlock, self._handle = zone.lock.try_lock, zone.lock.unlock, zone.lock.handle
+        self._holder = zone.holder
         self._take_quickly = QuickPath(zone, self._tables).take
         self._find, self._memory, self._words = zone.main.find, zone.memory, zone.words
         self._write = zone.journal.write
-        self._key_mark, self._networks = zone.layout.key_mark, zone.layout.networks
-        self._first_network = zone.layout.networks_at >> 3
         at_fork(in_child=self.after_fork_in_child)
 
     @property
@@ -110,10 +108,12 @@ class ZoneStore:
         if self.on_use is not None:
             self.report_use()
         key = self._key_of(client)
-        code = self._try_lock(self._handle)
-        if code:
-            self.zone.wait(code)
+        holder = self._holder
+        code = NOT_ASKED
         try:
+            code = holder.try_lock(holder.handle)
+            if code:
+                code = holder.wait(code)
             answer = self._take_quickly(windows, key, client, cost, now)
             if answer is not None:
                 return answer
@@ -122,7 +122,10 @@ class ZoneStore:
                 plan = self.plan(windows, key, client, cost, now)
             answer = self.decide(plan, cost, now)
         finally:
-            self._unlock(self._handle)
+            if code:
+                holder.give_up(code)
+            else:
+                holder.unlock(holder.handle)
         if plan[4]:
             self.report_overflows(plan[4])
         return answer
@@ -137,9 +140,9 @@ class ZoneStore:
     def clear(self, windows: Sequence[Window], client: str) -> int:
         """Remove `client`'s counters in `windows`. Overflow buckets stay, since other clients share them."""
         number = number_of(self._key_of(client))
+        salts = {self.zone.tables.salt_of(window.prefix) for window in windows}
         with self.zone.locked():
-            tables = {window.prefix: self.table(window, self.clock()) for window in windows}
-            return sum(self.zone.remove(number ^ table.salt or 1) for table in tables.values())
+            return sum(self.zone.remove(number ^ salt or 1) for salt in salts)
 
     # --- one request; the lock must be held ---
 
@@ -148,31 +151,34 @@ class ZoneStore:
         if len(windows) > MAX_WINDOWS:
             raise StorageUnavailableError("TooManyLimits")
         items: list[Item] = []
-        new: dict[int, NewCounter] = {}
+        seats: Seats | None = None
         overflowing: list[str] = []
         allowed = shadows = True
         number = number_of(key)
         for window in windows:
-            table = self._tables.get(window.prefix) or self.table(window, now)
+            table = self._tables.get(window.prefix)
+            if table is None or window.period > table.period:
+                table = self.table(window, now)
             place = number ^ table.salt or 1
             at = self._find(place, place.to_bytes(WORD_BYTES, _ORDER))
             if at >= 0:
                 time, value, description = _BODY.unpack_from(self._memory, at + WORD_BYTES)
             else:
-                at, place, time, value, description = self._seat(
-                    window, place, key, client, now, new, windows, overflowing
-                )
-            form = table.form
-            wait = form.rules.wait(
-                form.load(time, value, window.period), window.capacity, window.period, cost, now
-            )
+                if seats is None:
+                    seats = self._seats(windows, key, client, now)
+                table = self._tables[window.prefix]
+                (at, place, time, value, description), is_overflow = seats.seat(table, place)
+                if is_overflow:
+                    overflowing.append(window.prefix)
+            form, period = table.form, window.period
+            wait = form.rules.wait(form.load(time, value, period), window.capacity, period, cost, now)
             items.append((window, table, at, place, time, value, description, wait))
             if wait:
                 if window.shadow:
                     shadows = False
                 else:
                     allowed = False
-        return items, allowed, shadows, new, overflowing
+        return items, allowed, shadows, {} if seats is None else seats.new, overflowing
 
     def count(
         self, items: list[Item], new: dict[int, NewCounter], shadows: bool, cost: int, now: float
@@ -190,11 +196,6 @@ class ZoneStore:
                     counts += (at + _WORD_AT, used)
                 left = window.capacity - used
                 states.append(_new(WindowState, (used, max(0, left), time - now, wait)))
-            elif table.is_fixed and time <= now:
-                used, end = (cost, now + period) if counted else (0, now)
-                if counted:
-                    slots.append((at, key, end, cost, description))
-                states.append(_new(WindowState, (used, max(0, window.capacity - used), end - now, wait)))
             else:
                 rules, load, dump = table.form.rules, table.form.load, table.form.dump
                 held = load(time, word, period)
@@ -212,107 +213,35 @@ class ZoneStore:
 
     def decide(self, plan: Plan, cost: int, now: float) -> Taken:
         """Count a request if it is allowed, and answer it."""
-        items, allowed, shadows, new, _ = plan
+        items, allowed, shadows, new, overflowing = plan
         counted = allowed and cost
-        return Taken(
-            allowed, self.count(items, new, shadows, cost, now) if counted else states_of(items, now)
-        )
+        states = self.count(items, new, shadows, cost, now) if counted else states_of(items, now)
+        if overflowing:
+            self._words[_OVERFLOWS] += len(overflowing)
+        return Taken(allowed, states)
 
-    def _seat(
-        self,
-        window: Window,
-        place: int,
-        key: int,
-        client: str,
-        now: float,
-        new: dict[int, NewCounter],
-        windows: Sequence[Window],
-        overflowing: list[str],
-    ) -> SlotFields:
-        """The slot for the counter `place` of a window, which is added to `new`.
-
-        The window's prefix is added to `overflowing` if the slot is an overflow bucket.
-        """
-        for at, opened in new.items():
-            if opened.key == place:  # another window of this request with the same prefix
-                return at, place, 0.0, 0, opened.description
-        table, words = self._tables[window.prefix], self._words
-        if words[table.at >> 3] != table.id:
-            table = self._reopened(window, now)
-        network = network_of(client) or key >> NETWORK_SHIFT
-        share = network % self._networks
-        used = words[_USED]
-        room = self._key_mark - used - len(new)
-        # Only above half of the slots can a network hold more than there is room left.
-        taken: set[int] | None = None
-        if room >= used or 0 <= room >= words[self._first_network + share]:
-            description = describe(table.number, share, network >> KIND_SHIFT)
-            at = self.zone.main.empty(place, now)
-            if at >= 0 and at not in new:
-                new[at] = _new(NewCounter, (place, description, None, False))
-                return at, place, 0.0, 0, description
-            taken = self._taken(windows, key, new)
-            found = self.zone.main.place(place, now, taken)
-            if found is not None:
-                new[found.at] = NewCounter(place, description, found, is_overflow=False)
-                return found.at, place, 0.0, 0, description
-        overflowing.append(window.prefix)
-        if taken is None:
-            taken = self._taken(windows, key, new)
-        return self._overflow_seat(table, network, client, now, new, taken)
-
-    def _overflow_seat(
-        self,
-        table: Table,
-        network: int,
-        client: str,
-        now: float,
-        new: dict[int, NewCounter],
-        taken: set[int],
-    ) -> SlotFields:
-        zone = self.zone
-        limit = limit_of(client) if table.is_of_texts else ""
-        key, at, place = zone.overflow.bucket(table, network, limit, now, taken)
-        if place is not None:
-            for opened_at, opened in new.items():
-                if opened.key == key:  # as in `_seat`
-                    return opened_at, key, 0.0, 0, opened.description
-            description = describe(table.number, 0, 0)
-            new[place.at] = NewCounter(key, description, place, is_overflow=True)
-            return place.at, key, 0.0, 0, description
-        _, _, time, word, _ = zone.slot(at)
-        return at, key, time, word, describe(table.number, 0, 0)
-
-    def _taken(self, windows: Sequence[Window], key: int, new: dict[int, NewCounter]) -> set[int]:
-        """Offsets that no new counter of a request may take: those of its other counters."""
-        taken = set(new)
-        taken.update(opened.place.freed.at for opened in new.values() if opened.place is not None)
-        if len(windows) > 1:
-            find, number = self._find, number_of(key)
-            tables = [self._tables[each.prefix] for each in windows if each.prefix in self._tables]
-            keys = [number ^ table.salt or 1 for table in tables]
-            taken.update(find(key, key.to_bytes(WORD_BYTES, _ORDER)) for key in keys)
-        return taken
-
-    def table(self, window: Window, now: float) -> Table:
-        """The table of a window, opened if it is new.
+    def table(self, window: Window, now: float, kept: Collection[int] = ()) -> Table:
+        """The table of a window, opened if it is new; it keeps the longest period that it was asked for.
 
         Raises:
             StorageUnavailableError: the zone cannot count by its strategy, or all tables are in use.
         """
         table = self._tables.get(window.prefix)
-        if table is None:
+        if table is None or window.period > table.period or not self.zone.tables.is_current(table):
             form = FORMS.get(window.strategy)
             if form is None:
                 raise StorageUnavailableError("StrategyNotSupported")
-            table = self.zone.tables.open(window.prefix, form, window.seconds, now)
+            table = self.zone.tables.open(window.prefix, form, window.period, now, kept)
             self._tables[window.prefix] = table
         return table
 
-    def _reopened(self, window: Window, now: float) -> Table:
-        """The table of a window whose entry another process has given to another limit."""
-        del self._tables[window.prefix]
-        return self.table(window, now)
+    def _seats(self, windows: Sequence[Window], key: int, client: str, now: float) -> Seats:
+        """For a request of which a counter is missing; all its tables are open and current then."""
+        tables: list[Table] = []
+        for window in windows:
+            # A table without counters may be given to another limit, but not to one of this request.
+            tables.append(self.table(window, now, {table.number for table in tables}))
+        return Seats(self.zone, tables, number_of(key), network_number(client, key), client, now)
 
     # --- upkeep ---
 
@@ -334,9 +263,7 @@ class ZoneStore:
         self._overflow_listeners.append(listener)
 
     def report_overflows(self, names: Sequence[str]) -> None:
-        """Note that a hit was counted in the overflow bucket of each of these limits."""
-        with self.zone.locked():
-            self.zone.words[head.OVERFLOWS_AT >> 3] += len(names)
+        """Tell the listeners that a hit was counted in the overflow bucket of each of these limits."""
         for name in names:
             for listener in self._overflow_listeners:
                 listener(name)
