@@ -21,7 +21,7 @@ from otel_ratelimit.storage.zone.journal import SlotFields
 from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
 from otel_ratelimit.storage.zone.opened import Zone, describe
 from otel_ratelimit.storage.zone.seats import network_number
-from otel_ratelimit.storage.zone.slots import SECOND_SHIFT, number_of
+from otel_ratelimit.storage.zone.slots import FOLD, SECOND_SHIFT, WORD_MASK
 from otel_ratelimit.storage.zone.tables import COUNTERS_AT, Table
 
 MAX_WINDOWS: Final = 64
@@ -31,14 +31,14 @@ _ORDER: Final = sys.byteorder
 _SLOT_MASK: Final = SLOT_BYTES - 1
 _WORD_AT: Final = 2 * WORD_BYTES
 """Where in a slot its word is."""
-_body: Final = struct.Struct("@8xdQQ").unpack_from
-"""Time, word and description of a slot."""
+_DESCRIPTION_AT: Final = 3 * WORD_BYTES
+_time_and_word: Final = struct.Struct("@8xdQ").unpack_from
 _PAIR: Final = 2
 _new: Final = tuple.__new__
 """Builds a NamedTuple in half the time of calling its class."""
 
-_Opened: TypeAlias = tuple[int, int, float, Table]
-"""A new counter: the offset of its slot, its key, its time, and its table."""
+_Begun: TypeAlias = tuple[int, int, float, Table]
+"""A window that begins now: the offset of its slot, its key, its time, and its table."""
 
 
 class QuickPath:
@@ -59,7 +59,7 @@ class QuickPath:
         self._key_mark = layout.key_mark
         self._networks_at, self._networks = layout.networks_at, layout.networks
 
-    def take(  # noqa: C901, PLR0911, PLR0912 - every request runs it, and calls would cost a fifth of its time
+    def take(  # noqa: C901, PLR0912 - every request runs it, and calls would cost a fifth of its time
         self, windows: Sequence[Window], key: int, client: str, cost: int, now: float
     ) -> Taken | None:
         """The answer of `ZoneStore.take`; None, and nothing is changed, if this path does not cover it.
@@ -73,14 +73,14 @@ class QuickPath:
         """
         tables, find, memory = self._tables, self._find, self._memory
         first, buckets = self._first, self._buckets
-        number = number_of(key)
+        number = (key ^ key >> FOLD) & WORD_MASK  # `number_of`, without the call
         states = []
         words: list[int] = []
-        slots: list[SlotFields] = []
-        opened: list[_Opened] = []
+        begun: list[_Begun] | None = None
         for window in windows:
             table = tables.get(window.prefix)
-            if table is None or not table.is_fixed or window.period > table.period:
+            period = window.period
+            if table is None or not table.is_fixed or period > table.period:
                 return None
             place = number ^ table.salt or 1
             word = place.to_bytes(WORD_BYTES, _ORDER)
@@ -89,44 +89,56 @@ class QuickPath:
             if at < 0:
                 at = first + (place >> SECOND_SHIFT) % buckets * BUCKET_BYTES
                 at = find(word, at, at + BUCKET_BYTES)
-            if at < 0:
-                time = now + window.period
-                at = self._empty(place, now)
-                if at < 0 or not cost:
-                    return None
-                used = cost
-                opened.append((at, place, time, table))
-            elif at & _SLOT_MASK:  # these 8 bytes are not a key
-                return None
+            # No slot lies at -1, nor where these 8 bytes are something else than a key.
+            time, used = (0.0, 0) if at & _SLOT_MASK else _time_and_word(memory, at)
+            if now < time <= now + period:
+                used += cost
+                words += (at + _WORD_AT, used)
             else:
-                time, used, description = _body(memory, at)
-                if now < time <= now + window.period:
-                    used += cost
-                    words += (at + _WORD_AT, used)
-                elif time <= now and cost:
-                    time, used = now + window.period, cost
-                    slots.append((at, place, time, used, description))
-                else:
+                if at < 0:
+                    at = self._empty(place, now)
+                if at & _SLOT_MASK or time > now or not cost:
                     return None
+                time, used = now + period, cost
+                if begun is None:
+                    begun = []
+                begun.append((at, place, time, table))
             left = window.capacity - used
             if left < 0:
                 return _refused(windows, used, time, cost, now) if words else None
             states.append(_new(WindowState, (used, left, time - now, 0.0)))
-        if opened and not self._open(opened, key, client, cost, slots, words):
-            return None
-        if slots or len(states) > _PAIR:
-            if len(states) > MAX_WINDOWS:
+        if begun is not None:
+            if not self._begin(begun, key, client, cost, words):
                 return None
-            self._write(slots, words)
+        elif len(states) == 1:  # one write needs no journal
+            self._zone.words[at + _WORD_AT >> 3] = used
         elif len(states) == _PAIR:
             self._write_pair(*words)
-        elif words:  # one write needs no journal
-            self._zone.words[words[0] >> 3] = used
+        elif len(states) > MAX_WINDOWS:
+            return None
+        else:
+            self._write((), words)
         return _new(Taken, (True, tuple(states)))
+
+    def _begin(self, begun: list[_Begun], key: int, client: str, cost: int, changed: list[int]) -> bool:
+        """Write windows that begin now, and other words; False if they need a closer look."""
+        words = self._zone.words
+        slots: list[SlotFields] = []
+        opened: list[_Begun] = []
+        for each in begun:
+            at, place, time, _ = each
+            if words[at >> 3] == place:
+                slots.append((at, place, time, cost, words[at + _DESCRIPTION_AT >> 3]))
+            else:
+                opened.append(each)
+        if len(begun) > MAX_WINDOWS or (opened and not self._open(opened, key, client, cost, slots, changed)):
+            return False
+        self._write(slots, changed)
+        return True
 
     def _open(
         self,
-        opened: list[_Opened],
+        opened: list[_Begun],
         key: int,
         client: str,
         cost: int,
@@ -140,17 +152,17 @@ class QuickPath:
         network_at, kind_at = self._networks_at + share * WORD_BYTES, head.KINDS_AT + kind * WORD_BYTES
         used, of_network = words[head.USED_AT >> 3], words[network_at >> 3]
         room = self._key_mark - used - number + 1
-        if not (room >= used or 0 <= room >= of_network):  # as in `ZoneStore`
+        if not (room >= used or 0 <= room >= of_network):  # as in `Seats`
+            return False
+        if number > 1 and len({at for at, _, _, _ in opened}) < number:
             return False
         figures: dict[int, int] = {}
         for at, place, time, table in opened:
-            if words[table.at >> 3] != table.id:
+            if words[table.at >> 3] != table.id or words[at >> 3]:
                 return False
             slots.append((at, place, time, cost, describe(table.number, share, kind)))
             for figure in (table.at + COUNTERS_AT, self._page_of(at)):
                 figures[figure] = figures.get(figure, words[figure >> 3]) + 1
-        if number > 1 and len({at for at, _, _, _ in opened}) < number:
-            return False
         changed += (head.USED_AT, used + number, network_at, of_network + number)
         changed += (kind_at, words[kind_at >> 3] + number)
         for each in figures.items():

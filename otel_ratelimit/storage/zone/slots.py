@@ -29,14 +29,14 @@ _TIMES: Final = struct.Struct("@" + "8xd16x" * (BUCKET_BYTES // SLOT_BYTES))
 """The times of the slots of a bucket; that of a slot without a counter is 0."""
 
 _times: Final = _TIMES.unpack_from
-_WORD_MASK: Final = (1 << 64) - 1
-_FOLD: Final = 67
+WORD_MASK: Final = (1 << 64) - 1
+FOLD: Final = 67
 """Every fifth bit of a client key is 0; the other half, moved by 67 bits, fills these."""
 
 
 def number_of(key: int) -> int:
     """The number of 64 bits that stands for a client's key."""
-    return (key ^ key >> _FOLD) & _WORD_MASK
+    return (key ^ key >> FOLD) & WORD_MASK
 
 
 class Slot(NamedTuple):
