@@ -1,6 +1,6 @@
 """`shared-memory://`: counters in a zone of memory that the processes of one host share.
 
-store.py            how a request is counted in a zone
+store.py            how a request is counted in a zone; quick_path.py does it for most requests
 limits_adapter.py   the same store as a storage of `limits`; texts.py counts for it
 uri.py              the parts of a URI, and what is wrong with them
 opened.py           a zone that is open in this process, and changes of its counters

@@ -83,7 +83,7 @@ class RobustMutex:
 
     def __init__(self, memory: mmap, offset: int) -> None:
         self._buffer = (ctypes.c_char * LOCK_BYTES).from_buffer(memory, offset)
-        self.handle = ctypes.c_void_p(ctypes.addressof(self._buffer))
+        self.handle = ctypes.byref(self._buffer)  # of all forms of an address, it is passed in the least time
         python, system = ctypes.PyDLL(None), ctypes.CDLL(None)
         self.try_lock = python.pthread_mutex_trylock
         self.unlock = python.pthread_mutex_unlock

@@ -15,7 +15,8 @@ from otel_ratelimit.storage.counter_keys import KINDS
 from otel_ratelimit.storage.counters_by_user import NO_USER, OTHER_USERS, highest_first
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.layout import WORD_BYTES
-from otel_ratelimit.storage.zone.store import ZoneStore, number_of
+from otel_ratelimit.storage.zone.slots import number_of
+from otel_ratelimit.storage.zone.store import ZoneStore
 
 
 def keys_by_user(store: ZoneStore, users: Mapping[str, str]) -> dict[str, int]:
