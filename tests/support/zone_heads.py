@@ -26,7 +26,9 @@ def check_for(version: bytes) -> Callable[[mmap.mmap], str]:
         if times != 1:
             return f"it was prepared {times} times"
         found = found.rstrip(b"\0")
-        return "" if found == version else f"it has version {found.decode()}, and {version.decode()} is needed"
+        return (
+            "" if found == version else f"it has version {found.decode()}, and {version.decode()} is needed"
+        )
 
     return check
 

@@ -119,7 +119,9 @@ def test_numbers_of_another_namespace_are_not_believed(in_namespaces):
 
 
 def test_each_container_has_its_own_namespace(in_namespaces):
-    ask = REPORT + "from otel_ratelimit.storage.zone.process_tree import pid_namespace\nprint(pid_namespace())"
+    ask = (
+        REPORT + "from otel_ratelimit.storage.zone.process_tree import pid_namespace\nprint(pid_namespace())"
+    )
     there = in_namespaces("-mpf --mount-proc", "true", ask)
     assert there > 0
     assert there != pid_namespace()

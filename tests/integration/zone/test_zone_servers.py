@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from waiting import wait_for
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are known on Linux only")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="workers are known on Linux only"
+)
 
 SUPPORT = Path(__file__).parents[2] / "support"
 APP = """
