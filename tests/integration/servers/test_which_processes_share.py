@@ -95,7 +95,8 @@ for name in json.loads(subprocess.check_output([sys.executable, "-c", SERVE])):
 SUPERVISOR = """
 import signal, subprocess, sys
 
-children = [subprocess.Popen([*sys.argv[2:], "--bind", f"127.0.0.1:{port}"]) for port in sys.argv[1].split(",")]
+ports, *command = sys.argv[1:]
+children = [subprocess.Popen([*command, "--bind", f"127.0.0.1:{port}"]) for port in ports.split(",")]
 
 def stop(*_):
     for child in children:
