@@ -106,7 +106,8 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         """Whether this process made the zone for itself, so that workers beside it have others."""
         return self.memory.origin == "own" and self._maker == os.getpid()
 
-    def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
+    @staticmethod
+    def unable(strategies: Iterable[Strategy]) -> list[Problem]:
         """The `strategies` that a zone does not support, as problems of its URI."""
         return [
             Problem(
