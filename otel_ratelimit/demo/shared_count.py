@@ -24,7 +24,7 @@ ROUTE: Final = "/api/scrape"
 
 @dataclass(frozen=True, slots=True)
 class WorkerDecisions:
-    """What one worker process decided."""
+    """The decisions of one worker process."""
 
     requests: int
     """All of its requests."""
@@ -36,7 +36,7 @@ class WorkerDecisions:
 
 @dataclass(frozen=True, slots=True)
 class SharedCount:
-    """What the workers decided about the scraper's requests."""
+    """The decisions of all workers about the scraper's requests."""
 
     route: str
     limit: str

@@ -1,4 +1,4 @@
-"""What a zone holds: its size and its counters, for metrics, the API and the log."""
+"""The size and the counters of a zone, for metrics, the API and the log."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _POLL_SECONDS: Final = 0.0005
 _FUTEX_TID_MASK: Final = 0x3FFFFFFF
 _MUSL_OWNER_AT: Final = 4
 _FLOCK: Final = "hhqqi4x"
-"""`struct flock` of Linux with 64 bits: kind, whence, start, length, process."""
+"""`struct flock` of Linux with 64 bits: kind, origin of the start, start, length, process."""
 
 
 def is_supported() -> bool:
