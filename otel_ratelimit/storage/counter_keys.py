@@ -1,4 +1,4 @@
-"""The key of a counter in the bounded store, the shard that it chooses, and the network that it belongs to.
+"""The key of a counter in a store in memory, the shard that it chooses, and the network that it belongs to.
 
 There are two kinds of key. Each is small, and its size is bounded whatever the client sends:
 
