@@ -26,6 +26,7 @@ from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, StorageUnavailableError
+from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 from otel_ratelimit.storage.limits_adapter import LIMITS_ENDPOINT
@@ -33,6 +34,7 @@ from otel_ratelimit.storage.strategies import sliding_counts
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.lock import LockKind, default_lock_kind
 from otel_ratelimit.storage.zone.opened import Zone, prepare
+from otel_ratelimit.storage.zone.process_row import ProcessRow
 from otel_ratelimit.storage.zone.server import ZONES, ZoneMemory, named_memory
 from otel_ratelimit.storage.zone.slots import Slot
 from otel_ratelimit.storage.zone.store import ZoneStore
@@ -86,6 +88,9 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         """The same store as a `CounterStore`."""
         interval = given.cleanup_interval or beside.cleanup_interval or CLEANUP_INTERVAL_SECONDS
         self.sweeper = ZoneSweeper(self.counters, interval, worker)
+        self.process_row = ProcessRow(self.counters.zone, clock)
+        """That of this process in the zone's table."""
+        self.counters.call_on_use(while_alive(self.process_row.begin))
         self._texts = TextCounters(self.counters)
         self._clock = clock
         self._maker = os.getpid()
