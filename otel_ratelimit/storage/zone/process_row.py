@@ -90,11 +90,7 @@ class ProcessRow:
         return True
 
     def sharing(self) -> SharingProcesses:
-        """The processes that share the zone now, and those that did.
-
-        Raises:
-            StorageUnavailableError: the lock could not be had in time.
-        """
+        """The processes that share the zone now, and those that did."""
         return self._table.sharing(self._clock())
 
     def close(self) -> None:

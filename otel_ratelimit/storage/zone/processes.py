@@ -10,12 +10,14 @@ A process with several stores in one zone has a row for each. They are listed as
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from otel_ratelimit.core.decision import DecisionKind
+from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.layout import MAX_PROCESSES, PROCESS_BYTES, WORD_BYTES
 from otel_ratelimit.storage.zone.opened import Zone
@@ -97,14 +99,12 @@ class ProcessTable:
         Raises:
             StorageUnavailableError: the lock could not be had in time.
         """
-        self.free_ended(now)
         process, token, at = own_identity(), secrets.randbits(63) | 1, int(now * _MICROSECONDS)
         row = Row(token, process.pid, process.start, pid_namespace(), at, at, NOTHING)
-        with self._zone.locked():
-            number = self.number_of(_FREE)
-            if number:
-                self._write(self._words(number, (*row[:_COUNTS], *NOTHING)))
-        return row if number else None
+        if self._put(row):
+            return row
+        self.free_ended(now)
+        return row if self._put(row) else None
 
     def write(self, token: int, counts: Sequence[int], now: float) -> bool:
         """Write what the process of this row has decided in all; False if the row is no longer its own.
@@ -161,12 +161,17 @@ class ProcessTable:
     def sharing(self, now: float) -> SharingProcesses:
         """The processes that share the zone now, and those that did.
 
-        Raises:
-            StorageUnavailableError: the lock could not be had in time.
+        If the lock cannot be had in time, a process that has ended may still be among the living.
         """
-        self.free_ended(now)
-        with self._zone.locked():  # so that no process counts twice while its row is freed
-            rows, ended = list(self.rows()), self._row(_ENDED)
+        with contextlib.suppress(StorageUnavailableError):
+            self.free_ended(now)
+        # With the lock, if it can be had, so that no process counts twice while its row is freed.
+        with contextlib.suppress(StorageUnavailableError), self._zone.locked():
+            return self._sharing()
+        return self._sharing()
+
+    def _sharing(self) -> SharingProcesses:
+        rows, ended = list(self.rows()), self._row(_ENDED)
         by_process: dict[tuple[int, int, int], list[Row]] = {}
         for row in sorted(rows, key=lambda row: row.since):
             by_process.setdefault(row.process, []).append(row)
@@ -176,6 +181,14 @@ class ProcessTable:
             ended_decisions=_by_kind([ended.counts]),
             is_full=len(rows) == MAX_PROCESSES - 1,
         )
+
+    def _put(self, row: Row) -> bool:
+        """Write a row that is new; False if there is no room."""
+        with self._zone.locked():
+            number = self.number_of(_FREE)
+            if number:
+                self._write(self._words(number, (*row[:_COUNTS], *NOTHING)))
+        return number != 0
 
     def _free(self, number: int) -> None:
         row, ended = self._row(number), self._row(_ENDED)
