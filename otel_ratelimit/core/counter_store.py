@@ -76,6 +76,20 @@ class CleanupReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanupTotals:
+    """The results of all cleanups of a store since it was made."""
+
+    runs: int = 0
+    removed_keys: int = 0
+    freed_bytes: int = 0
+    last_at: float | None = None
+    """Unix time of the last, seconds; None before the first."""
+    last_duration_seconds: float = 0.0
+    longest_pause_seconds: float = 0.0
+    """The longest time for which a cleanup held up requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageSnapshot:
     """The store's contents at one moment, for metrics, the API and the log."""
 

@@ -31,6 +31,7 @@ PAGE_SLOTS: Final = PAGE_BYTES // SLOT_BYTES
 TABLE_BYTES: Final = 192
 PROCESS_BYTES: Final = 128
 MAX_PROCESSES: Final = 256
+"""Rows; the first one stands for processes that have ended."""
 
 _OVERFLOW_PERCENT: Final = 6
 _TABLES_PERCENT: Final = 3

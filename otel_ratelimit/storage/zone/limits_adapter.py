@@ -24,15 +24,18 @@ from limits.storage import SlidingWindowCounterSupport, Storage
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock, unix_time
-from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
+from otel_ratelimit.core.counter_store import CleanupReport, CleanupTotals, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, StorageUnavailableError
+from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 from otel_ratelimit.storage.limits_adapter import LIMITS_ENDPOINT
 from otel_ratelimit.storage.strategies import sliding_counts
 from otel_ratelimit.storage.zone import head
+from otel_ratelimit.storage.zone.figures import ZoneState, cleanups_of
 from otel_ratelimit.storage.zone.lock import LockKind, default_lock_kind
 from otel_ratelimit.storage.zone.opened import Zone, prepare
+from otel_ratelimit.storage.zone.process_row import ProcessRow
 from otel_ratelimit.storage.zone.server import ZONES, ZoneMemory, named_memory
 from otel_ratelimit.storage.zone.slots import Slot
 from otel_ratelimit.storage.zone.store import ZoneStore
@@ -88,6 +91,9 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         """The same store as a `CounterStore`."""
         interval = given.cleanup_interval or beside.cleanup_interval or CLEANUP_INTERVAL_SECONDS
         self.sweeper = ZoneSweeper(self.counters, interval, worker)
+        self.process_row = ProcessRow(self.counters.zone, clock)
+        """That of this process in the zone's table."""
+        self.counters.call_on_use(while_alive(self.process_row.begin))
         self._texts = TextCounters(self.counters)
         self._clock = clock
         self._maker = os.getpid()
@@ -130,6 +136,26 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
     def snapshot(self) -> StorageSnapshot:
         """A snapshot of the store's size and counters."""
         return self.counters.snapshot()
+
+    def snapshot_to_report(self) -> StorageSnapshot | None:
+        """The same, for gauges; None if another process of the zone reports these."""
+        return self.counters.snapshot() if self.process_row.reports_gauges() else None
+
+    def cleanups(self) -> CleanupTotals:
+        """All cleanups of the zone, whichever process made them."""
+        return cleanups_of(self.counters.zone)
+
+    def state(self) -> ZoneState:
+        """Which zone it is, and who shares it."""
+        zone = self.counters.zone
+        return ZoneState(
+            identity=zone.identity,
+            origin=self.memory.origin,
+            path=self.memory.path,
+            made_at=zone.figure(head.CREATED_AT) / 1e6,
+            recoveries=zone.figure(head.RECOVERIES_AT),
+            sharing=self.process_row.sharing(),
+        )
 
     def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
         """Call `listener` after each cleanup of this process, on the background thread."""

@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.storage.zone.mapping import Check, Prepare, anonymous, open_file
@@ -30,6 +30,11 @@ from otel_ratelimit.storage.zone.reservation import Reservation, reserve_memory
 from otel_ratelimit.storage.zone.zone_files import named_path, server_path, zone_folder
 
 _logger = logging.getLogger(__name__)
+
+
+Origin: TypeAlias = Literal["reserved", "server", "named", "own"]
+"""`reserved`: by the server before it forked; `server`: a file of the server; `named`: a file that a URI
+names; `own`: made by one process, and inherited by those that it forks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class ZoneMemory:
 
     memory: mmap.mmap
     """At least as long as what was asked for; memory that was reserved is longer."""
-    origin: Literal["reserved", "server", "named", "own"]
+    origin: Origin
     path: Path | None
     """The file, if it is one."""
     is_new: bool

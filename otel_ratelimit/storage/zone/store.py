@@ -77,9 +77,9 @@ class ZoneStore:
     def __init__(self, zone: Zone, clock: Clock = unix_time) -> None:
         self.zone = zone
         self.clock = clock
-        self.on_use: Callable[[], object] | None = None
-        """The next request calls it, and no later one; see `call_on_use`."""
-        self._call_on_use: Callable[[], object] | None = None
+        self.on_use: tuple[Callable[[], object], ...] | None = None
+        """The next request calls them, and no later one; see `call_on_use`."""
+        self._call_on_use: tuple[Callable[[], object], ...] = ()
         self._tables: dict[str, Table] = {}
         self._overflow_listeners: list[Callable[[str], object]] = []
         # What every request uses, at hand.
@@ -247,13 +247,13 @@ class ZoneStore:
 
     def call_on_use(self, start: Callable[[], object]) -> None:
         """Call `start` at the next request of this process, and at the first request of each forked child."""
-        self.on_use = self._call_on_use = start
+        self.on_use = self._call_on_use = (*self._call_on_use, start)
 
     def report_use(self) -> None:
         """Call what `call_on_use` was given, once."""
         on_use, self.on_use = self.on_use, None
-        if on_use is not None:
-            on_use()
+        for start in on_use or ():
+            start()
 
     def on_overflow(self, listener: Callable[[str], object]) -> None:
         """Call `listener` with the prefix (or limit) whenever a hit goes to an overflow bucket.
@@ -277,8 +277,8 @@ class ZoneStore:
         return snapshot_of(self.zone, SCHEME)
 
     def after_fork_in_child(self) -> None:
-        """Start the sweeper again at the child's first request."""
-        self.on_use = self._call_on_use
+        """Start the sweeper again, and so on, at the child's first request."""
+        self.on_use = self._call_on_use or None
 
 
 def states_of(items: list[Item], now: float) -> tuple[WindowState, ...]:

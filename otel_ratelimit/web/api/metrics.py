@@ -10,11 +10,10 @@ from typing import Final
 from flask import current_app
 
 from otel_ratelimit.analytics.recorder import RecorderState
-from otel_ratelimit.core.counter_store import StorageSnapshot
+from otel_ratelimit.core.counter_store import CleanupTotals, StorageSnapshot
 from otel_ratelimit.core.thresholds import MEGABYTE
 from otel_ratelimit.storage.counters_by_user import highest_first
 from otel_ratelimit.storage.health import check_memory_health, effective_thresholds
-from otel_ratelimit.web.api.cleanup_tally import CleanupTotals
 from otel_ratelimit.web.api.metrics_models import (
     CleanupAnswer,
     KeysAnswer,

@@ -10,10 +10,9 @@ from otel_ratelimit.analytics.reader import AnalyticsReader
 from otel_ratelimit.analytics.recorder import RecorderState
 from otel_ratelimit.cache_advice.stored_reports import CacheReportReader
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.counter_store import CounterStore, StorageSnapshot
+from otel_ratelimit.core.counter_store import CleanupTotals, CounterStore, StorageSnapshot
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
-from otel_ratelimit.web.api.cleanup_tally import CleanupTotals
 from otel_ratelimit.web.enforcement import Enforcement
 
 Access: TypeAlias = Literal["read", "admin"]
