@@ -336,7 +336,7 @@ def _where_counters_are(settings: Settings, storage: OpenedStorage, environ: Map
     if storage.reach == "process":
         return f"{uri} (this process alone)"
     found = storage.snapshot()
-    if found is None:
+    if found is None or found.capacity_bytes is None:
         return uri
     if storage.reach == "server":
         who = sharers(sys.argv, environ, is_worker=is_forked_worker())

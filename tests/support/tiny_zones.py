@@ -22,7 +22,7 @@ from otel_ratelimit.storage.zone.store import Plan, ZoneStore, number_of
 def tiny_store(kind: LockKind, clock: Clock, **parts: int) -> ZoneStore:
     """A store in a zone of which parts are smaller: `buckets`, `overflow_buckets`, `networks`, `tables`."""
     layout = replace(layout_for(CAPACITY), **parts)
-    with mock.patch.object(opened, "layout_for", lambda _size: layout):
+    with mock.patch.object(opened, "layout_for", return_value=layout):
         return zone_store(kind, CAPACITY, clock)
 
 

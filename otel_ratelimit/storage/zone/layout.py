@@ -76,6 +76,11 @@ class Layout:
         return self.overflow_buckets * BUCKET_BYTES // SLOT_BYTES * _OWN_PERCENT // 100
 
     @property
+    def bytes_per_counter(self) -> float:
+        """A slot, and its part of the slots that must stay free."""
+        return SLOT_BYTES * 100 / _FULL_PERCENT
+
+    @property
     def fixed_bytes(self) -> int:
         """Bytes that are not slots for counters."""
         return self.size - self.buckets * BUCKET_BYTES

@@ -47,7 +47,6 @@ from otel_ratelimit.storage.zone.values import FORMS
 _SCHEMES: Final = [SCHEME]
 _MAX_AMOUNT: Final = 1 << 62
 """The amount of a limit that is counted and never refused."""
-_SCHEMES: Final = [SCHEME]
 
 
 class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):

@@ -25,7 +25,9 @@ from otel_ratelimit.storage.zone.slots import Place, Slot, SlotTable
 from otel_ratelimit.storage.zone.tables import Table, TableDirectory
 
 _NETWORK_SHIFT: Final = 16
-_KIND_SHIFT: Final = 32
+KIND_SHIFT: Final = 32
+KIND_BITS: Final = 5
+_TAG_SHIFT: Final = KIND_SHIFT + KIND_BITS
 _HALF: Final = (1 << 16) - 1
 
 
@@ -231,9 +233,17 @@ class Change:
             differences[offset] = differences.get(offset, 0) + number
 
 
-def describe(table: int, network: int, kind: int) -> int:
-    """The last word of a slot: numbers of the limit, of the network's place and of the kind of client."""
-    return kind << _KIND_SHIFT | network << _NETWORK_SHIFT | table
+def describe(table: int, network: int, kind: int, tag: int) -> int:
+    """The last word of a slot: numbers of the limit, of the network's place, of the kind of client; a tag.
+
+    The tag is a part of the client's number (`tag_of`), by which counters of a user are found.
+    """
+    return tag << _TAG_SHIFT | kind << KIND_SHIFT | network << _NETWORK_SHIFT | table
+
+
+def tag_of(number: int) -> int:
+    """The 27 bits by which a client, known by its number of 64 bits, is found in descriptions."""
+    return number >> _TAG_SHIFT
 
 
 def describe_overflow(table: Table) -> int:
@@ -246,4 +256,8 @@ def describe_overflow(table: Table) -> int:
 
 def parts_of(description: int) -> tuple[int, int, int]:
     """The parts of the last word of a slot; see `describe`."""
-    return description & _HALF, description >> _NETWORK_SHIFT & _HALF, description >> _KIND_SHIFT
+    return (
+        description & _HALF,
+        description >> _NETWORK_SHIFT & _HALF,
+        description >> KIND_SHIFT & (1 << KIND_BITS) - 1,
+    )

@@ -19,9 +19,9 @@ from otel_ratelimit.storage.counter_keys import KIND_SHIFT
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import SlotFields
 from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
-from otel_ratelimit.storage.zone.opened import Zone, describe
+from otel_ratelimit.storage.zone.opened import Zone, describe, tag_of
 from otel_ratelimit.storage.zone.seats import network_number
-from otel_ratelimit.storage.zone.slots import FOLD, SECOND_SHIFT, WORD_MASK
+from otel_ratelimit.storage.zone.slots import FOLD, SECOND_SHIFT, WORD_MASK, number_of
 from otel_ratelimit.storage.zone.tables import COUNTERS_AT, Table
 
 MAX_WINDOWS: Final = 64
@@ -148,6 +148,7 @@ class QuickPath:
         """Add new counters to `slots`, and their figures to `changed`; False if they need a closer look."""
         words, number = self._zone.words, len(opened)
         network = network_number(client, key)
+        tag = tag_of(number_of(key))
         share, kind = network % self._networks, network >> KIND_SHIFT
         network_at, kind_at = self._networks_at + share * WORD_BYTES, head.KINDS_AT + kind * WORD_BYTES
         used, of_network = words[head.USED_AT >> 3], words[network_at >> 3]
@@ -160,7 +161,7 @@ class QuickPath:
         for at, place, time, table in opened:
             if words[table.at >> 3] != table.id or words[at >> 3]:
                 return False
-            slots.append((at, place, time, cost, describe(table.number, share, kind)))
+            slots.append((at, place, time, cost, describe(table.number, share, kind, tag)))
             for figure in (table.at + COUNTERS_AT, self._page_of(at)):
                 figures[figure] = figures.get(figure, words[figure >> 3]) + 1
         changed += (head.USED_AT, used + number, network_at, of_network + number)

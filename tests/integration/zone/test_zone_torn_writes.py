@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from counter_stores import LOCKS, NOW, client, neighbour, sweeper_of, window
+from counter_stores import LOCKS, NOW, client, neighbour, window
 from tiny_zones import clients_of, new_counters, plan_of, tiny_store
 from torn_writes import deaths
 from zone_recount import assert_figures_are_exact, figures, slots_in_use
 
 from otel_ratelimit.core.route_plan import Strategy
-from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.sweep import sweep_page
 
 FIXED = window(5, 60)
