@@ -1,4 +1,4 @@
-"""What a zone holds, its cleanups and its processes, for metrics, the API and the log."""
+"""Figures of a zone: its size, its counters, its cleanups and its processes."""
 
 from __future__ import annotations
 
