@@ -98,7 +98,7 @@ class StorageSnapshot:
     capacity_bytes: int | None
     keys: int
     overflows: int
-    full_bytes: int | None = None
-    """The size from which the store counts as full, which is a little below its capacity."""
     by_endpoint: Mapping[str, int] = field(default_factory=dict)
     by_client_kind: Mapping[str, int] = field(default_factory=dict)
+    full_bytes: int | None = None
+    """The size from which the store counts as full, which is a little below its capacity."""

@@ -1,4 +1,4 @@
-"""The key of a counter in the bounded store, the shard that it chooses, and the network that it belongs to.
+"""The key of a counter in a store in memory, the shard that it chooses, and the network that it belongs to.
 
 There are two kinds of key. Each is small, and its size is bounded whatever the client sends:
 
@@ -64,6 +64,7 @@ _match_network: Final = re.compile(
     re.ASCII,
 ).match
 _CLIENT_GROUP: Final = 4
+_find_client: Final = re.compile(r"/([bfhiu][0-9a-f]{32})/", re.ASCII).search
 _LIMIT: Final = re.compile(r"\d{1,20}/\d{1,10}/[a-z]{1,10}", re.ASCII)
 _MAX_LIMIT: Final = 42
 
@@ -104,6 +105,12 @@ def _network_of_text(text: str) -> int:
 def network_of(client: str) -> int:
     """The number of the sender's network, where the client's key does not contain it; otherwise 0."""
     return client.network if isinstance(client, ClientKey) else 0
+
+
+def client_in(text: str) -> str:
+    """The client's key in a text key (`LIMITER/u0123.../...`); empty if there is none."""
+    found = _find_client(text)
+    return "" if found is None else found[1]
 
 
 def kind_of(key: int) -> int:

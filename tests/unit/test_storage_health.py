@@ -54,7 +54,10 @@ def test_the_message_says_size_capacity_and_thresholds():
 
 @pytest.mark.parametrize("capacity", [1 * MB, 10 * MB, 50 * MB, 200 * MB, None])
 def test_warning_comes_before_critical_and_critical_can_be_reached(capacity):
-    warning, critical = effective_thresholds(capacity, 40 * MB, 50 * MB)
+    full = BoundedMemoryStore(capacity).snapshot().full_bytes if capacity else None
+    snapshot = StorageSnapshot("any", 0, capacity, 0, 0, full_bytes=full)
+
+    warning, critical = effective_thresholds(snapshot, 40 * MB, 50 * MB)
 
     assert 0 < warning < critical
     assert capacity is None or critical < 0.98 * capacity

@@ -1,4 +1,4 @@
-"""Figures of a zone: its size, its counters, its cleanups and its processes."""
+"""The contents of a zone, its cleanups and its processes, for metrics, the API and the log."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def snapshot_of(zone: Zone, name: str) -> StorageSnapshot:
         capacity_bytes=zone.layout.size,
         keys=zone.figure(head.USED_AT),
         overflows=zone.figure(head.OVERFLOWS_AT),
-        full_bytes=PAGE_BYTES + zone.layout.key_mark * _FULL_PERCENT // 100 * SLOT_BYTES,
+        full_bytes=int(zone.layout.key_mark * zone.layout.bytes_per_counter) * _FULL_PERCENT // 100,
         by_endpoint={endpoint: keys for endpoint, keys in by_endpoint.items() if keys},
         by_client_kind={kind: keys for kind, keys in kinds.items() if keys},
     )
@@ -58,8 +58,9 @@ def snapshot_of(zone: Zone, name: str) -> StorageSnapshot:
 
 def size_of(zone: Zone) -> int:
     """Bytes in use: slots, overflow buckets and entries of limits, and what every zone needs."""
-    slots = zone.figure(head.USED_AT) + zone.figure(head.OVERFLOW_USED_AT)
-    return PAGE_BYTES + slots * SLOT_BYTES + zone.figure(head.TABLES_AT) * TABLE_BYTES
+    counters = int(zone.figure(head.USED_AT) * zone.layout.bytes_per_counter)
+    buckets = zone.figure(head.OVERFLOW_USED_AT) * SLOT_BYTES
+    return PAGE_BYTES + counters + buckets + zone.figure(head.TABLES_AT) * TABLE_BYTES
 
 
 def add_cleanup(zone: Zone, report: CleanupReport, now: float) -> None:

@@ -44,6 +44,7 @@ from otel_ratelimit.storage.zone.texts import TextCounters
 from otel_ratelimit.storage.zone.uri import SCHEME, parse_uri
 from otel_ratelimit.storage.zone.values import FORMS
 
+_SCHEMES: Final = [SCHEME]
 _MAX_AMOUNT: Final = 1 << 62
 """The amount of a limit that is counted and never refused."""
 
@@ -64,7 +65,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         ZoneMemoryError: the memory cannot be had.
     """
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
+    STORAGE_SCHEME = _SCHEMES
 
     def __init__(
         self,
@@ -110,7 +111,8 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         """Whether this process made the zone for itself, so that workers beside it have others."""
         return self.memory.origin == "own" and self._maker == os.getpid()
 
-    def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
+    @staticmethod
+    def unable(strategies: Iterable[Strategy]) -> list[Problem]:
         """The `strategies` that a zone does not support, as problems of its URI."""
         return [
             Problem(

@@ -94,7 +94,10 @@ class Reservation:
         return None
 
     def _lock(self) -> bool:
-        import fcntl  # missing on Windows, where no reservation can be made
+        try:
+            import fcntl
+        except ImportError:  # as on Windows, where no memory can be reserved either
+            return False
 
         ends = monotonic_time() + seconds_left(MAX_SECONDS)
         while self._is_open():

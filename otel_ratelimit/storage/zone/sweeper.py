@@ -13,7 +13,7 @@ from otel_ratelimit.storage.periodic_sweep import PeriodicSweep
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.figures import add_cleanup, size_of
 from otel_ratelimit.storage.zone.store import ZoneStore
-from otel_ratelimit.storage.zone.sweep import pages_in_use, sweep_page
+from otel_ratelimit.storage.zone.sweep import pages_in_use, settle_last_buckets, sweep_page
 
 _STEP_SECONDS: Final = 0.0002
 """After this time a step ends, so that requests of this process get their turn."""
@@ -61,6 +61,7 @@ class ZoneSweeper(PeriodicSweep):
             if taken >= _STEP_SECONDS:
                 yield CleanupReport(removed, max(before - size_of(zone), 0), taken, taken)
                 begun, removed, before = self.timer(), 0, size_of(zone)
+        settle_last_buckets(zone, clock())
         taken = self.timer() - begun
         yield CleanupReport(removed, max(before - size_of(zone), 0), taken, taken)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from otel_ratelimit.core.counter_store import Taken
 from otel_ratelimit.core.route_plan import Window
-from otel_ratelimit.storage.zone.slots import Slot
-from otel_ratelimit.storage.zone.store import ZoneStore, number_of
+from otel_ratelimit.storage.zone.slots import Slot, number_of
+from otel_ratelimit.storage.zone.store import ZoneStore
 from otel_ratelimit.storage.zone.sweep import reclaim
 
 
