@@ -11,7 +11,7 @@ tables.py           the names of limits, and how many counters each has
 overflow.py         where clients are counted when the zone is full
 sweep.py            how the expired counters of a page are removed; sweeper.py calls it
 processes.py        which processes share the zone; process_row.py is the row of this one
-figures.py          what a zone holds, for metrics and the API
+figures.py          size, counters, cleanups and processes, for metrics and the API
 
 layout.py           the zone's parts and their offsets
 head.py             the zone's head: whether a zone is ours, and its figures
