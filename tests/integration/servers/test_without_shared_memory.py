@@ -63,7 +63,9 @@ def our_lines(log):
 @pytest.mark.parametrize("way", ["zero-code", "preload"])
 def test_workers_that_inherit_their_memory_need_no_room_in_dev_shm(serve, tiny_dev_shm, way):
     options = ["--preload"] if way == "preload" else []
-    server = serve(GUNICORN, "--workers", str(WORKERS), *options, zero_code=way == "zero-code", **tiny_dev_shm)
+    server = serve(
+        GUNICORN, "--workers", str(WORKERS), *options, zero_code=way == "zero-code", **tiny_dev_shm
+    )
     assert allowed(server) == LIMIT
     assert "50.0 MB, shared by the 2 workers of this server)" in server.log
     assert "own memory" not in server.log
@@ -73,7 +75,9 @@ def test_other_workers_say_once_each_why_they_count_alone(serve, tiny_dev_shm):
     server = serve(GUNICORN, "--workers", str(WORKERS), **tiny_dev_shm)
     assert LIMIT < allowed(server) <= WORKERS * LIMIT
     assert server.log.count(COUNTS_ALONE) == WORKERS
-    assert "50.0 MB are needed, and 1.0 MB are free; choose a smaller capacity, or make /dev/shm" in server.log
+    assert (
+        "50.0 MB are needed, and 1.0 MB are free; choose a smaller capacity, or make /dev/shm" in server.log
+    )
     assert server.log.count(SEVERAL) == WORKERS
     assert "counters in bounded-memory:// (this process alone)" in server.log
     assert "Traceback" not in server.log
