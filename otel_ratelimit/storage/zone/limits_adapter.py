@@ -30,6 +30,7 @@ from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 from otel_ratelimit.storage.limits_adapter import LIMITS_ENDPOINT
+from otel_ratelimit.storage.store_strategies import unsupported
 from otel_ratelimit.storage.strategies import sliding_counts
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.figures import ZoneState, cleanups_of
@@ -110,18 +111,9 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         """Whether this process made the zone for itself, so that workers beside it have others."""
         return self.memory.origin == "own" and self._maker == os.getpid()
 
-    @staticmethod
-    def unable(strategies: Iterable[Strategy]) -> list[Problem]:
+    def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
         """The `strategies` that a zone does not support, as problems of its URI."""
-        return [
-            Problem(
-                "OTEL_RATELIMIT_STORAGE_URI",
-                f"{SCHEME}:// cannot count by strategy {strategy.value!r}",
-                f"use {' or '.join(FORMS)} in the policy, or another store",
-            )
-            for strategy in sorted(set(strategies))
-            if strategy not in FORMS
-        ]
+        return unsupported(SCHEME, list(FORMS), strategies)
 
     # --- what the store holds ---
 
