@@ -137,13 +137,13 @@ def test_a_sweep_leaves_a_burst_that_takes_longer_than_its_limits_seconds():
 
 def test_a_sweep_leaves_a_burst_that_a_new_policy_has_made_larger():
     counters = zone_store(clock=lambda: NOW)
-    for burst in (10, 100):
+    for burst, cost in ((10, 9), (100, 90)):
         limit = Window("app|x|1|token-bucket|", 1, 1, Strategy.TOKEN_BUCKET, False, "", "", burst=burst)
-        counters.take([limit], client(burst), burst, NOW)
+        assert counters.take([limit], client(), cost, NOW).allowed
 
     sweeper_of(counters).sweep()
 
-    assert not counters.take([limit], client(100), 2, NOW + 1).allowed
+    assert not counters.take([limit], client(), 20, NOW + 1).allowed
 
 
 def test_a_sweep_leaves_the_longest_window_of_those_that_share_a_table():
