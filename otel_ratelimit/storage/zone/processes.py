@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
     @property
     def process(self) -> tuple[int, int, int]:
-        """What is the same in all rows of one process."""
+        """The part that all rows of one process have in common."""
         return self.namespace, self.pid, self.start
 
 
