@@ -28,6 +28,7 @@ _NETWORK_SHIFT: Final = 16
 KIND_SHIFT: Final = 32
 KIND_BITS: Final = 5
 _TAG_SHIFT: Final = KIND_SHIFT + KIND_BITS
+_TAG_MASK: Final = (1 << 64 - _TAG_SHIFT) - 1
 _HALF: Final = (1 << 16) - 1
 
 
@@ -243,7 +244,7 @@ def describe(table: int, network: int, kind: int, tag: int) -> int:
 
 def tag_of(number: int) -> int:
     """The 27 bits by which a client, known by its number of 64 bits, is found in descriptions."""
-    return number >> _TAG_SHIFT
+    return number & _TAG_MASK
 
 
 def describe_overflow(table: Table) -> int:

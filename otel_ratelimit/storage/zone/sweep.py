@@ -19,6 +19,8 @@ from otel_ratelimit.storage.zone.values import ValueForm
 _RECLAIM_EVERY_SECONDS: Final = 1.0
 """A full zone is searched for expired counters once in this time, a few pages for each new counter."""
 _PAGES_AT_ONCE: Final = 4
+_LATEST: Final = 1e12
+"""The latest time that can be noted: a word holds microseconds."""
 _SLOTS_AT_ONCE: Final = 32
 _WORDS_PER_SLOT: Final = SLOT_BYTES // 8
 _ID_SHIFT: Final = 16
@@ -96,10 +98,9 @@ def reclaim(zone: Zone, now: float) -> int:
     if hand >= zone.layout.pages:
         hand = 0
     if hand == 0:
-        microseconds = max(0, int(now * 1e6))
-        if abs(microseconds - words[head.RECLAIMED_AT >> 3]) < _RECLAIM_EVERY_SECONDS * 1e6:
+        if not abs(now - words[head.RECLAIMED_AT >> 3] / 1e6) >= _RECLAIM_EVERY_SECONDS:
             return 0
-        words[head.RECLAIMED_AT >> 3] = microseconds
+        words[head.RECLAIMED_AT >> 3] = int(min(max(0.0, now), _LATEST) * 1e6)
     last = min(hand + _PAGES_AT_ONCE, zone.layout.pages)
     words[head.HAND_AT >> 3] = last if last < zone.layout.pages else 0
     first_count = zone.layout.pages_at >> 3
