@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import flask
 import pytest
@@ -14,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from otel_ratelimit import RateLimit
 from otel_ratelimit.core import names
 from otel_ratelimit.storage import get_active_keys, get_key_distribution, get_storage_size
+from otel_ratelimit.storage.zone.zone_files import named_path, zone_folder
 
 TOKEN = {"Authorization": "Bearer a-token-of-the-operator"}
 POLICY = """
@@ -58,6 +58,14 @@ def make(tmp_path, reader):
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def named_zone():
+    """The URI of a zone of 1 MB, whose file is removed in the end."""
+    name = f"figures-{os.getpid()}"
+    yield f"shared-memory://{name}?capacity=1MB"
+    named_path(zone_folder(), name).unlink()
 
 
 def request(app, path, client):
@@ -127,6 +135,33 @@ def test_the_decisions_of_all_processes_are_the_requests_that_were_sent(make):
     assert counted == {"allowed": 5 + 1, "blocked": 8, "shadow_blocked": 5, "error": 0}
 
 
+def test_a_forked_process_does_not_count_what_its_parent_had_decided(make):
+    app = make()
+    for _ in range(3):
+        request(app, "/plain", "192.0.2.1")
+
+    def allowed():
+        request(app, "/plain", "192.0.2.1")
+        return {
+            each["process_id"]: each["decisions"]["allowed"]
+            for each in metrics_of(app)["processes"]["sharing"]
+        }
+
+    metrics_of(app)
+    child = Child(allowed)
+    assert child.result() == {os.getpid(): 3, child.pid: 1}
+
+
+def test_what_a_closed_limiter_had_decided_stays_in_the_totals(make, named_zone):
+    closed, other = make(named_zone, "closed"), make(named_zone, "other")
+    request(closed, "/plain", "192.0.2.1")
+    request(other, "/plain", "192.0.2.1")
+    closed.extensions["otel_ratelimit"].close()
+    found = metrics_of(other)["processes"]
+    assert (found["ended"], found["ended_decisions"]["allowed"]) == (0, 1)
+    assert [each["decisions"]["allowed"] for each in found["sharing"]] == [1]
+
+
 def test_counters_are_cleared_and_read_for_all_processes(make):
     app = make()
     status = "/api/rate-limit/status?path=/plain&ip=192.0.2.1"
@@ -161,16 +196,11 @@ def test_a_store_that_is_not_shared_has_no_zone_and_no_processes(make):
     assert answer["memory"]["used_bytes"] > 0
 
 
-def test_the_zone_is_named_where_it_is_a_file(make, tmp_path, monkeypatch):
-    name = f"figures-{os.getpid()}"
-    app = make(f"shared-memory://{name}?capacity=1MB")
-    zone = metrics_of(app)["zone"]
-    try:
-        assert zone["origin"] == "named"
-        assert name in zone["path"]
-        assert zone["id"] == app.extensions["otel_ratelimit"].limiter.storage.counters.zone.identity
-    finally:
-        Path(zone["path"]).unlink()
+def test_the_zone_is_named_where_it_is_a_file(make, named_zone):
+    app = make(named_zone)
+    zone, storage = metrics_of(app)["zone"], app.extensions["otel_ratelimit"].limiter.storage
+    assert (zone["origin"], zone["path"]) == ("named", str(storage.memory.path))
+    assert zone["id"] == storage.counters.zone.identity
 
 
 def test_one_of_the_processes_of_a_zone_reports_all_of_its_gauges(make, reader):
