@@ -84,6 +84,13 @@ class ServerZones:
             # The process must run without it.
             _logger.exception("no memory could be reserved for worker processes; they will share a file")
 
+    def release(self) -> None:
+        """Give the reservation back, unless a RateLimit of this process has it."""
+        reservation, self._reservation = self._reservation, None
+        self._has_reserved = False
+        if reservation is not None:
+            reservation.close()
+
     def memory_for_next(self, size: int, prepare: Prepare, check: Check) -> ZoneMemory:
         """Memory for the next RateLimit that is opened in this process; see the top of this module.
 
@@ -159,3 +166,4 @@ def named_memory(
 ZONES: Final = ServerZones()
 """That of this process."""
 reserve: Final = ZONES.reserve
+release: Final = ZONES.release
