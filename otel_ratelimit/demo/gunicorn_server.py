@@ -1,7 +1,7 @@
 """The application under gunicorn, started as OpenTelemetry users start theirs.
 
-There is one worker by default: it has the counters of `bounded-memory://` for itself, so N workers would
-allow every client N times the limit. Several workers share their counters through Redis or Valkey.
+It has several workers. They share their counters without a setting, in memory that this package reserves in
+gunicorn's master before it forks them (`otel_ratelimit.storage.zone.reservation`).
 """
 
 from __future__ import annotations

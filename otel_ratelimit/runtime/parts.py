@@ -30,6 +30,7 @@ from otel_ratelimit.core.version import __version__
 from otel_ratelimit.policy import Policy, PolicyResolver
 from otel_ratelimit.policy.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
 from otel_ratelimit.runtime.attachment import attached, attached_or_none
+from otel_ratelimit.runtime.decision_counts import DecisionCounts
 from otel_ratelimit.runtime.default_storage import IN_PROCESS, default_uri, log_that_memory_is_not_shared
 from otel_ratelimit.runtime.neighbours import warn_of_neighbours
 from otel_ratelimit.runtime.policy_in_force import PolicyInForce
@@ -106,6 +107,7 @@ class Parts:
     worker: BackgroundWorker
     storage: OpenedStorage
     telemetry: Telemetry
+    decision_counts: DecisionCounts
     recording: Recording
     sinks: tuple[DecisionSink, ...]
     log_output: LogOutput
@@ -159,6 +161,7 @@ class Parts:
         with ExitStack() as steps:
             steps.callback(self.log_output.close)
             steps.callback(self.storage.close)
+            steps.callback(self.decision_counts.flush)
             steps.callback(self.telemetry.close)
             with within(timeout):
                 try:
@@ -211,8 +214,9 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         )
         opened.callback(recording.close)
         # Where another RateLimit of this process has the gauge, this one is flushed all the same.
-        worker.every(FLUSH_SECONDS, "decision counts", telemetry.decisions.flush, start=False)
-        at_exit(telemetry.decisions.flush)
+        counts = DecisionCounts(telemetry.decisions, storage.write_decisions)
+        worker.every(FLUSH_SECONDS, "decision counts", counts.flush, start=False)
+        at_exit(counts.flush)
         warn_of_uwsgi(sys.modules.get("uwsgi"))
         warn_of_neighbours()
         _log_what_is_in_force(policy, _where_counters_are(settings, storage, given.environ))
@@ -229,6 +233,7 @@ def open_parts(settings: Settings, given: Given) -> Parts:
             worker=worker,
             storage=storage,
             telemetry=telemetry,
+            decision_counts=counts,
             recording=recording,
             sinks=(telemetry.decisions, *recorders, *given.sinks),
             log_output=log_output,

@@ -1,4 +1,4 @@
-"""Counter stores: in this process, or in a server that several processes share.
+"""Counter stores: in this process, in memory that processes share, or in a server such as Redis.
 
 A `...Store` is a `CounterStore` (`core/counter_store.py`): it decides a request for all its windows in one
 call. A `...Storage` is a storage of the `limits` library, as Flask-Limiter opens it by its URI.

@@ -16,32 +16,32 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import chain
 from mmap import mmap
 from typing import Final, TypeAlias
 
-MAX_SLOTS: Final = 64
-MAX_WORDS: Final = 512
+MAX_SLOTS: Final = 128
+MAX_WORDS: Final = 1024
 
 _ENTRIES_AT: Final = 64
-_SLOT_ENTRY: Final = "QQdQQ"
+_SLOT_ENTRY: Final = struct.Struct("@QQdQQ")
 """Offset of the slot; its key, time, value and description."""
 _SLOT_ENTRY_BYTES: Final = 40
 _WORDS_AT: Final = _ENTRIES_AT + MAX_SLOTS * _SLOT_ENTRY_BYTES
-_WORD_ENTRY: Final = "QQ"
-"""Offset of the word; its value."""
 _WORD_ENTRY_BYTES: Final = 16
 JOURNAL_BYTES: Final = _WORDS_AT + MAX_WORDS * _WORD_ENTRY_BYTES
 
 _WORDS_SHIFT: Final = 32
 _SLOTS_MASK: Final = (1 << _WORDS_SHIFT) - 1
+_PAIR: Final = 2 << _WORDS_SHIFT
+"""The number that says: two words and no slot."""
 
 SlotFields: TypeAlias = tuple[int, int, float, int, int]
 """Offset, key, time, word and description of a slot."""
-_SLOT_FIELDS: Final = 5
 
 SLOT: Final = struct.Struct("@QdQQ")
 """A slot: key, time, value, description."""
+_WORD_ENTRIES: Final = tuple(struct.Struct(f"@{2 * number}Q") for number in range(MAX_WORDS + 1))
+"""So many words: the offset and the value of each."""
 
 
 class Journal:
@@ -60,8 +60,7 @@ class Journal:
         self._slots_at = at + _ENTRIES_AT
         self._words_at = at + _WORDS_AT
         self._words = words
-        self._slot_entries = [struct.Struct("@" + _SLOT_ENTRY * number) for number in range(MAX_SLOTS + 1)]
-        self._word_entries = [struct.Struct("@" + _WORD_ENTRY * number) for number in range(MAX_WORDS + 1)]
+        self._write_entry = _SLOT_ENTRY.pack_into
         self.write_slot = SLOT.pack_into
 
     def write(self, slots: Sequence[SlotFields], new_words: Sequence[int]) -> None:
@@ -80,18 +79,36 @@ class Journal:
                 f"a change of {number} slots and {number_of_words} words does not fit the journal"
             )
         memory, words = self._memory, self._words
-        if number == 1:
-            self._slot_entries[1].pack_into(memory, self._slots_at, *slots[0])
-        elif number:
-            self._slot_entries[number].pack_into(memory, self._slots_at, *chain.from_iterable(slots))
-        if number_of_words:
-            self._word_entries[number_of_words].pack_into(memory, self._words_at, *new_words)
-        words[self._valid] = number_of_words << _WORDS_SHIFT | number
+        at = self._slots_at
         for slot in slots:
-            self.write_slot(memory, *slot)
-        for at, value in zip(new_words[::2], new_words[1::2], strict=True):
+            self._write_entry(memory, at, *slot)
+            at += _SLOT_ENTRY_BYTES
+        if number_of_words:
+            _WORD_ENTRIES[number_of_words].pack_into(memory, self._words_at, *new_words)
+        words[self._valid] = number_of_words << _WORDS_SHIFT | number
+        try:
+            for slot in slots:
+                self.write_slot(memory, *slot)
+            each = iter(new_words)
+            for offset in each:
+                words[offset >> 3] = next(each)
+            words[self._valid] = 0
+        except BaseException:  # a signal handler raised it
+            self._finish_in_spite_of_signals()
+            raise
+
+    def write_pair(self, at: int, value: int, second_at: int, second: int) -> None:
+        """Make a change of two words; see `write`."""
+        words = self._words
+        _WORD_ENTRIES[2].pack_into(self._memory, self._words_at, at, value, second_at, second)
+        words[self._valid] = _PAIR
+        try:
             words[at >> 3] = value
-        words[self._valid] = 0
+            words[second_at >> 3] = second
+            words[self._valid] = 0
+        except BaseException:  # a signal handler raised it
+            self._finish_in_spite_of_signals()
+            raise
 
     def is_valid(self) -> bool:
         """Whether a change was declared valid and not finished."""
@@ -103,11 +120,19 @@ class Journal:
         if not valid:
             return False
         memory = self._memory
-        slots = self._slot_entries[valid & _SLOTS_MASK].unpack_from(memory, self._slots_at)
-        for first in range(0, len(slots), _SLOT_FIELDS):
-            self.write_slot(memory, *slots[first : first + _SLOT_FIELDS])
-        new_words = self._word_entries[valid >> _WORDS_SHIFT].unpack_from(memory, self._words_at)
+        for number in range(valid & _SLOTS_MASK):
+            entry = _SLOT_ENTRY.unpack_from(memory, self._slots_at + number * _SLOT_ENTRY_BYTES)
+            self.write_slot(memory, *entry)
+        new_words = _WORD_ENTRIES[valid >> _WORDS_SHIFT].unpack_from(memory, self._words_at)
         for at, value in zip(new_words[::2], new_words[1::2], strict=True):
             self._words[at >> 3] = value
         self._words[self._valid] = 0
         return True
+
+    def _finish_in_spite_of_signals(self) -> None:
+        """Finish the change; a second signal may come in the meantime, a third one hardly."""
+        try:
+            self.finish()
+        except BaseException:
+            self.finish()
+            raise

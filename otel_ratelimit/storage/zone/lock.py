@@ -44,7 +44,7 @@ _POLL_SECONDS: Final = 0.0005
 _FUTEX_TID_MASK: Final = 0x3FFFFFFF
 _MUSL_OWNER_AT: Final = 4
 _FLOCK: Final = "hhqqi4x"
-"""`struct flock` of Linux with 64 bits: kind, whence, start, length, process."""
+"""`struct flock` of Linux with 64 bits: kind, what the start counts from, start, length, process."""
 
 
 def is_supported() -> bool:
@@ -83,7 +83,7 @@ class RobustMutex:
 
     def __init__(self, memory: mmap, offset: int) -> None:
         self._buffer = (ctypes.c_char * LOCK_BYTES).from_buffer(memory, offset)
-        self.handle = ctypes.c_void_p(ctypes.addressof(self._buffer))
+        self.handle = ctypes.byref(self._buffer)  # of all forms of an address, it is passed in the least time
         python, system = ctypes.PyDLL(None), ctypes.CDLL(None)
         self.try_lock = python.pthread_mutex_trylock
         self.unlock = python.pthread_mutex_unlock
@@ -121,6 +121,13 @@ class RobustMutex:
         """After EOWNERDEAD: the zone is in order again."""
         self._consistent(self.handle)
 
+    def give_up(self, finish: Callable[[], object]) -> None:
+        """Release the lock if this thread has it, after `finish` has put the zone in order."""
+        if self.owner() == threading.get_native_id():
+            finish()
+            self.accept()
+            self.unlock(self.handle)
+
 
 def _timed_lock(library: ctypes.CDLL) -> tuple[Callable[..., int], int]:
     """(a function of a mutex and a moment that waits until then, the clock that it goes by)."""
@@ -156,7 +163,7 @@ class FileLock:
             self._file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._dirty = dirty
         self.handle: Any = None
-        self._threads = threading.Lock()
+        self._threads = threading.RLock()
         at_fork(in_child=self._renew)
 
     def prepare(self) -> None:
@@ -166,17 +173,20 @@ class FileLock:
         """See `RobustMutex.try_lock`."""
         if not self._threads.acquire(blocking=False):
             return errno.EBUSY
+        # If this thread has the lock already, an exception has kept it from releasing it. Then it goes on.
         try:
             self._fcntl.lockf(self._file, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
         except OSError:
-            self._threads.release()
+            self._release_threads()
             return errno.EBUSY
         return errno.EOWNERDEAD if self._dirty() else 0
 
     def unlock(self, _handle: Any) -> int:
         """See `RobustMutex.unlock`."""
+        if not self._threads.acquire(blocking=False):
+            return errno.EPERM  # another thread has the lock
         self._fcntl.lockf(self._file, self._fcntl.LOCK_UN)
-        self._threads.release()
+        self._release_threads()
         return 0
 
     def wait(self) -> int:
@@ -187,16 +197,26 @@ class FileLock:
         return code
 
     def owner(self) -> int:
-        """See `RobustMutex.owner`; the number is that of the process."""
+        """See `RobustMutex.owner`; the number is that of the process, 0 also for a thread of this one."""
         asked = struct.pack(_FLOCK, self._fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         kind, _, _, _, pid = struct.unpack(_FLOCK, self._fcntl.fcntl(self._file, self._fcntl.F_GETLK, asked))
-        return os.getpid() if kind == self._fcntl.F_UNLCK and self._threads.locked() else pid
+        return 0 if kind == self._fcntl.F_UNLCK else int(pid)
 
     def accept(self) -> None:
         """See `RobustMutex.accept`."""
 
+    def give_up(self, _finish: Callable[[], object]) -> None:
+        """See `RobustMutex.give_up`; the next `try_lock` sees whether something is to be finished."""
+        self.unlock(None)
+
+    def _release_threads(self) -> None:
+        """Release the lock between threads, however often this thread has taken it."""
+        with contextlib.suppress(RuntimeError):
+            while True:
+                self._threads.release()
+
     def _renew(self) -> None:
-        self._threads = threading.Lock()
+        self._threads = threading.RLock()
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):

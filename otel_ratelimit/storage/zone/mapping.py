@@ -121,7 +121,7 @@ def _opened_or_made(path: Path, size: int, prepare: Prepare, check: Check) -> Op
 
 @dataclass(frozen=True, slots=True)
 class _Existing:
-    """What is under a name: memory that can be used, or a file of ours that cannot, or nothing."""
+    """Memory under a name that can be used, or a file of ours that cannot, or nothing."""
 
     memory: mmap.mmap | None = None
     rejected: str = ""

@@ -6,40 +6,29 @@ them: how many counters each limit, network, kind of client and page has.
 
 from __future__ import annotations
 
-import errno
-import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from mmap import mmap
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_ratelimit.core.clock import Clock, monotonic_time
-from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.storage.counter_keys import CounterKeys
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import Journal, SlotFields
 from otel_ratelimit.storage.zone.layout import PAGE_BYTES, WORD_BYTES, layout_for
 from otel_ratelimit.storage.zone.lock import FileLock, LockKind, RobustMutex, ZoneLock
+from otel_ratelimit.storage.zone.lock_holder import LockHolder
 from otel_ratelimit.storage.zone.overflow import OverflowBuckets
-from otel_ratelimit.storage.zone.process_tree import read_stat
 from otel_ratelimit.storage.zone.slots import Place, Slot, SlotTable
-from otel_ratelimit.storage.zone.tables import TableDirectory
+from otel_ratelimit.storage.zone.tables import Table, TableDirectory
 
-_logger = logging.getLogger(__name__)
-
-STALLED_SECONDS: Final = 1.0
-"""How long nobody waits for the lock after it could not be had."""
-MAX_BUSY_SECONDS: Final = 1.0
-"""How long to wait for a lock whose owners run: on a busy host they are many, or get no processor."""
-STALLED: Final = "LockNotReleased"
-"""The kind of error when another process keeps the lock."""
-
-_STOPPED: Final = frozenset("Tt")
-"""States of a process that a signal or a debugger has stopped (proc(5))."""
 _NETWORK_SHIFT: Final = 16
-_KIND_SHIFT: Final = 32
+KIND_SHIFT: Final = 32
+KIND_BITS: Final = 5
+_TAG_SHIFT: Final = KIND_SHIFT + KIND_BITS
+_TAG_MASK: Final = (1 << 64 - _TAG_SHIFT) - 1
 _HALF: Final = (1 << 16) - 1
 
 
@@ -55,15 +44,14 @@ class NewCounter(NamedTuple):
 
     key: int
     description: int
-    place: Place | None
-    """None for the last overflow bucket of a limit, which has its own place."""
+    place: Place
     is_overflow: bool
 
     @property
     def is_simple(self) -> bool:
         """Whether it takes a slot that is empty, and no other counter moves or is removed."""
         place = self.place
-        return place is not None and place.moved is None and not (self.is_overflow or place.freed.key)
+        return place.moved is None and not (self.is_overflow or place.freed.key)
 
 
 class Zone:
@@ -87,8 +75,9 @@ class Zone:
     ) -> None:
         self.memory = memory
         self.layout = layout = layout_for(size)
-        self.words = memoryview(memory).cast("Q")
-        self.times = memoryview(memory).cast("d")
+        words = memoryview(memory)[: size // WORD_BYTES * WORD_BYTES]
+        self.words = words.cast("Q")
+        self.times = words.cast("d")
         self.secret = head.secret_of(memory)
         self.identity = head.identity_of(memory)
         self.keys = CounterKeys(self.secret)
@@ -99,89 +88,30 @@ class Zone:
         self.main = SlotTable(memory, layout.buckets_at, layout.buckets)
         overflow = SlotTable(memory, layout.overflow_at, layout.overflow_buckets)
         self.overflow = OverflowBuckets(overflow, self.keys.number_of_text)
-        self.tables = TableDirectory(memory, layout, self.words, self.secret)
-        self._monotonic = monotonic
-        self._stalled_until = 0.0
-        self._failure_listeners: list[Callable[[str], object]] = []
+        self.tables = TableDirectory(memory, layout, self.words, self.times, self.secret)
+        self.holder = LockHolder(self.lock, self.journal, self.words, self.identity, monotonic)
 
     # --- the lock ---
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the lock.
 
         Raises:
             StorageUnavailableError: it could not be had in time.
         """
-        code = self.lock.try_lock(self.lock.handle)
-        if code:
-            self.wait(code)
-        try:
-            yield
-        finally:
-            self.lock.unlock(self.lock.handle)
-
-    def wait(self, code: int) -> None:
-        """Get the lock after `try_lock` has answered `code`, which is not 0.
-
-        Raises:
-            StorageUnavailableError: another process keeps it.
-        """
-        if code == errno.EBUSY:
-            code = self._wait_for_owner()
-        if code == errno.EOWNERDEAD:
-            self._recover()
-        elif code:
-            self._fail(code)
-        elif self._stalled_until:
-            self._stalled_until = 0.0
-            _logger.warning("zone %s: the lock was released; counting goes on", self.identity)
+        return self.holder.locked()
 
     def on_failure(self, listener: Callable[[str], object]) -> None:
         """Call `listener` with the kind of error whenever the lock could not be had in time."""
-        self._failure_listeners.append(listener)
+        self.holder.on_failure(listener)
 
     def retry_after(self) -> float:
         """Seconds until the lock is waited for again; 0.0 if it can be had."""
-        return max(0.0, self._stalled_until - self._monotonic())
+        return self.holder.retry_after()
 
     def is_healthy(self) -> bool:
         """Whether the lock could be had when it was last asked for."""
-        return not self._stalled_until
-
-    def _wait_for_owner(self) -> int:
-        """Wait as long as the owner may still release the lock; the answers are those of `try_lock`."""
-        if self._monotonic() < self._stalled_until and is_stopped(self.lock.owner()):
-            raise StorageUnavailableError(STALLED)
-        until = self._monotonic() + MAX_BUSY_SECONDS
-        while True:
-            code = self.lock.wait()
-            if code != errno.EBUSY or is_stopped(self.lock.owner()) or self._monotonic() >= until:
-                return code
-
-    def _recover(self) -> None:
-        finished = self.journal.finish()
-        self.words[head.RECOVERIES_AT >> 3] += 1
-        self.lock.accept()
-        _logger.warning(
-            "zone %s: a process died while it counted a request; %s",
-            self.identity,
-            "its change was finished" if finished else "it had not counted it yet",
-        )
-
-    def _fail(self, code: int) -> None:
-        first = not self._stalled_until
-        self._stalled_until = self._monotonic() + STALLED_SECONDS
-        if first:
-            _logger.error(
-                "zone %s: its lock cannot be had (%s); another process may be stopped (SIGSTOP, a debugger)."
-                " Requests are answered by on_error until the lock is released",
-                self.identity,
-                errno.errorcode.get(code, str(code)),
-            )
-        for listener in self._failure_listeners:
-            listener(STALLED)
-        raise StorageUnavailableError(STALLED)
+        return self.holder.is_healthy()
 
     # --- counters; the lock must be held ---
 
@@ -214,8 +144,10 @@ class Zone:
                 self.journal.write(slots, self._one_more(slot[0], opened.description))
                 return
         change = Change(self)
+        unopened = dict(new)
         for slot in slots:
-            opened = new.get(slot[0])
+            # Two windows with the same prefix share a counter.
+            opened = unopened.pop(slot[0], None)
             if opened is not None:
                 change.open(opened)
             change.put(slot)
@@ -267,8 +199,6 @@ class Change:
 
     def open(self, new: NewCounter) -> None:
         """Make the place of a counter that is new; its slot is written by `put`."""
-        if new.place is None:
-            return
         freed, moved = new.place.freed, new.place.moved
         if moved is not None:
             self.put((freed.at, moved.key, moved.time, moved.word, moved.description))
@@ -304,23 +234,31 @@ class Change:
             differences[offset] = differences.get(offset, 0) + number
 
 
-def is_stopped(thread: int) -> bool:
-    """Whether the owner of a lock cannot go on by itself; True also where that cannot be found out.
+def describe(table: int, network: int, kind: int, tag: int) -> int:
+    """The last word of a slot: numbers of the limit, of the network's place, of the kind of client; a tag.
 
-    Args:
-        thread: the number of the process or thread, 0 if nobody has the lock now.
+    The tag is a part of the client's number (`tag_of`), by which counters of a user are found.
     """
-    if not thread:
-        return False
-    found = read_stat(thread)
-    return found is None or found.state in _STOPPED
+    return tag << _TAG_SHIFT | kind << KIND_SHIFT | network << _NETWORK_SHIFT | table
 
 
-def describe(table: int, network: int, kind: int) -> int:
-    """The last word of a slot: numbers of the limit, of the network's place and of the kind of client."""
-    return kind << _KIND_SHIFT | network << _NETWORK_SHIFT | table
+def tag_of(number: int) -> int:
+    """The 27 bits by which a client, known by its number of 64 bits, is found in descriptions."""
+    return number & _TAG_MASK
+
+
+def describe_overflow(table: Table) -> int:
+    """The last word of an overflow bucket: the number of its limit, and a part of that limit's id.
+
+    A bucket may live longer than the entry of its limit.
+    """
+    return table.id & ~_HALF | table.number
 
 
 def parts_of(description: int) -> tuple[int, int, int]:
     """The parts of the last word of a slot; see `describe`."""
-    return description & _HALF, description >> _NETWORK_SHIFT & _HALF, description >> _KIND_SHIFT
+    return (
+        description & _HALF,
+        description >> _NETWORK_SHIFT & _HALF,
+        description >> KIND_SHIFT & (1 << KIND_BITS) - 1,
+    )

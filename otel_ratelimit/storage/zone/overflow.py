@@ -1,8 +1,8 @@
 """Where clients are counted when the zone has no room for another counter: overflow buckets.
 
-The clients of a network share one bucket for each limit. When there is no room for another bucket either,
-networks share buckets, which their number chooses. The last bucket of a limit always has room, because it
-lies in the entry of the limit.
+The clients of a network share one bucket for each limit. When three quarters of the room for buckets are in
+use, further networks share buckets, which their number chooses. The last bucket of a limit always has room,
+because it lies in the entry of the limit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class OverflowBuckets:
         self._key_of = key_of
 
     def bucket(
-        self, table: Table, network: int, limit: str, now: float, taken: Collection[int]
+        self, table: Table, network: int, limit: str, now: float, taken: Collection[int], *, is_roomy: bool
     ) -> tuple[int, int, Place | None]:
         """The bucket for a client: its key, its offset (-1 if it is new), and then its place.
 
@@ -45,14 +45,25 @@ class OverflowBuckets:
             limit: the limit's text, where the entry counts several limits.
             now: Unix time in seconds.
             taken: offsets at which there is no place.
+            is_roomy: whether the network may get a bucket of its own, if it has none.
         """
-        shared = (network >> KIND_SHIFT) * SHARED + network % SHARED
-        for name in (f"{network:x}", f"shared {shared:x}"):
-            key = self._key_of(f"{table.id:x} {limit} {name}")
-            at = self._slots.find(key, key.to_bytes(WORD_BYTES, sys.byteorder))
+        for key, is_shared in zip(self._keys(table, network, limit), (False, True), strict=True):
+            at = self._find(key)
             if at >= 0:
                 return key, at, None
-            place = self._slots.place(key, now, taken)
+            place = self._slots.place(key, now, taken) if is_roomy or is_shared else None
             if place is not None:
                 return key, -1, place
         return table.id, table.at + LAST_BUCKET_AT, None
+
+    def offsets(self, table: Table, network: int, limit: str) -> set[int]:
+        """Offsets of the buckets that there are for a client, live or expired; see `bucket`."""
+        return {self._find(key) for key in self._keys(table, network, limit)}
+
+    def _keys(self, table: Table, network: int, limit: str) -> tuple[int, int]:
+        shared = (network >> KIND_SHIFT) * SHARED + network % SHARED
+        start = f"{table.id:x} {limit} "
+        return self._key_of(f"{start}{network:x}"), self._key_of(f"{start}shared {shared:x}")
+
+    def _find(self, key: int) -> int:
+        return self._slots.find(key, key.to_bytes(WORD_BYTES, sys.byteorder))

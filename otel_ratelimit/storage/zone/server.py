@@ -22,7 +22,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.storage.zone.mapping import Check, Prepare, anonymous, open_file
@@ -38,6 +38,11 @@ from otel_ratelimit.storage.zone.zone_files import named_path, server_path, zone
 _logger = logging.getLogger(__name__)
 
 
+Origin: TypeAlias = Literal["reserved", "server", "named", "own"]
+"""`reserved`: by the server before it forked; `server`: a file of the server; `named`: a file that a URI
+names; `own`: made by one process, and inherited by those that it forks."""
+
+
 @dataclass(frozen=True, slots=True)
 class ZoneMemory:
     """The memory of a zone. It is unmapped when `memory` is garbage-collected; nobody has to close it.
@@ -47,7 +52,7 @@ class ZoneMemory:
 
     memory: mmap.mmap
     """At least as long as what was asked for; memory that was reserved is longer."""
-    origin: Literal["reserved", "server", "named", "own"]
+    origin: Origin
     path: Path | None
     """The file, if it is one."""
     is_new: bool

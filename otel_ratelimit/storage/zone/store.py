@@ -20,35 +20,30 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, TypeAlias
 
 from otel_ratelimit.core.clock import Clock, unix_time
 from otel_ratelimit.core.counter_store import StorageSnapshot, Taken, WindowState
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Window
-from otel_ratelimit.storage.clock_set_back import seconds_until
-from otel_ratelimit.storage.counter_keys import KIND_SHIFT, NETWORK_SHIFT, limit_of, network_of
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.figures import snapshot_of
 from otel_ratelimit.storage.zone.journal import SlotFields
-from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
-from otel_ratelimit.storage.zone.opened import NewCounter, Zone, describe
-from otel_ratelimit.storage.zone.slots import SECOND_SHIFT
+from otel_ratelimit.storage.zone.layout import WORD_BYTES
+from otel_ratelimit.storage.zone.lock_holder import NOT_ASKED
+from otel_ratelimit.storage.zone.opened import NewCounter, Zone
+from otel_ratelimit.storage.zone.quick_path import MAX_WINDOWS, QuickPath
+from otel_ratelimit.storage.zone.seats import Seats
+from otel_ratelimit.storage.zone.slots import number_of
 from otel_ratelimit.storage.zone.sweep import reclaim, remove_all
 from otel_ratelimit.storage.zone.tables import Table
 from otel_ratelimit.storage.zone.uri import SCHEME
 from otel_ratelimit.storage.zone.values import FORMS
 
-MAX_WINDOWS: Final = 32
-"""The most limits of one request, so that a change fits the journal."""
-
 _ORDER: Final = sys.byteorder
-_WORD_MASK: Final = (1 << 64) - 1
-_FOLD: Final = 67
-"""Every fifth bit of a client key is 0; the other half, moved by 67 bits, fills these."""
-_SLOT_MASK: Final = SLOT_BYTES - 1
+_OVERFLOWS: Final = head.OVERFLOWS_AT >> 3
 _ONE_WORD: Final = 2
 """An offset and a value."""
 _WORD_AT: Final = 16
@@ -61,14 +56,6 @@ _new: Final = tuple.__new__
 Item: TypeAlias = tuple[Window, Table, int, int, float, int, int, float]
 """One window of one request: the window, its table, then the slot (offset, key, time, word, description), and
 how long to wait until the cost fits."""
-
-
-class _Seat(NamedTuple):
-    """Where a counter goes that is not there yet."""
-
-    item: tuple[int, int, float, int, int]
-    """Offset, key, time, word and description of its slot."""
-    is_overflow: bool
 
 
 Plan: TypeAlias = tuple[list[Item], bool, bool, dict[int, NewCounter], list[str]]
@@ -90,17 +77,17 @@ class ZoneStore:
     def __init__(self, zone: Zone, clock: Clock = unix_time) -> None:
         self.zone = zone
         self.clock = clock
-        self.on_use: Callable[[], object] | None = None
-        """The next request calls it, and no later one; see `call_on_use`."""
-        self._call_on_use: Callable[[], object] | None = None
+        self.on_use: tuple[Callable[[], object], ...] | None = None
+        """The next request calls them, and no later one; see `call_on_use`."""
+        self._call_on_use: tuple[Callable[[], object], ...] = ()
         self._tables: dict[str, Table] = {}
         self._overflow_listeners: list[Callable[[str], object]] = []
         # What every request uses, at hand.
         self._key_of = zone.keys.of_client
-        self._try_lock, self._unlock, self._handle = zone.lock.try_lock, zone.lock.unlock, zone.lock.handle
-        self._find, self._memory, self._words = zone.memory.find, zone.memory, zone.words
+        self._holder = zone.holder
+        self._take_quickly = QuickPath(zone, self._tables).take
+        self._find, self._memory, self._words = zone.main.find, zone.memory, zone.words
         self._write = zone.journal.write
-        self._first, self._buckets = zone.layout.buckets_at, zone.layout.buckets
         at_fork(in_child=self.after_fork_in_child)
 
     @property
@@ -120,21 +107,31 @@ class ZoneStore:
             raise ValueError(f"cost is {cost}; it must be 0 or more")
         if self.on_use is not None:
             self.report_use()
-        key = self._key_of(client)
-        code = self._try_lock(self._handle)
-        if code:
-            self.zone.wait(code)
+        return self.take_by_key(windows, self._key_of(client), client, cost, now)
+
+    def take_by_key(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> Taken:
+        """As `take`, for a client of which `key` was made."""
+        holder = self._holder
+        code = NOT_ASKED
         try:
+            code = holder.try_lock(holder.handle)
+            if code:
+                code = holder.wait(code)
+            answer = self._take_quickly(windows, key, client, cost, now)
+            if answer is not None:
+                return answer
             plan = self.plan(windows, key, client, cost, now)
             if plan[4] and reclaim(self.zone, now):
                 plan = self.plan(windows, key, client, cost, now)
-            items, allowed, shadows, new, overflowing = plan
-            states = self.count(items, new, shadows, cost, now) if allowed and cost else states_of(items, now)
+            answer = self.decide(plan, cost, now)
         finally:
-            self._unlock(self._handle)
-        if overflowing:
-            self.report_overflows(overflowing)
-        return _new(Taken, (allowed, states))
+            if code:
+                holder.give_up(code)
+            else:
+                holder.unlock(holder.handle)
+        if plan[4]:
+            self.report_overflows(plan[4])
+        return answer
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """The answer that `take` would give now; see `CounterStore.peek`."""
@@ -146,60 +143,45 @@ class ZoneStore:
     def clear(self, windows: Sequence[Window], client: str) -> int:
         """Remove `client`'s counters in `windows`. Overflow buckets stay, since other clients share them."""
         number = number_of(self._key_of(client))
+        salts = {self.zone.tables.salt_of(window.prefix) for window in windows}
         with self.zone.locked():
-            tables = {window.prefix: self.table(window, self.clock()) for window in windows}
-            return sum(self.zone.remove(number ^ table.salt or 1) for table in tables.values())
+            return sum(self.zone.remove(number ^ salt or 1) for salt in salts)
 
     # --- one request; the lock must be held ---
 
-    def plan(  # noqa: C901, PLR0912 - every request runs it, and calls would cost a fifth of its time
-        self, windows: Sequence[Window], key: int, client: str, cost: int, now: float
-    ) -> Plan:
+    def plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> Plan:
         """Find or plan the counters of a request, and decide it; `key` is the number made of `client`."""
         if len(windows) > MAX_WINDOWS:
             raise StorageUnavailableError("TooManyLimits")
         items: list[Item] = []
-        new: dict[int, NewCounter] = {}
+        seats: Seats | None = None
         overflowing: list[str] = []
         allowed = shadows = True
-        number = (key ^ key >> _FOLD) & _WORD_MASK
-        tables, find, memory = self._tables, self._find, self._memory
-        first, buckets = self._first, self._buckets
+        number = number_of(key)
         for window in windows:
-            table = tables.get(window.prefix)
-            if table is None:
+            table = self._tables.get(window.prefix)
+            if table is None or window.period > table.period:
                 table = self.table(window, now)
             place = number ^ table.salt or 1
-            word = place.to_bytes(WORD_BYTES, _ORDER)
-            at = first + place % buckets * BUCKET_BYTES
-            at = find(word, at, at + BUCKET_BYTES)
-            if at < 0:
-                at = first + (place >> SECOND_SHIFT) % buckets * BUCKET_BYTES
-                at = find(word, at, at + BUCKET_BYTES)
-            if at > 0 and at & _SLOT_MASK:  # the same 8 bytes at another place than a key's
-                at = self.zone.main.find(place, word)
+            at = self._find(place, place.to_bytes(WORD_BYTES, _ORDER))
             if at >= 0:
-                time, value, description = _BODY.unpack_from(memory, at + WORD_BYTES)
+                time, value, description = _BODY.unpack_from(self._memory, at + WORD_BYTES)
             else:
-                table = self._current(table, window, now)
-                others = self._places(windows, number) if len(windows) > 1 else set()
-                seat = self._seat(table, place, key, client, now, new, others)
-                at, place, time, value, description = seat.item
-                if seat.is_overflow:
+                if seats is None:
+                    seats = self._seats(windows, key, client, now)
+                table = self._tables[window.prefix]
+                (at, place, time, value, description), is_overflow = seats.seat(table, place)
+                if is_overflow:
                     overflowing.append(window.prefix)
-            capacity, period = window.capacity, window.period
-            if table.is_fixed and time <= now + period and cost <= capacity:
-                wait = 0.0 if time <= now or value + cost <= capacity else seconds_until(time, now, period)
-            else:
-                form = table.form
-                wait = form.rules.wait(form.load(time, value, period), capacity, period, cost, now)
+            form, period = table.form, window.period
+            wait = form.rules.wait(form.load(time, value, period), window.capacity, period, cost, now)
             items.append((window, table, at, place, time, value, description, wait))
             if wait:
                 if window.shadow:
                     shadows = False
                 else:
                     allowed = False
-        return items, allowed, shadows, new, overflowing
+        return items, allowed, shadows, {} if seats is None else seats.new, overflowing
 
     def count(
         self, items: list[Item], new: dict[int, NewCounter], shadows: bool, cost: int, now: float
@@ -234,101 +216,51 @@ class ZoneStore:
 
     def decide(self, plan: Plan, cost: int, now: float) -> Taken:
         """Count a request if it is allowed, and answer it."""
-        items, allowed, shadows, new, _ = plan
+        items, allowed, shadows, new, overflowing = plan
         counted = allowed and cost
-        return Taken(
-            allowed, self.count(items, new, shadows, cost, now) if counted else states_of(items, now)
-        )
+        states = self.count(items, new, shadows, cost, now) if counted else states_of(items, now)
+        if overflowing:
+            self._words[_OVERFLOWS] += len(overflowing)
+        return Taken(allowed, states)
 
-    def _seat(
-        self,
-        table: Table,
-        place: int,
-        key: int,
-        client: str,
-        now: float,
-        new: dict[int, NewCounter],
-        taken: set[int],
-    ) -> _Seat:
-        """The seat of the counter `place`, which is added to `new`; `taken` are offsets that are in use."""
-        for at, opened in new.items():
-            if opened.key == place:  # another window of this request with the same prefix
-                return _Seat((at, place, 0.0, 0, opened.description), opened.is_overflow)
-            if opened.place is not None:
-                taken |= {at, opened.place.freed.at}
-        zone = self.zone
-        network = network_of(client) or key >> NETWORK_SHIFT
-        share = network % zone.layout.networks
-        used = zone.figure(head.USED_AT)
-        room = zone.layout.key_mark - used - len(new)
-        # Only above half of the slots can a network hold more than there is room left.
-        if room >= used or 0 <= room >= zone.figure(zone.layout.networks_at + share * WORD_BYTES):
-            found = zone.main.place(place, now, taken)
-            if found is not None:
-                description = describe(table.number, share, network >> KIND_SHIFT)
-                new[found.at] = NewCounter(place, description, found, is_overflow=False)
-                return _Seat((found.at, place, 0.0, 0, description), is_overflow=False)
-        return self._overflow_seat(table, network, client, now, new, taken)
-
-    def _overflow_seat(
-        self,
-        table: Table,
-        network: int,
-        client: str,
-        now: float,
-        new: dict[int, NewCounter],
-        taken: set[int],
-    ) -> _Seat:
-        zone = self.zone
-        limit = limit_of(client) if table.is_of_texts else ""
-        key, at, place = zone.overflow.bucket(table, network, limit, now, taken)
-        if place is not None:
-            description = describe(table.number, 0, 0)
-            new[place.at] = NewCounter(key, description, place, is_overflow=True)
-            return _Seat((place.at, key, 0.0, 0, description), is_overflow=True)
-        _, _, time, word, _ = zone.slot(at)
-        return _Seat((at, key, time, word, describe(table.number, 0, 0)), is_overflow=True)
-
-    def _places(self, windows: Sequence[Window], number: int) -> set[int]:
-        """Offsets of all counters of a request that there are, which no new counter may take."""
-        find = self.zone.main.find
-        tables = [self._tables[each.prefix] for each in windows if each.prefix in self._tables]
-        keys = [number ^ table.salt or 1 for table in tables]
-        return {find(key, key.to_bytes(WORD_BYTES, _ORDER)) for key in keys}
-
-    def table(self, window: Window, now: float) -> Table:
-        """The table of a window, opened if it is new.
+    def table(self, window: Window, now: float, kept: Collection[int] = ()) -> Table:
+        """The table of a window, opened if it is new; it keeps the longest period that it was asked for.
 
         Raises:
             StorageUnavailableError: the zone cannot count by its strategy, or all tables are in use.
         """
         table = self._tables.get(window.prefix)
-        if table is None:
+        if table is None or window.period > table.period or not self.zone.tables.is_current(table):
             form = FORMS.get(window.strategy)
             if form is None:
                 raise StorageUnavailableError("StrategyNotSupported")
-            table = self.zone.tables.open(window.prefix, form, window.seconds, now)
+            table = self.zone.tables.open(window.prefix, form, window.period, now, kept)
             self._tables[window.prefix] = table
         return table
 
-    def _current(self, table: Table, window: Window, now: float) -> Table:
-        """`table`, opened again if another process has given its entry to another limit."""
-        if self.zone.tables.is_current(table):
-            return table
-        del self._tables[window.prefix]
-        return self.table(window, now)
+    def open_table(self, prefix: str) -> Table | None:
+        """The table of a limit if this process has it open; the lock need not be held."""
+        return self._tables.get(prefix)
+
+    def _seats(self, windows: Sequence[Window], key: int, client: str, now: float) -> Seats:
+        """For a request of which a counter is missing; all its tables are open and current then."""
+        tables: list[Table] = []
+        for window in windows:
+            # A table without counters may be given to another limit, but not to one of this request.
+            tables.append(self.table(window, now, {table.number for table in tables}))
+        return Seats(self.zone, tables, number_of(key), self.zone.keys.network_of(client, key), client, now)
 
     # --- upkeep ---
 
     def call_on_use(self, start: Callable[[], object]) -> None:
         """Call `start` at the next request of this process, and at the first request of each forked child."""
-        self.on_use = self._call_on_use = start
+        self.on_use = self._call_on_use = (*self._call_on_use, start)
 
     def report_use(self) -> None:
         """Call what `call_on_use` was given, once."""
         on_use, self.on_use = self.on_use, None
-        if on_use is not None:
-            on_use()
+        for start in on_use or ():
+            start()
 
     def on_overflow(self, listener: Callable[[str], object]) -> None:
         """Call `listener` with the prefix (or limit) whenever a hit goes to an overflow bucket.
@@ -338,9 +270,7 @@ class ZoneStore:
         self._overflow_listeners.append(listener)
 
     def report_overflows(self, names: Sequence[str]) -> None:
-        """Note that a hit was counted in the overflow bucket of each of these limits."""
-        with self.zone.locked():
-            self.zone.words[head.OVERFLOWS_AT >> 3] += len(names)
+        """Tell the listeners that a hit was counted in the overflow bucket of each of these limits."""
         for name in names:
             for listener in self._overflow_listeners:
                 listener(name)
@@ -354,13 +284,8 @@ class ZoneStore:
         return snapshot_of(self.zone, SCHEME)
 
     def after_fork_in_child(self) -> None:
-        """Start the sweeper again at the child's first request."""
-        self.on_use = self._call_on_use
-
-
-def number_of(key: int) -> int:
-    """The number of 64 bits that stands for a client's key."""
-    return (key ^ key >> _FOLD) & _WORD_MASK
+        """Start the sweeper again, and so on, at the child's first request."""
+        self.on_use = self._call_on_use or None
 
 
 def states_of(items: list[Item], now: float) -> tuple[WindowState, ...]:

@@ -10,17 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from otel_ratelimit.storage.clock_set_back import latest_expiry
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.layout import PAGE_BYTES, PAGE_SLOTS, SLOT_BYTES
 from otel_ratelimit.storage.zone.opened import Change, Zone, parts_of
 from otel_ratelimit.storage.zone.slots import Slot
+from otel_ratelimit.storage.zone.values import ValueForm
 
 _RECLAIM_EVERY_SECONDS: Final = 1.0
 """A full zone is searched for expired counters once in this time, a few pages for each new counter."""
 _PAGES_AT_ONCE: Final = 4
+_LATEST: Final = 1e12
+"""The latest time that can be noted: a word holds microseconds."""
 _SLOTS_AT_ONCE: Final = 32
 _WORDS_PER_SLOT: Final = SLOT_BYTES // 8
+_ID_SHIFT: Final = 16
+"""Where in the description of an overflow bucket the id of its limit begins."""
+_TABLE_BITS: Final = (1 << _ID_SHIFT) - 1
+_ALL_BITS: Final = (1 << 64) - 1
 
 
 def pages_in_use(zone: Zone) -> Iterator[int]:
@@ -41,6 +47,22 @@ def sweep_page(zone: Zone, number: int, now: float) -> int:
         return 0
     with zone.locked():
         return _sweep(zone, number, now)
+
+
+def settle_last_buckets(zone: Zone, now: float) -> None:
+    """Date last overflow buckets that lie too far in the future. The lock must not be held."""
+    for number in zone.tables.numbers():
+        if _is_far(zone, number, now):
+            with zone.locked():
+                if _is_far(zone, number, now):
+                    change = Change(zone)
+                    _settle(zone, change, zone.slot(zone.tables.last_bucket_at(number)), now)
+                    change.write()
+
+
+def _is_far(zone: Zone, number: int, now: float) -> bool:
+    slot = zone.slot(zone.tables.last_bucket_at(number))
+    return bool(slot.key) and slot.time > _horizon(zone, slot.at, slot.description, now)
 
 
 def remove_all(zone: Zone) -> int:
@@ -76,10 +98,9 @@ def reclaim(zone: Zone, now: float) -> int:
     if hand >= zone.layout.pages:
         hand = 0
     if hand == 0:
-        microseconds = int(now * 1e6)
-        if abs(microseconds - words[head.RECLAIMED_AT >> 3]) < _RECLAIM_EVERY_SECONDS * 1e6:
+        if not abs(now - words[head.RECLAIMED_AT >> 3] / 1e6) >= _RECLAIM_EVERY_SECONDS:
             return 0
-        words[head.RECLAIMED_AT >> 3] = microseconds
+        words[head.RECLAIMED_AT >> 3] = int(min(max(0.0, now), _LATEST) * 1e6)
     last = min(hand + _PAGES_AT_ONCE, zone.layout.pages)
     words[head.HAND_AT >> 3] = last if last < zone.layout.pages else 0
     first_count = zone.layout.pages_at >> 3
@@ -100,26 +121,34 @@ def _unfit(zone: Zone, number: int, now: float) -> list[int]:
     first, last = at >> 3, at + PAGE_BYTES >> 3
     keys = zone.words[first:last:_WORDS_PER_SLOT].tolist()
     times = zone.times[first + 1 : last : _WORDS_PER_SLOT].tolist()
+    table_bits = _TABLE_BITS if at < zone.layout.overflow_at else _ALL_BITS
     horizons: dict[int, float] = {}
     found = []
     for index in range(PAGE_SLOTS):
         if not keys[index]:
             continue
         if times[index] > now:
-            table = zone.words[first + index * _WORDS_PER_SLOT + 3] & 0xFFFF
+            table = zone.words[first + index * _WORDS_PER_SLOT + 3] & table_bits
             horizon = horizons.get(table)
             if horizon is None:
-                horizon = horizons[table] = _horizon(zone, table, now)
+                horizon = horizons[table] = _horizon(zone, at, table, now)
             if times[index] <= horizon:
                 continue
         found.append(at + index * SLOT_BYTES)
     return found
 
 
-def _horizon(zone: Zone, table: int, now: float) -> float:
-    form = zone.tables.form_of(table)
-    # A sliding-window counter is dated to the end of the next window.
-    return float("inf") if form is None else latest_expiry(now, 2 * form[1])
+def _form(zone: Zone, at: int, description: int) -> tuple[ValueForm, float] | None:
+    """How to read the slot at the offset `at`; None if its limit has no entry any more."""
+    number = parts_of(description)[0]
+    if at >= zone.layout.overflow_at and zone.tables.id_of(number) >> _ID_SHIFT != description >> _ID_SHIFT:
+        return None  # the entry was given to another limit
+    return zone.tables.form_of(number)
+
+
+def _horizon(zone: Zone, at: int, description: int, now: float) -> float:
+    found = _form(zone, at, description)
+    return float("inf") if found is None else found[0].latest(now, found[1])
 
 
 def _sweep(zone: Zone, number: int, now: float) -> int:
@@ -139,10 +168,10 @@ def _sweep(zone: Zone, number: int, now: float) -> int:
 
 
 def _settle(zone: Zone, change: Change, slot: Slot, now: float) -> None:
-    found = zone.tables.form_of(parts_of(slot.description)[0])
+    found = _form(zone, slot.at, slot.description)
     if found is None:
         return
-    form, seconds = found
-    value = form.rules.settled(form.load(slot.time, slot.word, seconds), seconds, now)
-    time, word = form.dump(value, seconds)
+    form, period = found
+    value = form.rules.settled(form.load(slot.time, slot.word, period), period, now)
+    time, word = form.dump(value, period)
     change.put((slot.at, slot.key, time, word, slot.description))

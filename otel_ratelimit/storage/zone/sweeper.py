@@ -11,9 +11,9 @@ from otel_ratelimit.core.counter_store import CleanupReport
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.storage.periodic_sweep import PeriodicSweep
 from otel_ratelimit.storage.zone import head
-from otel_ratelimit.storage.zone.figures import size_of
+from otel_ratelimit.storage.zone.figures import add_cleanup, size_of
 from otel_ratelimit.storage.zone.store import ZoneStore
-from otel_ratelimit.storage.zone.sweep import pages_in_use, sweep_page
+from otel_ratelimit.storage.zone.sweep import pages_in_use, settle_last_buckets, sweep_page
 
 _STEP_SECONDS: Final = 0.0002
 """After this time a step ends, so that requests of this process get their turn."""
@@ -61,18 +61,12 @@ class ZoneSweeper(PeriodicSweep):
             if taken >= _STEP_SECONDS:
                 yield CleanupReport(removed, max(before - size_of(zone), 0), taken, taken)
                 begun, removed, before = self.timer(), 0, size_of(zone)
+        settle_last_buckets(zone, clock())
         taken = self.timer() - begun
         yield CleanupReport(removed, max(before - size_of(zone), 0), taken, taken)
 
     def sweep(self) -> CleanupReport:
         """Remove all counters that are expired now, and add the figures to those of the zone."""
         report = super().sweep()
-        zone = self._counters.zone
-        with zone.locked():
-            for at, more in (
-                (head.SWEEPS_AT, 1),
-                (head.REMOVED_AT, report.removed_keys),
-                (head.SWEPT_MICROSECONDS_AT, int(report.duration_seconds * 1e6)),
-            ):
-                zone.words[at >> 3] += more
+        add_cleanup(self._counters.zone, report, self._counters.clock())
         return report
