@@ -55,7 +55,7 @@ def check(file: Path | None, former: Path | None, app_path: str | None) -> None:
 
 
 def _note_on_store(policy: Policy) -> str:
-    """What follows from the store of this environment; ends the command if it cannot enforce the policy."""
+    """The consequence of the store of this environment; ends the command if it cannot enforce the policy."""
     try:
         settings = settings_from(os.environ)
     except ConfigurationError:

@@ -24,7 +24,7 @@ _NEEDS: Final[Mapping[Strategy, type]] = {
     Strategy.MOVING_WINDOW: MovingWindowSupport,
     Strategy.SLIDING_WINDOW_COUNTER: SlidingWindowCounterSupport,
 }
-"""What any storage of `limits` must be able to do for a strategy."""
+"""The interface of `limits` that a storage must have for a strategy."""
 _OTHERS: Final[Mapping[str, type[Storage]]] = {"memcached": MemcachedStorage, "memory": MemoryStorage}
 """Schemes of storages that have no store of ours."""
 

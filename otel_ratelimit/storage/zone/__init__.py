@@ -25,6 +25,6 @@ reservation.py      memory that a server makes before it forks
 mapping.py          memory that processes share: without a name, or as a file
 zone_files.py       where the files are, how they are named, which of them are stale
 creation_lock.py    one process at a time makes files
-examine.py          what a process would find, without making it
+examine.py          which memory a process would get; makes no zone
 process_tree.py     which server a process was forked from
 """

@@ -1,4 +1,4 @@
-"""What a process would find if it opened a zone now, for `otel-ratelimit doctor`. No zone is made."""
+"""The memory that a process would get for a zone, for `otel-ratelimit doctor`. No zone is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from otel_ratelimit.storage.zone.zone_files import named_path, zone_folder
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was found; each is a clause, and empty where there is nothing to say."""
+    """The findings; each is a clause, and empty where there is nothing to say."""
 
     found: str
     warning: str = ""

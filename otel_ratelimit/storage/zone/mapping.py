@@ -87,7 +87,7 @@ def open_file(path: Path, size: int, prepare: Prepare, check: Check) -> OpenedFi
 
 
 def examine_file(path: Path, size: int, check: Check) -> tuple[str, str]:
-    """What `open_file` would find, and why it would replace that, empty if it would not. Nothing is changed.
+    """The state of the file, and why `open_file` would replace it, empty if it would not. Nothing is changed.
 
     Raises:
         ZoneMemoryError: the file is not ours, or could not be made.
