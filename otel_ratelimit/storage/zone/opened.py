@@ -27,6 +27,7 @@ from otel_ratelimit.storage.zone.tables import COUNTERS_AT, Table, TableDirector
 _NETWORK_SHIFT: Final = 16
 KIND_SHIFT: Final = 32
 KIND_BITS: Final = 5
+_KIND_MASK: Final = (1 << KIND_BITS) - 1
 _TAG_SHIFT: Final = KIND_SHIFT + KIND_BITS
 _TAG_MASK: Final = (1 << 64 - _TAG_SHIFT) - 1
 _HALF: Final = (1 << 16) - 1
@@ -170,7 +171,7 @@ class Zone:
             head.USED_AT,
             layout.tables_at + (description & _HALF) * TABLE_BYTES + COUNTERS_AT,
             layout.networks_at + (description >> _NETWORK_SHIFT & _HALF) * WORD_BYTES,
-            head.KINDS_AT + (description >> _KIND_SHIFT) * WORD_BYTES,
+            head.KINDS_AT + (description >> KIND_SHIFT & _KIND_MASK) * WORD_BYTES,
         )
 
     def figure(self, at: int) -> int:
@@ -255,5 +256,5 @@ def parts_of(description: int) -> tuple[int, int, int]:
     return (
         description & _HALF,
         description >> _NETWORK_SHIFT & _HALF,
-        description >> KIND_SHIFT & (1 << KIND_BITS) - 1,
+        description >> KIND_SHIFT & _KIND_MASK,
     )
