@@ -37,9 +37,10 @@ from otel_ratelimit.runtime.policy_in_force import PolicyInForce
 from otel_ratelimit.runtime.recording import Recording, RecordingContext, open_recording
 from otel_ratelimit.runtime.storage import OpenedStorage, join_storage, limiter_options, open_limiter
 from otel_ratelimit.runtime.worker_processes import sharers, warn_of_uwsgi
-from otel_ratelimit.storage import SharedMemoryStorage, validate_uri
+from otel_ratelimit.storage import validate_uri
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, Service, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
+from otel_ratelimit.storage.store_strategies import strategy_problems
 from otel_ratelimit.storage.zone.process_tree import is_forked_worker
 from otel_ratelimit.telemetry import DecisionTelemetry, HistogramBuckets, PolicyTelemetry
 from otel_ratelimit.telemetry.logs import open_output
@@ -280,7 +281,7 @@ def _open_storage(
     except ZoneMemoryError as error:
         if settings.names_storage:
             problem = Problem(f"{PREFIX}STORAGE_URI", f"{uri}: {error.where}: {error.what}", error.instead)
-            raise SettingsError([problem, *SharedMemoryStorage.unable(policy.policy.strategies)]) from None
+            raise SettingsError([problem, *strategy_problems(uri, policy.policy.strategies)]) from None
         log_that_memory_is_not_shared(error)
         uri = IN_PROCESS
         limiter = opened_limiter(uri)

@@ -22,7 +22,7 @@ from otel_ratelimit.storage import (
     get_key_distribution,
     get_storage_size,
 )
-from otel_ratelimit.storage.counters_by_user import highest_first, keys_by_user
+from otel_ratelimit.storage.counters_by_user import highest_first
 from otel_ratelimit.storage.zone.users import keys_by_user as zone_keys_by_user
 
 POLICY = """

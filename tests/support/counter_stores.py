@@ -23,6 +23,7 @@ from otel_ratelimit.storage.zone.values import FORMS
 
 NOW: Final = 1_700_000_000.0
 CAPACITY: Final = 1_000_000
+_BYTES_PER_COUNTER: Final = 112
 LOCKS: Final[tuple[LockKind, ...]] = ("mutex", "file")
 
 Store: TypeAlias = BoundedMemoryStore | ZoneStore
@@ -75,6 +76,13 @@ def sweeper_of(counters: Store) -> Sweeper | ZoneSweeper:
     if isinstance(counters, ZoneStore):
         return ZoneSweeper(counters, 60, rest=lambda _seconds: None)
     return Sweeper(counters, 60, rest=lambda _seconds: None)
+
+
+def room_of(counters: Store) -> int:
+    """About how many fixed windows fit into an empty store."""
+    if isinstance(counters, ZoneStore):
+        return counters.zone.layout.key_mark
+    return counters.budget.capacity // _BYTES_PER_COUNTER
 
 
 def assert_exact(counters: Store) -> None:

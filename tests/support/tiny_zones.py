@@ -14,7 +14,7 @@ from otel_ratelimit.core.route_plan import Window
 from otel_ratelimit.storage.zone import opened
 from otel_ratelimit.storage.zone.layout import layout_for
 from otel_ratelimit.storage.zone.lock import LockKind
-from otel_ratelimit.storage.zone.opened import NewCounter
+from otel_ratelimit.storage.zone.opened import NewCounter, Zone
 from otel_ratelimit.storage.zone.slots import SECOND_SHIFT
 from otel_ratelimit.storage.zone.store import Plan, ZoneStore, number_of
 
@@ -24,6 +24,12 @@ def tiny_store(kind: LockKind, clock: Clock, **parts: int) -> ZoneStore:
     layout = replace(layout_for(CAPACITY), **parts)
     with mock.patch.object(opened, "layout_for", return_value=layout):
         return zone_store(kind, CAPACITY, clock)
+
+
+def same_zone(counters: ZoneStore) -> ZoneStore:
+    """A store as another process has it, which knows nothing of the zone yet."""
+    with mock.patch.object(opened, "layout_for", return_value=counters.zone.layout):
+        return ZoneStore(Zone(counters.zone.memory, CAPACITY, "mutex"), counters.clock)
 
 
 def plan_of(counters: Store, windows: Sequence[Window], client: str, now: float) -> Plan:

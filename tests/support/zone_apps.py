@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from otel_ratelimit.storage.zone.zone_files import SHARED_MEMORY
 
@@ -19,6 +19,32 @@ UWSGI: Final = (
     *("--http11-socket", "127.0.0.1:{port}", "--module", "app:app", "--virtualenv", sys.prefix),
     *("--master", "--die-on-term", "--need-app", "--disable-logging", "--enable-threads"),
 )
+WORKERS: Final = 4
+_KINDS: Final = {"sync": [], "gthread": ["--threads", "4"], "gevent": []}
+_FORKS: Final = ["--py-call-osafterfork"]
+
+
+def _gunicorn(kind: str, *options: str) -> tuple[Any, ...]:
+    return GUNICORN, "--worker-class", kind, *_KINDS[kind], "--workers", str(WORKERS), *options
+
+
+def _uwsgi(*options: str) -> tuple[Any, ...]:
+    return UWSGI, "--processes", str(WORKERS), *options
+
+
+SERVERS: Final = {
+    "sync": _gunicorn("sync"),
+    "sync-preload": _gunicorn("sync", "--preload"),
+    "gthread": _gunicorn("gthread"),
+    "gthread-preload": _gunicorn("gthread", "--preload"),
+    "gevent": _gunicorn("gevent"),
+    "gevent-preload": _gunicorn("gevent", "--preload"),
+    "uwsgi": _uwsgi(*_FORKS),
+    "uwsgi-lazy": _uwsgi(*_FORKS, "--lazy-apps"),
+    "uwsgi-no-hooks": _uwsgi(),
+    "uwsgi-lazy-no-hooks": _uwsgi("--lazy-apps"),
+}
+"""Servers with so many workers: command and options."""
 QUIET: Final = {
     "OTEL_TRACES_EXPORTER": "none",
     "OTEL_METRICS_EXPORTER": "none",

@@ -11,7 +11,7 @@ tables.py           the names of limits, and how many counters each has
 overflow.py         where clients are counted when the zone is full
 sweep.py            how the expired counters of a page are removed; sweeper.py calls it
 processes.py        which processes share the zone; process_row.py is the row of this one
-figures.py          what a zone holds, for metrics and the API
+figures.py          size, counters, cleanups and processes, for metrics and the API
 
 layout.py           the zone's parts and their offsets
 head.py             the zone's head: whether a zone is ours, and its figures
@@ -25,5 +25,6 @@ reservation.py      memory that a server makes before it forks
 mapping.py          memory that processes share: without a name, or as a file
 zone_files.py       where the files are, how they are named, which of them are stale
 creation_lock.py    one process at a time makes files
+examine.py          which memory a process would get; makes no zone
 process_tree.py     which server a process was forked from
 """

@@ -33,7 +33,7 @@ JOURNAL_BYTES: Final = _WORDS_AT + MAX_WORDS * _WORD_ENTRY_BYTES
 _WORDS_SHIFT: Final = 32
 _SLOTS_MASK: Final = (1 << _WORDS_SHIFT) - 1
 _PAIR: Final = 2 << _WORDS_SHIFT
-"""The mark of two words and no slot."""
+"""The number that says: two words and no slot."""
 
 SlotFields: TypeAlias = tuple[int, int, float, int, int]
 """Offset, key, time, word and description of a slot."""

@@ -30,6 +30,7 @@ from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 from otel_ratelimit.storage.limits_adapter import LIMITS_ENDPOINT
+from otel_ratelimit.storage.store_strategies import unsupported
 from otel_ratelimit.storage.strategies import sliding_counts
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.figures import ZoneState, cleanups_of
@@ -37,7 +38,6 @@ from otel_ratelimit.storage.zone.lock import LockKind, default_lock_kind
 from otel_ratelimit.storage.zone.opened import Zone, prepare
 from otel_ratelimit.storage.zone.process_row import ProcessRow
 from otel_ratelimit.storage.zone.server import ZONES, ZoneMemory, named_memory
-from otel_ratelimit.storage.zone.slots import Slot
 from otel_ratelimit.storage.zone.store import ZoneStore
 from otel_ratelimit.storage.zone.sweeper import ZoneSweeper
 from otel_ratelimit.storage.zone.texts import TextCounters
@@ -111,18 +111,9 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         """Whether this process made the zone for itself, so that workers beside it have others."""
         return self.memory.origin == "own" and self._maker == os.getpid()
 
-    @staticmethod
-    def unable(strategies: Iterable[Strategy]) -> list[Problem]:
+    def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
         """The `strategies` that a zone does not support, as problems of its URI."""
-        return [
-            Problem(
-                "OTEL_RATELIMIT_STORAGE_URI",
-                f"{SCHEME}:// cannot count by strategy {strategy.value!r}",
-                f"use {' or '.join(FORMS)} in the policy, or another store",
-            )
-            for strategy in sorted(set(strategies))
-            if strategy not in FORMS
-        ]
+        return unsupported(SCHEME, list(FORMS), strategies)
 
     # --- what the store holds ---
 
@@ -180,7 +171,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
 
     def clear(self, key: str) -> None:
         """Remove the fixed windows of `key`."""
-        self._texts.clear(_window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, 1), key, self._clock())
+        self._texts.clear(_ANY_FIXED, key, self._clock())
 
     # --- fixed window ---
 
@@ -189,22 +180,18 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         window = _window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, expiry)
         if amount < 0:
             return self._texts.give_back(window, key, -amount, self._clock())
-        return self._texts.take(window, key, amount, self._clock()).states[0].used
+        return self._texts.add(window, key, amount, self._clock())
 
     def get(self, key: str) -> int:
         """The value of the counter `key`."""
-        slot = self._fixed(key)
-        return 0 if slot is None else slot.word
+        found = self._texts.read(_ANY_FIXED, key, self._clock())
+        return 0 if found is None else found[1]
 
     def get_expiry(self, key: str) -> float:
         """When the window of `key` ends, as Unix time; now, if nothing is counted."""
-        slot = self._fixed(key)
-        return self._clock() if slot is None else slot.time
-
-    def _fixed(self, key: str) -> Slot | None:
         now = self._clock()
-        slot = self._texts.look(_window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, 1), key, now)
-        return slot if slot.time > now else None
+        found = self._texts.read(_ANY_FIXED, key, now)
+        return now if found is None else found[0]
 
     # --- sliding-window counter ---
 
@@ -244,3 +231,7 @@ def _window(strategy: Strategy, amount: int, seconds: int) -> Window:
     """A limit of `limits` as a window; fixed windows of all lengths share a table, as `get` names none."""
     length = "" if strategy == Strategy.FIXED_WINDOW else seconds
     return Window(f"|{LIMITS_ENDPOINT}||{strategy}|{length}", amount, seconds, strategy, False, "", "")
+
+
+_ANY_FIXED: Final = _window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, 1)
+"""A window of the table in which all fixed windows are."""

@@ -171,8 +171,10 @@ class FileLock:
 
     def try_lock(self, _handle: Any) -> int:
         """See `RobustMutex.try_lock`."""
-        if not self._threads.acquire(blocking=False):
-            return errno.EBUSY
+        return self._try_file() if self._threads.acquire(blocking=False) else errno.EBUSY
+
+    def _try_file(self) -> int:
+        """As `try_lock`, when this thread has the lock between threads; it keeps that unless it fails."""
         # If this thread has the lock already, an exception has kept it from releasing it. Then it goes on.
         try:
             self._fcntl.lockf(self._file, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
@@ -192,8 +194,13 @@ class FileLock:
     def wait(self) -> int:
         """See `RobustMutex.wait`."""
         until = time.monotonic() + MAX_WAIT_SECONDS
-        while (code := self.try_lock(None)) == errno.EBUSY and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)
+        code = errno.EBUSY
+        while code == errno.EBUSY and (left := until - time.monotonic()) > 0.0:
+            # Waiting for other threads must not need the interpreter, which they keep busy.
+            if self._threads.acquire(timeout=left):
+                code = self._try_file()
+                if code == errno.EBUSY:
+                    time.sleep(_POLL_SECONDS)
         return code
 
     def owner(self) -> int:

@@ -86,6 +86,26 @@ def open_file(path: Path, size: int, prepare: Prepare, check: Check) -> OpenedFi
             return _opened_or_made(path, size, prepare, check)
 
 
+def examine_file(path: Path, size: int, check: Check) -> tuple[str, str]:
+    """The state of the file, and why `open_file` would replace it, empty if it would not. Nothing is changed.
+
+    Raises:
+        ZoneMemoryError: the file is not ours, or could not be made.
+    """
+    with _explained(path, size):
+        found = _existing(path, size, check)
+        if found.memory is not None:
+            return "is there", ""
+        temporary = temporary_path(path.parent)
+        descriptor = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL, MODE)
+        try:
+            _allocate(descriptor, size)
+            return "can be made", found.rejected
+        finally:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+
+
 def _opened_or_made(path: Path, size: int, prepare: Prepare, check: Check) -> OpenedFile:
     for _ in range(_MAX_ATTEMPTS):
         found = _existing(path, size, check)

@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
     @property
     def process(self) -> tuple[int, int, int]:
-        """The part that is the same in all rows of one process."""
+        """The part that all rows of one process share."""
         return self.namespace, self.pid, self.start
 
 

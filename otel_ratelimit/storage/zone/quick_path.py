@@ -20,7 +20,6 @@ from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import SlotFields
 from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
 from otel_ratelimit.storage.zone.opened import Zone, describe, tag_of
-from otel_ratelimit.storage.zone.seats import network_number
 from otel_ratelimit.storage.zone.slots import FOLD, SECOND_SHIFT, WORD_MASK, number_of
 from otel_ratelimit.storage.zone.tables import COUNTERS_AT, Table
 
@@ -53,6 +52,7 @@ class QuickPath:
         self._tables = tables
         self._zone, self._memory, self._find = zone, zone.memory, zone.memory.find
         self._empty, self._page_of = zone.main.empty, zone.page_of
+        self._network_of = zone.keys.network_of
         journal, layout = zone.journal, zone.layout
         self._write, self._write_pair = journal.write, journal.write_pair
         self._first, self._buckets = layout.buckets_at, layout.buckets
@@ -147,7 +147,7 @@ class QuickPath:
     ) -> bool:
         """Add new counters to `slots`, and their figures to `changed`; False if they need a closer look."""
         words, number = self._zone.words, len(opened)
-        network = network_number(client, key)
+        network = self._network_of(client, key)
         tag = tag_of(number_of(key))
         share, kind = network % self._networks, network >> KIND_SHIFT
         network_at, kind_at = self._networks_at + share * WORD_BYTES, head.KINDS_AT + kind * WORD_BYTES

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from otel_ratelimit.storage.counter_keys import KIND_SHIFT, NETWORK_SHIFT, client_in, limit_of, network_of
+from otel_ratelimit.storage.counter_keys import KIND_SHIFT, client_in, limit_of
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import SlotFields
 from otel_ratelimit.storage.zone.layout import WORD_BYTES
@@ -111,8 +111,3 @@ class Seats:
         self.new[place.at] = counter
         self._taken |= {place.at, place.freed.at}
         return Seat((place.at, key, 0.0, 0, description), is_overflow)
-
-
-def network_number(client: str, key: int) -> int:
-    """The number of the network of a client, whose key as a number is `key`."""
-    return network_of(client) or key >> NETWORK_SHIFT

@@ -14,6 +14,7 @@ memory and are not counted.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import mmap
@@ -23,9 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from otel_ratelimit.core.lifecycle import at_fork
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.storage.zone.mapping import Check, Prepare, anonymous, open_file
-from otel_ratelimit.storage.zone.process_tree import is_forked_worker, server_identity
+from otel_ratelimit.storage.zone.process_tree import (
+    ProcessIdentity,
+    is_forked_worker,
+    lives,
+    server_identity,
+)
 from otel_ratelimit.storage.zone.reservation import Reservation, reserve_memory
 from otel_ratelimit.storage.zone.zone_files import named_path, server_path, zone_folder
 
@@ -66,7 +72,9 @@ class ServerZones:
         self._has_reserved = False
         # By process, because Python's hooks do not run at a fork in C (uWSGI).
         self._numbers: dict[int, Iterator[int]] = {}
+        self._files: dict[Path, ProcessIdentity] = {}
         at_fork(in_child=self._forget_numbers)
+        at_exit(self._remove_files_of_ended_servers)
 
     def reserve(self) -> None:
         """Reserve memory for workers that this process may fork. Call it early; it never raises.
@@ -80,6 +88,13 @@ class ServerZones:
         except Exception:
             # The process must run without it.
             _logger.exception("no memory could be reserved for worker processes; they will share a file")
+
+    def release(self) -> None:
+        """Give the reservation back, unless a RateLimit of this process has it."""
+        reservation, self._reservation = self._reservation, None
+        self._has_reserved = False
+        if reservation is not None:
+            reservation.close()
 
     def memory_for_next(self, size: int, prepare: Prepare, check: Check) -> ZoneMemory:
         """Memory for the next RateLimit that is opened in this process; see the top of this module.
@@ -100,6 +115,7 @@ class ServerZones:
         if server is not None:
             path = server_path(self._folder(), server, number, size)
             opened = open_file(path, size, prepare, check)
+            self._files[path] = server
             return ZoneMemory(opened.memory, "server", path, opened.is_new)
         memory = anonymous(size)
         prepare(memory)
@@ -115,6 +131,17 @@ class ServerZones:
 
     def _forget_numbers(self) -> None:
         self._numbers = {}
+
+    def _remove_files_of_ended_servers(self) -> None:
+        """Remove what nobody can open any more: a server that was killed forks no worker.
+
+        A server that is being stopped waits for its workers, so it still lives here, as it does when a worker
+        is replaced. Then the file stays, and the next start removes it.
+        """
+        for path, server in self._files.items():
+            if not lives(server):
+                with contextlib.suppress(OSError):  # a sibling was faster
+                    path.unlink()
 
 
 def named_memory(
@@ -144,3 +171,4 @@ def named_memory(
 ZONES: Final = ServerZones()
 """That of this process."""
 reserve: Final = ZONES.reserve
+release: Final = ZONES.release

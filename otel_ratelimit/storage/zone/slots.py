@@ -83,13 +83,21 @@ class SlotTable:
             key: the key, never 0.
             word: the same as 8 bytes.
         """
+        first = self.at + key % self.buckets * BUCKET_BYTES
+        found = self._find(word, first, first + BUCKET_BYTES)
+        if found < 0:
+            first = self.at + (key >> SECOND_SHIFT) % self.buckets * BUCKET_BYTES
+            found = self._find(word, first, first + BUCKET_BYTES)
+        return self._find_slot(key, word) if found >= 0 and found & _SLOT_MASK else found
+
+    def _find_slot(self, key: int, word: bytes) -> int:
+        """As `find`, where the same 8 bytes are also at another place than a key's."""
         for number in (key, key >> SECOND_SHIFT):
             first = self.at + number % self.buckets * BUCKET_BYTES
             found = self._find(word, first, first + BUCKET_BYTES)
             while found >= 0:
                 if not found & _SLOT_MASK:
                     return found
-                # The same 8 bytes at another place than a key's.
                 found = self._find(word, found + 1, first + BUCKET_BYTES)
         return -1
 

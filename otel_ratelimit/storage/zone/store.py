@@ -35,7 +35,7 @@ from otel_ratelimit.storage.zone.layout import WORD_BYTES
 from otel_ratelimit.storage.zone.lock_holder import NOT_ASKED
 from otel_ratelimit.storage.zone.opened import NewCounter, Zone
 from otel_ratelimit.storage.zone.quick_path import MAX_WINDOWS, QuickPath
-from otel_ratelimit.storage.zone.seats import Seats, network_number
+from otel_ratelimit.storage.zone.seats import Seats
 from otel_ratelimit.storage.zone.slots import number_of
 from otel_ratelimit.storage.zone.sweep import reclaim, remove_all
 from otel_ratelimit.storage.zone.tables import Table
@@ -107,7 +107,10 @@ class ZoneStore:
             raise ValueError(f"cost is {cost}; it must be 0 or more")
         if self.on_use is not None:
             self.report_use()
-        key = self._key_of(client)
+        return self.take_by_key(windows, self._key_of(client), client, cost, now)
+
+    def take_by_key(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> Taken:
+        """As `take`, for a client of which `key` was made."""
         holder = self._holder
         code = NOT_ASKED
         try:
@@ -235,13 +238,17 @@ class ZoneStore:
             self._tables[window.prefix] = table
         return table
 
+    def open_table(self, prefix: str) -> Table | None:
+        """The table of a limit if this process has it open; the lock need not be held."""
+        return self._tables.get(prefix)
+
     def _seats(self, windows: Sequence[Window], key: int, client: str, now: float) -> Seats:
         """For a request of which a counter is missing; all its tables are open and current then."""
         tables: list[Table] = []
         for window in windows:
             # A table without counters may be given to another limit, but not to one of this request.
             tables.append(self.table(window, now, {table.number for table in tables}))
-        return Seats(self.zone, tables, number_of(key), network_number(client, key), client, now)
+        return Seats(self.zone, tables, number_of(key), self.zone.keys.network_of(client, key), client, now)
 
     # --- upkeep ---
 

@@ -2,35 +2,10 @@
 
 import pytest
 from request_load import ask_each, send
-from zone_apps import GUNICORN, UWSGI, policy_of
+from zone_apps import SERVERS, WORKERS, policy_of
 
-WORKERS = 4
 LIMIT, LIMIT_OF_FEW = 300, 10
 CLIENTS = [f"client-{number}" for number in range(20)]
-KINDS = {"sync": [], "gthread": ["--threads", "4"], "gevent": []}
-FORKS = ["--py-call-osafterfork"]
-
-
-def gunicorn(kind, *options):
-    return GUNICORN, "--worker-class", kind, *KINDS[kind], "--workers", str(WORKERS), *options
-
-
-def uwsgi(*options):
-    return UWSGI, "--processes", str(WORKERS), *options
-
-
-SERVERS = {
-    "sync": gunicorn("sync"),
-    "sync-preload": gunicorn("sync", "--preload"),
-    "gthread": gunicorn("gthread"),
-    "gthread-preload": gunicorn("gthread", "--preload"),
-    "gevent": gunicorn("gevent"),
-    "gevent-preload": gunicorn("gevent", "--preload"),
-    "uwsgi": uwsgi(*FORKS),
-    "uwsgi-lazy": uwsgi(*FORKS, "--lazy-apps"),
-    "uwsgi-no-hooks": uwsgi(),
-    "uwsgi-lazy-no-hooks": uwsgi("--lazy-apps"),
-}
 QUICK = {("sync", "zero-code"), ("gthread", "by hand")}
 
 

@@ -113,10 +113,10 @@ def test_three_hundred_workers_one_after_the_other_need_no_more_rows(row, memory
     row.begin()
     zone = Zone(memory, SIZE)
     table = ProcessTable(zone)
-    for _ in range(300):
+    for number in range(300):
         table.claim(START)
         # A process that never was: its number is above the kernel's maximum.
-        write_pid(zone, table, 1 << 30)
+        write_pid(zone, table, (1 << 30) + number)
     found = row.sharing()
     assert (len(found.living), found.ended, found.is_full) == (1, 300, False)
 

@@ -1,16 +1,15 @@
-"""The store against a model so plain that it can be seen to be right, over random histories."""
+"""Each store against a model so plain that it can be seen to be right, over random histories."""
 
-from collections import defaultdict
-from fractions import Fraction
-from math import ceil
-
+import pytest
+from counter_stores import assert_exact, in_process, sweeper_of, zone_with_file_lock, zone_with_mutex
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from naive_counters import NaiveCounters
 
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
-from otel_ratelimit.storage.sweeper import Sweeper
+from otel_ratelimit.storage.strategies import RULES
+from otel_ratelimit.storage.zone.values import FORMS
 
 
 def window(amount, seconds, strategy, *, shadow=False, burst=None):
@@ -31,71 +30,26 @@ WINDOWS = [
     window(6, 60, Strategy.TOKEN_BUCKET, burst=9),
     window(7, 60, Strategy.TOKEN_BUCKET, burst=2, shadow=True),
 ]
-CLIENTS = [f"{letter}{n:032x}" for letter in "iu" for n in range(3)] + ["free text", "\udfff" * 50]
-
-
-NO_ROUNDING = Fraction(1, 10**9)
-"""The part of a unit by which a token bucket in floats may differ."""
-
-
-class Model:
-    """Every hit ever, in a list."""
-
-    def __init__(self):
-        self.hits = defaultdict(list)  # (prefix, client) -> [(moment, cost)]
-        self.starts = {}  # (prefix, client) -> start of the fixed window
-
-    def used(self, window, client, now):
-        key = window.prefix, client
-        hits = self.hits[key]
-        if window.strategy == Strategy.FIXED_WINDOW:
-            if self.starts.get(key, -1e9) + window.seconds <= now:
-                return 0
-            return sum(cost for moment, cost in hits if moment >= self.starts[key])
-        if window.strategy == Strategy.MOVING_WINDOW:
-            return sum(cost for moment, cost in hits if moment + window.seconds > now)
-        if window.strategy == Strategy.TOKEN_BUCKET:
-            unit, full = Fraction(window.seconds, window.amount), Fraction(0)
-            for moment, cost in hits:
-                full = max(full, Fraction(moment)) + cost * unit
-            return max(0, ceil((full - Fraction(now)) / unit - NO_ROUNDING))
-        index = now // window.seconds
-        counts = {
-            i: sum(cost for moment, cost in hits if moment // window.seconds == i) for i in (index - 1, index)
-        }
-        left = (index + 1) * window.seconds - now
-        return int(counts[index - 1] * left / window.seconds + counts[index])
-
-    def take(self, windows, client, cost, now):
-        room = [self.used(w, client, now) + cost <= w.capacity for w in windows]
-        allowed = all(fits for w, fits in zip(windows, room, strict=True) if not w.shadow)
-        shadows = all(fits for w, fits in zip(windows, room, strict=True) if w.shadow)
-        for w in windows:
-            if allowed and cost and (shadows or not w.shadow):
-                key = w.prefix, client
-                if self.starts.get(key, -1e9) + w.seconds <= now:
-                    self.starts[key] = now
-                self.hits[key].append((now, cost))
-        return allowed, room
-
-    def clear(self, windows, client):
-        for w in windows:
-            self.hits.pop((w.prefix, client), None)
-            self.starts.pop((w.prefix, client), None)
+CLIENTS = [f"{letter}{first + n:032x}" for letter, first in (("i", 0), ("u", 3)) for n in range(3)]
+CLIENTS += ["free text", "\udfff" * 50]
 
 
 class Comparison(RuleBasedStateMachine):
+    make = staticmethod(in_process)
+    strategies = RULES
+
     def __init__(self):
         super().__init__()
         self.now = 1_700_000_000.0
-        self.counters = BoundedMemoryStore(1_000_000, clock=lambda: self.now)
-        self.sweeper = Sweeper(self.counters, 60, rest=lambda _seconds: None)
-        self.model = Model()
+        self.counters = self.make(clock=lambda: self.now)
+        self.sweeper = sweeper_of(self.counters)
+        self.model = NaiveCounters()
 
     some = st.lists(st.sampled_from(WINDOWS), min_size=1, max_size=4, unique=True)
 
     @rule(windows=some, client=st.sampled_from(CLIENTS), cost=st.integers(0, 4))
     def take(self, windows, client, cost):
+        windows = [each for each in windows if each.strategy in self.strategies]
         before = self.counters.peek(windows, client, cost, self.now)
 
         answer = self.counters.take(windows, client, cost, self.now)
@@ -142,9 +96,22 @@ class Comparison(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_is_exact(self):
-        weight = sum(table.weigh() for table in self.counters.tables())
-        assert self.counters.budget.used == weight <= 1_000_000
+        assert_exact(self.counters)
+
+
+class WithMutex(Comparison):
+    make = staticmethod(zone_with_mutex)
+    strategies = FORMS
+
+
+class WithFileLock(Comparison):
+    make = staticmethod(zone_with_file_lock)
+    strategies = FORMS
 
 
 Comparison.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestTheStoreAgreesWithThePlainModel = Comparison.TestCase
+TestTheStoreInTheProcessAgreesWithThePlainModel = Comparison.TestCase
+TestAZoneAgreesWithThePlainModel = WithMutex.TestCase
+WithMutex.TestCase.settings = Comparison.TestCase.settings
+TestAZoneWithAFileLockAgreesWithThePlainModel = pytest.mark.full(WithFileLock.TestCase)
+WithFileLock.TestCase.settings = Comparison.TestCase.settings
