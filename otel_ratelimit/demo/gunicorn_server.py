@@ -144,7 +144,8 @@ class Server:
         while time.monotonic() < deadline:
             self.check()
             try:
-                status = self._get("/health")
+                # An answer that nobody waits for any more would be one decision too many.
+                status = self._get("/health", timeout=max(deadline - time.monotonic(), 0.1))
             except OSError:
                 self._process.wait(0.05)
                 continue
@@ -175,8 +176,8 @@ class Server:
         """Stop it; it sends its last telemetry first."""
         self._process.stop()
 
-    def _get(self, path: str) -> int:
-        connection = http.client.HTTPConnection(LOOPBACK, self._serving.port, timeout=5.0)
+    def _get(self, path: str, timeout: float) -> int:
+        connection = http.client.HTTPConnection(LOOPBACK, self._serving.port, timeout=timeout)
         try:
             connection.request("GET", path)
             return connection.getresponse().status
