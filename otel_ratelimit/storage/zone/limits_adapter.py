@@ -84,9 +84,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         size = given.capacity or beside.capacity or MEMORY_CAPACITY_BYTES
         self.memory = _memory_for(given.name, size, given.lock or default_lock_kind(), clock)
         """Where the zone is."""
-        self.counters = ZoneStore(
-            Zone(self.memory.memory, size, given.lock or default_lock_kind(), self.memory.path), clock
-        )
+        self.counters = ZoneStore(_open(self.memory, size, given.lock or default_lock_kind()), clock)
         """The same store as a `CounterStore`."""
         interval = given.cleanup_interval or beside.cleanup_interval or CLEANUP_INTERVAL_SECONDS
         self.sweeper = ZoneSweeper(self.counters, interval, worker)
@@ -214,6 +212,13 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
     def clear_sliding_window(self, key: str, expiry: int) -> None:
         """Remove the sliding window of `key`."""
         self._texts.clear(_window(Strategy.SLIDING_WINDOW_COUNTER, 0, expiry), key, self._clock())
+
+
+def _open(memory: ZoneMemory, size: int, lock: LockKind) -> Zone:
+    if lock == "mutex" and memory.lock_file is not None:
+        os.close(memory.lock_file)
+        return Zone(memory.memory, size, lock, memory.path)
+    return Zone(memory.memory, size, lock, memory.path, memory.lock_file)
 
 
 def _memory_for(name: str, size: int, lock: LockKind, clock: Clock) -> ZoneMemory:

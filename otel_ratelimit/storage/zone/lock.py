@@ -21,6 +21,7 @@ import errno
 import os
 import platform
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -148,15 +149,18 @@ class FileLock:
     Args:
         path: the file; None makes one without a name, for this process and those that it forks.
         dirty: whether a change was left half made; asked when the lock has been taken.
+        descriptor: of a file that is open already; this object closes it.
     """
 
     kind: LockKind = "file"
 
-    def __init__(self, path: Path | None, dirty: Callable[[], bool]) -> None:
+    def __init__(self, path: Path | None, dirty: Callable[[], bool], descriptor: int | None = None) -> None:
         import fcntl  # missing on Windows, where there are no zones
 
         self._fcntl = fcntl
-        if path is None:
+        if descriptor is not None:
+            self._file = descriptor
+        elif path is None:
             self._file, name = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
             Path(name).unlink()
         else:
@@ -204,7 +208,12 @@ class FileLock:
         return code
 
     def owner(self) -> int:
-        """See `RobustMutex.owner`; the number is that of the process, 0 also for a thread of this one."""
+        """See `RobustMutex.owner`; the number is that of the process, 0 also for a thread of this one.
+
+        Where the system's `struct flock` is not known, the answer is -1, which is no process.
+        """
+        if sys.platform != "linux":
+            return -1
         asked = struct.pack(_FLOCK, self._fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         kind, _, _, _, pid = struct.unpack(_FLOCK, self._fcntl.fcntl(self._file, self._fcntl.F_GETLK, asked))
         return 0 if kind == self._fcntl.F_UNLCK else int(pid)

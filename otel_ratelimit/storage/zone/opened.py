@@ -63,6 +63,7 @@ class Zone:
         size: of the zone, bytes.
         kind: the kind of its lock.
         path: the zone's file, if it is one.
+        lock_file: a descriptor of a file that all processes of the zone have, if that is no file.
         monotonic: seconds of the machine's own clock.
     """
 
@@ -72,6 +73,7 @@ class Zone:
         size: int,
         kind: LockKind = "mutex",
         path: Path | None = None,
+        lock_file: int | None = None,
         monotonic: Clock = monotonic_time,
     ) -> None:
         self.memory = memory
@@ -84,7 +86,9 @@ class Zone:
         self.keys = CounterKeys(self.secret)
         self.journal = Journal(memory, layout.journal_at, self.words)
         self.lock: ZoneLock = (
-            RobustMutex(memory, head.LOCK_AT) if kind == "mutex" else FileLock(path, self.journal.is_valid)
+            RobustMutex(memory, head.LOCK_AT)
+            if kind == "mutex"
+            else FileLock(path, self.journal.is_valid, lock_file)
         )
         self.main = SlotTable(memory, layout.buckets_at, layout.buckets)
         overflow = SlotTable(memory, layout.overflow_at, layout.overflow_buckets)

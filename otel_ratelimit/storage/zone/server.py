@@ -57,6 +57,8 @@ class ZoneMemory:
     """The file, if it is one."""
     is_new: bool
     """Whether this call prepared it."""
+    lock_file: int | None = None
+    """A descriptor of a file that the same processes have; None if they have `path`, or none but this one."""
 
 
 class ServerZones:
@@ -127,7 +129,9 @@ class ServerZones:
         if reservation is None:
             return None
         used = reservation.use(size, prepare, check)
-        return None if used is None else ZoneMemory(used.memory, "reserved", None, used.is_new)
+        return (
+            None if used is None else ZoneMemory(used.memory, "reserved", None, used.is_new, used.lock_file)
+        )
 
     def _forget_numbers(self) -> None:
         self._numbers = {}
