@@ -56,7 +56,8 @@ def test_memory_that_workers_inherit_has_no_file(serve, way, ending):
     assert files_of(server.process.pid) == []
 
 
-@pytest.mark.parametrize("ending", quick_first(SIGNALS))
+@pytest.mark.full
+@pytest.mark.parametrize("ending", SIGNALS)
 def test_the_next_start_removes_the_file_of_a_server_that_has_ended(serve, ending):
     server = serve(GUNICORN, *TWO)
     ask_each(server.port, "/many", 2)
