@@ -60,6 +60,7 @@ NEEDS_MORE = frozenset(
         "installed",
         "memcached",
         "small_disk",
+        "tiny_dev_shm",
     }
 )
 """Fixtures of what pip does not bring; tests that use them are marked `full`."""

@@ -240,7 +240,7 @@ class IdentityTable(TomlTable):
 
 
 class Memory(TomlTable):
-    """`[memory]`: the in-process store. Read at start only."""
+    """`[memory]`: counters in the memory of this host. Read at start only."""
 
     capacity: Size = MEMORY_CAPACITY_BYTES
     warning: Size = MEMORY_WARNING_BYTES

@@ -22,17 +22,22 @@ _CONSEQUENCE: Final = (
 
 def default_uri(shared: Secret, strategies: Iterable[Strategy]) -> Secret:
     """The URI `shared`, unless the policy has strategies for which only a process's own memory will do."""
+    why = why_not_shared(strategies)
+    if not why:
+        return shared
+    _logger.warning("%s", why)
+    return IN_PROCESS
+
+
+def why_not_shared(strategies: Iterable[Strategy]) -> str:
+    """Why processes cannot share counters of these strategies where no URI is set; empty if they can."""
     lacking = sorted(strategy for strategy in strategies if strategy not in FORMS)
     if not lacking:
-        return shared
-    _logger.warning(
-        "%s: the policy counts by %s, which memory that processes share cannot do;"
-        " use %s, or set OTEL_RATELIMIT_STORAGE_URI to a Redis or Valkey",
-        _CONSEQUENCE,
-        " and ".join(lacking),
-        " or ".join(FORMS),
+        return ""
+    return (
+        f"{_CONSEQUENCE}: the policy counts by {' and '.join(lacking)}, which memory that processes share"
+        f" cannot do; use {' or '.join(FORMS)}, or set OTEL_RATELIMIT_STORAGE_URI to a Redis or Valkey"
     )
-    return IN_PROCESS
 
 
 def log_that_memory_is_not_shared(error: Exception) -> None:

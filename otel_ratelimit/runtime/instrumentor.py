@@ -42,6 +42,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
     _process: int | None = None
     _capture: Capture | None = None
     _refusal = ""
+    _has_reserved = False
     _has_finished = False
     _said_unfinished = False
     _said_cannot = ""
@@ -107,6 +108,7 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         from otel_ratelimit.storage.zone.server import reserve
 
         reserve()
+        self._has_reserved = True
 
     def _prepare_queries(self) -> None:
         """Capture queries early: the application may open connections before it makes its Flask."""
@@ -126,6 +128,11 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+        if self._has_reserved:
+            from otel_ratelimit.storage.zone.server import release  # loaded already
+
+            release()
+            self._has_reserved = False
 
     def _after_init(
         self, init: Callable[..., None], app: Flask, args: tuple[Any, ...], kwargs: dict[str, Any]

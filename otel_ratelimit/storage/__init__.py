@@ -1,9 +1,10 @@
-"""Counter stores: in this process, or in a server that several processes share.
+"""Counter stores: in this process, in memory that processes share, or in a server such as Redis.
 
 A `...Store` is a `CounterStore` (`core/counter_store.py`): it decides a request for all its windows in one
 call. A `...Storage` is a storage of the `limits` library, as Flask-Limiter opens it by its URI.
 
 store_from_uri.py       which URIs are valid, and which store belongs to which
+store_strategies.py     which strategies each store counts by
 client_options.py       time-outs and other options of the clients of Redis, Valkey and memcached
 tls_storages.py         schemes for TLS to clusters and Sentinel
 redis.py, take.lua      counters in Redis and Valkey

@@ -95,9 +95,10 @@ def effective_thresholds(snapshot: StorageSnapshot, warning: int, critical: int)
 
     A store is full a little below its capacity, and a full store is critical whatever the threshold is.
     """
-    if snapshot.full_bytes is None:
+    full = snapshot.capacity_bytes if snapshot.full_bytes is None else snapshot.full_bytes
+    if full is None:
         return warning, critical
-    critical = min(critical, snapshot.full_bytes)
+    critical = min(critical, full)
     return (warning if warning < critical else int(critical * MEMORY_WARNING_SHARE)), critical
 
 

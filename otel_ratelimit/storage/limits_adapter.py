@@ -50,6 +50,7 @@ _SLIDING: Final = _NAMES[Strategy.SLIDING_WINDOW_COUNTER]
 
 _ONE: Final = 1j
 """One hit, to be added to the value of a fixed window; see `strategies`."""
+_SCHEMES: Final = [SCHEME]
 
 
 class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
@@ -67,7 +68,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         SettingsError: an option is unknown or not valid.
     """
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
+    STORAGE_SCHEME = _SCHEMES
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ class Child:
 
     def result(self) -> Any:
         """What the function returned; what it raised is raised here."""
-        with open(self._reader, "rb") as answers:
+        with os.fdopen(self._reader, "rb") as answers:
             answer = answers.read()
         self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         if not answer:
@@ -95,7 +95,7 @@ def _run(function: Callable[[], Any], writer: int) -> None:
             traceback.print_exc()
             answer = (None, error)
         status = 0
-        with open(writer, "wb") as answers:
+        with os.fdopen(writer, "wb") as answers:
             answers.write(pickle.dumps(answer))
     finally:
         sys.stderr.flush()

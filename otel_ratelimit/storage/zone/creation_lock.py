@@ -3,7 +3,7 @@
 Four workers that start together would otherwise allocate four files to keep one, and a small /dev/shm has
 room for one. The lock is `flock` on an empty file. The kernel releases it when its holder is killed. The
 holder removes the file before it releases the lock, so that nothing is left behind. A process that gets a
-lock on a removed file tries again with the next one.
+lock on a removed file tries again with the next one. That also holds while a forked child has the descriptor.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ def only_maker(folder: Path, seconds: float = MAX_SECONDS) -> Iterator[None]:
         ZoneMemoryError: another process did not finish in time, or the file is not one of ours.
         OSError: the file could not be opened or locked.
     """
-    import fcntl  # missing on Windows
-
     path = lock_path(folder)
     ends = monotonic_time() + seconds_left(seconds)
     while (descriptor := _open_locked(path)) is None:
@@ -47,14 +45,12 @@ def only_maker(folder: Path, seconds: float = MAX_SECONDS) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
-        # A child that another thread forked meanwhile has this descriptor as well: closing it is not enough.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def _open_locked(path: Path) -> int | None:
     """A descriptor of the file, which is locked; None if another process has it or has just removed it."""
-    import fcntl  # as above
+    import fcntl  # missing on Windows
 
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     is_ours = False

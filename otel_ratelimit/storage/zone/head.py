@@ -46,11 +46,19 @@ REPORTER_AT: Final = 312
 REPORTED_AT: Final = 320
 """When it did so last: Unix time in microseconds."""
 SWEEPS_AT: Final = 328
+"""How many sweeps there were."""
 REMOVED_AT: Final = 336
-"""Expired counters that sweeps removed, and how long these took: microseconds."""
-SWEPT_MICROSECONDS_AT: Final = 344
+"""Expired counters that they removed."""
+FREED_AT: Final = 344
+"""Bytes that they freed."""
 RECLAIMED_AT: Final = 352
 """When the last search of a full zone began: Unix time in microseconds."""
+SWEPT_AT: Final = 360
+"""When the last sweep ended: Unix time in microseconds."""
+SWEEP_MICROSECONDS_AT: Final = 368
+"""How long the last sweep took."""
+LONGEST_PAUSE_AT: Final = 376
+"""The longest time for which a step of a sweep held up requests: microseconds."""
 KINDS_AT: Final = 512
 """Counters of each kind of client."""
 

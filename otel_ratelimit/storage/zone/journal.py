@@ -32,6 +32,8 @@ JOURNAL_BYTES: Final = _WORDS_AT + MAX_WORDS * _WORD_ENTRY_BYTES
 
 _WORDS_SHIFT: Final = 32
 _SLOTS_MASK: Final = (1 << _WORDS_SHIFT) - 1
+_PAIR: Final = 2 << _WORDS_SHIFT
+"""The number that says: two words and no slot."""
 
 SlotFields: TypeAlias = tuple[int, int, float, int, int]
 """Offset, key, time, word and description of a slot."""
@@ -87,8 +89,22 @@ class Journal:
         try:
             for slot in slots:
                 self.write_slot(memory, *slot)
-            for offset, value in zip(new_words[::2], new_words[1::2], strict=True):
-                words[offset >> 3] = value
+            each = iter(new_words)
+            for offset in each:
+                words[offset >> 3] = next(each)
+            words[self._valid] = 0
+        except BaseException:  # a signal handler raised it
+            self._finish_in_spite_of_signals()
+            raise
+
+    def write_pair(self, at: int, value: int, second_at: int, second: int) -> None:
+        """Make a change of two words; see `write`."""
+        words = self._words
+        _WORD_ENTRIES[2].pack_into(self._memory, self._words_at, at, value, second_at, second)
+        words[self._valid] = _PAIR
+        try:
+            words[at >> 3] = value
+            words[second_at >> 3] = second
             words[self._valid] = 0
         except BaseException:  # a signal handler raised it
             self._finish_in_spite_of_signals()

@@ -31,6 +31,7 @@ PAGE_SLOTS: Final = PAGE_BYTES // SLOT_BYTES
 TABLE_BYTES: Final = 192
 PROCESS_BYTES: Final = 128
 MAX_PROCESSES: Final = 256
+"""Rows; the first one stands for processes that have ended."""
 
 _OVERFLOW_PERCENT: Final = 6
 _TABLES_PERCENT: Final = 3
@@ -73,6 +74,11 @@ class Layout:
     def overflow_mark(self) -> int:
         """The most overflow buckets that may be in use when a network gets one of its own."""
         return self.overflow_buckets * BUCKET_BYTES // SLOT_BYTES * _OWN_PERCENT // 100
+
+    @property
+    def bytes_per_counter(self) -> float:
+        """A slot, and its part of the slots that must stay free."""
+        return SLOT_BYTES * 100 / _FULL_PERCENT
 
     @property
     def fixed_bytes(self) -> int:

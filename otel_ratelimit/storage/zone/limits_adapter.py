@@ -24,23 +24,27 @@ from limits.storage import SlidingWindowCounterSupport, Storage
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock, unix_time
-from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
+from otel_ratelimit.core.counter_store import CleanupReport, CleanupTotals, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, StorageUnavailableError
+from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.core.route_plan import Strategy, Window
 from otel_ratelimit.core.thresholds import CLEANUP_INTERVAL_SECONDS, MEMORY_CAPACITY_BYTES
 from otel_ratelimit.storage.limits_adapter import LIMITS_ENDPOINT
+from otel_ratelimit.storage.store_strategies import unsupported
 from otel_ratelimit.storage.strategies import sliding_counts
 from otel_ratelimit.storage.zone import head
+from otel_ratelimit.storage.zone.figures import ZoneState, cleanups_of
 from otel_ratelimit.storage.zone.lock import LockKind, default_lock_kind
 from otel_ratelimit.storage.zone.opened import Zone, prepare
+from otel_ratelimit.storage.zone.process_row import ProcessRow
 from otel_ratelimit.storage.zone.server import ZONES, ZoneMemory, named_memory
-from otel_ratelimit.storage.zone.slots import Slot
 from otel_ratelimit.storage.zone.store import ZoneStore
 from otel_ratelimit.storage.zone.sweeper import ZoneSweeper
 from otel_ratelimit.storage.zone.texts import TextCounters
 from otel_ratelimit.storage.zone.uri import SCHEME, parse_uri
 from otel_ratelimit.storage.zone.values import FORMS
 
+_SCHEMES: Final = [SCHEME]
 _MAX_AMOUNT: Final = 1 << 62
 """The amount of a limit that is counted and never refused."""
 
@@ -61,7 +65,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         ZoneMemoryError: the memory cannot be had.
     """
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
+    STORAGE_SCHEME = _SCHEMES
 
     def __init__(
         self,
@@ -80,12 +84,13 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         size = given.capacity or beside.capacity or MEMORY_CAPACITY_BYTES
         self.memory = _memory_for(given.name, size, given.lock or default_lock_kind(), clock)
         """Where the zone is."""
-        self.counters = ZoneStore(
-            Zone(self.memory.memory, size, given.lock or default_lock_kind(), self.memory.path), clock
-        )
+        self.counters = ZoneStore(_open(self.memory, size, given.lock or default_lock_kind()), clock)
         """The same store as a `CounterStore`."""
         interval = given.cleanup_interval or beside.cleanup_interval or CLEANUP_INTERVAL_SECONDS
         self.sweeper = ZoneSweeper(self.counters, interval, worker)
+        self.process_row = ProcessRow(self.counters.zone, clock)
+        """That of this process in the zone's table."""
+        self.counters.call_on_use(while_alive(self.process_row.begin))
         self._texts = TextCounters(self.counters)
         self._clock = clock
         self._maker = os.getpid()
@@ -106,15 +111,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
 
     def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
         """The `strategies` that a zone does not support, as problems of its URI."""
-        return [
-            Problem(
-                "OTEL_RATELIMIT_STORAGE_URI",
-                f"{SCHEME}:// cannot count by strategy {strategy.value!r}",
-                f"use {' or '.join(FORMS)} in the policy, or another store",
-            )
-            for strategy in sorted(set(strategies))
-            if strategy not in FORMS
-        ]
+        return unsupported(SCHEME, list(FORMS), strategies)
 
     # --- what the store holds ---
 
@@ -127,6 +124,26 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
     def snapshot(self) -> StorageSnapshot:
         """A snapshot of the store's size and counters."""
         return self.counters.snapshot()
+
+    def snapshot_to_report(self) -> StorageSnapshot | None:
+        """The same, for gauges; None if another process of the zone reports these."""
+        return self.counters.snapshot() if self.process_row.reports_gauges() else None
+
+    def cleanups(self) -> CleanupTotals:
+        """All cleanups of the zone, whichever process made them."""
+        return cleanups_of(self.counters.zone)
+
+    def state(self) -> ZoneState:
+        """Which zone it is, and who shares it."""
+        zone = self.counters.zone
+        return ZoneState(
+            identity=zone.identity,
+            origin=self.memory.origin,
+            path=self.memory.path,
+            made_at=zone.figure(head.CREATED_AT) / 1e6,
+            recoveries=zone.figure(head.RECOVERIES_AT),
+            sharing=self.process_row.sharing(),
+        )
 
     def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
         """Call `listener` after each cleanup of this process, on the background thread."""
@@ -152,7 +169,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
 
     def clear(self, key: str) -> None:
         """Remove the fixed windows of `key`."""
-        self._texts.clear(_window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, 1), key, self._clock())
+        self._texts.clear(_ANY_FIXED, key, self._clock())
 
     # --- fixed window ---
 
@@ -161,22 +178,18 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         window = _window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, expiry)
         if amount < 0:
             return self._texts.give_back(window, key, -amount, self._clock())
-        return self._texts.take(window, key, amount, self._clock()).states[0].used
+        return self._texts.add(window, key, amount, self._clock())
 
     def get(self, key: str) -> int:
         """The value of the counter `key`."""
-        slot = self._fixed(key)
-        return 0 if slot is None else slot.word
+        found = self._texts.read(_ANY_FIXED, key, self._clock())
+        return 0 if found is None else found[1]
 
     def get_expiry(self, key: str) -> float:
         """When the window of `key` ends, as Unix time; now, if nothing is counted."""
-        slot = self._fixed(key)
-        return self._clock() if slot is None else slot.time
-
-    def _fixed(self, key: str) -> Slot | None:
         now = self._clock()
-        slot = self._texts.look(_window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, 1), key, now)
-        return slot if slot.time > now else None
+        found = self._texts.read(_ANY_FIXED, key, now)
+        return now if found is None else found[0]
 
     # --- sliding-window counter ---
 
@@ -201,6 +214,13 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
         self._texts.clear(_window(Strategy.SLIDING_WINDOW_COUNTER, 0, expiry), key, self._clock())
 
 
+def _open(memory: ZoneMemory, size: int, lock: LockKind) -> Zone:
+    if lock == "mutex" and memory.lock_file is not None:
+        os.close(memory.lock_file)
+        return Zone(memory.memory, size, lock, memory.path)
+    return Zone(memory.memory, size, lock, memory.path, memory.lock_file)
+
+
 def _memory_for(name: str, size: int, lock: LockKind, clock: Clock) -> ZoneMemory:
     make = partial(_prepare, size=size, lock=lock, clock=clock)
     check = partial(head.unusable, size=size, lock=lock)
@@ -216,3 +236,7 @@ def _window(strategy: Strategy, amount: int, seconds: int) -> Window:
     """A limit of `limits` as a window; fixed windows of all lengths share a table, as `get` names none."""
     length = "" if strategy == Strategy.FIXED_WINDOW else seconds
     return Window(f"|{LIMITS_ENDPOINT}||{strategy}|{length}", amount, seconds, strategy, False, "", "")
+
+
+_ANY_FIXED: Final = _window(Strategy.FIXED_WINDOW, _MAX_AMOUNT, 1)
+"""A window of the table in which all fixed windows are."""

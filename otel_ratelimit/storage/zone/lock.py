@@ -21,6 +21,7 @@ import errno
 import os
 import platform
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -44,7 +45,7 @@ _POLL_SECONDS: Final = 0.0005
 _FUTEX_TID_MASK: Final = 0x3FFFFFFF
 _MUSL_OWNER_AT: Final = 4
 _FLOCK: Final = "hhqqi4x"
-"""`struct flock` of Linux with 64 bits: kind, whence, start, length, process."""
+"""`struct flock` of Linux with 64 bits: kind, what the start counts from, start, length, process."""
 
 
 def is_supported() -> bool:
@@ -83,7 +84,7 @@ class RobustMutex:
 
     def __init__(self, memory: mmap, offset: int) -> None:
         self._buffer = (ctypes.c_char * LOCK_BYTES).from_buffer(memory, offset)
-        self.handle = ctypes.c_void_p(ctypes.addressof(self._buffer))
+        self.handle = ctypes.byref(self._buffer)  # of all forms of an address, it is passed in the least time
         python, system = ctypes.PyDLL(None), ctypes.CDLL(None)
         self.try_lock = python.pthread_mutex_trylock
         self.unlock = python.pthread_mutex_unlock
@@ -148,15 +149,18 @@ class FileLock:
     Args:
         path: the file; None makes one without a name, for this process and those that it forks.
         dirty: whether a change was left half made; asked when the lock has been taken.
+        descriptor: of a file that is open already; this object closes it.
     """
 
     kind: LockKind = "file"
 
-    def __init__(self, path: Path | None, dirty: Callable[[], bool]) -> None:
+    def __init__(self, path: Path | None, dirty: Callable[[], bool], descriptor: int | None = None) -> None:
         import fcntl  # missing on Windows, where there are no zones
 
         self._fcntl = fcntl
-        if path is None:
+        if descriptor is not None:
+            self._file = descriptor
+        elif path is None:
             self._file, name = tempfile.mkstemp(prefix="otel-ratelimit-lock-")
             Path(name).unlink()
         else:
@@ -204,7 +208,12 @@ class FileLock:
         return code
 
     def owner(self) -> int:
-        """See `RobustMutex.owner`; the number is that of the process, 0 also for a thread of this one."""
+        """See `RobustMutex.owner`; the number is that of the process, 0 also for a thread of this one.
+
+        Where the system's `struct flock` is not known, the answer is -1, which is no process.
+        """
+        if sys.platform != "linux":
+            return -1
         asked = struct.pack(_FLOCK, self._fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         kind, _, _, _, pid = struct.unpack(_FLOCK, self._fcntl.fcntl(self._file, self._fcntl.F_GETLK, asked))
         return 0 if kind == self._fcntl.F_UNLCK else int(pid)

@@ -34,7 +34,7 @@ Check: TypeAlias = Callable[[mmap.mmap], str]
 """Why memory that another process has prepared cannot be used; empty if it can. A clause for a log line."""
 
 _OPEN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG})
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MAX_ATTEMPTS: Final = 10
 
 
@@ -60,8 +60,7 @@ def anonymous(size: int) -> mmap.mmap:
     try:
         return mmap.mmap(-1, size, flags=flags)
     except OSError as error:
-        what = f"the system refuses {size / MEGABYTE:.1f} MB ({error.strerror})"
-        raise ZoneMemoryError(where, what, "choose a smaller capacity") from None
+        raise _refused(where, size, error) from None
 
 
 def open_file(path: Path, size: int, prepare: Prepare, check: Check) -> OpenedFile:
@@ -87,6 +86,26 @@ def open_file(path: Path, size: int, prepare: Prepare, check: Check) -> OpenedFi
             return _opened_or_made(path, size, prepare, check)
 
 
+def examine_file(path: Path, size: int, check: Check) -> tuple[str, str]:
+    """The state of the file, and why `open_file` would replace it, empty if it would not. Nothing is changed.
+
+    Raises:
+        ZoneMemoryError: the file is not ours, or could not be made.
+    """
+    with _explained(path, size):
+        found = _existing(path, size, check)
+        if found.memory is not None:
+            return "is there", ""
+        temporary = temporary_path(path.parent)
+        descriptor = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL, MODE)
+        try:
+            _allocate(descriptor, size)
+            return "can be made", found.rejected
+        finally:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+
+
 def _opened_or_made(path: Path, size: int, prepare: Prepare, check: Check) -> OpenedFile:
     for _ in range(_MAX_ATTEMPTS):
         found = _existing(path, size, check)
@@ -102,7 +121,7 @@ def _opened_or_made(path: Path, size: int, prepare: Prepare, check: Check) -> Op
 
 @dataclass(frozen=True, slots=True)
 class _Existing:
-    """What is under a name: memory that can be used, or a file of ours that cannot, or nothing."""
+    """Memory under a name that can be used, or a file of ours that cannot, or nothing."""
 
     memory: mmap.mmap | None = None
     rejected: str = ""
@@ -169,8 +188,12 @@ def _explained(path: Path, size: int) -> Iterator[None]:
     """Turn what the system says into an error that says what to do."""
     try:
         yield
+    except ImportError:  # of `fcntl`
+        raise ZoneMemoryError(str(path), "this system cannot lock files", "use Linux or macOS") from None
     except OSError as error:
         folder = path.parent
+        if error.errno == errno.ENOMEM:
+            raise _refused(str(path), size, error) from None
         if error.errno in _NO_ROOM:
             what = f"{size / MEGABYTE:.1f} MB are needed, and {_room(folder) / MEGABYTE:.1f} MB are free"
             instead = f"choose a smaller capacity, or make {folder} larger (docker run --shm-size)"
@@ -180,6 +203,11 @@ def _explained(path: Path, size: int) -> Iterator[None]:
                 f"user {os.geteuid()} must be able to write to {folder}, on a file system with hard links"
             )
         raise ZoneMemoryError(str(path), what, instead) from None
+
+
+def _refused(where: str, size: int, error: OSError) -> ZoneMemoryError:
+    what = f"the system refuses {size / MEGABYTE:.1f} MB of address space ({error.strerror})"
+    return ZoneMemoryError(where, what, "choose a smaller capacity, or raise the limit (ulimit -v)")
 
 
 def _room(folder: Path) -> int:

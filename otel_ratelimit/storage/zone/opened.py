@@ -17,15 +17,19 @@ from otel_ratelimit.core.clock import Clock, monotonic_time
 from otel_ratelimit.storage.counter_keys import CounterKeys
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import Journal, SlotFields
-from otel_ratelimit.storage.zone.layout import PAGE_BYTES, WORD_BYTES, layout_for
+from otel_ratelimit.storage.zone.layout import PAGE_BYTES, TABLE_BYTES, WORD_BYTES, layout_for
 from otel_ratelimit.storage.zone.lock import FileLock, LockKind, RobustMutex, ZoneLock
 from otel_ratelimit.storage.zone.lock_holder import LockHolder
 from otel_ratelimit.storage.zone.overflow import OverflowBuckets
 from otel_ratelimit.storage.zone.slots import Place, Slot, SlotTable
-from otel_ratelimit.storage.zone.tables import Table, TableDirectory
+from otel_ratelimit.storage.zone.tables import COUNTERS_AT, Table, TableDirectory
 
 _NETWORK_SHIFT: Final = 16
-_KIND_SHIFT: Final = 32
+KIND_SHIFT: Final = 32
+KIND_BITS: Final = 5
+_KIND_MASK: Final = (1 << KIND_BITS) - 1
+_TAG_SHIFT: Final = KIND_SHIFT + KIND_BITS
+_TAG_MASK: Final = (1 << 64 - _TAG_SHIFT) - 1
 _HALF: Final = (1 << 16) - 1
 
 
@@ -59,6 +63,7 @@ class Zone:
         size: of the zone, bytes.
         kind: the kind of its lock.
         path: the zone's file, if it is one.
+        lock_file: a descriptor of a file that all processes of the zone have, if that is no file.
         monotonic: seconds of the machine's own clock.
     """
 
@@ -68,6 +73,7 @@ class Zone:
         size: int,
         kind: LockKind = "mutex",
         path: Path | None = None,
+        lock_file: int | None = None,
         monotonic: Clock = monotonic_time,
     ) -> None:
         self.memory = memory
@@ -80,7 +86,9 @@ class Zone:
         self.keys = CounterKeys(self.secret)
         self.journal = Journal(memory, layout.journal_at, self.words)
         self.lock: ZoneLock = (
-            RobustMutex(memory, head.LOCK_AT) if kind == "mutex" else FileLock(path, self.journal.is_valid)
+            RobustMutex(memory, head.LOCK_AT)
+            if kind == "mutex"
+            else FileLock(path, self.journal.is_valid, lock_file)
         )
         self.main = SlotTable(memory, layout.buckets_at, layout.buckets)
         overflow = SlotTable(memory, layout.overflow_at, layout.overflow_buckets)
@@ -162,12 +170,12 @@ class Zone:
 
     def figures_of(self, description: int) -> tuple[int, int, int, int]:
         """The offsets of the figures that a counter with this description is part of."""
-        table, network, kind = parts_of(description)
+        layout = self.layout
         return (
             head.USED_AT,
-            self.tables.counters_at(table),
-            self.layout.networks_at + network * WORD_BYTES,
-            head.KINDS_AT + kind * WORD_BYTES,
+            layout.tables_at + (description & _HALF) * TABLE_BYTES + COUNTERS_AT,
+            layout.networks_at + (description >> _NETWORK_SHIFT & _HALF) * WORD_BYTES,
+            head.KINDS_AT + (description >> KIND_SHIFT & _KIND_MASK) * WORD_BYTES,
         )
 
     def figure(self, at: int) -> int:
@@ -220,20 +228,23 @@ class Change:
         self._zone.journal.write(self._slots, new)
 
     def _add_figures(self, at: int, description: int, number: int) -> None:
-        zone, layout, differences = self._zone, self._zone.layout, self._differences
-        page = zone.page_of(at)
-        differences[page] = differences.get(page, 0) + number
-        if at >= layout.overflow_at:
-            offsets: tuple[int, ...] = (head.OVERFLOW_USED_AT,)
-        else:
-            offsets = zone.figures_of(description)
-        for offset in offsets:
+        zone, differences = self._zone, self._differences
+        in_use = (head.OVERFLOW_USED_AT,) if at >= zone.layout.overflow_at else zone.figures_of(description)
+        for offset in (zone.page_of(at), *in_use):
             differences[offset] = differences.get(offset, 0) + number
 
 
-def describe(table: int, network: int, kind: int) -> int:
-    """The last word of a slot: numbers of the limit, of the network's place and of the kind of client."""
-    return kind << _KIND_SHIFT | network << _NETWORK_SHIFT | table
+def describe(table: int, network: int, kind: int, tag: int) -> int:
+    """The last word of a slot: numbers of the limit, of the network's place, of the kind of client; a tag.
+
+    The tag is a part of the client's number (`tag_of`), by which counters of a user are found.
+    """
+    return tag << _TAG_SHIFT | kind << KIND_SHIFT | network << _NETWORK_SHIFT | table
+
+
+def tag_of(number: int) -> int:
+    """The 27 bits by which a client, known by its number of 64 bits, is found in descriptions."""
+    return number & _TAG_MASK
 
 
 def describe_overflow(table: Table) -> int:
@@ -246,4 +257,8 @@ def describe_overflow(table: Table) -> int:
 
 def parts_of(description: int) -> tuple[int, int, int]:
     """The parts of the last word of a slot; see `describe`."""
-    return description & _HALF, description >> _NETWORK_SHIFT & _HALF, description >> _KIND_SHIFT
+    return (
+        description & _HALF,
+        description >> _NETWORK_SHIFT & _HALF,
+        description >> KIND_SHIFT & _KIND_MASK,
+    )

@@ -49,7 +49,7 @@ class ProcessStat:
 
 
 def read_stat(pid: int, proc: Path = PROC) -> ProcessStat | None:
-    """What the kernel says about a process; None where it does not say it."""
+    """The entry of a process; None where the kernel does not show it."""
     try:
         text = (proc / str(pid) / "stat").read_bytes().decode("ascii", "replace")
         # The name of the program is in parentheses, and may itself contain blanks and parentheses.

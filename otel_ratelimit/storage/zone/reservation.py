@@ -45,6 +45,8 @@ class ReservedMemory:
     memory: mmap.mmap
     is_new: bool
     """Whether this process prepared it."""
+    lock_file: int
+    """A descriptor of a file that all processes with the memory have, for a lock; its user closes it."""
 
 
 class Reservation:
@@ -76,7 +78,7 @@ class Reservation:
                 return self._checked(check)
             prepare(self._memory)
             self._state[0] = _IS_PREPARED
-            return ReservedMemory(self._memory, is_new=True)
+            return ReservedMemory(self._memory, is_new=True, lock_file=os.dup(self._descriptor))
         finally:
             self.close()
 
@@ -88,13 +90,16 @@ class Reservation:
 
     def _checked(self, check: Check) -> ReservedMemory | None:
         if not (rejected := check(self._memory)):
-            return ReservedMemory(self._memory, is_new=False)
+            return ReservedMemory(self._memory, is_new=False, lock_file=os.dup(self._descriptor))
         # Usual after a reload with another capacity or version.
         _logger.info("memory that the server reserved cannot be used: %s; the workers share a file", rejected)
         return None
 
     def _lock(self) -> bool:
-        import fcntl  # missing on Windows, where no reservation can be made
+        try:
+            import fcntl
+        except ImportError:  # as on Windows, where no memory can be reserved either
+            return False
 
         ends = monotonic_time() + seconds_left(MAX_SECONDS)
         while self._is_open():

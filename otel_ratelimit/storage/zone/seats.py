@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from otel_ratelimit.storage.counter_keys import KIND_SHIFT, NETWORK_SHIFT, limit_of, network_of
+from otel_ratelimit.storage.counter_keys import KIND_SHIFT, client_in, limit_of
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.journal import SlotFields
 from otel_ratelimit.storage.zone.layout import WORD_BYTES
-from otel_ratelimit.storage.zone.opened import NewCounter, Zone, describe, describe_overflow
+from otel_ratelimit.storage.zone.opened import NewCounter, Zone, describe, describe_overflow, tag_of
+from otel_ratelimit.storage.zone.slots import number_of
 from otel_ratelimit.storage.zone.tables import Table
 
 _ORDER: Final = sys.byteorder
@@ -38,7 +39,7 @@ class Seats:
         now: Unix time in seconds.
     """
 
-    __slots__ = ("_client", "_network", "_now", "_seats", "_tables", "_taken", "_zone", "new")
+    __slots__ = ("_client", "_network", "_now", "_number", "_seats", "_tables", "_taken", "_zone", "new")
 
     def __init__(
         self, zone: Zone, tables: Sequence[Table], number: int, network: int, client: str, now: float
@@ -49,6 +50,7 @@ class Seats:
         self._zone = zone
         self._client = client
         self._network = network
+        self._number = number
         self._now = now
         self._taken: set[int] = set()
         """Offsets that are no place for a new counter."""
@@ -74,7 +76,7 @@ class Seats:
         if room >= used or 0 <= room >= zone.figure(zone.layout.networks_at + share * WORD_BYTES):
             place = zone.main.place(key, self._now, self._taken)
             if place is not None:
-                description = describe(table.number, share, self._network >> KIND_SHIFT)
+                description = describe(table.number, share, self._network >> KIND_SHIFT, self._tag(table))
                 return self._open(NewCounter(key, description, place, is_overflow=False))
         return None
 
@@ -94,6 +96,13 @@ class Seats:
             return Seat((at, key, time, word, description), is_overflow=True)
         return self._open(NewCounter(key, description, place, is_overflow=True))
 
+    def _tag(self, table: Table) -> int:
+        number = self._number
+        if table.is_of_texts:
+            found = client_in(self._client)
+            number = number_of(self._zone.keys.of_client(found)) if found else 0
+        return tag_of(number)
+
     def _limit(self, table: Table) -> str:
         return limit_of(self._client) if table.is_of_texts else ""
 
@@ -102,8 +111,3 @@ class Seats:
         self.new[place.at] = counter
         self._taken |= {place.at, place.freed.at}
         return Seat((place.at, key, 0.0, 0, description), is_overflow)
-
-
-def network_number(client: str, key: int) -> int:
-    """The number of the network of a client, whose key as a number is `key`."""
-    return network_of(client) or key >> NETWORK_SHIFT

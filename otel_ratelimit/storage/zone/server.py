@@ -14,6 +14,7 @@ memory and are not counted.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import mmap
@@ -21,15 +22,25 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
-from otel_ratelimit.core.lifecycle import at_fork
+from otel_ratelimit.core.lifecycle import at_exit, at_fork
 from otel_ratelimit.storage.zone.mapping import Check, Prepare, anonymous, open_file
-from otel_ratelimit.storage.zone.process_tree import is_forked_worker, server_identity
+from otel_ratelimit.storage.zone.process_tree import (
+    ProcessIdentity,
+    is_forked_worker,
+    lives,
+    server_identity,
+)
 from otel_ratelimit.storage.zone.reservation import Reservation, reserve_memory
 from otel_ratelimit.storage.zone.zone_files import named_path, server_path, zone_folder
 
 _logger = logging.getLogger(__name__)
+
+
+Origin: TypeAlias = Literal["reserved", "server", "named", "own"]
+"""`reserved`: by the server before it forked; `server`: a file of the server; `named`: a file that a URI
+names; `own`: made by one process, and inherited by those that it forks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +52,13 @@ class ZoneMemory:
 
     memory: mmap.mmap
     """At least as long as what was asked for; memory that was reserved is longer."""
-    origin: Literal["reserved", "server", "named", "own"]
+    origin: Origin
     path: Path | None
     """The file, if it is one."""
     is_new: bool
     """Whether this call prepared it."""
+    lock_file: int | None = None
+    """A descriptor of a file that the same processes have; None if they have `path`, or none but this one."""
 
 
 class ServerZones:
@@ -61,7 +74,9 @@ class ServerZones:
         self._has_reserved = False
         # By process, because Python's hooks do not run at a fork in C (uWSGI).
         self._numbers: dict[int, Iterator[int]] = {}
+        self._files: dict[Path, ProcessIdentity] = {}
         at_fork(in_child=self._forget_numbers)
+        at_exit(self._remove_files_of_ended_servers)
 
     def reserve(self) -> None:
         """Reserve memory for workers that this process may fork. Call it early; it never raises.
@@ -75,6 +90,13 @@ class ServerZones:
         except Exception:
             # The process must run without it.
             _logger.exception("no memory could be reserved for worker processes; they will share a file")
+
+    def release(self) -> None:
+        """Give the reservation back, unless a RateLimit of this process has it."""
+        reservation, self._reservation = self._reservation, None
+        self._has_reserved = False
+        if reservation is not None:
+            reservation.close()
 
     def memory_for_next(self, size: int, prepare: Prepare, check: Check) -> ZoneMemory:
         """Memory for the next RateLimit that is opened in this process; see the top of this module.
@@ -95,6 +117,7 @@ class ServerZones:
         if server is not None:
             path = server_path(self._folder(), server, number, size)
             opened = open_file(path, size, prepare, check)
+            self._files[path] = server
             return ZoneMemory(opened.memory, "server", path, opened.is_new)
         memory = anonymous(size)
         prepare(memory)
@@ -106,10 +129,23 @@ class ServerZones:
         if reservation is None:
             return None
         used = reservation.use(size, prepare, check)
-        return None if used is None else ZoneMemory(used.memory, "reserved", None, used.is_new)
+        return (
+            None if used is None else ZoneMemory(used.memory, "reserved", None, used.is_new, used.lock_file)
+        )
 
     def _forget_numbers(self) -> None:
         self._numbers = {}
+
+    def _remove_files_of_ended_servers(self) -> None:
+        """Remove what nobody can open any more: a server that was killed forks no worker.
+
+        A server that is being stopped waits for its workers, so it still lives here, as it does when a worker
+        is replaced. Then the file stays, and the next start removes it.
+        """
+        for path, server in self._files.items():
+            if not lives(server):
+                with contextlib.suppress(OSError):  # a sibling was faster
+                    path.unlink()
 
 
 def named_memory(
@@ -139,3 +175,4 @@ def named_memory(
 ZONES: Final = ServerZones()
 """That of this process."""
 reserve: Final = ZONES.reserve
+release: Final = ZONES.release

@@ -28,28 +28,21 @@ from otel_ratelimit.core.counter_store import StorageSnapshot, Taken, WindowStat
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.lifecycle import at_fork
 from otel_ratelimit.core.route_plan import Window
-from otel_ratelimit.storage.clock_set_back import seconds_until
 from otel_ratelimit.storage.zone import head
 from otel_ratelimit.storage.zone.figures import snapshot_of
 from otel_ratelimit.storage.zone.journal import SlotFields
-from otel_ratelimit.storage.zone.layout import BUCKET_BYTES, SLOT_BYTES, WORD_BYTES
+from otel_ratelimit.storage.zone.layout import WORD_BYTES
 from otel_ratelimit.storage.zone.lock_holder import NOT_ASKED
 from otel_ratelimit.storage.zone.opened import NewCounter, Zone
-from otel_ratelimit.storage.zone.seats import Seats, network_number
-from otel_ratelimit.storage.zone.slots import SECOND_SHIFT
+from otel_ratelimit.storage.zone.quick_path import MAX_WINDOWS, QuickPath
+from otel_ratelimit.storage.zone.seats import Seats
+from otel_ratelimit.storage.zone.slots import number_of
 from otel_ratelimit.storage.zone.sweep import reclaim, remove_all
 from otel_ratelimit.storage.zone.tables import Table
 from otel_ratelimit.storage.zone.uri import SCHEME
 from otel_ratelimit.storage.zone.values import FORMS
 
-MAX_WINDOWS: Final = 64
-"""The most limits of one request, so that a change fits the journal."""
-
 _ORDER: Final = sys.byteorder
-_WORD_MASK: Final = (1 << 64) - 1
-_FOLD: Final = 67
-"""Every fifth bit of a client key is 0; the other half, moved by 67 bits, fills these."""
-_SLOT_MASK: Final = SLOT_BYTES - 1
 _OVERFLOWS: Final = head.OVERFLOWS_AT >> 3
 _ONE_WORD: Final = 2
 """An offset and a value."""
@@ -84,17 +77,17 @@ class ZoneStore:
     def __init__(self, zone: Zone, clock: Clock = unix_time) -> None:
         self.zone = zone
         self.clock = clock
-        self.on_use: Callable[[], object] | None = None
-        """The next request calls it, and no later one; see `call_on_use`."""
-        self._call_on_use: Callable[[], object] | None = None
+        self.on_use: tuple[Callable[[], object], ...] | None = None
+        """The next request calls them, and no later one; see `call_on_use`."""
+        self._call_on_use: tuple[Callable[[], object], ...] = ()
         self._tables: dict[str, Table] = {}
         self._overflow_listeners: list[Callable[[str], object]] = []
         # What every request uses, at hand.
         self._key_of = zone.keys.of_client
         self._holder = zone.holder
-        self._find, self._memory, self._words = zone.memory.find, zone.memory, zone.words
+        self._take_quickly = QuickPath(zone, self._tables).take
+        self._find, self._memory, self._words = zone.main.find, zone.memory, zone.words
         self._write = zone.journal.write
-        self._first, self._buckets = zone.layout.buckets_at, zone.layout.buckets
         at_fork(in_child=self.after_fork_in_child)
 
     @property
@@ -114,28 +107,31 @@ class ZoneStore:
             raise ValueError(f"cost is {cost}; it must be 0 or more")
         if self.on_use is not None:
             self.report_use()
-        key = self._key_of(client)
+        return self.take_by_key(windows, self._key_of(client), client, cost, now)
+
+    def take_by_key(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> Taken:
+        """As `take`, for a client of which `key` was made."""
         holder = self._holder
         code = NOT_ASKED
         try:
             code = holder.try_lock(holder.handle)
             if code:
                 code = holder.wait(code)
+            answer = self._take_quickly(windows, key, client, cost, now)
+            if answer is not None:
+                return answer
             plan = self.plan(windows, key, client, cost, now)
             if plan[4] and reclaim(self.zone, now):
                 plan = self.plan(windows, key, client, cost, now)
-            items, allowed, shadows, new, overflowing = plan
-            states = self.count(items, new, shadows, cost, now) if allowed and cost else states_of(items, now)
-            if overflowing:
-                self._words[_OVERFLOWS] += len(overflowing)
+            answer = self.decide(plan, cost, now)
         finally:
             if code:
                 holder.give_up(code)
             else:
                 holder.unlock(holder.handle)
-        if overflowing:
-            self.report_overflows(overflowing)
-        return _new(Taken, (allowed, states))
+        if plan[4]:
+            self.report_overflows(plan[4])
+        return answer
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """The answer that `take` would give now; see `CounterStore.peek`."""
@@ -153,9 +149,7 @@ class ZoneStore:
 
     # --- one request; the lock must be held ---
 
-    def plan(  # noqa: C901, PLR0912 - every request runs it, and calls would cost a fifth of its time
-        self, windows: Sequence[Window], key: int, client: str, cost: int, now: float
-    ) -> Plan:
+    def plan(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> Plan:
         """Find or plan the counters of a request, and decide it; `key` is the number made of `client`."""
         if len(windows) > MAX_WINDOWS:
             raise StorageUnavailableError("TooManyLimits")
@@ -163,37 +157,24 @@ class ZoneStore:
         seats: Seats | None = None
         overflowing: list[str] = []
         allowed = shadows = True
-        number = (key ^ key >> _FOLD) & _WORD_MASK
-        tables, find, memory = self._tables, self._find, self._memory
-        first, buckets = self._first, self._buckets
+        number = number_of(key)
         for window in windows:
-            table = tables.get(window.prefix)
+            table = self._tables.get(window.prefix)
             if table is None or window.period > table.period:
                 table = self.table(window, now)
             place = number ^ table.salt or 1
-            word = place.to_bytes(WORD_BYTES, _ORDER)
-            at = first + place % buckets * BUCKET_BYTES
-            at = find(word, at, at + BUCKET_BYTES)
-            if at < 0:
-                at = first + (place >> SECOND_SHIFT) % buckets * BUCKET_BYTES
-                at = find(word, at, at + BUCKET_BYTES)
-            if at > 0 and at & _SLOT_MASK:  # the same 8 bytes at another place than a key's
-                at = self.zone.main.find(place, word)
+            at = self._find(place, place.to_bytes(WORD_BYTES, _ORDER))
             if at >= 0:
-                time, value, description = _BODY.unpack_from(memory, at + WORD_BYTES)
+                time, value, description = _BODY.unpack_from(self._memory, at + WORD_BYTES)
             else:
                 if seats is None:
                     seats = self._seats(windows, key, client, now)
-                table = tables[window.prefix]
+                table = self._tables[window.prefix]
                 (at, place, time, value, description), is_overflow = seats.seat(table, place)
                 if is_overflow:
                     overflowing.append(window.prefix)
-            capacity, period = window.capacity, window.period
-            if table.is_fixed and time <= now + period and cost <= capacity:
-                wait = 0.0 if time <= now or value + cost <= capacity else seconds_until(time, now, period)
-            else:
-                form = table.form
-                wait = form.rules.wait(form.load(time, value, period), capacity, period, cost, now)
+            form, period = table.form, window.period
+            wait = form.rules.wait(form.load(time, value, period), window.capacity, period, cost, now)
             items.append((window, table, at, place, time, value, description, wait))
             if wait:
                 if window.shadow:
@@ -238,7 +219,8 @@ class ZoneStore:
         items, allowed, shadows, new, overflowing = plan
         counted = allowed and cost
         states = self.count(items, new, shadows, cost, now) if counted else states_of(items, now)
-        self._words[_OVERFLOWS] += len(overflowing)
+        if overflowing:
+            self._words[_OVERFLOWS] += len(overflowing)
         return Taken(allowed, states)
 
     def table(self, window: Window, now: float, kept: Collection[int] = ()) -> Table:
@@ -256,25 +238,29 @@ class ZoneStore:
             self._tables[window.prefix] = table
         return table
 
+    def open_table(self, prefix: str) -> Table | None:
+        """The table of a limit if this process has it open; the lock need not be held."""
+        return self._tables.get(prefix)
+
     def _seats(self, windows: Sequence[Window], key: int, client: str, now: float) -> Seats:
         """For a request of which a counter is missing; all its tables are open and current then."""
         tables: list[Table] = []
         for window in windows:
             # A table without counters may be given to another limit, but not to one of this request.
             tables.append(self.table(window, now, {table.number for table in tables}))
-        return Seats(self.zone, tables, number_of(key), network_number(client, key), client, now)
+        return Seats(self.zone, tables, number_of(key), self.zone.keys.network_of(client, key), client, now)
 
     # --- upkeep ---
 
     def call_on_use(self, start: Callable[[], object]) -> None:
         """Call `start` at the next request of this process, and at the first request of each forked child."""
-        self.on_use = self._call_on_use = start
+        self.on_use = self._call_on_use = (*self._call_on_use, start)
 
     def report_use(self) -> None:
         """Call what `call_on_use` was given, once."""
         on_use, self.on_use = self.on_use, None
-        if on_use is not None:
-            on_use()
+        for start in on_use or ():
+            start()
 
     def on_overflow(self, listener: Callable[[str], object]) -> None:
         """Call `listener` with the prefix (or limit) whenever a hit goes to an overflow bucket.
@@ -298,13 +284,8 @@ class ZoneStore:
         return snapshot_of(self.zone, SCHEME)
 
     def after_fork_in_child(self) -> None:
-        """Start the sweeper again at the child's first request."""
-        self.on_use = self._call_on_use
-
-
-def number_of(key: int) -> int:
-    """The number of 64 bits that stands for a client's key."""
-    return (key ^ key >> _FOLD) & _WORD_MASK
+        """Start the sweeper again, and so on, at the child's first request."""
+        self.on_use = self._call_on_use or None
 
 
 def states_of(items: list[Item], now: float) -> tuple[WindowState, ...]:

@@ -43,10 +43,14 @@ def sweep_page(zone: Zone, number: int, now: float) -> int:
     Raises:
         StorageUnavailableError: the lock could not be had in time.
     """
-    if not _unfit(zone, number, now):
-        return 0
-    with zone.locked():
-        return _sweep(zone, number, now)
+    removed = 0
+    # The lock is released in between, so that no request waits for more than a part of the page.
+    for _ in range(0, PAGE_SLOTS, _SLOTS_AT_ONCE):
+        if not _unfit(zone, number, now):
+            break
+        with zone.locked():
+            removed += _sweep(zone, number, now)
+    return removed
 
 
 def settle_last_buckets(zone: Zone, now: float) -> None:
@@ -102,13 +106,15 @@ def reclaim(zone: Zone, now: float) -> int:
             return 0
         words[head.RECLAIMED_AT >> 3] = int(min(max(0.0, now), _LATEST) * 1e6)
     last = min(hand + _PAGES_AT_ONCE, zone.layout.pages)
-    words[head.HAND_AT >> 3] = last if last < zone.layout.pages else 0
     first_count = zone.layout.pages_at >> 3
-    return sum(
-        _sweep(zone, number, now)
-        for number in range(hand, last)
-        if words[first_count + number] and _unfit(zone, number, now)
-    )
+    removed = 0
+    while hand < last and removed < _SLOTS_AT_ONCE:
+        found = _sweep(zone, hand, now) if words[first_count + hand] else 0
+        removed += found
+        if found < _SLOTS_AT_ONCE:  # otherwise the page may have more
+            hand += 1
+    words[head.HAND_AT >> 3] = hand if hand < zone.layout.pages else 0
+    return removed
 
 
 def _page(zone: Zone, number: int) -> int:
@@ -152,18 +158,19 @@ def _horizon(zone: Zone, at: int, description: int, now: float) -> float:
 
 
 def _sweep(zone: Zone, number: int, now: float) -> int:
-    removed = 0
-    unfit = _unfit(zone, number, now)
-    for first in range(0, len(unfit), _SLOTS_AT_ONCE):
-        change = Change(zone)
-        for at in unfit[first : first + _SLOTS_AT_ONCE]:
-            slot = zone.slot(at)
-            if slot.time <= now:
-                change.remove(slot)
-                removed += 1
-            else:
-                _settle(zone, change, slot, now)
-        change.write()
+    """Remove `_SLOTS_AT_ONCE` expired counters of a page at most; returns how many. The lock must be held."""
+    unfit = _unfit(zone, number, now)[:_SLOTS_AT_ONCE]
+    if not unfit:
+        return 0
+    change, removed = Change(zone), 0
+    for at in unfit:
+        slot = zone.slot(at)
+        if slot.time <= now:
+            change.remove(slot)
+            removed += 1
+        else:
+            _settle(zone, change, slot, now)
+    change.write()
     return removed
 
 

@@ -11,7 +11,7 @@ from otel_ratelimit.core.counter_store import CleanupReport
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.storage.periodic_sweep import PeriodicSweep
 from otel_ratelimit.storage.zone import head
-from otel_ratelimit.storage.zone.figures import size_of
+from otel_ratelimit.storage.zone.figures import add_cleanup, size_of
 from otel_ratelimit.storage.zone.store import ZoneStore
 from otel_ratelimit.storage.zone.sweep import pages_in_use, settle_last_buckets, sweep_page
 
@@ -68,12 +68,5 @@ class ZoneSweeper(PeriodicSweep):
     def sweep(self) -> CleanupReport:
         """Remove all counters that are expired now, and add the figures to those of the zone."""
         report = super().sweep()
-        zone = self._counters.zone
-        with zone.locked():
-            for at, more in (
-                (head.SWEEPS_AT, 1),
-                (head.REMOVED_AT, report.removed_keys),
-                (head.SWEPT_MICROSECONDS_AT, int(report.duration_seconds * 1e6)),
-            ):
-                zone.words[at >> 3] += more
+        add_cleanup(self._counters.zone, report, self._counters.clock())
         return report

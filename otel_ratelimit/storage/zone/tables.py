@@ -203,7 +203,7 @@ class TableDirectory:
 
 
 def endpoint_of(name: str) -> str:
-    """What a limit counts, for display: the scope of its prefix, up to the first `:`."""
+    """The scope of a limit's prefix, up to the first `:`, for display."""
     parts = name.split("|")
     scope = parts[1] if len(parts) > 1 else name
     return unquote(scope.partition(":")[0]) or unquote(scope)

@@ -36,7 +36,7 @@ class ValueForm(NamedTuple):
     """The form of one strategy's values in a slot."""
 
     number: int
-    """What stands for the strategy in a zone."""
+    """The number that stands for the strategy in a zone."""
     rules: StrategyRules
     load: Callable[[float, int, float], Value]
     """(time, word, period): the value."""

@@ -1,5 +1,6 @@
 """Many processes that open the same file at once, and processes that are killed while they make one."""
 
+import fcntl
 import os
 import signal
 import time
@@ -130,6 +131,43 @@ def test_one_process_at_a_time_holds_the_lock(tmp_path):
 
     at_once([enter] * 4)
     assert names(tmp_path) == []
+
+
+def test_a_lock_on_a_file_that_has_just_been_removed_is_no_lock(tmp_path, monkeypatch):
+    path, locks = lock_path(tmp_path), []
+
+    def lock_too_late(descriptor, operation):
+        if not locks:  # its holder goes, and another process makes the next file
+            path.unlink()
+            path.touch(0o600)
+        locks.append(operation)
+        flock(descriptor, operation)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    with only_maker(tmp_path):
+        assert len(locks) == 2
+        with pytest.raises(ZoneMemoryError), only_maker(tmp_path, seconds=0):
+            pass
+
+
+def test_a_file_is_never_missing_while_it_is_replaced(path):
+    versions = [b"0", b"1"] * 150
+    open_file(path, SIZE, prepare_as(b"1"), check_for(b"1"))
+    with gate() as (wait, open_gate):
+
+        def watch():
+            wait()
+            while bytes(open_file(path.parent / "end", 16, lambda _: None, lambda _: "").memory[:1]) != b"1":
+                path.stat()
+
+        end = open_file(path.parent / "end", 16, lambda _: None, lambda _: "").memory
+        watcher = Child(watch)
+        open_gate()
+        for version in versions:
+            assert open_file(path, SIZE, prepare_as(version), check_for(version)).is_new
+        end[:1] = b"1"
+        watcher.result()
 
 
 def test_the_lock_is_free_although_a_child_was_forked_while_it_was_held(tmp_path):

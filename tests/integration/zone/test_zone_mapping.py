@@ -5,6 +5,7 @@ import mmap
 import os
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 from forks import in_child
@@ -41,8 +42,7 @@ def test_memory_without_a_name_is_shared_with_children_forked_later():
 
 def test_memory_without_a_name_costs_nothing_until_it_is_used():
     def resident():
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * mmap.PAGESIZE
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
 
     before = resident()
     memory = anonymous(512 * 2**20)
@@ -81,9 +81,9 @@ def test_a_file_has_its_room_from_the_beginning(path):
 
 def test_no_descriptor_stays_open_when_the_memory_has_gone(path):
     opened(path)
-    before = os.listdir("/proc/self/fd")
+    before = names(Path("/proc/self/fd"))
     opened(path)
-    assert os.listdir("/proc/self/fd") == before
+    assert names(Path("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,8 @@ def test_a_file_of_another_user_is_refused(shared_folder, who):
             opened(named_path(shared_folder, "shop"))
         return str(refused.value)
 
-    assert in_child(attempt) == (
-        f"{path}: it belongs to user 1234, and this process runs as user {who}; remove it, or use another name"
-    )
+    fault = f"it belongs to user 1234, and this process runs as user {who}"
+    assert in_child(attempt) == f"{path}: {fault}; remove it, or use another name"
     assert path.stat().st_uid == 1234
 
 

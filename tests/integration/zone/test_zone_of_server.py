@@ -4,6 +4,7 @@ import ctypes
 import os
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 from forks import Child, at_once, gate, in_child
@@ -23,7 +24,9 @@ def zones(shared_folder):
 
 
 def following(zones, size=SIZE):
-    return zones.memory_for_next(size, prepare, check)
+    found = zones.memory_for_next(size, prepare, check)
+    assert check(found.memory) == ""
+    return found
 
 
 def counted(zones, times=1):
@@ -41,13 +44,16 @@ def test_each_of_a_process_that_is_no_worker_has_fresh_memory_of_its_own(zones, 
     assert names(shared_folder) == []
 
 
-def test_memory_is_unmapped_when_nothing_refers_to_it(zones):
+@pytest.mark.parametrize("is_reserved", [False, True], ids=["own", "reserved"])
+def test_memory_is_unmapped_when_nothing_refers_to_it(zones, is_reserved):
     def mapped():
-        with open("/proc/self/maps", encoding="ascii") as maps:
-            return sum("/dev/zero" in line for line in maps)
+        return Path("/proc/self/maps").read_text(encoding="ascii").count("/dev/zero")
 
     before = mapped()
+    if is_reserved:
+        zones.reserve()
     kept = following(zones)
+    assert kept.origin == ("reserved" if is_reserved else "own")
     assert mapped() == before + 1
     del kept
     assert mapped() == before
@@ -104,7 +110,7 @@ def test_children_forked_in_c_count_their_own_from_one(zones):
             os._exit(0)
     os.waitpid(child, 0)
     os.close(writer)
-    with open(reader, "rb") as answer:
+    with os.fdopen(reader, "rb") as answer:
         name = answer.read().decode()
     assert name.endswith(f"-{own_identity().pid}-{own_identity().start}-1-{SIZE}")
 
@@ -156,6 +162,14 @@ def test_a_worker_reserves_nothing_because_its_siblings_would_not_have_it(zones)
 
     assert in_child(worker) == [("server", 1)]
     assert in_child(worker) == [("server", 2)]
+
+
+def test_memory_reserved_late_is_for_children_alone(zones):
+    following(zones)
+    zones.reserve()
+    assert in_child(lambda: counted(zones)) == [("reserved", 1)]
+    assert counted(zones) == [("own", 1)]
+    assert in_child(lambda: counted(zones)) == [("reserved", 2)]
 
 
 def test_a_second_reservation_changes_nothing(zones):
