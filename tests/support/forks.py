@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ class Child:
         if error is not None:
             raise error
         return value
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, which nothing else has done."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.end() == -signal.SIGKILL
 
     def end(self) -> int:
         """Wait for its end; the status."""

@@ -142,13 +142,18 @@ class LockHolder:
 
     def _wait_for_owner(self) -> int:
         """Wait as long as the owner may still release the lock; the answers are those of `try_lock`."""
-        if self._monotonic() < self._stalled_until and is_stopped(self.lock.owner()):
+        if self._monotonic() < self._stalled_until and self._is_owner_stopped():
             raise StorageUnavailableError(STALLED)
         until = self._monotonic() + MAX_BUSY_SECONDS
         while True:
             code = self.lock.wait()
-            if code != errno.EBUSY or is_stopped(self.lock.owner()) or self._monotonic() >= until:
+            if code != errno.EBUSY or self._is_owner_stopped() or self._monotonic() >= until:
                 return code
+
+    def _is_owner_stopped(self) -> bool:
+        owner = self.lock.owner()
+        # An owner that has died meanwhile has released the lock.
+        return is_stopped(owner) and self.lock.owner() == owner
 
     def _recover(self) -> None:
         """Put the zone in order after its owner died, and release it."""
