@@ -29,6 +29,7 @@ from otel_ratelimit.core.errors import (
     SettingsError,
     StorageNotMeasuredError,
     StorageUnavailableError,
+    ZoneMemoryError,
 )
 from otel_ratelimit.core.services import SeveralServicesError, UnknownServiceError
 from otel_ratelimit.core.version import __version__
@@ -58,6 +59,7 @@ __all__ = [
     "StorageNotMeasuredError",
     "StorageUnavailableError",
     "UnknownServiceError",
+    "ZoneMemoryError",
     "__version__",
 ]
 

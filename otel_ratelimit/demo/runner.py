@@ -163,7 +163,8 @@ class _Demo:
             self._stack.callback(server.stop)
             probes = server.wait_until_ready()
             done(f"http://{LOOPBACK}:{port}")
-        self._screen.say(f"{'':<13}opentelemetry-instrument gunicorn {APPLICATION}")
+        workers = f"--workers={self._options.workers}"
+        self._screen.say(f"{'':<13}opentelemetry-instrument gunicorn {APPLICATION} {workers}")
         return server, probes
 
     def _run_traffic(self, port: int, server: Server, probes: int, scratch: Path) -> DemoResults:
@@ -199,7 +200,9 @@ class _Demo:
             raise DemoError(
                 f"the clients ended too early:\n{traffic.last_lines()}", "the lines above say why"
             )
-        return summarise(self._telemetry, reader.latest, probes=probes, workers=options.workers)
+        return summarise(
+            self._telemetry, reader.latest, probes=probes, workers=options.workers, tiers=_tiers()
+        )
 
     def _wait_for_last_export(self, server: Server, reader: ReportReader, probes: int) -> None:
         deadline = time.monotonic() + LAST_EXPORT_TIMEOUT_SECONDS

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from limits import RateLimitItem
 
@@ -39,6 +39,13 @@ CUSTOM_TIER: Final = "custom"
 _CACHED_CLIENTS: Final = 4096
 
 
+class _Counting(NamedTuple):
+    """How the windows of a route count."""
+
+    strategy: Strategy
+    burst: int | None = None
+
+
 class PolicyResolver:
     """Answers which plan of one policy applies to a route, and which exception to a client.
 
@@ -52,6 +59,7 @@ class PolicyResolver:
         self._policy = policy
         self._namespace = escape(namespace)
         self._shadow = shadow
+        self._counting = _Counting(policy.default_strategy, policy.burst)
         self._exempt = tuple(RoutePattern.parse(text) for text in policy.exempt)
         self._rules = tuple((RoutePattern.parse(rule.match), rule) for rule in policy.routes)
         self._scopes = CounterScopes(self._rules, policy.default_tier)
@@ -90,7 +98,7 @@ class PolicyResolver:
             tier=tier,
             exempt=False,
             key=self._policy.key_spec,
-            windows=self._windows(limits, UNMATCHED_ROUTE, self._policy.default_strategy, shadows),
+            windows=self._windows(limits, UNMATCHED_ROUTE, self._counting, shadows),
             cost=1,
             on_error=self._policy.on_error,
             source=UNMATCHED_SOURCE,
@@ -127,7 +135,7 @@ class PolicyResolver:
         Otherwise somebody could guess its tokens at any speed. It limits no route of the application.
         """
         scope = "*:api:preflight" if method == "OPTIONS" else "*:api"
-        windows = self._windows(API_LIMITS, scope, Strategy.FIXED_WINDOW, frozenset())
+        windows = self._windows(API_LIMITS, scope, _Counting(Strategy.FIXED_WINDOW), frozenset())
         return RoutePlan(
             endpoint=endpoint,
             method=_planned_method(method),
@@ -149,9 +157,7 @@ class PolicyResolver:
 
     def scaled(self, windows: tuple[Window, ...], override: ClientOverride) -> tuple[Window, ...]:
         """The windows for a client with an override; the counters are the same."""
-        return tuple(
-            _with_amount(window, max(1, round(window.amount * override.multiply))) for window in windows
-        )
+        return tuple(_multiplied(window, override.multiply) for window in windows)
 
     def unused_rules(self, routes: list[tuple[str, str, str]]) -> list[str]:
         """Rules that apply to none of `routes`, which are given as endpoint, method and route template."""
@@ -168,7 +174,7 @@ class PolicyResolver:
         scope = self._scopes.of(endpoint, method, route, routes, index)
         tier = rule.tier or CUSTOM_TIER
         limits = rule.limits or self._policy.tiers[tier]
-        strategy = Strategy(rule.strategy or self._policy.strategy)
+        counting = _Counting(Strategy(rule.strategy or self._policy.strategy), self._policy.burst_of(rule))
         shadows = frozenset(parse_limits(limits)) if rule.shadow is True else frozenset()
         if isinstance(rule.shadow, str):
             shadows = frozenset(parse_limits(rule.shadow))
@@ -179,7 +185,7 @@ class PolicyResolver:
             tier=tier,
             exempt=False,
             key=parse_key(rule.key or self._policy.key),
-            windows=self._windows(limits, scope, strategy, shadows),
+            windows=self._windows(limits, scope, counting, shadows),
             cost=rule.cost,
             on_error=rule.on_error or self._policy.on_error,
             source=self._policy.origin(f"routes[{index}]"),
@@ -194,9 +200,7 @@ class PolicyResolver:
             tier=tier,
             exempt=False,
             key=self._policy.key_spec,
-            windows=self._windows(
-                self._policy.tiers[tier], scope, self._policy.default_strategy, frozenset()
-            ),
+            windows=self._windows(self._policy.tiers[tier], scope, self._counting, frozenset()),
             cost=1,
             on_error=self._policy.on_error,
             source=source,
@@ -211,7 +215,7 @@ class PolicyResolver:
         return None
 
     def _windows(
-        self, limits: str, scope: str, strategy: Strategy, shadows: frozenset[RateLimitItem]
+        self, limits: str, scope: str, counting: _Counting, shadows: frozenset[RateLimitItem]
     ) -> tuple[Window, ...]:
         def counted(item: RateLimitItem) -> str:
             # A limit that only observes has its own counter, so that it does not use up an enforced limit.
@@ -219,13 +223,14 @@ class PolicyResolver:
 
         return tuple(
             Window(
-                prefix=f"{self._namespace}|{counted(item)}|{item.get_expiry()}|{strategy}|",
+                prefix=f"{self._namespace}|{counted(item)}|{item.get_expiry()}|{counting.strategy}|",
                 amount=item.amount,
                 seconds=item.get_expiry(),
-                strategy=strategy,
+                strategy=counting.strategy,
                 shadow=self._shadow or item in shadows,
                 text=str(item),
                 name=quota_name(str(item)),
+                burst=counting.burst,
             )
             for item in parse_limits(limits)
         )
@@ -268,7 +273,9 @@ def _of_options(window: Window) -> Window:
     return replace(window, prefix=f"{namespace}|{scope}:preflight|{rest}")
 
 
-def _with_amount(window: Window, amount: int) -> Window:
+def _multiplied(window: Window, by: float) -> Window:
+    amount = max(1, round(window.amount * by))
+    burst = None if window.burst is None else max(1, round(window.burst * by))
     _, _, rest = window.text.partition(" ")
     text = f"{amount} {rest}"
-    return replace(window, amount=amount, text=text, name=quota_name(text))
+    return replace(window, amount=amount, text=text, name=quota_name(text), burst=burst)

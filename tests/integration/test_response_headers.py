@@ -234,3 +234,46 @@ def test_the_readme_shows_the_headers_that_a_client_gets():
     assert shown <= {name.lower() for name, _ in refused.headers}
     assert {name.lower() for name, _ in passed.headers} >= OURS
     assert "Retry-After" not in passed.headers
+
+
+BUCKET = """
+version = 1
+[[routes]]
+match = "/"
+limits = "100/minute"
+strategy = "token-bucket"
+burst = 20
+cost = 10
+"""
+
+
+def bucket_headers(response):
+    names = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
+    return [response.headers.get(name) for name in names]
+
+
+def test_a_token_bucket_shows_its_burst_and_the_time_in_which_it_comes_back():
+    now = [1_790_000_000.0]
+    app = flask.Flask("sample")
+    app.add_url_rule("/", "view", lambda: "body")
+    RateLimit(app, policy=parse_policy(BUCKET, "t.toml"), environ={}, clock=lambda: now[0])
+    client = app.test_client()
+
+    first, second, refused = (client.get("/") for _ in range(3))
+
+    assert bucket_headers(first) == [
+        '"100-per-minute";q=20;w=12',
+        '"100-per-minute";r=10;t=6',
+        "20",
+        "10",
+        None,
+    ]
+    assert bucket_headers(second)[1:] == ['"100-per-minute";r=0;t=12', "20", "0", None]
+    assert refused.status_code == 429
+    assert bucket_headers(refused)[1:] == ['"100-per-minute";r=0;t=6', "20", "0", "6"]
+    assert refused.json["detail"] == "The limit is 100 per 1 minute. Retry in 6 s."
+    assert refused.json["violated-policies"] == ["100-per-minute"]
+    now[0] += 5.9
+    assert client.get("/").status_code == 429
+    now[0] += 0.1
+    assert client.get("/").status_code == 200

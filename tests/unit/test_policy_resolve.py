@@ -277,3 +277,54 @@ def test_options_that_a_view_answers_shares_no_counter_with_another_method(scope
     options = made.preflight("e", "/e", by_flask=False)
     assert [window.amount for window in options.windows] == [200]
     assert others.isdisjoint(window.prefix for window in options.windows)
+
+
+BUCKETS = """
+version = 1
+strategy = "token-bucket"
+burst = 20
+[tiers]
+default = "100/minute"
+[[routes]]
+match = "/own"
+limits = "10/minute; 50/hour"
+burst = 5
+[[routes]]
+match = "/plain"
+limits = "10/minute"
+strategy = "fixed-window"
+[[routes]]
+match = "/same"
+limits = "10/minute"
+strategy = "token-bucket"
+[[clients]]
+match = "user:importer"
+multiply = 1.5
+"""
+
+
+def test_a_burst_is_the_rules_own_or_the_policys_and_another_strategy_has_none():
+    plans = resolver(BUCKETS)
+
+    def sizes(windows):
+        return [(w.amount, w.capacity, w.period) for w in windows]
+
+    assert sizes(plans.plan("e", "GET", "/other").windows) == [(100, 20, 12.0)]
+    assert sizes(plans.unmatched("GET").windows) == [(100, 20, 12.0)]
+    assert sizes(plans.preflight("e", "/e").windows) == [(100, 20, 12.0)]
+    assert sizes(plans.plan("e", "GET", "/own").windows) == [(10, 5, 30.0), (50, 5, 360.0)]
+    assert sizes(plans.plan("e", "GET", "/plain").windows) == [(10, 10, 60.0)]
+    assert sizes(plans.plan("e", "GET", "/same").windows) == [(10, 20, 120.0)]
+    assert sizes(plans.own_api("e", "GET", "/api").windows) == [(120, 120, 60.0)]
+    importer = plans.client(Identity("", "ip", "x", "importer"))
+    assert sizes(plans.scaled(plans.plan("e", "GET", "/other").windows, importer)) == [(150, 30, 12.0)]
+    assert sizes(plans.scaled(plans.plan("e", "GET", "/plain").windows, importer)) == [(15, 15, 60.0)]
+
+
+def test_another_burst_keeps_the_counter_and_no_burst_is_the_amount():
+    changed = resolver(BUCKETS.replace("burst = 20", "burst = 30"))
+    without = resolver(BUCKETS.replace("burst = 20", ""))
+    routes = [plans.plan("e", "GET", "/other") for plans in (resolver(BUCKETS), changed, without)]
+    assert len({tuple(prefixes(plan)) for plan in routes}) == 1
+    assert [plan.windows[0].capacity for plan in routes] == [20, 30, 100]
+    assert routes[2].windows[0].period == 60.0
