@@ -100,7 +100,7 @@ def test_as_shipped_it_says_who_was_refused_and_how_the_memory_stands(serve, pre
     )
     assert re.search(
         r"cleanup removed \d+ expired counters.*counters take \d+ bytes of 50\.0 MB \(0\.0 %\), \d keys;"
-        r" warning from 31\.6 MB, critical from 39\.5 MB; keys by endpoint: thing 1",
+        r" warning from 40\.0 MB, critical from 43\.9 MB; keys by endpoint: thing 1",
         server.log,
     )
     assert not [line for line in ours(server) if "127.0.0.1" in line]
