@@ -25,16 +25,16 @@ from otel_ratelimit.storage.zone.values import FORMS
 WINDOWS = [window(10**9, 3_600, strategy) for strategy in FORMS]
 
 
-class InterruptedByTestError(Exception):
+class SignalError(Exception):
     """What the signal handler raises."""
 
 
 @pytest.fixture
 def interrupting():
-    """Sets a timer that raises `InterruptedByTestError` once."""
+    """Sets a timer that raises `SignalError` once."""
 
     def interrupt(_signal, _frame):
-        raise InterruptedByTestError
+        raise SignalError
 
     before = signal.signal(signal.SIGALRM, interrupt)
     yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -66,10 +66,10 @@ def test_an_exception_at_any_moment_leaves_the_zone_right_and_the_lock_free(kind
             interrupting(draw.uniform(1e-6, 1.5e-4))
             operation(n)
             interrupting(0)
-        except InterruptedByTestError:
+        except SignalError:
             interrupted += 1
         if n % 50 == 0:
-            with suppress(InterruptedByTestError):  # a signal may be on its way
+            with suppress(SignalError):  # a signal may be on its way
                 interrupting(0)
                 counters.peek(WINDOWS, client(), 1, NOW)
             assert_figures_are_exact(counters.zone)
@@ -89,12 +89,12 @@ def test_an_exception_in_the_middle_of_a_change_finishes_it(kind):
         write(*fields)
         if left.pop() and not left:
             left.append(0)
-            raise InterruptedByTestError
+            raise SignalError
         left.append(0)
 
     counters.zone.journal.write_slot = interrupt
 
-    with pytest.raises(InterruptedByTestError):
+    with pytest.raises(SignalError):
         counters.take(WINDOWS, client(), 1, NOW + 3_601)
 
     used = [state.used for state in counters.peek(WINDOWS, client(), 1, NOW + 3_601).states]
