@@ -21,6 +21,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from typing import Final, TypeAlias
 
 from otel_ratelimit.core.clock import Clock, unix_time
@@ -83,7 +84,7 @@ class ZoneStore:
         self._tables: dict[str, Table] = {}
         self._overflow_listeners: list[Callable[[str], object]] = []
         # What every request uses, at hand.
-        self._key_of = zone.keys.of_client
+        self.key_of: Callable[[str], int] = zone.keys.of_client
         self._holder = zone.holder
         self._take_quickly = QuickPath(zone, self._tables).take
         self._find, self._memory, self._words = zone.main.find, zone.memory, zone.words
@@ -94,6 +95,13 @@ class ZoneStore:
     def name(self) -> str:
         """The URI's scheme."""
         return SCHEME
+
+    def for_texts(self, number_of: Callable[[str], int]) -> ZoneStore:
+        """The same store for texts in place of clients; `number_of` makes their numbers."""
+        texts = copy(self)
+        texts.key_of = number_of
+        texts.on_use = None  # its owner reports the use
+        return texts
 
     # --- CounterStore ---
 
@@ -107,10 +115,7 @@ class ZoneStore:
             raise ValueError(f"cost is {cost}; it must be 0 or more")
         if self.on_use is not None:
             self.report_use()
-        return self.take_by_key(windows, self._key_of(client), client, cost, now)
-
-    def take_by_key(self, windows: Sequence[Window], key: int, client: str, cost: int, now: float) -> Taken:
-        """As `take`, for a client of which `key` was made."""
+        key = self.key_of(client)
         holder = self._holder
         code = NOT_ASKED
         try:
@@ -135,14 +140,14 @@ class ZoneStore:
 
     def peek(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """The answer that `take` would give now; see `CounterStore.peek`."""
-        key = self._key_of(client)
+        key = self.key_of(client)
         with self.zone.locked():
             plan = self.plan(windows, key, client, cost, now)
         return Taken(plan[1], states_of(plan[0], now))
 
     def clear(self, windows: Sequence[Window], client: str) -> int:
         """Remove `client`'s counters in `windows`. Overflow buckets stay, since other clients share them."""
-        number = number_of(self._key_of(client))
+        number = number_of(self.key_of(client))
         salts = {self.zone.tables.salt_of(window.prefix) for window in windows}
         with self.zone.locked():
             return sum(self.zone.remove(number ^ salt or 1) for salt in salts)

@@ -24,6 +24,7 @@ class TextCounters:
 
     def __init__(self, store: ZoneStore) -> None:
         self._store = store
+        self._taking = store.for_texts(self._number_of)
         self._zone = store.zone
         self._holder = store.zone.holder
         self._find = store.zone.main.find
@@ -35,7 +36,7 @@ class TextCounters:
         store = self._store
         if store.on_use is not None:
             store.report_use()
-        return store.take_by_key((window,), self._number_of(text), text, cost, now)
+        return self._taking.take((window,), text, cost, now)
 
     def add(self, window: Window, text: str, units: int, now: float) -> int:
         """Add units to a fixed window that refuses none, and return how many it has then."""
