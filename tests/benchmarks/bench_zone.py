@@ -272,13 +272,15 @@ def main() -> None:
         print(f"| {title} | {ours} | {theirs} | {ratio}{asked} |", flush=True)
     size = figures["bytes_of_a_counter"] = bytes_of_a_counter()
     print(
-        f"| memory of a live counter, 80 % of the slots used | {size:.1f} B | | asked: {ASKED['bytes']:.0f} B |"
+        f"| memory of a live counter, 80 % of the slots used | {size:.1f} B | |"
+        f" asked: {ASKED['bytes']:.0f} B |"
     )
     found = figures["slowest"] = slowest(options.hits)
     title = f"slowest of {options.hits:,} hits, half of them new, during sweeps, processor time"
     ours = f"{found['slowest_ms']:.2f} ms, third: {found['third_ms']:.2f} ms"
     print(
-        f"| {title} | {ours} | without the store: {found['idle_ms']:.2f} ms | asked: {ASKED['slowest_ms']:.0f} ms |"
+        f"| {title} | {ours} | without the store: {found['idle_ms']:.2f} ms |"
+        f" asked: {ASKED['slowest_ms']:.0f} ms |"
     )
     print(f"| ... longest step of a sweep | {found['sweep_ms']:.2f} ms | | |")
     if options.json:
