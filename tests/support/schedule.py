@@ -1,6 +1,7 @@
 """In what order test files are run.
 
-Quick ones come first, so that a mistake shows early; those that take long begin before the rest of the slow
+Those that fork thousands of times come first, because a fork takes longer the more memory the process uses.
+Then come quick ones, so that a mistake shows early; those that take long begin before the rest of the slow
 ones, so that no core waits for the last.
 """
 
@@ -42,10 +43,15 @@ LONG: Final = (
 )
 """Files that take more than about fifteen seconds, the longest first."""
 
+FORKING: Final = "integration/zone/"
+"""Tests that kill or compare forked children of the tests' own process."""
+
 
 def place(path: Path) -> tuple[int, int]:
     """The key to sort files by; tests of one file stay in their order."""
     name = path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ""
+    if name.startswith(FORKING):
+        return -1, 0
     if name in LONG:
         return 1, LONG.index(name)
     return (0 if name.startswith("unit/") else 2), 0

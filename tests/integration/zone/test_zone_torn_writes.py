@@ -21,6 +21,9 @@ BUCKET = window(5, 60, Strategy.TOKEN_BUCKET)
 LATER = NOW + 61
 
 
+pytestmark = pytest.mark.untraced
+
+
 @dataclass
 class Scene:
     """A store, and an operation on it."""
