@@ -29,7 +29,6 @@ from otel_ratelimit.core.errors import (
     SettingsError,
     StorageNotMeasuredError,
     StorageUnavailableError,
-    ZoneMemoryError,
 )
 from otel_ratelimit.core.services import SeveralServicesError, UnknownServiceError
 from otel_ratelimit.core.version import __version__
@@ -59,7 +58,6 @@ __all__ = [
     "StorageNotMeasuredError",
     "StorageUnavailableError",
     "UnknownServiceError",
-    "ZoneMemoryError",
     "__version__",
 ]
 

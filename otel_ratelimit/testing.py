@@ -29,7 +29,7 @@ from werkzeug.test import TestResponse
 from otel_ratelimit.core import clock
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.runtime.rate_limit import rate_limits_in_use
-from otel_ratelimit.storage import BoundedMemoryStorage, SharedMemoryStorage
+from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.web.current_decision import current_decision
 
 MAX_EXHAUST: Final = 100_000
@@ -54,13 +54,6 @@ if kind == 'list' then
 elseif kind == 'hash' then
   local seconds = tonumber(string.match(key, '|(%d+)|[^|]*|$') or 0)
   if seconds > 0 then redis.call('HINCRBY', key, 'i', -math.floor(milliseconds / 1000 / seconds)) end
-elseif kind == 'string' then
-  -- A token bucket; the string of a fixed window is its count.
-  local full, correction = string.match(redis.call('GET', key), '^(%S+) (%S+)$')
-  if full then
-    full = string.format('%.17g %s', tonumber(full) - milliseconds / 1000, correction)
-    redis.call('SET', key, full, 'PX', left)
-  end
 end
 redis.call('PEXPIRE', key, left - milliseconds)
 return 1
@@ -189,13 +182,8 @@ def _no_counter_of_another_test() -> None:
     Counters that others may share, for instance in Redis, are left alone unless a test asks.
     """
     for limit in rate_limits_in_use():
-        storage = limit.limiter.storage
-        if isinstance(storage, BoundedMemoryStorage | memory.MemoryStorage) or _is_own_zone(storage):
-            storage.reset()
-
-
-def _is_own_zone(storage: object) -> bool:
-    return isinstance(storage, SharedMemoryStorage) and storage.memory.origin != "named"
+        if isinstance(limit.limiter.storage, BoundedMemoryStorage | memory.MemoryStorage):
+            limit.limiter.storage.reset()
 
 
 class _ShiftedTime:

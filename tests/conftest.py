@@ -56,11 +56,9 @@ NEEDS_MORE = frozenset(
         "collector_program",
         "debian_binaries",
         "debian_postgres",
-        "in_namespaces",
         "installed",
         "memcached",
         "small_disk",
-        "tiny_dev_shm",
     }
 )
 """Fixtures of what pip does not bring; tests that use them are marked `full`."""

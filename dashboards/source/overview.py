@@ -175,13 +175,13 @@ def _firing() -> table.Panel:
 
 
 def _memory() -> stat.Panel:
-    critical = promql.of_stores(promql.ours(names.STORAGE_THRESHOLD, promql.equals(names.LEVEL, "critical")))
+    critical = promql.ours(names.STORAGE_THRESHOLD, promql.equals(names.LEVEL, "critical"))
     warning = thresholds.MEMORY_WARNING_BYTES / thresholds.MEMORY_CRITICAL_BYTES
     return figure(
         "Counters' memory",
-        "For the fullest store: size as a share of the critical size. When it is full no counter is lost,"
+        "For the fullest process: size as a share of the critical size. When it is full no counter is lost,"
         " but new clients share one: raise [memory] capacity, or find out who sends so many keys.",
-        Prom(f"max({promql.of_stores(promql.ours(names.STORAGE_SIZE))} / {critical})"),
+        Prom(f"max({promql.ours(names.STORAGE_SIZE)} / ignoring(otel_ratelimit_level) {critical})"),
         unit="percentunit",
         decimals=0,
         colors=steps((warning, ORANGE), (1, RED)),

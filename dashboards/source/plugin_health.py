@@ -46,9 +46,6 @@ def rows() -> list[Row]:
     ]
 
 
-_STORE: Final = "{{job}} {{otel_ratelimit_storage_id}}"
-
-
 def _happened(selector: str, *attributes: str) -> str:
     """How often a rare event happened between two points of a graph."""
     return promql.happened(selector, *attributes, window="$__rate_interval")
@@ -58,7 +55,7 @@ def _memory() -> gauge.Panel:
     warning, critical = thresholds.MEMORY_WARNING_BYTES, thresholds.MEMORY_CRITICAL_BYTES
     return dial(
         "Memory",
-        "Memory of the fullest store; yellow and red are the defaults of 40 and 50 MB, and the panel to"
+        "Memory of the fullest process; yellow and red are the defaults of 40 and 50 MB, and the panel to"
         " the right has the thresholds of your policy. In red, clients of a network share a counter: raise"
         " [memory] capacity, or find out who sends so many keys.",
         Prom(f"max({promql.ours(names.STORAGE_SIZE)})"),
@@ -74,9 +71,9 @@ def _size() -> timeseries.Panel:
 
     panel = course(
         "Size against capacity",
-        "Each store, against the policy's warning and critical sizes. The workers of a server share one, and"
-        " one of them reports it. A store that grows while others do not gets another kind of traffic.",
-        Prom(promql.of_stores(promql.ours(names.STORAGE_SIZE)), _STORE),
+        "Each process, against the policy's warning and critical sizes. A process that grows while the"
+        " others do not gets another kind of traffic.",
+        Prom(promql.ours(names.STORAGE_SIZE), "{{instance}}"),
         Prom(threshold("warning"), "warning"),
         Prom(threshold("critical"), "critical"),
         Prom(f"min({promql.ours(names.STORAGE_CAPACITY)})", "capacity"),
@@ -92,9 +89,9 @@ def _size() -> timeseries.Panel:
 def _keys() -> timeseries.Panel:
     return course(
         "Counters held",
-        "By store: one counter for each client and limit whose window is open. Far more than you have"
+        "By process: one counter for each client and limit whose window is open. Far more than you have"
         " clients means that somebody sends a new identity with each request.",
-        Prom(promql.of_stores(promql.ours(names.STORAGE_KEYS)), _STORE),
+        Prom(promql.ours(names.STORAGE_KEYS), "{{instance}}"),
         unit="short",
         legend="table below",
         empty="remote store",

@@ -1,7 +1,7 @@
 """PromQL over our metrics: selectors that use the dashboard's variables, and expressions with them.
 
-Sums drop `instance`: it is one worker process and disappears with its next restart. A store of counters has
-an identity of its own (`of_stores`), because several processes may share it.
+Sums drop `instance`: it is one worker process and disappears with its next restart. Where one process matters
+(its memory), the panel says so.
 """
 
 from __future__ import annotations
@@ -66,12 +66,6 @@ def equals(attribute: str, value: str) -> str:
 def differs(attribute: str, value: str) -> str:
     """Matcher of every other value."""
     return f'{label(attribute)}!="{value}"'
-
-
-def of_stores(selector: str) -> str:
-    """A gauge of stores, once for each: when another process begins to report a store, it has two series."""
-    labels = ("job", ENVIRONMENT, label(names.STORAGE), label(names.STORAGE_ID))
-    return f"max by ({', '.join(labels)}) ({selector})"
 
 
 def by(*attributes: str) -> str:

@@ -17,8 +17,7 @@ arrival in it. Any request, or refusal, is therefore evidence of at least one cl
 
 For moving and sliding windows, and for requests that cost more than one unit, the result is an estimate that
 errs towards more refusals, because a request that a lower limit refuses would not have counted for later
-ones. For token buckets it is an estimate too: the histogram has shares of the burst, and the result supposes
-that the burst changes with the amount.
+ones.
 """
 
 from __future__ import annotations

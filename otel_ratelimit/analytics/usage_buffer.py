@@ -87,11 +87,11 @@ class UsageBuffer:
             window = windows[index]
             if blocked or (shadow_blocked and window.shadow):
                 continue  # a refused request uses nothing of the other limits
-            used, capacity = state.used, window.capacity
-            percent = -(-100 * used // capacity) if used < capacity else 100
+            used, amount = state.used, window.amount
+            percent = -(-100 * used // amount) if used < amount else 100
             counts = cell.utilization[index]
             counts[percent] = counts.get(percent, 0) + 1
-            if percent > -(-100 * (used - cost) // capacity):
+            if percent > -(-100 * (used - cost) // amount):
                 counts = cell.clients[index]
                 counts[percent] = counts.get(percent, 0) + 1
 

@@ -20,19 +20,14 @@ from otel_ratelimit.core.errors import (
     Problem,
     RemediableError,
     SettingsError,
-    ZoneMemoryError,
 )
 from otel_ratelimit.core.settings import PREFIX, Settings, settings_from, unknown_variables
-from otel_ratelimit.policy import Policy, builtin_policy, load_policy
+from otel_ratelimit.policy import load_policy
 from otel_ratelimit.policy.identity import HEADER_WITHOUT_TRUST, TrustedProxies
 from otel_ratelimit.postgres.migrate import current
-from otel_ratelimit.runtime import neighbours, which_policy
-from otel_ratelimit.runtime.default_storage import why_not_shared
+from otel_ratelimit.runtime import neighbours
 from otel_ratelimit.storage import storage_options, validate_uri
 from otel_ratelimit.storage.client_options import connection_problem, option_problems, refused_options
-from otel_ratelimit.storage.store_strategies import strategy_problems
-from otel_ratelimit.storage.zone.examine import examine_zone
-from otel_ratelimit.storage.zone.uri import SCHEME as SHARED_MEMORY
 
 State: TypeAlias = Literal["ok", "note", "wrong"]
 
@@ -210,15 +205,6 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     if problems:
         yield from _problems("storage", problems)
         return
-    policy = _valid_policy(settings)
-    if settings.names_storage:
-        yield from _problems("storage", strategy_problems(uri, policy.strategies))
-    elif why := why_not_shared(policy.strategies):
-        yield Finding("storage", "note", why)
-        return
-    if uri.reveal().startswith(f"{SHARED_MEMORY}:"):
-        yield from _shared_memory(settings, policy)
-        return
     shown, reachable = str(uri), "check that it is running and reachable"
     try:
         storage = cast(Storage, storage_from_string(uri.reveal(), **storage_options(uri, given)))  # type: ignore[arg-type]  # as Flask-Limiter does
@@ -235,29 +221,6 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         yield Finding("storage", "ok", f"{shown} answers")
     else:
         yield Finding("storage", "wrong", f"{shown} does not answer", reachable)
-
-
-def _valid_policy(settings: Settings) -> Policy:
-    """The policy in force; the built-in one where it has mistakes, which `_policy` reports."""
-    try:
-        return which_policy.policy_of(settings.policy_file())
-    except ConfigurationError:
-        return builtin_policy()
-
-
-def _shared_memory(settings: Settings, policy: Policy) -> Iterator[Finding]:
-    """The memory of a zone. It is not opened: that would make it, or replace one of another capacity."""
-    shown = str(settings.storage_uri)
-    try:
-        examined = examine_zone(settings.storage_uri.reveal(), policy.memory.capacity)
-    except ZoneMemoryError as error:
-        state: State = "wrong" if settings.names_storage else "note"
-        yield Finding("storage", state, f"{shown}: {error.where}: {error.what}", error.instead)
-        return
-    if examined.found:
-        yield Finding("storage", "ok", f"{shown}: {examined.found}")
-    if examined.warning:
-        yield Finding("storage", "note", f"{shown}: {examined.warning}", examined.remedy)
 
 
 def _answers(storage: Storage) -> bool:

@@ -25,8 +25,7 @@ NOT_IN_RULE: Final = "*"
 """Marks a value that the rule itself does not give."""
 
 RULE_COLUMNS: Final = (
-    *("#", "MATCH", "TIER", "LIMITS", "KEY", "STRATEGY", "BURST", "ON ERROR"),
-    *("SHADOW", "SCOPE", "COST", "FROM"),
+    *("#", "MATCH", "TIER", "LIMITS", "KEY", "STRATEGY", "ON ERROR", "SHADOW", "SCOPE", "COST", "FROM"),
 )
 _LISTED_APART: Final = frozenset({"tiers", "routes"})
 _DAY, _HOUR = 86_400, 3_600
@@ -70,8 +69,7 @@ def rule_rows(policy: Policy) -> list[tuple[str, ...]]:
     """A row of `RULE_COLUMNS` for each rule, and one for routes that no rule names."""
     rows = [_rule(policy, index, rule) for index, rule in enumerate(policy.routes)]
     limits = policy.tiers[policy.default_tier]
-    counting = (policy.strategy, str(policy.burst or "-"))
-    inherited = (policy.key, *counting, policy.on_error, "false", "endpoint", "1")
+    inherited = (policy.key, policy.strategy, policy.on_error, "false", "endpoint", "1")
     rows.append(("-", "everything else", policy.default_tier, limits, *inherited, "default_tier"))
     return rows
 
@@ -89,7 +87,6 @@ def _rule(policy: Policy, index: int, rule: RouteRule) -> tuple[str, ...]:
         rule.limits or policy.tiers[rule.tier or policy.default_tier],
         cell("key", rule.key or policy.key),
         cell("strategy", rule.strategy or policy.strategy),
-        cell("burst", str(policy.burst_of(rule) or "-")),
         cell("on_error", rule.on_error or policy.on_error),
         cell("shadow", str(rule.shadow).lower() if isinstance(rule.shadow, bool) else rule.shadow),
         cell("scope", rule.scope),

@@ -28,7 +28,7 @@ _UNWRITABLE: Final = re.compile(r"[<>{}?#*\s]+|(?<=/):|^:")
 """Characters that a route's template may have and a pattern cannot."""
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 """Characters that JSON does not escape, and that TOML forbids or a terminal obeys."""
-_KEPT_OF_RULES: Final = ("key", "strategy", "burst", "on_error", "cost", "shadow")
+_KEPT_OF_RULES: Final = ("key", "strategy", "on_error", "cost", "shadow")
 _KEPT_TABLES: Final = ("unmatched", "identity", "memory", "analytics", "cache", "report")
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -227,9 +227,7 @@ def _lines(
     said = policy.model_dump(by_alias=True, exclude_unset=True)
     yield "version = 1"
     yield f"default_tier = {_toml(policy.default_tier)}"
-    yield from (
-        f"{key} = {_toml(said[key])}" for key in ("key", "strategy", "burst", "on_error") if key in said
-    )
+    yield from (f"{key} = {_toml(said[key])}" for key in ("key", "strategy", "on_error") if key in said)
     yield f"exempt = {_toml(list(policy.exempt))}"
     yield ""
     yield "[tiers]"

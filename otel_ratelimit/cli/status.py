@@ -19,7 +19,7 @@ from otel_ratelimit.core.sentences import counted, part_of, percent
 from otel_ratelimit.core.services import ServicesRead
 from otel_ratelimit.core.settings import settings_from
 from otel_ratelimit.web.api.analytics_models import AnalyticsAnswer, HitRateAnswer
-from otel_ratelimit.web.api.metrics_models import MetricsAnswer, ProcessesAnswer
+from otel_ratelimit.web.api.metrics_models import MetricsAnswer
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 DATE_RANGE: Final = "24h"
@@ -43,7 +43,7 @@ _VARIABLE: Final = "OTEL_RATELIMIT_API_TOKEN"
 def status(url: str, token: str | None, service: str | None, as_json: bool) -> None:
     """Show memory, counters and health of a running application, and whom it limited in 24 hours.
 
-    The figures are those of the host. Without a zone, they are those of the worker process that answers.
+    If the application has several worker processes with counters of their own, one of them answers.
     """
     asked = {"date_range": DATE_RANGE} | ({} if service is None else {"service": service})
     client = ApiClient(_target(url), _token(token))
@@ -100,12 +100,6 @@ def _print_metrics(metrics: MetricsAnswer) -> None:
         ("process", f"{metrics.process_id}, at {_time(metrics.at)}"),
         ("store", f"{storage.name}, {'healthy' if storage.healthy else 'DOES NOT ANSWER'}"),
     ]
-    zone, processes = metrics.zone, metrics.processes
-    if zone is not None:
-        where = f" in {zone.path}" if zone.path else ""
-        rows.append(("zone", f"{zone.id}{where}, made at {_time(zone.made_at)}"))
-    if processes is not None:
-        rows.append(("processes", _how_many(processes)))
     if memory is not None:
         rows.append(("memory", f"{memory.status}: {memory.message}"))
     if keys is not None:
@@ -125,36 +119,10 @@ def _print_metrics(metrics: MetricsAnswer) -> None:
         counts = f"{recorder.recorded:,} recorded, {recorder.pending:,} pending, {recorder.dropped:,} dropped"
         rows.append(("recorder", f"{health}: {counts}"))
     _table(("WHAT", "NOW"), rows)
-    if processes is not None:
-        _print_processes(processes)
     if keys is not None:
         _counts("FLASK ENDPOINT", keys.by_endpoint)
         _counts("COUNTED BY", keys.by_client_kind)
         _counts("USER", {user or "(none)": number for user, number in keys.by_user.items()})
-
-
-def _how_many(processes: ProcessesAnswer) -> str:
-    number, ended = len(processes.sharing), processes.ended
-    said = counted(number, "process", "processes") + (" shares it" if number == 1 else " share it")
-    if ended:
-        said += f", {ended:,} {'has' if ended == 1 else 'have'} ended"
-    return f"{said}; THE LIST IS FULL, SOME MAY BE MISSING" if processes.is_full else said
-
-
-def _print_processes(processes: ProcessesAnswer) -> None:
-    kinds = [kind for kind, number in processes.decisions.items() if number]
-    rows = [
-        (str(each.process_id), _time(each.since), _time(each.last_seen), each.decisions)
-        for each in processes.sharing[:_MAX_ROWS]
-    ]
-    if processes.ended:
-        rows.append(("ended", "-", "-", processes.ended_decisions))
-    rows.append(("all", "-", "-", processes.decisions))
-    click.echo()
-    _table(
-        ("PROCESS", "SINCE", "LAST SEEN", *(kind.upper().replace("_", " ") for kind in kinds)),
-        [(*told, *(f"{decisions.get(kind, 0):,}" for kind in kinds)) for *told, decisions in rows],
-    )
 
 
 def _counts(name: str, counts: Mapping[str, int]) -> None:

@@ -51,8 +51,8 @@ class CounterStore(Protocol):
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """Count `cost` units (0 or more) for `client` in all `windows`, or in none.
 
-        A cost above a window's capacity is never allowed: `retry_after` is then that window's
-        period. `now` is Unix time in seconds; a remote store may use its own clock instead.
+        A cost above a window's amount is never allowed: `retry_after` is then that window's
+        length. `now` is Unix time in seconds; a remote store may use its own clock instead.
 
         Raises:
             StorageUnavailableError: the store failed or did not answer in time.
@@ -76,20 +76,6 @@ class CleanupReport:
 
 
 @dataclass(frozen=True, slots=True)
-class CleanupTotals:
-    """The results of all cleanups of a store since it was made."""
-
-    runs: int = 0
-    removed_keys: int = 0
-    freed_bytes: int = 0
-    last_at: float | None = None
-    """Unix time of the last, seconds; None before the first."""
-    last_duration_seconds: float = 0.0
-    longest_pause_seconds: float = 0.0
-    """The longest time for which a cleanup held up requests."""
-
-
-@dataclass(frozen=True, slots=True)
 class StorageSnapshot:
     """The store's contents at one moment, for metrics, the API and the log."""
 
@@ -100,5 +86,3 @@ class StorageSnapshot:
     overflows: int
     by_endpoint: Mapping[str, int] = field(default_factory=dict)
     by_client_kind: Mapping[str, int] = field(default_factory=dict)
-    full_bytes: int | None = None
-    """The size from which the store counts as full, which is a little below its capacity."""

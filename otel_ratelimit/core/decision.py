@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.identity import Identity
-from otel_ratelimit.core.route_plan import RoutePlan, Strategy, Window
+from otel_ratelimit.core.route_plan import RoutePlan, Window
 
 
 class DecisionKind(StrEnum):
@@ -60,18 +60,7 @@ class Decision(NamedTuple):
     @property
     def full_for(self) -> float:
         """Seconds until every enforced window that this request has filled has room again."""
-        return max(map(self.room_after, self.full), default=0.0)
-
-    def room_after(self, index: int) -> float:
-        """Seconds until a window has room for another request like this one, if nothing else is counted.
-
-        The time until the window is empty, except for a token bucket, whose units become free one by one.
-        """
-        window, state = self.windows[index], self.states[index]
-        if window.strategy is not Strategy.TOKEN_BUCKET:
-            return state.reset_after
-        left = window.capacity - self.plan.cost
-        return max(0.0, state.reset_after - left * window.period / window.capacity)
+        return max((self.states[index].reset_after for index in self.full), default=0.0)
 
     @property
     def full(self) -> tuple[int, ...]:
@@ -93,7 +82,7 @@ class Decision(NamedTuple):
         if self.tightest < 0:
             return 0.0
         window, state = self.windows[self.tightest], self.states[self.tightest]
-        return 1.0 - state.remaining / window.capacity
+        return 1.0 - state.remaining / window.amount
 
 
 class DecisionSink(Protocol):

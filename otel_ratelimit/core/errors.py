@@ -6,7 +6,6 @@
     │   └── SettingsError      ... in the environment or in arguments
     ├── StorageUnavailableError  the counter store did not answer
     ├── StorageNotMeasuredError  the counter store does not say how full it is
-    ├── ZoneMemoryError        memory that processes share could not be made
     ├── DatabaseError          the analytics database cannot be used now
     │   ├── DatabaseUnreachableError ... because there is no connection to it
     │   ├── DatabaseTimeoutError ... because a statement took too long
@@ -97,22 +96,6 @@ class StorageNotMeasuredError(RateLimitError):
             f"counters are in {name}, which does not say how much memory they take;"
             " a Redis or Valkey server answers INFO memory and DBSIZE"
         )
-
-
-class ZoneMemoryError(RateLimitError):
-    """Memory that processes share could not be made or opened; nothing was left behind. One line of text.
-
-    Args:
-        where: the file, or what the memory was for.
-        what: what is wrong.
-        instead: what would be right.
-    """
-
-    def __init__(self, where: str, what: str, instead: str) -> None:
-        self.where = where
-        self.what = what
-        self.instead = instead
-        super().__init__(str(Problem(where, what, instead)))
 
 
 class DatabaseError(RateLimitError):

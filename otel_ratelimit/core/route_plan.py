@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -12,12 +12,11 @@ OnError: TypeAlias = Literal["closed", "open"]
 
 
 class Strategy(StrEnum):
-    """How a window counts; names and meanings are those of `limits.strategies`, which has no token bucket."""
+    """How a window counts; names and meanings are those of `limits.strategies`."""
 
     FIXED_WINDOW = "fixed-window"
     SLIDING_WINDOW_COUNTER = "sliding-window-counter"
     MOVING_WINDOW = "moving-window"
-    TOKEN_BUCKET = "token-bucket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class Window:
 
     Its form is `namespace|scope|seconds|strategy|`. The scope is an endpoint and the methods that are counted
     together, a rule, or a tier (see the counter's scope in `policy`); `|` and `%` in parts are
-    percent-encoded. It holds neither the amount nor the burst nor the name of a tier, so that those can
-    change without losing the counter.
+    percent-encoded. It holds neither the amount nor the name of a tier, so that those can change without
+    losing the counter.
     """
     amount: int
     seconds: int
@@ -40,21 +39,6 @@ class Window:
     """As `limits` prints it: `10 per 1 minute`."""
     name: str
     """Name of the quota in `RateLimit` headers and problem bodies: `10-per-minute`."""
-    burst: int | None = None
-    """How many units a token bucket holds; None for the amount. Other strategies ignore it."""
-    capacity: int = field(init=False)
-    """The most units that can be counted at once: the burst of a token bucket, otherwise the amount."""
-    period: float = field(init=False)
-    """The seconds in which `capacity` units become free again: for a token bucket `burst * seconds / amount`,
-    otherwise `seconds`."""
-
-    def __post_init__(self) -> None:
-        """Compute what the stores compute with, once for all requests."""
-        capacity, period = self.amount, float(self.seconds)
-        if self.strategy is Strategy.TOKEN_BUCKET and self.burst is not None:
-            capacity, period = self.burst, self.burst * self.seconds / self.amount
-        object.__setattr__(self, "capacity", capacity)
-        object.__setattr__(self, "period", period)
 
 
 def quota_name(limit: str) -> str:

@@ -23,8 +23,7 @@ from otel_ratelimit.core.storage_uri import storage_uri
 
 PREFIX: Final = "OTEL_RATELIMIT_"
 DEFAULT_POLICY_FILE: Final = "ratelimit.toml"
-DEFAULT_STORAGE_URI: Final = "shared-memory://"
-_DEFAULT_STORAGE: Final = storage_uri(DEFAULT_STORAGE_URI)
+DEFAULT_STORAGE_URI: Final = "bounded-memory://"
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -71,7 +70,7 @@ class Settings:
     """`OTEL_RATELIMIT_REQUIRED`: true: the application does not start without its limits."""
     policy: Path | None = None
     """`OTEL_RATELIMIT_POLICY`: the policy file. Unset: `./ratelimit.toml` if it is there."""
-    storage_uri: Secret = _DEFAULT_STORAGE
+    storage_uri: Secret = dataclasses.field(default_factory=lambda: storage_uri(DEFAULT_STORAGE_URI))
     """`OTEL_RATELIMIT_STORAGE_URI`: where counters live."""
     storage_options: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """`OTEL_RATELIMIT_STORAGE_OPTIONS`: a JSON object of options for the store's client."""
@@ -107,11 +106,6 @@ class Settings:
     """`OTEL_RATELIMIT_LOG_FORMAT`: of lines on standard error, text or json. Unset: text."""
     smtp_url: Secret = NO_SECRET
     """`OTEL_RATELIMIT_SMTP_URL`: mail server for the nightly report. Unset: no e-mail is sent."""
-
-    @property
-    def names_storage(self) -> bool:
-        """Whether somebody has set where counters live."""
-        return self.storage_uri is not _DEFAULT_STORAGE
 
     def __post_init__(self) -> None:
         """Wrap the secrets that were given as plain texts."""

@@ -6,7 +6,6 @@
                      ├─► traffic ─► personas                          locust, in a process of its own
                      │     └─► client_reports                         what the clients saw
                      └─► results ─► results_tables ─► terminal        both sides compared, and printed
-                           └─► shared_count                           whether all workers have one count
 
 `jobs_app` is the application; it knows nothing of the rest. Every process ends with the demo
 (`postgres.embedded.child_supervisor`).

@@ -11,7 +11,6 @@ import click
 
 from otel_ratelimit.core.errors import RemediableError
 from otel_ratelimit.demo.errors import WRONG_USE, DemoError, ExtraMissingError
-from otel_ratelimit.demo.shared_count import WORKERS
 
 _INTERRUPTED = 130
 """As in shells: 128 plus the number of SIGINT."""
@@ -48,9 +47,9 @@ _NEEDED = {
 @click.option(
     "--workers",
     type=click.IntRange(1, 16),
-    default=WORKERS,
+    default=1,
     show_default=True,
-    help="Worker processes of gunicorn. They share their counters.",
+    help="Workers of gunicorn. Each has its own counters, so N workers allow N times each limit.",
 )
 def demo(
     *, port: int, duration: float, once: bool, as_json: bool, keep_data: Path | None, workers: int

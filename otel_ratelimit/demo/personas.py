@@ -158,7 +158,7 @@ class Person(Visitor):
 
 
 class Scraper(Visitor):
-    """A scraper that copies everything as fast as it can, with a new connection for each request."""
+    """A scraper that copies everything as fast as it can."""
 
     persona = "scraper"
     address_pool = (f"127.0.0.{n}" for n in itertools.count(150))
@@ -167,8 +167,6 @@ class Scraper(Visitor):
     def on_start(self) -> None:
         """Sign in as an ordinary user."""
         super().on_start()
-        # A worker of gunicorn keeps a connection: this way each request may reach any worker.
-        self.client.headers["Connection"] = "close"
         self.next_job = itertools.cycle(range(1, JOBS + 1))
         self.sign_in(USERS)
 

@@ -115,25 +115,6 @@ class Telemetry:
                 merged[attributes] = merged.get(attributes, 0.0) + value
         return [Point(dict(attributes), value) for attributes, value in merged.items()]
 
-    def by_instance(self, metric: str) -> dict[str, list[Point]]:
-        """The series of a counter or gauge, by the process that reported them."""
-        found: dict[str, list[Point]] = {}
-        with self._lock:
-            for (instance, attributes), value in self._numbers.get(metric, {}).items():
-                found.setdefault(instance, []).append(Point(dict(attributes), value))
-        return found
-
-    def highest(self, metric: str) -> float:
-        """The sum over all series of a gauge that tells of something which the processes share.
-
-        If several processes report a series, the highest value counts, not their sum.
-        """
-        highest: dict[frozenset[tuple[str, str]], float] = {}
-        with self._lock:
-            for (_, attributes), value in self._numbers.get(metric, {}).items():
-                highest[attributes] = max(value, highest.get(attributes, value))
-        return sum(highest.values())
-
     def total(self, metric: str) -> float:
         """The sum over all series of a metric."""
         return sum(point.value for point in self.points(metric))

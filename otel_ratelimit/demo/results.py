@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -14,8 +14,6 @@ from otel_ratelimit.demo.analytics_api import StoredAnswers
 from otel_ratelimit.demo.client_reports import ClientReport, Refusal, Tally
 from otel_ratelimit.demo.received_telemetry import Point, Span, Telemetry
 from otel_ratelimit.demo.repeated_queries import QueriesFound
-from otel_ratelimit.demo.shared_count import TIER, SharedCount, shared_count
-from otel_ratelimit.policy.limit_notation import parse_limits
 
 REQUEST_DURATION: Final = "http.server.request.duration"
 """A metric of the OpenTelemetry Flask instrumentation."""
@@ -64,7 +62,7 @@ class PersonaResult:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The counter store at the end, which all workers share."""
+    """The counter store at the end."""
 
     size_bytes: int
     capacity_bytes: int
@@ -123,12 +121,10 @@ class DemoResults:
 
     duration_seconds: float
     workers: int
-    """How many were asked for."""
     reconciliation: Reconciliation
     tiers: tuple[TierDecisions, ...]
     limits: tuple[DecidingLimit, ...]
     clients: tuple[PersonaResult, ...]
-    shared_count: SharedCount
     memory: Memory
     overhead: Overhead
     refusal: Refusal | None
@@ -155,18 +151,8 @@ class DemoResults:
         }
 
 
-def summarise(
-    telemetry: Telemetry, clients: ClientReport, *, probes: int, workers: int, tiers: Mapping[str, str]
-) -> DemoResults:
-    """Combine both sides.
-
-    Args:
-        telemetry: what the application reported.
-        clients: what its clients saw.
-        probes: the number of answers that the demo itself requested.
-        workers: how many worker processes were asked for.
-        tiers: the limits of each tier, as the policy writes them.
-    """
+def summarise(telemetry: Telemetry, clients: ClientReport, *, probes: int, workers: int) -> DemoResults:
+    """Combine both sides; `probes` is the number of answers that the demo itself requested."""
     requests = telemetry.points(names.REQUESTS)
     span, is_exemplar = _span_to_show(telemetry)
     return DemoResults(
@@ -176,13 +162,10 @@ def summarise(
         tiers=decisions_by_tier(requests),
         limits=deciding_limits(requests),
         clients=tuple(_personas(clients)),
-        shared_count=shared_count(
-            telemetry.by_instance(names.REQUESTS), tiers[TIER], parse_limits(tiers[TIER])[0].amount
-        ),
         memory=Memory(
-            size_bytes=int(telemetry.highest(names.STORAGE_SIZE)),
-            capacity_bytes=int(telemetry.highest(names.STORAGE_CAPACITY)),
-            keys=int(telemetry.highest(names.STORAGE_KEYS)),
+            size_bytes=int(telemetry.total(names.STORAGE_SIZE)),
+            capacity_bytes=int(telemetry.total(names.STORAGE_CAPACITY)),
+            keys=int(telemetry.total(names.STORAGE_KEYS)),
         ),
         overhead=_overhead(telemetry),
         refusal=clients.refusal,

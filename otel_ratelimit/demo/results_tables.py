@@ -15,7 +15,6 @@ from otel_ratelimit.demo.client_reports import Refusal
 from otel_ratelimit.demo.received_telemetry import Span
 from otel_ratelimit.demo.repeated_queries import QueriesFound
 from otel_ratelimit.demo.results import DemoResults, PersonaResult, Reconciliation, TierDecisions
-from otel_ratelimit.demo.shared_count import SharedCount
 
 _BAR_WIDTH: Final = 16
 _MAX_LIMITS: Final = 10
@@ -32,7 +31,6 @@ def result_sections(results: DemoResults, tiers: Mapping[str, str]) -> Iterator[
     yield f"What happened in {seconds}: decisions by tier", tier_table(results.tiers, tiers)
     yield "Who was limited, and where", _personas(results.clients)
     yield "Which limits refused requests", _limits(results)
-    yield "One count for all workers", _shared_count(results.shared_count)
     if results.stored is not None:
         yield "From PostgreSQL, by the API: clients that were limited", _stored_clients(results.stored)
         yield "Headroom of the tightest limits", _headroom(results.stored)
@@ -93,19 +91,6 @@ def _limits(results: DemoResults) -> RenderableType:
     for limit in results.limits[:_MAX_LIMITS]:
         table.add_row(limit.limit, f"{limit.method} {limit.route}", Text(str(limit.blocked), style="red"))
     return table
-
-
-def _shared_count(found: SharedCount) -> Group:
-    table = _table()
-    table.add_column("worker")
-    for name in ("requests", f"{found.route}: let through", "refused"):
-        table.add_column(name, justify="right")
-    for number, worker in enumerate(found.workers, 1):
-        table.add_row(str(number), *map(str, (worker.requests, worker.allowed, worker.blocked)))
-    if len(found.workers) > 1:
-        requests = sum(worker.requests for worker in found.workers)
-        table.add_row("together", *map(str, (requests, found.allowed, found.blocked)), style="bold")
-    return Group(table, Text(found.explain(), style="red" if found.allowed > found.amount else "dim"))
 
 
 def _stored_clients(stored: StoredAnswers) -> Group:
@@ -206,6 +191,12 @@ def _figures(results: DemoResults) -> Table:
         recorded = results.stored.violations
         same = "=" if recorded == numbers.blocked else "but"
         table.add_row("", f"{numbers.blocked} blocked {same} {recorded} violations in PostgreSQL")
+    if results.workers > 1:
+        table.add_row(
+            "workers",
+            f"each of {results.workers} has its own counters, so clients had up to {results.workers} times"
+            " each limit; workers that share a Redis or Valkey count together",
+        )
     return table
 
 

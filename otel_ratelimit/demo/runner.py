@@ -163,8 +163,7 @@ class _Demo:
             self._stack.callback(server.stop)
             probes = server.wait_until_ready()
             done(f"http://{LOOPBACK}:{port}")
-        workers = f"--workers={self._options.workers}"
-        self._screen.say(f"{'':<13}opentelemetry-instrument gunicorn {APPLICATION} {workers}")
+        self._screen.say(f"{'':<13}opentelemetry-instrument gunicorn {APPLICATION}")
         return server, probes
 
     def _run_traffic(self, port: int, server: Server, probes: int, scratch: Path) -> DemoResults:
@@ -200,9 +199,7 @@ class _Demo:
             raise DemoError(
                 f"the clients ended too early:\n{traffic.last_lines()}", "the lines above say why"
             )
-        return summarise(
-            self._telemetry, reader.latest, probes=probes, workers=options.workers, tiers=_tiers()
-        )
+        return summarise(self._telemetry, reader.latest, probes=probes, workers=options.workers)
 
     def _wait_for_last_export(self, server: Server, reader: ReportReader, probes: int) -> None:
         deadline = time.monotonic() + LAST_EXPORT_TIMEOUT_SECONDS

@@ -6,9 +6,8 @@
 `load` reads the file and reports every mistake with file, line and key. `model` has each table of the file
 with its keys, types and defaults (`defaults`; `[report]` is in `report`, `[cache]` in `cache`);
 `limit_notation` reads limits, `quantities` sizes and durations; `cross_checks` finds what contradicts each
-other in several tables (a `contradiction`), and `burst_checks` the bursts that contradict other keys.
-`resolve` finds the first rule whose `route_pattern` matches a route, once and not for each request;
-`counter_scope` says which routes share a counter. `policy_file` reloads the file.
+other in several tables. `resolve` finds the first rule whose `route_pattern` matches a route, once and not
+for each request; `counter_scope` says which routes share a counter. `policy_file` reloads the file.
 """
 
 from otel_ratelimit.policy.cache import Cache, CachePrice

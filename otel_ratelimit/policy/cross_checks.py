@@ -6,16 +6,14 @@ The checks read the raw data, so that a mistake in one table does not hide a mis
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from limits import RateLimitItem
 
 from otel_ratelimit.core.cache_assumptions import DEFAULT_CURRENCY
 from otel_ratelimit.core.route_plan import Strategy
-from otel_ratelimit.policy.burst_checks import Bursts
 from otel_ratelimit.policy.cache import is_currency
-from otel_ratelimit.policy.contradiction import Contradiction
-from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS, DEFAULT_TIER
+from otel_ratelimit.policy.defaults import BUILT_IN_EXEMPT, BUILT_IN_TIERS
 from otel_ratelimit.policy.invalid_value import InvalidValueError, nearest, shown
 from otel_ratelimit.policy.limit_notation import parse_limits
 from otel_ratelimit.policy.model import parse_network
@@ -25,11 +23,20 @@ MAX_MOVING_WINDOW: Final = 100_000
 """The most units of a moving window; each unit takes eight bytes for every client."""
 
 
+class Contradiction(NamedTuple):
+    """A mistake, and the place of the key that has it."""
+
+    path: tuple[str | int, ...]
+    what: str
+    instead: str
+    other: tuple[str | int, ...] = ()
+    """The place that contradicts it, if any."""
+
+
 def find_contradictions(data: dict[str, Any]) -> Iterator[Contradiction]:
     """Every contradiction between tables."""
     yield from _tiers(data)
     yield from _unreachable(data)
-    yield from _bursts(data)
     yield from _costs_and_shadows(data)
     yield from _twice(data)
     yield from _prices(data)
@@ -85,27 +92,11 @@ def _unreachable(data: dict[str, Any]) -> Iterator[Contradiction]:
         earlier.append((place, pattern))
 
 
-def _bursts(data: dict[str, Any]) -> Iterator[Contradiction]:
-    tiers, bursts = _known_tiers(data), Bursts(data)
-    yield from bursts.of_policy()
-    default = {"tier": data.get("default_tier", DEFAULT_TIER)}
-    unmatched = data.get("unmatched")
-    for table in (default, unmatched if isinstance(unmatched, dict) else {}):
-        yield from bursts.of_default(_items(_limits_of(table, tiers)))
-    for index, rule in _tables(data, "routes"):
-        yield from bursts.of_rule(index, rule, _items(_limits_of(rule, tiers)))
-
-
-def _limits_of(table: dict[str, Any], tiers: dict[str, Any]) -> Any:
-    """The text of the limits that a table gives or names."""
-    tier = table.get("tier")
-    return table.get("limits", tiers.get(tier) if isinstance(tier, str) else None)
-
-
 def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Contradiction]:
-    tiers, bursts = _known_tiers(data), Bursts(data)
+    tiers = _known_tiers(data)
     for index, rule in _tables(data, "routes"):
-        text = _limits_of(rule, tiers)
+        tier = rule.get("tier")
+        text = rule.get("limits", tiers.get(tier) if isinstance(tier, str) else None)
         items = _items(text)
         if not items:
             continue
@@ -117,14 +108,13 @@ def _costs_and_shadows(data: dict[str, Any]) -> Iterator[Contradiction]:
                 f"moving-window keeps a time for each unit, and {largest} has too many",
                 f"use sliding-window-counter, or at most {MAX_MOVING_WINDOW}",
             )
-        cost, burst = rule.get("cost", 1), bursts.units(rule)
+        cost = rule.get("cost", 1)
         tightest = min(items, key=lambda item: item.amount)
-        if isinstance(cost, int) and cost > (tightest.amount if burst is None else burst):
-            allowing = f"{tightest}" if burst is None else f"a burst of {shown(burst)}"
+        if isinstance(cost, int) and cost > tightest.amount:
             yield Contradiction(
                 ("routes", index, "cost"),
-                f"a cost of {shown(cost)} is more than {allowing} ever allows",
-                f"make the cost smaller or the {'limit' if burst is None else 'burst'} larger",
+                f"a cost of {shown(cost)} is more than {tightest} ever allows",
+                "make the cost smaller or the limit larger",
             )
         shadow = rule.get("shadow")
         if isinstance(shadow, str):

@@ -68,7 +68,7 @@ def judge(windows: Sequence[Window], taken: Taken) -> tuple[DecisionKind, int]:
     for index, state in enumerate(states):
         if state.retry_after > 0.0:
             refused = True
-        share_left = state.remaining / windows[index].capacity
+        share_left = state.remaining / windows[index].amount
         if share_left < least:
             tightest, least = index, share_left
     if refused:

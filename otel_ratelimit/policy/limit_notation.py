@@ -21,8 +21,7 @@ _LIMIT: Final = re.compile(
 )
 _UNITS: Final = ("second", "minute", "hour", "day", "month", "year")
 _EXAMPLE: Final = "write for instance 10/minute, or 10/minute; 50/hour"
-MAX_AMOUNT: Final = 10**12
-"""The largest amount of a limit, and the largest burst."""
+_MAX_AMOUNT: Final = 10**12
 _MAX_DIGITS: Final = 13
 
 
@@ -57,6 +56,6 @@ def _parse_limit(text: str) -> RateLimitItem:
     item = None
     if all(len(number) <= _MAX_DIGITS for number in digits):
         item = parse(f"{digits[0]}/{digits[1]} {unit}")
-    if item is None or item.amount > MAX_AMOUNT or item.get_expiry() > MAX_SECONDS:
+    if item is None or item.amount > _MAX_AMOUNT or item.get_expiry() > MAX_SECONDS:
         raise InvalidValueError(f"{shown(text)} is beyond what can be counted", "at most 10^12 in ten years")
     return item

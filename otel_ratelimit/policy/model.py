@@ -36,7 +36,7 @@ from otel_ratelimit.policy import defaults
 from otel_ratelimit.policy.cache import Cache
 from otel_ratelimit.policy.identity.ipv4_in_ipv6 import ipv4_of
 from otel_ratelimit.policy.invalid_value import InvalidValueError, shown
-from otel_ratelimit.policy.limit_notation import MAX_AMOUNT, parse_limits
+from otel_ratelimit.policy.limit_notation import parse_limits
 from otel_ratelimit.policy.report import Report
 from otel_ratelimit.policy.route_pattern import RoutePattern
 from otel_ratelimit.policy.toml_table import Duration, Size, TomlTable, read_size
@@ -117,13 +117,6 @@ def _draft(value: Any) -> Any:
     raise InvalidValueError(f"{shown(value)} is not a revision of the draft", 'write 11, 12 or "none"')
 
 
-def _burst(units: int) -> int:
-    if not 1 <= units <= MAX_AMOUNT:
-        what = "lets nothing through" if units < 1 else "is beyond what can be counted"
-        raise InvalidValueError(f"a burst of {shown(units)} {what}", "use at least 1, and at most 10^12")
-    return units
-
-
 def _tier_name(name: str) -> str:
     if not _TIER_NAME.fullmatch(name):
         raise InvalidValueError(f"{shown(name)} is not a tier's name", "use up to 64 letters, digits, - _ .")
@@ -134,8 +127,7 @@ Limits = Annotated[StrictStr, AfterValidator(_limits)]
 Key = Annotated[StrictStr, AfterValidator(_key)]
 TierName = Annotated[StrictStr, AfterValidator(_tier_name)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]
-StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window", "token-bucket"]
-Burst = Annotated[StrictInt, AfterValidator(_burst)]
+StrategyName = Literal["fixed-window", "sliding-window-counter", "moving-window"]
 Scope = Literal["endpoint", "method", "rule", "tier"]
 
 
@@ -147,8 +139,6 @@ class RouteRule(TomlTable):
     limits: Limits | None = None
     key: Key | None = None
     strategy: StrategyName | None = None
-    burst: Burst | None = None
-    """How many units each token bucket of the rule holds."""
     on_error: OnError | None = None
     shadow: Annotated[StrictBool | Limits, BeforeValidator(_shadow)] = False
     """True: the rule only observes. A text names those of its limits that only observe."""
@@ -240,7 +230,7 @@ class IdentityTable(TomlTable):
 
 
 class Memory(TomlTable):
-    """`[memory]`: counters in the memory of this host. Read at start only."""
+    """`[memory]`: the in-process store. Read at start only."""
 
     capacity: Size = MEMORY_CAPACITY_BYTES
     warning: Size = MEMORY_WARNING_BYTES
@@ -298,8 +288,6 @@ class Policy(TomlTable):
     default_tier: StrictStr = defaults.DEFAULT_TIER
     key: Key = defaults.KEY
     strategy: StrategyName = defaults.STRATEGY
-    burst: Burst | None = None
-    """How many units each token bucket holds; None for the amount of its limit."""
     on_error: OnError = defaults.ON_ERROR
     exempt: tuple[PatternText, ...] = defaults.BUILT_IN_EXEMPT
     tiers: dict[TierName, Limits] = Field(default_factory=lambda: dict(defaults.BUILT_IN_TIERS))
@@ -329,12 +317,6 @@ class Policy(TomlTable):
     def default_strategy(self) -> Strategy:
         """The default strategy."""
         return Strategy(self.strategy)
-
-    def burst_of(self, rule: RouteRule) -> int | None:
-        """The burst of a rule: its own, or the policy's unless it has a strategy without bursts."""
-        if rule.burst is not None or Strategy(rule.strategy or self.strategy) is not Strategy.TOKEN_BUCKET:
-            return rule.burst
-        return self.burst
 
     @property
     def strategies(self) -> frozenset[Strategy]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from limits import RateLimitItem
 
@@ -39,13 +39,6 @@ CUSTOM_TIER: Final = "custom"
 _CACHED_CLIENTS: Final = 4096
 
 
-class _Counting(NamedTuple):
-    """How the windows of a route count."""
-
-    strategy: Strategy
-    burst: int | None = None
-
-
 class PolicyResolver:
     """Answers which plan of one policy applies to a route, and which exception to a client.
 
@@ -59,7 +52,6 @@ class PolicyResolver:
         self._policy = policy
         self._namespace = escape(namespace)
         self._shadow = shadow
-        self._counting = _Counting(policy.default_strategy, policy.burst)
         self._exempt = tuple(RoutePattern.parse(text) for text in policy.exempt)
         self._rules = tuple((RoutePattern.parse(rule.match), rule) for rule in policy.routes)
         self._scopes = CounterScopes(self._rules, policy.default_tier)
@@ -98,7 +90,7 @@ class PolicyResolver:
             tier=tier,
             exempt=False,
             key=self._policy.key_spec,
-            windows=self._windows(limits, UNMATCHED_ROUTE, self._counting, shadows),
+            windows=self._windows(limits, UNMATCHED_ROUTE, self._policy.default_strategy, shadows),
             cost=1,
             on_error=self._policy.on_error,
             source=UNMATCHED_SOURCE,
@@ -135,7 +127,7 @@ class PolicyResolver:
         Otherwise somebody could guess its tokens at any speed. It limits no route of the application.
         """
         scope = "*:api:preflight" if method == "OPTIONS" else "*:api"
-        windows = self._windows(API_LIMITS, scope, _Counting(Strategy.FIXED_WINDOW), frozenset())
+        windows = self._windows(API_LIMITS, scope, Strategy.FIXED_WINDOW, frozenset())
         return RoutePlan(
             endpoint=endpoint,
             method=_planned_method(method),
@@ -157,7 +149,9 @@ class PolicyResolver:
 
     def scaled(self, windows: tuple[Window, ...], override: ClientOverride) -> tuple[Window, ...]:
         """The windows for a client with an override; the counters are the same."""
-        return tuple(_multiplied(window, override.multiply) for window in windows)
+        return tuple(
+            _with_amount(window, max(1, round(window.amount * override.multiply))) for window in windows
+        )
 
     def unused_rules(self, routes: list[tuple[str, str, str]]) -> list[str]:
         """Rules that apply to none of `routes`, which are given as endpoint, method and route template."""
@@ -174,7 +168,7 @@ class PolicyResolver:
         scope = self._scopes.of(endpoint, method, route, routes, index)
         tier = rule.tier or CUSTOM_TIER
         limits = rule.limits or self._policy.tiers[tier]
-        counting = _Counting(Strategy(rule.strategy or self._policy.strategy), self._policy.burst_of(rule))
+        strategy = Strategy(rule.strategy or self._policy.strategy)
         shadows = frozenset(parse_limits(limits)) if rule.shadow is True else frozenset()
         if isinstance(rule.shadow, str):
             shadows = frozenset(parse_limits(rule.shadow))
@@ -185,7 +179,7 @@ class PolicyResolver:
             tier=tier,
             exempt=False,
             key=parse_key(rule.key or self._policy.key),
-            windows=self._windows(limits, scope, counting, shadows),
+            windows=self._windows(limits, scope, strategy, shadows),
             cost=rule.cost,
             on_error=rule.on_error or self._policy.on_error,
             source=self._policy.origin(f"routes[{index}]"),
@@ -200,7 +194,9 @@ class PolicyResolver:
             tier=tier,
             exempt=False,
             key=self._policy.key_spec,
-            windows=self._windows(self._policy.tiers[tier], scope, self._counting, frozenset()),
+            windows=self._windows(
+                self._policy.tiers[tier], scope, self._policy.default_strategy, frozenset()
+            ),
             cost=1,
             on_error=self._policy.on_error,
             source=source,
@@ -215,7 +211,7 @@ class PolicyResolver:
         return None
 
     def _windows(
-        self, limits: str, scope: str, counting: _Counting, shadows: frozenset[RateLimitItem]
+        self, limits: str, scope: str, strategy: Strategy, shadows: frozenset[RateLimitItem]
     ) -> tuple[Window, ...]:
         def counted(item: RateLimitItem) -> str:
             # A limit that only observes has its own counter, so that it does not use up an enforced limit.
@@ -223,14 +219,13 @@ class PolicyResolver:
 
         return tuple(
             Window(
-                prefix=f"{self._namespace}|{counted(item)}|{item.get_expiry()}|{counting.strategy}|",
+                prefix=f"{self._namespace}|{counted(item)}|{item.get_expiry()}|{strategy}|",
                 amount=item.amount,
                 seconds=item.get_expiry(),
-                strategy=counting.strategy,
+                strategy=strategy,
                 shadow=self._shadow or item in shadows,
                 text=str(item),
                 name=quota_name(str(item)),
-                burst=counting.burst,
             )
             for item in parse_limits(limits)
         )
@@ -273,9 +268,7 @@ def _of_options(window: Window) -> Window:
     return replace(window, prefix=f"{namespace}|{scope}:preflight|{rest}")
 
 
-def _multiplied(window: Window, by: float) -> Window:
-    amount = max(1, round(window.amount * by))
-    burst = None if window.burst is None else max(1, round(window.burst * by))
+def _with_amount(window: Window, amount: int) -> Window:
     _, _, rest = window.text.partition(" ")
     text = f"{amount} {rest}"
-    return replace(window, amount=amount, text=text, name=quota_name(text), burst=burst)
+    return replace(window, amount=amount, text=text, name=quota_name(text))

@@ -9,7 +9,6 @@ from flask import Flask
 
 from otel_ratelimit.runtime.attachment import attached
 from otel_ratelimit.runtime.parts import Parts
-from otel_ratelimit.storage.zone.figures import ZoneState
 from otel_ratelimit.web.api import BLUEPRINT_NAME, URL_PREFIX, ApiServices
 
 _logger = logging.getLogger(__name__)
@@ -24,11 +23,6 @@ def api_services(
     """The services behind the API of one application."""
     settings, storage, analytics = parts.settings, parts.storage, parts.recording.analytics
     memory = parts.policy.policy.memory
-
-    def zone() -> ZoneState | None:
-        parts.decision_counts.flush()  # what this process has decided until now
-        return storage.zone()
-
     placed = attached(app)  # now, because the limits may be taken away before the request ends
     return ApiServices(
         store=storage.store,
@@ -40,7 +34,6 @@ def api_services(
         snapshot=storage.snapshot,
         keys_by_user=keys_by_user,
         cleanup=storage.cleanup,
-        zone=zone,
         recorder=lambda: analytics.recorder.state if analytics is not None else None,
         reader=analytics.reader if analytics is not None else None,
         cache_reports=analytics.cache_reports if analytics is not None else None,

@@ -42,7 +42,6 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
     _process: int | None = None
     _capture: Capture | None = None
     _refusal = ""
-    _has_reserved = False
     _has_finished = False
     _said_unfinished = False
     _said_cannot = ""
@@ -64,8 +63,6 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
             if not settings.enabled:
                 _logger.info("switched off by OTEL_RATELIMIT_ENABLED")
                 return
-            if not settings.names_storage:
-                self._reserve_memory()
             if settings.database_url:
                 self._prepare_queries()
         except ConfigurationError:
@@ -103,13 +100,6 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
             # Not an Exception: OpenTelemetry's loader would continue, and the application would serve.
             sys.exit("OTEL_RATELIMIT_REQUIRED is set and rate limits are not active: the process ends")
 
-    def _reserve_memory(self) -> None:
-        """Reserve memory before a server forks its workers, so that they share their counters."""
-        from otel_ratelimit.storage.zone.server import reserve
-
-        reserve()
-        self._has_reserved = True
-
     def _prepare_queries(self) -> None:
         """Capture queries early: the application may open connections before it makes its Flask."""
         from otel_ratelimit.queries.capture_psycopg2 import capture
@@ -128,11 +118,6 @@ class RateLimitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # mypy can
         if self._capture is not None:
             self._capture.release()
             self._capture = None
-        if self._has_reserved:
-            from otel_ratelimit.storage.zone.server import release  # loaded already
-
-            release()
-            self._has_reserved = False
 
     def _after_init(
         self, init: Callable[..., None], app: Flask, args: tuple[Any, ...], kwargs: dict[str, Any]

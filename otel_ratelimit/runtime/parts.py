@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,27 +22,22 @@ from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.deadline import within
 from otel_ratelimit.core.decision import DecisionSink
-from otel_ratelimit.core.errors import Problem, SettingsError, ZoneMemoryError
+from otel_ratelimit.core.errors import Problem, SettingsError
 from otel_ratelimit.core.lifecycle import at_exit, share_of_the_rest
-from otel_ratelimit.core.secret import Secret, SecretKey
-from otel_ratelimit.core.settings import PREFIX, Settings, unknown_variables
-from otel_ratelimit.core.thresholds import MEGABYTE
+from otel_ratelimit.core.secret import SecretKey
+from otel_ratelimit.core.settings import Settings, unknown_variables
 from otel_ratelimit.core.version import __version__
 from otel_ratelimit.policy import Policy, PolicyResolver
 from otel_ratelimit.policy.identity import HEADER_WITHOUT_TRUST, Identifier, TrustedProxies
 from otel_ratelimit.runtime.attachment import attached, attached_or_none
-from otel_ratelimit.runtime.decision_counts import DecisionCounts
-from otel_ratelimit.runtime.default_storage import IN_PROCESS, default_uri, log_that_memory_is_not_shared
 from otel_ratelimit.runtime.neighbours import warn_of_neighbours
 from otel_ratelimit.runtime.policy_in_force import PolicyInForce
 from otel_ratelimit.runtime.recording import Recording, RecordingContext, open_recording
 from otel_ratelimit.runtime.storage import OpenedStorage, join_storage, limiter_options, open_limiter
-from otel_ratelimit.runtime.worker_processes import sharers, warn_of_uwsgi
+from otel_ratelimit.runtime.worker_processes import warn_of_uwsgi
 from otel_ratelimit.storage import validate_uri
 from otel_ratelimit.storage.key_namespace import UNNAMED_SERVICE_WARNING, Service, key_namespace, service_of
 from otel_ratelimit.storage.key_namespace import key_prefix as key_prefix_of
-from otel_ratelimit.storage.store_strategies import strategy_problems
-from otel_ratelimit.storage.zone.process_tree import is_forked_worker
 from otel_ratelimit.telemetry import DecisionTelemetry, HistogramBuckets, PolicyTelemetry
 from otel_ratelimit.telemetry.logs import open_output
 from otel_ratelimit.telemetry.logs.output import LogOutput
@@ -49,7 +45,6 @@ from otel_ratelimit.telemetry.logs.start_logger import START
 from otel_ratelimit.web.client_source import FlaskClientSource, user_reader
 from otel_ratelimit.web.current_decision import current_decision, let_through
 from otel_ratelimit.web.enforcement import Enforcement, Tools
-from otel_ratelimit.web.policy_limiter import PolicyLimiter
 from otel_ratelimit.web.response_headers import HeaderWriter
 from otel_ratelimit.web.route_plans import RoutePlans
 
@@ -107,7 +102,6 @@ class Parts:
     worker: BackgroundWorker
     storage: OpenedStorage
     telemetry: Telemetry
-    decision_counts: DecisionCounts
     recording: Recording
     sinks: tuple[DecisionSink, ...]
     log_output: LogOutput
@@ -161,7 +155,6 @@ class Parts:
         with ExitStack() as steps:
             steps.callback(self.log_output.close)
             steps.callback(self.storage.close)
-            steps.callback(self.decision_counts.flush)
             steps.callback(self.telemetry.close)
             with within(timeout):
                 try:
@@ -214,13 +207,12 @@ def open_parts(settings: Settings, given: Given) -> Parts:
         )
         opened.callback(recording.close)
         # Where another RateLimit of this process has the gauge, this one is flushed all the same.
-        counts = DecisionCounts(telemetry.decisions, storage.write_decisions)
-        worker.every(FLUSH_SECONDS, "decision counts", counts.flush, start=False)
-        at_exit(counts.flush)
+        worker.every(FLUSH_SECONDS, "decision counts", telemetry.decisions.flush, start=False)
+        at_exit(telemetry.decisions.flush)
         warn_of_uwsgi(sys.modules.get("uwsgi"))
         warn_of_neighbours()
-        _log_what_is_in_force(policy, _where_counters_are(settings, storage, given.environ))
-        if storage.reach == "services" and not (settings.key_prefix or service.name):
+        _log_what_is_in_force(settings, policy)
+        if not (storage.local or settings.key_prefix or service.name):
             _logger.warning(UNNAMED_SERVICE_WARNING)
         recorders = (recording.analytics,) if recording.analytics is not None else ()
         parts = Parts(
@@ -233,7 +225,6 @@ def open_parts(settings: Settings, given: Given) -> Parts:
             worker=worker,
             storage=storage,
             telemetry=telemetry,
-            decision_counts=counts,
             recording=recording,
             sinks=(telemetry.decisions, *recorders, *given.sinks),
             log_output=log_output,
@@ -262,33 +253,18 @@ def _open_storage(
     clock: Clock,
     prefix: str,
 ) -> OpenedStorage:
-    options, memory = settings.storage_options, policy.policy.memory
-    uri = settings.storage_uri
-    if not settings.names_storage:
-        uri = default_uri(uri, policy.policy.strategies)
-
-    def opened_limiter(uri: Secret) -> PolicyLimiter:
-        return open_limiter(
-            _key_of_current_request(policy),
-            uri,
-            limiter_options(uri, options, memory, worker, clock),
-            options,
-            current=current_decision,
-        )
-
-    try:
-        limiter = opened_limiter(uri)
-    except ZoneMemoryError as error:
-        if settings.names_storage:
-            problem = Problem(f"{PREFIX}STORAGE_URI", f"{uri}: {error.where}: {error.what}", error.instead)
-            raise SettingsError([problem, *strategy_problems(uri, policy.policy.strategies)]) from None
-        log_that_memory_is_not_shared(error)
-        uri = IN_PROCESS
-        limiter = opened_limiter(uri)
+    uri, options, memory = settings.storage_uri, settings.storage_options, policy.policy.memory
+    limiter = open_limiter(
+        _key_of_current_request(policy),
+        uri,
+        limiter_options(uri, options, memory, worker, clock),
+        options,
+        current=current_decision,
+    )
     limiter.lets_through = let_through
     limiter.has_limits = lambda app: attached_or_none(app) is not None
     storage = join_storage(limiter, uri, memory, clock, meter, given=options)
-    if storage.reach == "services":  # elsewhere longer keys would cost memory or time
+    if not storage.local:  # counters of one process are its own, and longer keys would cost memory
         limiter.key_namespace = lambda: key_namespace(prefix, app_ctx.app.import_name)
     return storage
 
@@ -305,10 +281,10 @@ def _key_of_current_request(policy: PolicyInForce) -> Callable[[], str]:
 
 
 def _hash_key(settings: Settings, storage: OpenedStorage) -> SecretKey:
-    """The secret of client keys: the one set, or else that of the store."""
+    """The secret of client keys: the one set, else a random one where no other process counts along."""
     if settings.hash_key:
         return SecretKey(settings.hash_key.reveal().encode())
-    return SecretKey(storage.client_secret)
+    return SecretKey(secrets.token_bytes(32) if storage.local else b"")
 
 
 def _open_telemetry(meter: Meter, buckets: HistogramBuckets, clock: Clock) -> Telemetry:
@@ -320,27 +296,12 @@ def _open_telemetry(meter: Meter, buckets: HistogramBuckets, clock: Clock) -> Te
     )
 
 
-def _log_what_is_in_force(policy: PolicyInForce, where_counters_are: str) -> None:
+def _log_what_is_in_force(settings: Settings, policy: PolicyInForce) -> None:
     START.log(
         # Python shows warnings where nobody has set logging up: that nothing is blocked must be seen.
         logging.WARNING if policy.shadow else logging.INFO,
         "rate limits %s: %s, counters in %s",
         "are only observed (shadow)" if policy.shadow else "are enforced",
         policy,
-        where_counters_are,
+        settings.storage_uri,
     )
-
-
-def _where_counters_are(settings: Settings, storage: OpenedStorage, environ: Mapping[str, str]) -> str:
-    """The store, and for memory of this host its capacity and which processes share it."""
-    uri = str(settings.storage_uri) if settings.names_storage else f"{storage.store.name}://"
-    if storage.reach == "process":
-        return f"{uri} (this process alone)"
-    found = storage.snapshot()
-    if found is None or found.capacity_bytes is None:
-        return uri
-    if storage.reach == "server":
-        who = sharers(sys.argv, environ, is_worker=is_forked_worker())
-    else:
-        who = "all processes of this user that name it"
-    return f"{uri} ({found.capacity_bytes / MEGABYTE:.1f} MB, shared by {who})"

@@ -367,7 +367,7 @@ class RateLimit:
         queries = parts.recording.queries
         if queries is not None and not queries.claim():
             _logger.warning("queries are recorded for another RateLimit of this process, not for this one")
-        if environ.get("wsgi.multiprocess") and parts.storage.counts_alone():
+        if parts.storage.local and environ.get("wsgi.multiprocess"):
             warn_of_separate_counts(sys.argv, self._environ)
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any
 
 from limits.storage import MemoryStorage
 from opentelemetry.metrics import Meter
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.counter_store import CleanupTotals, CounterStore, StorageSnapshot
-from otel_ratelimit.core.decision import DecisionKind
+from otel_ratelimit.core.counter_store import CounterStore, StorageSnapshot
 from otel_ratelimit.core.errors import Problem, SettingsError, StorageNotMeasuredError
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.core.secret import HiddenValues, Redactor, Secret, passwords_among
@@ -24,7 +22,6 @@ from otel_ratelimit.storage import (
     BoundedMemoryStorage,
     CircuitBreaker,
     MemoryHealthLog,
-    SharedMemoryStorage,
     counter_store,
     refused_uri,
     storage_options,
@@ -35,17 +32,9 @@ from otel_ratelimit.storage.circuit_breaker import STORAGE_RETRY_SECONDS
 from otel_ratelimit.storage.client_options import POOL, connection_problem, option_problems, refused_options
 from otel_ratelimit.storage.counters_by_user import keys_by_user
 from otel_ratelimit.storage.health import effective_thresholds
-from otel_ratelimit.storage.zone.figures import ZoneState
-from otel_ratelimit.storage.zone.uri import SCHEME as SHARED_MEMORY
-from otel_ratelimit.storage.zone.users import keys_by_user as zone_keys_by_user
 from otel_ratelimit.telemetry import StorageTelemetry
-from otel_ratelimit.web.api import CleanupTally
+from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 from otel_ratelimit.web.policy_limiter import PolicyLimiter
-
-_SECRET_BYTES: Final = 32
-
-Reach: TypeAlias = Literal["process", "server", "services"]
-"""`process`: this one alone; `server`: the workers of one server; `services`: all that name the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +45,8 @@ class OpenedStorage:
     store: CounterStore
     retry_seconds: Callable[[], float]
     """Until a failed store is tried again."""
-    reach: Reach
-    """Which processes share the counters."""
-    client_secret: bytes
-    """The secret of hashed clients, if all processes that share the counters have one; otherwise empty."""
-    counts_alone: Callable[[], bool]
-    """Whether other workers of the same server have counters of their own."""
+    local: bool
+    """Whether the counters are this process's own."""
     telemetry: StorageTelemetry
     unable: Callable[[Iterable[Strategy]], list[Problem]]
     """Answers the problems with strategies that the store does not support."""
@@ -74,11 +59,7 @@ class OpenedStorage:
     keys_by_user: Callable[[Mapping[str, str]], dict[str, int]]
     """Counters by user, from names by client key; empty where the store cannot tell."""
     disconnect: Callable[[], None]
-    """Leaves the store: closes the connections, unless the application has given their pool."""
-    write_decisions: Callable[[Mapping[DecisionKind, int]], object] = lambda _decisions: None
-    """Tells the processes that share the store how many requests this one has decided in all, by kind."""
-    zone: Callable[[], ZoneState | None] = lambda: None
-    """Which memory it is and which processes share it; None for a store elsewhere or of one process."""
+    """Closes the connections to the store, unless the application has given their pool."""
 
     def close(self) -> None:
         """Report nothing from now on, and close the connections."""
@@ -127,7 +108,7 @@ def limiter_options(
     problems = option_problems(uri, given)
     if problems:
         raise SettingsError(problems)
-    if not uri.reveal().startswith((f"{SCHEME}:", f"{SHARED_MEMORY}:")):
+    if not uri.reveal().startswith(f"{SCHEME}:"):
         return HiddenValues(storage_options(uri, given))
     return {
         "capacity": memory.capacity,
@@ -184,11 +165,31 @@ def join_storage(
     """
     storage = limiter.storage
     if isinstance(storage, BoundedMemoryStorage):
-        return _join_process_memory(limiter, storage, memory, clock, meter)
-    if isinstance(storage, SharedMemoryStorage):
-        return _join_shared_memory(limiter, storage, memory, meter)
+        thresholds = partial(effective_thresholds, warning=memory.warning, critical=memory.critical)
+        telemetry = StorageTelemetry(meter, storage.counters.name, storage.snapshot, thresholds)
+        storage.on_cleanup(telemetry.cleaned)
+        storage.on_overflow(lambda _limit: telemetry.overflowed())
+        health = MemoryHealthLog(storage, warning=memory.warning, critical=memory.critical)
+        storage.on_cleanup(health.cleaned)
+        storage.on_overflow(health.overflowed)
+        health.start()
+        tally = CleanupTally(clock)
+        storage.on_cleanup(tally.cleaned)
+        return OpenedStorage(
+            limiter=limiter,
+            store=storage.counters,
+            retry_seconds=lambda: STORAGE_RETRY_SECONDS,
+            local=True,
+            telemetry=telemetry,
+            unable=_able,
+            snapshot=storage.snapshot,
+            cleanup=tally.totals,
+            healthy=lambda: True,
+            keys_by_user=partial(keys_by_user, storage.counters),
+            disconnect=_keep,
+        )
     store = counter_store(storage, uri, clock)
-    telemetry = StorageTelemetry(meter, store.name)
+    telemetry = StorageTelemetry(meter, store.name, lambda: None)
     redact = Redactor([*secrets_in(uri), *passwords_among(given)])
     breaker = CircuitBreaker(store, on_error=telemetry.failed, redact=redact)
     limiter.storage_failed = breaker.record_client_failure
@@ -198,9 +199,7 @@ def join_storage(
         limiter=limiter,
         store=breaker,
         retry_seconds=breaker.retry_after,
-        reach="process" if local else "services",
-        client_secret=secrets.token_bytes(_SECRET_BYTES) if local else b"",
-        counts_alone=lambda: local,
+        local=local,
         telemetry=telemetry,
         unable=unable,
         snapshot=lambda: None,
@@ -209,76 +208,6 @@ def join_storage(
         keys_by_user=lambda _users: {},
         disconnect=_keep if POOL in given else breaker.drop_connections,
     )
-
-
-def _join_process_memory(
-    limiter: PolicyLimiter, storage: BoundedMemoryStorage, memory: Memory, clock: Clock, meter: Meter
-) -> OpenedStorage:
-    """As `join_storage`, for counters of this process alone."""
-    store, tally = storage.counters, CleanupTally(clock)
-    telemetry = StorageTelemetry(meter, store.name, storage.snapshot, _thresholds(memory))
-    _watch(storage, telemetry, memory)
-    storage.on_cleanup(tally.cleaned)
-    return OpenedStorage(
-        limiter=limiter,
-        store=store,
-        retry_seconds=lambda: STORAGE_RETRY_SECONDS,
-        reach="process",
-        client_secret=secrets.token_bytes(_SECRET_BYTES),
-        counts_alone=lambda: True,
-        telemetry=telemetry,
-        unable=_able,
-        snapshot=storage.snapshot,
-        cleanup=tally.totals,
-        healthy=lambda: True,
-        keys_by_user=partial(keys_by_user, store),
-        disconnect=_keep,
-    )
-
-
-def _join_shared_memory(
-    limiter: PolicyLimiter, storage: SharedMemoryStorage, memory: Memory, meter: Meter
-) -> OpenedStorage:
-    """As `join_storage`, for counters that the processes of this host share."""
-    store, zone = storage.counters, storage.counters.zone
-    telemetry = StorageTelemetry(
-        meter, store.name, storage.snapshot_to_report, _thresholds(memory), lambda: zone.identity
-    )
-    _watch(storage, telemetry, memory)
-    zone.on_failure(telemetry.failed)
-    return OpenedStorage(
-        limiter=limiter,
-        store=store,
-        retry_seconds=zone.retry_after,
-        reach="services" if storage.memory.origin == "named" else "server",
-        client_secret=storage.client_secret,
-        counts_alone=storage.is_alone,
-        telemetry=telemetry,
-        unable=storage.unable,
-        snapshot=storage.snapshot,
-        cleanup=storage.cleanups,
-        healthy=zone.is_healthy,
-        keys_by_user=partial(zone_keys_by_user, store),
-        disconnect=storage.process_row.close,
-        write_decisions=storage.process_row.write,
-        zone=storage.state,
-    )
-
-
-def _thresholds(memory: Memory) -> Callable[[StorageSnapshot], tuple[int, int]]:
-    return partial(effective_thresholds, warning=memory.warning, critical=memory.critical)
-
-
-def _watch(
-    storage: BoundedMemoryStorage | SharedMemoryStorage, telemetry: StorageTelemetry, memory: Memory
-) -> None:
-    """Have telemetry and the log told of cleanups and overflows."""
-    health = MemoryHealthLog(storage, warning=memory.warning, critical=memory.critical)
-    for listener in (telemetry.cleaned, health.cleaned):
-        storage.on_cleanup(listener)
-    storage.on_overflow(lambda _limit: telemetry.overflowed())
-    storage.on_overflow(health.overflowed)
-    health.start()
 
 
 def _keep() -> None:

@@ -21,20 +21,6 @@ def warn_of_separate_counts(argv: Sequence[str], environ: Mapping[str, str]) -> 
     )
 
 
-def sharers(argv: Sequence[str], environ: Mapping[str, str], *, is_worker: bool) -> str:
-    """Which processes share the memory of this one, for the log.
-
-    Args:
-        argv: the command line.
-        environ: of the process.
-        is_worker: whether a server has forked this process.
-    """
-    count = worker_count(argv, environ)
-    if count is not None and count > 1:
-        return f"the {count} workers of this server"
-    return "the workers of this server" if is_worker else "this process and those that it forks"
-
-
 def warn_of_uwsgi(uwsgi: object | None) -> None:
     """Log what does not work in uWSGI with its options.
 

@@ -1,10 +1,9 @@
-"""Counter stores: in this process, in memory that processes share, or in a server such as Redis.
+"""Counter stores: in this process, or in a server that several processes share.
 
 A `...Store` is a `CounterStore` (`core/counter_store.py`): it decides a request for all its windows in one
 call. A `...Storage` is a storage of the `limits` library, as Flask-Limiter opens it by its URI.
 
 store_from_uri.py       which URIs are valid, and which store belongs to which
-store_strategies.py     which strategies each store counts by
 client_options.py       time-outs and other options of the clients of Redis, Valkey and memcached
 tls_storages.py         schemes for TLS to clusters and Sentinel
 redis.py, take.lua      counters in Redis and Valkey
@@ -21,15 +20,12 @@ bounded_memory.py       the idea, and how a request is counted
 limits_adapter.py       the same store as a storage of `limits`
 sharded_table.py        the counters of one limit, and when a shard splits
 strategies.py           how fixed, sliding and moving windows count
-token_bucket.py         how a token bucket counts
 clock_set_back.py       what happens to counters that lie in the future
 counter_keys.py         what counters are stored under
 memory_budget.py        how much memory is in use, and how much each network may have
 overflow.py             where clients are counted when the store is full
 sender_networks.py      networks of clients whose key does not contain one
-sweeper.py              how expired counters are removed; periodic_sweep.py calls it
-
-The store in memory that processes share, `shared-memory://`: zone/
+sweeper.py              how expired counters are removed
 """
 
 from otel_ratelimit.core.storage_uri import redact_uri
@@ -46,7 +42,6 @@ from otel_ratelimit.storage.health import (
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.memory_log import MemoryHealthLog
 from otel_ratelimit.storage.store_from_uri import counter_store, refused_uri, validate_uri
-from otel_ratelimit.storage.zone.limits_adapter import SharedMemoryStorage
 
 __all__ = [
     "BoundedMemoryStorage",
@@ -54,7 +49,6 @@ __all__ = [
     "KeyDistribution",
     "MemoryHealth",
     "MemoryHealthLog",
-    "SharedMemoryStorage",
     "check_memory_health",
     "counter_store",
     "get_active_keys",

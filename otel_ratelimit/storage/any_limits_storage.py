@@ -16,18 +16,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from limits.storage import MemcachedStorage, Storage
+from limits.storage import MemcachedStorage, MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
 from otel_ratelimit.core.clock import Clock
 from otel_ratelimit.core.counter_store import Taken, WindowState
 from otel_ratelimit.core.errors import ConfigurationError, Problem
 from otel_ratelimit.core.route_plan import Strategy, Window
-from otel_ratelimit.storage.store_strategies import strategies_of, unsupported
 
 _MAX_KEY_CHARACTERS: Final = 200
 """memcached accepts 250 characters, and `limits` appends to some keys."""
 _EDGE_SECONDS: Final = 1.0
 """Nothing is returned to a window that ends sooner than this; no call to a store should take longer."""
+_NEEDS: Final[dict[Strategy, type]] = {
+    Strategy.FIXED_WINDOW: Storage,
+    Strategy.MOVING_WINDOW: MovingWindowSupport,
+    Strategy.SLIDING_WINDOW_COUNTER: SlidingWindowCounterSupport,
+}
 
 
 class SequentialStore:
@@ -36,7 +40,7 @@ class SequentialStore:
     def __init__(self, storage: Storage, name: str, clock: Clock) -> None:
         # Which methods exist depends on the class of the storage.
         self._storage: Any = storage
-        self._able = strategies_of(type(storage))
+        self._able = [strategy for strategy, needed in _NEEDS.items() if isinstance(storage, needed)]
         self._lower: Callable[[str, int], object] | None = getattr(storage, "decr", None)
         self._name = name
         self._clock = clock
@@ -50,7 +54,7 @@ class SequentialStore:
 
     def unable(self, strategies: Iterable[Strategy]) -> list[Problem]:
         """The `strategies` that this storage does not support, as problems of its URI."""
-        return unsupported(self._name, self._able, strategies)
+        return [self._cannot(strategy) for strategy in sorted(set(strategies)) if strategy not in self._able]
 
     def take(self, windows: Sequence[Window], client: str, cost: int, now: float) -> Taken:
         """As `CounterStore.take`, but not in one step; see the module's docstring."""
@@ -129,7 +133,7 @@ class SequentialStore:
 
     def _state(self, window: Window, client: str, cost: int, now: float) -> WindowState:
         if window.strategy not in self._able:
-            raise ConfigurationError(self.unable([window.strategy]))
+            raise ConfigurationError([self._cannot(window.strategy)])
         key = _key(window, client)
         if window.strategy is Strategy.MOVING_WINDOW:
             return self._moving(window, key, cost, now)
@@ -138,6 +142,13 @@ class SequentialStore:
         used = max(0, int(self._storage.get(key)))
         reset = max(0.0, self._storage.get_expiry(key) - now) if used else 0.0
         return _seen(window, used, reset, cost, (reset or float(window.seconds)) + self._tick)
+
+    def _cannot(self, strategy: Strategy) -> Problem:
+        return Problem(
+            "OTEL_RATELIMIT_STORAGE_URI",
+            f"{self._name}:// cannot count by strategy {strategy.value!r}",
+            f"use {' or '.join(self._able)} in the policy, or another store",
+        )
 
     def _moving(self, window: Window, key: str, cost: int, now: float) -> WindowState:
         start, used = self._storage.get_moving_window(key, window.amount, window.seconds)

@@ -37,7 +37,7 @@ from otel_ratelimit.storage.counter_keys import (
     KeyForm,
     network_of,
 )
-from otel_ratelimit.storage.memory_budget import MemoryBudget, full_bytes
+from otel_ratelimit.storage.memory_budget import MemoryBudget
 from otel_ratelimit.storage.network_share import must_overflow
 from otel_ratelimit.storage.overflow import OverflowBuckets
 from otel_ratelimit.storage.sharded_table import Accounts, ShardedTable
@@ -60,8 +60,8 @@ and how long to wait until the cost fits (0.0 when it fits now)."""
 class CounterRequest(NamedTuple):
     """The request to one counter."""
 
-    capacity: int
-    period: float
+    amount: int
+    seconds: int
     cost: int
     now: float
 
@@ -128,14 +128,14 @@ class BoundedMemoryStore:
             drained = allowed and cost > 0
             for window, (holder, cells, at, value, wait) in slots:
                 if drained and (shadows or not window.shadow):
-                    new = holder.add(value, window.capacity, window.period, cost, now)
+                    new = holder.add(value, window.seconds, cost, now)
                     if value is None or holder.elastic:
                         holder.put(at, new, client)
                     else:
                         cells[at] = new
-                    states.append(holder.state(new, window.capacity, window.period, now, wait))
+                    states.append(holder.state(new, window.amount, window.seconds, now, wait))
                 else:
-                    states.append(holder.state(value, window.capacity, window.period, now, wait))
+                    states.append(holder.state(value, window.amount, window.seconds, now, wait))
         if overflowing:
             self.count_overflows(overflowing)
         return _new(Taken, (allowed, tuple(states)))
@@ -146,7 +146,7 @@ class BoundedMemoryStore:
         with self.lock:
             plan = self._plan(windows, key, client, cost, now)
             states = tuple(
-                holder.state(value, window.capacity, window.period, now, wait)
+                holder.state(value, window.amount, window.seconds, now, wait)
                 for window, (holder, _, _, value, wait) in plan.slots
             )
         return Taken(plan.allowed, states)
@@ -160,10 +160,8 @@ class BoundedMemoryStore:
 
     # --- one counter; the lock must be held ---
 
-    def table(
-        self, name: str, strategy: Strategy, period: float, form: KeyForm = CLIENT_KEYS
-    ) -> ShardedTable:
-        """The table of that name, opened if it is new; it keeps the longest `period` that it was asked for.
+    def table(self, name: str, strategy: Strategy, seconds: int, form: KeyForm = CLIENT_KEYS) -> ShardedTable:
+        """The table of that name, opened if it is new.
 
         Raises:
             StorageUnavailableError: the store is so full that not even an empty table fits.
@@ -172,10 +170,8 @@ class BoundedMemoryStore:
         if table is None:
             if not self.budget.has_room_for_table():
                 raise StorageUnavailableError("full")
-            table = ShardedTable(name, RULES[strategy], form, period, self._accounts)
+            table = ShardedTable(name, RULES[strategy], form, seconds, self._accounts)
             self.by_prefix[name] = table
-        elif period > table.period:
-            table.period = period
         return table
 
     def slot(
@@ -186,7 +182,7 @@ class BoundedMemoryStore:
         `text` is the text that `key` was made of; `pending` is how many bytes the request's other slots will
         take.
         """
-        capacity, period, cost, now = request
+        amount, seconds, cost, now = request
         cells = table.shards[table.form.shard_index(key, table.mask)]
         value = cells.get(key)
         growth = cost * UNIT_BYTES if table.elastic else 0
@@ -200,13 +196,13 @@ class BoundedMemoryStore:
                 overflow = table.overflow
                 bucket = overflow.bucket(network, table.form.limit(text))
                 value = overflow.cells.get(bucket)
-                wait = overflow.wait(value, capacity, period, cost, now)
+                wait = overflow.wait(value, amount, seconds, cost, now)
                 return overflow, overflow.cells, bucket, value, wait
         elif growth:
             room = budget.growth_mark - budget.used + budget.overhead - pending - growth
             if room < budget.used and must_overflow(budget, table.network_of(key), room):
-                capacity = min(capacity, units_held(value))
-        return table, cells, key, value, table.wait(value, capacity, period, cost, now)
+                amount = min(amount, units_held(value))
+        return table, cells, key, value, table.wait(value, amount, seconds, cost, now)
 
     def admit(self, table: ShardedTable, key: int | str, text: str, request: CounterRequest) -> Slot:
         """As `slot`, but expired counters are removed first if the key does not fit."""
@@ -223,19 +219,19 @@ class BoundedMemoryStore:
         tables = self.by_prefix
         for window in windows:
             table = tables.get(window.prefix)
-            if table is None or window.period > table.period:
-                table = self.table(window.prefix, window.strategy, window.period)
+            if table is None:
+                table = self.table(window.prefix, window.strategy, window.seconds)
             cells = table.shards[key & table.mask]
             value = cells.get(key)
             if value is None or table.elastic:
-                request = CounterRequest(window.capacity, window.period, cost, now)
+                request = CounterRequest(window.amount, window.seconds, cost, now)
                 slot = self.slot(table, key, client, request, pending)
                 if slot[0] is table:
                     pending += table.growth + cost * UNIT_BYTES
                 else:
                     overflowing.append(window.prefix)
             else:  # as `slot` would, without the call
-                wait = table.wait(value, window.capacity, window.period, cost, now)
+                wait = table.wait(value, window.amount, window.seconds, cost, now)
                 slot = (table, cells, key, value, wait)
             slots.append((window, slot))
             if slot[4]:
@@ -298,7 +294,7 @@ class BoundedMemoryStore:
         """
         if self.by_prefix.get(table.name) is not table:
             return True
-        if not table.overflow.sweep(table.period, now, overdue):
+        if not table.overflow.sweep(table.seconds, now, overdue):
             return False
         table.shrink()
         if table.unused:
@@ -333,7 +329,6 @@ class BoundedMemoryStore:
             capacity_bytes=self.budget.capacity,
             keys=sum(table.keys for table in tables),
             overflows=self.overflows,
-            full_bytes=full_bytes(self.budget.capacity),
             by_endpoint={endpoint: keys for endpoint, keys in by_endpoint.items() if keys},
             by_client_kind={kind: keys for kind, keys in kinds.items() if keys},
         )

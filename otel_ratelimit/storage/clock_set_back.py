@@ -16,12 +16,12 @@ CLOCK_SLACK_SECONDS: Final = 1.0
 """A value this far in the future is explained by threads that overtook each other, not by the clock."""
 
 
-def latest_expiry(now: float, seconds: float) -> float:
+def latest_expiry(now: float, seconds: int) -> float:
     """The latest expiry that a counter with a window of `seconds` can have unless the clock was set back."""
     return now + seconds + CLOCK_SLACK_SECONDS
 
 
-def seconds_until(moment: float, now: float, seconds: float) -> float:
+def seconds_until(moment: float, now: float, seconds: int) -> float:
     """Seconds from `now` to `moment`, rounded up so that `now` plus the result reaches `moment`."""
     wait = moment - now
     if wait > seconds + CLOCK_SLACK_SECONDS:  # the clock was set back; the sweeper corrects the value

@@ -1,4 +1,4 @@
-"""The key of a counter in a store in memory, the shard that it chooses, and the network that it belongs to.
+"""The key of a counter in the bounded store, the shard that it chooses, and the network that it belongs to.
 
 There are two kinds of key. Each is small, and its size is bounded whatever the client sends:
 
@@ -46,13 +46,12 @@ KIND_SHIFT: Final = 5 * NETWORK_DIGITS
 """The top bits of a network's number are the kind of client."""
 
 _IDENTITY_LENGTH: Final = 33
-NETWORK_SHIFT: Final = 5 * (_IDENTITY_LENGTH - 1 - NETWORK_DIGITS)
-_KEY_KIND_SHIFT: Final = NETWORK_SHIFT + KIND_SHIFT
+_NETWORK_SHIFT: Final = 5 * (_IDENTITY_LENGTH - 1 - NETWORK_DIGITS)
+_KEY_KIND_SHIFT: Final = _NETWORK_SHIFT + KIND_SHIFT
 _LOWEST: Final = (OTHER_KIND + 1) << _KEY_KIND_SHIFT
 _CLIENT_KEY_BYTES: Final = rounded(_LOWEST.__sizeof__())
 """CPython stores any number of 161 to 165 bits in six of its digits, so all keys have this size."""
 _DIGEST_BYTES: Final = _KEY_KIND_SHIFT // 8
-_NUMBER_BYTES: Final = 8
 _NO_NETWORK: Final = OTHER_KIND << KIND_SHIFT
 _NETWORK_MASK: Final = (1 << KIND_SHIFT) - 1
 _match_network: Final = re.compile(
@@ -64,8 +63,6 @@ _match_network: Final = re.compile(
     r")/",
     re.ASCII,
 ).match
-_CLIENT_GROUP: Final = 4
-_find_client: Final = re.compile(r"/([bfhiu][0-9a-f]{32})/", re.ASCII).search
 _LIMIT: Final = re.compile(r"\d{1,20}/\d{1,10}/[a-z]{1,10}", re.ASCII)
 _MAX_LIMIT: Final = 42
 
@@ -108,12 +105,6 @@ def network_of(client: str) -> int:
     return client.network if isinstance(client, ClientKey) else 0
 
 
-def client_in(text: str) -> str:
-    """The client's key in a text key (`LIMITER/u0123.../...`); empty if there is none."""
-    found = _find_client(text)
-    return "" if found is None else found[1]
-
-
 def kind_of(key: int) -> int:
     """The kind of client that a client key counts: a digit in base 32, see `KIND_NAMES`."""
     return key >> _KEY_KIND_SHIFT
@@ -131,7 +122,7 @@ CLIENT_KEYS: Final = KeyForm(
     shard_index=int.__and__,
     size=lambda _key: _CLIENT_KEY_BYTES,
     fixed_size=True,
-    network=lambda key: key >> NETWORK_SHIFT,
+    network=lambda key: key >> _NETWORK_SHIFT,
     limit=lambda _text: "",
     overflow_bytes=OVERFLOW_BYTES,
 )
@@ -151,7 +142,6 @@ class CounterKeys:
 
     def __init__(self, secret: bytes) -> None:
         self._keyed = hashlib.blake2s(key=secret, digest_size=_DIGEST_BYTES)
-        self._keyed_number = hashlib.blake2s(key=secret, digest_size=_NUMBER_BYTES)
 
     def of_client(self, client: str) -> int:
         """The counter key of a client, with its kind."""
@@ -174,27 +164,6 @@ class CounterKeys:
         if len(text) <= MAX_PLAIN_TEXT and text.isascii():
             return text
         return f"/#{_network_of_text(text):09x}/{self._digest(text).hex()}"
-
-    def network_of(self, client: str, key: int) -> int:
-        """The number of a client's network; `key` is its `of_client`, or the `number_of_text` of a text.
-
-        All processes with this secret make the same numbers.
-        """
-        return network_of(client) or key >> NETWORK_SHIFT or self._network_of_text(client)
-
-    def number_of_text(self, text: str) -> int:
-        """A number of 64 bits for any text, never 0."""
-        state = self._keyed_number.copy()
-        state.update(text.encode("utf-8", "surrogatepass"))
-        return int.from_bytes(state.digest(), "little") or 1
-
-    def _network_of_text(self, text: str) -> int:
-        found = _match_network(text)
-        if found is None:
-            return _NO_NETWORK
-        if found.lastindex == _CLIENT_GROUP:
-            return int(found[_CLIENT_GROUP], KINDS)
-        return _NO_NETWORK | self.number_of_text(found[found.lastindex or 0]) & _NETWORK_MASK
 
     def _digest(self, text: str) -> bytes:
         state = self._keyed.copy()

@@ -17,6 +17,7 @@ from otel_ratelimit.core.thresholds import (
     MEMORY_WARNING_SHARE,
 )
 from otel_ratelimit.storage.default_store import default_store
+from otel_ratelimit.storage.memory_budget import full_bytes
 
 Status: TypeAlias = Literal["ok", "warning", "critical"]
 
@@ -90,15 +91,14 @@ def _given_or_default(storage: SnapshotSource | None) -> SnapshotSource:
     return default_store() if storage is None else storage
 
 
-def effective_thresholds(snapshot: StorageSnapshot, warning: int, critical: int) -> tuple[int, int]:
-    """The warning and critical thresholds, lowered to sizes that the store can reach.
+def effective_thresholds(capacity: int | None, warning: int, critical: int) -> tuple[int, int]:
+    """The warning and critical thresholds, lowered to sizes that a store of that capacity can reach.
 
     A store is full a little below its capacity, and a full store is critical whatever the threshold is.
     """
-    full = snapshot.capacity_bytes if snapshot.full_bytes is None else snapshot.full_bytes
-    if full is None:
+    if capacity is None:
         return warning, critical
-    critical = min(critical, full)
+    critical = min(critical, full_bytes(capacity))
     return (warning if warning < critical else int(critical * MEMORY_WARNING_SHARE)), critical
 
 
@@ -133,7 +133,7 @@ def check_memory_health(
 def assess(snapshot: StorageSnapshot, warning: int, critical: int) -> MemoryHealth:
     """The health of a store with this snapshot; the thresholds are lowered to what its capacity can reach."""
     size, capacity = snapshot.size_bytes, snapshot.capacity_bytes
-    warning, critical = effective_thresholds(snapshot, warning, critical)
+    warning, critical = effective_thresholds(capacity, warning, critical)
     status: Status = "critical" if size >= critical else "warning" if size >= warning else "ok"
     of = f" of {_shown_size(capacity)} ({100 * size / capacity:.1f} %)" if capacity else ""
     message = (

@@ -50,7 +50,6 @@ _SLIDING: Final = _NAMES[Strategy.SLIDING_WINDOW_COUNTER]
 
 _ONE: Final = 1j
 """One hit, to be added to the value of a fixed window; see `strategies`."""
-_SCHEMES: Final = [SCHEME]
 
 
 class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
@@ -68,7 +67,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         SettingsError: an option is unknown or not valid.
     """
 
-    STORAGE_SCHEME = _SCHEMES
+    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the base class declares it so
 
     def __init__(
         self,
@@ -174,7 +173,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
         used = holder.state(value, 0, expiry, now, 0.0).used if value is not None else 0
         added = max(amount, -used)
         if added:
-            holder.put(place, holder.add(value, 0, expiry, added, now))
+            holder.put(place, holder.add(value, expiry, added, now))
         return used + added, [limit_of(key)] if isinstance(holder, OverflowBuckets) else []
 
     def _fixed(self, key: str) -> complex | None:
@@ -227,11 +226,13 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
 
     def _table(self, name: str, strategy: Strategy, expiry: int) -> ShardedTable:
         try:
-            return self.counters.table(name, strategy, expiry, TEXT_KEYS)
+            table = self.counters.table(name, strategy, expiry, TEXT_KEYS)
         except StorageUnavailableError as error:
             if self.wrap_exceptions:
                 raise StorageError(error) from error
             raise
+        table.seconds = max(table.seconds, expiry)
+        return table
 
     def _after_hit(self, overflowing: list[str]) -> None:
         """Report a hit that was not on a live counter."""
@@ -250,7 +251,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport, SlidingWindowCounterSup
             request = CounterRequest(limit, expiry, cost, now)
             holder, _, place, value, wait = self.counters.admit(table, at, key, request)
             if cost and not wait:
-                holder.put(place, holder.add(value, limit, expiry, cost, now))
+                holder.put(place, holder.add(value, expiry, cost, now))
         if value is None or isinstance(holder, OverflowBuckets):
             self._after_hit([limit_of(key)] if isinstance(holder, OverflowBuckets) else [])
         return not wait

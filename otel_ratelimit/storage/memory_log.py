@@ -77,7 +77,7 @@ class MemoryHealthLog:
         snapshot = self._storage.snapshot()
         measured = _Measured(snapshot, assess(snapshot, self._warning, self._critical))
         health = measured.health
-        if health.status != self.status and not self._is_hardly_below(measured):
+        if health.status != self.status and not self._is_hardly_below(health):
             worse = _RANK[health.status] > _RANK[self.status]
             self.status = health.status
             level = _LEVELS[health.status] if worse else logging.INFO
@@ -97,12 +97,11 @@ class MemoryHealthLog:
                 extra={**_attributes(measured), **(more or {})},
             )
 
-    def _is_hardly_below(self, measured: _Measured) -> bool:
+    def _is_hardly_below(self, health: MemoryHealth) -> bool:
         """Whether the size is below the threshold of the current status, but not by `_RETURN_SHARE`."""
-        snapshot, health = measured
         if _RANK[health.status] > _RANK[self.status]:
             return False
-        warning, critical = effective_thresholds(snapshot, self._warning, self._critical)
+        warning, critical = effective_thresholds(health.capacity_bytes, self._warning, self._critical)
         threshold = critical if self.status == "critical" else warning
         return health.size_bytes >= threshold * _RETURN_SHARE
 

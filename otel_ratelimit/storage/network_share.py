@@ -1,4 +1,4 @@
-"""The share of the room that the clients of one network may take of a store in memory.
+"""The share of the room that the clients of one network may take of the in-process store.
 
 A network must stop when it holds more than there is room left. One network alone thus gets half of the room,
 n networks get 1 / (n + 1) each, and as much stays free for those that hold less. Network switches share their

@@ -57,7 +57,7 @@ class OverflowBuckets:
             self.budget.add_overflow(self._bytes(bucket))
         self.cells[bucket] = value
 
-    def sweep(self, period: float, now: float, overdue: Callable[[], bool]) -> bool:
+    def sweep(self, seconds: int, now: float, overdue: Callable[[], bool]) -> bool:
         """Close expired buckets; True when all are done, False when `overdue` came first."""
         if not self._unswept:
             self._unswept = list(self.cells)
@@ -65,12 +65,12 @@ class OverflowBuckets:
             some = self._unswept[-_BUCKETS_AT_ONCE:]
             del self._unswept[-_BUCKETS_AT_ONCE:]
             values = {bucket: self.cells[bucket] for bucket in some}
-            for bucket in self.rules.unfit(values, period, now):
-                if self.rules.expiry(values[bucket], period) <= now:
+            for bucket in self.rules.unfit(values, seconds, now):
+                if self.rules.expiry(values[bucket], seconds) <= now:
                     del self.cells[bucket]
                     self.budget.add_overflow(-self._bytes(bucket))
                 else:
-                    self.cells[bucket] = self.rules.settled(values[bucket], period, now)
+                    self.cells[bucket] = self.rules.settled(values[bucket], seconds, now)
             if overdue():
                 break
         if not self._unswept and self.cells.__sizeof__() > _SPARSE_BYTES + self.weigh():

@@ -74,10 +74,10 @@ class RedisStore:
     def _run(self, windows: Sequence[Window], client: str, cost: int, counting: int) -> Taken:
         arguments: list[Any] = [cost, counting]
         for window in windows:
-            arguments += (window.capacity, window.period, str(window.strategy), int(window.shadow))
+            arguments += (window.amount, window.seconds, str(window.strategy), int(window.shadow))
         answer = self._take(keys=self._keys(windows, client), args=arguments)
         states = tuple(
-            _state(window.capacity, *answer[1 + at : 1 + at + _PER_WINDOW])
+            _state(window.amount, *answer[1 + at : 1 + at + _PER_WINDOW])
             for at, window in zip(range(0, len(answer) - 1, _PER_WINDOW), windows, strict=True)
         )
         return Taken(bool(answer[0]), states)
@@ -112,6 +112,6 @@ class RedisStore:
         return [self._storage.prefixed_key(f"{{{client}}}{window.prefix}") for window in windows]
 
 
-def _state(capacity: int, used: Any, wait: Any, reset: Any) -> WindowState:
+def _state(amount: int, used: Any, wait: Any, reset: Any) -> WindowState:
     used = int(used)
-    return WindowState(used, max(0, capacity - used), float(reset), float(wait))
+    return WindowState(used, max(0, amount - used), float(reset), float(wait))

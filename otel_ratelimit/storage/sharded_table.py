@@ -72,8 +72,8 @@ class ShardedTable:
         "name",
         "network",
         "overflow",
-        "period",
         "rules",
+        "seconds",
         "senders",
         "shards",
         "state",
@@ -81,7 +81,7 @@ class ShardedTable:
     )
 
     def __init__(
-        self, name: str, rules: StrategyRules, form: KeyForm, period: float, accounts: Accounts
+        self, name: str, rules: StrategyRules, form: KeyForm, seconds: int, accounts: Accounts
     ) -> None:
         self.name = name
         self.rules = rules
@@ -91,8 +91,8 @@ class ShardedTable:
         """Bytes that each counter takes, if all counters take the same; otherwise 0."""
         # Attributes of the table itself, because every request calls them.
         self.wait, self.add, self.state, self.elastic = rules.wait, rules.add, rules.state, rules.elastic
-        self.period = period
-        """The longest period of the windows counted here; only token buckets of one prefix differ in it."""
+        self.seconds = seconds
+        """Length of the longest window counted here; all windows of one prefix have the same length."""
         self.budget = accounts.budget
         self.kinds = accounts.kinds
         self.keys = 0
@@ -191,14 +191,14 @@ class ShardedTable:
         if not shard:
             return SweepResult(0, done=True)
         removed = 0
-        for key in self.rules.unfit(shard, self.period, now):
+        for key in self.rules.unfit(shard, self.seconds, now):
             value = shard[key]
-            if self.rules.expiry(value, self.period) <= now:
+            if self.rules.expiry(value, self.seconds) <= now:
                 removed += self._remove(shard, key)
                 if overdue is not None and overdue():
                     return SweepResult(removed, done=False)
             else:
-                self._replace(shard, key, self.rules.settled(value, self.period, now))
+                self._replace(shard, key, self.rules.settled(value, self.seconds, now))
         self._pack(shard)
         return SweepResult(removed, done=True)
 

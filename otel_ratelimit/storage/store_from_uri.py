@@ -20,9 +20,6 @@ from otel_ratelimit.storage.bounded_memory import SCHEME
 from otel_ratelimit.storage.limits_adapter import BoundedMemoryStorage
 from otel_ratelimit.storage.redis import RedisStore
 from otel_ratelimit.storage.tls_storages import CLUSTER_SCHEMES, SENTINEL_SCHEMES
-from otel_ratelimit.storage.zone.limits_adapter import SharedMemoryStorage
-from otel_ratelimit.storage.zone.uri import SCHEME as SHARED_MEMORY
-from otel_ratelimit.storage.zone.uri import uri_problems
 
 VARIABLE: Final = "OTEL_RATELIMIT_STORAGE_URI"
 
@@ -32,11 +29,8 @@ _CLIENTS: Final[Mapping[str, tuple[str, str]]] = {
     "memcached": ("pymemcache", "memcached"),
 }
 """Family of schemes to the module of its client and the extra that installs it."""
-LOCAL_STORAGES: Final = (BoundedMemoryStorage, SharedMemoryStorage)
-"""Storages of this package, in memory of this host: asking them costs no round trip."""
 _SCHEMES: Final = {
     SCHEME: "",
-    SHARED_MEMORY: "",
     "memory": "",
     "memcached": "memcached",
     **{
@@ -57,8 +51,6 @@ def validate_uri(given: str | Secret) -> list[Problem]:
     family = _SCHEMES.get(scheme) if separator else None
     if family is None:
         return [Problem(VARIABLE, f"{redact_uri(uri)!r} names no known store", _instead_of(scheme))]
-    if scheme == SHARED_MEMORY:
-        return uri_problems(uri)
     if not family:
         return []
     problems = []
@@ -130,7 +122,7 @@ def _form(scheme: str) -> str:
 
 def counter_store(storage: Storage, given: str | Secret, clock: Clock) -> CounterStore:
     """The store that decides for all windows in one call, on a storage that `limits` has opened."""
-    if isinstance(storage, LOCAL_STORAGES):
+    if isinstance(storage, BoundedMemoryStorage):
         return storage.counters
     uri = Secret.of(given).reveal()
     if isinstance(storage, RedisStorage):

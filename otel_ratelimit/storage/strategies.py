@@ -1,4 +1,4 @@
-"""The arithmetic of the strategies, as pure functions of one counter's value.
+"""The arithmetic of the three strategies, as pure functions of one counter's value.
 
 A value is one immutable object that the garbage collector need not visit, and the smallest object of CPython
 that can hold the data. `None` is a counter without a hit.
@@ -6,12 +6,10 @@ that can hold the data. `None` is a counter without a hit.
     fixed window            complex(expiry, used): two floats in 32 bytes
     sliding-window counter  index << 128 | previous << 64 | current: one integer, 48 bytes
     moving window           bytes: the expiry of each unit taken, a float64 each, oldest first
-    token bucket            complex: the time at which the bucket is full, see `token_bucket`
 
-The results of the first three are those of `limits.strategies` on `limits.storage.MemoryStorage`, with one
-difference: a unit of a moving window stops counting exactly `seconds` after it was taken (in `limits`: just
-after that), so that it is always enough to wait for `retry_after`. A counter is expired when its expiry is
-now or earlier.
+The results are those of `limits.strategies` on `limits.storage.MemoryStorage`, with one difference: a unit of
+a moving window stops counting exactly `seconds` after it was taken (in `limits`: just after that), so that it
+is always enough to wait for `retry_after`. A counter is expired when its expiry is now or earlier.
 """
 
 from __future__ import annotations
@@ -26,14 +24,6 @@ from otel_ratelimit.core.counter_store import WindowState
 from otel_ratelimit.core.route_plan import Strategy
 from otel_ratelimit.storage.clock_set_back import latest_expiry, seconds_until
 from otel_ratelimit.storage.memory_budget import rounded
-from otel_ratelimit.storage.token_bucket import (
-    bucket_add,
-    bucket_expiry,
-    bucket_settled,
-    bucket_state,
-    bucket_unfit,
-    bucket_wait,
-)
 
 Value: TypeAlias = Any
 """`complex`, `int` or `bytes`: only the strategy that made it looks inside."""
@@ -43,24 +33,20 @@ _state: Final = tuple.__new__
 
 
 class StrategyRules(NamedTuple):
-    """The functions of one strategy. They hold no state: everything is in the value and the arguments.
+    """The functions of one strategy. They hold no state: everything is in the value and the arguments."""
 
-    Capacity and period are those of the window; for the strategies in this module they are its amount and its
-    seconds.
-    """
-
-    wait: Callable[[Value | None, int, float, int, float], float]
-    """(value, capacity, period, cost, now): seconds until `cost` fits; 0.0 if it fits now."""
-    add: Callable[[Value | None, int, float, int, float], Value]
-    """(value, capacity, period, cost, now): the value with `cost` counted."""
-    state: Callable[[Value | None, int, float, float, float], WindowState]
-    """(value, capacity, period, now, wait): the state to report."""
-    expiry: Callable[[Value, float], float]
-    """(value, period): the time from which the value has no effect."""
-    unfit: Callable[[Mapping[Any, Value], float, float], list[Any]]
-    """(values, period, now): keys whose value is expired, or too far in the future for the clock."""
-    settled: Callable[[Value, float, float], Value]
-    """(value, period, now): the value as if it was counted now, for a clock that was set back."""
+    wait: Callable[[Value | None, int, int, int, float], float]
+    """(value, amount, seconds, cost, now): seconds until `cost` fits; 0.0 if it fits now."""
+    add: Callable[[Value | None, int, int, float], Value]
+    """(value, seconds, cost, now): the value with `cost` counted."""
+    state: Callable[[Value | None, int, int, float, float], WindowState]
+    """(value, amount, seconds, now, wait): the state to report."""
+    expiry: Callable[[Value, int], float]
+    """(value, seconds): the time from which the value has no effect."""
+    unfit: Callable[[Mapping[Any, Value], int, float], list[Any]]
+    """(values, seconds, now): keys whose value is expired, or too far in the future for the clock."""
+    settled: Callable[[Value, int, float], Value]
+    """(value, seconds, now): the value as if it was counted now, for a clock that was set back."""
     size: Callable[[Value], int]
     """(value): bytes that it takes."""
     elastic: bool
@@ -70,7 +56,7 @@ class StrategyRules(NamedTuple):
 # --- fixed window -------------------------------------------------------------------------------
 
 
-def _fixed_wait(value: complex | None, amount: int, seconds: float, cost: int, now: float) -> float:
+def _fixed_wait(value: complex | None, amount: int, seconds: int, cost: int, now: float) -> float:
     if cost > amount:
         return float(seconds)
     if value is None or value.imag + cost <= amount or value.real <= now:
@@ -78,29 +64,29 @@ def _fixed_wait(value: complex | None, amount: int, seconds: float, cost: int, n
     return seconds_until(value.real, now, seconds)
 
 
-def _fixed_add(value: complex | None, _amount: int, seconds: float, cost: int, now: float) -> complex:
+def _fixed_add(value: complex | None, seconds: int, cost: int, now: float) -> complex:
     if value is None or value.real <= now:
         return complex(now + seconds, cost)
     return value + complex(0.0, cost)
 
 
-def _fixed_state(value: complex | None, amount: int, _seconds: float, now: float, wait: float) -> WindowState:
+def _fixed_state(value: complex | None, amount: int, _seconds: int, now: float, wait: float) -> WindowState:
     if value is None or value.real <= now:
         return _state(WindowState, (0, amount, 0.0, wait))
     used = int(value.imag)
     return _state(WindowState, (used, amount - used if used < amount else 0, value.real - now, wait))
 
 
-def _fixed_expiry(value: complex, _seconds: float) -> float:
+def _fixed_expiry(value: complex, _seconds: int) -> float:
     return value.real
 
 
-def _fixed_unfit(values: Mapping[Any, complex], seconds: float, now: float) -> list[Any]:
+def _fixed_unfit(values: Mapping[Any, complex], seconds: int, now: float) -> list[Any]:
     horizon = latest_expiry(now, seconds)
     return [key for key, value in values.items() if not now < value.real <= horizon]
 
 
-def _fixed_settled(value: complex, seconds: float, now: float) -> complex:
+def _fixed_settled(value: complex, seconds: int, now: float) -> complex:
     return complex(now + seconds, value.imag)
 
 
@@ -111,7 +97,7 @@ _MASK: Final = (1 << _BITS) - 1
 _INDEX: Final = 2 * _BITS
 
 
-def _sliding_read(value: int | None, seconds: float, now: float) -> tuple[int, int, int, float]:
+def _sliding_read(value: int | None, seconds: int, now: float) -> tuple[int, int, int, float]:
     """(index, previous, current, now): both counts as they are at `now`.
 
     A value of the next window is read at the start of that window: another thread was a moment faster.
@@ -128,14 +114,14 @@ def _sliding_read(value: int | None, seconds: float, now: float) -> tuple[int, i
     return index, (value & _MASK if ahead == -1 else 0), 0, now
 
 
-def sliding_counts(value: int | None, seconds: float, now: float) -> tuple[int, float, int, float]:
+def sliding_counts(value: int | None, seconds: int, now: float) -> tuple[int, float, int, float]:
     """The previous count and for how long it is still weighted, the current count and its TTL."""
     index, previous, current, at = _sliding_read(value, seconds, now)
     left = (index + 1) * seconds - at
     return previous, (left if previous else 0.0), current, left + seconds
 
 
-def _sliding_wait(value: int | None, amount: int, seconds: float, cost: int, now: float) -> float:
+def _sliding_wait(value: int | None, amount: int, seconds: int, cost: int, now: float) -> float:
     if cost > amount:
         return float(seconds)
     if value is None:
@@ -156,12 +142,12 @@ def _sliding_wait(value: int | None, amount: int, seconds: float, cost: int, now
     return wait
 
 
-def _sliding_fits(value: int, amount: int, seconds: float, cost: int, now: float) -> bool:
+def _sliding_fits(value: int, amount: int, seconds: int, cost: int, now: float) -> bool:
     index, previous, current, at = _sliding_read(value, seconds, now)
     return int(previous * ((index + 1) * seconds - at) / seconds + current) + cost <= amount
 
 
-def _sliding_add(value: int | None, _amount: int, seconds: float, cost: int, now: float) -> int:
+def _sliding_add(value: int | None, seconds: int, cost: int, now: float) -> int:
     index = int(now // seconds)
     if value is None:
         return index << _INDEX | min(cost, _MASK)
@@ -173,7 +159,7 @@ def _sliding_add(value: int | None, _amount: int, seconds: float, cost: int, now
     return index << _INDEX | previous << _BITS | min(cost, _MASK)
 
 
-def _sliding_state(value: int | None, amount: int, seconds: float, now: float, wait: float) -> WindowState:
+def _sliding_state(value: int | None, amount: int, seconds: int, now: float, wait: float) -> WindowState:
     index, previous, current, at = _sliding_read(value, seconds, now)
     end = (index + 1) * seconds
     used = int(previous * (end - at) / seconds + current)
@@ -181,17 +167,17 @@ def _sliding_state(value: int | None, amount: int, seconds: float, now: float, w
     return _state(WindowState, (used, amount - used if used < amount else 0, reset, wait))
 
 
-def _sliding_expiry(value: int, seconds: float) -> float:
+def _sliding_expiry(value: int, seconds: int) -> float:
     return float(((value >> _INDEX) + 2) * seconds)
 
 
-def _sliding_unfit(values: Mapping[Any, int], seconds: float, now: float) -> list[Any]:
+def _sliding_unfit(values: Mapping[Any, int], seconds: int, now: float) -> list[Any]:
     index = int(now // seconds)
     low, high = (index - 1) << _INDEX, (index + 2) << _INDEX
     return [key for key, value in values.items() if not low <= value < high]
 
 
-def _sliding_settled(value: int, seconds: float, now: float) -> int:
+def _sliding_settled(value: int, seconds: int, now: float) -> int:
     return int(now // seconds) << _INDEX | value & ((1 << _INDEX) - 1)
 
 
@@ -222,7 +208,7 @@ def moving_counts(value: bytes | None, now: float) -> tuple[float, int]:
     return _UNIT.unpack_from(value, expired * UNIT_BYTES)[0], live
 
 
-def _moving_wait(value: bytes | None, amount: int, seconds: float, cost: int, now: float) -> float:
+def _moving_wait(value: bytes | None, amount: int, seconds: int, cost: int, now: float) -> float:
     if cost > amount:
         return float(seconds)
     if not value:
@@ -235,7 +221,7 @@ def _moving_wait(value: bytes | None, amount: int, seconds: float, cost: int, no
     return seconds_until(moment, now, seconds) if moment > now else 0.0
 
 
-def _moving_add(value: bytes | None, _amount: int, seconds: float, cost: int, now: float) -> bytes:
+def _moving_add(value: bytes | None, seconds: int, cost: int, now: float) -> bytes:
     expiry = now + seconds
     if not value:
         return _UNIT.pack(expiry) * cost
@@ -245,7 +231,7 @@ def _moving_add(value: bytes | None, _amount: int, seconds: float, cost: int, no
     return value[_expired_units(value, now) * UNIT_BYTES :] + units
 
 
-def _moving_state(value: bytes | None, amount: int, _seconds: float, now: float, wait: float) -> WindowState:
+def _moving_state(value: bytes | None, amount: int, _seconds: int, now: float, wait: float) -> WindowState:
     used = units_held(value) - _expired_units(value, now) if value else 0
     if not value or not used:
         return _state(WindowState, (0, amount, 0.0, wait))
@@ -253,11 +239,11 @@ def _moving_state(value: bytes | None, amount: int, _seconds: float, now: float,
     return _state(WindowState, (used, amount - used if used < amount else 0, reset, wait))
 
 
-def _moving_expiry(value: bytes, _seconds: float) -> float:
+def _moving_expiry(value: bytes, _seconds: int) -> float:
     return float(_UNIT.unpack_from(value, len(value) - UNIT_BYTES)[0])
 
 
-def _moving_unfit(values: Mapping[Any, bytes], seconds: float, now: float) -> list[Any]:
+def _moving_unfit(values: Mapping[Any, bytes], seconds: int, now: float) -> list[Any]:
     horizon = latest_expiry(now, seconds)
     newest = _UNIT.unpack_from
     return [
@@ -265,7 +251,7 @@ def _moving_unfit(values: Mapping[Any, bytes], seconds: float, now: float) -> li
     ]
 
 
-def _moving_settled(value: bytes, seconds: float, now: float) -> bytes:
+def _moving_settled(value: bytes, seconds: int, now: float) -> bytes:
     latest = now + seconds
     units: Iterable[float] = memoryview(value).cast("d")
     return b"".join(_UNIT.pack(min(unit, latest)) for unit in units)
@@ -310,20 +296,9 @@ MOVING_WINDOW: Final = StrategyRules(
     _moving_size,
     elastic=True,
 )
-TOKEN_BUCKET: Final = StrategyRules(
-    bucket_wait,
-    bucket_add,
-    bucket_state,
-    bucket_expiry,
-    bucket_unfit,
-    bucket_settled,
-    _constant(1j),
-    elastic=False,
-)
 
 RULES: Final[Mapping[Strategy, StrategyRules]] = {
     Strategy.FIXED_WINDOW: FIXED_WINDOW,
     Strategy.SLIDING_WINDOW_COUNTER: SLIDING_WINDOW_COUNTER,
     Strategy.MOVING_WINDOW: MOVING_WINDOW,
-    Strategy.TOKEN_BUCKET: TOKEN_BUCKET,
 }

@@ -7,23 +7,31 @@ lock.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable
 from typing import Final, Self
 
 from otel_ratelimit.core.background import BackgroundWorker
 from otel_ratelimit.core.counter_store import CleanupReport
+from otel_ratelimit.core.lifecycle import while_alive
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
-from otel_ratelimit.storage.periodic_sweep import PeriodicSweep
 from otel_ratelimit.storage.sharded_table import ShardedTable
+
+_logger = logging.getLogger(__name__)
 
 MAX_SWEEP_PAUSE_SECONDS: Final = 0.001
 """The longest that a request may wait for the sweeper."""
 _STEP_SECONDS: Final = MAX_SWEEP_PAUSE_SECONDS / 5
+_REST_SECONDS: Final = 0.0005
 
 
-class Sweeper(PeriodicSweep):
-    """Sweeps the counters of a `BoundedMemoryStore`; see `PeriodicSweep`."""
+class Sweeper:
+    """Sweeps `counters` every `interval` seconds on `worker`, from the first request on.
+
+    Without a worker the sweeper starts its own, and stops it when the store is garbage-collected.
+    """
 
     def __init__(
         self,
@@ -34,15 +42,52 @@ class Sweeper(PeriodicSweep):
         timer: Callable[[], float] = time.perf_counter,
         rest: Callable[[float], object] = time.sleep,
     ) -> None:
-        super().__init__(counters, interval, worker, timer=timer, rest=rest)
+        self.interval = interval
+        self.last: CleanupReport | None = None
+        """The report of the latest sweep."""
         self._counters = counters
+        self._timer = timer
+        self._rest = rest
+        self._listeners: list[Callable[[CleanupReport], object]] = []
+        self._task = f"sweep-{id(self):x}"
+        self._registered = False
+        if worker is None:
+            worker = BackgroundWorker("otel-ratelimit-sweeper")
+            weakref.finalize(self, worker.close, timeout=0.0).atexit = False
+        else:
+            weakref.finalize(self, worker.cancel, self._task).atexit = False
+        self._worker = worker
+        counters.call_on_use(while_alive(self._start))
 
-    def steps(self) -> Iterator[CleanupReport]:
-        """Take the steps of one sweep, and report on each; there is a rest between two steps."""
+    def on_cleanup(self, listener: Callable[[CleanupReport], object]) -> None:
+        """Call `listener` after each sweep; an exception that it raises is logged."""
+        self._listeners.append(listener)
+
+    def sweep(self) -> CleanupReport:
+        """Remove all counters that are expired now, in small steps."""
+        started = self._timer()
+        removed = freed = 0
+        longest = 0.0
         tables = self._counters.tables()
         pending = [(table, index) for table in tables for index in list(table.depths)]
         while pending or tables:
-            yield self._sweep_step(pending) if pending else self._tidy_step(tables)
+            done = self._sweep_step(pending) if pending else self._tidy_step(tables)
+            removed += done.removed_keys
+            freed += done.freed_bytes
+            longest = max(longest, done.longest_pause_seconds)
+            self._rest(_REST_SECONDS)
+        report = CleanupReport(removed, freed, self._timer() - started, longest)
+        self.last = report
+        # `MemoryHealthLog` logs the same at INFO, together with the size that is left.
+        _logger.debug(
+            "cleanup: %d expired counters removed, %d bytes freed, in %.1f ms (longest pause %.3f ms)",
+            removed,
+            freed,
+            report.duration_seconds * 1e3,
+            longest * 1e3,
+        )
+        self._tell(report)
+        return report
 
     def _sweep_step(self, pending: list[tuple[ShardedTable, int]]) -> CleanupReport:
         """Sweep from the end of `pending` until the time for a step is used up."""
@@ -74,7 +119,21 @@ class Sweeper(PeriodicSweep):
         return step.report(0)
 
     def _step(self) -> _Step:
-        return _Step(self._counters, self.timer)
+        return _Step(self._counters, self._timer)
+
+    def _tell(self, report: CleanupReport) -> None:
+        for listener in self._listeners:
+            try:
+                listener(report)
+            except Exception:
+                _logger.exception("cleanup listener %r failed", listener)
+
+    def _start(self) -> None:
+        if self._registered:  # in this process or in the one it was forked from
+            self._worker.ensure_started()
+            return
+        self._registered = True
+        self._worker.every(self.interval, self._task, while_alive(self.sweep))
 
 
 class _Step:

@@ -1,13 +1,12 @@
 -- Count for one client in several windows, in all of them or in none (CounterStore.take).
 --
 -- KEYS     one for each window
--- ARGV     cost; 1 to count, 0 to only read; then for each window: capacity, period, strategy, 1 if in shadow
+-- ARGV     cost; 1 to count, 0 to only read; then for each window: amount, seconds, strategy, 1 if in shadow
 -- Returns  1 or 0 (allowed), then for each window: used, seconds to a retry, seconds to the reset
 --
 -- fixed-window            a string: the count; it expires with the window
 -- sliding-window-counter  a hash: i the window's index, c its count, p the count of the one before
 -- moving-window           a list of the times of the units taken, in microseconds, the newest first
--- token-bucket            a string: the time at which the bucket is full, and what rounding has left out of it
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -113,63 +112,10 @@ local function moving_state(key, amount, seconds)
   return used, math.max(0, moving_time(key, 0) + seconds - now)
 end
 
--- The token bucket computes as token_bucket.py does, in the same order, so that both answer the same.
-local KEPT = 1 - 2 ^ -48
-local TINY = 2 ^ -40
-local STEP = 2 ^ -22
-local SLACK = 1
-
-local function bucket_read(key)
-  local held = redis.call('GET', key)
-  if not held then return nil end
-  local time, correction = string.match(held, '^(%S+) (%S+)$')
-  return tonumber(time), tonumber(correction)
-end
-
-local function bucket_wait(key, capacity, period)
-  local time, correction = bucket_read(key)
-  if not time then return 0 end
-  local left = capacity - cost
-  local ahead = time - now + correction
-  if ahead * capacity / period * KEPT - TINY <= left or cost == 0 then return 0 end
-  if ahead > period + SLACK then return period end
-  local wait, step = math.max(ahead - left * period / capacity, 0), STEP
-  while (time - (now + wait) + correction) * capacity / period * KEPT - TINY > left do
-    wait = wait + step
-    step = step * 2
-  end
-  -- The server's clock has whole microseconds, and the answer too.
-  return math.ceil(wait * 1000000) / 1000000
-end
-
-local function bucket_add(key, capacity, period)
-  local time, correction = bucket_read(key)
-  local step, start = cost * period / capacity, now
-  if time and time - now + correction > 0 then
-    start = time
-    step = step + correction
-  end
-  local full = start + step
-  local added = full - start
-  correction = start - (full - added) + (step - added)
-  -- The key must outlive the time at which the bucket is full.
-  local milliseconds = string.format('%.0f', math.ceil((full - now) * 1000) + 1)
-  redis.call('SET', key, string.format('%.17g %.17g', full, correction), 'PX', milliseconds)
-end
-
-local function bucket_state(key, capacity, period)
-  local time, correction = bucket_read(key)
-  local ahead = time and time - now + correction or 0
-  if ahead <= 0 then return 0, 0 end
-  if ahead >= period then return capacity, period end
-  return math.ceil(ahead * capacity / period * KEPT - TINY), ahead
-end
-
 local STRATEGIES = {
   ['fixed-window'] = {wait = fixed_wait, add = fixed_add, state = fixed_state},
   ['sliding-window-counter'] = {wait = sliding_wait, add = sliding_add, state = sliding_state},
   ['moving-window'] = {wait = moving_wait, add = moving_add, state = moving_state},
-  ['token-bucket'] = {wait = bucket_wait, add = bucket_add, state = bucket_state},
 }
 
 local windows, allowed, observed = {}, true, true
@@ -177,15 +123,15 @@ for i, key in ipairs(KEYS) do
   local first = 4 * i - 1
   local window = {
     key = key,
-    capacity = tonumber(ARGV[first]),
-    period = tonumber(ARGV[first + 1]),
+    amount = tonumber(ARGV[first]),
+    seconds = tonumber(ARGV[first + 1]),
     does = STRATEGIES[ARGV[first + 2]],
     shadow = ARGV[first + 3] == '1',
   }
-  if cost > window.capacity then
-    window.wait = window.period
+  if cost > window.amount then
+    window.wait = window.seconds
   else
-    window.wait = window.does.wait(key, window.capacity, window.period)
+    window.wait = window.does.wait(key, window.amount, window.seconds)
   end
   if window.wait > 0 then
     if window.shadow then observed = false else allowed = false end
@@ -196,7 +142,7 @@ end
 local function count_all()
   for _, window in ipairs(windows) do
     if allowed and (observed or not window.shadow) then
-      window.does.add(window.key, window.capacity, window.period)
+      window.does.add(window.key, window.amount, window.seconds)
     end
   end
 end
@@ -230,7 +176,7 @@ end
 
 local answer = {allowed and 1 or 0}
 for _, window in ipairs(windows) do
-  local used, reset = window.does.state(window.key, window.capacity, window.period)
+  local used, reset = window.does.state(window.key, window.amount, window.seconds)
   answer[#answer + 1] = used
   answer[#answer + 1] = string.format('%.6f', window.wait)
   answer[#answer + 1] = string.format('%.6f', reset)

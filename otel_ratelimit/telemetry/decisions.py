@@ -129,13 +129,6 @@ class DecisionTelemetry:
         for series in list(self._known.values()):
             self._flush(series)
 
-    def totals(self) -> dict[DecisionKind, int]:
-        """Requests of this process by kind of decision, up to the last `flush`."""
-        found = dict.fromkeys(DecisionKind, 0)
-        for (*_, kind, _), series in list(self._known.items()):
-            found[kind] += series.taken
-        return found
-
     def close(self) -> None:
         """Hand over what is left, and report no client from now on."""
         self.flush()
@@ -156,7 +149,7 @@ class DecisionTelemetry:
         self._flushing = threading.Lock()
         self._limited.clear()
         for series in self._known.values():
-            series.forget()
+            series.take()
 
     @staticmethod
     def _on_span(decision: Decision) -> dict[str, Any]:
@@ -180,13 +173,12 @@ class _Series:
     `hits` is stepped without a lock: one step of `itertools.count` is one indivisible operation.
     """
 
-    __slots__ = ("_inherited", "_read", "_taken", "at_once", "check", "hits", "request", "route")
+    __slots__ = ("_read", "_taken", "at_once", "check", "hits", "request", "route")
 
     def __init__(self, route: str, method: str, tier: str, kind: DecisionKind, detail: str) -> None:
         self.hits = count()
         self._taken = 0
         self._read = 0
-        self._inherited = 0
         self.at_once = kind not in {DecisionKind.ALLOWED, DecisionKind.EXEMPT}
         self.request = {
             names.HTTP_ROUTE: route,
@@ -198,16 +190,6 @@ class _Series:
             self.request[names.ON_ERROR if kind is DecisionKind.ERROR else names.LIMIT] = detail
         self.route = {names.HTTP_ROUTE: route, names.TIER: tier}
         self.check = {names.TIER: tier, names.DECISION: kind.value}
-
-    @property
-    def taken(self) -> int:
-        """Hits of this process up to the last `take`."""
-        return self._taken - self._inherited
-
-    def forget(self) -> None:
-        """Leave what was counted so far to the process that this one was forked from."""
-        self.take()
-        self._inherited = self._taken
 
     def take(self) -> int:
         """Hits since the last call; one caller at a time."""

@@ -98,10 +98,10 @@ def _with_full_windows(observed: Decision, policy: Decision) -> Decision:
     """
     if observed.kind is not DecisionKind.BLOCKED or not policy.full:
         return observed
-    states = [policy.states[index]._replace(retry_after=policy.room_after(index)) for index in policy.full]
+    states = [policy.states[index] for index in policy.full]
     combined = observed._replace(
         windows=(*observed.windows, *(policy.windows[index] for index in policy.full)),
-        states=(*observed.states, *states),
+        states=(*observed.states, *(state._replace(retry_after=state.reset_after) for state in states)),
     )
     return combined._replace(
         tightest=max(range(len(combined.states)), key=lambda index: combined.states[index].retry_after)

@@ -21,8 +21,8 @@ from limits import parse as parse_limit
 from otel_ratelimit.core.decision import Decision, DecisionKind
 from otel_ratelimit.core.errors import StorageUnavailableError
 from otel_ratelimit.core.secret import Secret
+from otel_ratelimit.storage import BoundedMemoryStorage
 from otel_ratelimit.storage.server_errors import is_of_client
-from otel_ratelimit.storage.store_from_uri import LOCAL_STORAGES
 from otel_ratelimit.web.app_set import AppSet
 from otel_ratelimit.web.declared_limits import DeclaredLimits, blueprint_of, name_of, stands_in
 from otel_ratelimit.web.flask_limiter_internals import one_null_handler
@@ -105,7 +105,7 @@ class PolicyLimiter(LastingLimiter):
         hooks = _CapturedHooks()
         super().init_app(hooks)  # type: ignore[arg-type]  # Flask-Limiter uses nothing else of an application
         self._hooks = hooks
-        self.in_process = isinstance(self.storage, LOCAL_STORAGES)
+        self.in_process = isinstance(self.storage, BoundedMemoryStorage)
         # The store is open now. `flask limiter config` prints both, and they may contain a password.
         self._storage_uri = str(storage_uri)
         self._storage_options = dict.fromkeys(storage_options, "***")

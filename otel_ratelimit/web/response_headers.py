@@ -3,11 +3,6 @@
 `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers (structured fields,
 RFC 9651) in the revision that the policy names; only this module depends on the revision.
 
-The quota of a token bucket is its burst, and the window is the time in which that becomes free again: 20 in
-12 s for a burst of 20 at 100 per minute. It is the same rate, and a client that follows it is never refused:
-what is left never exceeds the quota, nor does the time until a reset exceed the window. A period that is not
-a whole number of seconds is rounded up.
-
 A view may return any response: a subclass with headers of its own, or one whose `headers` were replaced by a
 dict, a list or None. Werkzeug converts all of these to `Headers` when it sends the response; here that is
 done a moment earlier. A response to which nothing can be written is sent as it is.
@@ -121,7 +116,7 @@ class HeaderWriter:
         if self._style.x_headers:
             reset = ceil(decision.at + (state.retry_after or state.reset_after))
             headers += [
-                ("X-RateLimit-Limit", str(windows[tightest].capacity)),
+                ("X-RateLimit-Limit", str(windows[tightest].amount)),
                 ("X-RateLimit-Remaining", str(state.remaining)),
                 ("X-RateLimit-Reset", str(reset)),
             ]
@@ -133,7 +128,7 @@ class HeaderWriter:
         visible = tuple(i for i, window in enumerate(windows) if not window.shadow)
         names = tuple(f'"{window.name}"{self._left}' for window in windows)
         policy = ", ".join(
-            f'"{windows[i].name}";q={windows[i].capacity};w={ceil(windows[i].period)}' for i in visible
+            f'"{windows[i].name}";q={windows[i].amount};w={windows[i].seconds}' for i in visible
         )
         if len(self._parts) >= _MAX_PARTS:
             self._parts = {}

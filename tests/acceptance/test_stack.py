@@ -6,8 +6,6 @@ tests would take as long as an outage.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import socket
 import subprocess
@@ -202,49 +200,6 @@ def test_prometheus_counts_over_four_workers_what_clients_sent(stack, calm):
     # All four report, though chance may give one of them no connection of these few clients.
     assert total(stack, "count(count by (instance) (otel_ratelimit_policy_info_ratio))") == 4
     assert total(stack, "count(count by (instance) (otel_ratelimit_requests_total))") > 1
-
-
-class Api:
-    """The API, through one connection and so by one worker; it counts the requests."""
-
-    def __init__(self, stack):
-        self._connection = http.client.HTTPConnection("127.0.0.1", stack.settings.ports.application)
-        self._headers = {"Authorization": f"Bearer {stack.api_token}"}
-        self.asked = 0
-
-    def metrics(self):
-        self.asked += 1
-        self._connection.request("GET", "/api/rate-limit/metrics", headers=self._headers)
-        return json.load(self._connection.getresponse())
-
-
-@pytest.fixture(scope="module")
-def api(stack):
-    return Api(stack)
-
-
-def test_the_workers_list_of_processes_adds_up_to_what_clients_sent(stack, calm, api):
-    def decided():
-        before, found = api.asked, api.metrics()["processes"]
-        return found, sum(found["decisions"].values()) - before
-
-    expected = stack.probes + calm.answered
-    # The worker that answers writes its row at once, the others every five seconds.
-    wait_for(lambda: decided()[1] >= expected, 30, lambda: f"{decided()}, and {expected} were sent")
-    found, number = decided()
-    assert number == expected
-    assert found["ended"] == 0
-    assert 1 < len(found["sharing"]) <= 4
-    refused = 'sum(otel_ratelimit_requests_total{otel_ratelimit_decision="blocked"})'
-    assert found["decisions"]["blocked"] == total(stack, refused)
-
-
-@pytest.mark.parametrize("gauge", ["size_bytes", "capacity_bytes", "keys", "threshold_bytes"])
-def test_the_store_that_four_workers_share_is_reported_once(stack, calm, api, gauge):
-    metric = f'otel_ratelimit_storage_{gauge}{{otel_ratelimit_level!="warning"}}'
-    found = wait_for(lambda: stack.prometheus.query(metric), 30, lambda: f"no {metric} in Prometheus")
-    zone = api.metrics()["zone"]["id"]
-    assert [series["metric"]["otel_ratelimit_storage_id"] for series in found] == [zone]
 
 
 def test_no_alert_fires_in_calm_traffic(stack, calm):

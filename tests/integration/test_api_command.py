@@ -90,7 +90,7 @@ def test_memory_counters_and_who_was_limited_are_shown(database, app, limit, ser
     assert limited.analytics.recorder.flush()
     result = run("--url", serve(app))
     assert result.exit_code == 0, result.output
-    assert "shared-memory, healthy" in result.output
+    assert "bounded-memory, healthy" in result.output
     assert "of 50.0 MB (" in result.output
     assert "6 recorded, 0 pending, 0 dropped" in result.output
     assert "/jobs/<int:number>" in result.output
@@ -114,7 +114,7 @@ def test_json_holds_both_answers_whole(database, app, limit, serve):
     limit(database)
     result = run("--url", serve(app), "--json")
     found = json.loads(result.stdout)
-    assert found["metrics"]["storage"]["name"] == "shared-memory"
+    assert found["metrics"]["storage"]["name"] == "bounded-memory"
     assert found["analytics"]["violations"]["total_violations"] == 0
     assert found["analytics_problem"] is None
 
@@ -124,7 +124,7 @@ def test_without_analytics_the_rest_is_shown_and_what_to_set(app, limit, serve):
     url = serve(app)
     result = run("--url", url)
     assert result.exit_code == 0
-    assert "shared-memory" in result.output
+    assert "bounded-memory" in result.output
     assert "OTEL_RATELIMIT_DATABASE_URL" in result.output
     found = json.loads(run("--url", url, "--json").stdout)
     assert found["analytics"] is None

@@ -164,21 +164,6 @@ def test_metrics_of_several_workers_are_added_up(received):
     assert telemetry.histogram("absent") is None
 
 
-def test_a_gauge_of_what_workers_share_is_not_added_up(received):
-    telemetry, receiver = received
-    for worker, (small, large) in enumerate([(1, 20), (3, 10)]):
-        exporter = OTLPMetricExporter(endpoint=f"{receiver.endpoint}/v1/metrics")
-        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
-        provider = MeterProvider([reader], resource=Resource({"service.instance.id": str(worker)}))
-        gauge = provider.get_meter("test").create_gauge("g")
-        gauge.set(small, {"zone": "a"})
-        gauge.set(large, {"zone": "b"})
-        provider.shutdown()
-    assert telemetry.highest("g") == 3 + 20
-    assert {worker: len(points) for worker, points in telemetry.by_instance("g").items()} == {"0": 2, "1": 2}
-    assert telemetry.highest("absent") == 0
-
-
 def test_spans_arrive_with_their_attributes(received):
     telemetry, receiver = received
     provider = TracerProvider()
@@ -277,10 +262,9 @@ def test_numbers_that_differ_are_said_to_differ():
 
 
 def test_an_outcome_without_telemetry_can_still_be_told():
-    outcome = summarise(Telemetry(), seen(200, 0), probes=1, workers=2, tiers={"scraping": "5/hour; 20/day"})
+    outcome = summarise(Telemetry(), seen(200, 0), probes=1, workers=1)
     assert outcome.to_json()["reconciliation"]["agrees"] is False
     assert outcome.span is None
-    assert outcome.shared_count.workers == ()
     assert outcome.clients[0].broken == 1
 
 

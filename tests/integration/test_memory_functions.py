@@ -22,8 +22,7 @@ from otel_ratelimit.storage import (
     get_key_distribution,
     get_storage_size,
 )
-from otel_ratelimit.storage.counters_by_user import highest_first
-from otel_ratelimit.storage.zone.users import keys_by_user as zone_keys_by_user
+from otel_ratelimit.storage.counters_by_user import highest_first, keys_by_user
 
 POLICY = """
 version = 1
@@ -304,7 +303,7 @@ def test_counters_may_come_and_go_while_they_are_counted(make):
     thread.start()
     try:
         for _ in range(20):
-            counted = Counter(zone_keys_by_user(storage.counters, names))
+            counted = Counter(keys_by_user(storage.counters, names))
             counted.pop("<other>", None)
             assert counted == Counter(dict.fromkeys(names.values(), 1)), (
                 "those that stay are counted once each"

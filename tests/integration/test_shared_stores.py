@@ -65,7 +65,7 @@ def test_a_limit_holds_and_says_what_is_left(store, strategy):
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_it_is_one_round_trip_whatever_the_number_of_windows(store, count):
-    plan = [window(100, 60 * (i + 1), STRATEGIES[i % 4]) for i in range(count)]
+    plan = [window(100, 60 * (i + 1), STRATEGIES[i % 3]) for i in range(count)]
     take(store, plan)
     before = commands_at_the_server(store)["evalsha"]
     for _ in range(10):
@@ -74,7 +74,7 @@ def test_it_is_one_round_trip_whatever_the_number_of_windows(store, count):
 
 
 def test_the_server_hears_of_a_request_once_and_of_nothing_else(store, redis):
-    plan = [window(1, 60 * (i + 1), STRATEGIES[i % 4], shadow=i == 3) for i in range(4)]
+    plan = [window(1, 60 * (i + 1), STRATEGIES[i % 3], shadow=i == 3) for i in range(4)]
     take(store, plan)
     with Redis(port=redis.port).monitor() as monitor:
         assert not take(store, plan).allowed  # refused
@@ -95,11 +95,10 @@ def test_a_refused_request_drains_nothing(store):
         window(2, 60),
         window(10, 3600, Strategy.MOVING_WINDOW),
         window(10, DAY_OR_TWO, Strategy.SLIDING_WINDOW_COUNTER),
-        window(10, 86_400, Strategy.TOKEN_BUCKET),
     ]
     for _ in range(8):
         take(store, plan)
-    assert [state.used for state in store.peek(plan, CLIENT, 1, 0.0).states] == [2, 2, 2, 2]
+    assert [state.used for state in store.peek(plan, CLIENT, 1, 0.0).states] == [2, 2, 2]
 
 
 def test_shadow_windows_observe_all_or_none(store):
@@ -146,17 +145,17 @@ def test_every_key_has_a_time_to_live(store):
     take(store, plan)
     client = store._storage.storage
     keys = client.keys("*")
-    assert len(keys) == 4
-    assert all(0 < client.pttl(key) <= 3 * 240_000 for key in keys)
+    assert len(keys) == 3
+    assert all(0 < client.pttl(key) <= 3 * 180_000 for key in keys)
 
 
 def test_looking_counts_nothing_and_clearing_forgets(store):
     plan = [window(5, DAY_OR_TWO, strategy) for strategy in STRATEGIES]
     assert store.peek(plan, CLIENT, 1, 0.0).states[0].used == 0
     take(store, plan)
-    assert [state.used for state in store.peek(plan, CLIENT, 1, 0.0).states] == [1, 1, 1, 1]
-    assert store.clear(plan, CLIENT) == 4
-    assert [state.used for state in store.peek(plan, CLIENT, 1, 0.0).states] == [0, 0, 0, 0]
+    assert [state.used for state in store.peek(plan, CLIENT, 1, 0.0).states] == [1, 1, 1]
+    assert store.clear(plan, CLIENT) == 3
+    assert [state.used for state in store.peek(plan, CLIENT, 1, 0.0).states] == [0, 0, 0]
 
 
 def test_a_cost_of_nothing_and_a_cost_beyond_the_limit(store):
@@ -196,8 +195,7 @@ def test_a_restarted_server_that_has_lost_the_script_is_no_error(store, redis):
 
 def strategies_of(sequential):
     has_moving = hasattr(sequential._storage, "acquire_entry")
-    counted = [s for s in STRATEGIES if s is not Strategy.TOKEN_BUCKET]
-    return [s for s in counted if has_moving or s is not Strategy.MOVING_WINDOW]
+    return [s for s in STRATEGIES if has_moving or s is not Strategy.MOVING_WINDOW]
 
 
 def test_call_by_call_a_limit_holds(sequential):

@@ -35,25 +35,17 @@ match = "/sliding"
 limits = "3/{DAY_OR_TWO} seconds"
 strategy = "sliding-window-counter"
 """
-BUCKET = """
-[[routes]]
-match = "/bucket"
-limits = "1/minute"
-strategy = "token-bucket"
-burst = 3
-"""
 
 
 @pytest.fixture
 def make_app(tmp_path):
     """`make_app(storage_uri)`: an application with limits."""
     made = []
+    (tmp_path / "ratelimit.toml").write_text(POLICY)
 
     def make(storage_uri="bounded-memory://"):
-        buckets = "" if storage_uri == "memory://" else BUCKET
-        (tmp_path / "ratelimit.toml").write_text(POLICY + buckets)
         app = flask.Flask("shop")
-        for path in ("/fixed", "/moving", "/sliding", "/bucket", "/watched"):
+        for path in ("/fixed", "/moving", "/sliding", "/watched"):
             app.add_url_rule(path, path, lambda: "here")
         app.add_url_rule("/busy", "busy", lambda: ("busy", 429))
         made.append(RateLimit(app, policy=tmp_path / "ratelimit.toml", storage_uri=storage_uri, environ={}))
@@ -111,20 +103,6 @@ def test_a_test_without_the_fixture_leaves_no_counter_to_the_next(tmp_path):
     )
     done = run_pytest(tmp_path)
     assert "4 passed" in done.stdout, done.stdout + done.stderr
-
-
-def test_a_token_bucket_grows_old_by_the_second(make_app, limits, valkey):
-    for uri in ("bounded-memory://", valkey.uri):
-        client = make_app(uri).test_client()
-        limits.allow(client, "/bucket", times=3)
-        limits.advance(50)
-        limits.refuse(client, "/bucket")
-        limits.advance(60)
-        limits.allow(client, "/bucket")
-        limits.refuse(client, "/bucket")
-        limits.advance(180)
-        limits.allow(client, "/bucket", times=3)
-        limits.refuse(client, "/bucket")
 
 
 @pytest.mark.parametrize("path", ["/fixed", "/moving", "/sliding"])

@@ -1,7 +1,6 @@
 """In what order test files are run.
 
-Those that fork thousands of times come first, because a fork takes longer the more memory the process uses.
-Then come quick ones, so that a mistake shows early; those that take long begin before the rest of the slow
+Quick ones come first, so that a mistake shows early; those that take long begin before the rest of the slow
 ones, so that no core waits for the last.
 """
 
@@ -17,16 +16,11 @@ LONG: Final = (
     "acceptance/collector/test_collector_outage.py",
     "acceptance/test_servers.py",
     "acceptance/flask_limiter_suite/test_flask_limiter_suite.py",
-    "integration/servers/test_exact_counts.py",
-    "integration/servers/test_life_of_workers.py",
-    "integration/servers/test_which_processes_share.py",
     "integration/test_cache_replay.py",
     "acceptance/test_alert_rules_promtool.py",
     "unit/test_duplicate_share.py",
     "acceptance/test_zero_code.py",
     "acceptance/test_analytics_zero_code.py",
-    "integration/servers/test_zone_leftovers.py",
-    "integration/servers/test_without_shared_memory.py",
     "integration/test_query_grouping.py",
     "acceptance/test_query_log_zero_code.py",
     "acceptance/test_broken_auto_instrumentation.py",
@@ -43,15 +37,10 @@ LONG: Final = (
 )
 """Files that take more than about fifteen seconds, the longest first."""
 
-FORKING: Final = "integration/zone/"
-"""Tests that kill or compare forked children of the tests' own process."""
-
 
 def place(path: Path) -> tuple[int, int]:
     """The key to sort files by; tests of one file stay in their order."""
     name = path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ""
-    if name.startswith(FORKING):
-        return -1, 0
     if name in LONG:
         return 1, LONG.index(name)
     return (0 if name.startswith("unit/") else 2), 0

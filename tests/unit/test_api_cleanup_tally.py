@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from otel_ratelimit.core.counter_store import CleanupReport, CleanupTotals
-from otel_ratelimit.web.api import CleanupTally
+from otel_ratelimit.core.counter_store import CleanupReport
+from otel_ratelimit.web.api import CleanupTally, CleanupTotals
 
 
 def test_before_the_first_sweep_there_is_nothing():

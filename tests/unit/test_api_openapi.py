@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import flask
 import jsonschema_rs
@@ -11,30 +10,16 @@ import openapi_pydantic
 import pytest
 
 from otel_ratelimit.core.counter_store import StorageSnapshot
-from otel_ratelimit.core.decision import DecisionKind
-from otel_ratelimit.storage.zone.figures import ZoneState
-from otel_ratelimit.storage.zone.processes import SharingProcess, SharingProcesses
 from otel_ratelimit.web.api import BLUEPRINT_NAME, CleanupTally, api_blueprint
 
 TOKEN = "a-token-for-reading"
-DECIDED = dict.fromkeys(DecisionKind, 3)
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
 def services(api_services):
     return api_services(
-        snapshot=lambda: StorageSnapshot(
-            "shared-memory", 1, 50_000_000, 1, 0, by_endpoint={"a": 1}, by_client_kind={"ip": 1}
-        ),
-        zone=lambda: ZoneState(
-            "9f86d081884c7d65",
-            "server",
-            Path("/dev/shm/zone"),
-            1.0,
-            0,
-            SharingProcesses((SharingProcess(7, 1.0, 2.0, DECIDED),), 1, DECIDED, is_full=False),
-        ),
+        snapshot=lambda: StorageSnapshot("bounded-memory", 1, 50_000_000, 1, 0, {"a": 1}, {"ip": 1}),
         cleanup=CleanupTally(lambda: 0.0).totals,
         read_tokens=(TOKEN,),
     )

@@ -117,31 +117,13 @@ def test_several_series_of_one_query_have_a_legend_each(dashboard_queries, shown
                     assert target["legendFormat"] != "__auto", panel["title"]
 
 
-def test_no_process_is_told_apart_and_a_store_where_it_is_the_point(dashboard_queries, shown):
-    labels = {
-        query.panel: labels_of(promql.parse(shown.promql(query.text)))
+def test_a_process_is_told_apart_only_where_it_is_the_point(dashboard_queries, shown):
+    by_process = {
+        query.panel
         for query in dashboard_queries.panel_queries(dashboard_queries.PROMETHEUS)
+        if "instance" in labels_of(promql.parse(shown.promql(query.text)))
     }
-    assert not [panel for panel, found in labels.items() if "instance" in found]
-
-
-def test_a_gauge_of_stores_is_read_once_for_each_store(dashboard_queries, shown):
-    of_stores = re.compile("otel_ratelimit_storage_(size|capacity|threshold|keys)")
-    by_store = {"job", "deployment_environment_name", "otel_ratelimit_storage", "otel_ratelimit_storage_id"}
-    panels = set()
-    for query in dashboard_queries.panel_queries(dashboard_queries.PROMETHEUS):
-        expression = promql.parse(shown.promql(query.text))
-        gauges = {id_of(each) for each in selectors(expression) if of_stores.match(each.name)}
-        joined = set()
-        for node in nodes(expression):
-            if isinstance(node, promql.AggregateExpr) and isinstance(node.expr, promql.VectorSelector):
-                assert str(node.op) in {"max", "min"} or id_of(node.expr) not in gauges, query
-                labels = set(node.modifier.labels) if node.modifier else set()
-                if not labels or labels == by_store:
-                    joined.add(id_of(node.expr))
-        assert gauges <= joined, query
-        panels |= {query.panel} if gauges else set()
-    assert panels == {"Counters' memory", "Memory", "Size against capacity", "Counters held"}
+    assert by_process == {"Size against capacity", "Counters held"}
 
 
 def test_counters_are_never_shown_as_they_stand(asked, shown):

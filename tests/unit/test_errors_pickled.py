@@ -17,7 +17,6 @@ from otel_ratelimit.core.errors import (
     SettingsError,
     StorageNotMeasuredError,
     StorageUnavailableError,
-    ZoneMemoryError,
 )
 from otel_ratelimit.core.services import SeveralServicesError, UnknownServiceError
 from otel_ratelimit.demo.errors import ExtraMissingError
@@ -30,7 +29,6 @@ ERRORS = [
     SettingsError([PROBLEM, PROBLEM]),
     StorageUnavailableError("timeout"),
     StorageNotMeasuredError("redis"),
-    ZoneMemoryError("/dev/shm/zone", "it is a folder", "choose another name"),
     SchemaMissingError("no tables"),
     PartWrittenError(frozenset({"query_logs"})),
     MailError(**MAIL, may_pass=True, attempts=3),

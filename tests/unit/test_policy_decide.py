@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from otel_ratelimit.core.counter_store import Taken, WindowState
 from otel_ratelimit.core.decision import DecisionKind
 from otel_ratelimit.core.errors import StorageUnavailableError
@@ -101,15 +99,3 @@ def test_retry_after_is_the_longest_wait_of_the_enforced_windows():
         timer=lambda: 0.0,
     )
     assert decision.retry_after == 12.0
-
-
-def test_a_full_token_bucket_has_room_again_when_its_next_unit_is_free():
-    bucket = Window("p|e|60|t|", 100, 60, Strategy.TOKEN_BUCKET, False, "100 per 1 minute", "x", 20)
-    states = (WindowState(20, 0, 12.0, 0.0), WindowState(10, 0, 30.0, 0.0))
-    store = Store(Taken(True, states))
-    decision = decide(
-        plan(bucket, MINUTE), (bucket, MINUTE), IDENTITY, store, clock=lambda: 0.0, timer=lambda: 0.0
-    )
-    assert decision.utilization == 1.0
-    assert decision.room_after(0) == pytest.approx(0.6)
-    assert decision.room_after(1) == decision.full_for == 30.0

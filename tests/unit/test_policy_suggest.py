@@ -175,8 +175,7 @@ match = "POST /api/ai/**"
 limits = "10/minute"
 key = "user"
 cost = 2
-strategy = "token-bucket"
-burst = 40
+strategy = "moving-window"
 
 [[clients]]
 match = "user:batch\\importer"
@@ -231,8 +230,12 @@ def test_what_the_present_policy_says_of_other_things_is_kept():
     assert read.tiers["scraps"] == "3/minute"
     assert "unused" not in read.tiers
     asked, other = read.routes[1], read.routes[0]
-    assert (asked.match, asked.key, asked.cost) == ("POST /api/ai/ask", "user", 2)
-    assert (asked.strategy, asked.burst) == ("token-bucket", 40)
+    assert (asked.match, asked.key, asked.cost, asked.strategy) == (
+        "POST /api/ai/ask",
+        "user",
+        2,
+        "moving-window",
+    )
     assert (other.match, other.key, other.cost) == ("GET /a", None, 1)
     assert limits_of(resolver, "GET", "/elsewhere") == ["60 per 1 minute", "600 per 1 hour"]
 

@@ -60,15 +60,7 @@ def test_every_name_in_the_code_is_an_instrument_an_attribute_or_a_known_constan
     constants = {
         value for key, value in vars(names).items() if key.isupper() and str(value).startswith("otel_")
     }
-    others = {
-        names.METER,
-        names.STORAGE,
-        names.STORAGE_ID,
-        names.OUTCOME,
-        names.POLICY_HASH,
-        names.KEY,
-        names.EXECUTIONS,
-    }
+    others = {names.METER, names.STORAGE, names.OUTCOME, names.POLICY_HASH, names.KEY, names.EXECUTIONS}
     others |= {names.ON_ERROR, names.LEVEL, names.QUEUE}
     others |= {*SPANS, names.REPORT_DATE}
     others |= {name for name in LOG_ATTRIBUTES if name.startswith("otel_ratelimit.")}

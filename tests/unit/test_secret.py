@@ -154,7 +154,7 @@ def test_settings_show_where_the_store_is_and_no_more():
     settings = Settings(storage_uri=f"redis://me:{CANARY}@host:6379/0", storage_options={"password": CANARY})
     assert "storage_uri=Secret(redis://***@host:6379/0)" in repr(settings)
     assert "storage_options={'password': '***'}" in repr(settings)
-    assert "storage_uri=Secret(shared-memory://)" in repr(Settings())
+    assert "storage_uri=Secret(bounded-memory://)" in repr(Settings())
 
 
 STRANGE = st.text(alphabet="ab1@:/?#[]%&=+ '\"\\,;.ü{}$~", max_size=4)

@@ -11,7 +11,7 @@ from otel_ratelimit.policy import load_policy
 
 def test_an_empty_environment_gives_the_documented_defaults():
     assert settings_from({}) == Settings()
-    assert Settings().storage_uri == "shared-memory://"
+    assert Settings().storage_uri == "bounded-memory://"
 
 
 def test_variables_are_read_and_blank_ones_count_as_unset():

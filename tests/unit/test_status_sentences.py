@@ -109,40 +109,6 @@ def test_one_counter_is_one_counter(capsys, removed, runs, said):
     assert f"cleanup   {said}" in lines
 
 
-def test_processes_are_shown_with_those_that_have_ended(capsys):
-    def decided(allowed, blocked):
-        return {"allowed": allowed, "blocked": blocked, "shadow_blocked": 0, "exempt": 0, "error": 0}
-
-    row = {"process_id": 8, "since": NOW, "last_seen": NOW, "decisions": decided(1_700, 2)}
-    found = {
-        "at": NOW,
-        "process_id": 7,
-        "storage": {"name": "shared-memory", "healthy": True, "tells_contents": False},
-        "zone": {"id": "9f86d081884c7d65", "origin": "own", "path": None, "made_at": NOW, "recoveries": 0},
-        "processes": {
-            "sharing": [row],
-            "ended": 2,
-            "ended_decisions": decided(300, 0),
-            "decisions": decided(2_000, 2),
-            "is_full": False,
-        },
-        "memory": None,
-        "keys": None,
-        "cleanup": None,
-        "recorder": None,
-    }
-    _print_metrics(MetricsAnswer.model_validate(found))
-    lines = capsys.readouterr().out.splitlines()
-    assert "processes  1 process shares it, 2 have ended" in [line.rstrip() for line in lines]
-    cells = [line.split() for line in lines[-4:]]
-    assert [(row[0], *row[-2:]) for row in cells] == [
-        ("PROCESS", "ALLOWED", "BLOCKED"),
-        ("8", "1,700", "2"),
-        ("ended", "300", "0"),
-        ("all", "2,000", "2"),
-    ]
-
-
 def test_a_route_without_limits_has_no_share(capsys):
     one, none = (answer(*figures).hit_rates.overall for figures in ((9, 8, 2, 0), (9, 0, 0, 0)))
     rates = {"overall": none, "by_endpoint": [one, none]}

@@ -10,7 +10,6 @@ from otel_ratelimit.storage.health import (
     get_key_distribution,
     get_storage_size,
 )
-from otel_ratelimit.storage.memory_budget import full_bytes
 
 MB = 1_000_000
 
@@ -20,12 +19,9 @@ class Store:
 
     def __init__(self, size, capacity=50 * MB):
         self.size, self.capacity = size, capacity
-        self.full = full_bytes(capacity) if capacity else None
 
     def snapshot(self):
-        return StorageSnapshot(
-            "any", self.size, self.capacity, 7, 0, {"users": 5, "x": 2}, {"ip": 7}, self.full
-        )
+        return StorageSnapshot("any", self.size, self.capacity, 7, 0, {"users": 5, "x": 2}, {"ip": 7})
 
 
 def test_size_keys_and_distribution_are_those_of_the_snapshot():
@@ -58,9 +54,7 @@ def test_the_message_says_size_capacity_and_thresholds():
 
 @pytest.mark.parametrize("capacity", [1 * MB, 10 * MB, 50 * MB, 200 * MB, None])
 def test_warning_comes_before_critical_and_critical_can_be_reached(capacity):
-    snapshot = Store(0, capacity).snapshot()
-
-    warning, critical = effective_thresholds(snapshot, 40 * MB, 50 * MB)
+    warning, critical = effective_thresholds(capacity, 40 * MB, 50 * MB)
 
     assert 0 < warning < critical
     assert capacity is None or critical < 0.98 * capacity

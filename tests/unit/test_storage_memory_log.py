@@ -4,7 +4,6 @@ import re
 from otel_ratelimit.core import names
 from otel_ratelimit.core.counter_store import CleanupReport, StorageSnapshot
 from otel_ratelimit.storage.bounded_memory import BoundedMemoryStore
-from otel_ratelimit.storage.memory_budget import full_bytes
 from otel_ratelimit.storage.memory_log import MemoryHealthLog
 
 MB = 1_000_000
@@ -15,12 +14,9 @@ class Store:
 
     def __init__(self, size, capacity=50 * MB):
         self.size, self.capacity = size, capacity
-        self.full = full_bytes(capacity) if capacity else None
 
     def snapshot(self):
-        return StorageSnapshot(
-            "any", self.size, self.capacity, 7, 0, {"users": 5, "x": 2}, {"ip": 7}, self.full
-        )
+        return StorageSnapshot("any", self.size, self.capacity, 7, 0, {"users": 5, "x": 2}, {"ip": 7})
 
 
 def test_the_lines_have_the_documented_logger_wherever_the_code_is(caplog):

@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from otel_ratelimit.storage.counter_keys import CLIENT_KEYS, KINDS, TEXT_KEYS, CounterKeys
 from otel_ratelimit.storage.memory_budget import MemoryBudget
 from otel_ratelimit.storage.sharded_table import MAX_SHARD_KEYS, Accounts, ShardedTable
-from otel_ratelimit.storage.strategies import (
-    FIXED_WINDOW,
-    MOVING_WINDOW,
-    SLIDING_WINDOW_COUNTER,
-    TOKEN_BUCKET,
-)
+from otel_ratelimit.storage.strategies import FIXED_WINDOW, MOVING_WINDOW, SLIDING_WINDOW_COUNTER
 
 keys = CounterKeys(b"secret")
 
@@ -25,7 +20,7 @@ def new_table(rules=FIXED_WINDOW, form=CLIENT_KEYS):
 
 @settings(max_examples=40)
 @given(
-    rules=st.sampled_from([FIXED_WINDOW, SLIDING_WINDOW_COUNTER, MOVING_WINDOW, TOKEN_BUCKET]),
+    rules=st.sampled_from([FIXED_WINDOW, SLIDING_WINDOW_COUNTER, MOVING_WINDOW]),
     form=st.sampled_from([CLIENT_KEYS, TEXT_KEYS]),
     steps=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2999)), max_size=30),
 )
@@ -37,10 +32,10 @@ def test_the_ledger_holds_what_the_table_weighs_whatever_is_done_to_it(rules, fo
         now += 1
         if kind == 0:
             for i in range(n):
-                table.put(make(f"i{i:032x}"), rules.add(None, 9, 60, 1, now))
+                table.put(make(f"i{i:032x}"), rules.add(None, 60, 1, now))
         elif kind == 1:
             key = make(f"i{n:032x}")
-            table.put(key, rules.add(table.get(key), 9, 60, 1 + n % 7, now))
+            table.put(key, rules.add(table.get(key), 60, 1 + n % 7, now))
         elif kind == 2:
             table.remove(make(f"i{n:032x}"))
         elif kind == 3:
@@ -107,10 +102,10 @@ def test_an_empty_table_takes_no_more_than_a_new_one():
 
 
 def test_the_garbage_collector_need_not_visit_the_counters():
-    for rules in (FIXED_WINDOW, SLIDING_WINDOW_COUNTER, MOVING_WINDOW, TOKEN_BUCKET):
+    for rules in (FIXED_WINDOW, SLIDING_WINDOW_COUNTER, MOVING_WINDOW):
         table = new_table(rules)
         for n in range(2000):
-            table.put(keys.of_client(f"u{n:032x}"), rules.add(None, 9, 60, 1, 1000.0))
+            table.put(keys.of_client(f"u{n:032x}"), rules.add(None, 60, 1, 1000.0))
 
         assert not any(gc.is_tracked(shard) for shard in table.shards.values())
 

@@ -1,4 +1,4 @@
-"""Properties of the strategies' arithmetic, whatever happened before."""
+"""Properties of the three strategies' arithmetic, whatever happened before."""
 
 import math
 
@@ -10,15 +10,12 @@ from otel_ratelimit.storage.strategies import (
     FIXED_WINDOW,
     MOVING_WINDOW,
     SLIDING_WINDOW_COUNTER,
-    TOKEN_BUCKET,
     moving_counts,
     sliding_counts,
 )
 
 EVERY_STRATEGY = pytest.mark.parametrize(
-    "rules",
-    [FIXED_WINDOW, SLIDING_WINDOW_COUNTER, MOVING_WINDOW, TOKEN_BUCKET],
-    ids=["fixed", "sliding", "moving", "bucket"],
+    "rules", [FIXED_WINDOW, SLIDING_WINDOW_COUNTER, MOVING_WINDOW], ids=["fixed", "sliding", "moving"]
 )
 MOMENTS = st.one_of(
     st.floats(1_600_000_000, 4_200_000_000), st.floats(0, 10_000), st.integers(1, 2**32).map(float)
@@ -40,7 +37,7 @@ def played(rules, amount, seconds, first, hits):
     for pause, cost in hits:
         now += pause
         if not rules.wait(value, amount, seconds, cost, now):
-            value = rules.add(value, amount, seconds, cost, now)
+            value = rules.add(value, seconds, cost, now)
     return value, now
 
 
@@ -107,52 +104,52 @@ def test_an_amount_of_nothing_lets_nothing_through_but_a_cost_of_nothing(rules):
 def test_a_value_from_a_clock_set_back_by_a_year_is_brought_home(rules):
     year = 31_536_000.0
     future = 1_700_000_000.0 + year
-    value = rules.add(rules.add(None, 5, 60, 2, future), 5, 60, 1, future)
+    value = rules.add(rules.add(None, 60, 2, future), 60, 1, future)
     now = 1_700_000_000.0
 
     assert rules.unfit({1: value}, 60, now) == [1]
     home = rules.settled(value, 60, now)
 
     assert rules.unfit({1: home}, 60, now) == []
-    assert rules.state(home, 5, 60, now, 0.0).used == (5 if rules is TOKEN_BUCKET else 3)
+    assert rules.state(home, 5, 60, now, 0.0).used == 3
     assert rules.state(home, 5, 60, now + 120, 0.0).used == 0
 
 
 def test_a_thread_that_was_overtaken_at_a_windows_edge_loses_no_count():
-    value = SLIDING_WINDOW_COUNTER.add(None, 5, 60, 7, 119.0)
-    value = SLIDING_WINDOW_COUNTER.add(value, 5, 60, 1, 120.000_1)
+    value = SLIDING_WINDOW_COUNTER.add(None, 60, 7, 119.0)
+    value = SLIDING_WINDOW_COUNTER.add(value, 60, 1, 120.000_1)
 
-    value = SLIDING_WINDOW_COUNTER.add(value, 5, 60, 1, 119.999_9)
+    value = SLIDING_WINDOW_COUNTER.add(value, 60, 1, 119.999_9)
 
     assert sliding_counts(value, 60, 120.0) == (7, 60.0, 2, 120.0)
 
 
 def test_a_thread_that_was_overtaken_keeps_the_units_of_a_moving_window_in_order():
-    value = MOVING_WINDOW.add(None, 5, 60, 1, 100.5)
+    value = MOVING_WINDOW.add(None, 60, 1, 100.5)
 
-    value = MOVING_WINDOW.add(value, 5, 60, 1, 100.0)
+    value = MOVING_WINDOW.add(value, 60, 1, 100.0)
 
     assert moving_counts(value, 101.0) == (160.5, 2)
 
 
 def test_a_unit_of_a_moving_window_ceases_to_count_at_exactly_the_windows_length():
-    value = MOVING_WINDOW.add(None, 5, 60, 1, 100.0)
+    value = MOVING_WINDOW.add(None, 60, 1, 100.0)
 
     assert moving_counts(value, 159.999_999) == (160.0, 1)
     assert moving_counts(value, 160.0) == (0.0, 0)
 
 
 def test_expired_units_of_a_moving_window_give_their_room_back_at_the_next_hit():
-    value = MOVING_WINDOW.add(None, 5, 60, 1000, 100.0)
+    value = MOVING_WINDOW.add(None, 60, 1000, 100.0)
 
-    value = MOVING_WINDOW.add(value, 5, 60, 1, 200.0)
+    value = MOVING_WINDOW.add(value, 60, 1, 200.0)
 
     assert len(value) == 8
 
 
 def test_a_sliding_count_beyond_all_reason_stays_a_count():
-    value = SLIDING_WINDOW_COUNTER.add(None, 5, 60, 2**63, 120.0)
+    value = SLIDING_WINDOW_COUNTER.add(None, 60, 2**63, 120.0)
 
-    value = SLIDING_WINDOW_COUNTER.add(value, 5, 60, 2**70, 121.0)
+    value = SLIDING_WINDOW_COUNTER.add(value, 60, 2**70, 121.0)
 
     assert sliding_counts(value, 60, 121.0) == (0, 0.0, 2**64 - 1, 119.0)

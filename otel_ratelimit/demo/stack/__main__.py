@@ -7,7 +7,6 @@ import sys
 import click
 
 from otel_ratelimit.core.errors import RemediableError
-from otel_ratelimit.demo.shared_count import WORKERS
 from otel_ratelimit.demo.stack.runner import Options, run
 
 
@@ -46,9 +45,9 @@ from otel_ratelimit.demo.stack.runner import Options, run
 @click.option(
     "--workers",
     type=click.IntRange(1, 16),
-    default=WORKERS,
+    default=1,
     show_default=True,
-    help="Worker processes of gunicorn. They share their counters.",
+    help="Workers of gunicorn. Each has its own counters, so N workers allow N times each limit.",
 )
 def main(*, minutes: float, calm: float, abuse: float, every: float, workers: int) -> None:
     """Run the demo's API with a collector, Prometheus and Alertmanager, here and without Docker."""

@@ -16,7 +16,6 @@ from otel_ratelimit.demo.jobs_app import seed
 from otel_ratelimit.demo.otlp_receiver import Receiver
 from otel_ratelimit.demo.ports import LOOPBACK
 from otel_ratelimit.demo.received_telemetry import Telemetry
-from otel_ratelimit.demo.shared_count import WORKERS
 from otel_ratelimit.demo.stack.alertmanager import alertmanager
 from otel_ratelimit.demo.stack.collector import Collector, CollectorAddresses
 from otel_ratelimit.demo.stack.crowd_and_scheduler import crowd, scheduler
@@ -39,7 +38,7 @@ class Settings:
     """How to run the stack."""
 
     ports: Ports
-    workers: int = WORKERS
+    workers: int = 1
     interval: str = "5s"
     """Between scrapes, and between evaluations of the rules."""
     hurry: int = 1

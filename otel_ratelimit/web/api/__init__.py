@@ -13,7 +13,7 @@ services       what the endpoints need of the application around them
 
 from otel_ratelimit.web.api.before_hooks import ApiBeforeHooks
 from otel_ratelimit.web.api.blueprint import BLUEPRINT_NAME, URL_PREFIX, api_blueprint
-from otel_ratelimit.web.api.cleanup_tally import CleanupTally
+from otel_ratelimit.web.api.cleanup_tally import CleanupTally, CleanupTotals
 from otel_ratelimit.web.api.services import ApiServices
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "ApiBeforeHooks",
     "ApiServices",
     "CleanupTally",
+    "CleanupTotals",
     "api_blueprint",
 ]

@@ -1,9 +1,25 @@
-"""Totals over all cleanups of a counter store of this process, for `GET /metrics`."""
+"""Totals over all cleanups of the counter store, for `GET /metrics`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.counter_store import CleanupReport, CleanupTotals
+from otel_ratelimit.core.counter_store import CleanupReport
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupTotals:
+    """The results of all cleanups of the store since the process started."""
+
+    runs: int = 0
+    removed_keys: int = 0
+    freed_bytes: int = 0
+    last_at: float | None = None
+    """Unix time of the last, seconds; None before the first."""
+    last_duration_seconds: float = 0.0
+    longest_pause_seconds: float = 0.0
+    """The longest time for which a cleanup held up requests."""
 
 
 class CleanupTally:

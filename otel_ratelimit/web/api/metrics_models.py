@@ -7,7 +7,6 @@ from datetime import datetime
 from pydantic import Field
 
 from otel_ratelimit.storage.health import Status
-from otel_ratelimit.storage.zone.server import Origin
 from otel_ratelimit.web.api.answer_types import Answer, Count, Seconds
 
 
@@ -50,7 +49,7 @@ class KeysAnswer(Answer):
 
 
 class CleanupAnswer(Answer):
-    """Removal of expired counters since the store was made, by all processes that share it."""
+    """Removal of expired counters since the process started."""
 
     runs: Count
     removed_keys: Count
@@ -70,42 +69,6 @@ class StorageAnswer(Answer):
     )
 
 
-class ZoneAnswer(Answer):
-    """The memory in which the processes of a host share their counters."""
-
-    id: str = Field(description="The same in all processes; the attribute `otel_ratelimit.storage.id`.")
-    origin: Origin = Field(
-        description=(
-            "`reserved` by the server before it forked; `server`: a file of the server; `named`: a file that"
-            " the URI names; `own`: made by one process, for itself and those that it forks."
-        )
-    )
-    path: str | None = Field(description="The file; null if it is none.")
-    made_at: datetime
-    recoveries: Count = Field(description="How often a process died while it counted a request.")
-
-
-class ProcessAnswer(Answer):
-    """One process that shares the store."""
-
-    process_id: Count
-    since: datetime = Field(description="When it began to use the store.")
-    last_seen: datetime = Field(
-        description="When it wrote down what it has decided; it does so every five seconds."
-    )
-    decisions: dict[str, Count] = Field(description="Requests that it has decided, by decision.")
-
-
-class ProcessesAnswer(Answer):
-    """The processes that share the store."""
-
-    sharing: list[ProcessAnswer] = Field(description="Those that run; the one that began first comes first.")
-    ended: Count = Field(description="How many have ended.")
-    ended_decisions: dict[str, Count] = Field(description="Requests that these had decided, by decision.")
-    decisions: dict[str, Count] = Field(description="Requests that all of them have decided, by decision.")
-    is_full: bool = Field(description="True if there is no room for another process in the list.")
-
-
 class RecorderAnswer(Answer):
     """The recorder of violations, since the process started."""
 
@@ -116,20 +79,11 @@ class RecorderAnswer(Answer):
 
 
 class MetricsAnswer(Answer):
-    """The present state of the limiter: of the host, or of the process that answers if `zone` is null.
-
-    `process_id` and `recorder` are those of the process that answers.
-    """
+    """The present state of the limiter; of the worker process that answers, if each has its own store."""
 
     at: datetime
     process_id: Count = Field(description="The worker process that answers.")
     storage: StorageAnswer
-    zone: ZoneAnswer | None = Field(
-        default=None, description="Null if the counters are in a process's own memory or in a remote store."
-    )
-    processes: ProcessesAnswer | None = Field(
-        default=None, description="Who shares the store; null where `zone` is."
-    )
     memory: MemoryAnswer | None
     keys: KeysAnswer | None
     cleanup: CleanupAnswer | None

@@ -10,10 +10,10 @@ from otel_ratelimit.analytics.reader import AnalyticsReader
 from otel_ratelimit.analytics.recorder import RecorderState
 from otel_ratelimit.cache_advice.stored_reports import CacheReportReader
 from otel_ratelimit.core.clock import Clock
-from otel_ratelimit.core.counter_store import CleanupTotals, CounterStore, StorageSnapshot
+from otel_ratelimit.core.counter_store import CounterStore, StorageSnapshot
 from otel_ratelimit.core.secret import Secret
 from otel_ratelimit.core.thresholds import MEMORY_CRITICAL_BYTES, MEMORY_WARNING_BYTES
-from otel_ratelimit.storage.zone.figures import ZoneState
+from otel_ratelimit.web.api.cleanup_tally import CleanupTotals
 from otel_ratelimit.web.enforcement import Enforcement
 
 Access: TypeAlias = Literal["read", "admin"]
@@ -40,8 +40,6 @@ class ApiServices:
     """Counters by user, the most first; asked only where there is a snapshot."""
     cleanup: Callable[[], CleanupTotals | None]
     """None for a store that cleans up by itself."""
-    zone: Callable[[], ZoneState | None] = lambda: None
-    """None for a store of one process, and for one elsewhere."""
     recorder: Callable[[], RecorderState | None]
     """None where analytics are off."""
     reader: AnalyticsReader | None

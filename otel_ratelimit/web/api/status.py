@@ -212,7 +212,6 @@ def _window(window: Window, state: WindowState) -> WindowAnswer:
         limit=window.text,
         name=window.name,
         amount=window.amount,
-        capacity=window.capacity,
         window_seconds=window.seconds,
         strategy=window.strategy,
         shadow=window.shadow,

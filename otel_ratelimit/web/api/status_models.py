@@ -94,9 +94,6 @@ class WindowAnswer(Answer):
     name: str = Field(description="As in `RateLimit` headers.", examples=["10-per-minute"])
     amount: Count = Field(description="Units; scaled if the client has an override.")
     window_seconds: Count
-    capacity: Count = Field(
-        description="`used` plus `remaining`: the burst of a token bucket, otherwise the amount."
-    )
     strategy: Strategy
     shadow: bool = Field(description="Only observed.")
     used: Count
